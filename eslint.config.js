@@ -1,0 +1,51 @@
+import neostandard from 'neostandard'
+import tseslint from 'typescript-eslint'
+
+// The house rules of CONTRIBUTING.md, as imports that don't lint.
+const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'race', 'tasks', 'workers']
+const siblings = {
+  group: plugins.map((name) => `../${name}/*`).concat('!../cancellation/index.ts'),
+  allowTypeImports: true,
+  message: 'A plugin never imports another plugin: reach it through its decorator. Only cancellation is everyone\'s ground.'
+}
+const threads = {
+  group: ['**/workers/host.ts', '**/workers/context.ts', '**/workers/run.ts'],
+  allowTypeImports: true,
+  message: 'What runs in a thread is addressed by URL; the main thread imports its types, the protocol, slots and wire errors only.'
+}
+
+/** One adapter file a dependency. */
+const adapters = { piscina: 'plugins/workers/piscina.ts', '@fastify/rate-limit': 'plugins/limiter/rate-limit.ts', ioredis: 'plugins/limiter/redis-store.ts' }
+const dependencies = (file) => Object.entries(adapters)
+  .filter(([, adapter]) => adapter !== file)
+  .map(([name, adapter]) => ({ name, message: `Only ${adapter} talks to ${name}.` }))
+
+const restricted = (patterns, paths = dependencies()) => ({
+  '@typescript-eslint/no-restricted-imports': ['error', { patterns, paths }]
+})
+
+export default tseslint.config(
+  { ignores: ['dist', '.tap', 'coverage', '**/node_modules'] },
+  ...neostandard({ ts: true }),
+  {
+    files: ['**/*.ts'],
+    plugins: { '@typescript-eslint': tseslint.plugin },
+    languageOptions: { parser: tseslint.parser, parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      '@stylistic/spaced-comment': ['error', 'always', { exceptions: ['-'] }]
+    }
+  },
+  { files: ['plugins/**/*.ts'], rules: restricted([siblings, threads]) },
+  { files: ['plugins/index.ts'], rules: restricted([threads]) },
+  ...Object.values(adapters).map((file) => ({ files: [file], rules: restricted([siblings, threads], dependencies(file)) })),
+  {
+    files: ['workers/**/*.ts'],
+    rules: restricted([{ regex: '^(?!node:|\\./)', message: 'workers/ imports node: and itself only: a thread must not load fastify.' }])
+  },
+  // tap's test() returns a promise that nobody need await.
+  { files: ['test/**/*.ts', 'example/**/*.test.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } }
+)

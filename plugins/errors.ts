@@ -1,0 +1,99 @@
+/**
+ * Every coded error of the suite. A new instance each throw; the original, if any, in `cause`.
+ *
+ * A refusal (503, 429) is answered once per refused request, at the worst moment to spend time: it captures no stack.
+ * It explains its arithmetic in fields, for the log, and not in its message, which clients see.
+ */
+import createError from '@fastify/error'
+
+/** Thrown at boot. */
+export const OptionInvalidError = createError<[option: string, expected: string, received: string]>(
+  'FC_ERR_OPTION_INVALID', 'Option "%s": expected %s, received %s')
+
+/** Thrown at boot: by app.ready(), app.listen() or the register call. */
+export const JobsInvalidError = createError<[what: string, options?: ErrorOptions]>('FC_ERR_JOBS_INVALID', '%s')
+
+export const JobUnknownError = createError<[name: string, known: string]>(
+  'FC_ERR_JOB_UNKNOWN', 'There is no job named "%s"; the pool has %s', 500)
+
+/** Why a job was refused: too many wait, it would wait too long, it can't meet its deadline, or it waited too long. */
+export type RefusalReason = 'count' | 'wait' | 'deadline' | 'shed'
+
+/** The arithmetic behind a refusal. */
+export interface Refusal {
+  reason: RefusalReason
+  /** Jobs waiting when it was refused. */
+  waiting: number
+  /** How long the job would have waited, or did wait, in ms. */
+  estimatedWait: number
+  /** The bound that it met: a count for `count`, ms for the others. */
+  limit: number
+  /** When to try again, in whole seconds, from the work really ahead. */
+  retryAfter: number
+}
+
+const Overloaded = createError<[name: string, retryAfter: number]>(
+  'FC_ERR_WORKERS_OVERLOADED', 'The job "%s" was refused: the workers are overloaded, try again in %d s', 503, Error, false)
+
+export class WorkersOverloadedError extends Overloaded implements Refusal {
+  readonly job: string
+  readonly reason: RefusalReason
+  readonly waiting: number
+  readonly estimatedWait: number
+  readonly limit: number
+  readonly retryAfter: number
+
+  constructor (job: string, refusal: Refusal) {
+    super(job, refusal.retryAfter)
+    this.job = job
+    this.reason = refusal.reason
+    this.waiting = refusal.waiting
+    this.estimatedWait = refusal.estimatedWait
+    this.limit = refusal.limit
+    this.retryAfter = refusal.retryAfter
+  }
+
+  /** Read by Fastify's default error handler. */
+  get headers (): Record<string, string> {
+    return { 'retry-after': String(this.retryAfter) }
+  }
+}
+
+export const JobTimeoutError = createError<[name: string, timeout: number, where: 'queued' | 'running']>(
+  'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504)
+
+/** `cause` is the signal's reason. */
+export const JobAbortedError = createError<[name: string, options?: ErrorOptions]>(
+  'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499)
+
+/** `cause` is what ended the thread. */
+export const JobCrashedError = createError<[name: string, how: string, options?: ErrorOptions]>(
+  'FC_ERR_JOB_CRASHED', 'The job "%s" lost its thread: %s', 500)
+
+/** `cause` is the value that was thrown. */
+export const JobThrewError = createError<[name: string, what: string, options?: ErrorOptions]>(
+  'FC_ERR_JOB_THREW', 'The job "%s" threw %s, which is not an Error', 500)
+
+/** `cause` is the DataCloneError. */
+export const PayloadNotCloneableError = createError<[name: string, where: string, options?: ErrorOptions]>(
+  'FC_ERR_PAYLOAD_NOT_CLONEABLE', 'The payload of job "%s" can\'t be sent to a thread: %s', 500)
+
+/** `cause` is the DataCloneError. */
+export const ResultNotCloneableError = createError<[name: string, where: string, options?: ErrorOptions]>(
+  'FC_ERR_RESULT_NOT_CLONEABLE', 'The result of job "%s" can\'t be sent back from its thread: %s', 500)
+
+const Closing = createError<[what: string]>('FC_ERR_CLOSING', '%s is closing and takes no new work', 503, Error, false)
+
+export class ClosingError extends Closing {
+  /** Read by Fastify's default error handler: the client should look for another server. */
+  get headers (): Record<string, string> {
+    return { connection: 'close' }
+  }
+}
+
+const refusalCodes = new Set(['FC_ERR_WORKERS_OVERLOADED', 'FC_ERR_CLOSING'])
+
+/** A refusal is the service working as it should: logged sampled, never as an error with a stack. */
+export function isRefusal (error: unknown): boolean {
+  return error instanceof Error && refusalCodes.has((error as { code?: unknown }).code as string)
+}

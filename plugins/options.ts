@@ -1,0 +1,84 @@
+// Validation of options. Each check names the option, what was expected and what came, and throws
+// FC_ERR_OPTION_INVALID at boot: an invalid option that silently becomes a default is a production surprise.
+import { inspect } from 'node:util'
+import { OptionInvalidError } from './errors.ts'
+
+function invalid (option: string, expected: string, received: unknown): never {
+  throw new OptionInvalidError(option, expected, inspect(received, { depth: 0, breakLength: Infinity }).slice(0, 200))
+}
+
+interface Range {
+  /** Inclusive. */
+  min?: number
+  /** Inclusive. */
+  max?: number
+}
+
+function describe ({ min, max }: Range): string {
+  if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`
+  if (min !== undefined) return ` of at least ${min}`
+  return max === undefined ? '' : ` of at most ${max}`
+}
+
+function within (value: number, { min = -Infinity, max = Infinity }: Range): boolean {
+  return value >= min && value <= max
+}
+
+/** A whole number. */
+export function integer (option: string, value: unknown, range: Range = {}): number {
+  if (Number.isInteger(value) && within(value as number, range)) return value as number
+  return invalid(option, `a whole number${describe(range)}`, value)
+}
+
+/** A number; `Infinity` only if the range names no `max`. */
+export function number (option: string, value: unknown, range: Range = {}): number {
+  if (typeof value === 'number' && !Number.isNaN(value) && within(value, range)) return value
+  return invalid(option, `a number${describe(range)}`, value)
+}
+
+/** The longest delay that a Node timer keeps: past it, setTimeout fires at once. */
+export const MAX_DURATION = 2 ** 31 - 1
+
+/** A duration in milliseconds that a timer can hold; `Infinity` means none. */
+export function duration (option: string, value: unknown, range: Range = { min: 0 }): number {
+  if (value === Infinity && range.max === undefined) return Infinity
+  if (typeof value === 'number' && within(value, { max: MAX_DURATION, ...range })) return value
+  return invalid(option, `milliseconds${describe({ max: MAX_DURATION, ...range })}${range.max === undefined ? ', or Infinity' : ''}`, value)
+}
+
+export function boolean (option: string, value: unknown): boolean {
+  return typeof value === 'boolean' ? value : invalid(option, 'true or false', value)
+}
+
+/** A string with at least one character. */
+export function text (option: string, value: unknown): string {
+  return typeof value === 'string' && value !== '' ? value : invalid(option, 'a string that is not empty', value)
+}
+
+export function oneOf<const T extends readonly unknown[]> (option: string, value: unknown, allowed: T): T[number] {
+  return allowed.includes(value) ? value : invalid(option, `one of ${allowed.map((choice) => inspect(choice)).join(', ')}`, value)
+}
+
+export function fn<T extends (...args: never[]) => unknown> (option: string, value: unknown): T {
+  return typeof value === 'function' ? value as T : invalid(option, 'a function', value)
+}
+
+export function array (option: string, value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : invalid(option, 'an array', value)
+}
+
+/** An object whose keys are all in `known`: a misspelt option is refused, not ignored. */
+export function record (option: string, value: unknown, known?: readonly string[]): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(option, 'an object', value)
+  if (known !== undefined) {
+    for (const key of Object.keys(value)) {
+      if (!known.includes(key)) invalid(`${option}.${key}`, `one of the options ${known.join(', ')}`, (value as Record<string, unknown>)[key])
+    }
+  }
+  return value as Record<string, unknown>
+}
+
+/** For a rule that no check above states. */
+export function ensure (holds: boolean, option: string, expected: string, received: unknown): void {
+  if (!holds) invalid(option, expected, received)
+}

@@ -2,10 +2,8 @@
 import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { collectJobs, type JobFunction, type Jobs } from './jobs.ts'
+import { threadMark } from './mark.ts'
 import { describe } from './wire-error.ts'
-
-/** True in a thread of ours: an app that finds itself in one was started by its own jobs file. */
-export const threadMark = Symbol.for('fastify-concurrency.thread')
 
 function invalid (message: string, cause?: unknown): Error {
   return Object.assign(new Error(message, { cause }), { code: 'FC_ERR_JOBS_INVALID' })

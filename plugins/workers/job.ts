@@ -11,7 +11,6 @@ export interface JobSettings {
   readonly key: string
   readonly priority: Priority
   readonly timeout: number
-  readonly deadline: number
   readonly payload: unknown
   readonly transferList: readonly Transferable[] | undefined
   readonly signals: readonly AbortSignal[]
@@ -49,8 +48,8 @@ export class Job extends Ticket implements Abortable {
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
-  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, owner: JobOwner) {
-    super(registered.index, settings.key, settings.priority, settings.deadline)
+  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, deadline: number, owner: JobOwner) {
+    super(registered.index, settings.key, settings.priority, deadline)
     this.seq = seq
     this.registered = registered
     this.timeout = settings.timeout

@@ -2,7 +2,6 @@
  * The pool: what is admitted runs, once, on one of the threads, and its caller hears how it ended.
  * Admission decides who runs; threads run; this hands jobs over, settles their promises, and keeps the threads alive.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyBaseLogger } from 'fastify'
 import { COMPLETED, FAILED, UNCLONEABLE, type FromHost, type Outcome } from '../../workers/protocol.ts'
 import { describe, fromWire, type WireError } from '../../workers/wire-error.ts'
@@ -96,7 +95,7 @@ export class Pool implements Drainable, JobOwner, ThreadOwner {
 
   // --- running ---
 
-  run (registered: RegisteredJob, settings: Omit<JobSettings, 'deadline'>): Promise<unknown> {
+  run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
     if (this.#closed) return Promise.reject(new ClosingError(`The pool "${this.name}"`))
     for (const { aborted, reason } of settings.signals) {
       if (!aborted) continue
@@ -327,7 +326,7 @@ export class Pool implements Drainable, JobOwner, ThreadOwner {
     for (const job of jobs) {
       this.#admission.putBack(job, now)
       if (job.transferList === undefined) continue
-      this.#admission.leave(job)
+      this.#admission.leave(job, this.#clock.now())
       this.#fail(job, 'crashed', () => new JobCrashedError(job.name, 'the thread to which its payload had moved died before it started'))
     }
     if (jobs.length > 0) this.#schedule()
@@ -370,7 +369,7 @@ export class Pool implements Drainable, JobOwner, ThreadOwner {
     this.#fail(job, count, error)
     const { thread } = job
     if (thread === undefined) {
-      this.#admission.leave(job)
+      this.#admission.leave(job, this.#clock.now())
       this.#checkIdle()
     } else if (thread.revoke(job)) {
       this.#finish(job, 0, 'unknown')
@@ -491,6 +490,11 @@ export class Pool implements Drainable, JobOwner, ThreadOwner {
     }
     for (const thread of this.#threads) if (thread.state === 'ready' && thread.held === 0) thread.retire()
     await this.#pool.destroy()
+  }
+
+  /** A job's mean run time in ms, if it has run. */
+  estimate (job: number): number | undefined {
+    return this.#admission.estimate(job)
   }
 
   stats (): PoolStats {

@@ -4,7 +4,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
-import { HANDOVER_WIDTH, SKIPPED, type FromHost, type Handover, type HostData, type Outcome, type ToHost } from '../../workers/protocol.ts'
+import { SKIPPED, type FromHost, type Handover, type HostData, type Outcome, type ToHost } from '../../workers/protocol.ts'
 import { abort, assign, createSlots, free, revoke, type Slots } from '../../workers/slots.ts'
 import { toWire } from '../../workers/wire-error.ts'
 import type { Job } from './job.ts'
@@ -98,6 +98,11 @@ export class Thread {
     }
   }
 
+  /** The jobs that it holds. */
+  jobs (): Job[] {
+    return this.#jobs.filter((job) => job !== undefined)
+  }
+
   /** Takes a job back: true if it hadn't started, and now won't. */
   revoke (job: Job): boolean {
     if (!revoke(this.#slots, job.slot)) return false
@@ -186,7 +191,7 @@ export class Thread {
   }
 
   #inOrder (): Job[] {
-    return this.#jobs.filter((job) => job !== undefined).sort((a, b) => a.handedAt - b.handedAt || a.seq - b.seq)
+    return this.jobs().sort((a, b) => a.handedAt - b.handedAt || a.seq - b.seq)
   }
 
   #onEnded (error: Error | undefined): void {

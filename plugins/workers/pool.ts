@@ -219,6 +219,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     return this.#admission.waiting + this.#admission.running
   }
 
+  get timers (): number {
+    return this.#graces.size
+  }
+
   get completed (): number {
     return this.#ledger.ended
   }
@@ -238,14 +242,17 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     if (this.pending > 0) await new Promise<void>((resolve) => { this.#idleWaiters.push(resolve) })
   }
 
-  async abandon (grace: number): Promise<Abandoned[]> {
+  held (): Abandoned[] {
     const now = this.#clock.now()
+    const held = new Set([...this.#live, ...this.#crew.threads.flatMap((thread) => thread.jobs())])
+    return [...held].map(({ name, id, arrived, attempt }) => ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
+  }
+
+  async abandon (grace: number): Promise<Abandoned[]> {
+    this.close()
+    const abandoned = this.held()
     const reason = new ClosingError(`The pool "${this.name}"`)
-    const abandoned = [...this.#live].map((job): Abandoned => {
-      const { name, id, attempt } = job
-      this.onAborted(job, reason)
-      return { kind: 'job', name, id, ageMs: Math.round(now - job.arrived), attempt }
-    })
+    for (const job of this.#live) this.onAborted(job, reason)
     // Those too that were aborted before: their own grace may be longer.
     for (const thread of this.#crew.threads) for (const job of thread.jobs()) this.#killAfter(grace, thread, job)
     await this.idle()

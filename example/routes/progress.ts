@@ -1,0 +1,42 @@
+import { PassThrough } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+const NDJSON = 'application/x-ndjson'
+
+/** Whether the client asked for progress. */
+export const wantsProgress = (request: FastifyRequest): boolean => request.headers.accept?.includes(NDJSON) === true
+
+/**
+ * Answers with a JSON document a line: `{ progress }` for each report, `{ result }` or `{ error }` at the end.
+ *
+ * In the response itself, not on a second connection by an id: there is no table of ids to bound, whoever leaves cancels
+ * the job as on any other route, and a shutdown has no endless stream to wait for.
+ * Nothing is sent before the first report, so that what is refused until then is answered with its own status.
+ */
+export async function sendProgress<Result> (
+  reply: FastifyReply,
+  work: (onProgress: (value: unknown) => void) => Promise<Result>,
+  toJson: (result: Result) => unknown = (result) => result
+): Promise<FastifyReply> {
+  const lines = new PassThrough()
+  const write = (line: object): void => { lines.write(`${JSON.stringify(line)}\n`) }
+  const begin = (): void => {
+    if (!reply.sent) reply.type(NDJSON).send(lines)
+  }
+  try {
+    const result = await work((progress) => {
+      begin()
+      write({ progress })
+    })
+    begin()
+    write({ result: toJson(result) })
+  } catch (error) {
+    if (!reply.sent) throw error
+    // The status line has long gone out; the log still has to know.
+    reply.log.info({ err: error }, 'failed after progress was sent')
+    const { statusCode = 500, message } = error as Error & { statusCode?: number }
+    write({ error: { statusCode, message: statusCode < 500 ? message : 'Internal Server Error' } })
+  }
+  lines.end()
+  return reply
+}

@@ -20,7 +20,8 @@ export interface AppOptions {
 export function buildApp ({ logger = false, workers }: AppOptions = {}): FastifyInstance {
   const app = Fastify({ logger })
   app.register(concurrency, {
-    workers: { ...workers, jobs },
+    // People at a page rather wait for some seconds than be told to come back; an API would keep the default.
+    workers: { maxWait: 5_000, ...workers, jobs },
     lifecycle: { timeout: SHUTDOWN_TIMEOUT }
   })
   app.register(page)

@@ -226,5 +226,5 @@ $('#many').addEventListener('click', () => {
   password.requestSubmit()
 })
 
-$('#host').textContent = location.host
+$('#host').textContent = document.location.host
 poll()

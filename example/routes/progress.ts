@@ -20,8 +20,10 @@ export async function sendProgress<Result> (
 ): Promise<FastifyReply> {
   const lines = new PassThrough()
   const write = (line: object): void => { lines.write(`${JSON.stringify(line)}\n`) }
+  let begun = false
   const begin = (): void => {
-    if (!reply.sent) reply.type(NDJSON).send(lines)
+    if (!begun) reply.type(NDJSON).send(lines)
+    begun = true
   }
   try {
     const result = await work((progress) => {
@@ -31,7 +33,7 @@ export async function sendProgress<Result> (
     begin()
     write({ result: toJson(result) })
   } catch (error) {
-    if (!reply.sent) throw error
+    if (!begun) throw error
     // The status line has long gone out; the log still has to know.
     reply.log.info({ err: error }, 'failed after progress was sent')
     const { statusCode = 500, message } = error as Error & { statusCode?: number }

@@ -11,7 +11,7 @@ const BODY_LIMIT = 10 * 1024 * 1024
 
 const schema = {
   querystring: Type.Object({
-    width: Type.Integer({ minimum: 16, maximum: 2_048, default: 320, description: 'Of the thumbnail, in pixels' })
+    width: Type.Integer({ minimum: 1, maximum: 2_048, default: 320, description: 'Of the thumbnail, in pixels' })
   })
 }
 

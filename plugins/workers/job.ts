@@ -6,7 +6,7 @@ import { follow, unfollow, type Abortable } from './signals.ts'
 import type { Thread } from './thread.ts'
 import { Ticket } from './ticket.ts'
 
-/** What {@link Job} needs to know beside its name. Instants are on the pool's clock, in ms. */
+/** What {@link Job} needs to know beside its name. */
 export interface JobSettings {
   readonly key: string
   readonly priority: Priority
@@ -48,8 +48,8 @@ export class Job extends Ticket implements Abortable {
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
-  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, deadline: number, owner: JobOwner) {
-    super(registered.index, settings.key, settings.priority, deadline)
+  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, now: number, owner: JobOwner) {
+    super(registered.index, settings.key, settings.priority, now + settings.timeout)
     this.seq = seq
     this.registered = registered
     this.timeout = settings.timeout
@@ -71,6 +71,15 @@ export class Job extends Ticket implements Abortable {
 
   get id (): string {
     return String(this.seq)
+  }
+
+  get where (): 'queued' | 'running' {
+    return this.thread === undefined ? 'queued' : 'running'
+  }
+
+  /** How long it waited for a thread, in ms. */
+  get waitMs (): number {
+    return this.handedAt - this.arrived
   }
 
   /** From its admission on: the deadline runs and its signals are heard. */

@@ -4,8 +4,6 @@ import { JobUnknownError } from '../errors.ts'
 import * as check from '../options.ts'
 import { priorities } from './ticket.ts'
 
-
-
 export interface RegisteredJob {
   readonly index: number
   readonly name: string

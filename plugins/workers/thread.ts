@@ -19,12 +19,19 @@ const MAX_BURST = 256
 // A host started by the first job of a request must not keep that request alive, nor run callbacks in its context.
 const outside = AsyncLocalStorage.snapshot()
 
-export interface ThreadOwner {
-  onReady (thread: Thread): void
-  onBroken (thread: Thread, message: Extract<FromHost, { broken: unknown }>): void
+/** What a thread says of its jobs. */
+export interface JobEvents {
   onOutcome (thread: Thread, job: Job, outcome: Outcome): void
   onLog (job: Job, message: Extract<FromHost, { log: unknown }>): void
   onProgress (job: Job, value: unknown): void
+}
+
+/** What a thread says of itself. */
+export interface LifeEvents {
+  onReady (thread: Thread): void
+  /** The jobs can't be loaded. */
+  onBroken (thread: Thread, message: Extract<FromHost, { broken: unknown }>): void
+  /** It holds more memory than it may. */
   onRecycle (thread: Thread, bytes: number): void
   /** `started` was running; `unstarted`, in order, never did. */
   onEnded (thread: Thread, error: Error | undefined, started: Job | undefined, unstarted: readonly Job[]): void
@@ -40,23 +47,28 @@ export class Thread {
   ended = 0
   /** The instant since when it runs the job that it runs. */
   busySince = 0
+  /** Since it was last started, it has said that it is ready. */
+  wasReady = false
   /** Why its end was asked for. */
   why: 'retired' | 'killed' | 'recycled' | undefined
-  readonly #owner: ThreadOwner
+  readonly #life: LifeEvents
+  readonly #events: JobEvents
   #host: Host | undefined
   #port: MessagePort | undefined
   #slots: Slots = createSlots(MAX_HELD)
   #jobs: Array<Job | undefined> = []
   #free: number[] = []
 
-  constructor (index: number, owner: ThreadOwner) {
+  constructor (index: number, life: LifeEvents, events: JobEvents) {
     this.index = index
-    this.#owner = owner
+    this.#life = life
+    this.#events = events
   }
 
   start (threads: Threads, settings: Pick<HostData, 'url' | 'names' | 'preload' | 'maxMemory'>): void {
     const { port1, port2 } = new MessageChannel()
     this.state = 'starting'
+    this.wasReady = false
     this.why = undefined
     this.#slots = createSlots(MAX_HELD)
     this.#free = Array.from({ length: MAX_HELD }, (_, index) => MAX_HELD - 1 - index)
@@ -98,6 +110,11 @@ export class Thread {
     }
   }
 
+  /** How many more jobs it can be handed: a slot taken back stays taken until the host has seen it. */
+  get room (): number {
+    return this.#free.length
+  }
+
   /** The jobs that it holds. */
   jobs (): Job[] {
     return this.#jobs.filter((job) => job !== undefined)
@@ -124,11 +141,19 @@ export class Thread {
   }
 
   /** Ends the thread at once, whatever it is doing. */
-  kill (why: 'killed' | 'recycled'): void {
+  kill (): void {
     if (this.state === 'stopped' || this.why === 'killed') return
     this.state = 'ending'
-    this.why = why
+    this.why = 'killed'
     this.#host?.kill()
+  }
+
+  /** Gives it no more jobs, and ends it when that which it runs has ended. */
+  recycle (): void {
+    if (this.state !== 'ready') return
+    this.state = 'ending'
+    this.why = 'recycled'
+    if (this.held === 0) this.#host?.kill()
   }
 
   /** Lets the host return. It must hold nothing. */
@@ -145,22 +170,26 @@ export class Thread {
   #receive (first: FromHost): void {
     this.#handle(first)
     // Reading on costs half of what an event a message costs.
-    for (let count = 1; count < MAX_BURST && this.#port !== undefined; count++) {
-      const next = receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
-      if (next === undefined) return
-      this.#handle(next.message)
-    }
+    for (let count = 1; count < MAX_BURST && this.#receiveOne(); count++);
+  }
+
+  #receiveOne (): boolean {
+    const next = this.#port === undefined ? undefined : receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
+    if (next === undefined) return false
+    this.#handle(next.message)
+    return true
   }
 
   #handle (message: FromHost): void {
     if (Array.isArray(message)) this.#onOutcome(message)
-    else if ('progress' in message) this.#withJob(message.slot, (job) => this.#owner.onProgress(job, message.progress))
-    else if ('log' in message) this.#withJob(message.slot, (job) => this.#owner.onLog(job, message))
-    else if ('recycle' in message) this.#owner.onRecycle(this, message.recycle)
-    else if ('broken' in message) this.#owner.onBroken(this, message)
+    else if ('progress' in message) this.#withJob(message.slot, (job) => this.#events.onProgress(job, message.progress))
+    else if ('log' in message) this.#withJob(message.slot, (job) => this.#events.onLog(job, message))
+    else if ('recycle' in message) this.#life.onRecycle(this, message.recycle)
+    else if ('broken' in message) this.#life.onBroken(this, message)
     else {
       if (this.state === 'starting') this.state = 'ready'
-      this.#owner.onReady(this)
+      this.wasReady = true
+      this.#life.onReady(this)
     }
   }
 
@@ -172,14 +201,17 @@ export class Thread {
   #onOutcome (outcome: Outcome): void {
     const slot = outcome[0]
     const job = this.#jobs[slot]
-    if (job !== undefined) this.#forget(job)
-    else { // taken back, and the host has seen it
+    if (job !== undefined) {
+      this.#forget(job)
+      this.busySince = performance.now()
+      if (this.why === 'recycled' && this.held === 0) this.#host?.kill()
+    } else { // taken back, and the host has seen it
       free(this.#slots, slot)
       this.#free.push(slot)
     }
     if (job === undefined || outcome[1] === SKIPPED) return
     this.ended++
-    this.#owner.onOutcome(this, job, outcome)
+    this.#events.onOutcome(this, job, outcome)
   }
 
   #forget (job: Job): void {
@@ -196,8 +228,7 @@ export class Thread {
 
   #onEnded (error: Error | undefined): void {
     // What it said before it ended counts: its messages are here already.
-    const port = this.#port
-    for (let next; port !== undefined && (next = receiveMessageOnPort(port) as { message: FromHost } | undefined) !== undefined;) this.#handle(next.message)
+    while (this.#receiveOne());
     const held = this.#inOrder()
     const unstarted = held.filter((job) => this.revoke(job))
     const started = held.find((job) => job.thread === this)
@@ -208,6 +239,6 @@ export class Thread {
     this.#port?.close()
     this.#port = undefined
     this.#host = undefined
-    this.#owner.onEnded(this, error, started, unstarted)
+    this.#life.onEnded(this, error, started, unstarted)
   }
 }

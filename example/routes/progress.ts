@@ -34,8 +34,8 @@ export async function sendProgress<Result> (
     write({ result: toJson(result) })
   } catch (error) {
     if (!begun) throw error
-    // The status line has long gone out; the log still has to know.
-    reply.log.info({ err: error }, 'failed after progress was sent')
+    // The status has long gone out, so Fastify logs no failure; there is none if the client has left.
+    if (!reply.request.disconnected.aborted) reply.log.info({ err: error }, 'failed after progress was sent')
     const { statusCode = 500, message } = error as Error & { statusCode?: number }
     write({ error: { statusCode, message: statusCode < 500 ? message : 'Internal Server Error' } })
   }

@@ -1,5 +1,6 @@
 const $ = (selector, within = document) => within.querySelector(selector)
 const number = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
+const about = new Intl.NumberFormat('en', { notation: 'compact' })
 const countries = new Intl.DisplayNames('en', { type: 'region', fallback: 'code' })
 const millis = (ms) => ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 
@@ -188,7 +189,7 @@ const search = connect('search', 'search', async ({ form, signal, onProgress }) 
   $('ol', form).replaceChildren(...matches.map(({ name, country, population, distance }) => {
     const item = document.createElement('li')
     const small = document.createElement('small')
-    small.textContent = `${countries.of(country)}, ${number.format(population)} people, distance ${distance}`
+    small.textContent = `${countries.of(country)}, ${about.format(population)} people, ${distance} off`
     item.append(name, ' ', small)
     return item
   }))

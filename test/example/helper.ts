@@ -6,9 +6,10 @@ import { buildApp } from '../../example/app.ts'
 export const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../../tsx.js', import.meta.url).href]
 
 /** The service, ready, closed after the test. */
-export async function serve (t: Test): Promise<FastifyInstance> {
+export async function serve (t: Test, prepare: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
   const app = buildApp({ workers: { execArgv, maxThreads: 2 } })
   t.teardown(() => app.close())
+  prepare(app)
   await app.ready()
   return app
 }

@@ -106,6 +106,14 @@ t.test('data that inflates to more than the header says is refused, interlaced o
   t.ok(process.memoryUsage().arrayBuffers - before < bomb.length + 16 * 1024 * 1024, 'neither was inflated')
 })
 
+t.test('an interlaced image of the size that it says is decoded', async (t) => {
+  // Seven passes over 8 x 8 pixels: 15 rows, each with its filter byte.
+  const passes = [[1, 1], [1, 1], [2, 1], [2, 2], [4, 2], [4, 4], [8, 4]] as const
+  const bytes = passes.reduce((sum, [width, rows]) => sum + rows * (1 + 3 * width), 0)
+  const png = Buffer.concat([PNG_SIGNATURE, pngHeader(8, 8, { interlaced: true }), pngChunk('IDAT', deflateSync(Buffer.alloc(bytes))), pngChunk('IEND')])
+  t.same(new Set(decode(png, sizeOf(png))), new Set([0, 255]), 'black and opaque')
+})
+
 t.test('damage is a 422 wherever it is, and never another error', async (t) => {
   const whole = { jpeg: makeJpeg(40, 30, (x, y) => [x * 6, y * 8, 90]), png: makePng(40, 30, (x, y) => [x * 6, y * 8, 90]) }
   for (const [format, image] of Object.entries(whole)) {

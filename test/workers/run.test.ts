@@ -2,7 +2,7 @@ import t from 'tap'
 import Fastify from 'fastify'
 import workersPlugin from '../../plugins/workers/index.ts'
 import { jobs } from '../fixtures/jobs.ts'
-import { execArgv, logLines, rejection, startApp, until } from '../helper.ts'
+import { execArgv, logLines, rejection, startApp, until, type TestWorkers } from '../helper.ts'
 
 t.test('a job runs on a worker thread and its result comes back', async (t) => {
   const { workers } = await startApp(t)
@@ -117,7 +117,7 @@ t.test('run() before ready waits for the threads', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
-  t.equal(await app.getDecorator<typeof app.workers>('workers').run('echo', 1), 1)
+  t.equal(await app.getDecorator<TestWorkers>('workers').run('echo', 1), 1)
   await app.ready()
 })
 
@@ -128,15 +128,13 @@ t.test('run() after close rejects with 503', async (t) => {
 })
 
 t.test('two pools in one app, each with its jobs and threads', async (t) => {
-  const { app, workers } = await startApp(t)
-  const other = Fastify()
-  t.teardown(() => other.close())
-  await other.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
-  await other.register(workersPlugin, { jobs, decorator: 'images', maxThreads: 1, execArgv, env: { POOL: 'images' } })
-  await other.ready()
-  t.equal((await other.getDecorator<typeof workers>('images').run('inspect')).env['POOL'], 'images')
-  t.equal((await other.getDecorator<typeof workers>('workers').run('inspect')).env['POOL'], undefined)
-  t.ok(app.hasDecorator('workers'))
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
+  await app.register(workersPlugin, { jobs, decorator: 'images', maxThreads: 1, execArgv, env: { POOL: 'images' } })
+  await app.ready()
+  t.equal((await app.getDecorator<TestWorkers>('images').run('inspect')).env['POOL'], 'images')
+  t.equal((await app.getDecorator<TestWorkers>('workers').run('inspect')).env['POOL'], undefined)
 })
 
 t.test('two pools of one name are refused at boot, and leave no thread behind', async (t) => {

@@ -1,8 +1,13 @@
 // What the register calls accept.
 import Fastify from 'fastify'
-import concurrency, { type ConcurrencyOptions } from 'fastify-concurrency'
+import concurrency, { type ConcurrencyOptions, type LifecycleOptions } from 'fastify-concurrency'
 import lifecycle from 'fastify-concurrency/lifecycle'
-import workers, { type WorkersOptions } from 'fastify-concurrency/workers'
+import type { JobDefinition } from 'fastify-concurrency/jobs'
+import workers, { type RunOptions, type WorkersOptions } from 'fastify-concurrency/workers'
+import type { lifecycleOptionNames } from '../../plugins/lifecycle/options.ts'
+import type { runOptionNames, workersOptionNames } from '../../plugins/workers/options.ts'
+import type { jobOptionNames } from '../../plugins/workers/registry.ts'
+import { holds, type Equal } from './equal.ts'
 import { jobs } from './jobs.ts'
 
 const app = Fastify()
@@ -35,3 +40,10 @@ await app.register(concurrency, { jobs })
 await app.register(workers, { jobs, maxThreads: '2' })
 // @ts-expect-error: a path or false
 await app.register(lifecycle, { livePath: true })
+
+// What is checked when the app boots are the options that there are.
+type Names<List extends readonly unknown[]> = List[number]
+holds<Equal<Names<typeof workersOptionNames>, keyof WorkersOptions>>()
+holds<Equal<Names<typeof runOptionNames>, keyof RunOptions>>()
+holds<Equal<Names<typeof jobOptionNames>, keyof JobDefinition>>()
+holds<Equal<Names<typeof lifecycleOptionNames>, keyof LifecycleOptions>>()

@@ -55,7 +55,7 @@ t.test('an onProgress that throws stops the job and rejects with its error', asy
   const error = await rejection(workers.run('talk', 1, { onProgress: () => { throw new Error('mine') } }))
   t.equal(error.message, 'mine')
   await workers.idle()
-  t.equal(workers.stats().jobs['talk']?.failed, 1)
+  t.equal(workers.stats().jobs.talk.failed, 1)
 })
 
 t.test('the context says what the job is', async (t) => {
@@ -162,8 +162,8 @@ t.test('statistics count what became of each job', async (t) => {
   await workers.idle()
   const { jobs, ...pool } = workers.stats()
   t.match(pool, { maxThreads: 1, running: 0, waiting: 0 })
-  t.match(jobs['echo'], { completed: 1, failed: 0, cancelled: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
-  t.match([jobs['fail']?.failed, jobs['spin']?.timedOut, jobs['rest']?.cancelled, jobs['die']?.crashed], [1, 1, 1, 1])
-  t.match(jobs['echo']?.run, { count: 1, p50: Number, p99: Number, max: Number })
-  t.same(jobs['move']?.run, { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }, 'no NaN where nothing was measured')
+  t.match(jobs.echo, { completed: 1, failed: 0, cancelled: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
+  t.match([jobs.fail.failed, jobs.spin.timedOut, jobs.rest.cancelled, jobs.die.crashed], [1, 1, 1, 1])
+  t.match(jobs.echo.run, { count: 1, p50: Number, p99: Number, max: Number })
+  t.same(jobs.move.run, { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }, 'no NaN where nothing was measured')
 })

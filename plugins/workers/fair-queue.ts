@@ -70,10 +70,10 @@ export class FairQueue {
    * Expected thread time, in ms, that is served before this job would be, if it came now. An upper bound in O(1): its key's jobs
    * ahead take turns with those of every other key, and none is served more than it has waiting.
    */
-  workBefore ({ rank, key }: Ticket, cost: number): number {
+  workBefore ({ rank, key, expected }: Ticket): number {
     const own = this.#classes[rank]!
     const ownAhead = own.flows.get(key)?.work ?? 0
-    const inClass = Math.min(own.work, (ownAhead + cost) * own.heap.size)
+    const inClass = Math.min(own.work, (ownAhead + expected) * own.heap.size)
     let weight = 0
     for (const each of this.#classes) if (each.length > 0 || each === own) weight += each.weight
     return Math.min(this.work, inClass * weight / own.weight)

@@ -30,6 +30,9 @@ export const admissionDefaults = { maxQueue: 1_000, maxWait: 600, targetWait: 10
 export type Outcome = 'completed' | 'censored' | 'unknown'
 
 /** A queue and what it waits for: the threads, or the places of one capped name. */
+/** A key with less than this share of the longest key's jobs waiting isn't what a standing queue consists of: its jobs may wait as in a burst. */
+const BLAME = 0.5
+
 interface Line {
   readonly queue: FairQueue
   readonly allowance: Allowance
@@ -196,7 +199,7 @@ export class Admission<T extends Ticket> {
       if (ticket === undefined || ticket.assured) return ticket
       const waited = now - ticket.since
       const left = ticket.deadline - now
-      const allowed = waited > this.#settings.targetWait ? line.allowance.atTurn(now) : waited
+      const allowed = waited > this.#settings.targetWait ? line.allowance.atTurn(now, this.#blameless(ticket.flow!.length)) : waited
       // The last one is served however long it has waited: refusing it would leave the thread idle.
       if (waited > allowed && line.queue.length > 1) this.#refuse(ticket, 'shed', waited, allowed, now)
       else if (this.#estimates.least(ticket.job, now) > left) this.#refuse(ticket, 'deadline', waited, left, now)
@@ -204,10 +207,14 @@ export class Admission<T extends Ticket> {
     }
   }
 
+  #blameless (length: number): boolean {
+    return length < BLAME * (this.#longest.flow?.length ?? 0)
+  }
+
   /** The refusal of an arrival that would wait for `wait` ms, if that is too long. A name that never ran is bounded by count only. */
   #late (ticket: Ticket, line: Line, wait: number, now: number): Refusal | undefined {
     if (!this.#estimates.known(ticket.job)) return undefined
-    const allowed = line.allowance.onArrival(now)
+    const allowed = line.allowance.onArrival(now, this.#blameless(line.queue.lengthOf(ticket) + 1))
     if (wait > allowed) return this.#refusal(line, 'wait', wait, allowed)
     const left = ticket.deadline - now
     return wait + this.#estimates.least(ticket.job, now) > left ? this.#refusal(line, 'deadline', wait, left) : undefined

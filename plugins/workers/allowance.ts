@@ -69,11 +69,14 @@ export class Allowance {
     this.#patience.served(wait / this.#most())
   }
 
-  /** How long a job may have waited when its turn comes, in ms. Invariant: never less than `targetWait`. */
-  atTurn (now: number): number {
+  /**
+   * How long a job may have waited when its turn comes, in ms. Invariant: never less than `targetWait`.
+   * A `blameless` one is allowed the wait of a burst, for the queue doesn't stand because of it.
+   */
+  atTurn (now: number, blameless: boolean): number {
     const burst = Math.max(this.#settings.targetWait, this.#most() * this.#patience.room(now))
     const excess = this.#excess()
-    if (excess === 0) return burst
+    if (excess === 0 || blameless) return burst
     const standing = Math.min(burst, Math.max(this.#settings.targetWait, ARRIVALS * this.#mean / (this.#servers * this.#load)))
     return burst * (standing / burst) ** excess
   }
@@ -82,8 +85,8 @@ export class Allowance {
    * The expected wait that an arrival is refused for, in ms. In a burst twice what is allowed at its turn: the expectation is
    * rough when run times differ, and a refusal can't be taken back. One run is always allowed: else long jobs had no queue at all.
    */
-  onArrival (now: number): number {
-    return Math.max(this.#mean, this.atTurn(now) * (2 - this.#excess()))
+  onArrival (now: number, blameless: boolean): number {
+    return Math.max(this.#mean, this.atTurn(now, blameless) * (2 - this.#excess()))
   }
 
   /** How far from a burst (0) to a standing queue (1). */

@@ -29,10 +29,14 @@ export const admissionDefaults = { maxQueue: 1_000, maxWait: 600, targetWait: 10
 /** How the run ended: `completed`; `censored`, cut off, so that it would have taken longer; `unknown`, its time says nothing. */
 export type Outcome = 'completed' | 'censored' | 'unknown'
 
-/** A queue and what it waits for: the threads, or the places of one capped name. */
-/** A key with less than this share of the longest key's jobs waiting isn't what a standing queue consists of: its jobs may wait as in a burst. */
+/**
+ * When a queue stands, it is because of the key with the most waiting, if that is this share of all: then keys with fewer
+ * than BLAME times as many may wait as in a burst. Many keys alike are overload, and none is spared.
+ */
+const OUTSTANDING = 0.25
 const BLAME = 0.5
 
+/** A queue and what it waits for: the threads, or the places of one capped name. */
 interface Line {
   readonly queue: FairQueue
   readonly allowance: Allowance
@@ -74,6 +78,11 @@ export class Admission<T extends Ticket> {
     return this.#running
   }
 
+  /** Keys of which something is remembered. */
+  get keys (): number {
+    return this.#capped.reduce((keys, line) => keys + (line?.queue.keys ?? 0), this.#runnable.queue.keys)
+  }
+
   /** The expected run time of a job, in ms, if it has ever run. */
   estimate (job: number): number | undefined {
     return this.#estimates.known(job) ? this.#estimates.mean(job) : undefined
@@ -106,20 +115,13 @@ export class Admission<T extends Ticket> {
   /** The next job for a thread that is free. What has waited too long is refused on the way. */
   take (now: number): T | undefined {
     const ticket = this.#next(this.#runnable, now)
-    if (ticket === undefined) return undefined
-    this.#runnable.queue.shift(ticket)
-    ticket.place = 'taken'
-    ticket.taken = now
-    this.#waiting--
-    this.#running++
-    return ticket as T
+    return ticket && this.#start(ticket, now)
   }
 
   /** The next job, if almost every run of its name fits into `budget` ms: to be handed ahead to a thread that is busy. */
   takeShort (now: number, budget: number): T | undefined {
-    const ticket = this.#runnable.queue.peek()
-    if (ticket === undefined || this.#estimates.most(ticket.job) > budget) return undefined
-    return this.take(now)
+    const ticket = this.#next(this.#runnable, now)
+    return ticket && this.#estimates.most(ticket.job) <= budget ? this.#start(ticket, now) : undefined
   }
 
   /** A taken job that never started is back at the head of its queue. It had been admitted: neither count nor wait refuses it now. */
@@ -192,6 +194,15 @@ export class Admission<T extends Ticket> {
     line.queue.push(ticket)
   }
 
+  #start (ticket: Ticket, now: number): T {
+    this.#runnable.queue.shift(ticket)
+    ticket.place = 'taken'
+    ticket.taken = now
+    this.#waiting--
+    this.#running++
+    return ticket as T
+  }
+
   /** The next of a line, past those that have waited too long. */
   #next (line: Line, now: number): Ticket | undefined {
     for (;;) {
@@ -208,7 +219,8 @@ export class Admission<T extends Ticket> {
   }
 
   #blameless (length: number): boolean {
-    return length < BLAME * (this.#longest.flow?.length ?? 0)
+    const longest = this.#longest.flow?.length ?? 0
+    return longest >= OUTSTANDING * this.#waiting && length < BLAME * longest
   }
 
   /** The refusal of an arrival that would wait for `wait` ms, if that is too long. A name that never ran is bounded by count only. */
@@ -220,14 +232,20 @@ export class Admission<T extends Ticket> {
     return wait + this.#estimates.least(ticket.job, now) > left ? this.#refusal(line, 'deadline', wait, left) : undefined
   }
 
-  /** Refuses one if too many wait: the newest of the key with the most waiting, be it this one. */
+  /**
+   * Refuses one if too many wait: the newest of the key with the most waiting, be it this one. Of keys that would only change
+   * places who was there first stays: else a flood of new keys evicts everyone.
+   */
   #makeRoom (ticket: Ticket, line: Line, wait: number, passing: number, now: number): Refusal | undefined {
     const { maxQueue } = this.#settings
     if (this.#waiting - passing < maxQueue) return undefined
     const longest = this.#longest.flow
     const newest = longest?.tail
-    // One that a free thread is about to take was promised it.
-    if (newest === undefined || newest.assured || longest!.length <= line.queue.lengthOf(ticket)) return this.#refusal(line, 'count', wait, maxQueue)
+    // What a free thread is about to take, and what came back from one that died, isn't evicted: it was promised a thread.
+    const promised = newest?.assured === true || (newest?.place === 'runnable' && this.#runnable.queue.length <= passing)
+    if (newest === undefined || promised || longest!.length <= line.queue.lengthOf(ticket) + 1) {
+      return this.#refusal(line, 'count', wait, maxQueue)
+    }
     this.#refuse(newest, 'count', wait, maxQueue, now)
     return undefined
   }

@@ -20,24 +20,28 @@ export interface AllowanceSettings {
 const BURST = 1.3
 /** The load from which the queue stands. In between the allowance goes gradually from one bound to the other. */
 const STANDING = 1.8
-/** The interval holds at least this many runs: the load of fewer is chance. */
-const RUNS = 16
-/** A queue cut shorter than the time in which this many jobs arrive would often be empty when a thread asks. */
+/** The interval is at least this many runs long: the load of fewer is chance. */
+const RUNS = 8
+/** A queue cut shorter than the time in which about this many long jobs arrive would often be empty when a thread asks. */
 const ARRIVALS = 4
-/** The weight of a run in the mean of all names. */
+/** The weight of a run in the means of all names. */
 const WEIGHT = 1 / 32
 
 export class Allowance {
   readonly #settings: AllowanceSettings
   readonly #patience = new Patience()
   #mean = 0
+  /** The mean of the squares, in ms². */
+  #square = 0
   #load = 0
   #offeredAt = 0
-  /** Jobs that arrive during one mean run, at a load of 1. */
+  /** Jobs that can run at a time. */
   #servers = 1
 
   constructor (settings: AllowanceSettings) {
-    this.#settings = settings
+    // Infinity would make the way from one bound to the other undefined.
+    const finite = (ms: number): number => Math.min(ms, Number.MAX_SAFE_INTEGER)
+    this.#settings = { maxWait: finite(settings.maxWait), targetWait: finite(settings.targetWait), interval: finite(settings.interval) }
   }
 
   /** More is offered than `servers` can do. */
@@ -47,7 +51,7 @@ export class Allowance {
 
   /** A job that is expected to run for `work` ms arrives, be it admitted or not. */
   offered (work: number, servers: number, now: number): void {
-    const interval = Math.max(this.#settings.interval, RUNS * this.#mean)
+    const interval = Math.max(this.#settings.interval, RUNS * this.#run)
     // An exponential average, with 1 / (1 + x) in place of e^-x. A clock that went backwards counts as no time.
     const elapsed = Math.max(0, now - this.#offeredAt)
     this.#load = this.#load * interval / (interval + elapsed) + work / (servers * interval)
@@ -56,7 +60,9 @@ export class Allowance {
   }
 
   ran (ms: number): void {
-    this.#mean += this.#mean === 0 ? ms : WEIGHT * (ms - this.#mean)
+    const weight = this.#mean === 0 ? 1 : WEIGHT
+    this.#mean += weight * (ms - this.#mean)
+    this.#square += weight * (ms * ms - this.#square)
   }
 
   /** A client left after `wait` ms. What is always allowed can't be too long, and those who leave at once don't leave because of it. */
@@ -77,7 +83,7 @@ export class Allowance {
     const burst = Math.max(this.#settings.targetWait, this.#most() * this.#patience.room(now))
     const excess = this.#excess()
     if (excess === 0 || blameless) return burst
-    const standing = Math.min(burst, Math.max(this.#settings.targetWait, ARRIVALS * this.#mean / (this.#servers * this.#load)))
+    const standing = Math.min(burst, Math.max(this.#settings.targetWait, ARRIVALS * this.#run / (this.#servers * this.#load)))
     return burst * (standing / burst) ** excess
   }
 
@@ -92,6 +98,11 @@ export class Allowance {
   /** How far from a burst (0) to a standing queue (1). */
   #excess (): number {
     return Math.min(1, Math.max(0, (this.#load - BURST) / (STANDING - BURST)))
+  }
+
+  /** The mean run, each ms of thread time counted once: what keeps a thread when an arrival finds it busy. Well above the mean if lengths differ. */
+  get #run (): number {
+    return this.#mean === 0 ? 0 : this.#square / this.#mean
   }
 
   #most (): number {

@@ -157,10 +157,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   /** Jobs that no thread has started go back to the head of the queue. */
   onReturned (jobs: readonly Job[]): void {
-    const now = this.#clock.now()
     for (const job of jobs) {
       if (job.transferList === undefined) {
-        this.#admission.putBack(job, now)
+        this.#admission.putBack(job)
         continue
       }
       this.#crashed(job, new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job'))
@@ -204,8 +203,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   #stop (job: Job, reason: unknown): void {
     const { thread } = job
+    this.#admission.leave(job, this.#clock.now())
     if (thread === undefined) {
-      if (this.#admission.leave(job, this.#clock.now())) this.#dispatcher.schedule()
+      // Under a cap, another of its name may be next.
+      this.#dispatcher.schedule()
       this.#checkIdle()
     } else if (thread.revoke(job)) {
       this.#release(job, 0, 'unknown')

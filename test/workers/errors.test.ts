@@ -76,7 +76,7 @@ t.test('what a job throws is what the client is told', async (t) => {
 })
 
 t.test('a crash is contained', async (t) => {
-  const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 64 } })
+  const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 64 }, maxWait: Infinity, targetWait: 60_000 })
 
   for (const [how, message] of [
     ['exit', /lost its thread: exited with code 3/],

@@ -33,6 +33,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #graces = new Set<NodeJS.Timeout>()
   #seq = 0
   #closed = false
+  /** Why there are no threads: the boot failed. */
+  #broken: Error | undefined
   #idleWaiters: Array<() => void> = []
 
   constructor (registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger) {
@@ -49,6 +51,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       onUnsent: (job, payload, error) => this.#unsent(job, payload, error),
       onReturned: (jobs) => this.onReturned(jobs)
     })
+    // No thread will come for what was run before the app was ready.
+    this.#crew.ready.catch((error: Error) => this.#break(error))
   }
 
   /** Resolves when every thread has loaded the jobs; rejects if one can't. */
@@ -58,6 +62,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
     if (this.#closed) return Promise.reject(new ClosingError(`The pool "${this.name}"`))
+    if (this.#broken !== undefined) return Promise.reject(this.#broken)
     const now = this.#clock.now()
     const job = new Job(++this.#seq, registered, settings, now, this)
     const aborted = settings.signals.find((signal) => signal.aborted)
@@ -75,6 +80,15 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.#ledger.queued(job, this.#admission.waiting)
     this.#dispatcher.schedule()
     return job.promise
+  }
+
+  #break (error: Error): void {
+    this.#broken = error
+    for (const job of this.#live) {
+      this.#ledger.failed(job, 0, error)
+      this.#reject(job, error)
+      this.#stop(job, error)
+    }
   }
 
   /** At its arrival, or later in favour of others. */

@@ -25,7 +25,7 @@ const restricted = (patterns, paths = dependencies()) => ({
 })
 
 export default tseslint.config(
-  { ignores: ['dist', '.tap', 'coverage', '**/node_modules'] },
+  { ignores: ['test/consumer', 'dist', '.tap', 'coverage', '**/node_modules'] },
   ...neostandard({ ts: true }),
   {
     files: ['**/*.ts'],

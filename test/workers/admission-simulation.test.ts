@@ -182,7 +182,7 @@ t.test('one-second jobs capped at one beside short ones', async (t) => {
 
 t.test('what waits for its own cap does not lengthen the wait of the others', async (t) => {
   const { each: [free, capped] } = simulate({
-    sources: [{ job: 0, length: fixed(10), rate: 1_200 }, { job: 1, length: fixed(10), rate: 300 }],
+    sources: [{ job: 0, length: fixed(10), rate: 1_200 }, { job: 1, length: fixed(1), rate: 3_000, key: 'other' }],
     seed: 1,
     duration: 30_000,
     patience: 1_000,

@@ -5,7 +5,7 @@
  */
 import type { FastifyInstance } from 'fastify'
 
-/** What had to be abandoned, by name. */
+/** A unit of work by name: what is held now, or what had to be abandoned. */
 export interface Abandoned {
   kind: 'job' | 'task' | 'request'
   name: string
@@ -14,22 +14,32 @@ export interface Abandoned {
   attempt: number
 }
 
+/** Requests drain first: they may still submit tasks and run jobs; then tasks, which may still run jobs; then workers. */
+export const drainPhases = ['requests', 'tasks', 'workers'] as const
+export type DrainPhase = typeof drainPhases[number]
+
 export interface Drainable {
   /** For the report: the decorator's name. */
   readonly name: string
-  /** Tasks drain before workers, since a draining task may still run jobs. */
-  readonly phase: 'tasks' | 'workers'
+  readonly phase: DrainPhase
   /** How many units of work it has finished since it started. */
   readonly completed: number
   /** How many units of work it holds: running and waiting. */
   readonly pending: number
-  /** Refuse new work from now on. Idempotent. */
+  /** How many timers it has armed. Zero once nothing is pending, or the app leaks them. */
+  readonly timers?: number
+  /**
+   * Refuse new work from now on. Idempotent.
+   * Tasks close softly: while one is left they still take those that its own finish needs, and none once they are empty.
+   */
   close (): void
   /** Resolves when nothing runs or waits. Doesn't refuse new work by itself. */
   idle (): Promise<void>
+  /** The units of work it holds, for a message that names what is left. */
+  held? (): Abandoned[]
   /**
-   * Past the deadline: abort what is left cooperatively, wait for `grace` ms, then kill.
-   * Resolves with what was lost when nothing of it runs any more.
+   * Past the deadline: refuse everything, abort what is left cooperatively, wait for `grace` ms, then kill.
+   * Resolves with what was lost when nothing of it runs any more. Called after close().
    */
   abandon (grace: number): Promise<Abandoned[]>
 }

@@ -1,0 +1,55 @@
+import * as check from '../options.ts'
+
+export interface LifecycleOptions {
+  /**
+   * How long to serve on after readiness has turned false, in ms: longer than your load balancer takes to notice.
+   * Too short, and clients it still sends here are refused. Part of `timeout`, and less than it.
+   * @default 0
+   */
+  delay?: number
+  /**
+   * How long a shutdown may take, in ms, before what is left is abandoned. `Infinity`: as long as it takes.
+   * The default fits, with `grace`, into the 10 s after which close-with-grace ends the process. Keep that above this one.
+   * @default 8_000
+   */
+  timeout?: number
+  /**
+   * How long abandoned work may take to end by itself, in ms, before its threads and connections are cut.
+   * @default 500
+   */
+  grace?: number
+  /**
+   * The path of the readiness probe: 200, or 503 once the service is stopping. `false`: no route.
+   * @default '/ready'
+   */
+  readyPath?: string | false
+  /**
+   * The path of the liveness probe: 200 until the app closes. `false`: no route.
+   * @default '/live'
+   */
+  livePath?: string | false
+}
+
+export type ResolvedLifecycleOptions = Required<LifecycleOptions>
+
+const known = ['delay', 'timeout', 'grace', 'readyPath', 'livePath']
+
+export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOptions {
+  check.record('lifecycle', options, known)
+  const timeout = check.duration('lifecycle.timeout', options.timeout ?? 8_000)
+  const delay = check.duration('lifecycle.delay', options.delay ?? 0, { min: 0, max: check.MAX_DURATION })
+  check.ensure(delay === 0 || delay < timeout, 'lifecycle.delay', `less than the timeout of ${timeout} ms, which it is part of`, delay)
+  return {
+    delay,
+    timeout,
+    grace: check.duration('lifecycle.grace', options.grace ?? 500, { min: 0, max: check.MAX_DURATION }),
+    readyPath: path('lifecycle.readyPath', options.readyPath ?? '/ready'),
+    livePath: path('lifecycle.livePath', options.livePath ?? '/live')
+  }
+}
+
+function path (option: string, value: unknown): string | false {
+  if (value === false) return false
+  check.ensure(typeof value === 'string' && value.startsWith('/'), option, 'a path that starts with a slash, or false', value)
+  return value as string
+}

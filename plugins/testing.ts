@@ -1,0 +1,63 @@
+/** For test suites: `t.teardown(() => assertIdle(app))` fails the test that leaves something running. */
+import { AssertionError } from 'node:assert'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import { drainablesOf, type Drainable } from './drainables.ts'
+
+const signals = ['SIGTERM', 'SIGINT'] as const
+
+/** Those that were there when this module was loaded, before any test: the test runner's own. */
+const foreign = new Set(signals.flatMap((signal) => process.listeners(signal)))
+
+export interface AssertIdleOptions {
+  /**
+   * How long what still runs may take to end, in ms: the end of a request reaches its client before it reaches the server.
+   * @default 1_000
+   */
+  within?: number
+}
+
+/**
+ * Resolves once nothing of the suite runs or waits in `app`: no request, task or job, no timer of ours, and no listener
+ * on SIGTERM or SIGINT that wasn't there when this module was loaded (close-with-grace without `uninstall()`).
+ * Before close() or after it.
+ *
+ * @throws {AssertionError} that names what is left after `within` ms.
+ */
+export async function assertIdle (app: FastifyInstance, { within = 1_000 }: AssertIdleOptions = {}): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeUp = new Promise<true>((resolve) => { timer = setTimeout(resolve, within, true) })
+  try {
+    while (left(app).length > 0) {
+      const idle = Promise.all([...drainablesOf(app)].map(async (drainable) => drainable.idle()))
+      if (await Promise.race([timeUp, idle.then(() => false)])) break
+      await turn()
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+  const leftovers = [...left(app), ...listeners()]
+  if (leftovers.length > 0) {
+    throw new AssertionError({ message: `Not idle:\n${leftovers.map((line) => `- ${line}`).join('\n')}`, stackStartFn: assertIdle })
+  }
+}
+
+function left (app: FastifyInstance): string[] {
+  return [...drainablesOf(app)].flatMap((drainable) => [...pending(drainable), ...timers(drainable)])
+}
+
+function pending (drainable: Drainable): string[] {
+  if (drainable.pending === 0) return []
+  const units = drainable.held?.().map(({ kind, name, id, ageMs }) => `${kind} ${name} (${id}, for ${ageMs} ms)`) ?? []
+  return [`${drainable.name} holds ${drainable.pending}${units.length === 0 ? '' : `: ${units.join(', ')}`}`]
+}
+
+function timers ({ name, timers = 0 }: Drainable): string[] {
+  return timers === 0 ? [] : [`${name} has ${timers} active timer${timers === 1 ? '' : 's'}`]
+}
+
+function listeners (): string[] {
+  return signals.flatMap((signal) => process.listeners(signal)
+    .filter((listener) => !foreign.has(listener))
+    .map((listener) => `a listener on ${signal}: ${listener.name || 'anonymous'}`))
+}

@@ -1,0 +1,284 @@
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
+import { drainablesOf } from '../../plugins/drainables.ts'
+import { assertIdle } from '../../plugins/testing.ts'
+import { deferred, fakeDrainable, inFlight, phase } from './fixtures.ts'
+
+async function build (t: Test, options: LifecycleOptions = {}, lines?: string[]): Promise<FastifyInstance> {
+  const app = lines === undefined ? Fastify() : Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(async () => {
+    await app.close()
+    await assertIdle(app)
+  })
+  await app.register(lifecycle, options)
+  return app
+}
+
+t.test('probes: ready once booted, live throughout, at the paths asked for', async (t) => {
+  const app = await build(t)
+  t.equal(app.lifecycle.ready, false, 'not before boot has ended')
+  await app.ready()
+  t.equal(app.lifecycle.ready, true)
+  t.same((await app.inject('/ready')).json(), { status: 'ready' })
+  t.same((await app.inject('/live')).json(), { status: 'live' })
+
+  const other = await build(t, { readyPath: '/health/ready', livePath: false })
+  t.equal((await other.inject('/health/ready')).statusCode, 200)
+  t.equal((await other.inject('/live')).statusCode, 404)
+  t.equal((await other.inject('/ready')).statusCode, 404)
+})
+
+t.test('phase by phase: what is answered and what is refused', async (t) => {
+  const app = await build(t, { delay: 300, timeout: 60_000 })
+  const tasks = fakeDrainable('tasks', 'tasks')
+  const workers = fakeDrainable('workers', 'workers')
+  drainablesOf(app).add(workers).add(tasks)
+  const entered = deferred()
+  const go = deferred()
+  app.get('/slow', async () => {
+    entered.resolve()
+    await go.promise
+    tasks.hold('receipt')
+    return { done: true }
+  })
+  app.get('/', async () => 'hello')
+  app.get('/metrics', { config: { lifecycle: 'always' } }, async () => 'up 1')
+  await app.ready()
+
+  const slow = app.inject('/slow')
+  await entered.promise
+  const shutdown = app.lifecycle.shutdown('SIGTERM')
+
+  t.equal(app.lifecycle.phase, 'leaving')
+  t.equal(app.lifecycle.ready, false)
+  t.equal((await app.inject('/ready')).statusCode, 503)
+  t.same((await app.inject('/ready')).json(), { status: 'leaving' })
+  const still = await app.inject('/')
+  t.equal(still.statusCode, 200, 'still serving')
+  t.equal(still.headers.connection, 'close', 'and the connection is on its way out')
+
+  await phase(app, 'requests')
+  const refused = await app.inject('/')
+  t.equal(refused.statusCode, 503)
+  t.equal(refused.headers.connection, 'close')
+  t.same(refused.json(), { statusCode: 503, code: 'FC_ERR_CLOSING', error: 'Service Unavailable', message: 'The service is closing and takes no new work' })
+  t.equal((await app.inject('/nowhere')).statusCode, 503)
+  t.equal((await app.inject('/live')).statusCode, 200)
+  t.equal((await app.inject('/metrics')).statusCode, 200)
+  t.equal(tasks.closed, 0, 'a request in flight may submit tasks')
+
+  go.resolve()
+  const answer = await slow
+  t.same(answer.json(), { done: true })
+  t.equal(answer.headers.connection, 'close', 'told although it began before the shutdown')
+  await phase(app, 'tasks')
+  t.equal(workers.closed, 0)
+  t.equal((await app.inject('/live')).statusCode, 200)
+
+  workers.hold('thumbnail')
+  tasks.finish('receipt')
+  await phase(app, 'workers')
+  t.equal((await app.inject('/live')).statusCode, 200)
+  workers.finish('thumbnail')
+
+  const report = await shutdown
+  t.match(report, { reason: 'SIGTERM', completed: 3, abandoned: [] })
+  t.ok(report.durationMs >= 300)
+  t.equal(app.lifecycle.phase, 'closed')
+})
+
+t.test('a database plugin registered before, and one after, are open while tasks drain', async (t) => {
+  const app = Fastify()
+  const state = { before: 'open', after: 'open' }
+  const database = (name: 'before' | 'after') => fp(async (app) => {
+    app.addHook('onClose', async () => { state[name] = 'closed' })
+  }, { name })
+  await app.register(database('before'))
+  await app.register(lifecycle)
+  await app.register(database('after'))
+  const tasks = fakeDrainable('tasks', 'tasks')
+  tasks.hold('write')
+  drainablesOf(app).add(tasks)
+  await app.ready()
+
+  const shutdown = app.lifecycle.shutdown()
+  await phase(app, 'tasks')
+  t.same(state, { before: 'open', after: 'open' })
+  tasks.finish('write')
+  await shutdown
+  t.same(state, { before: 'closed', after: 'closed' })
+})
+
+t.test('a bare close() drains too, before any onClose hook', async (t) => {
+  const app = await build(t)
+  const tasks = fakeDrainable('tasks', 'tasks')
+  const workers = fakeDrainable('workers', 'workers')
+  tasks.hold('t1')
+  drainablesOf(app).add(tasks).add(workers)
+  let atClose: number | undefined
+  app.addHook('onClose', async () => { atClose = tasks.pending })
+  await app.ready()
+  const closed = app.close()
+  await phase(app, 'tasks')
+  t.equal(atClose, undefined)
+  tasks.finish('t1')
+  await closed
+  t.equal(atClose, 0)
+  t.match(await app.lifecycle.shutdown('too late'), { reason: 'close', completed: 1, abandoned: [] }, 'the report of what has happened')
+})
+
+t.test('past the timeout: abandoned by name, logged in one line, and the app closes all the same', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, { timeout: 30, grace: 5 }, lines)
+  const tasks = fakeDrainable('tasks', 'tasks')
+  tasks.hold('welcome-email:1')
+  drainablesOf(app).add(tasks)
+  app.get('/stuck/:id', async () => new Promise(() => {}))
+  await app.ready()
+  const stuck = app.inject({ url: '/stuck/1', headers: { 'request-id': 'r-1' } })
+  stuck.catch(() => {})
+  await inFlight(app, 1)
+
+  const report = await app.lifecycle.shutdown('SIGTERM')
+  t.match(report.abandoned, [{ kind: 'request', name: 'GET /stuck/:id', attempt: 1 }, { kind: 'task', id: 'welcome-email:1' }])
+  t.ok(report.abandoned[0]!.ageMs >= 30)
+  t.same(tasks.abandonedAfter, [5])
+  await t.rejects(stuck, 'its connection was cut')
+  const logged = lines.map((line) => JSON.parse(line)).filter((line) => line.shutdown !== undefined)
+  t.equal(logged.length, 1)
+  t.match(logged[0], { level: 50, msg: /^shutdown: 0 completed, 2 abandoned in \d+ ms$/, shutdown: { reason: 'SIGTERM', abandoned: { length: 2 } } })
+  // The handler never settles: nothing can end it, and the app is closed. It isn't what this test's teardown is about.
+  drainablesOf(app).clear()
+})
+
+t.test('a request that ends within the grace is not lost', async (t) => {
+  const app = await build(t, { timeout: 20, grace: 5_000 })
+  const tasks = fakeDrainable('tasks', 'tasks')
+  const abandoned = deferred()
+  const abandon = tasks.abandon.bind(tasks)
+  tasks.abandon = async (grace) => { abandoned.resolve(); return abandon(grace) }
+  tasks.hold('t1')
+  drainablesOf(app).add(tasks)
+  app.get('/', async () => { await abandoned.promise; return 'sorry' })
+  await app.ready()
+  const answer = app.inject('/')
+  await inFlight(app, 1)
+  const report = await app.lifecycle.shutdown()
+  t.equal((await answer).body, 'sorry')
+  t.same(report.abandoned.map(({ kind }) => kind), ['task'])
+  t.equal(report.completed, 1)
+})
+
+t.test('shutdown() twice is one shutdown', async (t) => {
+  const app = await build(t)
+  await app.ready()
+  const first = app.lifecycle.shutdown('first')
+  t.equal(app.lifecycle.shutdown('second'), first)
+  t.equal((await first).reason, 'first')
+  t.equal(app.lifecycle.shutdown('third'), first)
+  await app.close()
+})
+
+t.test('during boot: the app boots, then closes', async (t) => {
+  const app = Fastify()
+  const order: string[] = []
+  await app.register(lifecycle)
+  app.register(async (app) => {
+    order.push('booting')
+    app.addHook('onClose', async () => { order.push('closed') })
+  })
+  const report = await app.lifecycle.shutdown('SIGTERM')
+  t.match(report, { reason: 'SIGTERM', completed: 0, abandoned: [] })
+  t.same(order, ['booting', 'closed'])
+  await app.listen({ port: 0 })
+  t.equal(app.server.listening, false, 'Fastify would listen now; the process would never end')
+})
+
+t.test('during a boot that fails: still the report', async (t) => {
+  const app = Fastify()
+  await app.register(lifecycle)
+  app.register(async () => { throw new Error('no database') })
+  t.match(await app.lifecycle.shutdown(), { completed: 0, abandoned: [] })
+})
+
+t.test('goodbyes are said when requests drain, waited for, and their errors are logged', async (t) => {
+  const lines: string[] = []
+  const app = await build(t, {}, lines)
+  const said: string[] = []
+  const slow = deferred()
+  await app.ready()
+  app.lifecycle.onGoodbye(async () => { said.push('slow'); await slow.promise })
+  app.lifecycle.onGoodbye(() => { throw new Error('the socket is gone') })
+  const takeBack = app.lifecycle.onGoodbye(() => { said.push('taken back') })
+  takeBack()
+  takeBack()
+  t.same(said, [])
+  const shutdown = app.lifecycle.shutdown()
+  await phase(app, 'requests')
+  t.same(said, ['slow'])
+  app.lifecycle.onGoodbye(() => { said.push('late') })
+  t.same(said, ['slow', 'late'], 'a stream that opens while requests drain hears it at once')
+  t.equal(app.lifecycle.phase, 'requests', 'waits for the slow one')
+  slow.resolve()
+  await shutdown
+  t.equal(lines.filter((line) => line.includes('the socket is gone')).length, 1)
+})
+
+t.test('an onClose hook that never ends does not hold shutdown() for ever', async (t) => {
+  const lines: string[] = []
+  const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
+  const hook = deferred()
+  await app.register(lifecycle, { timeout: 20, grace: 10 })
+  app.addHook('onClose', async () => hook.promise)
+  await app.ready()
+  t.match(await app.lifecycle.shutdown(), { completed: 0, abandoned: [] })
+  t.ok(lines.some((line) => line.includes('an onClose hook has not finished in time')))
+  hook.resolve()
+  await app.close()
+})
+
+t.test('its channels tell what happened', async (t) => {
+  const app = await build(t)
+  const phases: string[] = []
+  const refusals: unknown[] = []
+  const onEntered = (message: unknown): void => { phases.push((message as { phase: string }).phase) }
+  const onRefused = (message: unknown): void => { refusals.push(message) }
+  subscribe('fastify-concurrency:lifecycle:entered', onEntered)
+  subscribe('fastify-concurrency:lifecycle:refused', onRefused)
+  t.teardown(() => {
+    unsubscribe('fastify-concurrency:lifecycle:entered', onEntered)
+    unsubscribe('fastify-concurrency:lifecycle:refused', onRefused)
+  })
+  const tasks = fakeDrainable('tasks', 'tasks')
+  tasks.hold('t1')
+  drainablesOf(app).add(tasks)
+  app.get('/users/:id', async () => 'user')
+  await app.ready()
+  const shutdown = app.lifecycle.shutdown()
+  await phase(app, 'tasks')
+  await app.inject('/users/1')
+  tasks.finish('t1')
+  await shutdown
+  t.same(phases, ['requests', 'tasks', 'workers', 'closing', 'closed'])
+  t.match(refusals, [{ phase: 'tasks', method: 'GET', route: '/users/:id' }])
+})
+
+for (const [options, message] of [
+  [{ delay: -1 }, 'Option "lifecycle.delay": expected milliseconds from 0 to 2147483647, received -1'],
+  [{ delay: NaN }, 'Option "lifecycle.delay": expected milliseconds from 0 to 2147483647, received NaN'],
+  [{ delay: 8_000 }, 'Option "lifecycle.delay": expected less than the timeout of 8000 ms, which it is part of, received 8000'],
+  [{ timeout: '5s' }, 'Option "lifecycle.timeout": expected milliseconds from 0 to 2147483647, or Infinity, received \'5s\''],
+  [{ grace: Infinity }, 'Option "lifecycle.grace": expected milliseconds from 0 to 2147483647, received Infinity'],
+  [{ readyPath: 'ready' }, 'Option "lifecycle.readyPath": expected a path that starts with a slash, or false, received \'ready\''],
+  [{ livePath: true }, 'Option "lifecycle.livePath": expected a path that starts with a slash, or false, received true'],
+  [{ timeOut: 5 }, 'Option "lifecycle.timeOut": expected one of the options delay, timeout, grace, readyPath, livePath, received 5']
+] as const) {
+  t.test(`invalid: ${JSON.stringify(options)}`, async (t) => {
+    const app = Fastify()
+    await t.rejects(async () => app.register(lifecycle, options as never), { code: 'FC_ERR_OPTION_INVALID', message })
+    await app.close()
+  })
+}

@@ -8,6 +8,8 @@ import type { Plan } from './plan.ts'
 
 export interface AnswerSettings {
   legacyHeaders: boolean
+  /** Called for each refusal that is answered. */
+  onRefused: (code: string) => void
   /** Replaces the body of a 429. */
   body: ((request: FastifyRequest, error: LimitedError) => unknown) | undefined
 }
@@ -50,6 +52,7 @@ export async function decide (
   } catch (error) {
     // Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes.
     if (!isRefusal(error)) throw error
+    settings.onRefused((error as Refused).code)
     return answer(reply, error as Refused, describe(error as Refused))
   }
   if (plan === undefined) return undefined
@@ -59,5 +62,6 @@ export async function decide (
 
   const { error, name, key, cost } = refusing(plan)
   if (rejected.hasSubscribers) rejected.publish({ policy: name, key, cost, retryAfter: error.retryAfter, requestId: request.id })
+  settings.onRefused(error.code)
   return answer(reply, error as Refused, settings.body === undefined ? describe(error as Refused) : settings.body(request, error))
 }

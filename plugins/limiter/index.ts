@@ -10,6 +10,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
 import { ensure } from '../options.ts'
+import refusalLog, { countRefusal } from '../refusal-log.ts'
 import { createLimiter, type Limiter } from './calls.ts'
 import { storeFailed, storeRecovered } from './channels.ts'
 import { FallbackStore } from './fallback.ts'
@@ -73,6 +74,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const waiting = new Waiting(resolved.maxWaiting)
   const addressKey = createAddressKey((ip) => normalizeAddress(ip, ipv6Subnet))
   await app.register(cancellation, { ambient: resolved.ambient })
+  await app.register(refusalLog)
   app.decorate('limiter', createLimiter(resolved.policies, store, waiting, addressKey, resolved))
 
   const rateLimit = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
@@ -87,12 +89,14 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const onRequest = rateLimit.createCheck((request) => plan('onRequest', request))
   const preHandler = rateLimit.createCheck((request) => plan('preHandler', request))
 
+  const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }
+
   // Named functions: their names are how a route that escapes is told from one that doesn't.
   async function limiterOnRequest (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    return decide(onRequest, resolved, request, reply)
+    return decide(onRequest, answers, request, reply)
   }
   async function limiterPreHandler (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    return decide(preHandler, resolved, request, reply)
+    return decide(preHandler, answers, request, reply)
   }
 
   const routes = new Set<string>()

@@ -1,6 +1,5 @@
 /** What would make the limits mean less than they say, told at boot. */
 import cluster from 'node:cluster'
-import { inspect } from 'node:util'
 import type { FastifyInstance } from 'fastify'
 import { ensure } from '../options.ts'
 import type { ResolvedPolicy } from './policies.ts'
@@ -49,31 +48,33 @@ interface PrintedRoute {
 export function printedRoutes (app: FastifyInstance): PrintedRoute[] {
   const routes: PrintedRoute[] = []
   const path: string[] = []
-  for (const line of app.printRoutes({ includeHooks: true, commonPrefix: false }).split('\n')) {
-    const [, indent, text] = /^([│├└─ ]*)(.*)$/u.exec(line)!
-    if (text!.startsWith('•')) {
-      if (routes.length > 0) routes.at(-1)!.hooks += text!
+  let node: PrintedRoute[] = []
+  for (const line of app.printRoutes({ includeHooks: true }).split('\n')) {
+    const [, indent, text] = /^([│├└─ ]*)(.*)$/u.exec(line) as unknown as [string, string, string]
+    if (text.startsWith('•')) {
+      for (const route of node) route.hooks += text
       continue
     }
-    const route = /^(\S.*?) \(([A-Z, -]+)\)/u.exec(text!)
-    const depth = indent!.length / 4
+    const [, segment, methods] = /^(.*?) \(([A-Z, -]+)\)/u.exec(text) ?? [text, text === '(empty root node)' ? '' : text]
+    const depth = indent.length / 4
     path.length = depth
-    path[depth - 1] = route === null ? text! : route[1]!
-    if (route !== null) routes.push({ name: `${route[2]!} ${path.join('')}`, hooks: '' })
+    path[depth - 1] = segment!
+    node = (methods?.split(', ') ?? []).map((method) => ({ name: `${method} ${path.join('')}`, hooks: '' }))
+    routes.push(...node)
   }
   return routes
 }
 
 /**
  * Names the routes that the limiter doesn't reach.
- * @param known names of the routes that our onRoute hook has seen
- * @param hook the name of the hook that the others are reached by, if that is enough
+ * @param hooks names of the hooks that every route should have
  */
-export function checkRoutes (app: FastifyInstance, known: ReadonlySet<string>, hook: string | undefined): void {
-  const reached = ({ name, hooks }: PrintedRoute): boolean => known.has(name) || (hook !== undefined && hooks.includes(`"${hook}()"`))
-  const routes = printedRoutes(app).filter((route) => !reached(route)).map(({ name }) => name)
+export function checkRoutes (app: FastifyInstance, hooks: readonly string[]): void {
+  const routes = printedRoutes(app)
+    .filter((route) => hooks.some((hook) => !route.hooks.includes(`"${hook}()"`)))
+    .map(({ name }) => name)
   if (routes.length === 0) return
   app.log.warn({ routes },
-    `limiter: ${inspect(routes, { breakLength: Infinity })} escape the limiter: they were declared before it, or outside the scope that registered it. ` +
+    `limiter: ${routes.join(', ')} escape the limiter: declared before it, or outside the scope that registered it. ` +
     'Fix: register the limiter first, on the app itself')
 }

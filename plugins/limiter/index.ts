@@ -23,7 +23,7 @@ import { createPlanner } from './plan.ts'
 import { normalizeAddress, registerRateLimit } from './rate-limit.ts'
 import { RedisStore } from './redis-store.ts'
 import { RouteLimits } from './route-limit.ts'
-import { Recipes, routeNames, type RouteConfig, type RouteLimiterOptions } from './routes.ts'
+import { Recipes, type RouteConfig, type RouteLimiterOptions, type RouteWithConfig } from './routes.ts'
 import type { Store } from './store.ts'
 import { Waiting } from './waiting.ts'
 
@@ -99,18 +99,16 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     return decide(preHandler, answers, request, reply)
   }
 
-  const routes = new Set<string>()
+  const hooks: string[] = [limiterOnRequest.name]
+  if (recipes.standard.policies.preHandler.length > 0) hooks.push(limiterPreHandler.name)
   app.addHook('onRequest', limiterOnRequest)
   app.addHook('onRoute', (route: RouteOptions) => {
-    for (const name of routeNames(route)) routes.add(name)
-    route.config = recipes.prepare(route as Parameters<Recipes['prepare']>[0]) as NonNullable<RouteOptions['config']>
-    if (!recipes.of(route.config as RouteConfig).policies.preHandler.length) return
+    const { config, recipe } = recipes.prepare(route as RouteWithConfig)
+    route.config = config as NonNullable<RouteOptions['config']>
     // Last, since an authentication that is a preHandler of the route runs before it.
-    route.preHandler = [route.preHandler ?? []].flat().concat(limiterPreHandler)
+    if (hooks.length > 1 || recipe.policies.preHandler.length > 0) route.preHandler = [route.preHandler ?? []].flat().concat(limiterPreHandler)
   })
-  app.addHook('onReady', async () => {
-    checkRoutes(app, routes, recipes.standard.policies.preHandler.length === 0 ? limiterOnRequest.name : undefined)
-  })
+  app.addHook('onReady', async () => checkRoutes(app, hooks))
   app.addHook('onClose', async () => waiting.close())
 }
 

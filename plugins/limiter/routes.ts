@@ -25,6 +25,8 @@ export interface RouteConfig {
   [kRecipe]?: Recipe
 }
 
+export type RouteWithConfig = Pick<RouteOptions, 'method' | 'url' | 'constraints'> & { config?: RouteConfig | undefined }
+
 const none: Recipe = { policies: { onRequest: [], preHandler: [] }, cost: 1 }
 
 export class Recipes {
@@ -44,19 +46,27 @@ export class Recipes {
    * Compiles a route's config at boot. `rateLimit` is taken out of it, since @fastify/rate-limit would hook itself into the route
    * and spoil our plan with its `groupId`. Throws FC_ERR_OPTION_INVALID, naming the route.
    */
-  prepare (route: Pick<RouteOptions, 'method' | 'url' | 'constraints'> & { config?: RouteConfig | undefined }): RouteConfig {
+  prepare (route: RouteWithConfig): { config: RouteConfig, recipe: Recipe } {
     const { rateLimit, ...config } = route.config ?? {}
-    return { ...config, [kRecipe]: this.#compile(routeName(route), config.limiter, rateLimit) }
+    const recipe = this.#compile(routeName(route), config.limiter, rateLimit)
+    return { config: { ...config, [kRecipe]: recipe }, recipe }
   }
 
-  /** The recipe for a request. A route that was declared before the limiter is prepared by its first request. */
+  /**
+   * The recipe for a request. A route that was declared before the limiter is prepared by its first request; a preHandler of its own
+   * comes too late then, and the request fails rather than pass unlimited.
+   */
   of (config: RouteConfig & { url?: string, method?: unknown }): Recipe {
     const known = config[kRecipe]
     if (known !== undefined) return known
     if (config.limiter === undefined && config.rateLimit === undefined) return this.standard
-    Object.assign(config, this.prepare({ url: config.url ?? '', method: config.method as string, config }))
+    const route = { url: config.url ?? '', method: config.method as string, config }
+    const { recipe } = this.prepare(route)
+    const late = recipe.policies.preHandler.length > this.standard.policies.preHandler.length
+    ensure(!late, `${routeName(route)}: config`, 'a route declared after the limiter, for a limit in preHandler', config)
+    config[kRecipe] = recipe
     delete config.rateLimit
-    return config[kRecipe]!
+    return recipe
   }
 
   #compile (route: string, limiter: RouteConfig['limiter'], rateLimit: unknown): Recipe {
@@ -90,16 +100,9 @@ function recipe (policies: readonly ResolvedPolicy[], cost: Cost): Recipe {
   return { policies: { onRequest: at('onRequest'), preHandler: at('preHandler') }, cost }
 }
 
-type Named = Pick<RouteOptions, 'method' | 'url' | 'constraints'>
-
 /** One name for a route's own bucket: `GET /search`. HEAD counts with GET, and routes that differ in version or host count apart. */
-function routeName ({ method, url, constraints }: Named): string {
+function routeName ({ method, url, constraints }: RouteWithConfig): string {
   const methods = new Set([method].flat().map((name) => name === 'HEAD' ? 'GET' : name))
   const apart = Object.entries(constraints ?? {}).map(([name, value]) => ` ${name}=${String(value)}`)
   return `${[...methods].join(',')} ${url}${apart.join('')}`
-}
-
-/** A name for each of its methods, as the tree of routes shows them. */
-export function routeNames ({ method, url }: Named): string[] {
-  return [method].flat().map((name) => `${name} ${url}`)
 }

@@ -30,14 +30,15 @@ function remaining ({ tokens }: Outcome): number {
   return Math.max(0, Math.floor(tokens + SLACK))
 }
 
-/** How many ms until there is more than now. */
-function untilMore (outcome: Outcome, { rate }: Shape, granted: boolean): number {
-  if (!granted && outcome.wait > 0) return outcome.wait
-  return (remaining(outcome) + 1 - outcome.tokens) * 1000 / rate
+/** Whole seconds until there is more than now; 0 if there is all there can be. */
+function untilMore (outcome: Outcome, { rate, burst }: Shape, granted: boolean): number {
+  if (!granted && outcome.wait > 0) return retryAfter(outcome.wait)
+  const left = remaining(outcome)
+  return left >= burst ? 0 : retryAfter((left + 1 - outcome.tokens) * 1000 / rate)
 }
 
 export function limitItem (name: string, outcome: Outcome, shape: Shape, granted: boolean): string {
-  return `${quote(name)};r=${remaining(outcome)};t=${retryAfter(untilMore(outcome, shape, granted))}`
+  return `${quote(name)};r=${remaining(outcome)};t=${untilMore(outcome, shape, granted)}`
 }
 
 /** Sets the fields of the plan's exposed policies, after those of an earlier stage. */

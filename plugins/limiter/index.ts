@@ -77,6 +77,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   await app.register(refusalLog)
   app.decorate('limiter', createLimiter(resolved.policies, store, waiting, addressKey, resolved))
 
+  // Before that of @fastify/rate-limit, which would add a hook of its own to routes that have a config.rateLimit.
+  app.addHook('onRoute', prepareRoute)
   const rateLimit = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
   const routeLimits = new RouteLimits(rateLimit.merge)
   const recipes = new Recipes(resolved.policies, (options, route) => routeLimits.of(options, route))
@@ -88,7 +90,6 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   })
   const onRequest = rateLimit.createCheck((request) => plan('onRequest', request))
   const preHandler = rateLimit.createCheck((request) => plan('preHandler', request))
-
   const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }
 
   // Named functions: their names are how a route that escapes is told from one that doesn't.
@@ -98,16 +99,17 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   async function limiterPreHandler (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
     return decide(preHandler, answers, request, reply)
   }
-
   const hooks: string[] = [limiterOnRequest.name]
   if (recipes.standard.policies.preHandler.length > 0) hooks.push(limiterPreHandler.name)
-  app.addHook('onRequest', limiterOnRequest)
-  app.addHook('onRoute', (route: RouteOptions) => {
+
+  function prepareRoute (route: RouteOptions): void {
     const { config, recipe } = recipes.prepare(route as RouteWithConfig)
     route.config = config as NonNullable<RouteOptions['config']>
     // Last, since an authentication that is a preHandler of the route runs before it.
     if (hooks.length > 1 || recipe.policies.preHandler.length > 0) route.preHandler = [route.preHandler ?? []].flat().concat(limiterPreHandler)
-  })
+  }
+
+  app.addHook('onRequest', limiterOnRequest)
   app.addHook('onReady', async () => checkRoutes(app, hooks))
   app.addHook('onClose', async () => waiting.close())
 }

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { rejected, type LimitRejected } from '../../plugins/limiter/channels.ts'
+import { printedRoutes } from '../../plugins/limiter/honesty.ts'
 import { build, NEVER } from './helper.ts'
 
 const from = (remoteAddress: string, url = '/') => ({ url, remoteAddress })
@@ -201,11 +202,10 @@ t.test('config.limiter: false, cost, policies', async (t) => {
 })
 
 t.test('config.rateLimit of @fastify/rate-limit, as a bucket', async (t) => {
-  const seen: unknown[] = []
   const { app, clock, statuses } = await build(t, { policies: { client: { rate: 1000, burst: 1000, key: 'address' } } }, (app) => {
     app.get('/window', { config: { rateLimit: { max: 2, timeWindow: '10 seconds' } } }, async () => 'ok')
     app.get('/other', { config: { rateLimit: { max: 2, timeWindow: 10_000 } } }, async () => 'ok')
-    app.get('/a', { config: { rateLimit: { max: 2, timeWindow: 10_000, groupId: 'g' } } }, async (request) => { seen.push(request.routeOptions.config.rateLimit); return 'ok' })
+    app.get('/a', { config: { rateLimit: { max: 2, timeWindow: 10_000, groupId: 'g' } } }, async () => 'ok')
     app.post('/b', { config: { rateLimit: { max: 2, timeWindow: 10_000, groupId: 'g' } } }, async () => 'ok')
     app.get('/off', { config: { rateLimit: false } }, async () => 'ok')
     app.get('/keyed', {
@@ -216,6 +216,8 @@ t.test('config.rateLimit of @fastify/rate-limit, as a bucket', async (t) => {
       }
     }, async () => 'ok')
   })
+  const route = printedRoutes(app).find(({ name }) => name === 'GET /window')!
+  t.equal((JSON.parse(route.hooks.match(/onRequest\) (\[.*?\])/)![1]!) as string[]).at(-1), 'limiterOnRequest()', 'without a hook of @fastify/rate-limit\'s own')
   t.same(await statuses('/window', head('/window'), '/window'), [200, 200, 429], 'HEAD counts with GET')
   t.equal((await app.inject('/window')).headers['retry-after'], '5')
   clock.time += 5000

@@ -115,7 +115,7 @@ async function impostor (t: Test, reply: string): Promise<Redis> {
   const server = createServer((socket) => {
     socket.on('error', () => {})
     socket.on('data', (data) => {
-      for (const _command of data.toString().matchAll(/^\*\d+\r$/gm)) socket.write(reply)
+      socket.write(reply.repeat(data.toString().match(/^\*\d+\r$/gm)?.length ?? 0))
     })
   })
   server.listen(0, '127.0.0.1')

@@ -7,6 +7,7 @@ import { SLACK } from './bucket.ts'
 import { rejected } from './channels.ts'
 import { retryAfter } from './headers.ts'
 import { callKey, type AddressKey } from './keys.ts'
+import type { MaybePromise } from './maybe.ts'
 import { demandOf } from './plan.ts'
 import type { PolicyName, ResolvedPolicy } from './policies.ts'
 import type { Demand, Store } from './store.ts'
@@ -85,7 +86,7 @@ export function createLimiter (
     return policy
   }
 
-  function demand (policy: ResolvedPolicy, key: string | undefined, cost: number, request: FastifyRequest | undefined): Promise<Demand | undefined> {
+  function demand (policy: ResolvedPolicy, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<Demand | undefined> {
     return demandOf(policy, callKey(policy, key, addressKey), cost, request)
   }
 

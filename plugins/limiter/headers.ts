@@ -8,6 +8,7 @@
 import type { FastifyReply } from 'fastify'
 import { SLACK, type Shape } from './bucket.ts'
 import type { Plan } from './plan.ts'
+import type { Stage } from './policies.ts'
 import type { Demand, Outcome } from './store.ts'
 
 /** The largest integer of a structured field. */
@@ -18,12 +19,13 @@ export function retryAfter (wait: number): number {
   return Math.min(LARGEST, Math.max(1, Math.ceil(wait / 1000)))
 }
 
-function quote (name: string): string {
+/** A structured field's string. */
+export function quote (name: string): string {
   return `"${name.replace(/["\\]/g, '\\$&')}"`
 }
 
-export function policyItem (name: string, { rate, burst }: Shape): string {
-  return `${quote(name)};q=${burst};w=${retryAfter(burst * 1000 / rate)}`
+export function policyItem (quoted: string, { rate, burst }: Shape): string {
+  return `${quoted};q=${burst};w=${retryAfter(burst * 1000 / rate)}`
 }
 
 function remaining ({ tokens }: Outcome): number {
@@ -37,29 +39,30 @@ function untilMore (outcome: Outcome, { rate, burst }: Shape, granted: boolean):
   return left >= burst ? 0 : retryAfter((left + 1 - outcome.tokens) * 1000 / rate)
 }
 
-export function limitItem (name: string, outcome: Outcome, shape: Shape, granted: boolean): string {
-  return `${quote(name)};r=${remaining(outcome)};t=${untilMore(outcome, shape, granted)}`
+function limitItem (quoted: string, outcome: Outcome, shape: Shape, granted: boolean): string {
+  return `${quoted};r=${remaining(outcome)};t=${untilMore(outcome, shape, granted)}`
 }
 
 /** Sets the fields of the plan's exposed policies, after those of an earlier stage. */
-export function setFields (reply: FastifyReply, { policies, demands, verdict }: Plan): void {
+export function setFields (reply: FastifyReply, { policies, demands, verdict }: Plan, stage: Stage): void {
+  const { outcomes, granted } = verdict!
   let policy = ''
   let limit = ''
   for (let i = 0; i < policies.length; i++) {
-    const { name, expose } = policies[i]!
+    const { quoted, item, expose } = policies[i]!
     if (!expose) continue
     const comma = policy === '' ? '' : ', '
-    policy += comma + policyItem(name, demands[i]!)
-    limit += comma + limitItem(name, verdict!.outcomes[i]!, demands[i]!, verdict!.granted)
+    policy += comma + (item ?? policyItem(quoted, demands[i]!))
+    limit += comma + limitItem(quoted, outcomes[i]!, demands[i]!, granted)
   }
   if (policy === '') return
-  append(reply, 'ratelimit-policy', policy)
-  append(reply, 'ratelimit', limit)
+  reply.header('ratelimit-policy', stage === 'onRequest' ? policy : append(reply, 'ratelimit-policy', policy))
+  reply.header('ratelimit', stage === 'onRequest' ? limit : append(reply, 'ratelimit', limit))
 }
 
-function append (reply: FastifyReply, field: string, items: string): void {
+function append (reply: FastifyReply, field: string, items: string): string {
   const earlier = reply.getHeader(field)
-  reply.header(field, earlier === undefined ? items : `${String(earlier)}, ${items}`)
+  return earlier === undefined ? items : `${String(earlier)}, ${items}`
 }
 
 /** The older fields name one limit only: the one that has the smallest part left. */

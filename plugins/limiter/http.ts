@@ -5,6 +5,8 @@ import { isRefusal, LimitedError } from '../errors.ts'
 import { rejected } from './channels.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'
 import type { Plan } from './plan.ts'
+import type { Stage } from './policies.ts'
+import type { Check } from './rate-limit.ts'
 
 export interface AnswerSettings {
   legacyHeaders: boolean
@@ -44,19 +46,19 @@ function refusing ({ policies, demands, verdict }: Plan): { error: LimitedError,
 
 /** Decides one stage of a request and, if it is refused, answers it. */
 export async function decide (
-  check: (request: FastifyRequest) => Promise<Plan | undefined>, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply
+  stage: Stage, check: Check, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply
 ): Promise<FastifyReply | undefined> {
-  let plan: Plan | undefined
+  let plan: Plan
   try {
-    plan = await check(request)
+    plan = (await check(request)).key
   } catch (error) {
     // Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes.
     if (!isRefusal(error)) throw error
     settings.onRefused((error as Refused).code)
     return answer(reply, error as Refused, describe(error as Refused))
   }
-  if (plan === undefined) return undefined
-  setFields(reply, plan)
+  if (plan.demands.length === 0) return undefined
+  setFields(reply, plan, stage)
   if (settings.legacyHeaders) setLegacyFields(reply, plan)
   if (plan.verdict!.granted) return undefined
 

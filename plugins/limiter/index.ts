@@ -93,11 +93,11 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }
 
   // Named functions: their names are how a route that escapes is told from one that doesn't.
-  async function limiterOnRequest (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    return decide(onRequest, answers, request, reply)
+  function limiterOnRequest (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
+    return decide('onRequest', onRequest, answers, request, reply)
   }
-  async function limiterPreHandler (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    return decide(preHandler, answers, request, reply)
+  function limiterPreHandler (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
+    return decide('preHandler', preHandler, answers, request, reply)
   }
   const hooks: string[] = [limiterOnRequest.name]
   if (recipes.standard.policies.preHandler.length > 0) hooks.push(limiterPreHandler.name)

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError, LimitKeyMissingError } from '../errors.ts'
-import type { MaybePromise, ResolvedPolicy } from './policies.ts'
+import { after, type MaybePromise } from './maybe.ts'
+import type { ResolvedPolicy } from './policies.ts'
 
 /** Longer keys are stored by their digest, so that the table's memory is bounded by its number of keys. */
 const LONGEST = 256
@@ -41,8 +42,7 @@ export function readKey (policy: ResolvedPolicy, request: FastifyRequest, addres
   if (key === 'address') return addressKey(request.ip)
   const finish = (value: unknown): string => checkedKey(policy, value) ?? missingKey(policy, request, addressKey)
   if (typeof key !== 'function') return finish(request.headers[key.header]?.toString())
-  const value = key(request)
-  return value instanceof Promise ? value.then(finish) : finish(value)
+  return after(key(request), finish)
 }
 
 /** The key as it is stored; undefined if there is none. An object is a mistake: as text, all of them would be one key. */

@@ -3,7 +3,8 @@ import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../errors.ts'
 import { readKey, type AddressKey } from './keys.ts'
-import type { MaybePromise, ResolvedPolicy, Stage } from './policies.ts'
+import { after, type MaybePromise } from './maybe.ts'
+import type { ResolvedPolicy, Stage } from './policies.ts'
 import type { Demand, Verdict } from './store.ts'
 
 /** Tokens that a request takes from each of its policies. */
@@ -29,23 +30,17 @@ export class Plan {
 }
 
 /** One policy's demand; undefined if the key has no limit. */
-export async function demandOf (
+export function demandOf (
   policy: ResolvedPolicy, key: string, cost: number, request: FastifyRequest | undefined
-): Promise<Demand | undefined> {
-  const { rate, burst } = typeof policy.shape === 'object' ? policy.shape : await policy.shape(key, request)
-  if (rate === Infinity) return undefined
-  if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
-    throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, inspect(cost))
-  }
-  return { policy: policy.name, key, rate, burst, cost, onStoreError: policy.onStoreError }
+): MaybePromise<Demand | undefined> {
+  return after(typeof policy.shape === 'object' ? policy.shape : policy.shape(key, request), ({ rate, burst }) => {
+    if (rate === Infinity) return undefined
+    if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
+      throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, inspect(cost))
+    }
+    return { policy: policy.name, key, rate, burst, cost, onStoreError: policy.onStoreError }
+  })
 }
-
-async function isListed ({ allowList, ...policy }: ResolvedPolicy, key: string, request: FastifyRequest, addressKey: AddressKey): Promise<boolean> {
-  if (typeof allowList === 'function') return await allowList(key, request)
-  return allowList!.some((entry) => (policy.key === 'address' ? addressKey(entry) : entry) === key)
-}
-
-export type Planner = (stage: Stage, request: FastifyRequest) => Promise<Plan>
 
 type AllowList = readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
 
@@ -54,28 +49,47 @@ export interface PlannerSettings {
   addressKey: AddressKey
   /** Not grouped by prefix: who lets one address pass doesn't let its neighbours. */
   exactAddress: AddressKey
+  /** Exempt from every policy. */
   allowList: AllowList | undefined
 }
+
+export type Planner = (stage: Stage, request: FastifyRequest) => MaybePromise<Plan>
 
 /** The planner throws what the policies' functions throw: a request that can't be judged isn't let through. */
 export function createPlanner ({ recipeOf, addressKey, exactAddress, allowList }: PlannerSettings): Planner {
   const addresses = typeof allowList === 'function' ? [] : (allowList ?? []).map(exactAddress)
 
-  return async (stage, request) => {
+  function isExempt (request: FastifyRequest): MaybePromise<boolean> {
+    if (typeof allowList === 'function') return allowList(request)
+    return addresses.length > 0 && addresses.includes(exactAddress(request.ip))
+  }
+
+  function isListed (policy: ResolvedPolicy, key: string, request: FastifyRequest): MaybePromise<boolean> {
+    const { allowList } = policy
+    if (allowList === undefined) return false
+    if (typeof allowList === 'function') return allowList(key, request)
+    return allowList.some((entry) => (policy.key === 'address' ? addressKey(entry) : entry) === key)
+  }
+
+  /** Adds the demands of the policies from `index` on. */
+  function fill (plan: Plan, policies: readonly ResolvedPolicy[], index: number, cost: number, request: FastifyRequest): MaybePromise<Plan> {
+    const policy = policies[index]
+    if (policy === undefined) return plan
+    return after(readKey(policy, request, addressKey), (key) =>
+      after(isListed(policy, key, request), (listed) =>
+        after(listed ? undefined : demandOf(policy, key, cost, request), (demand) => {
+          if (demand !== undefined) plan.add(policy, demand)
+          return fill(plan, policies, index + 1, cost, request)
+        })))
+  }
+
+  return (stage, request) => {
+    const { policies, cost } = recipeOf(request)
     const plan = new Plan()
-    const recipe = recipeOf(request)
-    const policies = recipe.policies[stage]
-    if (policies.length === 0) return plan
-    if (addresses.length > 0 && addresses.includes(exactAddress(request.ip))) return plan
-    if (typeof allowList === 'function' && await allowList(request)) return plan
-    const cost = typeof recipe.cost === 'function' ? await recipe.cost(request) : recipe.cost
-    for (const policy of policies) {
-      const read = readKey(policy, request, addressKey)
-      const key = typeof read === 'string' ? read : await read
-      if (policy.allowList !== undefined && await isListed(policy, key, request, addressKey)) continue
-      const demand = await demandOf(policy, key, cost, request)
-      if (demand !== undefined) plan.add(policy, demand)
-    }
-    return plan
+    if (policies[stage].length === 0) return plan
+    return after(isExempt(request), (exempt) => {
+      if (exempt) return plan
+      return after(typeof cost === 'function' ? cost(request) : cost, (cost) => fill(plan, policies[stage], 0, cost, request))
+    })
   }
 }

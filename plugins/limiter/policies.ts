@@ -5,9 +5,9 @@ import { LimitInvalidError } from '../errors.ts'
 import { array, boolean, ensure, oneOf, record, text } from '../options.ts'
 import type { Register } from '../register.ts'
 import type { Shape } from './bucket.ts'
+import { policyItem, quote } from './headers.ts'
+import type { MaybePromise } from './maybe.ts'
 import type { OnStoreError } from './store.ts'
-
-export type MaybePromise<T> = T | Promise<T>
 
 /** A number, or a function that gives one: how plans differ between tiers. `request` is undefined in calls outside a request. */
 export type Tiered = number | ((key: string, request: FastifyRequest | undefined) => MaybePromise<number>)
@@ -77,6 +77,10 @@ export function definePolicies<const P extends Policies> (policies: P): P {
 
 export interface ResolvedPolicy {
   readonly name: string
+  /** The name as the fields of a response write it. */
+  readonly quoted: string
+  /** Its item of `RateLimit-Policy`, if its numbers are known at boot. */
+  readonly item: string | undefined
   /** The numbers, or what gives them for a key. */
   readonly shape: Shape | ((key: string, request: FastifyRequest | undefined) => Promise<Shape>)
   readonly key: 'address' | 'none' | { readonly header: string } | KeyFunction
@@ -121,7 +125,7 @@ function resolvePolicy (option: string, name: string, value: unknown): ResolvedP
   ensure(policy.missingKey === undefined || typeof key !== 'string', `${option}.missingKey`, 'a policy whose key can be missing: a header or a function', policy.missingKey)
   return {
     name,
-    shape: resolveShape(option, name, policy.rate, policy.burst),
+    ...describeShape(name, resolveShape(option, name, policy.rate, policy.burst)),
     key,
     stage: oneOf(`${option}.stage`, policy.stage ?? 'onRequest', ['onRequest', 'preHandler']),
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
@@ -156,6 +160,12 @@ function resolveShape (option: string, name: string, rate: unknown, burst: unkno
     typeof tiered === 'function' ? tiered(key, request) : tiered
   return async (key, request) =>
     checkedShape(name, await value(rate as Tiered, key, request), await value(burst as Tiered, key, request))
+}
+
+/** A shape with what responses say about it. */
+export function describeShape (name: string, shape: ResolvedPolicy['shape']): Pick<ResolvedPolicy, 'shape' | 'quoted' | 'item'> {
+  const quoted = quote(name)
+  return { shape, quoted, item: typeof shape === 'object' ? policyItem(quoted, shape) : undefined }
 }
 
 /** The shape that a policy's functions gave for one key. Throws FC_ERR_LIMIT_INVALID: a wrong number must not mean no limit. */

@@ -2,7 +2,7 @@
  * The adapter on @fastify/rate-limit, the only file that knows it. It is registered once, with a store of token buckets.
  *
  * A request's plan takes the place of the key: what `keyGenerator` returns reaches `store.incr` untouched. So the limit is checked by
- * @fastify/rate-limit, with its allow list, and decided by our store on all policies at once. Its own hooks on routes aren't used: they
+ * @fastify/rate-limit, and decided by our store on all policies at once. Its own hooks on routes aren't used: they
  * can check only one limit a request, and they throw, which costs twice what serving does.
  *
  * `app.rateLimit()` and `app.createRateLimit()` go on working, on buckets: `max` tokens that flow back over `timeWindow`.
@@ -11,6 +11,7 @@ import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LimitedError } from '../errors.ts'
 import { retryAfter } from './headers.ts'
+import type { MaybePromise } from './maybe.ts'
 import { Plan } from './plan.ts'
 import type { Demand, Store, Verdict } from './store.ts'
 
@@ -64,8 +65,10 @@ function storeClass (store: Store, onChild: (options: MergedOptions) => void) {
   }
 }
 
+const notLimited = { granted: true, outcomes: [], at: 0, store: undefined } satisfies Verdict
+
 function decidePlan (store: Store, plan: Plan, done: Done): void {
-  settle(store.take(plan.demands, 0), (verdict) => {
+  settle(plan.demands.length === 0 ? notLimited : store.take(plan.demands, 0), (verdict) => {
     plan.verdict = verdict
     done(null, { current: verdict.granted ? 0 : Infinity, ttl: 0 })
   }, done)
@@ -85,9 +88,12 @@ export interface RateLimitSettings {
   legacyHeaders: boolean
 }
 
+/** Resolves with the decided plan as `key`. */
+export type Check = (request: FastifyRequest) => Promise<{ key: Plan }>
+
 export interface RateLimit {
-  /** The check for one stage: the decided plan; undefined if nothing limits the request. */
-  createCheck (plan: (request: FastifyRequest) => Promise<Plan>): (request: FastifyRequest) => Promise<Plan | undefined>
+  /** The check for one stage. */
+  createCheck (plan: (request: FastifyRequest) => MaybePromise<Plan>): Check
   /** A route's `config.rateLimit` with its defaults, its durations in ms. */
   merge (options: RateLimitOptions): MergedOptions
 }
@@ -107,17 +113,9 @@ export async function registerRateLimit (app: FastifyInstance, { store, ipv6Subn
 
   return {
     createCheck (plan) {
-      const check = app.createRateLimit({
-        max: 1,
-        timeWindow: 1,
-        // Typed for strings; that an object passes is pinned by a test.
-        keyGenerator: plan as unknown as NonNullable<RateLimitOptions['keyGenerator']>,
-        allowList: (_request, key) => (key as unknown as Plan).demands.length === 0
-      })
-      return async (request) => {
-        const { isAllowed, key } = await check(request)
-        return isAllowed ? undefined : key as unknown as Plan
-      }
+      // Typed for strings; that an object passes is pinned by a test.
+      const keyGenerator = plan as unknown as NonNullable<RateLimitOptions['keyGenerator']>
+      return app.createRateLimit({ max: 1, timeWindow: 1, keyGenerator }) as unknown as Check
     },
     merge (options) {
       app.createRateLimit(options)

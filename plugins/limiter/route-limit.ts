@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { LimitInvalidError } from '../errors.ts'
 import { ensure, fn, oneOf, record, text } from '../options.ts'
 import type { Shape } from './bucket.ts'
-import { resolveAllowList, type KeyFunction, type ResolvedPolicy } from './policies.ts'
+import { describeShape, resolveAllowList, type KeyFunction, type ResolvedPolicy } from './policies.ts'
 import { normalizeAddress, windowShape, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
 
 /** Options of @fastify/rate-limit that a bucket leaves nothing to do for, and what there is instead. */
@@ -77,7 +77,7 @@ export class RouteLimits {
     const allowList = resolveAllowList(`${option}.allowList`, options.allowList)
     return {
       name,
-      shape: shapeOf(option, name, max, timeWindow),
+      ...describeShape(name, shapeOf(option, name, max, timeWindow)),
       key,
       stage: (options.hook ?? 'onRequest') === 'onRequest' ? 'onRequest' : 'preHandler',
       routes: 'named',

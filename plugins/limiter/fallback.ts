@@ -100,18 +100,13 @@ export class FallbackStore implements Store {
   }
 
   /** A command given up here may still run later, from the client's own queue: it takes tokens too many, never too few. */
-  async #within<T> (operation: T | Promise<T>): Promise<T> {
+  #within<T> (operation: T | Promise<T>): Promise<T> {
     const { timeout } = this.#options
-    let timer: NodeJS.Timeout | undefined
-    let turn: NodeJS.Immediate | undefined
-    try {
-      return await Promise.race([operation, new Promise<never>((_resolve, reject) => {
-        // After a stall of our own event loop, timers fire before the reply that has long arrived is read: let it be read first.
-        timer = setTimeout(() => { turn = setImmediate(() => reject(new Error(`The store took longer than ${timeout} ms`))) }, timeout)
-      })])
-    } finally {
-      clearTimeout(timer)
-      clearImmediate(turn)
-    }
+    return new Promise((resolve, reject) => {
+      const late = (): void => reject(new Error(`The store took longer than ${timeout} ms`))
+      // After a stall of our own event loop, timers fire before the reply that has long arrived is read: let it be read first.
+      const timer = setTimeout(() => setImmediate(late), timeout)
+      Promise.resolve(operation).then(resolve, reject).finally(() => clearTimeout(timer))
+    })
   }
 }

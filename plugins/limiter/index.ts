@@ -73,7 +73,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const store = createStore(app, resolved)
   const waiting = new Waiting(resolved.maxWaiting)
   const addressKey = createAddressKey((ip) => normalizeAddress(ip, ipv6Subnet))
-  await app.register(cancellation, { ambient: resolved.ambient })
+  // Only waiting needs it, to know whose client left.
+  if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
   app.decorate('limiter', createLimiter(resolved.policies, store, waiting, addressKey, resolved))
 

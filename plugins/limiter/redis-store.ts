@@ -69,11 +69,10 @@ export class RedisStore implements Store {
 
   /** What answers at that address may not be Redis, or a proxy before it: check the reply rather than let NaN pass for a decision. */
   #verdict (reply: unknown, demands: number): Verdict {
-    if (!Array.isArray(reply) || reply.length !== 2 + 2 * demands) throw new Error('Redis answered the limiter\'s script with something else')
-    const [granted, at, ...rest] = reply.map(Number) as [number, number, ...number[]]
+    const numbers = typeof reply === 'string' ? reply.split(' ').map(Number) : []
+    if (numbers.length !== 2 + 2 * demands || numbers.some(Number.isNaN)) throw new Error('Redis answered the limiter\'s script with something else')
     const outcomes: Outcome[] = []
-    for (let i = 0; i < rest.length; i += 2) outcomes.push({ tokens: rest[i]!, wait: rest[i + 1]! })
-    if ([granted, at, ...rest].some(Number.isNaN)) throw new Error('Redis answered the limiter\'s script with something else')
-    return { granted: granted === 1, outcomes, at, store: this }
+    for (let i = 2; i < numbers.length; i += 2) outcomes.push({ tokens: numbers[i]!, wait: numbers[i + 1]! })
+    return { granted: numbers[0] === 1, outcomes, at: numbers[1]!, store: this }
   }
 }

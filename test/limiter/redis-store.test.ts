@@ -129,7 +129,7 @@ async function impostor (t: Test, reply: string): Promise<Redis> {
 
 t.test('a server that answers with something else is an error, never a decision', async (t) => {
   for (const reply of [
-    ':1\r\n', '+OK\r\n', '$-1\r\n', '*0\r\n', '*4\r\n:1\r\n$1\r\n1\r\n$3\r\nabc\r\n$1\r\n0\r\n', '-MOVED 1 127.0.0.1:1\r\n',
+    ':1\r\n', '+OK\r\n', '$-1\r\n', '*0\r\n', '$9\r\n1 2 abc 4\r\n', '$3\r\n1 2\r\n', '*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n', '-MOVED 1 127.0.0.1:1\r\n',
     '-LOADING Redis is loading the dataset in memory\r\n', '-OOM command not allowed\r\n', '-CLUSTERDOWN The cluster is down\r\n'
   ]) {
     const store = new RedisStore(await impostor(t, reply), 'app')

@@ -10,6 +10,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Jobs } from '../workers/jobs.ts'
 import type { LifecycleOptions } from './lifecycle/index.ts'
 import * as check from './options.ts'
+import { refuseInThread } from './thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
 export type { CancellationOptions } from './cancellation/index.ts'
@@ -32,6 +33,7 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
 }
 
 async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): Promise<void> {
+  refuseInThread()
   check.record('concurrency', options, ['ambient', 'workers', 'lifecycle'])
   const ambient = check.boolean('concurrency.ambient', options.ambient ?? true)
   if (options.lifecycle !== false) {

@@ -93,6 +93,8 @@ export class Crew implements LifeEvents {
 
   /** Lets the threads' hosts return, so that an idle pool holds no process open. */
   retire (): void {
+    // While it boots, the first threads wait for the last: the pool is ready when all are.
+    if (this.#boot !== undefined) return
     for (const thread of this.threads) if (thread.state === 'ready' && thread.held === 0) thread.retire()
   }
 
@@ -114,7 +116,7 @@ export class Crew implements LifeEvents {
     const start = this.#starts[thread.index] as Start
     start.failures = 0
     if (channels.threadStarted.hasSubscribers) channels.threadStarted.publish({ ...this.#event(thread), startMs: this.#clock.now() - start.at })
-    if (this.#boot !== undefined && this.threads.every(({ state }) => state === 'ready')) {
+    if (this.#boot !== undefined && this.threads.every(({ wasReady }) => wasReady)) {
       this.#boot.resolve()
       this.#boot = undefined
     }
@@ -153,7 +155,11 @@ export class Crew implements LifeEvents {
     if (this.#destroyed) return
     const start = this.#starts[thread.index] as Start
     const delay = Math.min(MAX_RESTART, RESTART * 2 ** start.failures++)
-    start.timer = setTimeout(() => this.#start(thread, false), delay).unref()
+    // Holds the process open, since jobs may wait for it; it ends by itself, and the thread is started only if one does.
+    start.timer = setTimeout(() => {
+      start.timer = undefined
+      this.#owner.onFree()
+    }, delay)
   }
 
   #cannotStart (error: Error): void {

@@ -36,7 +36,8 @@ export interface Workers<J extends Jobs> {
   /** Resolves when nothing runs or waits, at once if so already. */
   idle (): Promise<void>
 
-  stats (): PoolStats
+  /** Counts and times since the pool was started. */
+  stats (): PoolStats<JobName<J>>
 }
 
 /** The two ways to find the request that a run belongs to. */
@@ -48,6 +49,7 @@ export interface WorkersContext {
 const MAP_AHEAD_MS = 2
 const MAP_MAX_PER_THREAD = 64
 
+/** @internal Out of the declarations, and with it all that the pool is made of. */
 export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, { log }: WorkersContext): Workers<J> {
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []
@@ -89,6 +91,6 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     },
 
     idle: () => pool.idle(),
-    stats: () => pool.stats()
+    stats: () => pool.stats() as PoolStats<JobName<J>>
   }
 }

@@ -28,7 +28,7 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   maxQueue?: number
   /**
-   * The longest estimated wait with which a job is still admitted; `Infinity` for no bound.
+   * The wait that a burst is allowed; `Infinity` for no bound.
    * @default 600
    */
   maxWait?: number
@@ -38,8 +38,8 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   targetWait?: number
   /**
-   * A queue that hasn't been empty for this long is a standing one, no burst.
-   * @default 2000
+   * Over how long the offered load is measured that tells a standing queue from a burst.
+   * @default 1000
    */
   interval?: number
   /**
@@ -163,11 +163,12 @@ export interface RunOptions {
   onProgress?: (value: unknown) => void
 }
 
-const RUN_OPTIONS = ['signal', 'timeout', 'priority', 'key', 'detached', 'request', 'transferList', 'onProgress'] as const satisfies ReadonlyArray<keyof RunOptions>
+/** @internal The same for one run. */
+export const runOptionNames = ['signal', 'timeout', 'priority', 'key', 'detached', 'request', 'transferList', 'onProgress'] as const satisfies ReadonlyArray<keyof RunOptions>
 
 /** @throws OptionInvalidError, which rejects the run */
 export function checkRunOptions (options: RunOptions): void {
-  check.record('run', options, RUN_OPTIONS)
+  check.record('run', options, runOptionNames)
   const { signal, timeout, priority, key, detached, transferList, onProgress } = options
   if (signal !== undefined) check.ensure(signal instanceof AbortSignal, 'run.signal', 'an AbortSignal', signal)
   if (timeout !== undefined) check.duration('run.timeout', timeout, { min: 0 })

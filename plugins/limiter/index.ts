@@ -27,7 +27,7 @@ import { Recipes, type RouteConfig, type RouteLimiterOptions, type RouteWithConf
 import type { Store } from './store.ts'
 import { Waiting } from './waiting.ts'
 
-export { definePolicies } from './policies.ts'
+export { definePolicies } from '../define-policies.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './calls.ts'
 export type { LimiterOptions } from './options.ts'
 export type { Policies, Policy, PolicyName } from './policies.ts'

@@ -83,14 +83,15 @@ export interface ResolvedOptions {
   clock: Clock
 }
 
-const known = [
+/** Compared with the README. */
+export const limiterOptionNames = [
   'policies', 'redis', 'prefix', 'storeTimeout', 'maxKeys', 'allowList', 'ipv6Subnet', 'legacyHeaders', 'body',
   'waitTimeout', 'maxWaiting', 'maxWaitingPerKey', 'ambient', 'clock'
 ]
 
 export function resolveOptions (options: LimiterOptions): ResolvedOptions {
-  refuseReplaced('limiter', options, known)
-  record('limiter', options, known)
+  refuseReplaced('limiter', options, limiterOptionNames)
+  record('limiter', options, limiterOptionNames)
   const policies = resolvePolicies('limiter.policies', options.policies)
   ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
   const { redis, clock = monotonic } = options

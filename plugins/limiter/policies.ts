@@ -62,19 +62,6 @@ export type Policies = Readonly<Record<string, Policy>>
 /** The names of the registered policies; any string until the application augments `Register`. */
 export type PolicyName = Register extends { policies: infer P } ? Extract<keyof P, string> : string
 
-/**
- * Types a table of policies, so that `declare module 'fastify-concurrency' { interface Register { policies: typeof policies } }` types their names.
- *
- * @example
- * export const policies = definePolicies({
- *   service: { rate: 500, burst: 1_000, expose: false },
- *   client: { rate: 10, burst: 20, key: 'address' }
- * })
- */
-export function definePolicies<const P extends Policies> (policies: P): P {
-  return policies
-}
-
 export interface ResolvedPolicy {
   readonly name: string
   /** The name as the fields of a response write it. */
@@ -92,7 +79,8 @@ export interface ResolvedPolicy {
   readonly expose: boolean
 }
 
-const options = ['rate', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'onStoreError', 'expose']
+/** Compared with the README. */
+export const policyOptionNames = ['rate', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'onStoreError', 'expose']
 
 function isRate (rate: unknown): rate is number {
   return typeof rate === 'number' && rate > 0
@@ -119,7 +107,7 @@ export function resolvePolicies (option: string, policies: unknown): Map<string,
 function resolvePolicy (option: string, name: string, value: unknown): ResolvedPolicy {
   // The fields of the responses are ASCII; quotes and backslashes are escaped there.
   ensure(/^[\x20-\x7e]{1,100}$/.test(name), option, 'a name of 1 to 100 printable ASCII characters', name)
-  const policy = record(option, value, options) as Partial<Policy>
+  const policy = record(option, value, policyOptionNames) as Partial<Policy>
   const key = resolveKey(`${option}.key`, policy.key)
   const missingKey = oneOf(`${option}.missingKey`, policy.missingKey ?? 'reject', ['reject', 'address'])
   ensure(policy.missingKey === undefined || typeof key !== 'string', `${option}.missingKey`, 'a policy whose key can be missing: a header or a function', policy.missingKey)

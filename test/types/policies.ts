@@ -1,6 +1,6 @@
 // Names of policies: those that the application registers, and no others.
 import type { FastifyInstance } from 'fastify'
-import { definePolicies, type PolicyName } from 'fastify-concurrency/limiter'
+import { definePolicies, type PolicyName, type Reservation } from 'fastify-concurrency/limiter'
 import { holds, type Equal } from './equal.ts'
 
 export const policies = definePolicies({
@@ -19,8 +19,8 @@ export async function use (app: FastifyInstance): Promise<void> {
   holds<Equal<Awaited<ReturnType<typeof app.limiter.allow>>, boolean>>()
   await app.limiter.allow('client', '10.0.0.1', 2)
   await app.limiter.wait('plan', 'key', { cost: 2, signal: AbortSignal.timeout(10), timeout: 5, maxWaiting: 3, detached: true })
-  const { ok, delay } = await app.limiter.reserve('user', 'ada', { maxWait: 100 })
-  holds<Equal<[typeof ok, typeof delay], [boolean, number]>>()
+  const { delay, cancel }: Reservation = await app.limiter.reserve('user', 'ada', { maxWait: 100 })
+  if (delay > 0) await cancel()
   // @ts-expect-error: no such policy
   await app.limiter.allow('clients')
   // @ts-expect-error: no such option

@@ -126,7 +126,7 @@ export function createLimiter (
       const asked = await demand(policy, key, cost, request)
       if (asked === undefined) return
 
-      const bucket = `${name}:${asked.key}`
+      const bucket = `${name}\0${asked.key}`
       const room = waiting.enter(bucket, maxWaiting)
       try {
         const { granted, outcomes: [outcome], at, store: holder } = await store.take([asked], room ? timeout : 0)

@@ -65,6 +65,7 @@ function createStore (app: FastifyInstance, { redis, prefix, storeTimeout, maxKe
 
 async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<void> {
   const resolved = resolveOptions(options)
+  ensure(!app.hasDecorator('limiter'), 'limiter', 'to be registered once', 'a second registration')
   ensure(!app.hasDecorator('createRateLimit'), '@fastify/rate-limit', 'to be registered by the limiter only', 'a registration of your own')
   checkAddresses(app, resolved.policies)
   checkCluster(app, resolved.redis !== undefined)

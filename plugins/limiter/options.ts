@@ -14,7 +14,7 @@ export interface LimiterOptions {
   /** A constructed ioredis (or iovalkey) `Redis` or `Cluster`, so that processes share their limits; it stays yours to close. Without it, memory. */
   redis?: RedisClient
   /**
-   * Before every key in Redis. Apps that share a Redis take one each.
+   * Before every key in Redis, without braces. Apps that share a Redis take one each; in a cluster, each is on one node.
    * @default 'fastify-concurrency'
    */
   prefix?: string
@@ -97,12 +97,15 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   const { redis, clock = monotonic } = options
   ensure(redis === undefined || (typeof redis?.evalsha === 'function' && typeof redis.eval === 'function'),
     'limiter.redis', 'a constructed ioredis client', redis)
+  const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
+  // Braces would end the hash tag early, and a script's keys would lie on several nodes.
+  ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
   if (options.body !== undefined) fn('limiter.body', options.body)
   fn('limiter.clock.now', record('limiter.clock', clock)['now'])
   return {
     policies,
     redis,
-    prefix: text('limiter.prefix', options.prefix ?? 'fastify-concurrency'),
+    prefix,
     storeTimeout: duration('limiter.storeTimeout', options.storeTimeout ?? 100, { min: 1, max: MAX_DURATION }),
     maxKeys: integer('limiter.maxKeys', options.maxKeys ?? 100_000, { min: 1 }),
     allowList: resolveAllowList('limiter.allowList', options.allowList),

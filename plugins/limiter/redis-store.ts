@@ -35,10 +35,10 @@ export class RedisStore implements Store {
   readonly #client: RedisClient
   readonly #prefix: string
 
-  /** @param prefix of every key: `${prefix}:{limiter}:${policy}:${key}` */
+  /** @param prefix of every key: `{${prefix}:limiter}:${policy}:${key}`, in braces as the hash tag */
   constructor (client: RedisClient, prefix: string) {
     this.#client = client
-    this.#prefix = `${prefix}:{limiter}:`
+    this.#prefix = `{${prefix}:limiter}:`
   }
 
   async take (demands: readonly Demand[], maxWait: number): Promise<Verdict> {

@@ -51,7 +51,7 @@ t.test('a bad option', async (t) => {
   for (const storeTimeout of [0, Infinity, NaN, '1s']) await option({ storeTimeout }, /limiter\.storeTimeout/)
   for (const maxKeys of [0, 1.5, Infinity]) await option({ maxKeys }, /limiter\.maxKeys/)
   for (const ipv6Subnet of [0, 129, '64']) await option({ ipv6Subnet }, /limiter\.ipv6Subnet/)
-  await option({ prefix: '' }, /limiter\.prefix/)
+  for (const prefix of ['', '{a}', 5]) await option({ prefix }, /limiter\.prefix/)
   await option({ allowList: [''] }, /limiter\.allowList\[0\]/)
   await option({ legacyHeaders: 1 }, /limiter\.legacyHeaders/)
   await option({ body: {} }, /limiter\.body/)
@@ -222,6 +222,13 @@ t.test('@fastify/rate-limit is the limiter\'s to register', async (t) => {
   t.teardown(() => app.close())
   await app.register(rateLimit, { global: false })
   await t.rejects((async () => { await app.register(limiter, { policies: { client } }) })(), { code: 'FC_ERR_OPTION_INVALID', message: /to be registered by the limiter only/ })
+})
+
+t.test('the limiter is registered once', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(limiter, { policies: { client } })
+  await t.rejects((async () => { await app.register(limiter, { policies: { client } }) })(), { code: 'FC_ERR_OPTION_INVALID', message: /to be registered once/ })
 })
 
 t.test('rate Infinity is no limit', async (t) => {

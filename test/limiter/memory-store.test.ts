@@ -87,6 +87,18 @@ t.test('a full table has room for a new key as soon as one of the old is full ag
   t.equal(store.size, 3)
 })
 
+t.test('room is found behind many buckets that have been used again since', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 100)
+  const ask = (key: string, cost = 1) => store.take([demand({ key, rate: 1, burst: 5, cost })], 0)
+  for (let i = 0; i < 99; i++) ask(String(i))
+  ask('once')
+  for (let i = 0; i < 99; i++) ask(String(i), 4)
+  clock.time += 1010
+  t.ok(ask('new', 5).granted)
+  t.ok(ask('newer', 5).granted, 'from the overflow bucket, which is still full: the first had one of its own')
+})
+
 t.test('policies don\'t take each other\'s room', async (t) => {
   const store = new MemoryStore(manual(), 2)
   for (let i = 0; i < 5; i++) store.take([demand({ policy: 'flooded', key: String(i) })], 0)

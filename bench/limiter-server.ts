@@ -1,5 +1,4 @@
-// The server of bench/limiter.ts: one app a variant, each on a port of its own, in a process of their own so that its CPU time is theirs.
-// The ambient request makes every promise of a process dearer on Node 20 and 22, so its variants are in a process apart.
+// A server of bench/limiter.ts: one variant a process, so that its CPU time and what the compiler knows of its code are its own.
 import { createWriteStream } from 'node:fs'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -9,7 +8,6 @@ import cancellation from '../plugins/cancellation/index.ts'
 import limiter, { type Policies } from '../plugins/limiter/index.ts'
 
 const PLENTY = 1e9
-const [, , mode, socket] = process.argv as [string, string, 'plain' | 'ambient', string]
 
 function accepting (count: number): Policies {
   const client = { rate: PLENTY, burst: PLENTY, key: 'address' } as const
@@ -30,9 +28,9 @@ async function flexible (app: FastifyInstance, points: number): Promise<void> {
   })
 }
 
-type Register = (app: FastifyInstance) => Promise<unknown>
+type Register = (app: FastifyInstance, socket: string) => Promise<unknown>
 
-const plain: Record<string, Register> = {
+const local: Record<string, Register> = {
   bare: async () => {},
   '@fastify/rate-limit': async (app) => app.register(rateLimit, { max: PLENTY }),
   'rate-limiter-flexible': (app) => flexible(app, PLENTY),
@@ -43,39 +41,26 @@ const plain: Record<string, Register> = {
   'refused: ours': async (app) => app.register(limiter, { policies: refusing, ambient: false })
 }
 
-const ambient: Record<string, Register> = {
+const others: Record<string, Register> = {
   'ambient: bare': async (app) => app.register(cancellation),
   'ambient: ours, 1 policy': async (app) => app.register(limiter, { policies: accepting(1) }),
-  'ambient: ours, 3 policies': async (app) => app.register(limiter, { policies: accepting(3) })
+  'ambient: ours, 3 policies': async (app) => app.register(limiter, { policies: accepting(3) }),
+  'Redis: @fastify/rate-limit, 1 limit': async (app, socket) => app.register(rateLimit, { max: PLENTY, redis: new Redis(socket) }),
+  'Redis: ours, 1 policy': async (app, socket) => app.register(limiter, { policies: accepting(1), redis: new Redis(socket), ambient: false }),
+  'Redis: ours, 3 policies': async (app, socket) => app.register(limiter, { policies: accepting(3), redis: new Redis(socket), ambient: false })
 }
 
-const redis: Record<string, (app: FastifyInstance, client: Redis) => Promise<unknown>> = {
-  'Redis: @fastify/rate-limit, 1 limit': async (app, client) => app.register(rateLimit, { max: PLENTY, redis: client }),
-  'Redis: ours, 1 policy': async (app, redis) => app.register(limiter, { policies: accepting(1), redis, ambient: false }),
-  'Redis: ours, 3 policies': async (app, redis) => app.register(limiter, { policies: accepting(3), redis, ambient: false })
-}
+const LOGGED = ', logger on'
 
-async function listen (app: FastifyInstance): Promise<number> {
+export const variants: readonly string[] = [...Object.keys(local), ...Object.keys(local).map((name) => name + LOGGED), ...Object.keys(others)]
+
+if (process.send !== undefined) {
+  const [, , variant, socket] = process.argv as [string, string, string, string]
+  const name = variant.replace(LOGGED, '')
+  const app: FastifyInstance = variant === name ? Fastify() : Fastify({ logger: { stream: createWriteStream('/dev/null') } })
+  await (local[name] ?? others[name])!(app, socket)
   app.get('/', async () => 'ok')
   await app.listen({ port: 0, host: '127.0.0.1' })
-  return (app.server.address() as { port: number }).port
+  process.on('message', () => process.send!(process.cpuUsage()))
+  process.send({ port: (app.server.address() as { port: number }).port })
 }
-
-const ports: Record<string, number> = {}
-for (const [name, register] of Object.entries(mode === 'ambient' ? ambient : plain)) {
-  for (const log of mode === 'ambient' ? [false] : [false, true]) {
-    const app: FastifyInstance = log ? Fastify({ logger: { stream: createWriteStream('/dev/null') } }) : Fastify()
-    await register(app)
-    ports[log ? `${name}, logger on` : name] = await listen(app)
-  }
-}
-if (mode === 'plain') {
-  for (const [name, register] of Object.entries(redis)) {
-    const app: FastifyInstance = Fastify()
-    await register(app, new Redis(socket))
-    ports[name] = await listen(app)
-  }
-}
-
-process.on('message', () => process.send!(process.cpuUsage()))
-process.send!(ports)

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { MemoryStore } from '../plugins/limiter/memory-store.ts'
+import { variants } from './limiter-server.ts'
 
 const rounds = Number(process.argv[2] ?? 7)
 const length = Number(process.argv[3] ?? 700)
@@ -45,32 +46,32 @@ async function http (): Promise<void> {
   const redis = new Redis(path, { retryStrategy: () => 5, maxRetriesPerRequest: null })
   redis.on('error', () => {})
   await redis.ping()
-  const children = ['plain', 'ambient'].map((mode) => fork(new URL('limiter-server.ts', import.meta.url), [mode, path]))
+  const children = new Map<string, ChildProcess>()
   try {
     const ports: Record<string, number> = {}
-    const owner = new Map<string, ChildProcess>()
-    for (const child of children) {
-      const [listening] = await once(child, 'message') as [Record<string, number>]
-      for (const name of Object.keys(listening)) owner.set(name, child)
-      Object.assign(ports, listening)
+    for (const name of variants) {
+      const child = fork(new URL('limiter-server.ts', import.meta.url), [name, path])
+      children.set(name, child)
+      ports[name] = (await once(child, 'message') as [{ port: number }])[0].port
     }
-    const cpu = async (child: ChildProcess): Promise<number> => {
+    const cpu = async (name: string): Promise<number> => {
+      const child = children.get(name)!
       const answer = once(child, 'message')
       child.send('cpu')
       const [{ user, system }] = await answer as [{ user: number, system: number }]
       return user + system
     }
     const commands = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0)
-    for (const port of Object.values(ports)) await load(port, 150)
+    for (const port of Object.values(ports)) await load(port, 1000)
 
     const figures = Object.fromEntries(Object.keys(ports).map((name) => [name, { persec: [] as number[], micros: [] as number[], commands: [] as number[] }]))
     for (let round = 0; round < rounds; round++) {
       for (const [name, port] of Object.entries(ports)) {
-        const [cpuBefore, commandsBefore] = [await cpu(owner.get(name)!), await commands()]
+        const [cpuBefore, commandsBefore] = [await cpu(name), await commands()]
         const answered = await load(port, length)
         const figure = figures[name]!
         figure.persec.push(answered * 1000 / length)
-        figure.micros.push((await cpu(owner.get(name)!) - cpuBefore) / answered)
+        figure.micros.push((await cpu(name) - cpuBefore) / answered)
         figure.commands.push((await commands() - commandsBefore) / answered)
       }
     }
@@ -86,7 +87,7 @@ async function http (): Promise<void> {
       ', @fastify/rate-limit', ratio('refused: @fastify/rate-limit, logger on', '@fastify/rate-limit, logger on'))
     console.log('Redis, ours, 1 policy ÷ @fastify/rate-limit:', ratio('Redis: ours, 1 policy', 'Redis: @fastify/rate-limit, 1 limit'))
   } finally {
-    for (const child of children) child.kill()
+    for (const child of children.values()) child.kill()
     redis.disconnect()
     server.kill()
     await once(server, 'exit')

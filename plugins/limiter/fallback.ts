@@ -106,7 +106,13 @@ export class FallbackStore implements Store {
       const late = (): void => reject(new Error(`The store took longer than ${timeout} ms`))
       // After a stall of our own event loop, timers fire before the reply that has long arrived is read: let it be read first.
       const timer = setTimeout(() => setImmediate(late), timeout)
-      Promise.resolve(operation).then(resolve, reject).finally(() => clearTimeout(timer))
+      Promise.resolve(operation).then((value) => {
+        clearTimeout(timer)
+        resolve(value)
+      }, (error: Error) => {
+        clearTimeout(timer)
+        reject(error)
+      })
     })
   }
 }

@@ -36,6 +36,11 @@ export default tseslint.config(
       '@typescript-eslint/no-misused-promises': 'error',
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
+      // `void promise` says that nobody awaits it on purpose; a rejection is passed on as it came.
+      'no-void': ['error', { allowAsStatement: true }],
+      'prefer-promise-reject-errors': 'off',
+      // A const object and the union of its values share their name: an enum that erases.
+      '@typescript-eslint/no-redeclare': 'off',
       '@stylistic/spaced-comment': ['error', 'always', { exceptions: ['-'] }]
     }
   },

@@ -1,0 +1,94 @@
+/** What `app.workers` is. */
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { Jobs } from '../../workers/jobs.ts'
+import { currentRequest } from '../cancellation/index.ts'
+import { mapOrdered } from './map.ts'
+import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
+import type { Pool } from './pool.ts'
+import type { Registry } from './registry.ts'
+import type { PoolStats } from './stats.ts'
+import type { JobName, JobPayload, JobResult, RunArguments } from './types.ts'
+
+/** A pool of worker threads, typed by the jobs that it runs. */
+export interface Workers<J extends Jobs> {
+  /**
+   * Runs a job on a worker thread, or waits for one, or refuses.
+   *
+   * In a handler the job belongs to the request: it is cancelled when the client leaves, and its log lines carry the request's id.
+   * The payload is cloned when a thread takes the job, not before: don't change it meanwhile.
+   *
+   * @returns what the job returned, cloned or transferred
+   * @throws FC_ERR_WORKERS_OVERLOADED (503, Retry-After) it can't be served in time; FC_ERR_JOB_TIMEOUT (504);
+   * FC_ERR_JOB_ABORTED (499); FC_ERR_JOB_CRASHED (500) its thread died; FC_ERR_PAYLOAD_NOT_CLONEABLE,
+   * FC_ERR_RESULT_NOT_CLONEABLE; FC_ERR_CLOSING (503); or the job's own error, with its code, status code, fields and cause
+   */
+  run<Name extends JobName<J>> (name: Name, ...args: RunArguments<JobPayload<J, Name>, RunOptions>): Promise<JobResult<J, Name>>
+
+  /**
+   * Runs a job for each item: as many at once as keep the threads busy and no more, so that a large array neither fills the queue
+   * nor takes more than one caller's share.
+   *
+   * @returns the results, in the order of the items
+   * @throws the first error, once all others have been cancelled
+   */
+  map<Name extends JobName<J>> (name: Name, items: Iterable<JobPayload<J, Name>>, options?: Omit<RunOptions, 'transferList'>): Promise<Array<JobResult<J, Name>>>
+
+  /** Resolves when nothing runs or waits, at once if so already. */
+  idle (): Promise<void>
+
+  stats (): PoolStats
+}
+
+/** The two ways to find the request that a run belongs to. */
+export interface WorkersContext {
+  readonly log: FastifyBaseLogger
+}
+
+/** How many jobs of one map() are under way: enough that a thread needn't wait, and for short jobs enough to hand many over at once. */
+const MAP_AHEAD_MS = 2
+const MAP_MAX_PER_THREAD = 64
+
+export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, { log }: WorkersContext): Workers<J> {
+  const noOptions: RunOptions = {}
+  const noSignals: readonly AbortSignal[] = []
+
+  function start (name: string, payload: unknown, run: RunOptions, also?: AbortSignal): Promise<unknown> {
+    const registered = registry.get(name)
+    if (run !== noOptions) checkRunOptions(run)
+    const request: FastifyRequest | undefined = run.request ?? (options.ambient ? currentRequest() : undefined)
+    let signals = noSignals
+    if (run.signal !== undefined) signals = [run.signal]
+    if (also !== undefined) signals = [...signals, also]
+    if (request !== undefined && run.detached !== true) signals = [...signals, request.disconnected]
+    return pool.run(registered, {
+      payload,
+      signals,
+      key: run.key ?? request?.ip ?? '',
+      priority: run.priority ?? registered.priority,
+      timeout: run.timeout ?? registered.timeout ?? options.timeout,
+      transferList: run.transferList,
+      onProgress: run.onProgress,
+      log: request?.log ?? log
+    })
+  }
+
+  return {
+    // Not async: the promise of the pool is the caller's, without two more turns of the microtask queue a job.
+    run (name, ...[payload, run = noOptions]) {
+      try {
+        return start(name, payload, run) as Promise<JobResult<J, typeof name>>
+      } catch (error) {
+        return Promise.reject(error as Error)
+      }
+    },
+
+    async map (name, items, run = noOptions) {
+      const { index } = registry.get(name)
+      const width = (): number => options.maxThreads * Math.min(MAP_MAX_PER_THREAD, Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity))))
+      return await mapOrdered(items, width, (item, signal) => start(name, item, run, signal)) as Array<JobResult<J, typeof name>>
+    },
+
+    idle: () => pool.idle(),
+    stats: () => pool.stats()
+  }
+}

@@ -1,0 +1,8 @@
+/** What ended a thread, in a few words. The errors are piscina's and Node's: see test/workers/piscina.test.ts. */
+export function howItEnded (error: Error | undefined): string {
+  if (error === undefined) return 'it ended'
+  if ((error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY') return 'out of memory'
+  const exit = /exited with code: (\d+)/.exec(error.message)
+  if (exit !== null) return `exited with code ${exit[1]}`
+  return error.name === 'AbortError' ? 'ended by the pool' : `uncaught ${error.name}: ${error.message}`
+}

@@ -1,0 +1,58 @@
+/**
+ * A pool of worker threads for CPU-bound jobs.
+ *
+ * Guarantees: nothing queues without bound; a job runs at most once; one whose client left, caller aborted or deadline passed stops;
+ * what was accepted is finished before the app has closed, within a deadline. It doesn't bound what a job does on its thread: a job
+ * that opens files or sockets closes them itself when its signal aborts.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyInstance } from 'fastify'
+import { threadMark } from '../../workers/mark.ts'
+import cancellation from '../cancellation/index.ts'
+import { monotonic } from '../clock.ts'
+import { drainablesOf } from '../drainables.ts'
+import { JobsInvalidError } from '../errors.ts'
+import { ensure } from '../options.ts'
+import refusalLog from '../refusal-log.ts'
+import { createWorkers, type Workers } from './decorator.ts'
+import { resolveOptions, type WorkersOptions } from './options.ts'
+import { Pool } from './pool.ts'
+import { Registry } from './registry.ts'
+import type { RegisteredJobs } from './types.ts'
+import { shutDown } from './shutdown.ts'
+
+export type { Workers } from './decorator.ts'
+export type { RunOptions, WorkersOptions } from './options.ts'
+export type { JobStats, Percentiles, PoolStats } from './stats.ts'
+export type { JobName, JobPayload, JobResult } from './types.ts'
+export type { Register } from '../register.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Runs the jobs of `Register['jobs']` on worker threads. */
+    workers: Workers<RegisteredJobs>
+  }
+}
+
+async function workers (app: FastifyInstance, options: WorkersOptions): Promise<void> {
+  if (threadMark in globalThis) {
+    throw new JobsInvalidError('The jobs file starts the application in a worker thread: call defineJobs in a module that starts nothing, and bundle it as an entry point of its own')
+  }
+  const resolved = resolveOptions(options)
+  ensure(!app.hasDecorator(resolved.decorator), 'workers.decorator', 'a name that no decorator of this app has', resolved.decorator)
+  await app.register(cancellation, { ambient: resolved.ambient })
+  await app.register(refusalLog)
+  const registry = new Registry(resolved.jobs)
+  const pool = new Pool(registry, resolved, monotonic, app.log)
+  app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, { log: app.log }))
+  const drainables = drainablesOf(app)
+  drainables.add(pool)
+  // The threads load their jobs while the app boots, and it is ready when they are.
+  app.addHook('onReady', () => pool.ready)
+  app.addHook('onClose', async () => {
+    await shutDown(pool, resolved, app.log)
+    drainables.delete(pool)
+  })
+}
+
+export default fp(workers, { name: 'fastify-concurrency/workers', fastify: '5.x' })

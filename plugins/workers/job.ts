@@ -1,0 +1,115 @@
+/** One call of `run()`, from the call until the thread is done with it. */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Priority, Transferable } from '../../workers/jobs.ts'
+import type { RegisteredJob } from './registry.ts'
+import { follow, unfollow, type Abortable } from './signals.ts'
+import type { Thread } from './thread.ts'
+import { Ticket } from './ticket.ts'
+
+/** What {@link Job} needs to know beside its name. */
+export interface JobSettings {
+  readonly key: string
+  readonly priority: Priority
+  readonly timeout: number
+  readonly payload: unknown
+  readonly transferList: readonly Transferable[] | undefined
+  readonly signals: readonly AbortSignal[]
+  readonly log: FastifyBaseLogger
+  readonly onProgress: ((value: unknown) => void) | undefined
+}
+
+/** Where a job's promise is settled from. */
+export interface JobOwner {
+  onAborted (job: Job, reason: unknown): void
+  onDeadline (job: Job): void
+}
+
+export class Job extends Ticket implements Abortable {
+  readonly seq: number
+  readonly registered: RegisteredJob
+  readonly timeout: number
+  readonly log: FastifyBaseLogger
+  readonly transferList: readonly Transferable[] | undefined
+  readonly onProgress: ((value: unknown) => void) | undefined
+  readonly promise: Promise<unknown>
+  payload: unknown
+  /** Who holds it, and in which slot; undefined while it waits. */
+  thread: Thread | undefined = undefined
+  slot = -1
+  /** How often it was handed to a thread. */
+  attempt = 0
+  /** The caller has its answer. The thread may still be busy with it. */
+  settled = false
+  /** When it was last handed to a thread. */
+  handedAt = 0
+  #signals: readonly AbortSignal[]
+  #timer: NodeJS.Timeout | undefined
+  readonly #owner: JobOwner
+  #resolve!: (value: unknown) => void
+  #reject!: (error: unknown) => void
+
+  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, now: number, owner: JobOwner) {
+    super(registered.index, settings.key, settings.priority, now + settings.timeout)
+    this.seq = seq
+    this.registered = registered
+    this.timeout = settings.timeout
+    this.log = settings.log
+    this.transferList = settings.transferList
+    this.onProgress = settings.onProgress
+    this.payload = settings.payload
+    this.#signals = settings.signals
+    this.#owner = owner
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  get name (): string {
+    return this.registered.name
+  }
+
+  get id (): string {
+    return String(this.seq)
+  }
+
+  get where (): 'queued' | 'running' {
+    return this.thread === undefined ? 'queued' : 'running'
+  }
+
+  /** How long it waited for a thread, in ms. */
+  get waitMs (): number {
+    return this.handedAt - this.arrived
+  }
+
+  /** From its admission on: the deadline runs and its signals are heard. */
+  watch (now: number): void {
+    for (const signal of this.#signals) follow(signal, this)
+    if (this.deadline === Infinity) return
+    this.#timer = setTimeout(() => this.#owner.onDeadline(this), this.deadline - now)
+    this.#timer.unref()
+  }
+
+  /** @internal */
+  aborted (reason: unknown): void {
+    this.#owner.onAborted(this, reason)
+  }
+
+  resolve (value: unknown): void {
+    this.#settle()
+    this.#resolve(value)
+  }
+
+  reject (error: unknown): void {
+    this.#settle()
+    this.#reject(error)
+  }
+
+  #settle (): void {
+    this.settled = true
+    this.payload = undefined
+    clearTimeout(this.#timer)
+    for (const signal of this.#signals) unfollow(signal, this)
+    this.#signals = []
+  }
+}

@@ -1,0 +1,281 @@
+/**
+ * The pool: what is admitted runs, at most once, on one of the threads, and its caller hears how it ended.
+ * Admission decides who runs next; the crew keeps threads alive; this hands jobs over, stops them, and settles their promises.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import { COMPLETED, UNCLONEABLE, type FromHost, type Outcome } from '../../workers/protocol.ts'
+import type { Clock } from '../clock.ts'
+import type { Abandoned, Drainable } from '../drainables.ts'
+import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, type Refusal } from '../errors.ts'
+import { Admission } from './admission.ts'
+import { Crew, type CrewOwner } from './crew.ts'
+import { Dispatcher } from './dispatcher.ts'
+import { howItEnded } from './ending.ts'
+import { Job, type JobOwner, type JobSettings } from './job.ts'
+import { jobError, payloadError, resultError } from './job-error.ts'
+import { Ledger } from './ledger.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { RegisteredJob, Registry } from './registry.ts'
+import type { PoolStats } from './stats.ts'
+import type { JobEvents, Thread } from './thread.ts'
+
+export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
+  readonly name: string
+  readonly phase = 'workers'
+  readonly #options: ResolvedOptions
+  readonly #clock: Clock
+  readonly #admission: Admission<Job>
+  readonly #ledger: Ledger
+  readonly #crew: Crew
+  readonly #dispatcher: Dispatcher
+  /** Jobs whose callers wait. */
+  readonly #live = new Set<Job>()
+  readonly #graces = new Set<NodeJS.Timeout>()
+  #seq = 0
+  #closed = false
+  #idleWaiters: Array<() => void> = []
+
+  constructor (registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger) {
+    this.name = options.decorator
+    this.#options = options
+    this.#clock = clock
+    this.#ledger = new Ledger(options.decorator, registry.names)
+    const { maxThreads: threads, maxQueue, maxWait, targetWait, interval } = options
+    const concurrency = registry.jobs.map((job) => job.concurrency)
+    this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, targetWait, interval, concurrency }, (job, refusal) => this.#refuse(job, refusal))
+    this.#crew = new Crew(registry, options, clock, log.child({ pool: options.decorator }), this)
+    this.#dispatcher = new Dispatcher(this.#admission, this.#crew, clock, {
+      onDispatched: (job) => this.#ledger.dispatched(job),
+      onUnsent: (job, payload, error) => this.#unsent(job, payload, error),
+      onReturned: (jobs) => this.onReturned(jobs)
+    })
+  }
+
+  /** Resolves when every thread has loaded the jobs; rejects if one can't. */
+  get ready (): Promise<void> {
+    return this.#crew.ready
+  }
+
+  run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
+    if (this.#closed) return Promise.reject(new ClosingError(`The pool "${this.name}"`))
+    const now = this.#clock.now()
+    const job = new Job(++this.#seq, registered, settings, now, this)
+    const aborted = settings.signals.find((signal) => signal.aborted)
+    if (aborted !== undefined) {
+      this.onAborted(job, aborted.reason)
+      return job.promise
+    }
+    this.#live.add(job)
+    const refusal = this.#admission.offer(job, now)
+    if (refusal !== undefined) {
+      this.#refuse(job, refusal)
+      return job.promise
+    }
+    job.watch(now)
+    this.#ledger.queued(job, this.#admission.waiting)
+    this.#dispatcher.schedule()
+    return job.promise
+  }
+
+  /** At its arrival, or later in favour of others. */
+  #refuse (job: Job, refusal: Refusal): void {
+    this.#ledger.refused(job, refusal)
+    this.#reject(job, new WorkersOverloadedError(job.name, refusal))
+    this.#checkIdle()
+  }
+
+  #reject (job: Job, error: unknown): void {
+    this.#live.delete(job)
+    job.reject(error)
+  }
+
+  // --- what a thread says of its jobs ---
+
+  onOutcome (_thread: Thread, job: Job, [, status, value, runMs]: Outcome): void {
+    // One that was stopped would have run longer.
+    this.#release(job, runMs, job.settled ? 'censored' : 'completed')
+    if (job.settled) return
+    if (status === COMPLETED) {
+      this.#live.delete(job)
+      this.#ledger.completed(job, runMs)
+      job.resolve(value)
+      return
+    }
+    const error = status === UNCLONEABLE ? resultError(job.name, value) : jobError(job.name, value)
+    this.#ledger.failed(job, runMs, error)
+    this.#reject(job, error)
+  }
+
+  onLog (job: Job, { log: level, fields, message }: Extract<FromHost, { log: unknown }>): void {
+    job.log[level]({ ...fields as object, job: job.name, jobId: job.seq }, message)
+  }
+
+  onProgress (job: Job, value: unknown): void {
+    if (job.settled) return
+    try {
+      job.onProgress?.(value)
+    } catch (error) {
+      this.#ledger.failed(job, this.#clock.now() - job.handedAt, error)
+      this.#reject(job, error)
+      this.#stop(job, error)
+    }
+  }
+
+  /** The thread is done with it. */
+  #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown'): void {
+    this.#admission.finish(job, this.#clock.now(), runMs, outcome)
+    this.#checkIdle()
+    this.#dispatcher.schedule()
+  }
+
+  #unsent (job: Job, payload: unknown, cause: unknown): void {
+    const error = payloadError(job.name, payload, cause)
+    this.#ledger.failed(job, 0, error)
+    this.#reject(job, error)
+    this.#release(job, 0, 'unknown')
+  }
+
+  // --- what the crew says of its threads ---
+
+  onFree (): void {
+    this.#dispatcher.schedule()
+  }
+
+  /** Jobs that no thread has started go back to the head of the queue. */
+  onReturned (jobs: readonly Job[]): void {
+    const now = this.#clock.now()
+    for (const job of jobs) {
+      if (job.transferList === undefined) {
+        this.#admission.putBack(job, now)
+        continue
+      }
+      this.#crashed(job, new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job'))
+      this.#release(job, 0, 'unknown')
+    }
+    if (jobs.length > 0) this.#dispatcher.schedule()
+  }
+
+  onLost (thread: Thread, job: Job, cause: Error | undefined): void {
+    if (job.settled) {
+      job.log.warn({ job: job.name, jobId: job.seq, grace: this.#options.grace }, thread.why === 'killed'
+        ? 'a job went on after it was aborted, for longer than its grace: its thread was replaced'
+        : 'a job ended its thread after it was aborted')
+    } else {
+      this.#crashed(job, new JobCrashedError(job.name, howItEnded(cause), { cause }))
+    }
+    this.#release(job, this.#clock.now() - thread.busySince, 'censored')
+  }
+
+  #crashed (job: Job, error: Error): void {
+    this.#ledger.crashed(job, error)
+    this.#reject(job, error)
+  }
+
+  // --- stopping a job: its caller hears at once, a thread that runs it is asked to stop, then ended ---
+
+  onAborted (job: Job, reason: unknown): void {
+    if (job.settled) return
+    this.#ledger.cancelled(job, reason)
+    this.#reject(job, new JobAbortedError(job.name, { cause: reason }))
+    this.#stop(job, reason)
+  }
+
+  onDeadline (job: Job): void {
+    if (job.settled) return
+    this.#ledger.timedOut(job)
+    const error = new JobTimeoutError(job.name, job.timeout, job.where)
+    this.#reject(job, error)
+    this.#stop(job, error)
+  }
+
+  #stop (job: Job, reason: unknown): void {
+    const { thread } = job
+    if (thread === undefined) {
+      if (this.#admission.leave(job, this.#clock.now())) this.#dispatcher.schedule()
+      this.#checkIdle()
+    } else if (thread.revoke(job)) {
+      this.#release(job, 0, 'unknown')
+    } else {
+      thread.abort(job, reason)
+      this.#killAfter(this.#options.grace, thread, job)
+    }
+  }
+
+  #killAfter (grace: number, thread: Thread, job: Job): void {
+    if (grace === Infinity) return
+    const timer = setTimeout(() => {
+      this.#graces.delete(timer)
+      if (job.thread !== thread) return
+      // First, so that it can't start another in its last moments.
+      this.onReturned(thread.revokeAll())
+      thread.kill()
+    }, grace)
+    this.#graces.add(timer.unref())
+  }
+
+  // --- draining ---
+
+  get pending (): number {
+    return this.#admission.waiting + this.#admission.running
+  }
+
+  get timers (): number {
+    return this.#graces.size
+  }
+
+  get completed (): number {
+    return this.#ledger.ended
+  }
+
+  close (): void {
+    this.#closed = true
+  }
+
+  #checkIdle (): void {
+    if (this.#idleWaiters.length === 0 || this.pending > 0) return
+    const waiters = this.#idleWaiters
+    this.#idleWaiters = []
+    for (const resolve of waiters) resolve()
+  }
+
+  async idle (): Promise<void> {
+    if (this.pending > 0) await new Promise<void>((resolve) => { this.#idleWaiters.push(resolve) })
+  }
+
+  held (): Abandoned[] {
+    const now = this.#clock.now()
+    const held = new Set([...this.#live, ...this.#crew.threads.flatMap((thread) => thread.jobs())])
+    return [...held].map(({ name, id, arrived, attempt }) => ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
+  }
+
+  async abandon (grace: number): Promise<Abandoned[]> {
+    this.close()
+    const abandoned = this.held()
+    const reason = new ClosingError(`The pool "${this.name}"`)
+    for (const job of this.#live) this.onAborted(job, reason)
+    // Those too that were aborted before: their own grace may be longer.
+    for (const thread of this.#crew.threads) for (const job of thread.jobs()) this.#killAfter(grace, thread, job)
+    await this.idle()
+    return abandoned
+  }
+
+  /** Ends the threads. What still runs on them is lost: drain first. */
+  async destroy (): Promise<void> {
+    this.close()
+    this.#dispatcher.stop()
+    for (const timer of this.#graces) clearTimeout(timer)
+    this.#graces.clear()
+    await this.#crew.destroy()
+  }
+
+  /** A job's mean run time in ms, if it has run. */
+  estimate (job: number): number | undefined {
+    return this.#admission.estimate(job)
+  }
+
+  stats (): PoolStats {
+    const { running, waiting } = this.#admission
+    const { threads } = this.#crew
+    return { maxThreads: threads.length, threads: threads.filter(({ state }) => state === 'ready').length, running, waiting, jobs: this.#ledger.jobs() }
+  }
+}

@@ -1,0 +1,54 @@
+/** The jobs of a pool, by name and by index: messages and the admission refer to a job by its index. */
+import { isJobs, type Jobs, type Priority } from '../../workers/jobs.ts'
+import { JobUnknownError } from '../errors.ts'
+import * as check from '../options.ts'
+import { priorities } from './ticket.ts'
+
+export interface RegisteredJob {
+  readonly index: number
+  readonly name: string
+  /** ms; undefined for the pool's. */
+  readonly timeout: number | undefined
+  readonly concurrency: number
+  readonly priority: Priority
+}
+
+export class Registry {
+  readonly url: string
+  readonly jobs: readonly RegisteredJob[]
+  readonly #byName: ReadonlyMap<string, RegisteredJob>
+
+  constructor (jobs: Jobs) {
+    this.url = jobs.url
+    this.jobs = Object.entries(jobs.definitions).map(([name, { timeout, concurrency = Infinity, priority = 'normal' }], index) => ({ index, name, timeout, concurrency, priority }))
+    this.#byName = new Map(this.jobs.map((job) => [job.name, job]))
+  }
+
+  get names (): readonly string[] {
+    return this.jobs.map(({ name }) => name)
+  }
+
+  /** @throws JobUnknownError */
+  get (name: string): RegisteredJob {
+    const job = this.#byName.get(name)
+    if (job === undefined) throw new JobUnknownError(String(name), this.names.join(', '))
+    return job
+  }
+}
+
+/** Refuses what `defineJobs` would not have made, or was called with. */
+export function validateJobs (option: string, value: unknown): Jobs {
+  check.ensure(isJobs(value), option, 'what defineJobs() returns', value)
+  const jobs = value as Jobs
+  check.text(`${option}.url`, jobs.url)
+  const definitions = Object.entries(check.record(option, jobs.definitions))
+  check.ensure(definitions.length > 0, option, 'at least one job', jobs.definitions)
+  for (const [name, definition] of definitions) {
+    const { load, timeout, concurrency, priority } = check.record(`${option}.${name}`, definition, ['load', 'timeout', 'concurrency', 'priority'])
+    check.fn(`${option}.${name}.load`, load)
+    if (timeout !== undefined) check.duration(`${option}.${name}.timeout`, timeout, { min: 1 })
+    if (concurrency !== undefined && concurrency !== Infinity) check.integer(`${option}.${name}.concurrency`, concurrency, { min: 1 })
+    if (priority !== undefined) check.oneOf(`${option}.${name}.priority`, priority, priorities)
+  }
+  return jobs
+}

@@ -1,0 +1,27 @@
+/** The end of a pool whose app is closed: drain within a deadline, abandon by name, end the threads. */
+import type { FastifyBaseLogger } from 'fastify'
+import type { ResolvedOptions } from './options.ts'
+import type { Pool } from './pool.ts'
+
+/** Resolves to whether `promise` did so within `ms`. */
+async function within (ms: number, promise: Promise<void>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  try {
+    return await Promise.race([
+      promise.then(() => true),
+      new Promise<boolean>((resolve) => { if (ms !== Infinity) timer = setTimeout(resolve, ms, false) })
+    ])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Nothing is left to drain if the lifecycle plugin did so before. */
+export async function shutDown (pool: Pool, { closeTimeout, grace }: ResolvedOptions, log: FastifyBaseLogger): Promise<void> {
+  pool.close()
+  if (!await within(closeTimeout, pool.idle())) {
+    const abandoned = await pool.abandon(grace)
+    log.warn({ pool: pool.name, abandoned }, `closing abandoned ${abandoned.length} jobs after ${closeTimeout} ms`)
+  }
+  await pool.destroy()
+}

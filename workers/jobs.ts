@@ -1,0 +1,107 @@
+/**
+ * What an application imports to define its jobs: by the main thread for names and types, by every worker thread to run them.
+ * It loads nothing outside itself, so that a thread doesn't load fastify (a thread that does takes 65 ms to start, not 14).
+ */
+import type { MessagePort } from 'node:worker_threads'
+import type { JobContext } from './context.ts'
+
+export type { JobContext, JobLogger } from './context.ts'
+
+/** A job: runs on a worker thread, one at a time there. CPU-bound work may be synchronous. */
+// `never` makes every job assignable here, whatever its payload.
+export type JobFunction<Payload = never, Result = unknown> = (payload: Payload, context: JobContext) => Result | Promise<Result>
+
+/** A module whose default export is the job, or the job itself. */
+export type JobModule<F extends JobFunction = JobFunction> = F | { readonly default: F }
+
+export type Priority = 'high' | 'normal' | 'low'
+
+export interface JobDefinition<F extends JobFunction = JobFunction> {
+  /**
+   * Imports the job, in a worker thread only.
+   * @example () => import('./jobs/thumbnail.ts')
+   */
+  readonly load: () => Promise<JobModule<F>>
+  /**
+   * The deadline over queue and run, in ms from the call of `run()`; `Infinity` for none.
+   * @default the pool's `timeout`
+   */
+  readonly timeout?: number
+  /**
+   * How many threads this job may hold at once: keeps a slow job from taking the whole pool.
+   * @default Infinity
+   */
+  readonly concurrency?: number
+  /**
+   * The class it is served in; classes are weighted and age, none starves.
+   * @default 'normal'
+   */
+  readonly priority?: Priority
+}
+
+/** Jobs by name. Made by {@link defineJobs}. */
+export interface Jobs<Definitions extends Record<string, JobDefinition> = Record<string, JobDefinition>> {
+  /** The module that worker threads import. */
+  readonly url: string
+  readonly definitions: Definitions
+}
+
+const brand = Symbol.for('fastify-concurrency.jobs')
+const defined = Symbol.for('fastify-concurrency.jobs.defined')
+
+/**
+ * Names the jobs of a pool. Call it at the top level of a module that starts nothing: every worker thread imports that module.
+ *
+ * @param url the module that makes this call: `import.meta.url`, or `__filename` in CommonJS
+ * @example
+ * export const jobs = defineJobs(import.meta.url, {
+ *   thumbnail: { load: () => import('./jobs/thumbnail.ts'), timeout: 5_000 }
+ * })
+ */
+export function defineJobs<const Definitions extends Record<string, JobDefinition>> (url: string | URL, definitions: Definitions): Jobs<Definitions> {
+  const jobs = Object.freeze({ [brand]: true, url: String(url), definitions })
+  // A bundler may rename or drop the export, so a thread finds the jobs of the module it imported here and not by export name.
+  const list: unknown[] | undefined = (globalThis as { [defined]?: unknown[] })[defined]
+  list?.push(jobs)
+  return jobs
+}
+
+/** @internal */
+export function isJobs (value: unknown): value is Jobs {
+  return typeof value === 'object' && value !== null && brand in value
+}
+
+/** Runs `importer` and returns all that was defined meanwhile. @internal */
+export async function collectJobs (importer: () => Promise<unknown>): Promise<Jobs[]> {
+  const list: Jobs[] = (globalThis as { [defined]?: Jobs[] })[defined] ??= []
+  await importer()
+  return list
+}
+
+const transferred = Symbol.for('fastify-concurrency.transfer')
+
+interface Transfer {
+  readonly [transferred]: readonly Transferable[]
+  readonly value: unknown
+}
+
+/** What structured clone can move between threads. */
+export type Transferable = ArrayBuffer | MessagePort
+
+/**
+ * Returned by a job: its result, with buffers that move to the main thread and aren't copied.
+ * A `Buffer` may be a view on memory that it shares: transfer only buffers that the job itself allocated.
+ *
+ * @example return transfer({ width, pixels }, [pixels.buffer])
+ */
+export function transfer<T> (value: T, transferList: readonly Transferable[]): T {
+  // Typed as the value, since that is what the caller of run() gets.
+  return { [transferred]: transferList, value } satisfies Transfer as unknown as T
+}
+
+/** @internal */
+export function asTransfer (result: unknown): { value: unknown, transferList: readonly Transferable[] } | undefined {
+  if (typeof result !== 'object' || result === null || !(transferred in result)) return undefined
+  const { value, [transferred]: transferList } = result as Transfer
+  return { value, transferList }
+}

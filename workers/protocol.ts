@@ -1,0 +1,59 @@
+/**
+ * What the main thread and a host say to each other over their own MessagePort (piscina's is piscina's).
+ * Both sides import this file; it has no imports but types.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import type { WireError } from './wire-error.ts'
+import type { Slots } from './slots.ts'
+
+/** What a host gets as its piscina task. */
+export interface HostData {
+  readonly port: MessagePort
+  readonly slots: Slots
+  /** The module that defines the jobs. */
+  readonly url: string
+  /** Names by job index: how messages refer to jobs. */
+  readonly names: readonly string[]
+  /** Import every job before saying ready: at boot, so that a broken one fails there and no request pays for the import. */
+  readonly preload: boolean
+  /** Heap and external bytes past which the thread asks to be replaced; Infinity for no bound. */
+  readonly maxMemory: number
+}
+
+/** How many values a job takes in a Handover. */
+export const HANDOVER_WIDTH = 6
+
+/**
+ * Main to host: jobs, in order, as one flat array (cloning one array of 16 jobs costs a third of cloning 16 objects):
+ * sequence number, slot, job index, attempt, deadline (epoch ms, or Infinity), payload, …
+ */
+export type Handover = unknown[]
+
+export type ToHost =
+  | Handover
+  /** Abort the signal of the job with this sequence number. */
+  | { readonly abort: number, readonly reason: WireError }
+  /** Return, so that an idle pool holds no process open. */
+  | { readonly retire: true }
+
+export const COMPLETED = 0
+export const FAILED = 1
+/** Taken back before it started. */
+export const SKIPPED = 2
+/** The result can't be cloned; the value is a WireError. */
+export const UNCLONEABLE = 3
+
+/** Host to main, one job each: a result that waited for company would be lost with its thread. The slot names the job. */
+export type Outcome = [slot: number, status: typeof COMPLETED | typeof FAILED | typeof SKIPPED | typeof UNCLONEABLE, value: unknown, runMs: number]
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
+
+export type FromHost =
+  | Outcome
+  | { readonly ready: true }
+  /** The jobs can't be loaded. */
+  | { readonly broken: WireError, readonly what: string }
+  | { readonly log: LogLevel, readonly slot: number, readonly fields: unknown, readonly message: string | undefined }
+  | { readonly progress: unknown, readonly slot: number }
+  /** Past maxMemory: give it no more jobs and replace it. */
+  | { readonly recycle: number }

@@ -1,0 +1,123 @@
+/**
+ * Errors across the thread boundary, both ways: structured clone keeps message, stack and cause, but loses custom names, codes,
+ * status codes, own fields and the errors of an AggregateError, and a field that can't be cloned would lose the whole error.
+ */
+
+/** A thrown value as structured clone can carry it. */
+export interface WireError {
+  /** False: `value` was thrown and is no Error. */
+  readonly isError: boolean
+  readonly name: string
+  readonly message: string
+  readonly stack?: string
+  /** Own cloneable fields: code, statusCode and whatever else. */
+  readonly fields: Record<string, unknown>
+  readonly cause?: WireError
+  readonly errors?: readonly WireError[]
+  /** The thrown non-error, if it can be cloned. */
+  readonly value?: unknown
+  /** A DOMException, whose code is an accessor and not a field. */
+  readonly domException: boolean
+}
+
+/** Deeper causes are cut: an error may be its own cause. */
+const MAX_DEPTH = 8
+const HANDLED = new Set(['name', 'message', 'stack', 'cause', 'errors'])
+
+function isErrorLike (value: unknown): value is Error {
+  // Errors of @fastify/error without a stack, and of other realms, aren't native errors of this one.
+  return value instanceof Error || Object.prototype.toString.call(value) === '[object Error]'
+}
+
+function cloneable (value: unknown): boolean {
+  if (typeof value === 'function' || typeof value === 'symbol') return false
+  if (typeof value !== 'object' || value === null) return true
+  try {
+    structuredClone(value)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A getter of a hostile error may throw: then the field is as good as absent. */
+function read (source: object, key: string): unknown {
+  try {
+    return (source as Record<string, unknown>)[key]
+  } catch {
+    return undefined
+  }
+}
+
+function text (value: unknown): string {
+  try {
+    return String(value)
+  } catch {
+    return Object.prototype.toString.call(value)
+  }
+}
+
+export function toWire (thrown: unknown, depth = 0): WireError {
+  if (!isErrorLike(thrown)) {
+    const wire = { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false }
+    return cloneable(thrown) ? { ...wire, value: thrown } : wire
+  }
+  const fields: Record<string, unknown> = {}
+  for (const key of Object.keys(thrown)) {
+    if (HANDLED.has(key)) continue
+    const value = read(thrown, key)
+    if (cloneable(value)) fields[key] = value
+  }
+  // Accessors and prototype fields of error classes: `get statusCode () { return 404 }`.
+  for (const key of ['code', 'statusCode']) {
+    const value = read(thrown, key)
+    if (value !== undefined && !(key in fields) && cloneable(value)) fields[key] = value
+  }
+  const stack = read(thrown, 'stack')
+  const cause = 'cause' in thrown && depth < MAX_DEPTH ? toWire(thrown.cause, depth + 1) : undefined
+  const errors = read(thrown, 'errors')
+  return {
+    isError: true,
+    name: text(read(thrown, 'name')),
+    message: text(read(thrown, 'message')),
+    fields,
+    domException: typeof DOMException === 'function' && thrown instanceof DOMException,
+    ...(typeof stack === 'string' && { stack }),
+    ...(cause !== undefined && { cause }),
+    ...(Array.isArray(errors) && depth < MAX_DEPTH && { errors: errors.map((error) => toWire(error, depth + 1)) })
+  }
+}
+
+/** What a thrown non-error is, in a few words. */
+export function describe (value: unknown): string {
+  if (value === null) return 'null'
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 100))
+  if (typeof value === 'object') return 'an object'
+  return typeof value === 'function' ? 'a function' : text(value)
+}
+
+const NATIVE = { Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError } as const
+
+/** The error again, or the value that was thrown. */
+export function fromWire (wire: WireError): unknown {
+  if (!wire.isError) return wire.value
+  const error = revive(wire)
+  const define = (key: string, value: unknown): void => {
+    Object.defineProperty(error, key, { value, writable: true, configurable: true, enumerable: false })
+  }
+  if (wire.stack !== undefined) define('stack', wire.stack)
+  if (error.name !== wire.name) define('name', wire.name)
+  if (wire.cause !== undefined) define('cause', fromWire(wire.cause))
+  for (const [key, value] of Object.entries(wire.fields)) {
+    if (key === '__proto__' || (wire.domException && key === 'code')) continue
+    Object.defineProperty(error, key, { value, writable: true, configurable: true, enumerable: true })
+  }
+  return error
+}
+
+function revive (wire: WireError): Error {
+  if (wire.domException) return new DOMException(wire.message, wire.name)
+  if (wire.errors !== undefined) return new AggregateError(wire.errors.map(fromWire), wire.message)
+  const Native = Object.hasOwn(NATIVE, wire.name) ? NATIVE[wire.name as keyof typeof NATIVE] : Error
+  return new Native(wire.message)
+}

@@ -1,5 +1,7 @@
 import * as check from '../options.ts'
 import type { Backoff } from './backoff.ts'
+import type { TaskDefinitions } from './define.ts'
+import { memoryEngine, type EngineFactory } from './engine.ts'
 
 /** What to do about a task whose id waits or runs already: refuse the newcomer, hand out the old one's handle, or abort the old one. */
 export type DuplicatePolicy = 'reject' | 'join' | 'replace'
@@ -100,4 +102,89 @@ export function checkId (id: unknown): string {
 
 export function checkRunOptions (prefix: string, options: unknown, further: readonly string[]): void {
   check.record(prefix, options, [...further, ...runKeys])
+}
+
+export interface TasksOptions extends RunOptions {
+  /**
+   * How many tasks run at once. Tasks wait for sockets, so this bounds what they ask of others, not the CPU: 64 at 200 ms each are
+   * 320 a second, and stay well below the descriptors and connections that a process or a peer has.
+   * @default 64
+   */
+  concurrency?: number
+  /**
+   * How many more tasks may wait, for a slot, a delay or a retry; the next is refused. At 200 ms each the default drains in about
+   * three seconds, within a shutdown's timeout.
+   * @default 1_000
+   */
+  maxQueue?: number
+  /**
+   * How many callers may wait for room with `{ wait }`; the next is refused.
+   * @default 1_000
+   */
+  maxWaiting?: number
+  /**
+   * How long a function may go on after its signal has aborted, in ms, before it is reported as leaked and its slot is given to others.
+   * @default 1_000
+   */
+  grace?: number
+  /**
+   * Keeps the stack of each submit(), for the report of work that ignores its signal. Costs about 2 µs a task.
+   * @default true, unless NODE_ENV is 'production'
+   */
+  stacks?: boolean
+  /**
+   * How long closing waits for accepted tasks, in ms, when the lifecycle plugin isn't there to say it.
+   * @default 10_000
+   */
+  closeTimeout?: number
+  /**
+   * The tasks that enqueue() knows, by name: see defineTasks().
+   * @default {}
+   */
+  tasks?: TaskDefinitions
+  /**
+   * Where named tasks are kept and run.
+   * @default in this process's memory
+   */
+  engine?: EngineFactory
+  /**
+   * Lets tasks and groups know the current request through AsyncLocalStorage.
+   * @default true
+   */
+  ambient?: boolean
+}
+
+export interface ResolvedTasksOptions {
+  concurrency: number
+  maxQueue: number
+  maxWaiting: number
+  grace: number
+  stacks: boolean
+  closeTimeout: number
+  tasks: TaskDefinitions
+  engine: EngineFactory
+  ambient: boolean
+  /** For each submit(). */
+  defaults: TaskOptions
+}
+
+/** @internal Every option, for the test that compares them with the README. */
+export const tasksOptionNames = [
+  'concurrency', 'maxQueue', 'maxWaiting', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'stacks', 'closeTimeout', 'tasks', 'engine', 'ambient'
+] as const satisfies ReadonlyArray<keyof TasksOptions>
+
+export function resolveOptions (options: TasksOptions): ResolvedTasksOptions {
+  check.record('tasks', options, tasksOptionNames)
+  return {
+    concurrency: check.integer('tasks.concurrency', options.concurrency ?? 64, { min: 1 }),
+    maxQueue: check.integer('tasks.maxQueue', options.maxQueue ?? 1_000, { min: 0 }),
+    maxWaiting: check.integer('tasks.maxWaiting', options.maxWaiting ?? 1_000, { min: 0 }),
+    grace: check.duration('tasks.grace', options.grace ?? 1_000, { min: 0, max: check.MAX_DURATION }),
+    stacks: check.boolean('tasks.stacks', options.stacks ?? process.env['NODE_ENV'] !== 'production'),
+    closeTimeout: check.duration('tasks.closeTimeout', options.closeTimeout ?? 10_000),
+    tasks: check.record('tasks.tasks', options.tasks ?? {}) as TaskDefinitions,
+    engine: check.fn('tasks.engine', options.engine ?? memoryEngine),
+    ambient: check.boolean('tasks.ambient', options.ambient ?? true),
+    defaults: resolveRunOptions('tasks', options)
+  }
 }

@@ -2,7 +2,7 @@
  * Which tasks are accepted: a bounded number, one an id, until the service closes. Knows neither Fastify nor the log.
  */
 import type { Clock } from '../clock.ts'
-import type { Abandoned } from '../drainables.ts'
+import type { Abandoned, Drainable } from '../drainables.ts'
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../errors.ts'
 import { Room, secondsUntilRoom } from './room.ts'
 import { Runner, type Observer, type Outcome } from './runner.ts'
@@ -40,7 +40,9 @@ export interface TasksStats {
   aborted: number
 }
 
-export class Scheduler {
+export class Scheduler implements Drainable {
+  readonly name = 'tasks'
+  readonly phase = 'tasks'
   readonly #concurrency: number
   readonly #clock: Clock
   readonly #observer: Observer

@@ -1,83 +1,76 @@
 /**
- * One run of a task's function: its signal, its deadline, and whether it heeds them.
+ * One run of a task's function: what the function gets, its signal, and whether it heeds that.
  *
  * JavaScript can't stop a function. So an aborted attempt still counts as running until the function settles, and if it
  * succeeds after all, it has succeeded: an email that was sent isn't sent again. Only a function that hasn't settled `grace`
  * ms after its signal is given up as leaked.
  */
-import type { Timers } from './timers.ts'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Task } from './task.ts'
 
-export interface AttemptEvents {
-  /** The function has settled: once, and after leaked() as well. */
-  settled: (ok: boolean, value: unknown) => void
-  /** The function ignores its signal. */
-  leaked: () => void
+export interface TaskContext {
+  readonly id: string
+  /** The part of the id before the first colon. */
+  readonly name: string
+  /** 1, then 2, … */
+  readonly attempt: number
+  /** Aborts at the deadline, and when the task is cancelled, replaced, or abandoned by a shutdown. Never with the request. */
+  readonly signal: AbortSignal
+  /** When this attempt is aborted: epoch ms, or Infinity. */
+  readonly deadline: number
+  /** The app's logger, with the task's id and its request's. */
+  readonly log: FastifyBaseLogger
 }
 
-export class Attempt {
-  readonly #timers: Timers
-  readonly #events: AttemptEvents
+// The class is what functions get: its own state is private, and what is seldom read is made when first read.
+export class Attempt implements TaskContext {
+  readonly #task: Task
+  readonly #logger: FastifyBaseLogger
+  readonly #timeoutAt: number
+  readonly attempt: number
   #controller: AbortController | undefined
-  #deadline: NodeJS.Timeout | undefined
-  #grace: NodeJS.Timeout | undefined
+  #log: FastifyBaseLogger | undefined
   #aborted = false
-  #settled = false
-  reason: unknown
+  #reason: Error | undefined
 
-  constructor (timers: Timers, events: AttemptEvents) {
-    this.#timers = timers
-    this.#events = events
+  constructor (task: Task, logger: FastifyBaseLogger) {
+    this.#task = task
+    this.#logger = logger
+    this.#timeoutAt = task.dueAt
+    this.attempt = task.attempts
   }
 
-  get aborted (): boolean {
-    return this.#aborted
+  get id (): string { return this.#task.id }
+  get name (): string { return this.#task.name }
+
+  get deadline (): number {
+    return this.#timeoutAt === Infinity ? Infinity : Math.round(performance.timeOrigin + this.#timeoutAt)
   }
 
-  /** Made when first read: most functions are over before they would need one. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
-      if (this.#aborted) this.#controller.abort(this.reason)
+      if (this.#aborted) this.#controller.abort(this.#reason)
     }
     return this.#controller.signal
   }
 
-  /** `run` may return anything and may throw. `onTimeout` is expected to abort(). */
-  start (run: () => unknown, timeout: number, onTimeout: () => void): void {
-    this.#deadline = this.#timers.set(timeout, onTimeout)
-    let result: unknown
-    try {
-      result = run()
-    } catch (error) {
-      return this.#settle(false, error)
-    }
-    if (isThenable(result)) result.then((value) => this.#settle(true, value), (error: unknown) => this.#settle(false, error))
-    else this.#settle(true, result)
+  get log (): FastifyBaseLogger {
+    const { id, reqId } = this.#task
+    this.#log ??= this.#logger.child(reqId === undefined ? { task: id } : { task: id, reqId })
+    return this.#log
   }
 
-  /** The first reason holds; a later call may only change the grace. */
-  abort (reason: unknown, grace: number): void {
-    if (this.#settled) return
-    this.#clear()
-    this.#grace = this.#timers.set(grace, this.#events.leaked)
-    if (this.#aborted) return
-    this.#aborted = true
-    this.reason = reason
-    this.#controller?.abort(reason)
+  /** Why it was aborted, if it was. @internal */
+  static reasonOf (attempt: Attempt): Error | undefined {
+    return attempt.#reason
   }
 
-  #settle (ok: boolean, value: unknown): void {
-    this.#settled = true
-    this.#clear()
-    this.#events.settled(ok, value)
+  /** The first reason holds. @internal */
+  static abort (attempt: Attempt, reason: Error): void {
+    if (attempt.#aborted) return
+    attempt.#aborted = true
+    attempt.#reason = reason
+    attempt.#controller?.abort(reason)
   }
-
-  #clear (): void {
-    this.#timers.clear(this.#deadline)
-    this.#timers.clear(this.#grace)
-  }
-}
-
-function isThenable (value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

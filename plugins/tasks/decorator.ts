@@ -1,7 +1,9 @@
 /** `app.tasks`: what callers see, arguments checked. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { monotonic } from '../clock.ts'
 import { TasksFullError } from '../errors.ts'
 import * as check from '../options.ts'
+import { CallSites } from './call-sites.ts'
 import { taskRefused } from './channels.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './define.ts'
 import type { DroppedGroups } from './dropped.ts'
@@ -72,6 +74,8 @@ export interface Tasks {
   stats (): TasksStats
 }
 
+type Above = (...args: never[]) => unknown
+
 export interface TasksDeps {
   app: FastifyInstance
   scheduler: Scheduler
@@ -83,15 +87,16 @@ export interface TasksDeps {
 }
 
 export function createTasks ({ app, scheduler, engine, named, options, dropped, currentRequest }: TasksDeps): Tasks {
+  const sites = new CallSites(options.stacks, monotonic.now)
   let sequence = 0
 
-  function submission (id: unknown, fn: unknown, given: SubmitOptions | undefined): Submission {
+  function submission (id: unknown, fn: unknown, given: SubmitOptions | undefined, above: Above): Submission {
     return {
       id: checkId(id),
       fn: check.fn('tasks.fn', fn),
       options: resolveSubmitOptions('tasks.submit', given, options.defaults),
       reqId: currentRequest()?.id,
-      submittedAt: options.stacks ? callSite(submission) : undefined
+      submittedAt: sites.capture(above)
     }
   }
 
@@ -121,9 +126,11 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
   }
 
   function reservation (place: Place): Reservation & { use: (task: Submission) => TaskHandle } {
+    const submit = <T>(id: string, fn: TaskFunction<T>, given?: SubmitOptions): TaskHandle<T> =>
+      place.submit(submission(id, fn, given, submit)) as TaskHandle<T>
     return {
       use: (task) => place.submit(task),
-      submit: <T>(id: string, fn: TaskFunction<T>, given?: SubmitOptions) => place.submit(submission(id, fn, given)) as TaskHandle<T>,
+      submit,
       release: () => place.release(),
       [Symbol.dispose]: () => place.release()
     }
@@ -131,7 +138,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
 
   const tasks: Omit<Tasks, 'submit' | 'reserve' | 'enqueue'> & Record<'submit' | 'reserve' | 'enqueue', (...args: never[]) => unknown> = {
     submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions & Partial<WaitOptions>) {
-      const task = submission(id, fn, given)
+      const task = submission(id, fn, given, tasks.submit)
       if (given?.wait === undefined) return refusing(id, () => scheduler.submit(task))
       return submitWhenFree(task, checkSignal('tasks.submit.wait', given.wait)).catch((error: Error) => {
         refused(id, error)
@@ -153,7 +160,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
         payload: await named.accept(name, payload),
         options: resolveSubmitOptions('tasks.enqueue', given, defaults),
         reqId: currentRequest()?.id,
-        submittedAt: options.stacks ? callSite(submission) : undefined
+        submittedAt: sites.capture(tasks.enqueue)
       }
       return engine.enqueue(task).catch((error: Error) => {
         refused(task.id, error)
@@ -176,7 +183,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
         unseen: (err) => app.log.warn({ err }, 'a group has failed, and no wait() has thrown its error')
       }
       const group = new Group<T>(limit, parents, state)
-      dropped.watch(group as Group<never>, state, options.stacks ? callSite(tasks.group) : undefined, request)
+      dropped.watch(group as Group<never>, state, sites.capture(tasks.group), request)
       return group
     },
 
@@ -187,13 +194,6 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
     stats: () => scheduler.stats()
   }
   return tasks as Tasks
-}
-
-/** An error whose stack begins at the caller of `above`; formatted only when read. */
-function callSite (above: (...args: never[]) => unknown): Error {
-  const error = new Error('submitted')
-  Error.captureStackTrace(error, above)
-  return error
 }
 
 function checkSignal (option: string, signal: unknown): AbortSignal {

@@ -4,7 +4,7 @@
 import * as check from '../options.ts'
 import type { Register } from '../register.ts'
 import type { RunOptions } from './options.ts'
-import type { TaskContext } from './task.ts'
+import type { TaskContext } from './attempt.ts'
 
 export interface TaskDefinition<Payload = never, Result = unknown> extends RunOptions {
   handler: (payload: Payload, context: TaskContext) => Result | Promise<Result>

@@ -8,11 +8,11 @@ import type { Group, GroupState } from './group.ts'
 
 interface Watched {
   state: GroupState
-  madeAt: Error | undefined
+  madeAt: { stack: string } | undefined
 }
 
 export interface DroppedGroups {
-  watch (group: Group<never>, state: GroupState, madeAt: Error | undefined, request: FastifyRequest | undefined): void
+  watch (group: Group<never>, state: GroupState, madeAt: { stack: string } | undefined, request: FastifyRequest | undefined): void
 }
 
 export function reportDroppedGroups (app: FastifyInstance): DroppedGroups {

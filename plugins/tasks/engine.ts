@@ -4,9 +4,10 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Drainable } from '../drainables.ts'
+import type { TaskContext } from './attempt.ts'
 import type { TaskOptions } from './options.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { Submission, TaskContext, TaskHandle } from './task.ts'
+import type { Submission, TaskHandle } from './task.ts'
 
 export interface NamedTask {
   name: string
@@ -16,7 +17,7 @@ export interface NamedTask {
   payload: unknown
   options: TaskOptions
   reqId: string | undefined
-  submittedAt: Error | undefined
+  submittedAt: { stack: string } | undefined
 }
 
 export interface Engine {

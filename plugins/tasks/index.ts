@@ -26,8 +26,9 @@ export type { TaskDefinition, TaskDefinitions } from './define.ts'
 export type { Engine, EngineFactory, EngineHost, NamedTask } from './engine.ts'
 export type { Group, GroupContext, GroupFunction } from './group.ts'
 export type { DuplicatePolicy, RunOptions, SubmitOptions, TasksOptions } from './options.ts'
+export type { TaskContext } from './attempt.ts'
 export type { TasksStats } from './scheduler.ts'
-export type { TaskContext, TaskFunction, TaskHandle, TaskStatus } from './task.ts'
+export type { TaskFunction, TaskHandle, TaskStatus } from './task.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -5,7 +5,7 @@ import type { TaskDefinitions } from './define.ts'
 import { checkRunOptions, resolveRunOptions, type TaskOptions } from './options.ts'
 import { whyNotSerialisable } from './payload.ts'
 import { compileSchema, type Validate } from './schema.ts'
-import type { TaskContext } from './task.ts'
+import type { TaskContext } from './attempt.ts'
 
 interface Named {
   handler: (payload: never, context: TaskContext) => unknown

@@ -1,12 +1,12 @@
 /** What becomes of tasks, told to the log and to the channels; and the context that a function gets. */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { outsideRequest } from '../cancellation/index.ts'
-import type { Attempt } from './attempt.ts'
+import type { FastifyInstance } from 'fastify'
+import { currentRequest, outsideRequest } from '../cancellation/index.ts'
+import type { TaskContext } from './attempt.ts'
 import * as channels from './channels.ts'
 import type { TaskMessage } from './channels.ts'
 import type { Observer } from './runner.ts'
-import type { Task, TaskContext } from './task.ts'
+import type { Task } from './task.ts'
 
 const current = new AsyncLocalStorage<TaskContext>()
 
@@ -21,10 +21,10 @@ export function createObserver (app: FastifyInstance): Observer {
   const fields = ({ id, attempts, reqId }: Task): Record<string, unknown> => ({ task: id, attempt: attempts, reqId })
 
   return {
-    run (task, attempt) {
-      const context = new Context(app.log, task, attempt)
+    log: app.log,
+    call ({ submission: { fn } }, context) {
       // Not in the request any more: its disconnect must not cancel the jobs that a task runs.
-      return outsideRequest(() => current.run(context, task.fn, context))
+      return currentRequest() === undefined ? current.run(context, fn, context) : outsideRequest(() => current.run(context, fn, context))
     },
     submitted (task) {
       if (channels.taskSubmitted.hasSubscribers) channels.taskSubmitted.publish(message(task))
@@ -52,33 +52,5 @@ export function createObserver (app: FastifyInstance): Observer {
       app.log.error({ ...fields(task), submitted: task.stack }, 'task ignores its signal and runs on; nobody waits for it any more')
       channels.taskLeaked.publish({ ...message(task), attempt: task.attempts, stack: task.stack })
     }
-  }
-}
-
-class Context implements TaskContext {
-  readonly id: string
-  readonly attempt: number
-  readonly deadline: number
-  readonly #parent: FastifyBaseLogger
-  readonly #task: Task
-  readonly #attempt: Attempt
-  #log: FastifyBaseLogger | undefined
-
-  constructor (parent: FastifyBaseLogger, task: Task, attempt: Attempt) {
-    this.id = task.id
-    this.attempt = task.attempts
-    this.deadline = Date.now() + task.options.timeout
-    this.#parent = parent
-    this.#task = task
-    this.#attempt = attempt
-  }
-
-  get name (): string { return this.#task.name }
-  get signal (): AbortSignal { return this.#attempt.signal }
-
-  get log (): FastifyBaseLogger {
-    const { id, reqId } = this.#task
-    this.#log ??= this.#parent.child(reqId === undefined ? { task: id } : { task: id, reqId })
-    return this.#log
   }
 }

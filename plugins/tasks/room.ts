@@ -2,9 +2,9 @@
  * How many tasks may be held at once, and who waits for room: first come, first served. Both are bounded.
  * Room that becomes free is handed to the first who waits, so that a newcomer can't overtake.
  */
-import { List } from './list.ts'
+import { List, type Linked } from './list.ts'
 
-interface Waiter {
+interface Waiter extends Linked<Waiter> {
   enter: () => void
   refuse: (error: unknown) => void
 }
@@ -44,14 +44,18 @@ export class Room {
     if (this.#waiters.size >= this.maxWaiting) return undefined
     return new Promise((resolve, reject) => {
       const leave = (): void => { signal.removeEventListener('abort', abort) }
-      const node = this.#waiters.push({
+      const waiter: Waiter = {
+        list: undefined,
+        previous: undefined,
+        next: undefined,
         enter: () => { leave(); resolve() },
         refuse: (error) => { leave(); reject(error) }
-      })
+      }
       const abort = (): void => {
         leave()
-        if (this.#waiters.remove(node)) reject(signal.reason)
+        if (this.#waiters.remove(waiter)) reject(signal.reason)
       }
+      this.#waiters.push(waiter)
       signal.addEventListener('abort', abort)
     })
   }

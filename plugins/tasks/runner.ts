@@ -2,18 +2,22 @@
  * Runs accepted tasks: the queue, the slots, retries that hold no slot, functions that ignore their signal.
  * Whether a task is accepted, and what becomes of its id and its place, is the scheduler's.
  */
+import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../clock.ts'
 import type { Abandoned } from '../drainables.ts'
 import { TaskAbortedError, TaskThrewError, TaskTimeoutError } from '../errors.ts'
-import { Attempt } from './attempt.ts'
+import { Attempt, type TaskContext } from './attempt.ts'
 import { retryDelay } from './backoff.ts'
 import { List } from './list.ts'
-import type { Task } from './task.ts'
+import { Running } from './running.ts'
+import type { Outcome, Task } from './task.ts'
 import { Timers } from './timers.ts'
 
 export interface Observer {
-  /** Runs the function of a task: where its context is made. */
-  run (task: Task, attempt: Attempt): unknown
+  /** The parent of each task's logger. */
+  readonly log: FastifyBaseLogger
+  /** Calls the task's function. */
+  call (task: Task, context: TaskContext): unknown
   submitted (task: Task): void
   started (task: Task, waitedMs: number): void
   completed (task: Task, durationMs: number): void
@@ -22,8 +26,6 @@ export interface Observer {
   aborted (task: Task, error: Error): void
   leaked (task: Task): void
 }
-
-export type Outcome = 'completed' | 'failed' | 'aborted'
 
 export interface RunnerOptions {
   /** Slots. */
@@ -44,6 +46,7 @@ export class Runner {
   readonly #options: RunnerOptions
   readonly #timers = new Timers()
   readonly #queue = new List<Task>()
+  readonly #running: Running
   /** Settled as leaked, while their functions run on. */
   readonly leaked = new Set<Task>()
   /** By a drain that doesn't sit out their backoff. */
@@ -56,17 +59,19 @@ export class Runner {
 
   constructor (options: RunnerOptions) {
     this.#options = options
+    this.#running = new Running(options.clock, this.#timers, (task) => this.#due(task))
   }
 
   /** Slots in use. */
   get busy (): number { return this.#busy }
   get timers (): number { return this.#timers.count }
+  get running (): number { return this.#running.size }
   get meanRunMs (): number { return this.#meanRunMs }
 
   /** Into the queue, or onto a timer first. */
   park (task: Task, delay: number): void {
     if (delay <= 0) {
-      task.node = this.#queue.push(task)
+      this.#queue.push(task)
       return this.#pumpSoon()
     }
     task.dueAt = this.#options.clock.now() + delay
@@ -79,9 +84,16 @@ export class Runner {
 
   /** Takes a task that isn't running out of the queue and off its timer. */
   remove (task: Task): void {
-    if (task.node !== undefined) this.#queue.remove(task.node)
+    this.#queue.remove(task)
     this.#timers.clear(task.timer)
-    task.node = task.timer = undefined
+    task.timer = undefined
+  }
+
+  /** `newcomer` takes over the position of a task that is in the queue. False if it isn't. */
+  replace (task: Task, newcomer: Task): boolean {
+    if (task.list === undefined) return false
+    this.#queue.replace(task, newcomer)
+    return true
   }
 
   giveUp (task: Task): void {
@@ -96,8 +108,19 @@ export class Runner {
   cancel (task: Task, why: string, grace = this.#options.grace): void {
     if (task.settled) return
     const error = new TaskAbortedError(task.id, why, task.lastError === undefined ? {} : { cause: task.lastError })
-    if (task.status === 'running') task.current!.abort(error, grace)
+    if (task.status === 'running') this.#interrupt(task, error, grace)
     else this.#abort(task, error)
+  }
+
+  #interrupt (task: Task, reason: Error, grace: number): void {
+    task.dueAt = this.#options.clock.now() + grace
+    this.#running.add(task)
+    Attempt.abort(task.current!, reason)
+  }
+
+  #due (task: Task): void {
+    if (Attempt.reasonOf(task.current!) !== undefined) return this.#leak(task)
+    this.#interrupt(task, new TaskTimeoutError(task.id, task.options.timeout), this.#options.grace)
   }
 
   // In a microtask, so that submit() returns before the function starts.
@@ -115,27 +138,28 @@ export class Runner {
   }
 
   #start (task: Task): void {
-    const { clock, observer, grace } = this.#options
-    const { timeout } = task.options
+    const { clock, observer } = this.#options
     this.#busy++
-    task.node = undefined
     task.status = 'running'
     task.attempts++
     task.startedAt = clock.now()
-    const attempt = task.current = new Attempt(this.#timers, {
-      settled: (ok, value) => this.#settled(task, ok, value),
-      leaked: () => this.#leak(task)
-    })
+    task.dueAt = task.startedAt + task.options.timeout
+    task.current = new Attempt(task, observer.log)
+    this.#running.add(task)
     observer.started(task, task.startedAt - task.since)
-    attempt.start(
-      () => task.context.runInAsyncScope(observer.run, observer, task, attempt),
-      timeout,
-      () => attempt.abort(new TaskTimeoutError(task.id, timeout), grace)
-    )
+    let result: unknown
+    try {
+      result = task.runInAsyncScope(observer.call, observer, task, task.current)
+    } catch (error) {
+      return this.#settled(task, false, error)
+    }
+    if (isThenable(result)) result.then((value) => this.#settled(task, true, value), (error: unknown) => this.#settled(task, false, error))
+    else this.#settled(task, true, result)
   }
 
   #settled (task: Task, ok: boolean, value: unknown): void {
     if (task.settled) return this.#endOfLeak(task)
+    this.#running.delete(task)
     const durationMs = this.#options.clock.now() - task.startedAt
     this.#meanRunMs += (durationMs - this.#meanRunMs) * (this.#meanRunMs === 0 ? 1 : 0.1)
     this.#busy--
@@ -145,10 +169,9 @@ export class Runner {
       this.#options.observer.completed(task, durationMs)
       return this.#options.ended(task, 'completed', value)
     }
-    const attempt = task.current!
+    const reason = Attempt.reasonOf(task.current!)
     const thrown = value instanceof Error ? value : new TaskThrewError(task.id, describe(value), { cause: value })
-    if (!attempt.aborted) return this.#failOrRetry(task, thrown)
-    const reason = attempt.reason as Error
+    if (reason === undefined) return this.#failOrRetry(task, thrown)
     if (reason !== thrown) reason.cause ??= thrown
     if (reason instanceof TaskTimeoutError) this.#failOrRetry(task, reason)
     else this.#abort(task, reason)
@@ -191,9 +214,10 @@ export class Runner {
       this.#busy--
       this.#pumpSoon()
     }
+    this.#running.delete(task)
     this.leaked.add(task)
     this.#options.observer.leaked(task)
-    const reason = task.current!.reason as Error
+    const reason = Attempt.reasonOf(task.current!)!
     if (reason instanceof TaskTimeoutError) this.#fail(task, reason)
     else this.#abort(task, reason)
   }
@@ -205,6 +229,10 @@ export class Runner {
     }
     this.leaked.delete(task)
   }
+}
+
+function isThenable (value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
 function describe (value: unknown): string {

@@ -5,8 +5,8 @@ import type { Clock } from '../clock.ts'
 import type { Abandoned, Drainable } from '../drainables.ts'
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../errors.ts'
 import { Room, secondsUntilRoom } from './room.ts'
-import { Runner, type Observer, type Outcome } from './runner.ts'
-import { Task, type Submission, type TaskHandle } from './task.ts'
+import { Runner, type Observer } from './runner.ts'
+import { Task, type Outcome, type Submission, type TaskHandle } from './task.ts'
 
 /** A drain waits for a retry or a delay that is due within this, in ms, and gives up a task that is due later. */
 export const DRAIN_PATIENCE = 1_000
@@ -48,10 +48,10 @@ export class Scheduler implements Drainable {
   readonly #observer: Observer
   readonly #room: Room
   readonly #runner: Runner
-  /** Accepted and without an outcome. */
-  readonly #tasks = new Set<Task>()
-  /** The latest task of each id. */
+  /** Accepted and without an outcome: the latest of each id. */
   readonly #byId = new Map<string, Task>()
+  /** Accepted and without an outcome: still running, while a newer one of its id waits. */
+  readonly #replaced = new Set<Task>()
   /** While abandoning: what doesn't complete any more. */
   #abandoned: Abandoned[] | undefined
   #closing = false
@@ -74,17 +74,16 @@ export class Scheduler implements Drainable {
     })
   }
 
-  get pending (): number { return this.#tasks.size }
+  get pending (): number { return this.#byId.size + this.#replaced.size }
   get completed (): number { return this.#runner.counts.completed }
   get timers (): number { return this.#runner.timers }
 
   stats (): TasksStats {
-    let running = 0
-    for (const { status } of this.#tasks) if (status === 'running') running++
+    const { running } = this.#runner
     return {
       running,
-      waiting: this.#tasks.size - running,
-      reserved: this.#room.taken - this.#tasks.size,
+      waiting: this.pending - running,
+      reserved: this.#room.taken - this.pending,
       waitingForRoom: this.#room.waiting,
       leaked: this.#runner.leaked.size,
       ...this.#runner.counts
@@ -159,8 +158,7 @@ export class Scheduler implements Drainable {
   }
 
   #hold (submission: Submission): Task {
-    const task = new Task(submission, this.#clock.now(), (task) => this.#runner.cancel(task, 'cancelled'))
-    this.#tasks.add(task)
+    const task = new Task(submission, this.#clock.now(), this.#runner)
     this.#byId.set(task.id, task)
     this.#observer.submitted(task)
     return task
@@ -179,6 +177,7 @@ export class Scheduler implements Drainable {
 
   /** The newcomer waits until the old one has settled: one id never runs twice at once. */
   #replaceRunning (existing: Task, submission: Submission): TaskHandle {
+    this.#replaced.add(existing)
     const task = this.#hold(submission)
     existing.successor = task
     task.behind = existing
@@ -189,7 +188,7 @@ export class Scheduler implements Drainable {
   /** The newcomer takes over the place, and the place in the queue: replaced again and again, it still gets its turn. */
   #replaceWaiting (existing: Task, submission: Submission): TaskHandle {
     this.#checkOpen()
-    const { node, behind } = existing
+    const { behind } = existing
     const { delay } = submission.options
     const task = this.#hold(submission)
     existing.hasPlace = false
@@ -197,11 +196,7 @@ export class Scheduler implements Drainable {
       behind.successor = task
       task.behind = behind
       existing.behind = undefined
-    } else if (node !== undefined && delay === 0) {
-      node.value = task
-      task.node = node
-      existing.node = undefined
-    } else {
+    } else if (delay > 0 || !this.#runner.replace(existing, task)) {
       this.#runner.park(task, delay)
     }
     this.#runner.cancel(existing, 'replaced')
@@ -213,37 +208,41 @@ export class Scheduler implements Drainable {
     if (task.behind !== undefined) task.behind.successor = undefined
     if (outcome !== 'completed') this.#abandoned?.push(task.describe(this.#clock.now(), this.#runner.leaked.has(task)))
     task.settle(outcome, value)
-    this.#tasks.delete(task)
     if (this.#byId.get(task.id) === task) this.#byId.delete(task.id)
+    else this.#replaced.delete(task)
     const { successor } = task
     if (successor !== undefined) {
       task.successor = successor.behind = undefined
       this.#runner.park(successor, successor.options.delay)
     }
     if (task.hasPlace) this.#room.give()
-    if (this.#tasks.size > 0) return
+    if (this.pending > 0) return
     if (this.#closing) this.#closed = true
     for (const resolve of this.#idleWaiters) resolve()
     this.#idleWaiters = []
   }
 
   idle (): Promise<void> {
-    return this.#tasks.size === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
+    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
   }
 
   close (): void {
     this.#closing = true
-    if (this.#tasks.size === 0) this.#closed = true
+    if (this.pending === 0) this.#closed = true
     const now = this.#clock.now()
-    for (const task of this.#tasks) {
+    for (const task of this.#byId.values()) {
       if (task.timer !== undefined && task.dueAt - now > DRAIN_PATIENCE) this.#runner.giveUp(task)
     }
+  }
+
+  #all (): Task[] {
+    return [...this.#byId.values(), ...this.#replaced]
   }
 
   /** Accepted and without an outcome, and what leaked. */
   held (): Abandoned[] {
     const now = this.#clock.now()
-    return [...this.#tasks, ...this.#runner.leaked].map((task) => task.describe(now))
+    return [...this.#all(), ...this.#runner.leaked].map((task) => task.describe(now))
   }
 
   lost (): Abandoned[] {
@@ -256,7 +255,7 @@ export class Scheduler implements Drainable {
     this.#abandoned = []
     this.#runner.stopRetrying()
     this.#room.refuseAll(new ClosingError('The service'))
-    for (const task of [...this.#tasks]) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
+    for (const task of this.#all()) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
     await this.idle()
     return this.#abandoned
   }

@@ -1,24 +1,9 @@
 /** A task as it is submitted, held and seen from outside. */
 import { AsyncResource } from 'node:async_hooks'
-import type { FastifyBaseLogger } from 'fastify'
 import type { Abandoned } from '../drainables.ts'
-import type { Attempt } from './attempt.ts'
-import type { Node } from './list.ts'
+import type { Attempt, TaskContext } from './attempt.ts'
+import type { Linked, List } from './list.ts'
 import type { TaskOptions } from './options.ts'
-
-export interface TaskContext {
-  readonly id: string
-  /** The part of the id before the first colon. */
-  readonly name: string
-  /** 1, then 2, … */
-  readonly attempt: number
-  /** Aborts at the deadline, and when the task is cancelled, replaced, or abandoned by a shutdown. Never with the request. */
-  readonly signal: AbortSignal
-  /** When this attempt is aborted: epoch ms, or Infinity. */
-  readonly deadline: number
-  /** The app's logger, with the task's id and its request's. */
-  readonly log: FastifyBaseLogger
-}
 
 export type TaskFunction<T> = (context: TaskContext) => T | PromiseLike<T>
 
@@ -40,31 +25,33 @@ export interface Submission {
   options: TaskOptions
   /** Of the request it was submitted in. */
   reqId: string | undefined
-  /** Formatted only when read. */
-  submittedAt: Error | undefined
+  submittedAt: { stack: string } | undefined
 }
 
-export class Task {
-  readonly id: string
-  readonly fn: TaskFunction<unknown>
-  readonly options: TaskOptions
-  readonly reqId: string | undefined
+export type Outcome = 'completed' | 'failed' | 'aborted'
+
+/**
+ * An AsyncResource, since each attempt must run in the async context of the submitter (its trace): else it would run in that of
+ * whichever task happened to end before.
+ */
+export class Task extends AsyncResource implements Linked<Task> {
+  readonly submission: Submission
   readonly since: number
   readonly handle: TaskHandle
-  /** The submitter's async context (trace), in which each attempt runs: else it would be that of whichever task ended before. */
-  readonly context = new AsyncResource('FastifyConcurrencyTask', { requireManualDestroy: true })
-  readonly #submittedAt: Error | undefined
   status: TaskStatus = 'waiting'
   attempts = 0
   startedAt = 0
+  current: Attempt | undefined
   lastError: Error | undefined
+  /** On the runner's clock: when its delay or its attempt is over; while aborted, when its grace is. */
+  dueAt = 0
   /** Whether its place is free for others when it ends: not if another task has taken it over. */
   hasPlace = true
-  current: Attempt | undefined
   /** Where it is, while it isn't running: in the queue, on a timer, or behind the task that it replaces. */
-  node: Node<Task> | undefined
+  list: List<Task> | undefined
+  previous: Task | undefined
+  next: Task | undefined
   timer: NodeJS.Timeout | undefined
-  dueAt = 0
   behind: Task | undefined
   successor: Task | undefined
   #value: unknown
@@ -72,33 +59,31 @@ export class Task {
   #resolve: ((value: unknown) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
 
-  constructor ({ id, fn, options, reqId, submittedAt }: Submission, since: number, cancel: (task: Task) => void) {
-    this.id = id
-    this.fn = fn
-    this.options = options
-    this.reqId = reqId
+  constructor (submission: Submission, since: number, canceller: Canceller) {
+    super('FastifyConcurrencyTask', { requireManualDestroy: true })
+    this.submission = submission
     this.since = since
-    this.#submittedAt = submittedAt
-    this.handle = new Handle(this, cancel)
+    this.handle = new Handle(this, canceller)
   }
+
+  get id (): string { return this.submission.id }
+  get options (): TaskOptions { return this.submission.options }
+  get reqId (): string | undefined { return this.submission.reqId }
+  get stack (): string | undefined { return this.submission.submittedAt?.stack }
 
   get name (): string {
     const colon = this.id.indexOf(':')
     return colon > 0 ? this.id.slice(0, colon) : this.id
   }
 
-  get stack (): string | undefined {
-    return this.#submittedAt?.stack
-  }
-
   get settled (): boolean {
     return this.status === 'completed' || this.status === 'failed' || this.status === 'aborted'
   }
 
-  settle (status: 'completed' | 'failed' | 'aborted', value: unknown): void {
-    this.status = status
+  settle (outcome: Outcome, value: unknown): void {
+    this.status = outcome
     this.#value = value
-    if (status === 'completed') this.#resolve?.(value)
+    if (outcome === 'completed') this.#resolve?.(value)
     else this.#reject?.(value)
   }
 
@@ -121,18 +106,22 @@ export class Task {
   }
 }
 
+interface Canceller {
+  cancel (task: Task, why: string): void
+}
+
 /** What callers get of a task. */
 class Handle implements TaskHandle {
   readonly #task: Task
-  readonly #cancel: (task: Task) => void
+  readonly #canceller: Canceller
 
-  constructor (task: Task, cancel: (task: Task) => void) {
+  constructor (task: Task, canceller: Canceller) {
     this.#task = task
-    this.#cancel = cancel
+    this.#canceller = canceller
   }
 
   get id (): string { return this.#task.id }
   get status (): TaskStatus { return this.#task.status }
   get done (): Promise<unknown> { return this.#task.done }
-  cancel (): void { this.#cancel(this.#task) }
+  cancel (): void { this.#canceller.cancel(this.#task, 'cancelled') }
 }

@@ -93,6 +93,8 @@ export class Crew implements LifeEvents {
 
   /** Lets the threads' hosts return, so that an idle pool holds no process open. */
   retire (): void {
+    // While it boots, the first threads wait for the last: the pool is ready when all are.
+    if (this.#boot !== undefined) return
     for (const thread of this.threads) if (thread.state === 'ready' && thread.held === 0) thread.retire()
   }
 
@@ -114,7 +116,7 @@ export class Crew implements LifeEvents {
     const start = this.#starts[thread.index] as Start
     start.failures = 0
     if (channels.threadStarted.hasSubscribers) channels.threadStarted.publish({ ...this.#event(thread), startMs: this.#clock.now() - start.at })
-    if (this.#boot !== undefined && this.threads.every(({ state }) => state === 'ready')) {
+    if (this.#boot !== undefined && this.threads.every(({ wasReady }) => wasReady)) {
       this.#boot.resolve()
       this.#boot = undefined
     }

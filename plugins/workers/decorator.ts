@@ -36,7 +36,8 @@ export interface Workers<J extends Jobs> {
   /** Resolves when nothing runs or waits, at once if so already. */
   idle (): Promise<void>
 
-  stats (): PoolStats
+  /** Counts and times since the pool was started. */
+  stats (): PoolStats<JobName<J>>
 }
 
 /** The two ways to find the request that a run belongs to. */
@@ -89,6 +90,6 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     },
 
     idle: () => pool.idle(),
-    stats: () => pool.stats()
+    stats: () => pool.stats() as PoolStats<JobName<J>>
   }
 }

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import type { MessagePort, ResourceLimits } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import type { HostData } from '../../workers/protocol.ts'
-import { JobsInvalidError } from '../errors.ts'
+import { JobsInvalidError, OptionInvalidError } from '../errors.ts'
 
 /** The same expression finds host.ts beside the sources and host.js in the build. */
 const hostUrl = new URL('../../workers/host' + extname(import.meta.url), import.meta.url)
@@ -37,20 +37,26 @@ export class Threads {
     if (!existsSync(hostUrl)) {
       throw new JobsInvalidError(`There is no ${fileURLToPath(hostUrl)}: bundlers must keep fastify-concurrency external (esbuild: packages: 'external')`)
     }
-    this.#pool = new Piscina({
+    const options = {
       filename: hostUrl.href,
       // Equal, or an aborted task leaves the tasks queued behind it without a thread.
       minThreads: threads,
       maxThreads: threads,
       // 'sync' freezes the event loop of an idle worker: timers and ports that a job left behind wouldn't fire.
-      atomics: 'disabled',
+      atomics: 'disabled' as const,
       recordTiming: false,
       // A host that waits for a respawning thread is queued; at most one a thread.
       maxQueue: Infinity,
       ...(resourceLimits !== undefined && { resourceLimits }),
       ...(execArgv !== undefined && { execArgv: [...execArgv] }),
       ...(env !== undefined && { env: env as Record<string, string> })
-    })
+    }
+    try {
+      this.#pool = new Piscina(options)
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'ERR_WORKER_INVALID_EXEC_ARGV') throw error
+      throw new OptionInvalidError('workers.execArgv', 'Node options that a worker thread takes', (error as Error).message)
+    }
     this.#pool.on('error', onCrash)
   }
 

@@ -30,14 +30,15 @@ export interface JobStats {
   run: Percentiles
 }
 
-export interface PoolStats {
+/** `Name` is the names of the pool's jobs. */
+export interface PoolStats<Name extends string = string> {
   /** Threads the pool may hold. */
   maxThreads: number
   /** Of them, those with a host that takes jobs now: 0 when the pool is idle. */
   threads: number
   running: number
   waiting: number
-  jobs: Record<string, JobStats>
+  jobs: Record<Name, JobStats>
 }
 
 type Count = 'completed' | 'failed' | 'cancelled' | 'timedOut' | 'crashed'

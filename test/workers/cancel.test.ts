@@ -1,0 +1,130 @@
+import t from 'tap'
+import { getEventListeners } from 'node:events'
+import { logLines, rejection, startApp, until } from '../helper.ts'
+
+t.test('an abort is heard wherever the job is', async (t) => {
+  const { workers } = await startApp(t)
+
+  t.test('before: the job never runs', async (t) => {
+    const reason = new Error('too late')
+    t.match(await rejection(workers.run('spin', { ms: 10_000 }, { signal: AbortSignal.abort(reason) })), { code: 'FC_ERR_JOB_ABORTED', statusCode: 499, cause: reason })
+  })
+
+  t.test('while queued: it leaves the queue at once', async (t) => {
+    const controller = new AbortController()
+    const ahead = workers.run('spin', { ms: 100 })
+    const queued = rejection(workers.run('spin', { ms: 10_000 }, { signal: controller.signal }))
+    await until(() => workers.stats().running === 1, 'the first runs')
+    t.equal(workers.stats().waiting, 1)
+    controller.abort()
+    t.match(await queued, { code: 'FC_ERR_JOB_ABORTED', cause: { name: 'AbortError' } })
+    t.equal(workers.stats().waiting, 0)
+    t.equal(await ahead, 'done')
+  })
+
+  t.test('while running, a synchronous loop that polls: its thread is free again, and the same', async (t) => {
+    const { threadId } = await workers.run('inspect')
+    const controller = new AbortController()
+    const running = rejection(workers.run('spin', { ms: 60_000 }, { signal: controller.signal }))
+    await until(() => workers.stats().running === 1, 'it runs')
+    controller.abort()
+    t.match(await running, { code: 'FC_ERR_JOB_ABORTED' })
+    t.equal((await workers.run('inspect')).threadId, threadId)
+  })
+
+  t.test('while running, asynchronous code that passes its signal on', async (t) => {
+    const { threadId } = await workers.run('inspect')
+    const controller = new AbortController()
+    const running = rejection(workers.run('rest', { ms: 60_000 }, { signal: controller.signal }))
+    await until(() => workers.stats().running === 1, 'it runs')
+    controller.abort()
+    t.match(await running, { code: 'FC_ERR_JOB_ABORTED' })
+    t.equal((await workers.run('inspect')).threadId, threadId)
+  })
+
+  t.test('after the end: nothing happens', async (t) => {
+    const controller = new AbortController()
+    t.equal(await workers.run('echo', 1, { signal: controller.signal }), 1)
+    controller.abort()
+    t.equal(await workers.run('echo', 2), 2)
+  })
+
+  t.test('a thousand runs on one signal leave no listener behind, and never have more than one', async (t) => {
+    const { signal } = new AbortController()
+    let most = 0
+    await workers.map('echo', Array.from({ length: 1_000 }, (_, n) => n), { signal })
+    for (let burst = 0; burst < 10; burst++) {
+      const runs = Array.from({ length: 100 }, (_, n) => workers.run('echo', n, { signal }))
+      most = Math.max(most, getEventListeners(signal, 'abort').length)
+      await Promise.all(runs)
+    }
+    t.equal(most, 1)
+    t.equal(getEventListeners(signal, 'abort').length, 0)
+  })
+
+  t.test('a job that was handed ahead and is cancelled before it starts never starts', async (t) => {
+    const counts = new Int32Array(new SharedArrayBuffer(4 * 60))
+    await workers.map('count', Array.from({ length: 100 }, () => ({ counts: new Int32Array(new SharedArrayBuffer(4)), at: 0 })))
+    const controller = new AbortController()
+    const runs = Array.from({ length: 60 }, (_, at) => workers.run('count', { counts, at }, at % 2 === 1 ? { signal: controller.signal } : {}).then(() => 'ran', () => 'cancelled'))
+    process.nextTick(() => controller.abort()) // after they were handed over
+    const ended = await Promise.all(runs)
+    await workers.idle()
+    for (const [at, end] of ended.entries()) {
+      if (at % 2 === 0) t.equal(`${end} ${counts[at]}`, 'ran 1')
+      else t.ok(end === 'cancelled' && (counts[at] as number) <= 1)
+    }
+  })
+})
+
+t.test('a job that ignores its abort loses its thread after its grace, and the next gets a new one', async (t) => {
+  const { lines, logger } = logLines()
+  const { workers } = await startApp(t, { grace: 50 }, { logger })
+  const { threadId } = await workers.run('inspect')
+  const controller = new AbortController()
+  const running = rejection(workers.run('stubborn', {}, { signal: controller.signal }))
+  await until(() => workers.stats().running === 1, 'it runs')
+  const next = workers.run('inspect', undefined)
+  controller.abort()
+  t.match(await running, { code: 'FC_ERR_JOB_ABORTED' })
+  t.equal(workers.stats().running, 1, 'its thread is still busy with it')
+  t.not((await next).threadId, threadId)
+  t.match(lines.filter(({ level }) => level === 40), [{ job: 'stubborn', grace: 50, msg: /its thread was replaced/ }])
+})
+
+t.test('grace Infinity never ends a thread', async (t) => {
+  const { workers } = await startApp(t, { grace: Infinity })
+  const { threadId } = await workers.run('inspect')
+  t.match(await rejection(workers.run('stubborn', { ms: 300 }, { timeout: 20 })), { code: 'FC_ERR_JOB_TIMEOUT' })
+  t.equal((await workers.run('inspect')).threadId, threadId)
+})
+
+t.test('one deadline over queue and run', async (t) => {
+  const { workers } = await startApp(t, { maxWait: Infinity, targetWait: 60_000 })
+
+  t.test('it passes while running', async (t) => {
+    t.match(await rejection(workers.run('spin', { ms: 60_000 }, { timeout: 50 })), { code: 'FC_ERR_JOB_TIMEOUT', statusCode: 504, message: 'The job "spin" passed its deadline of 50 ms while running' })
+    await workers.idle()
+  })
+
+  t.test('it passes while queued', async (t) => {
+    const ahead = workers.run('stubborn', { ms: 300 })
+    t.match(await rejection(workers.run('inspect', undefined, { timeout: 50 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /50 ms while queued/ })
+    t.equal(await ahead, 'stubborn')
+  })
+
+  t.test('waiting uses it up', async (t) => {
+    const ahead = workers.run('stubborn', { ms: 200 })
+    const began = performance.now()
+    const error = await rejection(workers.run('rest', { ms: 400 }, { timeout: 450 }))
+    t.match(error, { code: 'FC_ERR_JOB_TIMEOUT' })
+    t.ok(performance.now() - began < 590, 'not 450 ms from its start')
+    await ahead
+  })
+
+  t.test('a job\'s own timeout, and that of one run before it', async (t) => {
+    t.match(await rejection(workers.run('brief', { ms: 60_000 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /deadline of 60 ms/ })
+    t.equal(await workers.run('brief', { ms: 100 }, { timeout: 60_000 }), 'done')
+    t.equal(await workers.run('brief', { ms: 100 }, { timeout: Infinity }), 'done')
+  })
+})

@@ -1,0 +1,139 @@
+import t from 'tap'
+import Fastify from 'fastify'
+import workersPlugin from '../../plugins/workers/index.ts'
+import { jobs } from '../fixtures/jobs.ts'
+import { execArgv, rejection, startApp, until } from '../helper.ts'
+
+t.test('errors survive the boundary', async (t) => {
+  const { workers } = await startApp(t)
+
+  t.test('a custom class keeps name, code, status code, cause and own cloneable fields', async (t) => {
+    const error = await rejection(workers.run('fail', 'custom'))
+    t.match(error, { name: 'QuotaError', message: 'too many', code: 'E_QUOTA', statusCode: 402, limit: { max: 3, unit: 'images' } })
+    t.ok(error instanceof Error)
+    t.ok(error.cause instanceof TypeError)
+    t.match(error.stack, /fixtures\/jobs\/fail\.ts/, 'the stack is the job\'s')
+    t.notOk('callback' in error, 'a field that can\'t be cloned is left out')
+  })
+
+  t.test('a native class is that class', async (t) => {
+    t.ok(await rejection(workers.run('fail', 'type')) instanceof TypeError)
+  })
+
+  t.test('an AggregateError keeps its errors', async (t) => {
+    const error = await rejection(workers.run('fail', 'aggregate'))
+    t.ok(error instanceof AggregateError)
+    t.match(error['errors'], [{ name: 'RangeError', message: 'one' }, { code: 'E_QUOTA', statusCode: 402 }])
+  })
+
+  t.test('a DOMException is one, with its legacy code', async (t) => {
+    const error = await rejection(workers.run('fail', 'dom'))
+    t.ok(error instanceof DOMException)
+    t.match({ name: error.name, code: error['code'] }, { name: 'QuotaExceededError', code: 22 })
+  })
+
+  t.test('an error that is its own cause arrives', async (t) => {
+    t.match(await rejection(workers.run('fail', 'circular')), { message: 'round', cause: { message: 'round' } })
+  })
+
+  for (const [how, what, cause] of [['null', 'null', null], ['string', '"text"', 'text'], ['undefined', 'undefined', undefined]] as const) {
+    t.test(`what is no error rejects too: ${how}`, async (t) => {
+      const error = await rejection(workers.run('fail', how))
+      t.match(error, { code: 'FC_ERR_JOB_THREW', statusCode: 500, message: `The job "fail" threw ${what}, which is not an Error` })
+      t.equal(error.cause, cause)
+    })
+  }
+
+  t.test('a payload that can\'t be cloned names its path, and harms no neighbour of the same burst', async (t) => {
+    await workers.map('echo', Array.from({ length: 50 }, (_, n) => n))
+    const burst = [1, 2, { items: [{ onDone: () => {} }] }, 3, 4].map((payload) => workers.run('echo', payload))
+    const settled = await Promise.allSettled(burst)
+    t.same(settled.map((each) => each.status === 'fulfilled' ? each.value : (each.reason as { code: string }).code), [1, 2, 'FC_ERR_PAYLOAD_NOT_CLONEABLE', 3, 4])
+    t.match(await rejection(workers.run('echo', { items: [{ onDone: () => {} }] })), { statusCode: 500, message: /payload\.items\[0\]\.onDone/, cause: { name: 'DataCloneError' } })
+  })
+
+  t.test('a result that can\'t be cloned names its path, and the thread lives on', async (t) => {
+    const { threadId } = await workers.run('inspect')
+    t.match(await rejection(workers.run('fail', 'uncloneable')), { code: 'FC_ERR_RESULT_NOT_CLONEABLE', statusCode: 500, message: /result\.list\[1\]\.onDone/ })
+    t.equal((await workers.run('inspect')).threadId, threadId)
+  })
+
+  t.test('the caller\'s reason reaches the job\'s signal with its code', async (t) => {
+    const controller = new AbortController()
+    const seen: unknown[] = []
+    const running = rejection(workers.run('reason', null, { signal: controller.signal, onProgress: (value) => { seen.push(value) } }))
+    await until(() => seen.length === 1, 'the job listens')
+    controller.abort(Object.assign(new RangeError('enough'), { code: 'E_ENOUGH' }))
+    t.match(await running, { code: 'FC_ERR_JOB_ABORTED', statusCode: 499, cause: { code: 'E_ENOUGH' } })
+  })
+})
+
+t.test('what a job throws is what the client is told', async (t) => {
+  const { app } = await startApp(t, {}, {}, (app, workers) => app.get('/', async () => workers.run('fail', 'custom')))
+  const response = await app.inject('/')
+  t.equal(response.statusCode, 402)
+  t.match(response.json(), { code: 'E_QUOTA', message: 'too many' })
+})
+
+t.test('a crash is contained', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 64 } })
+
+  for (const [how, message] of [
+    ['exit', /lost its thread: exited with code 3/],
+    ['uncaught', /uncaught Error: uncaught here/],
+    ['unhandled', /uncaught Error: unhandled here/],
+    ['memory', /out of memory/]
+  ] as const) {
+    t.test(`${how}: the job rejects, its neighbours don't, and the pool recovers`, async (t) => {
+      const neighbours = [workers.run('spin', { ms: 50 }), workers.run('echo', 'after')]
+      t.match(await rejection(workers.run('die', how)), { code: 'FC_ERR_JOB_CRASHED', statusCode: 500, message, cause: { message: String } })
+      t.same(await Promise.all(neighbours), ['done', 'after'])
+      t.equal(await workers.run('echo', 'recovered'), 'recovered')
+    })
+  }
+
+  t.test('jobs handed ahead to a thread that dies run elsewhere, once', async (t) => {
+    const counts = new Int32Array(new SharedArrayBuffer(4 * 200))
+    await workers.map('count', Array.from({ length: 100 }, () => ({ counts: new Int32Array(new SharedArrayBuffer(4)), at: 0 })))
+    const jobs = Array.from({ length: 200 }, (_, at) => rejection(workers.run('count', { counts, at, die: at === 20 || at === 120 })).then(({ code }) => code, () => 'completed'))
+    const ended = await Promise.all(jobs)
+    t.same(ended.map((code, at) => code === 'completed' ? at : -1).filter((at) => at >= 0), [...counts.keys()].filter((at) => at !== 20 && at !== 120))
+    t.ok(counts.every((count) => count === 1), 'nothing ran twice')
+  })
+})
+
+t.test('a thread that dies while it runs nothing is replaced', async (t) => {
+  const { workers } = await startApp(t)
+  const { threadId } = await workers.run('inspect')
+  await workers.run('later', 'unhandled')
+  await until(() => workers.stats().threads === 0, 'the thread has died')
+  t.not((await workers.run('inspect')).threadId, threadId)
+})
+
+t.test('a broken jobs file fails at boot, with its cause', async (t) => {
+  for (const [file, message, cause] of [
+    ['throws', /can't be imported/, 'broken on purpose'],
+    ['job-throws', /"bad" can't be loaded/, 'this job is broken'],
+    ['not-a-function', /"bad" isn't a function.*gave a, b/, undefined],
+    ['exits', /ended while it loaded.*exited with code 4/, undefined],
+    ['two', /twice/, undefined],
+    ['starts-app', /can't be imported/, /starts the application in a worker thread/]
+  ] as const) {
+    t.test(file, async (t) => {
+      const { jobs: broken } = await import(`../fixtures/broken/${file}.ts`) as { jobs: typeof jobs }
+      const app = Fastify()
+      app.register(workersPlugin, { jobs: broken, maxThreads: 2, execArgv })
+      const error = await rejection(Promise.resolve(app.ready()))
+      t.match(error, { code: 'FC_ERR_JOBS_INVALID', message })
+      if (cause !== undefined) t.match(error.cause, { message: cause })
+      await app.close()
+    })
+  }
+
+  t.test('a file that isn\'t there', async (t) => {
+    const app = Fastify()
+    app.register(workersPlugin, { jobs: { ...jobs, url: 'file:///nowhere/jobs.js' } as typeof jobs, maxThreads: 1, execArgv })
+    t.match(await rejection(Promise.resolve(app.ready())), { code: 'FC_ERR_JOBS_INVALID', message: /nowhere/, cause: { code: 'ERR_MODULE_NOT_FOUND' } })
+    await app.close()
+  })
+})

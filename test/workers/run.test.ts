@@ -1,0 +1,169 @@
+import t from 'tap'
+import Fastify from 'fastify'
+import workersPlugin from '../../plugins/workers/index.ts'
+import { jobs } from '../fixtures/jobs.ts'
+import { execArgv, logLines, rejection, startApp, until, type TestWorkers } from '../helper.ts'
+
+t.test('a job runs on a worker thread and its result comes back', async (t) => {
+  const { workers } = await startApp(t)
+  t.same(await workers.run('echo', { list: [1, new Date(0)], map: new Map([['a', 1n]]) }), { list: [1, new Date(0)], map: new Map([['a', 1n]]) })
+  t.equal(await workers.run('echo', undefined), undefined)
+  const { threadId } = await workers.run('inspect')
+  t.not(threadId, 0, 'not on the main thread')
+})
+
+t.test('several threads run several jobs at once, each one at a time', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  const flags = new Int32Array(new SharedArrayBuffer(8))
+  t.same(await Promise.all([workers.run('meet', { flags, mine: 0, other: 1 }), workers.run('meet', { flags, mine: 1, other: 0 })]), ['met', 'met'])
+})
+
+t.test('the event loop stays free while a job computes', async (t) => {
+  const { workers } = await startApp(t)
+  let turns = 0
+  const timer = setInterval(() => turns++, 1)
+  await workers.run('spin', { ms: 200 })
+  clearInterval(timer)
+  t.ok(turns > 10, `${turns} turns`)
+})
+
+t.test('an unknown job rejects with the names that there are', async (t) => {
+  const { workers } = await startApp(t)
+  // @ts-expect-error it doesn't compile either
+  const error = await rejection(workers.run('nope', {}))
+  t.match(error, { code: 'FC_ERR_JOB_UNKNOWN', statusCode: 500, message: /"nope".*echo, spin/ })
+  // @ts-expect-error a name of Object.prototype is no job
+  t.match(await rejection(workers.run('constructor', {})), { code: 'FC_ERR_JOB_UNKNOWN' })
+})
+
+t.test('jobs of one key run in the order of their calls', async (t) => {
+  const { workers } = await startApp(t)
+  const order: number[] = []
+  await Promise.all([1, 2, 3, 4, 5, 6].map(async (n) => { await workers.run('spin', { ms: 2 }); order.push(n) }))
+  t.same(order, [1, 2, 3, 4, 5, 6])
+})
+
+t.test('progress reaches the caller, in order, before the result', async (t) => {
+  const { workers } = await startApp(t)
+  const seen: unknown[] = []
+  await workers.run('talk', 3, { onProgress: (value) => seen.push(value) })
+  t.same(seen, [{ step: 1 }, { step: 2 }, { step: 3 }])
+})
+
+t.test('an onProgress that throws stops the job and rejects with its error', async (t) => {
+  const { workers } = await startApp(t)
+  const error = await rejection(workers.run('talk', 1, { onProgress: () => { throw new Error('mine') } }))
+  t.equal(error.message, 'mine')
+  await workers.idle()
+  t.equal(workers.stats().jobs.talk.failed, 1)
+})
+
+t.test('the context says what the job is', async (t) => {
+  const { workers } = await startApp(t)
+  const before = Date.now()
+  const context = await workers.run('talk', 0, { timeout: 60_000 }) as { id: string, name: string, attempt: number, deadline: number, aborted: boolean }
+  t.match(context, { id: /^\d+$/, name: 'talk', attempt: 1, aborted: false })
+  t.ok(context.deadline >= before + 59_000 && context.deadline <= Date.now() + 60_000, 'the deadline is an instant')
+  t.equal((await workers.run('talk', 0, { timeout: Infinity }) as { deadline: number }).deadline, Infinity)
+})
+
+t.test('a job logs through the application, with the request, the job and its id on every line', async (t) => {
+  const { lines, logger } = logLines()
+  const { app } = await startApp(t, {}, { logger }, (app, workers) => app.get('/', async () => workers.run('talk', 0)))
+  await app.inject('/')
+  const said = lines.filter(({ job }) => job === 'talk')
+  t.match(said, [
+    { level: 30, msg: 'talked', steps: 0, reqId: 'req-1', jobId: 1 },
+    { level: 40, msg: 'plainly', reqId: 'req-1', jobId: 1 },
+    { level: 50, msg: 'unclonable fields', kept: '1', reqId: 'req-1' },
+    { level: 20, msg: 'job completed', durationMs: Number, waitMs: Number, reqId: 'req-1', jobId: 1 }
+  ])
+  t.equal(said.length, 4)
+})
+
+t.test('buffers move in and out, and are not copied', async (t) => {
+  const { workers } = await startApp(t)
+  const input = new ArrayBuffer(1024)
+  const first = await workers.run('move', input, { transferList: [input] })
+  t.equal(input.byteLength, 0, 'gone from here')
+  t.same([first.received, first.output.byteLength], [1024, 2048])
+  const again = new ArrayBuffer(8)
+  t.equal((await workers.run('move', again)).keptBefore, 0, 'the result had moved out of the thread')
+  t.equal(again.byteLength, 8, 'without a transferList it is copied')
+})
+
+t.test('several transfers in one burst each get their own', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  await workers.map('echo', Array.from({ length: 50 }, (_, n) => n)) // known to be short: would be handed ahead
+  const sizes = Array.from({ length: 40 }, (_, n) => n + 1)
+  const results = await Promise.all(sizes.map(async (size) => {
+    const input = new ArrayBuffer(size)
+    return (await workers.run('move', input, { transferList: [input] })).received
+  }))
+  t.same(results, sizes)
+})
+
+t.test('idle resolves at once when nothing runs, and else when all has ended', async (t) => {
+  const { workers } = await startApp(t)
+  await workers.idle()
+  let ended = 0
+  for (let n = 0; n < 5; n++) void workers.run('spin', { ms: 1 }).then(() => ended++)
+  await workers.idle()
+  t.match(workers.stats(), { running: 0, waiting: 0 })
+  await until(() => ended === 5, 'all callers have heard')
+})
+
+t.test('run() before ready waits for the threads', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
+  t.equal(await app.getDecorator<TestWorkers>('workers').run('echo', 1), 1)
+  await app.ready()
+})
+
+t.test('run() after close rejects with 503', async (t) => {
+  const { app, workers } = await startApp(t)
+  await app.close()
+  t.match(await rejection(workers.run('echo', 1)), { code: 'FC_ERR_CLOSING', statusCode: 503, headers: { connection: 'close' } })
+})
+
+t.test('two pools in one app, each with its jobs and threads', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
+  await app.register(workersPlugin, { jobs, decorator: 'images', maxThreads: 1, execArgv, env: { POOL: 'images' } })
+  await app.ready()
+  t.equal((await app.getDecorator<TestWorkers>('images').run('inspect')).env['POOL'], 'images')
+  t.equal((await app.getDecorator<TestWorkers>('workers').run('inspect')).env['POOL'], undefined)
+})
+
+t.test('two pools of one name are refused at boot, and leave no thread behind', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
+  await t.rejects(async () => { await app.register(workersPlugin, { jobs, execArgv }) }, { code: 'FC_ERR_OPTION_INVALID', message: /workers\.decorator.*'workers'/ })
+})
+
+t.test('env and execArgv reach the threads', async (t) => {
+  const { workers } = await startApp(t, { env: { ONLY: 'this' }, execArgv: [...execArgv, '--no-deprecation'] })
+  const seen = await workers.run('inspect')
+  t.equal(seen.env['ONLY'], 'this')
+  t.equal(seen.env['PATH'], undefined)
+  t.ok(seen.execArgv.includes('--no-deprecation'))
+})
+
+t.test('statistics count what became of each job', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 1 })
+  await workers.run('echo', 1)
+  await rejection(workers.run('fail', 'type'))
+  await rejection(workers.run('spin', { ms: 10_000 }, { timeout: 30 }))
+  await rejection(workers.run('rest', { ms: 10_000 }, { signal: AbortSignal.timeout(20) }))
+  await rejection(workers.run('die', 'exit'))
+  await workers.idle()
+  const { jobs, ...pool } = workers.stats()
+  t.match(pool, { maxThreads: 1, running: 0, waiting: 0 })
+  t.match(jobs.echo, { completed: 1, failed: 0, cancelled: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
+  t.match([jobs.fail.failed, jobs.spin.timedOut, jobs.rest.cancelled, jobs.die.crashed], [1, 1, 1, 1])
+  t.match(jobs.echo.run, { count: 1, p50: Number, p99: Number, max: Number })
+  t.same(jobs.move.run, { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }, 'no NaN where nothing was measured')
+})

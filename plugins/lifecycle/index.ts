@@ -9,6 +9,7 @@
  */
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
 import { drainablesOf, type Abandoned } from '../drainables.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
@@ -56,7 +57,8 @@ export interface Lifecycle {
    * Drains and closes the app. Idempotent: the first call's reason holds, later ones get the same promise.
    * Never rejects because of abandoned work: read the report. Rejects if an onClose hook fails.
    *
-   * Called in a task and awaited there, it waits for that task: until the deadline, which then reports it.
+   * In a request (known through the ambient request) its promise resolves when all others have drained, before the app closes, so
+   * that the answer can be sent. Awaited in a task, it waits for that task: until the deadline, which then reports it.
    */
   shutdown (reason?: string): Promise<ShutdownReport>
   /**
@@ -136,7 +138,12 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     get ready () { return booted && isReady(phase) },
     shutdown (why = 'shutdown') {
       if (drainStarted === undefined) reason = why
-      return (shutdownStarted ??= stop())
+      const request = currentRequest()
+      if (request === undefined || !inFlight.has(request)) return (shutdownStarted ??= stop())
+      inFlight.release(request)
+      shutdownStarted ??= stop()
+      shutdownStarted.catch((err: unknown) => app.log.error({ err }, 'shutdown: closing failed'))
+      return drainStarted!
     },
     onGoodbye: (goodbye) => goodbyes.add(goodbye)
   })

@@ -23,8 +23,7 @@ async function within (ms: number, promise: Promise<void>): Promise<boolean> {
   try {
     return await Promise.race([
       promise.then(() => true),
-      // Ref'd, unlike the others: the process must not end while a task waits on nothing but a promise.
-      new Promise<boolean>((resolve) => { timer = timers.set(ms, () => resolve(false))?.ref() })
+      new Promise<boolean>((resolve) => { timer = timers.set(ms, () => resolve(false)) })
     ])
   } finally {
     timers.clear(timer)

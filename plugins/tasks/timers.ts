@@ -1,6 +1,9 @@
 import { MAX_DURATION } from '../options.ts'
 
-/** Timers that are counted, so that a test can see that none is left, and unref'd: what waits for a retry holds no process open. */
+/**
+ * Timers that are counted, so that a test can see that none is left. Ref'd: a task that waits for its retry was accepted, and a
+ * process that ended meanwhile would lose it without a word.
+ */
 export class Timers {
   #armed = new Set<NodeJS.Timeout>()
 
@@ -14,7 +17,7 @@ export class Timers {
     const timer = setTimeout(() => {
       this.#armed.delete(timer)
       fn()
-    }, Math.min(ms, MAX_DURATION)).unref()
+    }, Math.min(ms, MAX_DURATION))
     this.#armed.add(timer)
     return timer
   }

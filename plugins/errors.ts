@@ -4,7 +4,7 @@
  * A refusal (503, 429) is answered once per refused request, at the worst moment to spend time: it captures no stack.
  * It explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
-import createError from '@fastify/error'
+import { createError } from '@fastify/error'
 
 /** Thrown at boot. */
 export const OptionInvalidError = createError<[option: string, expected: string, received: string]>(

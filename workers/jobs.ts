@@ -11,17 +11,17 @@ export type { JobContext, JobLogger } from './context.ts'
 // `never` makes every job assignable here, whatever its payload.
 export type JobFunction<Payload = never, Result = unknown> = (payload: Payload, context: JobContext) => Result | Promise<Result>
 
-/** A module whose default export is the job, or the job itself. */
-export type JobModule<F extends JobFunction = JobFunction> = F | { readonly default: F }
+/** The job itself, or a module whose default export it is; `import()` of a CommonJS module wraps that once more. */
+export type JobModule = JobFunction | { readonly default: JobFunction } | { readonly default: { readonly default: JobFunction } }
 
 export type Priority = 'high' | 'normal' | 'low'
 
-export interface JobDefinition<F extends JobFunction = JobFunction> {
+export interface JobDefinition<Module extends JobModule = JobModule> {
   /**
    * Imports the job, in a worker thread only.
    * @example () => import('./jobs/thumbnail.ts')
    */
-  readonly load: () => Promise<JobModule<F>>
+  readonly load: () => Promise<Module>
   /**
    * The deadline over queue and run, in ms from the call of `run()`; `Infinity` for none.
    * @default the pool's `timeout`
@@ -39,12 +39,18 @@ export interface JobDefinition<F extends JobFunction = JobFunction> {
   readonly priority?: Priority
 }
 
+/** Modules by the names of their jobs. */
+export type JobModules = Record<string, JobModule>
+
 /** Jobs by name. Made by {@link defineJobs}. */
-export interface Jobs<Definitions extends Record<string, JobDefinition> = Record<string, JobDefinition>> {
+export interface Jobs<Modules extends JobModules = JobModules> {
   /** The module that worker threads import. */
   readonly url: string
-  readonly definitions: Definitions
+  readonly definitions: JobDefinitions<Modules>
 }
+
+// Inferred backwards, from each definition to its module: a type parameter for the definition itself would let misspelt options pass.
+type JobDefinitions<Modules extends JobModules> = { readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> }
 
 const brand = Symbol.for('fastify-concurrency.jobs')
 const defined = Symbol.for('fastify-concurrency.jobs.defined')
@@ -58,7 +64,7 @@ const defined = Symbol.for('fastify-concurrency.jobs.defined')
  *   thumbnail: { load: () => import('./jobs/thumbnail.ts'), timeout: 5_000 }
  * })
  */
-export function defineJobs<const Definitions extends Record<string, JobDefinition>> (url: string | URL, definitions: Definitions): Jobs<Definitions> {
+export function defineJobs<Modules extends JobModules> (url: string | URL, definitions: JobDefinitions<Modules>): Jobs<Modules> {
   const jobs = Object.freeze({ [brand]: true, url: String(url), definitions })
   // A bundler may rename or drop the export, so a thread finds the jobs of the module it imported here and not by export name.
   const list: unknown[] | undefined = (globalThis as { [defined]?: unknown[] })[defined]

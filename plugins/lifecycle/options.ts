@@ -32,10 +32,11 @@ export interface LifecycleOptions {
 
 export type ResolvedLifecycleOptions = Required<LifecycleOptions>
 
-const known = ['delay', 'timeout', 'grace', 'readyPath', 'livePath']
+/** @internal Every option, for the test that compares them with the README. */
+export const lifecycleOptionNames = ['delay', 'timeout', 'grace', 'readyPath', 'livePath'] as const satisfies ReadonlyArray<keyof LifecycleOptions>
 
 export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOptions {
-  check.record('lifecycle', options, known)
+  check.record('lifecycle', options, lifecycleOptionNames)
   const timeout = check.duration('lifecycle.timeout', options.timeout ?? 8_000)
   const delay = check.duration('lifecycle.delay', options.delay ?? 0, { min: 0, max: check.MAX_DURATION })
   check.ensure(delay === 0 || delay < timeout, 'lifecycle.delay', `less than the timeout of ${timeout} ms, which it is part of`, delay)

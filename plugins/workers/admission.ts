@@ -7,38 +7,39 @@
  * Every operation costs O(log keys) or less, whatever waits.
  */
 import type { Refusal, RefusalReason } from '../errors.ts'
+import { Allowance, type AllowanceSettings } from './allowance.ts'
 import { Estimates } from './estimates.ts'
 import { FairQueue } from './fair-queue.ts'
 import { Longest } from './longest.ts'
-import { Standing } from './standing.ts'
-import { Place, type Ticket } from './ticket.ts'
+import type { Ticket } from './ticket.ts'
 
 export { Ticket, type Priority } from './ticket.ts'
 
-export interface AdmissionSettings {
+export interface AdmissionSettings extends AllowanceSettings {
   /** Threads alive. */
   threads: number
   /** Jobs that may wait. */
   maxQueue: number
-  /** The wait allowed in a burst, in ms. */
-  maxWait: number
-  /** The wait allowed once a queue stands, in ms. */
-  targetWait: number
-  /** How long a queue stands before it is held to `targetWait`, in ms. */
-  interval: number
   /** By job index: the threads that a name may hold; Infinity for no cap. */
   concurrency: readonly number[]
 }
 
-export const admissionDefaults = { maxQueue: 1_000, maxWait: 600, targetWait: 100, interval: 2_000 } as const
+export const admissionDefaults = { maxQueue: 1_000, maxWait: 600, targetWait: 100, interval: 1_000 } as const
 
 /** How the run ended: `completed`; `censored`, cut off, so that it would have taken longer; `unknown`, its time says nothing. */
 export type Outcome = 'completed' | 'censored' | 'unknown'
 
+/**
+ * When a queue stands, it is because of the key with the most waiting, if that is this share of all: then keys with fewer
+ * than BLAME times as many may wait as in a burst. Many keys alike are overload, and none is spared.
+ */
+const OUTSTANDING = 0.25
+const BLAME = 0.5
+
 /** A queue and what it waits for: the threads, or the places of one capped name. */
 interface Line {
   readonly queue: FairQueue
-  readonly standing: Standing
+  readonly allowance: Allowance
   readonly cap: number
   /** Of a capped name: jobs that are runnable or taken. Invariant: never more than `cap`, so what is runnable can be taken, and take() never has to search. */
   holding: number
@@ -77,6 +78,11 @@ export class Admission<T extends Ticket> {
     return this.#running
   }
 
+  /** Keys of which something is remembered. */
+  get keys (): number {
+    return this.#capped.reduce((keys, line) => keys + (line?.queue.keys ?? 0), this.#runnable.queue.keys)
+  }
+
   /** The expected run time of a job, in ms, if it has ever run. */
   estimate (job: number): number | undefined {
     return this.#estimates.known(job) ? this.#estimates.mean(job) : undefined
@@ -86,79 +92,73 @@ export class Admission<T extends Ticket> {
   offer (ticket: T, now: number): Refusal | undefined {
     ticket.arrived = ticket.since = now
     ticket.expected = this.#estimates.fading(ticket.job, now)
+    const line = this.#lineFor(ticket)
+    line.allowance.offered(ticket.expected, this.#servers(line), now)
+    if (line === this.#runnable) this.#capped[ticket.job]?.allowance.offered(ticket.expected, this.#servers(this.#capped[ticket.job]!), now)
     // Several jobs are offered before the first is taken, so those that a free thread is about to take don't wait for one.
     const free = Math.max(0, this.#threads - this.#running)
     const passing = Math.min(free, this.#runnable.queue.length)
-    const line = this.#lineFor(ticket)
     ticket.assured = line === this.#runnable && passing < free
-    if (ticket.assured) line.standing.drained()
-    else {
-      const wait = this.#wait(line, line.queue.workBefore(ticket, ticket.expected))
-      const refusal = this.#late(ticket, line, wait, now)
+    if (!ticket.assured) {
+      // What won't be served any more makes way for those who come now, else they are refused in its favour.
+      if (line.allowance.overloaded) this.#next(line, now)
+      const wait = line.queue.workBefore(ticket) / this.#servers(line)
+      const refusal = this.#late(ticket, line, wait, now) ?? this.#makeRoom(ticket, line, wait, passing, now)
       if (refusal !== undefined) return refusal
-      if (this.#waiting - passing >= this.#settings.maxQueue) {
-        // Of the key with the most waiting the newest goes: be it this one.
-        const longest = this.#longest.flow
-        if (longest === undefined || longest.length <= line.queue.lengthOf(ticket)) {
-          return this.#refusal(line, 'count', wait, this.#settings.maxQueue)
-        }
-        this.#refuse(longest.tail!, 'count', wait, this.#settings.maxQueue, now)
-      }
     }
     ticket.sequence = ++this.#sequence
     this.#waiting++
-    this.#enter(ticket, now)
+    this.#enter(ticket)
     return undefined
   }
 
   /** The next job for a thread that is free. What has waited too long is refused on the way. */
   take (now: number): T | undefined {
     const ticket = this.#next(this.#runnable, now)
-    if (ticket === undefined) return undefined
-    this.#runnable.queue.shift(ticket)
-    ticket.place = Place.taken
-    this.#waiting--
-    this.#running++
-    return ticket as T
+    return ticket && this.#start(ticket, now)
   }
 
   /** The next job, if almost every run of its name fits into `budget` ms: to be handed ahead to a thread that is busy. */
   takeShort (now: number, budget: number): T | undefined {
-    const ticket = this.#runnable.queue.peek()
-    if (ticket === undefined || this.#estimates.most(ticket.job) > budget) return undefined
-    return this.take(now)
+    const ticket = this.#next(this.#runnable, now)
+    return ticket && this.#estimates.most(ticket.job) <= budget ? this.#start(ticket, now) : undefined
   }
 
   /** A taken job that never started is back at the head of its queue. It had been admitted: neither count nor wait refuses it now. */
-  putBack (ticket: T, now: number): void {
-    if (ticket.place !== Place.taken) return
-    ticket.place = Place.runnable
+  putBack (ticket: T): void {
+    if (ticket.place !== 'taken') return
+    ticket.place = 'runnable'
     ticket.assured = true
     this.#running--
     this.#waiting++
-    this.#runnable.standing.joined(now)
     this.#runnable.queue.restore(ticket)
   }
 
   /** A taken job has ended after running for `run` ms. */
   finish (ticket: T, now: number, run: number, outcome: Outcome): void {
-    if (ticket.place !== Place.taken) return
-    ticket.place = Place.gone
+    if (ticket.place !== 'taken') return
+    ticket.place = 'gone'
     this.#running--
     const ms = run > 0 ? run : 0
     if (outcome === 'completed') this.#estimates.sample(ticket.job, ms, now)
     else if (outcome === 'censored') this.#estimates.censored(ticket.job, ms, now)
-    this.#runnable.standing.ran(ms)
     this.#runnable.queue.settle(ticket, ms)
+    if (outcome !== 'unknown') this.#runnable.allowance.ran(ms)
+    if (outcome === 'completed' && !ticket.left) this.#runnable.allowance.served(ticket.taken - ticket.since)
     const capped = this.#capped[ticket.job]
     if (capped === undefined) return
-    capped.standing.ran(ms)
+    if (outcome !== 'unknown') capped.allowance.ran(ms)
     this.#release(capped, now)
   }
 
-  /** The job's client has left: true if it was waiting. */
+  /** The job's client has left, be it waiting (true: it is out) or taken (false: the pool is to end it, and finish() comes). */
   leave (ticket: T, now: number): boolean {
-    if (ticket.place !== Place.held && ticket.place !== Place.runnable) return false
+    const { place } = ticket
+    if (place === 'taken' && !ticket.left) this.#runnable.allowance.left(ticket.taken - ticket.since, now)
+    ticket.left = true
+    if (place !== 'held' && place !== 'runnable') return false
+    const line = place === 'held' ? this.#capped[ticket.job]! : this.#runnable
+    line.allowance.left(now - ticket.since, now)
     this.#remove(ticket, now)
     return true
   }
@@ -169,7 +169,7 @@ export class Admission<T extends Ticket> {
   }
 
   #line (cap: number): Line {
-    return { queue: new FairQueue(this.#estimates, this.#longest), standing: new Standing(this.#settings), cap, holding: 0 }
+    return { queue: new FairQueue(this.#estimates, this.#longest), allowance: new Allowance(this.#settings), cap, holding: 0 }
   }
 
   #lineFor (ticket: Ticket): Line {
@@ -177,16 +177,30 @@ export class Admission<T extends Ticket> {
     return capped !== undefined && capped.holding >= capped.cap ? capped : this.#runnable
   }
 
-  #enter (ticket: Ticket, now: number): void {
-    const line = this.#lineFor(ticket)
+  /** How many jobs of a line can run at a time, were it alone. */
+  #servers (line: Line): number {
+    return Math.max(1, Math.min(this.#threads, line.cap))
+  }
+
+  #enter (ticket: Ticket): void {
     const capped = this.#capped[ticket.job]
-    if (line === capped) ticket.place = Place.held
+    // Asked again: making room for it may have freed a place under its cap.
+    const line = this.#lineFor(ticket)
+    if (line === capped) ticket.place = 'held'
     else {
-      ticket.place = Place.runnable
+      ticket.place = 'runnable'
       if (capped !== undefined) capped.holding++
     }
-    line.standing.joined(now)
     line.queue.push(ticket)
+  }
+
+  #start (ticket: Ticket, now: number): T {
+    this.#runnable.queue.shift(ticket)
+    ticket.place = 'taken'
+    ticket.taken = now
+    this.#waiting--
+    this.#running++
+    return ticket as T
   }
 
   /** The next of a line, past those that have waited too long. */
@@ -195,8 +209,8 @@ export class Admission<T extends Ticket> {
       const ticket = line.queue.peek()
       if (ticket === undefined || ticket.assured) return ticket
       const waited = now - ticket.since
-      const allowed = line.standing.allowed(now)
       const left = ticket.deadline - now
+      const allowed = waited > this.#settings.targetWait ? line.allowance.atTurn(now, this.#blameless(ticket.flow!.length)) : waited
       // The last one is served however long it has waited: refusing it would leave the thread idle.
       if (waited > allowed && line.queue.length > 1) this.#refuse(ticket, 'shed', waited, allowed, now)
       else if (this.#estimates.least(ticket.job, now) > left) this.#refuse(ticket, 'deadline', waited, left, now)
@@ -204,55 +218,73 @@ export class Admission<T extends Ticket> {
     }
   }
 
+  #blameless (length: number): boolean {
+    const longest = this.#longest.flow?.length ?? 0
+    return longest >= OUTSTANDING * this.#waiting && length < BLAME * longest
+  }
+
   /** The refusal of an arrival that would wait for `wait` ms, if that is too long. A name that never ran is bounded by count only. */
   #late (ticket: Ticket, line: Line, wait: number, now: number): Refusal | undefined {
     if (!this.#estimates.known(ticket.job)) return undefined
-    const allowed = line.standing.allowed(now)
+    const allowed = line.allowance.onArrival(now, this.#blameless(line.queue.lengthOf(ticket) + 1))
     if (wait > allowed) return this.#refusal(line, 'wait', wait, allowed)
     const left = ticket.deadline - now
     return wait + this.#estimates.least(ticket.job, now) > left ? this.#refusal(line, 'deadline', wait, left) : undefined
+  }
+
+  /**
+   * Refuses one if too many wait: the newest of the key with the most waiting, be it this one. Of keys that would only change
+   * places who was there first stays: else a flood of new keys evicts everyone.
+   */
+  #makeRoom (ticket: Ticket, line: Line, wait: number, passing: number, now: number): Refusal | undefined {
+    const { maxQueue } = this.#settings
+    if (this.#waiting - passing < maxQueue) return undefined
+    const longest = this.#longest.flow
+    const newest = longest?.tail
+    // What a free thread is about to take, and what came back from one that died, isn't evicted: it was promised a thread.
+    const promised = newest?.assured === true || (newest?.place === 'runnable' && this.#runnable.queue.length <= passing)
+    if (newest === undefined || promised || longest!.length <= line.queue.lengthOf(ticket) + 1) {
+      return this.#refusal(line, 'count', wait, maxQueue)
+    }
+    this.#refuse(newest, 'count', wait, maxQueue, now)
+    return undefined
   }
 
   /** A place under a cap is free: the next of its name becomes runnable, at its place in the order of arrival. */
   #release (line: Line, now: number): void {
     line.holding--
     const ticket = this.#next(line, now)
-    if (ticket === undefined) {
-      line.standing.drained()
-      return
-    }
+    // The second: whoever was told of a refusal may have offered another meanwhile.
+    if (ticket === undefined || line.holding >= line.cap) return
     line.queue.shift(ticket)
     line.queue.settle(ticket, ticket.charged)
     line.holding++
-    ticket.place = Place.runnable
+    line.allowance.served(now - ticket.since)
+    ticket.place = 'runnable'
     ticket.since = now
-    this.#runnable.standing.joined(now)
+    this.#runnable.allowance.offered(ticket.expected, this.#servers(this.#runnable), now)
     this.#runnable.queue.insert(ticket)
   }
 
   #remove (ticket: Ticket, now: number): void {
     const capped = this.#capped[ticket.job]
-    const held = ticket.place === Place.held
+    const held = ticket.place === 'held'
     const line = held ? capped! : this.#runnable
     line.queue.remove(ticket)
-    ticket.place = Place.gone
+    ticket.place = 'gone'
     this.#waiting--
     if (capped !== undefined && !held) this.#release(capped, now)
   }
 
   #refuse (ticket: Ticket, reason: RefusalReason, estimatedWait: number, limit: number, now: number): void {
-    const line = ticket.place === Place.held ? this.#capped[ticket.job]! : this.#runnable
+    const line = ticket.place === 'held' ? this.#capped[ticket.job]! : this.#runnable
     const refusal = this.#refusal(line, reason, estimatedWait, limit)
     this.#remove(ticket, now)
     this.#onRefused(ticket as T, refusal)
   }
 
-  #wait (line: Line, work: number): number {
-    return work / Math.max(1, Math.min(this.#threads, line.cap))
-  }
-
   #refusal (line: Line, reason: RefusalReason, estimatedWait: number, limit: number): Refusal {
-    const retryAfter = Math.max(1, Math.ceil(this.#wait(line, line.queue.work) / 1_000))
+    const retryAfter = Math.max(1, Math.ceil(line.queue.work / this.#servers(line) / 1_000))
     return { reason, waiting: this.#waiting, estimatedWait, limit, retryAfter }
   }
 }

@@ -155,7 +155,11 @@ export class Crew implements LifeEvents {
     if (this.#destroyed) return
     const start = this.#starts[thread.index] as Start
     const delay = Math.min(MAX_RESTART, RESTART * 2 ** start.failures++)
-    start.timer = setTimeout(() => this.#start(thread, false), delay).unref()
+    // Holds the process open, since jobs may wait for it; it ends by itself, and the thread is started only if one does.
+    start.timer = setTimeout(() => {
+      start.timer = undefined
+      this.#owner.onFree()
+    }, delay)
   }
 
   #cannotStart (error: Error): void {

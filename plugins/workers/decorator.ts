@@ -49,6 +49,7 @@ export interface WorkersContext {
 const MAP_AHEAD_MS = 2
 const MAP_MAX_PER_THREAD = 64
 
+/** @internal Out of the declarations, and with it all that the pool is made of. */
 export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, { log }: WorkersContext): Workers<J> {
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []

@@ -3,8 +3,7 @@
  *
  * Self-clocked fair queueing (Golestani 1994), with costs that are estimated when a job is taken and settled when it has run.
  * Each key has an account in virtual time; the key whose first job would end earliest is next; the virtual clock is
- * the end of the job last taken; a key that begins to wait starts at the clock. So no key can save up a claim by being idle, and
- * one that is always served when it asks owes nothing, which is why it can be forgotten.
+ * the end of the job last taken. A key that begins to wait starts at the clock: it can't save up a claim by being idle.
  * Deficit round-robin was rejected: with costs known only afterwards one long run leaves a debt of thousands of rounds,
  * and a round in which a key spends a large quantum at once makes the others wait for all of it.
  */
@@ -17,18 +16,23 @@ import { priorities, type Ticket } from './ticket.ts'
 /** Thread time that a class gets for each ms that the lowest gets, while both have jobs waiting: by `rank`. */
 const weights: readonly number[] = priorities.map((priority) => ({ high: 8, normal: 4, low: 1 })[priority])
 
-/** What a job without an estimate is charged, in ms, and the debt that a key may leave behind without being remembered. */
-export const QUANTUM = 10
+/** What a job without an estimate is charged, in ms. */
+const QUANTUM = 10
 /** No job is free: else a key whose runs measure 0 ms would be served without end. */
 const LEAST_COST = 0.01
-/** Keys in debt that are remembered though they have no job: a bound on memory that a flood of keys can't pass. */
+/**
+ * A key that begins to wait is put ahead of the clock by this share of its first job: it passes those that wait all the time, whose share that isn't.
+ * It is granted once: a key that left is remembered until the clock has passed what it was granted.
+ */
+const CREDIT = 0.5
+/** Keys without a job that are remembered: a bound on memory that a flood of keys can't pass. */
 const MAX_DEBTORS = 1_000
 
 class PriorityClass {
   readonly weight: number
   readonly heap = new FlowHeap()
   readonly flows = new Map<string, Flow>()
-  /** Keys with no job that owe more than a quantum, the longest forgotten first. */
+  /** Keys without a job that would gain by being forgotten, the longest there first. Their `finish` is when they wouldn't. */
   readonly debtors = new Set<Flow>()
   clock = 0
   length = 0
@@ -70,10 +74,10 @@ export class FairQueue {
    * Expected thread time, in ms, that is served before this job would be, if it came now. An upper bound in O(1): its key's jobs
    * ahead take turns with those of every other key, and none is served more than it has waiting.
    */
-  workBefore ({ rank, key }: Ticket, cost: number): number {
+  workBefore ({ rank, key, expected }: Ticket): number {
     const own = this.#classes[rank]!
     const ownAhead = own.flows.get(key)?.work ?? 0
-    const inClass = Math.min(own.work, (ownAhead + cost) * own.heap.size)
+    const inClass = Math.min(own.work, (ownAhead + expected) * own.heap.size)
     let weight = 0
     for (const each of this.#classes) if (each.length > 0 || each === own) weight += each.weight
     return Math.min(this.work, inClass * weight / own.weight)
@@ -122,7 +126,7 @@ export class FairQueue {
     const flow = ticket.flow!
     const own = this.#classes[flow.rank]!
     this.#detach(ticket, flow, own)
-    this.#forget(flow, own)
+    this.#forget(flow, own, this.#cost(ticket))
   }
 
   /** The job has run for `run` ms: its key pays the difference. */
@@ -131,7 +135,7 @@ export class FairQueue {
     const own = this.#classes[flow.rank]!
     flow.running--
     this.#charge(flow, own, Math.max(LEAST_COST, run) - ticket.charged)
-    this.#forget(flow, own)
+    this.#forget(flow, own, this.#cost(ticket))
   }
 
   /** The job never ran: its key pays nothing, and it is at the head of it again. */
@@ -160,7 +164,7 @@ export class FairQueue {
     if (before === 0) {
       if (own.debtors.size > 0) own.debtors.delete(flow)
       // A job that is put back keeps the time that its key had, even if the clock has passed it.
-      if (restored === undefined) flow.start = Math.max(flow.start, own.clock)
+      if (restored === undefined) flow.start = Math.max(flow.start, own.clock - CREDIT * this.#cost(ticket))
       flow.turn = ++this.#turns
       flow.finish = flow.start + this.#cost(ticket)
       own.heap.add(flow)
@@ -198,9 +202,10 @@ export class FairQueue {
   }
 
   /** Keeps no state of a key without jobs, unless it would gain by that. */
-  #forget (flow: Flow, own: PriorityClass): void {
+  #forget (flow: Flow, own: PriorityClass, cost: number): void {
     if (flow.length > 0 || flow.running > 0) return
-    if (flow.start > own.clock + QUANTUM) own.debtors.add(flow)
+    flow.finish = flow.start + CREDIT * cost
+    if (flow.finish > own.clock) own.debtors.add(flow)
     else own.flows.delete(flow.key)
     if (own.debtors.size === own.flows.size) {
       // Nobody competes any more: debts have no creditor.
@@ -214,7 +219,7 @@ export class FairQueue {
     let looks = 2
     for (const debtor of own.debtors) {
       if (looks-- === 0) break
-      if (debtor.start > own.clock + QUANTUM && own.debtors.size <= MAX_DEBTORS) continue
+      if (debtor.finish > own.clock && own.debtors.size <= MAX_DEBTORS) continue
       own.debtors.delete(debtor)
       own.flows.delete(debtor.key)
     }

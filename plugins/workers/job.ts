@@ -90,7 +90,7 @@ export class Job extends Ticket implements Abortable {
     this.#timer.unref()
   }
 
-  /** @internal */
+  /** Called by signals.ts. */
   aborted (reason: unknown): void {
     this.#owner.onAborted(this, reason)
   }

@@ -163,11 +163,12 @@ export interface RunOptions {
   onProgress?: (value: unknown) => void
 }
 
-const RUN_OPTIONS = ['signal', 'timeout', 'priority', 'key', 'detached', 'request', 'transferList', 'onProgress'] as const satisfies ReadonlyArray<keyof RunOptions>
+/** @internal The same for one run. */
+export const runOptionNames = ['signal', 'timeout', 'priority', 'key', 'detached', 'request', 'transferList', 'onProgress'] as const satisfies ReadonlyArray<keyof RunOptions>
 
 /** @throws OptionInvalidError, which rejects the run */
 export function checkRunOptions (options: RunOptions): void {
-  check.record('run', options, RUN_OPTIONS)
+  check.record('run', options, runOptionNames)
   const { signal, timeout, priority, key, detached, transferList, onProgress } = options
   if (signal !== undefined) check.ensure(signal instanceof AbortSignal, 'run.signal', 'an AbortSignal', signal)
   if (timeout !== undefined) check.duration('run.timeout', timeout, { min: 0 })

@@ -1,5 +1,5 @@
 /** The jobs of a pool, by name and by index: messages and the admission refer to a job by its index. */
-import { isJobs, type Jobs, type Priority } from '../../workers/jobs.ts'
+import { isJobs, type JobDefinition, type Jobs, type Priority } from '../../workers/jobs.ts'
 import { JobUnknownError } from '../errors.ts'
 import * as check from '../options.ts'
 import { priorities } from './ticket.ts'
@@ -36,6 +36,9 @@ export class Registry {
   }
 }
 
+/** @internal Every option of a job, for the test that compares them with the README. */
+export const jobOptionNames = ['load', 'timeout', 'concurrency', 'priority'] as const satisfies ReadonlyArray<keyof JobDefinition>
+
 /** Refuses what `defineJobs` would not have made, or was called with. */
 export function validateJobs (option: string, value: unknown): Jobs {
   check.ensure(isJobs(value), option, 'what defineJobs() returns', value)
@@ -44,7 +47,7 @@ export function validateJobs (option: string, value: unknown): Jobs {
   const definitions = Object.entries(check.record(option, jobs.definitions))
   check.ensure(definitions.length > 0, option, 'at least one job', jobs.definitions)
   for (const [name, definition] of definitions) {
-    const { load, timeout, concurrency, priority } = check.record(`${option}.${name}`, definition, ['load', 'timeout', 'concurrency', 'priority'])
+    const { load, timeout, concurrency, priority } = check.record(`${option}.${name}`, definition, jobOptionNames)
     check.fn(`${option}.${name}.load`, load)
     if (timeout !== undefined) check.duration(`${option}.${name}.timeout`, timeout, { min: 1 })
     if (concurrency !== undefined && concurrency !== Infinity) check.integer(`${option}.${name}.concurrency`, concurrency, { min: 1 })

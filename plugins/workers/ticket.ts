@@ -10,9 +10,8 @@ export type Priority = 'high' | 'normal' | 'low'
 /** Best first: a ticket's `rank` is an index into it. */
 export const priorities = ['high', 'normal', 'low'] as const satisfies readonly Priority[]
 
-/** Where a ticket is. Each moves forward only, except that a taken one may be put back. */
-export const Place = { outside: 0, held: 1, runnable: 2, taken: 3, gone: 4 } as const
-export type Place = typeof Place[keyof typeof Place]
+/** held: its name's cap has no place for it. runnable: only the threads keep it waiting. gone: refused, left or finished. */
+export type Place = 'outside' | 'held' | 'runnable' | 'taken' | 'gone'
 
 const LONGEST_KEY = 256
 
@@ -33,13 +32,17 @@ export class Ticket {
   /** An instant on the clock that admission is given, or Infinity. */
   readonly deadline: number
 
-  place: Place = Place.outside
+  place: Place = 'outside'
   /** When it was offered. */
   arrived = 0
   /** Since when only the threads keep it waiting: later than `arrived` if its name's cap held it back. */
   since = 0
+  /** When it was last given to a thread. */
+  taken = 0
   /** Its number in the order of arrival. */
   sequence = 0
+  /** Its client doesn't wait for it any more. */
+  left = false
   /** Admitted because a thread was idle: not shed afterwards, so that a wrong estimate is always put to the test. */
   assured = false
   /** The run time expected when it joined its queue, in ms; 0 for a name without an estimate. */

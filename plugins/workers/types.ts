@@ -5,23 +5,20 @@ import type { Register } from '../register.ts'
 /** The jobs of the application, if it said which: see {@link Register}. */
 export type RegisteredJobs = Register extends { jobs: infer J extends Jobs } ? J : Jobs
 
-type Definitions<J extends Jobs> = J['definitions']
+type Modules<J extends Jobs> = J extends Jobs<infer M> ? M : never
 
 /** The names of the jobs. */
-export type JobName<J extends Jobs> = keyof Definitions<J> & string
+export type JobName<J extends Jobs> = J extends Jobs<infer M> ? keyof M & string : never
 
-type FunctionOf<J extends Jobs, Name extends JobName<J>> =
-  Definitions<J>[Name] extends { load: () => Promise<infer Module> }
-    ? Module extends JobFunction ? Module : Module extends { default: infer F extends JobFunction } ? F : never
-    : never
+type FunctionOf<Module> = Module extends JobFunction ? Module : Module extends { default: infer Inner } ? FunctionOf<Inner> : never
 
 /** What the job takes. `unknown` when the application didn't say which jobs it has. */
 export type JobPayload<J extends Jobs, Name extends JobName<J>> =
-  string extends JobName<J> ? unknown : Parameters<FunctionOf<J, Name>> extends [infer Payload, ...unknown[]] ? Payload : undefined
+  string extends JobName<J> ? unknown : Parameters<FunctionOf<Modules<J>[Name]>> extends [] ? undefined : Parameters<FunctionOf<Modules<J>[Name]>>[0]
 
 /** What the job resolves with. */
 export type JobResult<J extends Jobs, Name extends JobName<J>> =
-  string extends JobName<J> ? unknown : Awaited<ReturnType<FunctionOf<J, Name>>>
+  string extends JobName<J> ? unknown : Awaited<ReturnType<FunctionOf<Modules<J>[Name]>>>
 
 /** The arguments after the name: the payload may be left out only if the job takes none. */
 export type RunArguments<Payload, Options> = undefined extends Payload

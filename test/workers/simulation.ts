@@ -48,6 +48,8 @@ export interface Source {
   from?: number
   /** The last arrival is before this, in ms. */
   until?: number
+  /** These clients give up after this, in ms, whatever the others' patience. */
+  patience?: number
   /** This many arrive at once at `from`, instead of the Poisson stream. */
   burst?: number
 }
@@ -74,6 +76,8 @@ export interface Outcome {
   left: number
   /** Served a second. */
   rate: number
+  /** Thread time of what was served ÷ all thread time: goodput, without the chance of which lengths were drawn. */
+  useful: number
   /** Of the latency of the served, after the warm-up, in ms. */
   p50: number
   p99: number
@@ -150,7 +154,7 @@ export function simulate (options: SimulationOptions): Simulated {
   const { sources, duration, threads = 2, patience = Infinity, cooperative = false, warmUp = 3_000 } = options
   const rng = random(options.seed)
   const agenda = new Agenda()
-  const tallies = sources.map(() => ({ arrived: 0, served: 0, refused: 0, left: 0, latencies: [] as number[] }))
+  const tallies = sources.map(() => ({ arrived: 0, served: 0, refused: 0, left: 0, ms: 0, latencies: [] as number[] }))
   const refusals: Refusal[] = []
   const names = Math.max(...sources.map(({ job = 0 }) => job)) + 1
   let now = 0
@@ -180,6 +184,7 @@ export function simulate (options: SimulationOptions): Simulated {
     if (!client.gone) {
       client.gone = true
       tallies[client.source]!.served++
+      tallies[client.source]!.ms += client.ms
       if (client.arrived >= warmUp) tallies[client.source]!.latencies.push(now - client.arrived)
     }
     admission.finish(client, now, run, outcome)
@@ -199,7 +204,8 @@ export function simulate (options: SimulationOptions): Simulated {
     tallies[index]!.arrived++
     const refusal = admission.offer(client, now)
     if (refusal !== undefined) return refuse(client, refusal)
-    if (patience !== Infinity) agenda.add(now + patience, () => giveUp(client))
+    const limit = source.patience ?? patience
+    if (limit !== Infinity) agenda.add(now + limit, () => giveUp(client))
     dispatch()
   }
 
@@ -232,6 +238,7 @@ export function simulate (options: SimulationOptions): Simulated {
       refused: sum((tally) => tally.refused),
       left: sum((tally) => tally.left),
       rate: served * 1_000 / duration,
+      useful: sum((tally) => tally.ms) / (threads * duration),
       p50: percentile(0.5),
       p99: percentile(0.99)
     }

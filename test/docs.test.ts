@@ -1,0 +1,73 @@
+// What the code can say and take is in the README's tables, and nothing else is.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import * as errors from '../plugins/errors.ts'
+import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
+import { runOptionNames, workersOptionNames } from '../plugins/workers/options.ts'
+import { jobOptionNames } from '../plugins/workers/registry.ts'
+import { root } from './compiler.ts'
+
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
+
+/** The rows of the table under a heading, a list of cells each; without its head. */
+function table (heading: string): string[][] {
+  const lines = readme.split('\n')
+  const from = lines.findIndex((line) => line.replace(/^#+ /, '') === heading && line.startsWith('#'))
+  if (from === -1) throw new Error(`The README has no heading "${heading}"`)
+  const length = lines.slice(from + 1).findIndex((line) => line.startsWith('#'))
+  const rows = lines.slice(from + 1, length === -1 ? undefined : from + 1 + length).filter((line) => line.startsWith('|'))
+  return rows.slice(2).map((row) => row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim()))
+}
+
+/** The names in a table's first column. */
+const names = (heading: string): string[] => table(heading).flatMap(([first]) => [...(first ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? '')).sort()
+
+interface Coded { code: string, statusCode: number }
+type ErrorClass = new (...args: unknown[]) => Coded
+
+const coded = Object.values(errors)
+  .filter((value) => typeof value === 'function' && value.prototype instanceof Error)
+  .map((Class) => new (Class as unknown as ErrorClass)('x', {}, {}))
+
+t.test('each error has a row, and each row an error', async (t) => {
+  t.strictSame(names('Errors'), coded.map(({ code }) => code).sort())
+})
+
+t.test('each error has the status that its row says', async (t) => {
+  for (const [code, status] of table('Errors')) {
+    const found = /\d+/.exec(status ?? '')
+    if (found !== null) t.equal(coded.find((error) => code?.includes(`\`${error.code}\``))?.statusCode, Number(found[0]), code ?? '')
+  }
+})
+
+t.test('no code is made up outside errors.ts', async (t) => {
+  const sources = ['plugins', 'workers'].flatMap((folder) => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts')).map((file) => join(root, folder, file)))
+  const used = new Set(sources.flatMap((file) => readFileSync(file, 'utf8').match(/FC_ERR_[A-Z_]+/g) ?? []))
+  t.strictSame([...used].sort(), coded.map(({ code }) => code).sort())
+})
+
+const options: Record<string, readonly string[]> = {
+  'Options of workers': workersOptionNames,
+  'Options of a job': jobOptionNames,
+  'Options of run()': runOptionNames,
+  'Options of lifecycle': lifecycleOptionNames
+}
+
+t.test('every table of options is compared', async (t) => {
+  t.strictSame([...readme.matchAll(/^#+ (Options of .*)$/gm)].map((match) => match[1]).sort(), Object.keys(options).sort())
+})
+
+for (const [heading, known] of Object.entries(options)) {
+  t.test(heading, async (t) => {
+    t.strictSame(names(heading), [...known].sort())
+  })
+}
+
+t.test('each channel has a row, and each row a channel', async (t) => {
+  const files = readdirSync(join(root, 'plugins')).map((folder) => `../plugins/${folder}/channels.ts`).filter((file) => existsSync(new URL(file, import.meta.url)))
+  const modules = await Promise.all(files.map(async (file) => await import(file) as Record<string, { name: string }>))
+  t.ok(files.length > 0)
+  t.strictSame(names('Channels'), modules.flatMap((module) => Object.values(module).map(({ name }) => name)).sort())
+})

@@ -1,0 +1,51 @@
+import t from 'tap'
+import fc from 'fast-check'
+import { uncloneablePath } from '../../workers/cloneable.ts'
+import { fromWire, toWire } from '../../workers/wire-error.ts'
+
+const across = (thrown: unknown): unknown => fromWire(structuredClone(toWire(thrown)))
+
+t.test('whatever is thrown crosses, and nothing hostile in it throws', async (t) => {
+  fc.assert(fc.property(fc.anything(), (value) => {
+    const wire = structuredClone(toWire(value))
+    return wire.isError === false || fromWire(wire) instanceof Error
+  }), { numRuns: 2_000 })
+  const hostile = new Error('hostile')
+  Object.defineProperty(hostile, 'message', { get () { throw new Error('gotcha') }, enumerable: true })
+  Object.defineProperty(hostile, 'bad', { get () { throw new Error('gotcha') }, enumerable: true })
+  t.ok(across(hostile) instanceof Error)
+  t.ok(across(Object.assign(new Error('x'), { constructor: null, __proto__: null })))
+  t.equal(Object.getPrototypeOf(across(Object.defineProperty(new Error('x'), '__proto__', { value: { polluted: 1 }, enumerable: true }))), Error.prototype)
+})
+
+t.test('a code that the class and not the instance has', async (t) => {
+  class NotFound extends Error { get statusCode (): number { return 404 } get code (): string { return 'E_NOT_FOUND' } }
+  t.match(across(new NotFound('gone')), { message: 'gone', statusCode: 404, code: 'E_NOT_FOUND' })
+})
+
+t.test('causes of all kinds, deep chains cut', async (t) => {
+  t.match(across(new Error('a', { cause: 'text' })), { cause: 'text' })
+  t.match(across(new Error('a', { cause: null })), { cause: null })
+  let deep: Error = new Error('bottom')
+  for (let n = 0; n < 100; n++) deep = new Error(String(n), { cause: deep })
+  let depth = 0
+  for (let at = across(deep) as Error | undefined; at !== undefined; at = at.cause as Error | undefined) depth++
+  t.ok(depth > 3 && depth < 20, `${depth}`)
+})
+
+t.test('the path of what can\'t be cloned', async (t) => {
+  for (const [value, path] of [
+    [() => {}, 'payload'],
+    [Symbol('s'), 'payload'],
+    [{ a: { b: [0, 1, { c () {} }] } }, 'payload.a.b[2].c'],
+    [{ 'odd key': () => {} }, 'payload["odd key"]'],
+    [new Map([['k', () => {}]]), 'payload.get("k")'],
+    [new Set([() => {}]), 'payload.values()'],
+    [new WeakMap(), 'payload'],
+    [{ fine: 1 }, 'payload']
+  ] as Array<[unknown, string]>) t.equal(uncloneablePath(value, 'payload'), path)
+  const cycle: Record<string, unknown> = { bad: () => {} }
+  cycle['self'] = cycle
+  t.equal(uncloneablePath(cycle, 'p'), 'p.bad')
+  t.equal(uncloneablePath({ get boom () { throw new Error('no') } }, 'p'), 'p')
+})

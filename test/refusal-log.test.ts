@@ -1,0 +1,44 @@
+import t from 'tap'
+import { logLines, startApp, until } from './helper.ts'
+
+t.test('refusals: one line at debug each, without a stack, one at warn for all; other errors as ever', async (t) => {
+  const { lines, logger } = logLines()
+  const { app, workers } = await startApp(t, { maxQueue: 1 }, { logger }, (app, workers) => {
+    app.get('/', async () => workers.run('spin', { ms: 300 }))
+    app.get('/broken', async () => { throw new Error('broken') })
+  })
+  const accepted = [app.inject('/')]
+  await until(() => workers.stats().running === 1, 'the first runs')
+  accepted.push(app.inject('/'))
+  await until(() => workers.stats().waiting === 1, 'the second waits')
+  const refused = await Promise.all(Array.from({ length: 20 }, () => app.inject('/')))
+  t.ok(refused.every(({ statusCode }) => statusCode === 503))
+  const [first] = refused
+  t.match(first?.headers['retry-after'], /^[1-9]\d*$/)
+  t.same(first?.json(), { statusCode: 503, code: 'FC_ERR_WORKERS_OVERLOADED', error: 'Service Unavailable', message: `The job "spin" was refused: the workers are overloaded, try again in ${first?.headers['retry-after']} s` })
+  await app.inject('/broken')
+  await Promise.all(accepted)
+  await app.close()
+
+  t.match(lines.filter(({ level }) => level === 50).map(({ msg }) => msg), ['broken'], 'an error is still an error')
+  const each = lines.filter(({ level, err }) => level === 20 && (err as { code?: string } | undefined)?.code === 'FC_ERR_WORKERS_OVERLOADED')
+  t.equal(each.length, 20)
+  t.match(each[0], { err: { reason: 'count', waiting: 1, limit: 1, estimatedWait: Number, job: 'spin' } }, 'with its arithmetic')
+  t.notOk((each[0] as { err?: { stack?: string } }).err?.stack)
+  const summaries = lines.filter(({ level, msg }) => level === 40 && msg === 'requests were refused')
+  t.equal(summaries.length, 2, 'at the first, and at the end')
+  t.equal(summaries.reduce((sum, line) => sum + (line as unknown as { refused: Record<string, number> }).refused['FC_ERR_WORKERS_OVERLOADED']!, 0), 20)
+})
+
+t.test('an error handler of the application still has the last word', async (t) => {
+  const { app, workers } = await startApp(t, { maxQueue: 0 }, {}, (app, workers) => {
+    app.setErrorHandler(async (error: Error & { code?: string }, _request, reply) => reply.code(418).send({ mine: error.code }))
+    app.get('/', async () => workers.run('spin', { ms: 300 }))
+  })
+  const first = app.inject('/')
+  await until(() => workers.stats().running === 1, 'the first runs')
+  const second = await app.inject('/')
+  t.equal(second.statusCode, 418)
+  t.same(second.json(), { mine: 'FC_ERR_WORKERS_OVERLOADED' })
+  await first
+})

@@ -1,0 +1,2 @@
+// What a CommonJS project that writes `export default` compiles to.
+export default function legacy (payload: { pages: number }): string[]

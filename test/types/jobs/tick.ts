@@ -1,0 +1,3 @@
+export default function tick (): Date {
+  return new Date()
+}

@@ -1,0 +1,49 @@
+// What the register calls accept.
+import Fastify from 'fastify'
+import concurrency, { type ConcurrencyOptions, type LifecycleOptions } from 'fastify-concurrency'
+import lifecycle from 'fastify-concurrency/lifecycle'
+import type { JobDefinition } from 'fastify-concurrency/jobs'
+import workers, { type RunOptions, type WorkersOptions } from 'fastify-concurrency/workers'
+import type { lifecycleOptionNames } from '../../plugins/lifecycle/options.ts'
+import type { runOptionNames, workersOptionNames } from '../../plugins/workers/options.ts'
+import type { jobOptionNames } from '../../plugins/workers/registry.ts'
+import { holds, type Equal } from './equal.ts'
+import { jobs } from './jobs.ts'
+
+const app = Fastify()
+
+await app.register(concurrency, { workers: { jobs } })
+await app.register(concurrency, { workers: false, lifecycle: false, ambient: false })
+await app.register(concurrency, { workers: { jobs, maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 256 } }, lifecycle: { delay: 1_000, readyPath: false } })
+await app.register(workers, { jobs, decorator: 'images', execArgv: ['--no-warnings'], env: { NODE_ENV: 'test' } })
+await app.register(lifecycle, {})
+await app.register(lifecycle)
+
+// @ts-expect-error: misspelt
+export const misspelt: WorkersOptions = { jobs, maxThread: 2 }
+// @ts-expect-error: which jobs?
+export const jobless: WorkersOptions = {}
+// @ts-expect-error: a part that isn't there
+export const unknownPart: ConcurrencyOptions = { workers: { jobs }, worker: {} }
+// @ts-expect-error: not from defineJobs()
+export const bare: WorkersOptions = { jobs: { length: () => import('./jobs/length.ts') } }
+
+// @ts-expect-error: misspelt
+await app.register(concurrency, { workers: { jobs, maxThread: 2 } })
+// @ts-expect-error: workers must be told which jobs, or be false
+await app.register(concurrency, {})
+// @ts-expect-error: the same
+await app.register(concurrency)
+// @ts-expect-error: workers: { jobs }
+await app.register(concurrency, { jobs })
+// @ts-expect-error: of another type
+await app.register(workers, { jobs, maxThreads: '2' })
+// @ts-expect-error: a path or false
+await app.register(lifecycle, { livePath: true })
+
+// What is checked when the app boots are the options that there are.
+type Names<List extends readonly unknown[]> = List[number]
+holds<Equal<Names<typeof workersOptionNames>, keyof WorkersOptions>>()
+holds<Equal<Names<typeof runOptionNames>, keyof RunOptions>>()
+holds<Equal<Names<typeof jobOptionNames>, keyof JobDefinition>>()
+holds<Equal<Names<typeof lifecycleOptionNames>, keyof LifecycleOptions>>()

@@ -1,0 +1,89 @@
+import t from 'tap'
+import Fastify from 'fastify'
+import workersPlugin, { type WorkersOptions } from '../../plugins/workers/index.ts'
+import { resolveOptions, workersOptionNames } from '../../plugins/workers/options.ts'
+import { defineJobs, type Jobs } from '../../workers/jobs.ts'
+import { jobs } from '../fixtures/jobs.ts'
+import { rejection, startApp } from '../helper.ts'
+
+const load = (): Promise<() => void> => Promise.resolve(() => {})
+const withJob = (definition: object): Jobs => defineJobs(import.meta.url, { job: { load, ...definition } })
+
+for (const [option, expected, options] of [
+  ['workers.jobs', 'what defineJobs() returns, received {}', { jobs: {} }],
+  ['workers.jobs', 'what defineJobs() returns, received undefined', { jobs: undefined }],
+  ['workers.jobs', 'at least one job', { jobs: defineJobs(import.meta.url, {}) }],
+  ['workers.jobs.job.load', 'a function, received \'./job.ts\'', { jobs: withJob({ load: './job.ts' }) }],
+  ['workers.jobs.job.timeout', 'milliseconds from 1', { jobs: withJob({ timeout: 0 }) }],
+  ['workers.jobs.job.concurrency', 'a whole number of at least 1, received 0.5', { jobs: withJob({ concurrency: 0.5 }) }],
+  ['workers.jobs.job.priority', 'one of \'high\', \'normal\', \'low\', received \'urgent\'', { jobs: withJob({ priority: 'urgent' }) }],
+  ['workers.jobs.job.retries', 'one of the options load, timeout', { jobs: withJob({ retries: 2 }) }],
+  ['workers.maxThread', 'one of the options', { maxThread: 2 }],
+  ['workers.decorator', 'a string that is not empty', { decorator: '' }],
+  ['workers.maxThreads', 'a whole number from 1 to 1024, received 0', { maxThreads: 0 }],
+  ['workers.maxThreads', 'received \'2\'', { maxThreads: '2' }],
+  ['workers.maxThreads', 'received NaN', { maxThreads: NaN }],
+  ['workers.maxQueue', 'a whole number of at least 0, received -1', { maxQueue: -1 }],
+  ['workers.maxQueue', 'received Infinity', { maxQueue: Infinity }],
+  ['workers.maxWait', 'milliseconds from 1', { maxWait: 0 }],
+  ['workers.targetWait', 'milliseconds from 1', { targetWait: -5 }],
+  ['workers.targetWait', 'at most maxWait (50), received 100', { maxWait: 50, targetWait: 100 }],
+  ['workers.interval', 'milliseconds', { interval: 'long' }],
+  ['workers.timeout', 'milliseconds', { timeout: 0 }],
+  ['workers.timeout', 'received 3000000000', { timeout: 3e9 }],
+  ['workers.grace', 'milliseconds from 0', { grace: -1 }],
+  ['workers.closeTimeout', 'milliseconds', { closeTimeout: '10s' }],
+  ['workers.resourceLimits', 'an object', { resourceLimits: 64 }],
+  ['workers.resourceLimits.maxHeap', 'one of the options', { resourceLimits: { maxHeap: 64 } }],
+  ['workers.resourceLimits.stackSizeMb', 'a number', { resourceLimits: { stackSizeMb: '4' } }],
+  ['workers.maxThreadMemory', 'a whole number of at least 1048576, received 64', { maxThreadMemory: 64 }],
+  ['workers.execArgv', 'an array', { execArgv: '--import x' }],
+  ['workers.execArgv[0]', 'a string', { execArgv: [1] }],
+  ['workers.execArgv', 'Node options that a worker thread takes', { execArgv: ['--no-such-option'] }],
+  ['workers.env', 'an object', { env: 'A=1' }],
+  ['workers.env.A', 'a string, received 1', { env: { A: 1 } }],
+  ['workers.ambient', 'true or false', { ambient: 'yes' }]
+] as Array<[string, string, object]>) {
+  t.test(`${option} is refused at boot: ${expected}`, async (t) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    const error = await rejection(Promise.resolve(app.register(workersPlugin, { jobs, ...options } as unknown as WorkersOptions).ready()))
+    t.match(error, { code: 'FC_ERR_OPTION_INVALID' })
+    t.ok(error.message.startsWith(`Option "${option}": expected `) && error.message.includes(expected), error.message)
+  })
+}
+
+t.test('options are resolved, not changed, and undefined means the default', async (t) => {
+  const options: WorkersOptions = { jobs, timeout: Infinity, grace: 0, maxQueue: 0 }
+  const before = { ...options }
+  const resolved = resolveOptions({ ...options, maxThreads: undefined as never })
+  t.match(resolved, { decorator: 'workers', timeout: Infinity, grace: 0, maxQueue: 0, closeTimeout: 10_000, ambient: true })
+  t.ok(resolved.maxThreads >= 1)
+  t.same(options, before)
+  t.ok(Object.keys(resolved).every((name) => (workersOptionNames as readonly string[]).includes(name)))
+})
+
+t.test('the options of a run', async (t) => {
+  const { workers } = await startApp(t)
+  for (const [option, options] of [
+    ['run.signal', { signal: {} }],
+    ['run.timeout', { timeout: -1 }],
+    ['run.timeout', { timeout: NaN }],
+    ['run.priority', { priority: 'urgent' }],
+    ['run.key', { key: 7 }],
+    ['run.detached', { detached: 1 }],
+    ['run.transferList', { transferList: new ArrayBuffer(1) }],
+    ['run.onProgress', { onProgress: true }],
+    ['run.timeOut', { timeOut: 5 }]
+  ] as Array<[string, object]>) {
+    t.match(await rejection(workers.run('echo', 1, options)), { code: 'FC_ERR_OPTION_INVALID', message: new RegExp(`^Option "${option}": expected `) })
+  }
+  t.match(await rejection(workers.run('echo', 1, null as never)), { code: 'FC_ERR_OPTION_INVALID', message: /^Option "run"/ })
+  t.match(await rejection(workers.run('echo', 1, { transferList: [{} as ArrayBuffer] })), { code: 'FC_ERR_PAYLOAD_NOT_CLONEABLE' })
+  t.match(await rejection(workers.run('spin', { ms: 10_000 }, { timeout: 0 })), { code: /FC_ERR_(JOB_TIMEOUT|WORKERS_OVERLOADED)/ })
+})
+
+t.test('defineJobs takes a path, as CommonJS has it', async (t) => {
+  const { workers } = await startApp(t, { jobs: { ...jobs, url: new URL('../fixtures/jobs.ts', import.meta.url).pathname } as typeof jobs })
+  t.equal(await workers.run('echo', 1), 1)
+})

@@ -45,7 +45,7 @@ export type RegisteredTasks = Register extends { tasks: infer Definitions extend
 
 export type TaskName = keyof RegisteredTasks & string
 
-export type PayloadOf<Definition> = Definition extends { handler: (payload: infer Payload, ...rest: never[]) => unknown } ? Payload : never
+export type PayloadOf<Definition> = Definition extends { handler: (...args: infer Args) => unknown } ? Args extends [] ? undefined : Args[0] : never
 
 export type ResultOf<Definition> = Definition extends { handler: (...args: never[]) => infer Result } ? Awaited<Result> : never
 

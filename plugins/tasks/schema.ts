@@ -19,8 +19,8 @@ const ajvOptions = { coerceTypes: false, useDefaults: false, removeAdditional: f
 
 /** Throws FC_ERR_OPTION_INVALID if it is no schema. */
 export function compileSchema (option: string, schema: object): Validate {
-  if ('~standard' in schema) return (payload) => standard(schema as StandardSchema, payload)
   check.record(option, schema)
+  if ('~standard' in schema) return (payload) => standard(schema as StandardSchema, payload)
   const validate = compile(option, schema)
   return (payload) => {
     if (validate(payload) === true) return undefined

@@ -10,12 +10,14 @@ import type { FastifyInstance } from 'fastify'
 import type { Jobs } from '../workers/jobs.ts'
 import type { LifecycleOptions } from './lifecycle/index.ts'
 import * as check from './options.ts'
+import type { TasksOptions } from './tasks/index.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
 export type { CancellationOptions } from './cancellation/index.ts'
 export type { RefusalReason } from './errors.ts'
 export type { Abandoned, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Register } from './register.ts'
+export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
 export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'
 
 /** The options of the parts; `false` leaves a part out, and loads nothing of it. */
@@ -29,10 +31,12 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
   workers: WorkersOptions<J> | false
   /** Shutdown in phases, readiness and liveness. */
   lifecycle?: LifecycleOptions | false
+  /** Background tasks and groups. */
+  tasks?: TasksOptions | false
 }
 
 async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): Promise<void> {
-  check.record('concurrency', options, ['ambient', 'workers', 'lifecycle'])
+  check.record('concurrency', options, ['ambient', 'workers', 'lifecycle', 'tasks'])
   const ambient = check.boolean('concurrency.ambient', options.ambient ?? true)
   if (options.lifecycle !== false) {
     const { default: lifecycle } = await import('./lifecycle/index.ts')
@@ -41,6 +45,10 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   if (options.workers !== false) {
     const { default: workers } = await import('./workers/index.ts')
     await app.register(workers, { ambient, ...options.workers })
+  }
+  if (options.tasks !== false) {
+    const { default: tasks } = await import('./tasks/index.ts')
+    await app.register(tasks, { ambient, ...options.tasks })
   }
 }
 

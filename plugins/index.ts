@@ -11,6 +11,7 @@ import type { Jobs } from '../workers/jobs.ts'
 import type { LifecycleOptions } from './lifecycle/index.ts'
 import * as check from './options.ts'
 import type { TasksOptions } from './tasks/index.ts'
+import { refuseInThread } from './thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
 export type { CancellationOptions } from './cancellation/index.ts'
@@ -36,6 +37,7 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
 }
 
 async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): Promise<void> {
+  refuseInThread()
   check.record('concurrency', options, ['ambient', 'workers', 'lifecycle', 'tasks'])
   const ambient = check.boolean('concurrency.ambient', options.ambient ?? true)
   if (options.lifecycle !== false) {

@@ -2,9 +2,11 @@
  * The long-lived piscina task that runs jobs on a thread: takes them from our port, one at a time, in order, and says of each how
  * it ended, at once. piscina owns the thread; this owns the conversation.
  */
+import { setImmediate as turn } from 'node:timers/promises'
 import { Context } from './context.ts'
 import { asTransfer, type JobFunction, type Jobs } from './jobs.ts'
 import { loadJob, loadJobs } from './load.ts'
+import { threadMark, type Refuse } from './mark.ts'
 import { MemoryBound } from './memory.ts'
 import { COMPLETED, FAILED, HANDOVER_WIDTH, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
 import { start } from './slots.ts'
@@ -15,13 +17,23 @@ import { uncloneablePath } from './cloneable.ts'
 export default async function host (data: HostData): Promise<void> {
   let jobs: Jobs
   const functions: Array<JobFunction | undefined> = []
+  let refused = false
+  const refuse: Refuse = (error) => {
+    refused = true
+    data.port.postMessage({ broken: toWire(error), what: error.message } satisfies FromHost)
+  }
+  // Told at once: an app that fails to start may end its process, which here is the thread.
+  (globalThis as { [threadMark]?: Refuse })[threadMark] = refuse
   try {
     jobs = await loadJobs(data.url, data.names)
     if (data.preload) functions.push(...await Promise.all(data.names.map((name) => loadJob(jobs, name))))
+    // An app that the jobs file starts and doesn't await, as is the custom, gets to our plugin within a turn.
+    await turn()
   } catch (error) {
-    data.port.postMessage({ broken: toWire(error), what: (error as Error).message } satisfies FromHost)
+    refuse(error as Error)
     return
   }
+  if (refused) return
   await new Host(data, jobs, functions).retired
 }
 

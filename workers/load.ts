@@ -2,7 +2,6 @@
 import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { collectJobs, type JobFunction, type Jobs } from './jobs.ts'
-import { threadMark } from './mark.ts'
 import { describe } from './wire-error.ts'
 
 function invalid (message: string, cause?: unknown): Error {
@@ -16,7 +15,6 @@ function sameNames (jobs: Jobs, names: readonly string[]): boolean {
 
 /** Imports the module that defines the jobs and returns the definition with exactly these names. */
 export async function loadJobs (url: string, names: readonly string[]): Promise<Jobs> {
-  (globalThis as Record<symbol, unknown>)[threadMark] = true
   const module = isAbsolute(url) ? pathToFileURL(url).href : url
   let defined: Jobs[]
   try {

@@ -1,2 +1,4 @@
-/** True in a thread of ours: an app that finds itself in one was started by its own jobs file. */
+/** On `globalThis` in a thread of ours: what an app that was started there, by its own jobs file, calls with the error that says so. */
 export const threadMark = Symbol.for('fastify-concurrency.thread')
+
+export type Refuse = (error: Error) => void

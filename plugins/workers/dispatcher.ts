@@ -89,7 +89,7 @@ export class Dispatcher {
       if (job === undefined) break
       if (job.transferList !== undefined) {
         // What has moved to a thread can't be taken back from it: such a job goes to a free one.
-        this.#admission.putBack(job, now)
+        this.#admission.putBack(job)
         break
       }
       work += this.#work([job])

@@ -7,13 +7,12 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
-import { threadMark } from '../../workers/mark.ts'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
 import { drainablesOf } from '../drainables.ts'
-import { JobsInvalidError } from '../errors.ts'
 import { ensure } from '../options.ts'
 import refusalLog from '../refusal-log.ts'
+import { refuseInThread } from '../thread-guard.ts'
 import { createWorkers, type Workers } from './decorator.ts'
 import { resolveOptions, type WorkersOptions } from './options.ts'
 import { Pool } from './pool.ts'
@@ -35,9 +34,7 @@ declare module 'fastify' {
 }
 
 async function workers (app: FastifyInstance, options: WorkersOptions): Promise<void> {
-  if (threadMark in globalThis) {
-    throw new JobsInvalidError('The jobs file starts the application in a worker thread: call defineJobs in a module that starts nothing, and bundle it as an entry point of its own')
-  }
+  refuseInThread()
   const resolved = resolveOptions(options)
   ensure(!app.hasDecorator(resolved.decorator), 'workers.decorator', 'a name that no decorator of this app has', resolved.decorator)
   await app.register(cancellation, { ambient: resolved.ambient })

@@ -28,7 +28,7 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   maxQueue?: number
   /**
-   * The longest estimated wait with which a job is still admitted; `Infinity` for no bound.
+   * The wait that a burst is allowed; `Infinity` for no bound.
    * @default 600
    */
   maxWait?: number
@@ -38,8 +38,8 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   targetWait?: number
   /**
-   * A queue that hasn't been empty for this long is a standing one, no burst.
-   * @default 2000
+   * Over how long the offered load is measured that tells a standing queue from a burst.
+   * @default 1000
    */
   interval?: number
   /**

@@ -33,6 +33,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #graces = new Set<NodeJS.Timeout>()
   #seq = 0
   #closed = false
+  /** Why there are no threads: the boot failed. */
+  #broken: Error | undefined
   #idleWaiters: Array<() => void> = []
 
   constructor (registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger) {
@@ -49,6 +51,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       onUnsent: (job, payload, error) => this.#unsent(job, payload, error),
       onReturned: (jobs) => this.onReturned(jobs)
     })
+    // No thread will come for what was run before the app was ready.
+    this.#crew.ready.catch((error: Error) => this.#break(error))
   }
 
   /** Resolves when every thread has loaded the jobs; rejects if one can't. */
@@ -58,6 +62,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
     if (this.#closed) return Promise.reject(new ClosingError(`The pool "${this.name}"`))
+    if (this.#broken !== undefined) return Promise.reject(this.#broken)
     const now = this.#clock.now()
     const job = new Job(++this.#seq, registered, settings, now, this)
     const aborted = settings.signals.find((signal) => signal.aborted)
@@ -75,6 +80,15 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.#ledger.queued(job, this.#admission.waiting)
     this.#dispatcher.schedule()
     return job.promise
+  }
+
+  #break (error: Error): void {
+    this.#broken = error
+    for (const job of this.#live) {
+      this.#ledger.failed(job, 0, error)
+      this.#reject(job, error)
+      this.#stop(job, error)
+    }
   }
 
   /** At its arrival, or later in favour of others. */
@@ -143,10 +157,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   /** Jobs that no thread has started go back to the head of the queue. */
   onReturned (jobs: readonly Job[]): void {
-    const now = this.#clock.now()
     for (const job of jobs) {
       if (job.transferList === undefined) {
-        this.#admission.putBack(job, now)
+        this.#admission.putBack(job)
         continue
       }
       this.#crashed(job, new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job'))
@@ -190,8 +203,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   #stop (job: Job, reason: unknown): void {
     const { thread } = job
+    this.#admission.leave(job, this.#clock.now())
     if (thread === undefined) {
-      if (this.#admission.leave(job, this.#clock.now())) this.#dispatcher.schedule()
+      // Under a cap, another of its name may be next.
+      this.#dispatcher.schedule()
       this.#checkIdle()
     } else if (thread.revoke(job)) {
       this.#release(job, 0, 'unknown')

@@ -104,16 +104,16 @@ t.test('clients that end their job as they leave', async (t) => {
 
 t.test('a few impatient clients do not decide for the others', async (t) => {
   // One in fifty leaves after 150 ms: the room that a burst has stays what it was for the rest.
-  const burst = simulate({
+  const refused = seeds.map((seed) => simulate({
     sources: [
-      { length: fixed(10), rate: 180 },
+      { length: fixed(10), rate: 196 },
       { length: fixed(10), rate: 4, patience: 150 },
       { length: fixed(10), rate: 0, burst: 60, from: 20_000 }
     ],
-    seed: 1,
+    seed,
     duration: 22_000
-  })
-  t.ok(burst.each[2]!.refused <= 6, `${burst.each[2]!.refused} of 60 refused in the burst`)
+  }).each[2]!.refused)
+  t.ok(refused.reduce((sum, count) => sum + count) <= 18, `${refused.join(', ')} of 60 refused in a burst at full load`)
 })
 
 t.test('two names, short and long, in place of one that is both', async (t) => {

@@ -1,6 +1,6 @@
 import t from 'tap'
 import Fastify from 'fastify'
-import workersPlugin from '../../plugins/workers/index.ts'
+import workersPlugin, { type Workers } from '../../plugins/workers/index.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { execArgv, rejection, startApp, until } from '../helper.ts'
 
@@ -76,7 +76,7 @@ t.test('what a job throws is what the client is told', async (t) => {
 })
 
 t.test('a crash is contained', async (t) => {
-  const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 64 } })
+  const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 64 }, maxWait: Infinity, targetWait: 60_000 })
 
   for (const [how, message] of [
     ['exit', /lost its thread: exited with code 3/],
@@ -117,7 +117,8 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
     ['not-a-function', /"bad" isn't a function.*gave a, b/, undefined],
     ['exits', /ended while it loaded.*exited with code 4/, undefined],
     ['two', /twice/, undefined],
-    ['starts-app', /can't be imported/, /starts the application in a worker thread/]
+    ['starts-app', /starts the application in a worker thread/, undefined],
+    ['starts-app-later', /starts the application in a worker thread/, undefined]
   ] as const) {
     t.test(file, async (t) => {
       const { jobs: broken } = await import(`../fixtures/broken/${file}.ts`) as { jobs: typeof jobs }
@@ -129,6 +130,19 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
       await app.close()
     })
   }
+
+  t.test('what was run before the app was ready is told, and so is what is run afterwards', async (t) => {
+    const { jobs: broken } = await import('../fixtures/broken/throws.ts')
+    const app = Fastify()
+    await app.register(workersPlugin, { jobs: broken, maxThreads: 1, execArgv })
+    const { run, idle } = app.getDecorator<Workers<typeof broken>>('workers')
+    const early = run('bad', 1)
+    t.match(await rejection(early), { code: 'FC_ERR_JOBS_INVALID', cause: { message: 'broken on purpose' } })
+    t.match(await rejection(run('bad', 1)), { code: 'FC_ERR_JOBS_INVALID', cause: { message: 'broken on purpose' } })
+    await idle()
+    await app.close()
+    t.match(await rejection(run('bad', 1)), { code: 'FC_ERR_CLOSING' })
+  })
 
   t.test('a file that isn\'t there', async (t) => {
     const app = Fastify()

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs the packed package in a scratch project and uses it as applications do: types and a real job on a thread, as ES modules,
+# as CommonJS, and bundled. Usage: run.sh <tarball> [node …]: the further Node binaries run what this one compiled.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tarball=$(realpath "$1")
+shift
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+cp -R "$here/." "$scratch"
+cd "$scratch"
+npm install --no-audit --no-fund --loglevel=error "$tarball"
+
+# Every subpath, types and runtime.
+node --input-type=module -e "
+  import { readFileSync } from 'node:fs'
+  const { name, exports } = JSON.parse(readFileSync('node_modules/fastify-concurrency/package.json', 'utf8'))
+  const subpaths = Object.keys(exports).filter((subpath) => subpath !== './package.json')
+  console.log(subpaths.map((subpath, index) => \`import * as part\${index} from '\${name}\${subpath.slice(1)}'\`).join('\n'))
+  console.log(\`for (const part of [\${subpaths.map((_, index) => 'part' + index)}]) if (Object.keys(part).length === 0) throw new Error('a subpath without exports')\`)
+" > subpaths.ts
+
+for form in esm commonjs; do
+  cp -R app.ts subpaths.ts jobs "$form"
+  npx tsc -p "$form"
+done
+npx tsc -p bundler
+
+esbuild() { npx esbuild --bundle --platform=node --format=esm --packages=external --log-level=warning "$@"; }
+esbuild --splitting --outdir=bundled esm/app.ts esm/jobs.ts
+esbuild --outfile=one-file/app.js esm/app.ts
+
+for node in node "$@"; do
+  for app in esm/out/subpaths.js esm/out/app.js commonjs/out/subpaths.js commonjs/out/app.js commonjs/plain.cjs bundled/app.js; do
+    timeout 60 "$node" --no-warnings "$app" || { echo "$app failed on Node $("$node" --version)" >&2; exit 1; }
+  done
+  # The jobs file was not made an entry point of its own: that is said at boot, no thread starts a second app.
+  if output=$(timeout 60 "$node" --no-warnings one-file/app.js 2>&1); then
+    echo 'a bundle without an entry point for the jobs was accepted' >&2
+    exit 1
+  fi
+  grep -q 'bundle it as an entry point of its own' <<< "$output" || { echo "$output" >&2; exit 1; }
+  echo "consumers: ok on Node $("$node" --version)"
+done

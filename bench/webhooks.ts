@@ -1,8 +1,8 @@
 /**
- * 10,000 webhooks at once, over 1,000 connections, at the default options, each a task of 20 ms: what was answered, how the memory
+ * 10,000 webhooks at once, over 200 connections (or as many as are asked for), at the default options, each a task of 20 ms: what was answered, how the memory
  * grew, and how fast /live answered meanwhile. Service, flood and probe are processes of their own: none measures another's delay.
  *
- *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/webhooks.ts
+ *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/webhooks.ts [connections]
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -15,7 +15,7 @@ import tasks from '../plugins/tasks/index.ts'
 import { ask } from '../test/fixtures/load.ts'
 
 const WEBHOOKS = 10_000
-const [role, port] = [process.argv[2], Number(process.argv[3])]
+const [role, port, connections] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])]
 
 function start (role: string, ...args: string[]): ChildProcess {
   return fork(fileURLToPath(import.meta.url), [role, ...args], { execArgv: process.execArgv })
@@ -46,7 +46,7 @@ if (role === 'service') {
   await app.close()
   process.disconnect()
 } else if (role === 'flood') {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1_000 })
+  const agent = new Agent({ keepAlive: true, maxSockets: connections })
   const answers: Record<string, number> = {}
   await Promise.all(Array.from({ length: WEBHOOKS }, async () => {
     const answer = await ask(port, '/webhooks', agent, 'POST')
@@ -58,7 +58,8 @@ if (role === 'service') {
 } else {
   const service = start('service')
   const port = await message<number>(service)
-  const flood = start('flood', String(port))
+  const connections = process.argv[2] ?? '200'
+  const flood = start('flood', String(port), connections)
   const ended = message<Record<string, number>>(flood)
   const over = new AbortController()
   ended.finally(() => over.abort()).catch(() => {})
@@ -74,6 +75,6 @@ if (role === 'service') {
   const { grownMb, completed } = await message<{ grownMb: number, completed: number }>(service)
   waits.sort((a, b) => a - b)
   const at = (quantile: number): string => waits[Math.floor(waits.length * quantile)]!.toFixed(1)
-  console.log(`${WEBHOOKS} webhooks: ${JSON.stringify(answers)}; ${completed} tasks completed; rss grew by ${grownMb.toFixed(0)} MB at most`)
+  console.log(`${WEBHOOKS} webhooks over ${connections} connections: ${JSON.stringify(answers)}; ${completed} tasks completed; rss grew by ${grownMb.toFixed(0)} MB at most`)
   console.log(`/live, ${waits.length} probes: median ${at(0.5)} ms, p99 ${at(0.99)} ms`)
 }

@@ -41,7 +41,7 @@ declare module 'fastify' {
 
 export interface ShutdownReport {
   reason: string
-  /** Requests, tasks and jobs that finished since the shutdown began. */
+  /** Requests, tasks and jobs that finished while draining. */
   completed: number
   /** What was still unfinished past the deadline, by name. */
   abandoned: Abandoned[]
@@ -82,6 +82,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   let drainStarted: Promise<ShutdownReport> | undefined
   let shutdownStarted: Promise<ShutdownReport> | undefined
   let deadlineAt = Infinity
+  let endDelay = (): void => {}
 
   function enter (next: Phase): void {
     const before = phase
@@ -99,10 +100,13 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     try {
       if (delay > 0) {
         enter('leaving')
-        await timers.wait(delay)
+        await new Promise<void>((resolve) => {
+          endDelay = resolve
+          timers.after(delay, resolve)
+        })
       }
       const { completed, abandoned } = await drain(drainablesOf(app), {
-        deadline: timers.wait(options.timeout - delay),
+        deadline: timers.wait(deadlineAt - monotonic.now()),
         grace: options.grace,
         enter,
         onError: (err, { name }) => app.log.error({ err, drainable: name }, 'could not drain %s', name)
@@ -159,6 +163,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   })
 
   app.addHook('preClose', async () => {
+    // Fastify refuses every request from here on: nobody is served by waiting.
+    endDelay()
     drainStarted ??= drainAll(0)
     await drainStarted
     enter('closing')

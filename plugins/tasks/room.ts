@@ -28,9 +28,9 @@ export class Room {
     return this.#waiters.size
   }
 
-  /** False if there is none, or others wait for it. */
+  /** False if there is none. Whoever waits can't be overtaken: while someone does, all room is taken. */
   take (): boolean {
-    if (this.#taken >= this.capacity || this.#waiters.size > 0) return false
+    if (this.#taken >= this.capacity) return false
     this.#taken++
     return true
   }

@@ -150,6 +150,11 @@ export class Scheduler implements Drainable {
     return new TasksFullError({ running: busy, waiting, limit, retryAfter: secondsUntilRoom(waiting, meanRunMs, this.#concurrency) })
   }
 
+  #shut (): void {
+    this.#closed = true
+    this.#room.refuseAll(new ClosingError('The service'))
+  }
+
   /** With a place taken. */
   #accept (submission: Submission): TaskHandle {
     const task = this.#hold(submission)
@@ -217,7 +222,7 @@ export class Scheduler implements Drainable {
     }
     if (task.hasPlace) this.#room.give()
     if (this.pending > 0) return
-    if (this.#closing) this.#closed = true
+    if (this.#closing) this.#shut()
     for (const resolve of this.#idleWaiters) resolve()
     this.#idleWaiters = []
   }
@@ -228,7 +233,7 @@ export class Scheduler implements Drainable {
 
   close (): void {
     this.#closing = true
-    if (this.pending === 0) this.#closed = true
+    if (this.pending === 0) this.#shut()
     const now = this.#clock.now()
     for (const task of this.#byId.values()) {
       if (task.timer !== undefined && task.dueAt - now > DRAIN_PATIENCE) this.#runner.giveUp(task)
@@ -251,10 +256,10 @@ export class Scheduler implements Drainable {
   }
 
   async abandon (grace: number): Promise<Abandoned[]> {
-    this.#closing = this.#closed = true
+    this.#closing = true
     this.#abandoned = []
     this.#runner.stopRetrying()
-    this.#room.refuseAll(new ClosingError('The service'))
+    this.#shut()
     for (const task of this.#all()) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
     await this.idle()
     return this.#abandoned

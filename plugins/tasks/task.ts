@@ -83,6 +83,7 @@ export class Task extends AsyncResource implements Linked<Task> {
   settle (outcome: Outcome, value: unknown): void {
     this.status = outcome
     this.#value = value
+    this.emitDestroy()
     if (outcome === 'completed') this.#resolve?.(value)
     else this.#reject?.(value)
   }

@@ -225,6 +225,7 @@ t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
   const slow = stream(busy, '/slow')
   await inFlight(app as unknown as FastifyInstance, 1)
   const closed = [once(busy, 'close'), once(idle, 'close')]
+  const before = performance.now()
   const shutdown = app.lifecycle.shutdown()
   await phase(app as unknown as FastifyInstance, 'requests')
   t.equal((await stream(idle, '/slow')).status, 503)
@@ -232,6 +233,7 @@ t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
   t.same(await slow, { status: 200, body: 'done' })
   t.match(await shutdown, { completed: 1, abandoned: [] })
   await Promise.all(closed)
+  t.ok(performance.now() - before < 10_000, 'the idle session did not hold close() up')
 })
 
 t.test('work that drains while the server listens: liveness over a real socket in every phase', async (t) => {

@@ -180,6 +180,16 @@ t.test('callers that wait for room are refused when the service gives up', async
   t.match(await waiting, { code: 'FC_ERR_CLOSING' })
 })
 
+t.test('callers that wait for a place that is reserved are refused when nothing is left to drain', async (t) => {
+  const app = await build(t, {}, { concurrency: 1, maxQueue: 0 })
+  const place = app.tasks.reserve()
+  const waiting = rejection(app.tasks.reserve({ wait: new AbortController().signal }))
+  await app.ready()
+  t.match(await app.lifecycle.shutdown(), { abandoned: [] })
+  t.match(await waiting, { code: 'FC_ERR_CLOSING' })
+  place.release()
+})
+
 t.test('shutdown() inside a task: not awaited it drains that task; awaited, the deadline reports it', async (t) => {
   const app = await build(t)
   await app.ready()

@@ -8,6 +8,12 @@ const siblings = {
   allowTypeImports: true,
   message: 'A plugin never imports another plugin: reach it through its decorator. Only cancellation is everyone\'s ground.'
 }
+// From plugins/ itself `../workers/` is what runs in threads, and not the plugin.
+const ground = {
+  group: plugins.map((name) => `./${name}/*`),
+  allowTypeImports: true,
+  message: 'What every plugin stands on imports none of them; only the suite, index.ts, does.'
+}
 const threads = {
   group: ['**/workers/host.ts', '**/workers/context.ts', '**/workers/run.ts'],
   allowTypeImports: true,
@@ -25,7 +31,12 @@ const restricted = (patterns, paths = dependencies()) => ({
 })
 
 export default tseslint.config(
-  { ignores: ['dist', '.tap', 'coverage', '**/node_modules'] },
+<<<<<<< HEAD
+  // test/consumer: projects of their own, compiled where the package is installed.
+  { ignores: ['dist', '.tap', 'coverage', '**/node_modules', 'test/consumer'] },
+=======
+  { ignores: ['test/consumer', 'dist', '.tap', 'coverage', '**/node_modules'] },
+>>>>>>> main
   ...neostandard({ ts: true }),
   {
     files: ['**/*.ts'],
@@ -45,6 +56,7 @@ export default tseslint.config(
     }
   },
   { files: ['plugins/**/*.ts'], rules: restricted([siblings, threads]) },
+  { files: ['plugins/*.ts'], rules: restricted([ground, threads]) },
   { files: ['plugins/index.ts'], rules: restricted([threads]) },
   ...Object.values(adapters).map((file) => ({ files: [file], rules: restricted([siblings, threads], dependencies(file)) })),
   {

@@ -6,7 +6,8 @@ import type { Clock } from '../clock.ts'
 import type { Admission } from './admission.ts'
 import type { Crew } from './crew.ts'
 import type { Job } from './job.ts'
-import { MAX_HELD, type Thread } from './thread.ts'
+import { outside } from './outside.ts'
+import type { Thread } from './thread.ts'
 
 /** Estimated work, in ms, that a thread is handed: more would only wait there, where no other thread can take it. */
 const AHEAD = 1
@@ -72,8 +73,8 @@ export class Dispatcher {
   }
 
   #forBusy (thread: Thread, now: number): Job[] {
-    // Not for every job that ends: half a thread's room at a time makes messages worth their cost.
-    return this.#admission.waiting === 0 || thread.room < MAX_HELD / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
+    // Not for every job that ends: when half of what it was handed is done, a message carries as many again.
+    return this.#admission.waiting === 0 || thread.held > thread.filled / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
   }
 
   #work (jobs: readonly Job[]): number {
@@ -122,18 +123,19 @@ export class Dispatcher {
       if (holding.length > 0) this.#watchForStalls()
     }
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
-    this.#stallTimer = setTimeout(() => setImmediate(look), STALLED).unref()
+    this.#stallTimer = outside(() => setTimeout(() => setImmediate(look), STALLED)).unref()
   }
 
   #retireWhenIdle (): void {
     if (this.#idleTimer !== undefined) return
-    this.#idleTimer = setTimeout(() => {
+    const look = (): void => {
       this.#idleTimer = undefined
       if (this.#stopped) return
       const { waiting, running } = this.#admission
       if (waiting + running > 0 || this.#clock.now() - this.#activeAt < IDLE) this.#retireWhenIdle()
       else this.#crew.retire()
-    }, IDLE).unref()
+    }
+    this.#idleTimer = outside(() => setTimeout(look, IDLE)).unref()
   }
 
   stop (): void {

@@ -14,6 +14,7 @@ import { ensure } from '../options.ts'
 import refusalLog from '../refusal-log.ts'
 import { refuseInThread } from '../thread-guard.ts'
 import { createWorkers, type Workers } from './decorator.ts'
+import { boot } from './boot.ts'
 import { resolveOptions, type WorkersOptions } from './options.ts'
 import { Pool } from './pool.ts'
 import { Registry } from './registry.ts'
@@ -41,11 +42,11 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   await app.register(refusalLog)
   const registry = new Registry(resolved.jobs)
   const pool = new Pool(registry, resolved, monotonic, app.log)
-  app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, { log: app.log }))
+  app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, app.log))
   const drainables = drainablesOf(app)
   drainables.add(pool)
   // The threads load their jobs while the app boots, and it is ready when they are.
-  app.addHook('onReady', () => pool.ready)
+  app.addHook('onReady', () => boot(pool, registry.url, app.initialConfig.pluginTimeout))
   app.addHook('onClose', async () => {
     await shutDown(pool, resolved, app.log)
     drainables.delete(pool)

@@ -9,6 +9,7 @@ import type { Abandoned, Drainable } from '../drainables.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, type Refusal } from '../errors.ts'
 import { Admission } from './admission.ts'
 import { Crew, type CrewOwner } from './crew.ts'
+import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { howItEnded } from './ending.ts'
 import { Job, type JobOwner, type JobSettings } from './job.ts'
@@ -30,6 +31,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #dispatcher: Dispatcher
   /** Jobs whose callers wait. */
   readonly #live = new Set<Job>()
+  readonly #deadlines: Deadlines
   readonly #graces = new Set<NodeJS.Timeout>()
   #seq = 0
   #closed = false
@@ -41,6 +43,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.name = options.decorator
     this.#options = options
     this.#clock = clock
+    this.#deadlines = new Deadlines(this.#live, clock.now)
     this.#ledger = new Ledger(options.decorator, registry.names)
     const { maxThreads: threads, maxQueue, maxWait, targetWait, interval } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
@@ -60,6 +63,11 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     return this.#crew.ready
   }
 
+  /** Ends the boot with an error, if it hasn't ended. */
+  giveUp (error: Error): void {
+    this.#crew.giveUp(error)
+  }
+
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
     if (this.#closed) return Promise.reject(new ClosingError(`The pool "${this.name}"`))
     if (this.#broken !== undefined) return Promise.reject(this.#broken)
@@ -76,7 +84,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       this.#refuse(job, refusal)
       return job.promise
     }
-    job.watch(now)
+    job.listen()
+    this.#deadlines.watch(job, now)
     this.#ledger.queued(job, this.#admission.waiting)
     this.#dispatcher.schedule()
     return job.promise
@@ -278,6 +287,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   async destroy (): Promise<void> {
     this.close()
     this.#dispatcher.stop()
+    this.#deadlines.stop()
     for (const timer of this.#graces) clearTimeout(timer)
     this.#graces.clear()
     await this.#crew.destroy()

@@ -2,12 +2,12 @@
  * The main thread's end of one host: hands it jobs, hears how they ended, takes back what hasn't started, aborts, kills.
  * It knows who runs where; what becomes of a job is the pool's to decide.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { SKIPPED, type FromHost, type Handover, type HostData, type Outcome, type ToHost } from '../../workers/protocol.ts'
 import { abort, assign, createSlots, free, revoke, type Slots } from '../../workers/slots.ts'
 import { toWire } from '../../workers/wire-error.ts'
 import type { Job } from './job.ts'
+import { outside } from './outside.ts'
 import type { Host, Threads } from './piscina.ts'
 
 /** How many jobs a thread may hold: the one it runs and those handed ahead. */
@@ -15,9 +15,6 @@ export const MAX_HELD = 64
 
 /** Messages taken in one turn of the event loop: a job that logs in a loop must not hold it. */
 const MAX_BURST = 256
-
-// A host started by the first job of a request must not keep that request alive, nor run callbacks in its context.
-const outside = AsyncLocalStorage.snapshot()
 
 /** What a thread says of its jobs. */
 export interface JobEvents {
@@ -43,6 +40,8 @@ export class Thread {
   state: 'stopped' | 'starting' | 'ready' | 'ending' = 'stopped'
   /** Jobs that it has and that haven't been taken back. */
   held = 0
+  /** How many it had when it was last handed some. */
+  filled = 0
   /** How many jobs it has ended: a thread on which this stands still is stuck in one. */
   ended = 0
   /** The instant since when it runs the job that it runs. */
@@ -83,11 +82,12 @@ export class Thread {
 
   /**
    * Hands over jobs, in order.
-   * @returns the first whose payload can't be cloned with its error: it and those after it were not handed over
+   * @throws DataCloneError if a payload can't be cloned: then none was handed over
    */
   hand (jobs: readonly Job[], now: number): void {
     if (this.held === 0) this.busySince = now
     const handover: Handover = []
+    const epoch = Date.now() - now
     let transferList: Array<ArrayBuffer | MessagePort> | undefined
     for (const job of jobs) {
       const slot = this.#free.pop() as number
@@ -96,9 +96,8 @@ export class Thread {
       job.slot = slot
       job.thread = this
       job.handedAt = now
-      job.attempt++
       this.held++
-      handover.push(job.seq, slot, job.registered.index, job.attempt, job.deadline === Infinity ? Infinity : Date.now() + job.deadline - now, job.payload)
+      handover.push(job.seq, slot, job.registered.index, job.attempt + 1, epoch + job.deadline, job.payload)
       if (job.transferList !== undefined) transferList = [...transferList ?? [], ...job.transferList]
     }
     try {
@@ -108,6 +107,8 @@ export class Thread {
       for (const job of jobs) this.#forget(job)
       throw error
     }
+    for (const job of jobs) job.attempt++
+    this.filled = this.held
   }
 
   /** How many more jobs it can be handed: a slot taken back stays taken until the host has seen it. */

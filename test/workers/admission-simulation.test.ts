@@ -180,6 +180,18 @@ t.test('one-second jobs capped at one beside short ones', async (t) => {
   for (const { each } of beside) t.equal(each[0]!.refused, 0, 'no short one is refused: the capped ones do not make the queue stand')
 })
 
+t.test('what waits for its own cap does not lengthen the wait of the others', async (t) => {
+  const { each: [free, capped] } = simulate({
+    sources: [{ job: 0, length: fixed(10), rate: 1_200 }, { job: 1, length: fixed(1), rate: 3_000, key: 'other' }],
+    seed: 1,
+    duration: 30_000,
+    patience: 1_000,
+    settings: { concurrency: [Infinity, 1] }
+  })
+  t.ok(free!.p99 <= 150, `p99 of the others: ${free!.p99.toFixed(0)} ms`)
+  t.ok(free!.served > 0 && capped!.served > 0, `${free!.served} and ${capped!.served} served`)
+})
+
 t.test('a burst from idle is served whole', async (t) => {
   const burst = simulate({ sources: [{ length: fixed(10), rate: 0, burst: 60 }], seed: 1, duration: 2_000 }).total
   t.equal(burst.refused, 0)

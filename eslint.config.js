@@ -31,12 +31,8 @@ const restricted = (patterns, paths = dependencies()) => ({
 })
 
 export default tseslint.config(
-<<<<<<< HEAD
   // test/consumer: projects of their own, compiled where the package is installed.
   { ignores: ['dist', '.tap', 'coverage', '**/node_modules', 'test/consumer'] },
-=======
-  { ignores: ['test/consumer', 'dist', '.tap', 'coverage', '**/node_modules'] },
->>>>>>> main
   ...neostandard({ ts: true }),
   {
     files: ['**/*.ts'],

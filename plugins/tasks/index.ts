@@ -41,7 +41,7 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   const resolved = resolveOptions(options)
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
-  const named = new NamedTasks(resolved.tasks, resolved.defaults)
+  const named = await NamedTasks.load(resolved.tasks, resolved.defaults)
   const scheduler = new Scheduler(resolved, createObserver(app), monotonic)
   const engine = await resolved.engine({
     names: named.names,

@@ -16,17 +16,20 @@ interface Named {
 export class NamedTasks {
   readonly #tasks = new Map<string, Named>()
 
-  constructor (definitions: TaskDefinitions, defaults: TaskOptions) {
+  /** Rejects with FC_ERR_OPTION_INVALID. */
+  static async load (definitions: TaskDefinitions, defaults: TaskOptions): Promise<NamedTasks> {
+    const named = new NamedTasks()
     for (const [name, definition] of Object.entries(check.record('tasks.tasks', definitions) as TaskDefinitions)) {
       const prefix = `tasks.tasks.${name}`
       check.ensure(/^[\w.-]{1,64}$/.test(name), prefix, 'a name of 1 to 64 letters, digits, dots, dashes and underscores', name)
       checkRunOptions(prefix, definition, ['handler', 'schema'])
-      this.#tasks.set(name, {
+      named.#tasks.set(name, {
         handler: check.fn(`${prefix}.handler`, definition.handler),
         defaults: resolveRunOptions(prefix, definition, defaults),
-        validate: definition.schema === undefined ? undefined : compileSchema(`${prefix}.schema`, definition.schema)
+        validate: definition.schema === undefined ? undefined : await compileSchema(`${prefix}.schema`, definition.schema)
       })
     }
+    return named
   }
 
   get names (): string[] {

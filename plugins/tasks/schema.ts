@@ -1,5 +1,4 @@
 /** Schemas of payloads: JSON Schema by Fastify's own compiler, or a Standard Schema (standardschema.dev). */
-import AjvCompiler from '@fastify/ajv-compiler'
 import * as check from '../options.ts'
 
 /** `undefined`, or what is wrong. */
@@ -14,14 +13,13 @@ interface StandardResult {
 }
 
 // Nothing is coerced or filled in: what the caller passed is what the handler gets, on every engine.
-const buildCompiler = AjvCompiler()
 const ajvOptions = { coerceTypes: false, useDefaults: false, removeAdditional: false, allErrors: false } as const
 
 /** Throws FC_ERR_OPTION_INVALID if it is no schema. */
-export function compileSchema (option: string, schema: object): Validate {
+export async function compileSchema (option: string, schema: object): Promise<Validate> {
   check.record(option, schema)
   if ('~standard' in schema) return (payload) => standard(schema as StandardSchema, payload)
-  const validate = compile(option, schema)
+  const validate = await compile(option, schema)
   return (payload) => {
     if (validate(payload) === true) return undefined
     const [error] = validate.errors ?? []
@@ -34,10 +32,12 @@ interface AjvValidate {
   errors?: Array<{ instancePath?: string, message?: string }> | null
 }
 
-function compile (option: string, schema: object): AjvValidate {
+async function compile (option: string, schema: object): Promise<AjvValidate> {
+  // Loaded by who has such a schema only.
+  const { default: AjvCompiler } = await import('@fastify/ajv-compiler')
   try {
     // Its types know routes only.
-    const compiler = buildCompiler({}, { customOptions: ajvOptions } as never) as unknown as (route: { schema: object }) => AjvValidate
+    const compiler = AjvCompiler()({}, { customOptions: ajvOptions } as never) as unknown as (route: { schema: object }) => AjvValidate
     return compiler({ schema })
   } catch (error) {
     check.ensure(false, option, `a valid JSON Schema (${(error as Error).message})`, schema)

@@ -114,9 +114,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   // --- what a thread says of its jobs ---
 
-  onOutcome (_thread: Thread, job: Job, [, status, value, runMs]: Outcome): void {
+  onOutcome (thread: Thread, job: Job, [, status, value, runMs]: Outcome): void {
     // One that was stopped would have run longer.
-    this.#release(job, runMs, job.settled ? 'censored' : 'completed')
+    this.#release(job, runMs, job.settled ? 'censored' : 'completed', thread.heardAt)
     if (job.settled) return
     if (status === COMPLETED) {
       this.#live.delete(job)
@@ -145,8 +145,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   /** The thread is done with it. */
-  #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown'): void {
-    this.#admission.finish(job, this.#clock.now(), runMs, outcome)
+  #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown', now = this.#clock.now()): void {
+    this.#admission.finish(job, now, runMs, outcome)
     this.#checkIdle()
     this.#dispatcher.schedule()
   }

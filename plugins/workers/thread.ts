@@ -44,6 +44,8 @@ export class Thread {
   filled = 0
   /** How many jobs it has ended: a thread on which this stands still is stuck in one. */
   ended = 0
+  /** When it was last heard of. */
+  heardAt = 0
   /** The instant since when it runs the job that it runs. */
   busySince = 0
   /** Since it was last started, it has said that it is ready. */
@@ -91,13 +93,13 @@ export class Thread {
     let transferList: Array<ArrayBuffer | MessagePort> | undefined
     for (const job of jobs) {
       const slot = this.#free.pop() as number
-      assign(this.#slots, slot)
+      assign(this.#slots, slot, job.seq, job.registered.index, job.attempt + 1, epoch + job.deadline)
       this.#jobs[slot] = job
       job.slot = slot
       job.thread = this
       job.handedAt = now
       this.held++
-      handover.push(job.seq, slot, job.registered.index, job.attempt + 1, epoch + job.deadline, job.payload)
+      handover.push(slot, job.payload)
       if (job.transferList !== undefined) transferList = [...transferList ?? [], ...job.transferList]
     }
     try {
@@ -169,6 +171,7 @@ export class Thread {
   }
 
   #receive (first: FromHost): void {
+    this.heardAt = performance.now()
     this.#handle(first)
     // Reading on costs half of what an event a message costs.
     for (let count = 1; count < MAX_BURST && this.#receiveOne(); count++);
@@ -204,7 +207,7 @@ export class Thread {
     const job = this.#jobs[slot]
     if (job !== undefined) {
       this.#forget(job)
-      this.busySince = performance.now()
+      this.busySince = this.heardAt
       if (this.why === 'recycled' && this.held === 0) this.#host?.kill()
     } else { // taken back, and the host has seen it
       free(this.#slots, slot)

@@ -169,8 +169,74 @@ export class ClosingError extends Closing {
   }
 }
 
+// ---- tasks and groups
+
+/** The arithmetic behind a refused task. */
+export interface TasksFull {
+  running: number
+  /** Tasks waiting for a slot, a delay or a retry, and reserved places. */
+  waiting: number
+  /** The bound that was met: of tasks held, or of callers that wait for room. */
+  limit: number
+  /** When to try again, in whole seconds, from the work really ahead. */
+  retryAfter: number
+}
+
+const Full = createError<[retryAfter: number]>(
+  'FC_ERR_TASKS_FULL', 'There is no room for another task, try again in %d s', 503, Error, false)
+
+export class TasksFullError extends Full implements TasksFull {
+  readonly running: number
+  readonly waiting: number
+  readonly limit: number
+  readonly retryAfter: number
+
+  constructor (full: TasksFull) {
+    super(full.retryAfter)
+    this.running = full.running
+    this.waiting = full.waiting
+    this.limit = full.limit
+    this.retryAfter = full.retryAfter
+  }
+
+  /** Read by Fastify's default error handler. */
+  get headers (): Record<string, string> {
+    return { 'retry-after': String(this.retryAfter) }
+  }
+}
+
+/** The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did. */
+export const TaskTimeoutError = createError<[id: string, timeout: number, options?: ErrorOptions]>(
+  'FC_ERR_TASK_TIMEOUT', 'The task "%s" passed its deadline of %d ms', 504)
+
+/** The reason of the task's signal, and what its handle rejects with. */
+export const TaskAbortedError = createError<[id: string, why: string, options?: ErrorOptions]>(
+  'FC_ERR_TASK_ABORTED', 'The task "%s" was %s', 499)
+
+/** `cause` is the value that was thrown. */
+export const TaskThrewError = createError<[id: string, what: string, options?: ErrorOptions]>(
+  'FC_ERR_TASK_THREW', 'The task "%s" threw %s, which is not an Error', 500)
+
+export const TaskDuplicateError = createError<[id: string]>(
+  'FC_ERR_TASK_DUPLICATE', 'A task "%s" is waiting or running already', 409)
+
+export const TaskUnknownError = createError<[name: string, known: string]>(
+  'FC_ERR_TASK_UNKNOWN', 'There is no task named "%s"; defined are %s', 500)
+
+export const TaskPayloadError = createError<[name: string, what: string]>(
+  'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s', 500)
+
+export const PlaceUsedError = createError<[]>(
+  'FC_ERR_PLACE_USED', 'This reserved place was used or given back already', 500)
+
+export const GroupEndedError = createError<[]>(
+  'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for', 500)
+
+// ---- refusals
+
 const refusalCodes = new Set([
-  'FC_ERR_WORKERS_OVERLOADED', 'FC_ERR_CLOSING', 'FC_ERR_LIMITED', 'FC_ERR_LIMIT_KEY_MISSING', 'FC_ERR_LIMITER_STORE', 'FC_ERR_LIMIT_WAITERS_FULL'
+  'FC_ERR_WORKERS_OVERLOADED', 'FC_ERR_CLOSING', 'FC_ERR_LIMITED', 'FC_ERR_LIMIT_KEY_MISSING', 'FC_ERR_LIMITER_STORE', 'FC_ERR_LIMIT_WAITERS_FULL',
+  'FC_ERR_TASKS_FULL'
 ])
 
 /** A refusal is the service working as it should: logged sampled, never as an error with a stack. */

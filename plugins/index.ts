@@ -11,6 +11,7 @@ import type { Jobs } from '../workers/jobs.ts'
 import type { LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
 import * as check from './options.ts'
+import type { TasksOptions } from './tasks/index.ts'
 import { refuseInThread } from './thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
@@ -20,6 +21,7 @@ export type { Abandoned, Lifecycle, LifecycleOptions, Phase, ShutdownReport } fr
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
 export { definePolicies } from './define-policies.ts'
 export type { Register } from './register.ts'
+export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
 export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'
 
 /** The options of the parts. One that is `false`, or has nothing to do, is left out, and nothing of it is loaded. */
@@ -35,10 +37,12 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
   limiter?: LimiterOptions | false
   /** Shutdown in phases, readiness and liveness. */
   lifecycle?: LifecycleOptions | false
+  /** Background tasks and groups. */
+  tasks?: TasksOptions | false
 }
 
 /** Every option, for the test that compares them with the README. @internal */
-const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): Promise<void> {
   refuseInThread()
@@ -56,6 +60,10 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   if (options.workers !== undefined && options.workers !== false) {
     const { default: workers } = await import('./workers/index.ts')
     await app.register(workers, { ambient, ...options.workers })
+  }
+  if (options.tasks !== false) {
+    const { default: tasks } = await import('./tasks/index.ts')
+    await app.register(tasks, { ambient, ...options.tasks })
   }
 }
 

@@ -13,8 +13,17 @@ export const OptionInvalidError = createError<[option: string, expected: string,
 /** Thrown at boot: by app.ready(), app.listen() or the register call. */
 export const JobsInvalidError = createError<[what: string, options?: ErrorOptions]>('FC_ERR_JOBS_INVALID', '%s')
 
-export const JobUnknownError = createError<[name: string, known: string]>(
-  'FC_ERR_JOB_UNKNOWN', 'There is no job named "%s"; the pool has %s', 500)
+const Unknown = createError<[name: string]>('FC_ERR_JOB_UNKNOWN', 'There is no job named "%s"', 500)
+
+export class JobUnknownError extends Unknown {
+  /** The names that there are: for the log, not for the client, who sees the message. */
+  readonly known: readonly string[]
+
+  constructor (name: string, known: readonly string[]) {
+    super(name)
+    this.known = known
+  }
+}
 
 /** Why a job was refused: too many wait, it would wait too long, it can't meet its deadline, or it waited too long. */
 export type RefusalReason = 'count' | 'wait' | 'deadline' | 'shed'

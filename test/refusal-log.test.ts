@@ -42,3 +42,28 @@ t.test('an error handler of the application still has the last word', async (t) 
   t.same(second.json(), { mine: 'FC_ERR_WORKERS_OVERLOADED' })
   await first
 })
+
+t.test('a logger of the application\'s own, with private fields', async (t) => {
+  const said: string[] = []
+  class Logger {
+    readonly #said = said
+    level = 'info'
+    info (fields: object): void { this.#said.push(`info ${Object.keys(fields).join()}`) }
+    error (): void { this.#said.push('error') }
+    debug (): void { this.#said.push('debug') }
+    warn (): void { this.#said.push('warn') }
+    fatal (): void {}
+    trace (): void {}
+    silent (): void {}
+    child (): Logger { return this }
+  }
+  const { app, workers } = await startApp(t, { maxQueue: 0 }, { loggerInstance: new Logger() } as object, (app, workers) => {
+    app.get('/', async () => workers.run('spin', { ms: 200 }))
+  })
+  const first = app.inject('/')
+  await until(() => workers.stats().running === 1, 'the first runs')
+  t.equal((await app.inject('/')).statusCode, 503)
+  await first
+  t.notOk(said.includes('error'))
+  t.ok(said.includes('info res,responseTime'), 'the request\'s own lines are as ever')
+})

@@ -12,24 +12,27 @@ function clones (value: unknown): boolean {
   }
 }
 
-/** The path of the first part that can't be cloned, such as `payload.items[3].onDone`. */
-export function uncloneablePath (value: unknown, root: string): string {
+/** The path of the first part that can't be cloned, such as `payload.items[3].onDone`; or that the fault is the transferList's. */
+export function uncloneablePath (value: unknown, root: string, transferList: readonly unknown[] = []): string {
   let parts = 0
   const seen = new Set<object>()
+  const moved = new Set(transferList)
 
   const search = (part: unknown, path: string): string | undefined => {
-    if (++parts > MAX_PARTS || clones(part)) return undefined
+    if (++parts > MAX_PARTS || moved.has(part) || clones(part)) return undefined
     if (typeof part !== 'object' || part === null) return path
     if (seen.has(part)) return undefined
     seen.add(part)
+    let movedInside = false
     for (const [key, child] of children(part)) {
       const found = search(child, path + key)
       if (found !== undefined) return found
+      movedInside ||= moved.has(child)
     }
-    return path
+    return movedInside ? undefined : path
   }
   try {
-    return search(value, root) ?? root
+    return search(value, root) ?? (moved.size > 0 ? 'the transferList' : root)
   } catch {
     return root // a hostile getter or proxy
   }

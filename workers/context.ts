@@ -1,6 +1,7 @@
 /** What a job is given beside its payload. */
-import { isAborted, type Assignment, type Slots } from './slots.ts'
-import type { FromHost, LogLevel } from './protocol.ts'
+import type { FromHost, JobLine, LogLevel } from './protocol.ts'
+import { isAborted, mayTalk, type Assignment, type Slots } from './slots.ts'
+import { toWire, type WireError } from './wire-error.ts'
 
 /** Lines come out of the application's logger on the main thread, with the request's id, the job's name and its id. */
 export type JobLogger = {
@@ -14,7 +15,7 @@ export interface JobContext {
   /** Unique in the pool. */
   readonly id: string
   readonly name: string
-  /** 1, or more if threads died before they could start it: a job that has started never runs again. */
+  /** How often it was handed to a thread: above 1 if a thread died, or was held up, before it could start it. What has started never runs again. */
   readonly attempt: number
   /** The instant, in epoch ms, by which it must have ended; Infinity if there is none. */
   readonly deadline: number
@@ -25,7 +26,7 @@ export interface JobContext {
   /** Throws the signal's reason if the job was aborted. */
   throwIfAborted (): void
   readonly log: JobLogger
-  /** Calls `onProgress` of `run()` on the main thread. The value is cloned. */
+  /** Calls `onProgress` of `run()` on the main thread. The value is cloned; one of thousands that the main thread can't keep up with is dropped. */
   progress (value: unknown): void
 }
 
@@ -39,13 +40,17 @@ export class Context implements JobContext {
   readonly #slots: Slots
   readonly #slot: number
   readonly #post: (message: FromHost) => void
+  readonly #seq: number
   #controller: AbortController | undefined
   #log: JobLogger | undefined
   /** Set when the job has ended: its slot belongs to another job from then on, and code it left behind must not read that. */
   #ended: boolean | undefined
   #reason: unknown
+  /** Lines and progress values that the main thread couldn't keep up with. */
+  #dropped = 0
 
   constructor (name: string, { seq, attempt, deadline }: Assignment, slots: Slots, slot: number, post: (message: FromHost) => void) {
+    this.#seq = seq
     this.id = String(seq)
     this.name = name
     this.attempt = attempt
@@ -77,7 +82,7 @@ export class Context implements JobContext {
 
   progress (value: unknown): void {
     // Late progress of code that a job left behind would reach nobody.
-    if (this.#ended === undefined) this.#post({ progress: value, slot: this.#slot })
+    if (this.#ended === undefined && this.#mayTalk()) this.#post({ progress: value, slot: this.#slot })
   }
 
   /** @internal The main thread's abort message. */
@@ -89,16 +94,37 @@ export class Context implements JobContext {
   /** @internal */
   end (): void {
     this.#ended = isAborted(this.#slots, this.#slot)
+    if (this.#dropped > 0 && mayTalk(this.#slots, true)) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job said more than the main thread could hear'))
+  }
+
+  #mayTalk (): boolean {
+    const may = mayTalk(this.#slots)
+    if (!may) this.#dropped++
+    return may
   }
 
   #write (level: LogLevel, fields: object | string, message?: string): void {
-    const [plain, text] = typeof fields === 'string' ? [undefined, fields] : [fields, message]
+    if (!this.#mayTalk()) return
+    const line = typeof fields === 'string' ? this.#line(level, undefined, fields) : this.#line(level, fields, message)
     try {
-      this.#post({ log: level, slot: this.#slot, fields: plain, message: text })
+      this.#post(line)
     } catch {
       // Fields that can't be cloned must not cost the job its life: say what can be said.
-      this.#post({ log: level, slot: this.#slot, fields: JSON.parse(safeJson(plain)) as unknown, message: text })
+      this.#post({ ...line, fields: JSON.parse(safeJson(line.fields)) as object })
     }
+  }
+
+  #line (level: LogLevel, fields: object | undefined, message: string | undefined): JobLine {
+    const line = { log: level, slot: this.#slot, seq: this.#seq, job: this.name, message }
+    if (fields === undefined) return { ...line, fields, errors: undefined }
+    const plain: Record<string, unknown> = {}
+    let errors: Record<string, WireError> | undefined
+    for (const [key, value] of Object.entries(fields instanceof Error ? { err: fields } : fields)) {
+      // Cloned, an error would lose its code and its fields.
+      if (value instanceof Error) (errors ??= {})[key] = toWire(value)
+      else plain[key] = value
+    }
+    return { ...line, fields: plain, errors, message: message ?? (fields instanceof Error ? fields.message : undefined) }
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Context } from './context.ts'
-import { asTransfer, type JobFunction, type Jobs } from './jobs.ts'
+import { asTransfer, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
 import { loadJob, loadJobs } from './load.ts'
 import { threadMark, type Refuse } from './mark.ts'
 import { MemoryBound } from './memory.ts'
@@ -132,14 +132,14 @@ class Host {
 
   #complete (result: unknown, runMs: number): void {
     const slot = this.#end()
-    const moved = asTransfer(result)
-    const value = moved === undefined ? result : moved.value
+    let value = result
+    let transferList: readonly Transferable[] = []
     try {
-      if (moved === undefined) this.#data.port.postMessage([slot, COMPLETED, value, runMs])
-      else this.#data.port.postMessage([slot, COMPLETED, value, runMs], moved.transferList)
+      ({ value, transferList } = asTransfer(result) ?? { value, transferList })
+      this.#data.port.postMessage([slot, COMPLETED, value, runMs], transferList)
     } catch (error) {
       const wire: WireError = toWire(error)
-      this.#post([slot, UNCLONEABLE, { ...wire, fields: { path: uncloneablePath(value, 'result') } }, runMs])
+      this.#post([slot, UNCLONEABLE, { ...wire, fields: { path: uncloneablePath(value, 'result', transferList) } }, runMs])
     }
     this.#checkMemory()
   }

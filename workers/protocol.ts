@@ -48,12 +48,25 @@ export type Outcome = [slot: number, status: typeof COMPLETED | typeof FAILED | 
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
+/** A line of a job's log. */
+export interface JobLine {
+  readonly log: LogLevel
+  readonly slot: number
+  /** A line may come after its job has ended: then the slot may be another's. */
+  readonly seq: number
+  readonly job: string
+  readonly fields: object | undefined
+  /** Fields that are errors. */
+  readonly errors: Readonly<Record<string, WireError>> | undefined
+  readonly message: string | undefined
+}
+
 export type FromHost =
   | Outcome
   | { readonly ready: true }
   /** The jobs can't be loaded. */
   | { readonly broken: WireError, readonly what: string }
-  | { readonly log: LogLevel, readonly slot: number, readonly fields: unknown, readonly message: string | undefined }
+  | JobLine
   | { readonly progress: unknown, readonly slot: number }
   /** Past maxMemory: give it no more jobs and replace it. */
   | { readonly recycle: number }

@@ -32,12 +32,15 @@ export interface Slots {
   readonly states: Int32Array<SharedArrayBuffer>
   /** Written by the main thread before the message that names the slot, read by the worker after it. */
   readonly assignments: Float64Array<SharedArrayBuffer>
+  /** One word: lines and progress values that the worker has sent and the main thread hasn't heard. */
+  readonly backlog: Int32Array<SharedArrayBuffer>
 }
 
 export function createSlots (count: number): Slots {
   return {
     states: new Int32Array(new SharedArrayBuffer(count * Int32Array.BYTES_PER_ELEMENT)),
-    assignments: new Float64Array(new SharedArrayBuffer(count * FIELDS * Float64Array.BYTES_PER_ELEMENT))
+    assignments: new Float64Array(new SharedArrayBuffer(count * FIELDS * Float64Array.BYTES_PER_ELEMENT)),
+    backlog: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   }
 }
 
@@ -80,4 +83,19 @@ export function isAborted ({ states }: Slots, slot: number): boolean {
 /** Main: the worker has spoken. */
 export function free ({ states }: Slots, slot: number): void {
   Atomics.store(states, slot, FREE)
+}
+
+/** A job that talks in a loop would fill the memory of a main thread that can't keep up. */
+const MAX_BACKLOG = 1_000
+
+/** Worker: true if it may send another line or progress value; false if it must drop it. One that says how many it dropped `must` be sent. */
+export function mayTalk ({ backlog }: Slots, must = false): boolean {
+  if (Atomics.add(backlog, 0, 1) < MAX_BACKLOG || must) return true
+  Atomics.sub(backlog, 0, 1)
+  return false
+}
+
+/** Main: it has heard one. */
+export function heard ({ backlog }: Slots): void {
+  Atomics.sub(backlog, 0, 1)
 }

@@ -20,9 +20,10 @@ export interface WireError {
   readonly domException: boolean
 }
 
-/** Deeper causes are cut: an error may be its own cause. */
+/** Causes and errors of errors beyond these are cut: an error may be its own cause, or hold itself many times. */
 const MAX_DEPTH = 8
-const HANDLED = new Set(['name', 'message', 'stack', 'cause', 'errors'])
+const MAX_ERRORS = 100
+const HANDLED = new Set(['name', 'message', 'stack', 'cause'])
 
 function isErrorLike (value: unknown): value is Error {
   // Errors of @fastify/error without a stack, and of other realms, aren't native errors of this one.
@@ -57,14 +58,26 @@ function text (value: unknown): string {
   }
 }
 
-export function toWire (thrown: unknown, depth = 0): WireError {
+/** Never throws, whatever was thrown. */
+export function toWire (thrown: unknown): WireError {
+  try {
+    return wireOf(thrown, 0, { left: MAX_ERRORS })
+  } catch { // a Proxy whose traps throw
+    return { isError: true, name: 'Error', message: 'An error that can\'t be read', fields: {}, domException: false }
+  }
+}
+
+function wireOf (thrown: unknown, depth: number, budget: { left: number }): WireError {
+  budget.left--
   if (!isErrorLike(thrown)) {
     const wire = { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false }
     return cloneable(thrown) ? { ...wire, value: thrown } : wire
   }
+  const nested = depth < MAX_DEPTH && budget.left > 0
+  const errors = read(thrown, 'errors')
   const fields: Record<string, unknown> = {}
   for (const key of Object.keys(thrown)) {
-    if (HANDLED.has(key)) continue
+    if (HANDLED.has(key) || (key === 'errors' && Array.isArray(errors))) continue
     const value = read(thrown, key)
     if (cloneable(value)) fields[key] = value
   }
@@ -74,8 +87,7 @@ export function toWire (thrown: unknown, depth = 0): WireError {
     if (value !== undefined && !(key in fields) && cloneable(value)) fields[key] = value
   }
   const stack = read(thrown, 'stack')
-  const cause = 'cause' in thrown && depth < MAX_DEPTH ? toWire(thrown.cause, depth + 1) : undefined
-  const errors = read(thrown, 'errors')
+  const cause = 'cause' in thrown && nested ? wireOf(read(thrown, 'cause'), depth + 1, budget) : undefined
   return {
     isError: true,
     name: text(read(thrown, 'name')),
@@ -84,7 +96,7 @@ export function toWire (thrown: unknown, depth = 0): WireError {
     domException: typeof DOMException === 'function' && thrown instanceof DOMException,
     ...(typeof stack === 'string' && { stack }),
     ...(cause !== undefined && { cause }),
-    ...(Array.isArray(errors) && depth < MAX_DEPTH && { errors: errors.map((error) => toWire(error, depth + 1)) })
+    ...(Array.isArray(errors) && nested && { errors: errors.slice(0, Math.max(0, budget.left)).map((error) => wireOf(error, depth + 1, budget)) })
   }
 }
 
@@ -108,6 +120,7 @@ export function fromWire (wire: WireError): unknown {
   if (wire.stack !== undefined) define('stack', wire.stack)
   if (error.name !== wire.name) define('name', wire.name)
   if (wire.cause !== undefined) define('cause', fromWire(wire.cause))
+  if (wire.errors !== undefined) define('errors', wire.errors.map(fromWire))
   for (const [key, value] of Object.entries(wire.fields)) {
     if (key === '__proto__' || (wire.domException && key === 'code')) continue
     Object.defineProperty(error, key, { value, writable: true, configurable: true, enumerable: true })
@@ -117,7 +130,7 @@ export function fromWire (wire: WireError): unknown {
 
 function revive (wire: WireError): Error {
   if (wire.domException) return new DOMException(wire.message, wire.name)
-  if (wire.errors !== undefined) return new AggregateError(wire.errors.map(fromWire), wire.message)
+  if (wire.name === 'AggregateError') return new AggregateError([], wire.message)
   const Native = Object.hasOwn(NATIVE, wire.name) ? NATIVE[wire.name as keyof typeof NATIVE] : Error
   return new Native(wire.message)
 }

@@ -7,6 +7,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import type { FastifyReply } from 'fastify'
+import { onSocketClosed } from '../sockets.ts'
 
 type RawResponse = ServerResponse | Http2ServerResponse
 
@@ -14,9 +15,8 @@ function isHttp2 (raw: RawResponse): raw is Http2ServerResponse {
   return 'stream' in raw && raw.stream !== undefined
 }
 
-/** A signal that aborts 1-3 ms after the client leaves, or at once if it has left already; never after a response that was sent whole. */
-export function disconnectedSignal (reply: FastifyReply): AbortSignal {
-  const controller = new AbortController()
+/** Aborts `controller` 1-3 ms after the client leaves, or at once if it has left already; never after a response that was sent whole. */
+export function abortWhenDisconnected (controller: AbortController, reply: FastifyReply): void {
   const gone = (): void => controller.abort(new DOMException('The client has disconnected', 'AbortError'))
   const raw = reply.raw as RawResponse
   if (isHttp2(raw)) {
@@ -32,7 +32,12 @@ export function disconnectedSignal (reply: FastifyReply): AbortSignal {
   } else if (raw.destroyed || raw.req.socket?.destroyed) {
     gone()
   } else {
-    raw.once('close', () => { if (!raw.writableFinished && !raw.writableEnded) gone() })
+    const closed = (): void => {
+      forget()
+      if (!raw.writableFinished && !raw.writableEnded) gone()
+    }
+    raw.once('close', closed)
+    // A pipelined response has no socket before its turn, and hears nothing of its end.
+    const forget = onSocketClosed(raw.req.socket, closed)
   }
-  return controller.signal
 }

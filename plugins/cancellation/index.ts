@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { boolean, record } from '../options.ts'
 import { enterRequest } from './ambient.ts'
-import { disconnectedSignal } from './disconnected.ts'
+import { abortWhenDisconnected } from './disconnected.ts'
 
 export { currentRequest, outsideRequest } from './ambient.ts'
 
@@ -31,33 +31,44 @@ export interface CancellationOptions {
 
 const kReply = Symbol('fastify-concurrency.reply')
 const kDisconnected = Symbol('fastify-concurrency.disconnected')
+const kAmbient = Symbol('fastify-concurrency.ambient')
 
 interface Tracked {
   [kReply]: FastifyReply | null
-  [kDisconnected]: AbortSignal | null
+  [kDisconnected]: AbortController | null
 }
 
 async function cancellation (app: FastifyInstance, options: CancellationOptions): Promise<void> {
   record('cancellation', options, ['ambient'])
   const ambient = boolean('cancellation.ambient', options.ambient ?? true)
-  if (app.hasRequestDecorator('disconnected')) return
+  if (!app.hasRequestDecorator('disconnected')) track(app)
+  // One part may want it and another not: whoever wants it gets it.
+  if (!ambient || app.hasDecorator(kAmbient)) return
+  app.decorate(kAmbient, true)
+  app.addHook('onRequest', enterRequest)
+  app.addHook('preValidation', enterRequest)
+}
 
+function track (app: FastifyInstance): void {
   app.decorateRequest(kReply, null)
   app.decorateRequest(kDisconnected, null)
   app.decorateRequest('disconnected', {
     getter (this: FastifyRequest) {
       const tracked = this as unknown as Tracked
-      // Before our onRequest hook there is no reply yet, and nobody can have been waiting for one.
-      tracked[kDisconnected] ??= tracked[kReply] === null ? new AbortController().signal : disconnectedSignal(tracked[kReply])
-      return tracked[kDisconnected]
+      if (tracked[kDisconnected] === null) {
+        tracked[kDisconnected] = new AbortController()
+        if (tracked[kReply] !== null) abortWhenDisconnected(tracked[kDisconnected], tracked[kReply])
+      }
+      return tracked[kDisconnected].signal
     }
   })
   app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
-    (request as unknown as Tracked)[kReply] = reply
-    if (ambient) enterRequest(request, reply, done)
-    else done()
+    const tracked = request as unknown as Tracked
+    tracked[kReply] = reply
+    // Read by a hook that runs before this one.
+    if (tracked[kDisconnected] !== null) abortWhenDisconnected(tracked[kDisconnected], reply)
+    done()
   })
-  if (ambient) app.addHook('preValidation', enterRequest)
 }
 
 export default fp(cancellation, { name: 'fastify-concurrency/cancellation', fastify: '5.x' })

@@ -54,6 +54,8 @@ export class Admission<T extends Ticket> {
   readonly #capped: readonly (Line | undefined)[]
   #threads: number
   #running = 0
+  /** The expected run time of the jobs taken and not finished, in ms. */
+  #underWay = 0
   #waiting = 0
   #sequence = 0
 
@@ -131,7 +133,7 @@ export class Admission<T extends Ticket> {
     if (ticket.place !== 'taken') return
     ticket.place = 'runnable'
     ticket.assured = true
-    this.#running--
+    this.#returned(ticket)
     this.#waiting++
     this.#runnable.queue.restore(ticket)
   }
@@ -140,7 +142,7 @@ export class Admission<T extends Ticket> {
   finish (ticket: T, now: number, run: number, outcome: Outcome): void {
     if (ticket.place !== 'taken') return
     ticket.place = 'gone'
-    this.#running--
+    this.#returned(ticket)
     const ms = run > 0 ? run : 0
     if (outcome === 'completed') this.#estimates.sample(ticket.job, ms, now)
     else if (outcome === 'censored') this.#estimates.censored(ticket.job, ms, now)
@@ -202,6 +204,7 @@ export class Admission<T extends Ticket> {
     ticket.taken = now
     this.#waiting--
     this.#running++
+    this.#underWay += ticket.expected
     return ticket as T
   }
 
@@ -278,6 +281,12 @@ export class Admission<T extends Ticket> {
     this.#runnable.queue.insert(ticket)
   }
 
+  #returned (ticket: Ticket): void {
+    this.#running--
+    // Sums of floating point numbers drift: nothing running is the occasion to be exact again.
+    this.#underWay = this.#running === 0 ? 0 : this.#underWay - ticket.expected
+  }
+
   #remove (ticket: Ticket, now: number): void {
     const capped = this.#capped[ticket.job]
     const held = ticket.place === 'held'
@@ -296,7 +305,9 @@ export class Admission<T extends Ticket> {
   }
 
   #refusal (line: Line, reason: RefusalReason, estimatedWait: number, limit: number): Refusal {
-    const retryAfter = Math.max(1, Math.ceil(line.queue.work / this.#servers(line) / 1_000))
+    // What runs is ahead too, half of it done on average; behind a cap, only those of its name.
+    const running = line === this.#runnable ? this.#underWay / 2 : line.holding * line.allowance.mean / 2
+    const retryAfter = Math.max(1, Math.ceil((line.queue.work + running) / this.#servers(line) / 1_000))
     return { reason, waiting: this.#waiting, estimatedWait, limit, retryAfter }
   }
 }

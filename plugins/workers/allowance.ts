@@ -95,6 +95,11 @@ export class Allowance {
     return Math.max(this.#mean, this.atTurn(now, blameless) * (2 - this.#excess()))
   }
 
+  /** The mean run, in ms; 0 before the first. */
+  get mean (): number {
+    return this.#mean
+  }
+
   /** How far from a burst (0) to a standing queue (1). */
   #excess (): number {
     return Math.min(1, Math.max(0, (this.#load - BURST) / (STANDING - BURST)))

@@ -130,7 +130,7 @@ export class Crew implements LifeEvents {
 
   onRecycle (thread: Thread, bytes: number): void {
     this.#log.info({ thread: thread.index, bytes, maxThreadMemory: this.#options.maxThreadMemory }, 'a worker thread is past its memory bound and is replaced')
-    this.#owner.onReturned(thread.revokeAll())
+    this.#owner.onReturned(thread.revokeMovable())
     thread.recycle()
   }
 

@@ -1,7 +1,10 @@
 /** What `app.workers` is. */
+import { AsyncResource } from 'node:async_hooks'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Jobs } from '../../workers/jobs.ts'
 import { currentRequest } from '../cancellation/index.ts'
+import { WorkersOverloadedError } from '../errors.ts'
+import { ensure } from '../options.ts'
 import { mapOrdered } from './map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
 import type { Pool } from './pool.ts'
@@ -64,7 +67,8 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       priority: run.priority ?? registered.priority,
       timeout: run.timeout ?? registered.timeout ?? options.timeout,
       transferList: run.transferList,
-      onProgress: run.onProgress,
+      // In the caller's context: it may run jobs of the same request.
+      onProgress: run.onProgress && AsyncResource.bind(run.onProgress),
       log: request?.log ?? log
     })
   }
@@ -81,8 +85,12 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
 
     async map (name, items, run = noOptions) {
       const { index } = registry.get(name)
-      const width = (): number => options.maxThreads * Math.min(MAP_MAX_PER_THREAD, Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity))))
-      return await mapOrdered(items, width, (item, signal) => start(name, item, run, signal)) as Array<JobResult<J, typeof name>>
+      ensure(typeof items?.[Symbol.iterator] === 'function', 'map.items', 'an iterable', items)
+      const room = options.maxThreads + options.maxQueue
+      const width = (): number => Math.min(room, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity)))))
+      const each = (item: unknown, signal: AbortSignal): Promise<unknown> => start(name, item, run, signal)
+      const isRefusal = (error: unknown): boolean => error instanceof WorkersOverloadedError
+      return await mapOrdered<unknown, unknown>(items, each, { width, isRefusal }) as Array<JobResult<J, typeof name>>
     },
 
     idle: () => pool.idle(),

@@ -74,7 +74,7 @@ export class Dispatcher {
 
   #forBusy (thread: Thread, now: number): Job[] {
     // Not for every job that ends: when half of what it was handed is done, a message carries as many again.
-    return this.#admission.waiting === 0 || thread.held > thread.filled / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
+    return this.#admission.waiting === 0 || thread.stalled || thread.held > thread.filled / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
   }
 
   #work (jobs: readonly Job[]): number {
@@ -119,7 +119,11 @@ export class Dispatcher {
       this.#stallTimer = undefined
       if (this.#stopped) return
       const holding = this.#crew.threads.filter(({ held }) => held > 1)
-      for (const thread of holding) if (thread.ended === before[thread.index]) this.#events.onReturned(thread.revokeAll())
+      for (const thread of holding) {
+        if (thread.ended !== before[thread.index]) continue
+        thread.stalled = true
+        this.#events.onReturned(thread.revokeMovable())
+      }
       if (holding.length > 0) this.#watchForStalls()
     }
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.

@@ -4,8 +4,8 @@ import { fromWire, type WireError } from '../../workers/wire-error.ts'
 import { JobThrewError, PayloadNotCloneableError, ResultNotCloneableError } from '../errors.ts'
 
 /** @param cause a DataCloneError */
-export function payloadError (name: string, payload: unknown, cause: unknown): Error {
-  return new PayloadNotCloneableError(name, uncloneablePath(payload, 'payload'), { cause })
+export function payloadError (name: string, payload: unknown, transferList: readonly unknown[] | undefined, cause: unknown): Error {
+  return new PayloadNotCloneableError(name, uncloneablePath(payload, 'payload', transferList), { cause })
 }
 
 /** @param wire a DataCloneError, with the path of what can't be cloned in its fields */

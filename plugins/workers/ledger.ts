@@ -13,9 +13,9 @@ export class Ledger {
     this.#stats = new Stats(names)
   }
 
-  /** How many jobs were admitted and have ended, however they did. */
-  get ended (): number {
-    return this.#stats.ended
+  /** How many jobs have run to their end, with a result or an error of their own. */
+  get completedJobs (): number {
+    return this.#stats.completed
   }
 
   jobs (): Record<string, JobStats> {
@@ -37,13 +37,13 @@ export class Ledger {
 
   dispatched (job: Job): void {
     const { attempt, waitMs } = job
-    this.#stats.waited(job.registered.index, waitMs)
     if (channels.dispatched.hasSubscribers) channels.dispatched.publish({ ...this.#event(job), waitMs, attempt })
   }
 
   completed (job: Job, runMs: number): void {
     const { name, waitMs } = job
     this.#stats.count(job.registered.index, 'completed')
+    this.#stats.waited(job.registered.index, waitMs)
     this.#stats.ran(job.registered.index, runMs)
     if (channels.completed.hasSubscribers) channels.completed.publish({ ...this.#event(job), waitMs, runMs })
     job.log.debug({ job: name, jobId: job.seq, waitMs, durationMs: runMs }, 'job completed')
@@ -52,6 +52,7 @@ export class Ledger {
   failed (job: Job, runMs: number, error: unknown): void {
     const { name, waitMs } = job
     this.#stats.count(job.registered.index, 'failed')
+    this.#stats.waited(job.registered.index, waitMs)
     this.#stats.ran(job.registered.index, runMs)
     if (channels.failed.hasSubscribers) channels.failed.publish({ ...this.#event(job), waitMs, runMs, error })
     job.log.debug({ job: name, jobId: job.seq, waitMs, durationMs: runMs }, 'job failed')

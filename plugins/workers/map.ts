@@ -1,40 +1,65 @@
 /** A large array over the threads: in order, bounded, the first error cancels the rest. */
 
+export interface MapOptions {
+  /** How many may run at once; asked before each start, since it may widen as jobs prove short. */
+  width (): number
+  /** Whether an item that was refused may be tried again once another of the same map has ended: then there were too many at once. */
+  isRefusal (error: unknown): boolean
+}
+
 /**
- * Runs `run` for every item, at most `width()` of them at once.
+ * Runs `run` for every item.
  *
- * @param width asked before each start: it may widen as jobs prove short
  * @param run gets a signal that aborts when another item has failed
  * @returns the results in the order of the items, when all have settled
  * @throws the first error, when all have settled
  */
 export async function mapOrdered<Item, Result> (
   items: Iterable<Item>,
-  width: () => number,
-  run: (item: Item, signal: AbortSignal) => Promise<Result>
+  run: (item: Item, signal: AbortSignal) => Promise<Result>,
+  { width, isRefusal }: MapOptions
 ): Promise<Result[]> {
   const controller = new AbortController()
   const results: Result[] = []
   const failures: unknown[] = []
+  const again: Array<{ item: Item, index: number }> = []
   const iterator = items[Symbol.iterator]()
   let next = 0
   let running = 0
+  let most = Infinity
+
+  const fail = (error: unknown): void => {
+    failures.push(error)
+    if (failures.length === 1) controller.abort(error)
+  }
+  const following = (): { item: Item, index: number } | undefined => {
+    const refused = again.shift()
+    if (refused !== undefined) return refused
+    const { done, value } = iterator.next()
+    return done === true ? undefined : { item: value, index: next++ }
+  }
 
   await new Promise<void>((resolve) => {
-    const fail = (error: unknown): void => {
-      failures.push(error)
-      if (failures.length === 1) controller.abort(error)
+    const start = async ({ item, index }: { item: Item, index: number }): Promise<void> => {
+      running++
+      try {
+        results[index] = await run(item, controller.signal)
+        running--
+      } catch (error) {
+        running--
+        if (isRefusal(error) && running > 0 && failures.length === 0) {
+          again.push({ item, index })
+          most = running
+        } else fail(error)
+      }
+      fill()
     }
     const fill = (): void => {
       try {
-        while (failures.length === 0 && running < Math.max(1, width())) {
-          const item = iterator.next()
-          if (item.done === true) break
-          const index = next++
-          running++
-          void run(item.value, controller.signal)
-            .then((result) => { results[index] = result }, fail)
-            .then(() => { running--; fill() })
+        while (failures.length === 0 && running < Math.max(1, Math.min(most, width()))) {
+          const item = following()
+          if (item === undefined) break
+          void start(item)
         }
       } catch (error) { // the iterator's
         fail(error)
@@ -43,6 +68,7 @@ export async function mapOrdered<Item, Result> (
     }
     fill()
   })
-  if (failures.length > 0) throw failures[0]
-  return results
+  if (failures.length === 0) return results
+  iterator.return?.()
+  throw failures[0]
 }

@@ -100,7 +100,7 @@ export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue'
 
 function resolveResourceLimits (value: unknown): ResourceLimits {
   for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {
-    if (limit !== undefined) check.number(`workers.resourceLimits.${key}`, limit, { min: 0.01, max: 1_048_576 })
+    if (limit !== undefined) check.number(`workers.resourceLimits.${key}`, limit, { min: key === 'stackSizeMb' ? 0.5 : 1, max: 1_048_576 })
   }
   return { ...value as ResourceLimits }
 }
@@ -146,21 +146,21 @@ export function resolveOptions (options: WorkersOptions): ResolvedOptions {
 /** How one job is run. */
 export interface RunOptions {
   /** Aborts the job, in the queue or on its thread. Beside the client's disconnect, not in its place. */
-  signal?: AbortSignal
+  signal?: AbortSignal | undefined
   /** The deadline over queue and run, in ms from now; `Infinity` for none. @default the job's, else the pool's */
-  timeout?: number
+  timeout?: number | undefined
   /** The class it is served in. @default the job's */
-  priority?: Priority
+  priority?: Priority | undefined
   /** Whose job this is: threads are shared fairly between keys. @default the client's address in a request, else one key for all */
-  key?: string
+  key?: string | undefined
   /** Go on when the client leaves. @default false */
-  detached?: boolean
+  detached?: boolean | undefined
   /** The request that this belongs to, where it isn't the ambient one. */
-  request?: FastifyRequest
+  request?: FastifyRequest | undefined
   /** Buffers of the payload that move to the thread and aren't copied. They are unusable here afterwards. */
-  transferList?: readonly Transferable[]
+  transferList?: readonly Transferable[] | undefined
   /** Called with each value that the job passes to `context.progress()`. If it throws, the job is aborted and rejects with that. */
-  onProgress?: (value: unknown) => void
+  onProgress?: ((value: unknown) => void) | undefined
 }
 
 /** @internal The same for one run. */
@@ -169,12 +169,13 @@ export const runOptionNames = ['signal', 'timeout', 'priority', 'key', 'detached
 /** @throws OptionInvalidError, which rejects the run */
 export function checkRunOptions (options: RunOptions): void {
   check.record('run', options, runOptionNames)
-  const { signal, timeout, priority, key, detached, transferList, onProgress } = options
+  const { signal, timeout, priority, key, detached, request, transferList, onProgress } = options
   if (signal !== undefined) check.ensure(signal instanceof AbortSignal, 'run.signal', 'an AbortSignal', signal)
   if (timeout !== undefined) check.duration('run.timeout', timeout, { min: 0 })
   if (priority !== undefined) check.oneOf('run.priority', priority, priorities)
   if (key !== undefined) check.ensure(typeof key === 'string', 'run.key', 'a string', key)
   if (detached !== undefined) check.boolean('run.detached', detached)
+  if (request !== undefined) check.ensure(typeof request === 'object' && request !== null && 'disconnected' in request, 'run.request', 'a request of this app', request)
   if (transferList !== undefined) check.array('run.transferList', transferList)
   if (onProgress !== undefined) check.fn('run.onProgress', onProgress)
 }

@@ -3,7 +3,8 @@
  * Admission decides who runs next; the crew keeps threads alive; this hands jobs over, stops them, and settles their promises.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { COMPLETED, UNCLONEABLE, type FromHost, type Outcome } from '../../workers/protocol.ts'
+import { COMPLETED, UNCLONEABLE, type JobLine, type Outcome } from '../../workers/protocol.ts'
+import { fromWire } from '../../workers/wire-error.ts'
 import type { Clock } from '../clock.ts'
 import type { Abandoned, Drainable } from '../drainables.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, type Refusal } from '../errors.ts'
@@ -28,11 +29,13 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #admission: Admission<Job>
   readonly #ledger: Ledger
   readonly #crew: Crew
+  readonly #log: FastifyBaseLogger
   readonly #dispatcher: Dispatcher
   /** Jobs whose callers wait. */
   readonly #live = new Set<Job>()
   readonly #deadlines: Deadlines
-  readonly #graces = new Set<NodeJS.Timeout>()
+  /** When the threads of aborted jobs are ended. */
+  readonly #graces = new Map<Job, NodeJS.Timeout>()
   #seq = 0
   #closed = false
   /** Why there are no threads: the boot failed. */
@@ -48,7 +51,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     const { maxThreads: threads, maxQueue, maxWait, targetWait, interval } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, targetWait, interval, concurrency }, (job, refusal) => this.#refuse(job, refusal))
-    this.#crew = new Crew(registry, options, clock, log.child({ pool: options.decorator }), this)
+    this.#log = log.child({ pool: options.decorator })
+    this.#crew = new Crew(registry, options, clock, this.#log, this)
     this.#dispatcher = new Dispatcher(this.#admission, this.#crew, clock, {
       onDispatched: (job) => this.#ledger.dispatched(job),
       onUnsent: (job, payload, error) => this.#unsent(job, payload, error),
@@ -69,8 +73,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
-    if (this.#closed) return Promise.reject(new ClosingError(`The pool "${this.name}"`))
-    if (this.#broken !== undefined) return Promise.reject(this.#broken)
+    if (this.#closed) return this.#refused(new ClosingError(`The pool "${this.name}"`))
+    if (this.#broken !== undefined) return this.#refused(this.#broken)
     const now = this.#clock.now()
     const job = new Job(++this.#seq, registered, settings, now, this)
     const aborted = settings.signals.find((signal) => signal.aborted)
@@ -91,6 +95,12 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     return job.promise
   }
 
+  #refused (error: Error): Promise<never> {
+    const refused = Promise.reject(error)
+    refused.catch(() => {})
+    return refused
+  }
+
   #break (error: Error): void {
     this.#broken = error
     for (const job of this.#live) {
@@ -103,13 +113,22 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   /** At its arrival, or later in favour of others. */
   #refuse (job: Job, refusal: Refusal): void {
     this.#ledger.refused(job, refusal)
-    this.#reject(job, new WorkersOverloadedError(job.name, refusal))
+    this.#rejectQuietly(job, new WorkersOverloadedError(job.name, refusal))
     this.#checkIdle()
   }
 
   #reject (job: Job, error: unknown): void {
     this.#live.delete(job)
     job.reject(error)
+  }
+
+  /**
+   * Rejects with what the load, the client or a thread did, and no code of the application. Of two jobs that a handler awaits one after
+   * the other the second then rejects unheard, and a client that leaves must not end the process by that.
+   */
+  #rejectQuietly (job: Job, error: unknown): void {
+    job.promise.catch(() => {})
+    this.#reject(job, error)
   }
 
   // --- what a thread says of its jobs ---
@@ -129,19 +148,27 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.#reject(job, error)
   }
 
-  onLog (job: Job, { log: level, fields, message }: Extract<FromHost, { log: unknown }>): void {
-    job.log[level]({ ...fields as object, job: job.name, jobId: job.seq }, message)
+  onLog (job: Job | undefined, { log: level, seq, job: name, fields, errors, message }: JobLine): void {
+    const revived = errors === undefined ? undefined : Object.fromEntries(Object.entries(errors).map(([key, wire]) => [key, fromWire(wire)]))
+    const log = job?.log ?? this.#log
+    log[level]({ ...fields, ...revived, job: name, jobId: seq }, message)
   }
 
   onProgress (job: Job, value: unknown): void {
-    if (job.settled) return
+    if (job.settled || job.onProgress === undefined) return
     try {
-      job.onProgress?.(value)
+      const returned = job.onProgress(value) as PromiseLike<void> | void
+      if (typeof returned?.then === 'function') returned.then(undefined, (error: unknown) => this.#onProgressFailed(job, error))
     } catch (error) {
-      this.#ledger.failed(job, this.#clock.now() - job.handedAt, error)
-      this.#reject(job, error)
-      this.#stop(job, error)
+      this.#onProgressFailed(job, error)
     }
+  }
+
+  #onProgressFailed (job: Job, error: unknown): void {
+    if (job.settled) return
+    this.#ledger.failed(job, this.#clock.now() - job.handedAt, error)
+    this.#reject(job, error)
+    this.#stop(job, error)
   }
 
   onRoom (): void {
@@ -151,12 +178,16 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   /** The thread is done with it. */
   #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown', now = this.#clock.now()): void {
     this.#admission.finish(job, now, runMs, outcome)
+    if (this.#graces.size > 0) {
+      clearTimeout(this.#graces.get(job))
+      this.#graces.delete(job)
+    }
     this.#checkIdle()
     this.#dispatcher.schedule()
   }
 
   #unsent (job: Job, payload: unknown, cause: unknown): void {
-    const error = payloadError(job.name, payload, cause)
+    const error = payloadError(job.name, payload, job.transferList, cause)
     this.#ledger.failed(job, 0, error)
     this.#reject(job, error)
     this.#release(job, 0, 'unknown')
@@ -194,7 +225,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   #crashed (job: Job, error: Error): void {
     this.#ledger.crashed(job, error)
-    this.#reject(job, error)
+    this.#rejectQuietly(job, error)
   }
 
   // --- stopping a job: its caller hears at once, a thread that runs it is asked to stop, then ended ---
@@ -202,15 +233,17 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   onAborted (job: Job, reason: unknown): void {
     if (job.settled) return
     this.#ledger.cancelled(job, reason)
-    this.#reject(job, new JobAbortedError(job.name, { cause: reason }))
+    this.#rejectQuietly(job, new JobAbortedError(job.name, { cause: reason }))
     this.#stop(job, reason)
   }
 
   onDeadline (job: Job): void {
+    // Its result may have come while this event loop stood still.
+    job.thread?.poll()
     if (job.settled) return
     this.#ledger.timedOut(job)
     const error = new JobTimeoutError(job.name, job.timeout, job.where)
-    this.#reject(job, error)
+    this.#rejectQuietly(job, error)
     this.#stop(job, error)
   }
 
@@ -231,14 +264,16 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   #killAfter (grace: number, thread: Thread, job: Job): void {
     if (grace === Infinity) return
-    const timer = setTimeout(() => {
-      this.#graces.delete(timer)
+    clearTimeout(this.#graces.get(job))
+    this.#graces.set(job, setTimeout(() => {
+      this.#graces.delete(job)
+      // If it was this event loop that stood still, the job has ended long since, and its thread runs another.
+      thread.poll()
       if (job.thread !== thread) return
       // First, so that it can't start another in its last moments.
       this.onReturned(thread.revokeAll())
       thread.kill()
-    }, grace)
-    this.#graces.add(timer.unref())
+    }, grace).unref())
   }
 
   // --- draining ---
@@ -252,7 +287,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   get completed (): number {
-    return this.#ledger.ended
+    return this.#ledger.completedJobs
   }
 
   close (): void {
@@ -280,7 +315,11 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.close()
     const abandoned = this.held()
     const reason = new ClosingError(`The pool "${this.name}"`)
-    for (const job of this.#live) this.onAborted(job, reason)
+    for (const job of this.#live) {
+      this.#ledger.cancelled(job, reason)
+      this.#rejectQuietly(job, reason)
+      this.#stop(job, reason)
+    }
     // Those too that were aborted before: their own grace may be longer.
     for (const thread of this.#crew.threads) for (const job of thread.jobs()) this.#killAfter(grace, thread, job)
     await this.idle()
@@ -292,7 +331,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.close()
     this.#dispatcher.stop()
     this.#deadlines.stop()
-    for (const timer of this.#graces) clearTimeout(timer)
+    for (const timer of this.#graces.values()) clearTimeout(timer)
     this.#graces.clear()
     await this.#crew.destroy()
   }

@@ -31,7 +31,7 @@ export class Registry {
   /** @throws JobUnknownError */
   get (name: string): RegisteredJob {
     const job = this.#byName.get(name)
-    if (job === undefined) throw new JobUnknownError(String(name), this.names.join(', '))
+    if (job === undefined) throw new JobUnknownError(String(name), this.names)
     return job
   }
 }

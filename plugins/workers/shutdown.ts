@@ -8,7 +8,8 @@ import { within } from './within.ts'
 export async function shutDown (pool: Pool, { closeTimeout, grace }: ResolvedOptions, log: FastifyBaseLogger): Promise<void> {
   pool.close()
   if (!await within(closeTimeout, pool.idle())) {
-    const abandoned = await pool.abandon(grace)
+    // An endless grace is for a job's own time, not for a process that is to end.
+    const abandoned = await pool.abandon(grace === Infinity ? 0 : grace)
     log.warn({ pool: pool.name, abandoned }, `closing abandoned ${abandoned.length} jobs after ${closeTimeout} ms`)
   }
   await pool.destroy()

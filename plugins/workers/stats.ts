@@ -24,7 +24,7 @@ export interface JobStats {
   timedOut: number
   /** Lost with their thread. */
   crashed: number
-  /** From run() to a thread. */
+  /** From run() to a thread, of jobs that completed or failed. */
   wait: Percentiles
   /** On the thread, the import of the job excluded. */
   run: Percentiles
@@ -102,9 +102,8 @@ export class Stats {
     record((this.#jobs[job] as Counters).run, ms)
   }
 
-  /** How many jobs have ended, however they did. */
-  get ended (): number {
-    return this.#jobs.reduce((sum, { completed, failed, cancelled, timedOut, crashed }) => sum + completed + failed + cancelled + timedOut + crashed, 0)
+  get completed (): number {
+    return this.#jobs.reduce((sum, { completed, failed }) => sum + completed + failed, 0)
   }
 
   snapshot (): Record<string, JobStats> {

@@ -3,8 +3,8 @@
  * It knows who runs where; what becomes of a job is the pool's to decide.
  */
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
-import type { FromHost, Handover, HostData, Outcome, ToHost } from '../../workers/protocol.ts'
-import { abort, assign, createSlots, free, revoke, type Slots } from '../../workers/slots.ts'
+import type { FromHost, Handover, HostData, JobLine, Outcome, ToHost } from '../../workers/protocol.ts'
+import { abort, assign, createSlots, free, heard, revoke, type Slots } from '../../workers/slots.ts'
 import { toWire } from '../../workers/wire-error.ts'
 import type { Job } from './job.ts'
 import { outside } from './outside.ts'
@@ -13,13 +13,14 @@ import type { Host, Threads } from './piscina.ts'
 /** How many jobs a thread may hold: the one it runs and those handed ahead. */
 export const MAX_HELD = 64
 
-/** Messages taken in one turn of the event loop: a job that logs in a loop must not hold it. */
-const MAX_BURST = 256
+/** Messages heard at once where they must be heard now. */
+const MAX_BURST = 1_024
 
 /** What a thread says of its jobs. */
 export interface JobEvents {
   onOutcome (thread: Thread, job: Job, outcome: Outcome): void
-  onLog (job: Job, message: Extract<FromHost, { log: unknown }>): void
+  /** `job` is undefined for a line that came after its end. */
+  onLog (job: Job | undefined, line: JobLine): void
   onProgress (job: Job, value: unknown): void
   /** It has room again, and nothing else to say. */
   onRoom (): void
@@ -46,6 +47,8 @@ export class Thread {
   filled = 0
   /** How many jobs it has ended: a thread on which this stands still is stuck in one. */
   ended = 0
+  /** What was handed ahead was taken back, since nothing ends: it gets no more until something does. */
+  stalled = false
   /** When it was last heard of. */
   heardAt = 0
   /** The instant since when it runs the job that it runs. */
@@ -72,6 +75,7 @@ export class Thread {
     const { port1, port2 } = new MessageChannel()
     this.state = 'starting'
     this.wasReady = false
+    this.stalled = false
     this.why = undefined
     this.#slots = createSlots(MAX_HELD)
     this.#free = Array.from({ length: MAX_HELD }, (_, index) => MAX_HELD - 1 - index)
@@ -135,7 +139,12 @@ export class Thread {
     return true
   }
 
-  /** Takes back all that hasn't started, in order of their handing over. */
+  /** Takes back all that hasn't started, in order of their handing over, so that it can run elsewhere: not what has moved here. */
+  revokeMovable (): Job[] {
+    return this.#inOrder().filter((job) => job.transferList === undefined && this.revoke(job))
+  }
+
+  /** The same of all, since the thread is to end. */
   revokeAll (): Job[] {
     return this.#inOrder().filter((job) => this.revoke(job))
   }
@@ -143,6 +152,12 @@ export class Thread {
   abort (job: Job, reason: unknown): void {
     abort(this.#slots, job.slot)
     this.#send({ abort: job.seq, reason: toWire(reason) })
+  }
+
+  /** Hears now what it has said already. */
+  poll (): void {
+    this.heardAt = performance.now()
+    for (let count = 0; count < MAX_BURST && this.#receiveOne(); count++);
   }
 
   /** Ends the thread at once, whatever it is doing. */
@@ -175,8 +190,8 @@ export class Thread {
   #receive (first: FromHost): void {
     this.heardAt = performance.now()
     this.#handle(first)
-    // Reading on costs half of what an event a message costs.
-    for (let count = 1; count < MAX_BURST && this.#receiveOne(); count++);
+    // Reading on costs half of what an event a message costs. Not when a job talks: it could talk on without end.
+    if (Array.isArray(first)) for (let count = 1; count < MAX_HELD && this.#receiveOne(); count++);
   }
 
   #receiveOne (): boolean {
@@ -188,20 +203,21 @@ export class Thread {
 
   #handle (message: FromHost): void {
     if (Array.isArray(message)) this.#onOutcome(message)
-    else if ('progress' in message) this.#withJob(message.slot, (job) => this.#events.onProgress(job, message.progress))
-    else if ('log' in message) this.#withJob(message.slot, (job) => this.#events.onLog(job, message))
-    else if ('recycle' in message) this.#life.onRecycle(this, message.recycle)
+    else if ('progress' in message) {
+      heard(this.#slots)
+      const job = this.#jobs[message.slot]
+      if (job !== undefined) this.#events.onProgress(job, message.progress)
+    } else if ('log' in message) {
+      heard(this.#slots)
+      const job = this.#jobs[message.slot]
+      this.#events.onLog(job?.seq === message.seq ? job : undefined, message)
+    } else if ('recycle' in message) this.#life.onRecycle(this, message.recycle)
     else if ('broken' in message) this.#life.onBroken(this, message)
     else {
       if (this.state === 'starting') this.state = 'ready'
       this.wasReady = true
       this.#life.onReady(this)
     }
-  }
-
-  #withJob (slot: number, call: (job: Job) => void): void {
-    const job = this.#jobs[slot]
-    if (job !== undefined) call(job)
   }
 
   #onOutcome (outcome: Outcome): void {
@@ -218,6 +234,7 @@ export class Thread {
       return
     }
     this.ended++
+    this.stalled = false
     this.#events.onOutcome(this, job, outcome)
   }
 

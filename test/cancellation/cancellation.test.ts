@@ -177,3 +177,28 @@ t.test('registered twice, and with ambient off', async (t) => {
   t.same((await app.inject('/')).json(), { known: false })
   await t.rejects(async () => { await Fastify().register(cancellation, { ambient: 'no' as never }) }, { code: 'FC_ERR_OPTION_INVALID', message: /cancellation\.ambient/ })
 })
+
+t.test('read before our hook has run, it still tells', async (t) => {
+  const app = Fastify({ forceCloseConnections: true }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  app.addHook('onRequest', async (request) => { early.resolve(request.disconnected) })
+  const early = deferred<AbortSignal>()
+  await app.register(cancellation)
+  app.get('/', async () => { await new Promise(() => {}) })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = send(app)
+  const disconnected = await early.promise
+  await new Promise((resolve) => setImmediate(resolve))
+  client.destroy()
+  if (!disconnected.aborted) await once(disconnected, 'abort')
+  t.ok(disconnected.aborted)
+})
+
+t.test('one part may want the ambient request and another not: whoever wants it gets it', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(cancellation, { ambient: false })
+  await app.register(cancellation, { ambient: true })
+  app.get('/', async (request) => ({ same: currentRequest() === request }))
+  t.same((await app.inject('/')).json(), { same: true })
+})

@@ -49,3 +49,30 @@ t.test('the path of what can\'t be cloned', async (t) => {
   t.equal(uncloneablePath(cycle, 'p'), 'p.bad')
   t.equal(uncloneablePath({ get boom () { throw new Error('no') } }, 'p'), 'p')
 })
+
+t.test('errors of errors: only an AggregateError is one, and what holds itself many times is cut', async (t) => {
+  t.match(across(Object.assign(new Error('invalid'), { name: 'ValidationError', errors: { email: 'missing' } })), { name: 'ValidationError', errors: { email: 'missing' } })
+  const type = across(Object.assign(new TypeError('several'), { errors: [new RangeError('one')] }))
+  t.ok(type instanceof TypeError && !(type instanceof AggregateError))
+  t.match(type, { errors: [{ name: 'RangeError', message: 'one' }] })
+  t.ok(across(new AggregateError([new Error('a')], 'both')) instanceof AggregateError)
+  const self: Error & { errors?: unknown[] } = new Error('self')
+  self.errors = Array.from({ length: 12 }, () => self)
+  const before = performance.now()
+  across(self)
+  t.ok(performance.now() - before < 2_000)
+})
+
+t.test('a Proxy whose traps throw', async (t) => {
+  const trap = (): never => { throw new Error('trap') }
+  t.ok(across(new Proxy(new Error('x'), { get: trap, has: trap, ownKeys: trap, getPrototypeOf: trap })) instanceof Error)
+  t.ok(across(Object.defineProperty(new Error('x'), 'cause', { get: trap })) instanceof Error)
+})
+
+t.test('what moves isn\'t what can\'t be cloned', async (t) => {
+  const { port1, port2 } = new MessageChannel()
+  t.equal(uncloneablePath({ port: port1, bad: () => {} }, 'payload', [port1]), 'payload.bad')
+  t.equal(uncloneablePath({ a: 1 }, 'payload', [{}]), 'the transferList')
+  port1.close()
+  port2.close()
+})

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { getEventListeners } from 'node:events'
+import { assertIdle } from '../../plugins/testing.ts'
 import { logLines, rejection, startApp, startJob, until } from '../helper.ts'
 
 t.test('an abort is heard wherever the job is', async (t) => {
@@ -120,7 +121,9 @@ t.test('one deadline over queue and run', async (t) => {
   })
 
   t.test('a job\'s own timeout, and that of one run before it', async (t) => {
+    await workers.idle()
     t.match(await rejection(workers.run('brief', { ms: 60_000 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /deadline of 60 ms/ })
+    await workers.idle()
     t.equal(await workers.run('brief', { ms: 100 }, { timeout: 60_000 }), 'done')
     t.equal(await workers.run('brief', { ms: 100 }, { timeout: Infinity }), 'done')
   })
@@ -150,4 +153,54 @@ t.test('jobs handed ahead to a thread that pauses come back, and run', async (t)
     const burst = Array.from({ length: 64 }, (_, n) => workers.run('echo', n, { timeout: 5_000 }))
     t.same(await Promise.all(burst), burst.map((_, n) => n))
   }
+})
+
+t.test('a job whose payload has moved to a thread that pauses isn\'t taken back, nor lost', async (t) => {
+  const { workers } = await startApp(t)
+  await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
+  for (let round = 0; round < 3; round++) {
+    await workers.run('tail', 60)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const buffer = new ArrayBuffer(16)
+    const moved = workers.run('echo', buffer, { transferList: [buffer], timeout: 5_000 }) as Promise<ArrayBuffer>
+    const behind = Array.from({ length: 20 }, (_, n) => workers.run('echo', n, { timeout: 5_000 }))
+    t.equal((await moved).byteLength, 16)
+    await Promise.all(behind)
+  }
+  t.equal(workers.stats().jobs.echo.crashed, 0)
+})
+
+t.test('an event loop that stands still for longer than the grace ends no thread whose job has stopped in time', async (t) => {
+  const { workers } = await startApp(t, { grace: 30 })
+  const { threadId } = await workers.run('inspect')
+  const controller = new AbortController()
+  const { ended } = await startJob(workers, 'spin', { ms: 60_000 }, { signal: controller.signal })
+  const next = workers.run('rest', { ms: 300 })
+  controller.abort()
+  await rejection(ended)
+  await new Promise((resolve) => setImmediate(resolve))
+  const end = performance.now() + 150
+  while (performance.now() < end); // the main thread
+  t.equal(await next, 'rested')
+  t.equal((await workers.run('inspect')).threadId, threadId)
+})
+
+t.test('a result that came while the event loop stood still counts, though the deadline has passed since', async (t) => {
+  const { workers } = await startApp(t)
+  await workers.run('echo', 0)
+  const running = workers.run('echo', 'in time', { timeout: 100 })
+  await new Promise((resolve) => process.nextTick(resolve))
+  const end = performance.now() + 250
+  while (performance.now() < end);
+  t.equal(await running, 'in time')
+})
+
+t.test('a job that stopped in time leaves no timer behind, however long the grace', async (t) => {
+  const { app, workers } = await startApp(t, { grace: 60_000 })
+  const controller = new AbortController()
+  const { ended } = await startJob(workers, 'rest', { ms: 60_000 }, { signal: controller.signal })
+  controller.abort()
+  await rejection(ended)
+  await workers.idle()
+  await assertIdle(app)
 })

@@ -1,10 +1,12 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance, FastifyServerOptions } from 'fastify'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { request as httpRequest, type ClientRequest } from 'node:http'
 import { connect as http2Connect } from 'node:http2'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import type { RunOptions } from '../../plugins/workers/index.ts'
-import { startApp, until, type TestWorkers } from '../helper.ts'
+import { execArgv, startApp, until, type TestWorkers } from '../helper.ts'
 
 /** A server with one thread whose route spins for a minute: only a cancel ends it in time. */
 async function listening (t: Test, run: RunOptions = {}, server: FastifyServerOptions = {}, options = {}): Promise<{ app: FastifyInstance, workers: TestWorkers, port: number }> {
@@ -114,4 +116,24 @@ t.test('jobs of a request whose client stays are not cancelled by another\'s lea
   await until(() => workers.stats().running === 2, 'both run')
   leaving.destroy()
   t.equal(await (await staying).text(), 'done')
+})
+
+t.test('pipelined requests whose client leaves are all cancelled, the one in the queue behind too', async (t) => {
+  const { workers, port } = await listening(t, {}, {}, { maxThreads: 2 })
+  const socket = connect(port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n')
+  await until(() => workers.stats().running === 2, 'both run')
+  socket.destroy()
+  await workers.idle()
+  t.equal(workers.stats().jobs.spin.cancelled, 2)
+})
+
+t.test('a client that leaves a handler with two jobs ends both, and not the process', async (t) => {
+  const child = fork(new URL('../fixtures/two-jobs.ts', import.meta.url), [], { execArgv, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const [port] = await once(child, 'message') as [number]
+  const socket = connect(port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
+  t.same((await once(child, 'message'))[0], 'running')
+  socket.destroy()
+  t.same((await once(child, 'exit')), [0, null])
 })

@@ -37,7 +37,7 @@ t.test('past closeTimeout what is left is aborted, then its thread ended, and na
   const left = [rejection(workers.run('spin', { ms: 60_000 })), rejection(workers.run('stubborn', { ms: Infinity })), rejection(workers.run('echo', 'queued'))]
   await until(() => workers.stats().running === 2, 'both threads run')
   await app.close()
-  for (const error of await Promise.all(left)) t.match(error, { code: 'FC_ERR_JOB_ABORTED', cause: { code: 'FC_ERR_CLOSING' } })
+  for (const error of await Promise.all(left)) t.match(error, { code: 'FC_ERR_CLOSING', statusCode: 503 })
   t.match(lines.find(({ msg }) => /closing abandoned/.test(msg)), {
     level: 40,
     abandoned: [{ kind: 'job', name: 'spin', id: '1', ageMs: Number, attempt: 1 }, { name: 'stubborn', attempt: 1 }, { name: 'echo', attempt: 0 }]
@@ -64,7 +64,7 @@ t.test('the suite: past its timeout the report names the jobs', async (t) => {
   const left = rejection(workers.run('stubborn', { ms: Infinity }))
   await until(() => workers.stats().running === 1, 'it runs')
   t.match(await app.lifecycle.shutdown('test'), { abandoned: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
-  t.match(await left, { code: 'FC_ERR_JOB_ABORTED' })
+  t.match(await left, { code: 'FC_ERR_CLOSING' })
 })
 
 t.test('close() twice, during boot, and before it', async (t) => {

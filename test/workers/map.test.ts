@@ -2,9 +2,11 @@ import t from 'tap'
 import { mapOrdered } from '../../plugins/workers/map.ts'
 import { deferred, rejection, startApp } from '../helper.ts'
 
+const isRefusal = (error: unknown): boolean => (error as Error).message === 'refused'
+
 t.test('results come in the order of the items, whatever ends first', async (t) => {
   const gates = [deferred(), deferred(), deferred()]
-  const mapped = mapOrdered([0, 1, 2], () => 3, async (n) => { await gates[n]?.promise; return n * 2 })
+  const mapped = mapOrdered([0, 1, 2], async (n) => { await gates[n]?.promise; return n * 2 }, { width: () => 3, isRefusal })
   for (const gate of gates.reverse()) gate.resolve()
   t.same(await mapped, [0, 2, 4])
 })
@@ -13,12 +15,12 @@ t.test('no more at once than its width, which may grow', async (t) => {
   let running = 0
   let most = 0
   let width = 2
-  await mapOrdered(Array.from({ length: 20 }, (_, n) => n), () => width, async (n) => {
+  await mapOrdered(Array.from({ length: 20 }, (_, n) => n), async (n) => {
     most = Math.max(most, ++running)
     if (n === 10) { t.equal(most, 2); width = 5 }
     await new Promise((resolve) => setImmediate(resolve))
     running--
-  })
+  }, { width: () => width, isRefusal })
   t.equal(most, 5)
 })
 
@@ -26,21 +28,38 @@ t.test('the first error cancels the others, starts no more, and is thrown when a
   const started: number[] = []
   let aborted = 0
   let settled = 0
-  const error = await rejection(mapOrdered([0, 1, 2, 3, 4], () => 3, async (n, signal) => {
+  const error = await rejection(mapOrdered([0, 1, 2, 3, 4], async (n, signal) => {
     started.push(n)
     if (n === 1) throw new Error('first')
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => { aborted++; setImmediate(resolve) }))
     settled++
     throw new Error('later')
-  }))
+  }, { width: () => 3, isRefusal }))
   t.equal(error.message, 'first')
   t.same([started, aborted, settled], [[0, 1, 2], 2, 2])
 })
 
+t.test('an item that is refused because of its siblings is tried again with fewer; one refused alone fails', async (t) => {
+  let running = 0
+  const results = await mapOrdered(Array.from({ length: 30 }, (_, n) => n), async (n) => {
+    if (running === 2) throw new Error('refused')
+    running++
+    await new Promise((resolve) => setImmediate(resolve))
+    running--
+    return n
+  }, { width: () => 10, isRefusal })
+  t.same(results, Array.from({ length: 30 }, (_, n) => n))
+  t.equal((await rejection(mapOrdered([1], async () => { throw new Error('refused') }, { width: () => 10, isRefusal }))).message, 'refused')
+})
+
 t.test('an empty list, and an iterator that throws', async (t) => {
-  t.same(await mapOrdered([], () => 2, async () => 1), [])
+  t.same(await mapOrdered([], async () => 1, { width: () => 2, isRefusal }), [])
   const broken = function * (): Generator<number> { yield 1; throw new Error('iterator') }
-  t.equal((await rejection(mapOrdered(broken(), () => 1, async (n) => n))).message, 'iterator')
+  t.equal((await rejection(mapOrdered(broken(), async (n) => n, { width: () => 1, isRefusal }))).message, 'iterator')
+  let returned = false
+  const endless = function * (): Generator<number> { try { for (let n = 0; ; n++) yield n } finally { returned = true } }
+  await rejection(mapOrdered(endless(), async (n) => { if (n === 3) throw new Error('enough') }, { width: () => 2, isRefusal }))
+  t.ok(returned, 'an iterator that isn\'t read to its end is told')
 })
 
 t.test('ten thousand items on two threads neither fill the queue nor are refused', async (t) => {
@@ -53,6 +72,21 @@ t.test('ten thousand items on two threads neither fill the queue nor are refused
   t.match(workers.stats(), { running: 0, waiting: 0 })
   // @ts-expect-error no such job
   t.match(await rejection(workers.map('nope', [])), { code: 'FC_ERR_JOB_UNKNOWN' })
+})
+
+t.test('items that turn out longer than they began aren\'t refused because of their siblings', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  const items = [...Array.from({ length: 60 }, () => ({ ms: 0 })), ...Array.from({ length: 80 }, () => ({ ms: 20 }))]
+  t.equal((await workers.map('spin', items)).length, 140)
+  const small = await startApp(t, { maxThreads: 1, maxQueue: 0 })
+  t.equal((await small.workers.map('echo', Array.from({ length: 50 }, (_, n) => n))).length, 50)
+})
+
+t.test('a bad option, and no list', async (t) => {
+  const { workers } = await startApp(t)
+  t.match(await rejection(workers.map('echo', [1], { timeout: -1 })), { code: 'FC_ERR_OPTION_INVALID', message: /run\.timeout/ })
+  t.match(await rejection(workers.map('echo', [1], null as never)), { code: 'FC_ERR_OPTION_INVALID' })
+  t.match(await rejection(workers.map('echo', undefined as never)), { code: 'FC_ERR_OPTION_INVALID', message: /map\.items/ })
 })
 
 t.test('a map is cancelled by its signal', async (t) => {

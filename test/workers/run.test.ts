@@ -1,5 +1,6 @@
 import t from 'tap'
 import Fastify from 'fastify'
+import { currentRequest } from '../../plugins/cancellation/index.ts'
 import workersPlugin from '../../plugins/workers/index.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { execArgv, logLines, rejection, startApp, until, type TestWorkers } from '../helper.ts'
@@ -31,7 +32,7 @@ t.test('an unknown job rejects with the names that there are', async (t) => {
   const { workers } = await startApp(t)
   // @ts-expect-error it doesn't compile either
   const error = await rejection(workers.run('nope', {}))
-  t.match(error, { code: 'FC_ERR_JOB_UNKNOWN', statusCode: 500, message: /"nope".*echo, spin/ })
+  t.match(error, { code: 'FC_ERR_JOB_UNKNOWN', statusCode: 500, message: 'There is no job named "nope"', known: ['echo', 'spin'] })
   // @ts-expect-error a name of Object.prototype is no job
   t.match(await rejection(workers.run('constructor', {})), { code: 'FC_ERR_JOB_UNKNOWN' })
 })
@@ -166,4 +167,58 @@ t.test('statistics count what became of each job', async (t) => {
   t.match([jobs.fail.failed, jobs.spin.timedOut, jobs.rest.cancelled, jobs.die.crashed], [1, 1, 1, 1])
   t.match(jobs.echo.run, { count: 1, p50: Number, p99: Number, max: Number })
   t.same(jobs.move.run, { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }, 'no NaN where nothing was measured')
+})
+
+t.test('an error in a job\'s log keeps its type, code and stack, and one in a field too', async (t) => {
+  const { lines, logger } = logLines()
+  const { workers } = await startApp(t, {}, { logger })
+  await workers.run('report', 'error')
+  t.match(lines.filter(({ level }) => level >= 40), [
+    { level: 50, msg: 'it broke', err: { type: 'TypeError', message: 'boom', code: 'E_BOOM', stack: /report\.ts/ } },
+    { level: 40, msg: 'in a field', err: { message: 'inner' }, at: 3 }
+  ])
+})
+
+t.test('a line that comes after its job\'s end isn\'t said in another\'s name', async (t) => {
+  const { lines, logger } = logLines()
+  const { app, workers } = await startApp(t, {}, { logger }, (app, workers) => app.get('/', async () => workers.run('rest', { ms: 100 })))
+  await workers.run('report', 'late')
+  await app.inject('/')
+  t.match(lines.filter(({ msg }) => msg === 'late'), [{ job: 'report', jobId: 1, reqId: undefined }])
+})
+
+t.test('a job that talks without end loses words, not the main thread\'s memory or turns; and says so', async (t) => {
+  const { lines, logger } = logLines()
+  const { workers } = await startApp(t, {}, { logger })
+  const heard: unknown[] = []
+  let turns = 0
+  const timer = setInterval(() => turns++, 1)
+  await workers.run('report', 'flood', { onProgress: (value) => { heard.push(value) } })
+  clearInterval(timer)
+  const dropped = lines.find(({ msg }) => /more than the main thread could hear/.test(msg))?.['dropped'] as number | undefined ?? 0
+  t.equal(lines.filter(({ msg }) => msg === 'flood').length + heard.length + dropped, 40_000, 'what was dropped is counted')
+  t.ok(dropped > 0, `${dropped} dropped`)
+  t.same(heard, heard.toSorted((a, b) => (a as number) - (b as number)), 'in order')
+})
+
+t.test('onProgress runs in the context of its request, and an asynchronous one that rejects rejects the run', async (t) => {
+  const seen: unknown[] = []
+  const { app, workers } = await startApp(t, {}, {}, (app, workers) => {
+    app.get('/', async () => workers.run('talk', 1, { onProgress: () => { seen.push(currentRequest()?.id) } }))
+  })
+  await app.inject('/')
+  t.same(seen, ['req-1'])
+  const failing = (): void => { return Promise.reject(new Error('later')) as unknown as void } // what an async function is here
+  t.equal((await rejection(workers.run('rest', { ms: 10_000 }, { onProgress: failing }))).message, 'later')
+  await workers.idle()
+})
+
+t.test('Retry-After knows of what runs', async (t) => {
+  const { workers } = await startApp(t, { maxQueue: 0, grace: 20 })
+  await workers.run('stubborn', { ms: 2_500 })
+  const running = workers.run('stubborn', { ms: 2_500 })
+  const refused = await rejection(workers.run('echo', 1))
+  t.equal(refused['code'], 'FC_ERR_WORKERS_OVERLOADED')
+  t.ok(refused['retryAfter'] as number >= 2, `${refused['retryAfter'] as number} s`)
+  await running
 })

@@ -10,7 +10,7 @@ import type { Refusal, RefusalReason } from '../errors.ts'
 import { Allowance, type AllowanceSettings } from './allowance.ts'
 import { Estimates } from './estimates.ts'
 import { FairQueue } from './fair-queue.ts'
-import { Longest } from './longest.ts'
+import type { Flow } from './flow.ts'
 import type { Ticket } from './ticket.ts'
 
 export { Ticket, type Priority } from './ticket.ts'
@@ -49,7 +49,6 @@ export class Admission<T extends Ticket> {
   readonly #settings: AdmissionSettings
   readonly #onRefused: (ticket: T, refusal: Refusal) => void
   readonly #estimates: Estimates
-  readonly #longest = new Longest()
   readonly #runnable: Line
   /** By job index: where jobs wait for a place under their cap. Their waiting is not the pool's overload, so it is not in the runnable line. */
   readonly #capped: readonly (Line | undefined)[]
@@ -94,7 +93,8 @@ export class Admission<T extends Ticket> {
     ticket.expected = this.#estimates.fading(ticket.job, now)
     const line = this.#lineFor(ticket)
     line.allowance.offered(ticket.expected, this.#servers(line), now)
-    if (line === this.#runnable) this.#capped[ticket.job]?.allowance.offered(ticket.expected, this.#servers(this.#capped[ticket.job]!), now)
+    const capped = this.#capped[ticket.job]
+    if (capped !== undefined && capped !== line) capped.allowance.offered(ticket.expected, this.#servers(capped), now)
     // Several jobs are offered before the first is taken, so those that a free thread is about to take don't wait for one.
     const free = Math.max(0, this.#threads - this.#running)
     const passing = Math.min(free, this.#runnable.queue.length)
@@ -102,8 +102,10 @@ export class Admission<T extends Ticket> {
     if (!ticket.assured) {
       // What won't be served any more makes way for those who come now, else they are refused in its favour.
       if (line.allowance.overloaded) this.#next(line, now)
-      const wait = line.queue.workBefore(ticket) / this.#servers(line)
-      const refusal = this.#late(ticket, line, wait, now) ?? this.#makeRoom(ticket, line, wait, passing, now)
+      const flow = line.queue.flowOf(ticket)
+      const wait = line.queue.workBefore(ticket, flow) / this.#servers(line)
+      const length = (flow?.length ?? 0) + 1
+      const refusal = this.#late(ticket, line, length, wait, now) ?? this.#makeRoom(line, length, wait, passing, now)
       if (refusal !== undefined) return refusal
     }
     ticket.sequence = ++this.#sequence
@@ -169,7 +171,7 @@ export class Admission<T extends Ticket> {
   }
 
   #line (cap: number): Line {
-    return { queue: new FairQueue(this.#estimates, this.#longest), allowance: new Allowance(this.#settings), cap, holding: 0 }
+    return { queue: new FairQueue(this.#estimates), allowance: new Allowance(this.#settings), cap, holding: 0 }
   }
 
   #lineFor (ticket: Ticket): Line {
@@ -210,7 +212,7 @@ export class Admission<T extends Ticket> {
       if (ticket === undefined || ticket.assured) return ticket
       const waited = now - ticket.since
       const left = ticket.deadline - now
-      const allowed = waited > this.#settings.targetWait ? line.allowance.atTurn(now, this.#blameless(ticket.flow!.length)) : waited
+      const allowed = waited > this.#settings.targetWait ? line.allowance.atTurn(now, this.#blameless(line, ticket.flow!.length)) : waited
       // The last one is served however long it has waited: refusing it would leave the thread idle.
       if (waited > allowed && line.queue.length > 1) this.#refuse(ticket, 'shed', waited, allowed, now)
       else if (this.#estimates.least(ticket.job, now) > left) this.#refuse(ticket, 'deadline', waited, left, now)
@@ -218,32 +220,42 @@ export class Admission<T extends Ticket> {
     }
   }
 
-  #blameless (length: number): boolean {
-    const longest = this.#longest.flow?.length ?? 0
-    return longest >= OUTSTANDING * this.#waiting && length < BLAME * longest
+  #blameless ({ queue }: Line, length: number): boolean {
+    const longest = queue.longest?.length ?? 0
+    return longest >= OUTSTANDING * queue.length && length < BLAME * longest
+  }
+
+  /** The key with the most waiting, be it held or runnable. */
+  #longest (): Flow | undefined {
+    let longest = this.#runnable.queue.longest
+    for (const line of this.#capped) {
+      const other = line?.queue.longest
+      if (other !== undefined && other.length > (longest?.length ?? 0)) longest = other
+    }
+    return longest
   }
 
   /** The refusal of an arrival that would wait for `wait` ms, if that is too long. A name that never ran is bounded by count only. */
-  #late (ticket: Ticket, line: Line, wait: number, now: number): Refusal | undefined {
+  #late (ticket: Ticket, line: Line, length: number, wait: number, now: number): Refusal | undefined {
     if (!this.#estimates.known(ticket.job)) return undefined
-    const allowed = line.allowance.onArrival(now, this.#blameless(line.queue.lengthOf(ticket) + 1))
+    const allowed = line.allowance.onArrival(now, this.#blameless(line, length))
     if (wait > allowed) return this.#refusal(line, 'wait', wait, allowed)
     const left = ticket.deadline - now
     return wait + this.#estimates.least(ticket.job, now) > left ? this.#refusal(line, 'deadline', wait, left) : undefined
   }
 
   /**
-   * Refuses one if too many wait: the newest of the key with the most waiting, be it this one. Of keys that would only change
+   * Refuses one if too many wait: the newest of the key with the most waiting, be it the one that would make `length`. Of keys that would only change
    * places who was there first stays: else a flood of new keys evicts everyone.
    */
-  #makeRoom (ticket: Ticket, line: Line, wait: number, passing: number, now: number): Refusal | undefined {
+  #makeRoom (line: Line, length: number, wait: number, passing: number, now: number): Refusal | undefined {
     const { maxQueue } = this.#settings
     if (this.#waiting - passing < maxQueue) return undefined
-    const longest = this.#longest.flow
+    const longest = this.#longest()
     const newest = longest?.tail
     // What a free thread is about to take, and what came back from one that died, isn't evicted: it was promised a thread.
     const promised = newest?.assured === true || (newest?.place === 'runnable' && this.#runnable.queue.length <= passing)
-    if (newest === undefined || promised || longest!.length <= line.queue.lengthOf(ticket) + 1) {
+    if (newest === undefined || promised || longest!.length <= length) {
       return this.#refusal(line, 'count', wait, maxQueue)
     }
     this.#refuse(newest, 'count', wait, maxQueue, now)

@@ -163,11 +163,13 @@ export class Crew implements LifeEvents {
   }
 
   #cannotStart (error: Error): void {
-    if (this.#boot === undefined) {
-      if (!this.#destroyed) this.#log.error({ err: error }, 'a worker thread can\'t start')
-      return
-    }
-    // At boot the app is told, and nothing may be left that holds the process open.
+    if (this.#boot !== undefined) this.giveUp(error)
+    else if (!this.#destroyed) this.#log.error({ err: error }, 'a worker thread can\'t start')
+  }
+
+  /** At boot the app is told, and nothing may be left that holds the process open. */
+  giveUp (error: Error): void {
+    if (this.#boot === undefined) return
     this.#failBoot(error)
     void this.destroy()
   }

@@ -6,6 +6,7 @@ import type { Clock } from '../clock.ts'
 import type { Admission } from './admission.ts'
 import type { Crew } from './crew.ts'
 import type { Job } from './job.ts'
+import { outside } from './outside.ts'
 import { MAX_HELD, type Thread } from './thread.ts'
 
 /** Estimated work, in ms, that a thread is handed: more would only wait there, where no other thread can take it. */
@@ -122,18 +123,19 @@ export class Dispatcher {
       if (holding.length > 0) this.#watchForStalls()
     }
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
-    this.#stallTimer = setTimeout(() => setImmediate(look), STALLED).unref()
+    this.#stallTimer = outside(() => setTimeout(() => setImmediate(look), STALLED)).unref()
   }
 
   #retireWhenIdle (): void {
     if (this.#idleTimer !== undefined) return
-    this.#idleTimer = setTimeout(() => {
+    const look = (): void => {
       this.#idleTimer = undefined
       if (this.#stopped) return
       const { waiting, running } = this.#admission
       if (waiting + running > 0 || this.#clock.now() - this.#activeAt < IDLE) this.#retireWhenIdle()
       else this.#crew.retire()
-    }, IDLE).unref()
+    }
+    this.#idleTimer = outside(() => setTimeout(look, IDLE)).unref()
   }
 
   stop (): void {

@@ -10,7 +10,7 @@
 import type { Estimates } from './estimates.ts'
 import { Flow } from './flow.ts'
 import { FlowHeap } from './flow-heap.ts'
-import type { Longest } from './longest.ts'
+import { Longest } from './longest.ts'
 import { priorities, type Ticket } from './ticket.ts'
 
 /** Thread time that a class gets for each ms that the lowest gets, while both have jobs waiting: by `rank`. */
@@ -47,7 +47,7 @@ class PriorityClass {
 
 export class FairQueue {
   readonly #estimates: Estimates
-  readonly #longest: Longest
+  readonly #longest = new Longest()
   readonly #classes = weights.map((weight) => new PriorityClass(weight))
   #clock = 0
   #turns = 0
@@ -55,9 +55,8 @@ export class FairQueue {
   /** The expected run time of all that wait, in ms. */
   work = 0
 
-  constructor (estimates: Estimates, longest: Longest) {
+  constructor (estimates: Estimates) {
     this.#estimates = estimates
-    this.#longest = longest
   }
 
   /** Keys with something waiting, running or owed. */
@@ -65,19 +64,23 @@ export class FairQueue {
     return this.#classes.reduce((keys, { flows }) => keys + flows.size, 0)
   }
 
-  /** How many of its key and class wait already. */
-  lengthOf ({ rank, key }: Ticket): number {
-    return this.#classes[rank]!.flows.get(key)?.length ?? 0
+  /** The key with the most waiting. */
+  get longest (): Flow | undefined {
+    return this.#longest.flow
+  }
+
+  /** What waits already of its key and class. */
+  flowOf ({ rank, key }: Ticket): Flow | undefined {
+    return this.#classes[rank]!.flows.get(key)
   }
 
   /**
    * Expected thread time, in ms, that is served before this job would be, if it came now. An upper bound in O(1): its key's jobs
    * ahead take turns with those of every other key, and none is served more than it has waiting.
    */
-  workBefore ({ rank, key, expected }: Ticket): number {
+  workBefore ({ rank, expected }: Ticket, flow: Flow | undefined): number {
     const own = this.#classes[rank]!
-    const ownAhead = own.flows.get(key)?.work ?? 0
-    const inClass = Math.min(own.work, (ownAhead + expected) * own.heap.size)
+    const inClass = Math.min(own.work, ((flow?.work ?? 0) + expected) * own.heap.size)
     let weight = 0
     for (const each of this.#classes) if (each.length > 0 || each === own) weight += each.weight
     return Math.min(this.work, inClass * weight / own.weight)

@@ -14,6 +14,7 @@ import { ensure } from '../options.ts'
 import refusalLog from '../refusal-log.ts'
 import { refuseInThread } from '../thread-guard.ts'
 import { createWorkers, type Workers } from './decorator.ts'
+import { boot } from './boot.ts'
 import { resolveOptions, type WorkersOptions } from './options.ts'
 import { Pool } from './pool.ts'
 import { Registry } from './registry.ts'
@@ -45,7 +46,7 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   const drainables = drainablesOf(app)
   drainables.add(pool)
   // The threads load their jobs while the app boots, and it is ready when they are.
-  app.addHook('onReady', () => pool.ready)
+  app.addHook('onReady', () => boot(pool, registry.url, app.initialConfig.pluginTimeout))
   app.addHook('onClose', async () => {
     await shutDown(pool, resolved, app.log)
     drainables.delete(pool)

@@ -77,9 +77,9 @@ export class Job extends Ticket implements Abortable {
     return this.thread === undefined ? 'queued' : 'running'
   }
 
-  /** How long it waited for a thread, in ms. */
+  /** How long it waited for a thread, in ms; 0 if it never got one. */
   get waitMs (): number {
-    return this.handedAt - this.arrived
+    return this.attempt === 0 ? 0 : this.handedAt - this.arrived
   }
 
   /** From its admission on: the deadline runs and its signals are heard. */

@@ -60,6 +60,11 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     return this.#crew.ready
   }
 
+  /** Ends the boot with an error, if it hasn't ended. */
+  giveUp (error: Error): void {
+    this.#crew.giveUp(error)
+  }
+
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
     if (this.#closed) return Promise.reject(new ClosingError(`The pool "${this.name}"`))
     if (this.#broken !== undefined) return Promise.reject(this.#broken)

@@ -2,19 +2,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool } from './pool.ts'
-
-/** Resolves to whether `promise` did so within `ms`. */
-async function within (ms: number, promise: Promise<void>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  try {
-    return await Promise.race([
-      promise.then(() => true),
-      new Promise<boolean>((resolve) => { if (ms !== Infinity) timer = setTimeout(resolve, ms, false) })
-    ])
-  } finally {
-    clearTimeout(timer)
-  }
-}
+import { within } from './within.ts'
 
 /** Nothing is left to drain if the lifecycle plugin did so before. */
 export async function shutDown (pool: Pool, { closeTimeout, grace }: ResolvedOptions, log: FastifyBaseLogger): Promise<void> {

@@ -2,12 +2,12 @@
  * The main thread's end of one host: hands it jobs, hears how they ended, takes back what hasn't started, aborts, kills.
  * It knows who runs where; what becomes of a job is the pool's to decide.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { SKIPPED, type FromHost, type Handover, type HostData, type Outcome, type ToHost } from '../../workers/protocol.ts'
 import { abort, assign, createSlots, free, revoke, type Slots } from '../../workers/slots.ts'
 import { toWire } from '../../workers/wire-error.ts'
 import type { Job } from './job.ts'
+import { outside } from './outside.ts'
 import type { Host, Threads } from './piscina.ts'
 
 /** How many jobs a thread may hold: the one it runs and those handed ahead. */
@@ -15,9 +15,6 @@ export const MAX_HELD = 64
 
 /** Messages taken in one turn of the event loop: a job that logs in a loop must not hold it. */
 const MAX_BURST = 256
-
-// A host started by the first job of a request must not keep that request alive, nor run callbacks in its context.
-const outside = AsyncLocalStorage.snapshot()
 
 /** What a thread says of its jobs. */
 export interface JobEvents {

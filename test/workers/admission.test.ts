@@ -171,6 +171,25 @@ t.test('first in, first out within a key and class; keys take turns', async (t) 
   t.same(drain(admission, 0, 10), ['a1', 'b1', 'c1', 'a2', 'b2', 'a3', 'a4'])
 })
 
+t.test('a key that begins to wait passes one that always waits, once', async (t) => {
+  const admission = create({ ...patient })
+  learn(admission, 0, 10)
+  const [endless] = occupy(admission)
+  for (let i = 1; i <= 5; i++) admission.offer(new Job(`heavy ${i}`, { key: 'heavy' }), 0)
+  admission.finish(endless!, 0, 10, 'completed')
+  const next = (): string => {
+    const job = admission.take(0)!
+    admission.finish(job, 0, 10, 'completed')
+    return job.name
+  }
+  t.equal(next(), 'heavy 1')
+  admission.offer(new Job('light 1', { key: 'light' }), 0)
+  t.equal(next(), 'light 1')
+  admission.offer(new Job('light 2', { key: 'light' }), 0)
+  t.equal(next(), 'heavy 2', 'not again by coming back')
+  t.equal(next(), 'light 2')
+})
+
 t.test('priority weights the classes, and starves none', async (t) => {
   const admission = create({ ...patient })
   learn(admission, 0, 10)
@@ -209,6 +228,18 @@ t.test('a job that is put back is at the head again, uncharged, and safe', async
   t.equal(admission.waiting, 6)
   admission.resize(1)
   t.same(drain(admission, HOUR, 10).slice(0, 3).sort(), ['a1', 'b1', 'c1'])
+})
+
+t.test('a job that is put back in overload is not shed for the wait that it has behind it', async (t) => {
+  const admission = create({ threads: 2, interval: 1 })
+  learn(admission, 0, 10)
+  const endless = occupy(admission, 2)
+  for (const name of ['moved', 'a', 'b']) admission.offer(new Job(name), 0)
+  admission.finish(endless[0]!, 0, 10, 'completed')
+  const moved = admission.take(0)!
+  admission.putBack(moved)
+  for (let now = 0; now < 500; now++) admission.offer(new Job('more', { key: 'other' }), now)
+  t.equal(admission.take(1_000)!.name, 'moved')
 })
 
 t.test('a client that leaves is out at once', async (t) => {
@@ -304,7 +335,7 @@ t.test('the estimate is of completed runs; one cut off can only raise it', async
   t.equal(admission.estimate(0), 150)
   const [job] = occupy(admission)
   admission.finish(job!, 0, -5, 'completed')
-  t.ok(admission.estimate(0)! >= 0, 'a run can not have taken less than no time')
+  t.equal(admission.estimate(0), 100, 'a run can not have taken less than no time')
   t.ok(admission.running === 0)
   admission.finish(job!, 0, 10, 'completed')
   t.equal(admission.running, 0, 'nothing ends twice')
@@ -364,6 +395,20 @@ t.test('a million keys leave nothing behind', async (t) => {
   drain(admission, 10_000)
   t.equal(admission.keys, 0)
   t.equal(admission.waiting, 0)
+})
+
+t.test('keys in debt are remembered, but not without bound', async (t) => {
+  const admission = create({ ...patient })
+  learn(admission, 0, 1)
+  occupy(admission)
+  for (let i = 0; i < 5; i++) admission.offer(new Job('patient', { key: 'patient' }), 0)
+  for (let i = 0; i < 5_000; i++) {
+    admission.offer(new Job('greedy', { key: `greedy ${i}` }), 0)
+    const job = admission.take(0)!
+    admission.finish(job, 0, 1_000, 'unknown')
+    if (job.name === 'patient') admission.offer(new Job('patient', { key: 'patient' }), 0)
+  }
+  t.ok(admission.keys > 500 && admission.keys < 1_100, `${admission.keys} keys`)
 })
 
 t.test('a job whose time jumps from 1 ms to 10 s and back', async (t) => {
@@ -429,6 +474,20 @@ t.test('a clock that stands still, jumps back or jumps an hour', async (t) => {
   }
 })
 
+t.test('a clock that jumps back by the very interval of the load', async (t) => {
+  const { interval } = admissionDefaults
+  const admission = create({ threads: 2 })
+  learn(admission, 0, 10, interval)
+  const [endless] = occupy(admission, 1, interval)
+  admission.offer(new Job('then'), 0)
+  admission.finish(endless!, 0, 10, 'completed')
+  drain(admission, 0, 10)
+  const refused = Array.from({ length: 60 }, (_, i) => admission.offer(new Job(`${i}`), 10_000)).filter(Boolean)
+  t.equal(refused.length, 0, 'a burst is still a burst')
+  admission.resize(1)
+  t.equal(drain(admission, 10_250, 10).length, 60)
+})
+
 t.test('every waiting client leaves at once', async (t) => {
   const admission = create({ threads: 2, ...patient })
   const running = occupy(admission, 2)
@@ -472,16 +531,16 @@ t.test('a decision with 10,000 waiting costs about what it costs with 10', async
     let next = 0
     const job = (): Job => new Job('x', { key: `k${next++ % waiting}` })
     for (let i = 0; i < waiting; i++) admission.offer(job(), 0)
-    const started = process.hrtime.bigint()
+    const started = process.cpuUsage()
     for (let i = 0; i < 30_000; i++) {
       admission.offer(job(), i)
       admission.finish(admission.take(i)!, i, 1, 'completed')
     }
-    return Number(process.hrtime.bigint() - started)
+    return process.cpuUsage(started).user
   }
   const best = (waiting: number): number => Math.min(...Array.from({ length: 5 }, () => cost(waiting)))
   best(100)
   const ratio = best(10_000) / best(10)
-  // 3 is the bar of bench/admission.ts; a walk over what waits would make it hundreds.
-  t.ok(ratio <= 8, `${ratio.toFixed(1)} times`)
+  // 3 is the bar of bench/admission.ts; a walk over what waits would make it 100 and more.
+  t.ok(ratio <= 20, `${ratio.toFixed(1)} times`)
 })

@@ -144,6 +144,14 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
     t.match(await rejection(run('bad', 1)), { code: 'FC_ERR_CLOSING' })
   })
 
+  t.test('a file that takes too long is named before Fastify gives up, and leaves no thread', async (t) => {
+    const { jobs: slow } = await import('../fixtures/broken/never.ts')
+    const app = Fastify({ pluginTimeout: 2_000 })
+    app.register(workersPlugin, { jobs: slow, maxThreads: 2, execArgv })
+    t.match(await rejection(Promise.resolve(app.ready())), { code: 'FC_ERR_JOBS_INVALID', message: /have not loaded .*never\.ts within 1800 ms.*pluginTimeout/ })
+    await app.close()
+  })
+
   t.test('a file that isn\'t there', async (t) => {
     const app = Fastify()
     app.register(workersPlugin, { jobs: { ...jobs, url: 'file:///nowhere/jobs.js' } as typeof jobs, maxThreads: 1, execArgv })

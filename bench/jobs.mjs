@@ -1,2 +1,13 @@
+// The jobs of the benchmarks. Where a peer is measured beside ours, it runs the same functions.
 import { defineJobs } from 'fastify-concurrency/jobs'
-export const jobs = defineJobs(import.meta.url, { identity: { load: () => import('./jobs/identity.mjs') } })
+
+export const jobs = defineJobs(import.meta.url, {
+  identity: { load: () => import('./jobs/identity.mjs') },
+  spin: { load: () => import('./jobs/spin.mjs') },
+  report: { load: () => import('./jobs/spin.mjs'), concurrency: 1 },
+  cooperativeAsync: { load: () => import('./jobs/cooperative-async.mjs') },
+  cooperativeLoop: { load: () => import('./jobs/cooperative-loop.mjs') },
+  stubborn: { load: () => import('./jobs/stubborn.mjs') },
+  startedAt: { load: () => import('./jobs/started-at.mjs') },
+  die: { load: () => import('./jobs/die.mjs') }
+})

@@ -2,7 +2,7 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
 import { Writable } from 'node:stream'
-import workers, { type Workers, type WorkersOptions } from '../plugins/workers/index.ts'
+import workers, { type RunOptions, type Workers, type WorkersOptions } from '../plugins/workers/index.ts'
 import { assertIdle } from '../plugins/testing.ts'
 import { jobs } from './fixtures/jobs.ts'
 
@@ -72,4 +72,13 @@ export async function rejection (promise: Promise<unknown>): Promise<Error & Rec
     return error as Error & Record<string, unknown>
   }
   throw new Error('It resolved, and was to reject')
+}
+
+/** Runs a job that reports `started`, and waits for it: from then on it is on its thread, not only on its way there. */
+export async function startJob (workers: TestWorkers, name: 'spin' | 'rest' | 'stubborn', payload: { ms: number }, options: RunOptions = {}): Promise<{ ended: Promise<unknown> }> {
+  const started = deferred<unknown>()
+  const ended = workers.run(name, payload, { ...options, onProgress: started.resolve })
+  ended.catch(() => {})
+  await Promise.race([started.promise, ended])
+  return { ended }
 }

@@ -1,5 +1,5 @@
 /** What a job is given beside its payload. */
-import { isAborted, type Slots } from './slots.ts'
+import { isAborted, type Assignment, type Slots } from './slots.ts'
 import type { FromHost, LogLevel } from './protocol.ts'
 
 /** Lines come out of the application's logger on the main thread, with the request's id, the job's name and its id. */
@@ -45,7 +45,7 @@ export class Context implements JobContext {
   #ended: boolean | undefined
   #reason: unknown
 
-  constructor (seq: number, name: string, attempt: number, deadline: number, slots: Slots, slot: number, post: (message: FromHost) => void) {
+  constructor (name: string, { seq, attempt, deadline }: Assignment, slots: Slots, slot: number, post: (message: FromHost) => void) {
     this.id = String(seq)
     this.name = name
     this.attempt = attempt

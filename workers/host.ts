@@ -9,7 +9,7 @@ import { loadJob, loadJobs } from './load.ts'
 import { threadMark, type Refuse } from './mark.ts'
 import { MemoryBound } from './memory.ts'
 import { COMPLETED, FAILED, HANDOVER_WIDTH, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
-import { start } from './slots.ts'
+import { assignment, start } from './slots.ts'
 import { fromWire, toWire, type WireError } from './wire-error.ts'
 import { uncloneablePath } from './cloneable.ts'
 
@@ -86,18 +86,17 @@ class Host {
   }
 
   #run (jobs: Handover, at: number): Promise<void> | undefined {
-    const seq = jobs[at] as number
-    const slot = jobs[at + 1] as number
-    const index = jobs[at + 2] as number
+    const slot = jobs[at] as number
     if (!start(this.#data.slots, slot)) {
       this.#post([slot, SKIPPED, undefined, 0])
       return undefined
     }
-    const name = this.#data.names[index] as string
-    const context = new Context(seq, name, jobs[at + 3] as number, jobs[at + 4] as number, this.#data.slots, slot, this.#post)
-    this.#current = { seq, slot, context }
-    const payload = jobs[at + 5]
-    jobs[at + 5] = undefined // the batch must not keep what a long job has let go of
+    const assigned = assignment(this.#data.slots, slot)
+    const index = assigned.job
+    const context = new Context(this.#data.names[index] as string, assigned, this.#data.slots, slot, this.#post)
+    this.#current = { seq: assigned.seq, slot, context }
+    const payload = jobs[at + 1]
+    jobs[at + 1] = undefined // the batch must not keep what a long job has let go of
     const job = this.#functions[index]
     return job === undefined ? this.#loadAndCall(index, payload) : this.#call(job, payload)
   }

@@ -21,11 +21,11 @@ export interface HostData {
 }
 
 /** How many values a job takes in a Handover. */
-export const HANDOVER_WIDTH = 6
+export const HANDOVER_WIDTH = 2
 
 /**
  * Main to host: jobs, in order, as one flat array (cloning one array of 16 jobs costs a third of cloning 16 objects):
- * sequence number, slot, job index, attempt, deadline (epoch ms, or Infinity), payload, …
+ * slot, payload, slot, payload, …
  */
 export type Handover = unknown[]
 

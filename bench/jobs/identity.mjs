@@ -1,1 +1,4 @@
-export default function identity (payload) { return payload }
+/** @param {unknown} payload */
+export default function identity (payload) {
+  return payload
+}

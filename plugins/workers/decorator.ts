@@ -40,17 +40,12 @@ export interface Workers<J extends Jobs> {
   stats (): PoolStats<JobName<J>>
 }
 
-/** The two ways to find the request that a run belongs to. */
-export interface WorkersContext {
-  readonly log: FastifyBaseLogger
-}
-
 /** How many jobs of one map() are under way: enough that a thread needn't wait, and for short jobs enough to hand many over at once. */
 const MAP_AHEAD_MS = 2
 const MAP_MAX_PER_THREAD = 64
 
 /** @internal Out of the declarations, and with it all that the pool is made of. */
-export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, { log }: WorkersContext): Workers<J> {
+export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, log: FastifyBaseLogger): Workers<J> {
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []
 

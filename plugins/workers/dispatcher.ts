@@ -7,7 +7,7 @@ import type { Admission } from './admission.ts'
 import type { Crew } from './crew.ts'
 import type { Job } from './job.ts'
 import { outside } from './outside.ts'
-import { MAX_HELD, type Thread } from './thread.ts'
+import type { Thread } from './thread.ts'
 
 /** Estimated work, in ms, that a thread is handed: more would only wait there, where no other thread can take it. */
 const AHEAD = 1
@@ -73,8 +73,8 @@ export class Dispatcher {
   }
 
   #forBusy (thread: Thread, now: number): Job[] {
-    // Not for every job that ends: half a thread's room at a time makes messages worth their cost.
-    return this.#admission.waiting === 0 || thread.room < MAX_HELD / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
+    // Not for every job that ends: when half of what it was handed is done, a message carries as many again.
+    return this.#admission.waiting === 0 || thread.held > thread.filled / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
   }
 
   #work (jobs: readonly Job[]): number {

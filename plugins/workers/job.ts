@@ -82,12 +82,14 @@ export class Job extends Ticket implements Abortable {
     return this.attempt === 0 ? 0 : this.handedAt - this.arrived
   }
 
-  /** From its admission on: the deadline runs and its signals are heard. */
-  watch (now: number): void {
+  /** From its admission on, its signals are heard. */
+  listen (): void {
     for (const signal of this.#signals) follow(signal, this)
-    if (this.deadline === Infinity) return
-    this.#timer = setTimeout(() => this.#owner.onDeadline(this), this.deadline - now)
-    this.#timer.unref()
+  }
+
+  /** Its deadline is near. */
+  arm (now: number): void {
+    this.#timer ??= setTimeout(() => this.#owner.onDeadline(this), Math.max(0, this.deadline - now)).unref()
   }
 
   /** Called by signals.ts. */

@@ -9,6 +9,7 @@ import type { Abandoned, Drainable } from '../drainables.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, type Refusal } from '../errors.ts'
 import { Admission } from './admission.ts'
 import { Crew, type CrewOwner } from './crew.ts'
+import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { howItEnded } from './ending.ts'
 import { Job, type JobOwner, type JobSettings } from './job.ts'
@@ -30,6 +31,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #dispatcher: Dispatcher
   /** Jobs whose callers wait. */
   readonly #live = new Set<Job>()
+  readonly #deadlines: Deadlines
   readonly #graces = new Set<NodeJS.Timeout>()
   #seq = 0
   #closed = false
@@ -41,6 +43,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.name = options.decorator
     this.#options = options
     this.#clock = clock
+    this.#deadlines = new Deadlines(this.#live, clock.now)
     this.#ledger = new Ledger(options.decorator, registry.names)
     const { maxThreads: threads, maxQueue, maxWait, targetWait, interval } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
@@ -81,7 +84,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       this.#refuse(job, refusal)
       return job.promise
     }
-    job.watch(now)
+    job.listen()
+    this.#deadlines.watch(job, now)
     this.#ledger.queued(job, this.#admission.waiting)
     this.#dispatcher.schedule()
     return job.promise
@@ -110,9 +114,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   // --- what a thread says of its jobs ---
 
-  onOutcome (_thread: Thread, job: Job, [, status, value, runMs]: Outcome): void {
+  onOutcome (thread: Thread, job: Job, [, status, value, runMs]: Outcome): void {
     // One that was stopped would have run longer.
-    this.#release(job, runMs, job.settled ? 'censored' : 'completed')
+    this.#release(job, runMs, job.settled ? 'censored' : 'completed', thread.heardAt)
     if (job.settled) return
     if (status === COMPLETED) {
       this.#live.delete(job)
@@ -141,8 +145,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   /** The thread is done with it. */
-  #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown'): void {
-    this.#admission.finish(job, this.#clock.now(), runMs, outcome)
+  #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown', now = this.#clock.now()): void {
+    this.#admission.finish(job, now, runMs, outcome)
     this.#checkIdle()
     this.#dispatcher.schedule()
   }
@@ -283,6 +287,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   async destroy (): Promise<void> {
     this.close()
     this.#dispatcher.stop()
+    this.#deadlines.stop()
     for (const timer of this.#graces) clearTimeout(timer)
     this.#graces.clear()
     await this.#crew.destroy()

@@ -40,8 +40,12 @@ export class Thread {
   state: 'stopped' | 'starting' | 'ready' | 'ending' = 'stopped'
   /** Jobs that it has and that haven't been taken back. */
   held = 0
+  /** How many it had when it was last handed some. */
+  filled = 0
   /** How many jobs it has ended: a thread on which this stands still is stuck in one. */
   ended = 0
+  /** When it was last heard of. */
+  heardAt = 0
   /** The instant since when it runs the job that it runs. */
   busySince = 0
   /** Since it was last started, it has said that it is ready. */
@@ -80,22 +84,22 @@ export class Thread {
 
   /**
    * Hands over jobs, in order.
-   * @returns the first whose payload can't be cloned with its error: it and those after it were not handed over
+   * @throws DataCloneError if a payload can't be cloned: then none was handed over
    */
   hand (jobs: readonly Job[], now: number): void {
     if (this.held === 0) this.busySince = now
     const handover: Handover = []
+    const epoch = Date.now() - now
     let transferList: Array<ArrayBuffer | MessagePort> | undefined
     for (const job of jobs) {
       const slot = this.#free.pop() as number
-      assign(this.#slots, slot)
+      assign(this.#slots, slot, job.seq, job.registered.index, job.attempt + 1, epoch + job.deadline)
       this.#jobs[slot] = job
       job.slot = slot
       job.thread = this
       job.handedAt = now
-      job.attempt++
       this.held++
-      handover.push(job.seq, slot, job.registered.index, job.attempt, job.deadline === Infinity ? Infinity : Date.now() + job.deadline - now, job.payload)
+      handover.push(slot, job.payload)
       if (job.transferList !== undefined) transferList = [...transferList ?? [], ...job.transferList]
     }
     try {
@@ -105,6 +109,8 @@ export class Thread {
       for (const job of jobs) this.#forget(job)
       throw error
     }
+    for (const job of jobs) job.attempt++
+    this.filled = this.held
   }
 
   /** How many more jobs it can be handed: a slot taken back stays taken until the host has seen it. */
@@ -165,6 +171,7 @@ export class Thread {
   }
 
   #receive (first: FromHost): void {
+    this.heardAt = performance.now()
     this.#handle(first)
     // Reading on costs half of what an event a message costs.
     for (let count = 1; count < MAX_BURST && this.#receiveOne(); count++);
@@ -200,7 +207,7 @@ export class Thread {
     const job = this.#jobs[slot]
     if (job !== undefined) {
       this.#forget(job)
-      this.busySince = performance.now()
+      this.busySince = this.heardAt
       if (this.why === 'recycled' && this.held === 0) this.#host?.kill()
     } else { // taken back, and the host has seen it
       free(this.#slots, slot)

@@ -5,9 +5,9 @@ import * as slots from '../../workers/slots.ts'
 
 function started (post: (message: FromHost) => void = () => {}): { context: Context, table: slots.Slots } {
   const table = slots.createSlots(1)
-  slots.assign(table, 0)
+  slots.assign(table, 0, 7, 0, 1, Infinity)
   slots.start(table, 0)
-  return { table, context: new Context(7, 'job', 1, Infinity, table, 0, post) }
+  return { table, context: new Context('job', slots.assignment(table, 0), table, 0, post) }
 }
 
 t.test('aborted in a loop, before any message', async (t) => {
@@ -32,7 +32,7 @@ t.test('code that a job left behind doesn\'t see the next job of its slot', asyn
   const { context, table } = started((message) => posted.push(message))
   context.end()
   slots.free(table, 0)
-  slots.assign(table, 0)
+  slots.assign(table, 0, 7, 0, 1, Infinity)
   slots.start(table, 0)
   slots.abort(table, 0)
   t.equal(context.aborted, false)

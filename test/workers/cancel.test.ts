@@ -1,6 +1,6 @@
 import t from 'tap'
 import { getEventListeners } from 'node:events'
-import { logLines, rejection, startApp, until } from '../helper.ts'
+import { logLines, rejection, startApp, startJob, until } from '../helper.ts'
 
 t.test('an abort is heard wherever the job is', async (t) => {
   const { workers } = await startApp(t)
@@ -25,20 +25,18 @@ t.test('an abort is heard wherever the job is', async (t) => {
   t.test('while running, a synchronous loop that polls: its thread is free again, and the same', async (t) => {
     const { threadId } = await workers.run('inspect')
     const controller = new AbortController()
-    const running = rejection(workers.run('spin', { ms: 60_000 }, { signal: controller.signal }))
-    await until(() => workers.stats().running === 1, 'it runs')
+    const { ended } = await startJob(workers, 'spin', { ms: 60_000 }, { signal: controller.signal })
     controller.abort()
-    t.match(await running, { code: 'FC_ERR_JOB_ABORTED' })
+    t.match(await rejection(ended), { code: 'FC_ERR_JOB_ABORTED' })
     t.equal((await workers.run('inspect')).threadId, threadId)
   })
 
   t.test('while running, asynchronous code that passes its signal on', async (t) => {
     const { threadId } = await workers.run('inspect')
     const controller = new AbortController()
-    const running = rejection(workers.run('rest', { ms: 60_000 }, { signal: controller.signal }))
-    await until(() => workers.stats().running === 1, 'it runs')
+    const { ended } = await startJob(workers, 'rest', { ms: 60_000 }, { signal: controller.signal })
     controller.abort()
-    t.match(await running, { code: 'FC_ERR_JOB_ABORTED' })
+    t.match(await rejection(ended), { code: 'FC_ERR_JOB_ABORTED' })
     t.equal((await workers.run('inspect')).threadId, threadId)
   })
 
@@ -82,11 +80,10 @@ t.test('a job that ignores its abort loses its thread after its grace, and the n
   const { workers } = await startApp(t, { grace: 50 }, { logger })
   const { threadId } = await workers.run('inspect')
   const controller = new AbortController()
-  const running = rejection(workers.run('stubborn', {}, { signal: controller.signal }))
-  await until(() => workers.stats().running === 1, 'it runs')
+  const { ended } = await startJob(workers, 'stubborn', { ms: Infinity }, { signal: controller.signal })
   const next = workers.run('inspect', undefined)
   controller.abort()
-  t.match(await running, { code: 'FC_ERR_JOB_ABORTED' })
+  t.match(await rejection(ended), { code: 'FC_ERR_JOB_ABORTED' })
   t.equal(workers.stats().running, 1, 'its thread is still busy with it')
   t.not((await next).threadId, threadId)
   t.match(lines.filter(({ level }) => level === 40), [{ job: 'stubborn', grace: 50, msg: /its thread was replaced/ }])

@@ -34,7 +34,7 @@ t.test('close() of requests in flight: their jobs are accepted until they have a
 t.test('past closeTimeout what is left is aborted, then its thread ended, and named', async (t) => {
   const { lines, logger } = logLines()
   const { app, workers } = await startApp(t, { closeTimeout: 50, grace: 50, maxThreads: 2 }, { logger })
-  const left = [rejection(workers.run('spin', { ms: 60_000 })), rejection(workers.run('stubborn', {})), rejection(workers.run('echo', 'queued'))]
+  const left = [rejection(workers.run('spin', { ms: 60_000 })), rejection(workers.run('stubborn', { ms: Infinity })), rejection(workers.run('echo', 'queued'))]
   await until(() => workers.stats().running === 2, 'both threads run')
   await app.close()
   for (const error of await Promise.all(left)) t.match(error, { code: 'FC_ERR_JOB_ABORTED', cause: { code: 'FC_ERR_CLOSING' } })
@@ -61,7 +61,7 @@ t.test('the suite: past its timeout the report names the jobs', async (t) => {
   await app.register(suite, { workers: { jobs, maxThreads: 1, execArgv }, lifecycle: { timeout: 100, grace: 50 } })
   await app.ready()
   const workers = app.getDecorator<TestWorkers>('workers')
-  const left = rejection(workers.run('stubborn', {}))
+  const left = rejection(workers.run('stubborn', { ms: Infinity }))
   await until(() => workers.stats().running === 1, 'it runs')
   t.match(await app.lifecycle.shutdown('test'), { abandoned: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
   t.match(await left, { code: 'FC_ERR_JOB_ABORTED' })

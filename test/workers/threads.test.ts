@@ -69,7 +69,7 @@ t.test('threads are announced when they start and end', async (t) => {
   const { app, workers } = await startApp(t, { grace: 20 })
   await rejection(workers.run('die', 'exit'))
   await until(() => seen.length === 3, 'replaced')
-  await rejection(workers.run('stubborn', {}, { timeout: 20 }))
+  await rejection(workers.run('stubborn', { ms: Infinity }, { timeout: 20 }))
   await until(() => seen.length === 5, 'replaced again')
   await app.close()
   t.same(seen, ['started 0', 'ended 0 crashed', 'started 0', 'ended 0 killed', 'started 0', 'ended 0 retired'])

@@ -1,0 +1,12 @@
+/**
+ * Waits for ever, and ends when its signal aborts.
+ *
+ * @param {undefined} _payload
+ * @param {import('fastify-concurrency/jobs').JobContext} context
+ */
+export default async function cooperativeAsync (_payload, context) {
+  context.progress('started')
+  await new Promise((_resolve, reject) => {
+    context.signal.addEventListener('abort', () => reject(context.signal.reason))
+  })
+}

@@ -1,0 +1,10 @@
+/**
+ * Computes for ever, and ends when it sees that it was aborted.
+ *
+ * @param {undefined} _payload
+ * @param {import('fastify-concurrency/jobs').JobContext} context
+ */
+export default function cooperativeLoop (_payload, context) {
+  context.progress('started')
+  while (!context.aborted);
+}

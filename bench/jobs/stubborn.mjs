@@ -1,0 +1,10 @@
+/**
+ * Computes for ever, whatever anyone says.
+ *
+ * @param {undefined} _payload
+ * @param {import('fastify-concurrency/jobs').JobContext} context
+ */
+export default function stubborn (_payload, context) {
+  context.progress('started')
+  for (;;);
+}

@@ -1,0 +1,200 @@
+/**
+ * The clients, in a process of their own: streams of requests that arrive when they arrive, however the server is doing (open loop,
+ * Poisson), give up after their patience, and a prober that asks for /ping. Started by lib/cell.mjs, which sends the orders.
+ */
+import { Connections } from './connections.mjs'
+import { dealer, random } from './random.mjs'
+import { percentile } from './report.mjs'
+
+/**
+ * @typedef {object} Stream
+ * @property {string} name
+ * @property {string[]} deck paths, dealt
+ * @property {number} [rate] arrivals a second
+ * @property {number} [burst] this many at once, in place of a rate
+ * @property {string[]} [keys] the x-key of each request, dealt
+ *
+ * @typedef {object} Orders
+ * @property {number} port
+ * @property {number} seconds during which requests arrive
+ * @property {number} seed
+ * @property {number} patience ms
+ * @property {Stream[]} streams
+ *
+ * @typedef {object} Outcome
+ * @property {number} sent
+ * @property {number} served
+ * @property {number} refused by a 503
+ * @property {number} gaveUp
+ * @property {number} failed ended in any other way
+ * @property {number} rate served a second, the first second left out
+ * @property {number} p50 of the latency of the served, in ms
+ * @property {number} p99
+ * @property {number} p99Late of those that arrived after the first 3 s
+ * @property {number} max
+ */
+
+/** ms that the rate leaves out: the server is filling up. */
+const RAMP = 1_000
+/** ms that `p99Late` leaves out. */
+const SETTLED = 3_000
+/** Probes a second. */
+const PROBES = 20
+/** ms; a server that is stuck must not hold up the benchmark. */
+const PROBE_PATIENCE = 5_000
+
+class Tally {
+  sent = 0
+  refused = 0
+  gaveUp = 0
+  failed = 0
+  /** @type {Array<{ at: number, ms: number }>} arrival and latency */
+  served = []
+
+  /**
+   * @param {number} at
+   * @param {number} now
+   * @param {import('./connections.mjs').Ending} ending
+   */
+  count (at, now, ending) {
+    if (ending === 200) this.served.push({ at, ms: now - at })
+    else if (ending === 503) this.refused++
+    else if (ending === 'gaveUp') this.gaveUp++
+    else this.failed++
+  }
+
+  /**
+   * @param {number} duration
+   * @returns {Outcome}
+   */
+  outcome (duration) {
+    const { sent, refused, gaveUp, failed, served } = this
+    const latencies = served.map(({ ms }) => ms)
+    const ramp = Math.min(RAMP, duration / 4)
+    // By the instant of the answer: threads that are always busy answer as often at the edges of the window as within it.
+    const counted = served.filter(({ at, ms }) => at + ms >= ramp && at + ms < duration).length
+    return {
+      sent,
+      served: served.length,
+      refused,
+      gaveUp,
+      failed,
+      rate: counted * 1_000 / (duration - ramp),
+      p50: percentile(latencies, 0.5),
+      p99: percentile(latencies, 0.99),
+      p99Late: percentile(served.filter(({ at }) => at >= SETTLED).map(({ ms }) => ms), 0.99),
+      max: percentile(latencies, 1)
+    }
+  }
+}
+
+/** The instants, in ms, at which the requests of a stream arrive. */
+function * arrivals (/** @type {Stream} */ { rate = 0, burst }, /** @type {() => number} */ rng) {
+  if (burst !== undefined) for (let i = 0; i < burst; i++) yield 0
+  else for (let at = 0; ;) yield at += -Math.log(1 - rng()) * 1_000 / rate
+}
+
+/** @param {Orders} orders */
+async function run ({ port, seconds, seed, patience, streams }) {
+  const connections = new Connections(port)
+  const probes = new Connections(port)
+  const duration = seconds * 1_000
+  const began = performance.now()
+  const clock = () => performance.now() - began
+  /** @type {Array<Promise<void>>} */
+  const pending = []
+
+  /**
+   * @param {Tally} tally
+   * @param {number} at
+   * @param {Promise<import('./connections.mjs').Ending>} request
+   */
+  const follow = (tally, at, request) => {
+    tally.sent++
+    pending.push(request.then((ending) => tally.count(at, clock(), ending)))
+  }
+
+  const tallies = streams.map((stream, index) => {
+    const tally = new Tally()
+    const rng = random(seed + index * 7_919)
+    const path = dealer(stream.deck, rng)
+    const key = stream.keys === undefined ? undefined : dealer(stream.keys, rng)
+    const times = arrivals(stream, rng)
+    let next = times.next().value ?? Infinity
+    const arrive = () => {
+      for (const now = clock(); next <= now && next < duration; next = times.next().value ?? Infinity) {
+        const headers = key === undefined ? '' : `x-key: ${key()}\r\n`
+        // From when it was due: a client that comes late must not make the server look fast.
+        follow(tally, next, connections.get(path(), { patience, headers }))
+      }
+      if (next < duration) setTimeout(arrive, next - clock())
+    }
+    arrive()
+    return tally
+  })
+
+  const pings = new Tally()
+  // A probe that is given up has waited that long at least.
+  const probe = () => probes.get('/ping', { patience: PROBE_PATIENCE }).then((ending) => ending === 'gaveUp' ? 200 : ending)
+  const prober = setInterval(() => follow(pings, clock(), probe()), 1_000 / PROBES)
+  await new Promise((resolve) => setTimeout(resolve, duration))
+  clearInterval(prober)
+  // No new requests arrive; those under way end, by their patience at the latest.
+  await Promise.all(pending)
+  connections.close()
+  probes.close()
+  return {
+    streams: Object.fromEntries(streams.map(({ name }, index) => [name, /** @type {Tally} */ (tallies[index]).outcome(duration)])),
+    ping: pings.outcome(duration),
+    opened: connections.opened
+  }
+}
+
+/**
+ * Keeps `inFlight` requests under way.
+ *
+ * @param {{ port: number, seconds: number, seed: number, deck: string[], inFlight: number, skip: number }} orders
+ * @returns {Promise<number>} served a second, from the answer number `skip` on: with as many threads, the first that says anything
+ */
+async function saturate ({ port, seconds, seed, deck, inFlight, skip }) {
+  const connections = new Connections(port)
+  const path = dealer(deck, random(seed))
+  const end = performance.now() + seconds * 1_000
+  /** @type {number[]} */
+  const served = []
+  await Promise.all(Array.from({ length: inFlight }, async () => {
+    while (performance.now() < end) {
+      const ending = await connections.get(path())
+      if (ending !== 200) throw new Error(`The server answered ${ending} to ${inFlight} in flight`)
+      served.push(performance.now())
+    }
+  }))
+  connections.close()
+  // Up to the instant at which they stopped being replaced.
+  const counted = served.filter((at) => at < end)
+  const first = counted[skip - 1] ?? NaN
+  return (counted.length - skip) * 1_000 / (/** @type {number} */ (counted.at(-1)) - first)
+}
+
+/**
+ * Sends a number of requests, and waits for all.
+ *
+ * @param {{ port: number, path: string, count: number, inFlight: number }} orders
+ */
+async function many ({ port, path, count, inFlight }) {
+  const connections = new Connections(port)
+  let left = count
+  await Promise.all(Array.from({ length: inFlight }, async () => {
+    while (left-- > 0) {
+      const ending = await connections.get(path)
+      if (ending !== 200) throw new Error(`The server answered ${ending}`)
+    }
+  }))
+  connections.close()
+}
+
+const tasks = { run, saturate, many }
+
+process.on('message', (/** @type {{ task: keyof typeof tasks, orders: any }} */ { task, orders }) => {
+  tasks[task](orders).then((result) => process.send?.({ result }), (error) => process.send?.({ error: String(error?.stack ?? error) }))
+})

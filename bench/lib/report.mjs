@@ -1,0 +1,155 @@
+/** What every benchmark has: its arguments, its tables, its bars, and a file with all of it on `--save`. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+
+export const resultsUrl = new URL('../results/', import.meta.url)
+
+/** @typedef {{ value: number, is: '>=' | '<=', than: number, unit: string, what: string, met: boolean }} Bar */
+
+export class Report {
+  /** @type {Record<string, Array<Record<string, unknown>>>} */
+  #tables = {}
+  /** @type {Bar[]} */
+  #bars = []
+  #name
+  #startedAt = performance.now()
+
+  /**
+   * @param {string} name
+   * @param {Record<string, string>} [defaults] the options that it takes beside `--save`, each with its default
+   */
+  constructor (name, defaults = {}) {
+    this.#name = name
+    const options = Object.fromEntries(Object.entries(defaults).map(([option, value]) => [option, { type: /** @type {const} */ ('string'), default: value }]))
+    const { values } = parseArgs({ options: { ...options, save: { type: 'boolean', default: false } } })
+    this.save = values.save === true
+    this.args = /** @type {Record<string, string>} */ (/** @type {unknown} */ (values))
+    console.log(`# ${name}: Node ${process.version}, ${availableParallelism()} CPUs (${cpus()[0]?.model.trim()})`)
+  }
+
+  /** @param {string} option */
+  number (option) {
+    const value = Number(this.args[option])
+    if (!(value > 0)) throw new RangeError(`--${option} takes a positive number, not ${this.args[option]}`)
+    return value
+  }
+
+  /**
+   * @template {string} [T = string]
+   * @param {string} option
+   * @param {readonly T[]} [allowed]
+   * @returns {T[]}
+   */
+  list (option, allowed) {
+    const entries = /** @type {T[]} */ ((this.args[option] ?? '').split(',').filter((entry) => entry !== ''))
+    const unknown = entries.find((entry) => allowed?.includes(entry) === false)
+    if (unknown !== undefined) throw new RangeError(`--${option} takes ${allowed?.join(', ')}, not ${unknown}`)
+    return entries
+  }
+
+  /**
+   * @param {string} title
+   * @param {Array<Record<string, unknown>>} rows with the same keys
+   */
+  table (title, rows) {
+    this.#tables[title] = rows
+    console.log(`\n${title}`)
+    const columns = Object.keys(rows[0] ?? {})
+    const cells = [columns, ...rows.map((row) => columns.map((column) => format(row[column])))]
+    const widths = columns.map((_, index) => Math.max(...cells.map((line) => line[index]?.length ?? 0)))
+    for (const line of cells) console.log('  ' + line.map((cell, index) => index === 0 ? cell.padEnd(widths[index] ?? 0) : cell.padStart(widths[index] ?? 0)).join('  '))
+  }
+
+  /**
+   * @param {string} what
+   * @param {number} value
+   * @param {Bar['is']} is
+   * @param {number} than
+   * @param {string} [unit]
+   */
+  bar (what, value, is, than, unit = '') {
+    const met = is === '>=' ? value >= than : value <= than
+    this.#bars.push({ what, value, is, than, unit, met })
+    console.log(`${met ? 'ok    ' : 'MISSED'} ${what}: ${format(value)}${unit} (${is} ${than}${unit})`)
+    return met
+  }
+
+  end () {
+    console.log(`\n${Math.round((performance.now() - this.#startedAt) / 1_000)} s`)
+    if (!this.save) return
+    mkdirSync(resultsUrl, { recursive: true })
+    const { save, ...args } = this.args
+    const machine = { date: new Date().toISOString(), node: process.version, cpus: availableParallelism(), cpu: cpus()[0]?.model.trim() }
+    writeFileSync(new URL(`${this.#name}.json`, resultsUrl), JSON.stringify({ machine, args, bars: this.#bars, tables: this.#tables }, null, 2) + '\n')
+  }
+}
+
+/**
+ * @param {string} name
+ * @returns {{ tables: Record<string, Array<Record<string, any>>> }}
+ */
+export function readResults (name) {
+  return JSON.parse(readFileSync(new URL(`${name}.json`, resultsUrl), 'utf8'))
+}
+
+/**
+ * @template {object} T
+ * @param {T} object
+ */
+export const keys = (object) => /** @type {Array<keyof T & string>} */ (Object.keys(object))
+
+/** @param {unknown} value */
+function format (value) {
+  if (typeof value !== 'number') return String(value ?? '')
+  if (Number.isNaN(value)) return '-'
+  if (Number.isInteger(value) || Math.abs(value) >= 1_000) return String(Math.round(value))
+  return String(Number(value.toPrecision(3)))
+}
+
+/**
+ * @param {readonly number[]} values
+ * @param {number} share from 0 to 1
+ */
+export function percentile (values, share) {
+  const sorted = Float64Array.from(values).sort()
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN
+}
+
+/** @param {readonly number[]} values */
+export function median (values) {
+  const sorted = Float64Array.from(values).sort()
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? /** @type {number} */ (sorted[middle]) : (/** @type {number} */ (sorted[middle - 1]) + /** @type {number} */ (sorted[middle])) / 2
+}
+
+/**
+ * Measures all candidates once a round, in an order that turns, so that none always comes first or after the same one.
+ *
+ * @template T
+ * @param {number} rounds
+ * @param {readonly T[]} candidates
+ * @param {(candidate: T) => Promise<number>} measure
+ * @returns {Promise<Map<T, number[]>>}
+ */
+export async function alternate (rounds, candidates, measure) {
+  /** @type {Map<T, number[]>} */
+  const results = new Map(candidates.map((candidate) => [candidate, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (let index = 0; index < candidates.length; index++) {
+      const candidate = /** @type {T} */ (candidates[(index + round) % candidates.length])
+      results.get(candidate)?.push(await measure(candidate))
+    }
+  }
+  return results
+}
+
+/**
+ * The median of a candidate's round divided by another's of the same round: what drifts in the machine drifts in both.
+ *
+ * @param {readonly number[]} ours
+ * @param {readonly number[]} theirs
+ */
+export function pairedRatio (ours, theirs) {
+  return median(ours.map((value, round) => value / /** @type {number} */ (theirs[round])))
+}

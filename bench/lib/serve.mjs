@@ -1,0 +1,22 @@
+/** What the servers have in common: the logger, /ping, and how they are started and stopped by lib/cell.mjs. */
+import { writeSync } from 'node:fs'
+import { app as create, portOf } from './app.mjs'
+
+const iterationsPerMs = Number(process.env['ITERATIONS_PER_MS'])
+
+/**
+ * @param {(app: import('fastify').FastifyInstance) => unknown} setUp adds the routes
+ */
+export async function serve (setUp) {
+  const app = create()
+  app.get('/ping', async () => 'pong')
+  await setUp(app)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  process.stdin.on('end', () => process.exit()).resume()
+  writeSync(3, String(portOf(app)))
+}
+
+/** @param {import('fastify').FastifyRequest} request */
+export function iterationsOf (request) {
+  return Math.round(Number(/** @type {{ ms: string }} */ (request.query).ms) * iterationsPerMs)
+}

@@ -1,0 +1,94 @@
+/**
+ * More requests than the threads can serve: what a server does then. Open-loop arrivals at multiples of the capacity measured just
+ * before; clients give up after a second. What is served late to nobody is lost; what is refused at once could go elsewhere.
+ * The bimodal job takes 2 ms 95 times in 100, and 200 ms the other five.
+ *
+ *   node bench/overload.mjs --only ours,queue --job 10 --load 6 --seconds 20
+ */
+import { buildGo, capacity, Clients, startServer, warmUp } from './lib/cell.mjs'
+import { keys, median, Report } from './lib/report.mjs'
+import { calibrate, work } from './lib/work.mjs'
+
+const SERVERS = { inline: 'inline', piscina: 'piscina', abort: 'piscina abort', queue: 'piscina queue', ours: 'ours', go: 'go' }
+const TITLES = { inline: 'inline', piscina: 'piscina', abort: 'piscina + abort', queue: 'piscina, maxQueue 32', ours: 'ours', go: 'Go, bounded channel' }
+
+/**
+ * The paths, and how much longer a run must be to have as many answers.
+ *
+ * @type {Record<'10' | '200' | 'bimodal', { deck: string[], longer: number }>}
+ */
+const JOBS = {
+  10: { deck: [work(10)], longer: 1 },
+  200: { deck: [work(200)], longer: 2.5 },
+  bimodal: { deck: [...new Array(19).fill(work(2)), work(200)], longer: 1.5 }
+}
+/** Goodput ÷ capacity at 2x and 6x, and p99 at 6x in ms. */
+const BARS = { goodput: 0.95, p99: 150, ping: 15 }
+
+const PATIENCE = 1_000
+
+const report = new Report('overload', { only: keys(SERVERS).join(), job: keys(JOBS).join(), load: '0.7,1,2,6', seconds: '8', rounds: '1' })
+const seconds = report.number('seconds')
+const rounds = report.number('rounds')
+const servers = report.list('only', keys(SERVERS)).filter((name) => name !== 'go' || buildGo() !== undefined)
+const iterationsPerMs = calibrate()
+const clients = new Clients()
+
+/**
+ * @param {keyof typeof SERVERS} server
+ * @param {{ deck: string[], longer: number }} job
+ * @param {number} load
+ * @param {number} full requests a second
+ * @param {number} seed
+ */
+async function cell (server, { deck, longer }, load, full, seed) {
+  const { port, stop } = await startServer(SERVERS[server], iterationsPerMs)
+  try {
+    await warmUp(clients, port, deck)
+    const { streams, ping } = await clients.run({ port, seconds: seconds * longer, seed, patience: PATIENCE, streams: [{ name: 'work', deck, rate: full * load }] })
+    const { sent, refused, rate, p50, p99, p99Late, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
+    return { goodput: rate / full, p50, p99, p99Late, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
+  } finally {
+    await stop()
+  }
+}
+
+/** @typedef {Awaited<ReturnType<typeof cell>>} Cell */
+
+for (const name of report.list('job', keys(JOBS))) {
+  const job = JOBS[name]
+  for (const load of report.list('load')) {
+    /** @type {Map<keyof typeof SERVERS, Cell[]>} */
+    const cells = new Map(servers.map((server) => [server, []]))
+    for (let round = 0; round < rounds; round++) {
+      const options = { iterationsPerMs, seconds: 3 * job.longer }
+      const full = await capacity(clients, job.deck, options)
+      // Another compiler, another loop: Go is measured by its own capacity.
+      const goFull = servers.includes('go') ? await capacity(clients, job.deck, { ...options, server: 'go' }) : NaN
+      for (const server of servers) cells.get(server)?.push(await cell(server, job, Number(load), server === 'go' ? goFull : full, round + 1))
+    }
+    report.table(`${name === 'bimodal' ? name : `${name} ms`}, ${load}x`, servers.map((server) => {
+      const of = (/** @type {keyof Cell} */ field) => median((cells.get(server) ?? []).map((cell) => cell[field]))
+      return {
+        server: TITLES[server],
+        'goodput ÷ capacity': of('goodput'),
+        'p50 ms': of('p50'),
+        'p99 ms': of('p99'),
+        'p99 after 3 s': of('p99Late'),
+        'refused %': 100 * of('refused'),
+        'gave up %': 100 * of('gaveUp'),
+        failed: of('failed'),
+        '/ping p99 ms': of('ping')
+      }
+    }))
+    const ours = cells.get('ours')
+    if (ours === undefined) continue
+    const of = (/** @type {keyof Cell} */ field) => median(ours.map((cell) => cell[field]))
+    if (Number(load) >= 2) report.bar('goodput ÷ capacity', of('goodput'), '>=', BARS.goodput)
+    if (Number(load) >= 6) report.bar('/ping p99', of('ping'), '<=', BARS.ping, ' ms')
+    if (Number(load) >= 6 && name === '10') report.bar('p99 after 3 s', of('p99Late'), '<=', BARS.p99, ' ms')
+  }
+}
+clients.stop()
+report.end()
+if (report.save) await import('./plot.mjs')

@@ -4,9 +4,13 @@ import concurrency, { type ConcurrencyOptions } from 'fastify-concurrency'
 import { jobs } from './jobs.ts'
 import page from './routes/page.ts'
 import passwords from './routes/passwords.ts'
+import report from './routes/report.ts'
 import search from './routes/search.ts'
 import status from './routes/status.ts'
 import thumbnails from './routes/thumbnails.ts'
+import users from './routes/users.ts'
+import webhooks from './routes/webhooks.ts'
+import { tasks } from './tasks.ts'
 
 /** How long a shutdown may take to finish what was accepted, in ms. */
 export const SHUTDOWN_TIMEOUT = 10_000
@@ -15,19 +19,27 @@ export interface AppOptions {
   logger?: FastifyServerOptions['logger']
   /** Of the pool, beside its jobs. */
   workers?: Omit<Exclude<ConcurrencyOptions['workers'], false | undefined>, 'jobs'>
+  /** Of background tasks, beside their names. */
+  tasks?: Omit<Exclude<ConcurrencyOptions['tasks'], false | undefined>, 'tasks'>
+  /** Where mails go; by default to a server that this process starts. */
+  smtpUrl?: string | undefined
 }
 
-export function buildApp ({ logger = false, workers }: AppOptions = {}): FastifyInstance {
+export function buildApp ({ logger = false, workers, tasks: taskOptions, smtpUrl }: AppOptions = {}): FastifyInstance {
   const app = Fastify({ logger })
   app.register(concurrency, {
     // People at a page rather wait for some seconds than be told to come back; an API would keep the default.
     workers: { maxWait: 5_000, ...workers, jobs },
-    lifecycle: { timeout: SHUTDOWN_TIMEOUT }
+    lifecycle: { timeout: SHUTDOWN_TIMEOUT },
+    tasks: { ...taskOptions, tasks }
   })
   app.register(page)
   app.register(status)
   app.register(thumbnails)
   app.register(search)
   app.register(passwords)
+  app.register(report)
+  app.register(users, { smtpUrl })
+  app.register(webhooks)
   return app
 }

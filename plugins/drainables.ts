@@ -12,6 +12,8 @@ export interface Abandoned {
   id: string
   ageMs: number
   attempt: number
+  /** Where the work was submitted, if that is kept: for work that ignored its signal. */
+  stack?: string
 }
 
 /** Requests drain first: they may still submit tasks and run jobs; then tasks, which may still run jobs; then workers. */
@@ -37,6 +39,8 @@ export interface Drainable {
   idle (): Promise<void>
   /** The units of work it holds, for a message that names what is left. */
   held? (): Abandoned[]
+  /** What it gave up before any deadline, and what still runs in vain: a retry too far away, a task that ignores its signal. */
+  lost? (): Abandoned[]
   /**
    * Past the deadline: refuse everything, abort what is left cooperatively, wait for `grace` ms, then kill.
    * Resolves with what was lost when nothing of it runs any more. Called after close().

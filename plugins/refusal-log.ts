@@ -42,10 +42,15 @@ class Sampler {
   }
 }
 
+/** Counts a refusal that is answered in a hook rather than thrown, and so passes no error handler. The app must have this plugin. */
+export function countRefusal (app: FastifyInstance, code: string): void {
+  (app as unknown as { [kRefusalLog]: Sampler })[kRefusalLog].count(code, performance.now())
+}
+
 async function refusalLog (app: FastifyInstance): Promise<void> {
   if (app.hasDecorator(kRefusalLog)) return
   const sampler = new Sampler(app.log)
-  app.decorate(kRefusalLog, true)
+  app.decorate(kRefusalLog, sampler)
   // Runs before the error handler does.
   app.addHook('onError', (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) => {
     if (isRefusal(error)) {

@@ -47,9 +47,10 @@ function left (app: FastifyInstance): string[] {
 }
 
 function pending (drainable: Drainable): string[] {
-  if (drainable.pending === 0) return []
   const units = drainable.held?.().map(({ kind, name, id, ageMs }) => `${kind} ${name} (${id}, for ${ageMs} ms)`) ?? []
-  return [`${drainable.name} holds ${drainable.pending}${units.length === 0 ? '' : `: ${units.join(', ')}`}`]
+  // What runs on in vain is held, and not pending.
+  const count = Math.max(drainable.pending, units.length)
+  return count === 0 ? [] : [`${drainable.name} holds ${count}${units.length === 0 ? '' : `: ${units.join(', ')}`}`]
 }
 
 function timers ({ name, timers = 0 }: Drainable): string[] {

@@ -229,5 +229,40 @@ $('#many').addEventListener('click', () => {
   password.requestSubmit()
 })
 
+// ---- Signing up: the answer comes at once, the mail when its task has sent it ---------------------------------------
+
+$('#user').addEventListener('submit', async (event) => {
+  event.preventDefault()
+  const form = event.currentTarget
+  const say = (text) => { $('[role=status]', form).textContent = text }
+  try {
+    const user = await json('/users', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ name: $('#user-name').value, email: $('#user-email').value })
+    })
+    say(`You are user ${user.id}; the mail is on its way …`)
+    const mails = await arrived(user.email)
+    say(`You are user ${user.id}, and the mail has arrived`)
+    $('#mails').replaceChildren(...mails.map(({ to, subject }) => {
+      const item = document.createElement('li')
+      item.textContent = `${subject} (to ${to})`
+      return item
+    }))
+  } catch (error) {
+    say(error.message)
+  }
+})
+
+/** Looks until there is a mail to `address`, for a while. */
+async function arrived (address) {
+  for (let look = 0; look < 50; look++) {
+    const mails = await json('/mails')
+    if (mails.some(({ to }) => to === address)) return mails.reverse()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  throw new Error('The mail has not arrived: its task is still trying')
+}
+
 $('#host').textContent = document.location.host
 poll()

@@ -34,7 +34,8 @@ export async function drain (drainables: Iterable<Drainable>, { deadline, grace,
     if (!late) await Promise.race([settle(() => [...drainables].filter((each) => each.phase === phase), () => late, onError), timeUp])
   }
 
-  const abandoned = late ? await abandon([...drainables], grace, onError) : []
+  const abandoned = [...drainables].flatMap((drainable) => drainable.lost?.() ?? [])
+  if (late) abandoned.push(...await abandon([...drainables], grace, onError))
   return { completed: completed() - before, abandoned }
 }
 

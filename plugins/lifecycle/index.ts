@@ -9,6 +9,7 @@
  */
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
 import { drainablesOf, type Abandoned } from '../drainables.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
@@ -40,7 +41,7 @@ declare module 'fastify' {
 
 export interface ShutdownReport {
   reason: string
-  /** Requests, tasks and jobs that finished since the shutdown began. */
+  /** Requests, tasks and jobs that finished while draining. */
   completed: number
   /** What was still unfinished past the deadline, by name. */
   abandoned: Abandoned[]
@@ -56,7 +57,8 @@ export interface Lifecycle {
    * Drains and closes the app. Idempotent: the first call's reason holds, later ones get the same promise.
    * Never rejects because of abandoned work: read the report. Rejects if an onClose hook fails.
    *
-   * Called in a task and awaited there, it waits for that task: until the deadline, which then reports it.
+   * In a request (known through the ambient request) its promise resolves when all others have drained, before the app closes, so
+   * that the answer can be sent. Awaited in a task, it waits for that task: until the deadline, which then reports it.
    */
   shutdown (reason?: string): Promise<ShutdownReport>
   /**
@@ -80,6 +82,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   let drainStarted: Promise<ShutdownReport> | undefined
   let shutdownStarted: Promise<ShutdownReport> | undefined
   let deadlineAt = Infinity
+  let endDelay = (): void => {}
 
   function enter (next: Phase): void {
     const before = phase
@@ -97,10 +100,13 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     try {
       if (delay > 0) {
         enter('leaving')
-        await timers.wait(delay)
+        await new Promise<void>((resolve) => {
+          endDelay = resolve
+          timers.after(delay, resolve)
+        })
       }
       const { completed, abandoned } = await drain(drainablesOf(app), {
-        deadline: timers.wait(options.timeout - delay),
+        deadline: timers.wait(deadlineAt - monotonic.now()),
         grace: options.grace,
         enter,
         onError: (err, { name }) => app.log.error({ err, drainable: name }, 'could not drain %s', name)
@@ -136,7 +142,12 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     get ready () { return booted && isReady(phase) },
     shutdown (why = 'shutdown') {
       if (drainStarted === undefined) reason = why
-      return (shutdownStarted ??= stop())
+      const request = currentRequest()
+      if (request === undefined || !inFlight.has(request)) return (shutdownStarted ??= stop())
+      inFlight.release(request)
+      shutdownStarted ??= stop()
+      shutdownStarted.catch((err: unknown) => app.log.error({ err }, 'shutdown: closing failed'))
+      return drainStarted!
     },
     onGoodbye: (goodbye) => goodbyes.add(goodbye)
   })
@@ -152,6 +163,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   })
 
   app.addHook('preClose', async () => {
+    // Fastify refuses every request from here on: nobody is served by waiting.
+    endDelay()
     drainStarted ??= drainAll(0)
     await drainStarted
     enter('closing')

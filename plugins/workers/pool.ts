@@ -144,6 +144,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     }
   }
 
+  onRoom (): void {
+    this.#dispatcher.schedule()
+  }
+
   /** The thread is done with it. */
   #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown', now = this.#clock.now()): void {
     this.#admission.finish(job, now, runMs, outcome)

@@ -3,7 +3,7 @@
  * It knows who runs where; what becomes of a job is the pool's to decide.
  */
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
-import { SKIPPED, type FromHost, type Handover, type HostData, type Outcome, type ToHost } from '../../workers/protocol.ts'
+import type { FromHost, Handover, HostData, Outcome, ToHost } from '../../workers/protocol.ts'
 import { abort, assign, createSlots, free, revoke, type Slots } from '../../workers/slots.ts'
 import { toWire } from '../../workers/wire-error.ts'
 import type { Job } from './job.ts'
@@ -21,6 +21,8 @@ export interface JobEvents {
   onOutcome (thread: Thread, job: Job, outcome: Outcome): void
   onLog (job: Job, message: Extract<FromHost, { log: unknown }>): void
   onProgress (job: Job, value: unknown): void
+  /** It has room again, and nothing else to say. */
+  onRoom (): void
 }
 
 /** What a thread says of itself. */
@@ -212,8 +214,9 @@ export class Thread {
     } else { // taken back, and the host has seen it
       free(this.#slots, slot)
       this.#free.push(slot)
+      this.#events.onRoom()
+      return
     }
-    if (job === undefined || outcome[1] === SKIPPED) return
     this.ended++
     this.#events.onOutcome(this, job, outcome)
   }

@@ -1,13 +1,13 @@
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import { buildApp } from '../../example/app.ts'
+import { buildApp, type AppOptions } from '../../example/app.ts'
 
 /** Threads run TypeScript as `npm start` does: under tap's own loader one takes 0.8 s and 200 MB on Node 20. */
 export const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../../tsx.js', import.meta.url).href]
 
 /** The service, ready, closed after the test. */
-export async function serve (t: Test, prepare: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
-  const app = buildApp({ workers: { execArgv, maxThreads: 2 } })
+export async function serve (t: Test, prepare: (app: FastifyInstance) => void = () => {}, options: AppOptions = {}): Promise<FastifyInstance> {
+  const app = buildApp({ workers: { execArgv, maxThreads: 2 }, ...options })
   t.teardown(() => app.close())
   prepare(app)
   await app.ready()

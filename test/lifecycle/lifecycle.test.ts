@@ -182,6 +182,15 @@ t.test('shutdown() twice is one shutdown', async (t) => {
   await app.close()
 })
 
+t.test('a close() during the delay ends the delay', async (t) => {
+  const app = await build(t, { delay: 60_000, timeout: 120_000 })
+  await app.ready()
+  const shutdown = app.lifecycle.shutdown('SIGTERM')
+  t.equal(app.lifecycle.phase, 'leaving')
+  await app.close()
+  t.match(await shutdown, { reason: 'SIGTERM', abandoned: [] })
+})
+
 t.test('during boot: the app boots, then closes', async (t) => {
   const app = Fastify()
   const order: string[] = []

@@ -4,6 +4,7 @@ import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
+import cancellation from '../../plugins/cancellation/index.ts'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
 import { drainablesOf } from '../../plugins/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
@@ -181,14 +182,33 @@ t.test('half a request does not hold close() up either', async (t) => {
   if (!half.closed) await once(half, 'close')
 })
 
-t.test('shutdown() from inside a request does not wait for itself for ever', async (t) => {
+t.test('shutdown() from inside a request: it gets the report, and answers, before the app closes', async (t) => {
+  const app = await build(t, { timeout: 20_000 })
+  await app.register(cancellation)
+  const go = deferred()
+  app.get('/slow', async () => { await go.promise; return 'done' })
+  app.post('/stop', async () => app.lifecycle.shutdown('asked'))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const slow = answer(get(app, '/slow'))
+  await inFlight(app, 1)
+  const stopped = answer(httpRequest({ port: port(app), host: '127.0.0.1', method: 'POST', path: '/stop' }).end())
+  await phase(app, 'requests')
+  go.resolve()
+  t.equal((await slow).body, 'done', 'the others are waited for')
+  t.match(JSON.parse((await stopped).body), { reason: 'asked', completed: 1, abandoned: [] })
+  t.match(await app.lifecycle.shutdown(), { reason: 'asked' })
+  t.equal(app.lifecycle.phase, 'closed')
+})
+
+t.test('shutdown() from inside a request without the ambient request: until the deadline, and then by name', async (t) => {
   const app = await build(t, { timeout: 60, grace: 10 })
   app.post('/stop', async () => app.lifecycle.shutdown('asked'))
   await app.listen({ port: 0, host: '127.0.0.1' })
-  const client = httpRequest({ port: port(app), method: 'POST', path: '/stop' }).end()
+  const client = httpRequest({ port: port(app), host: '127.0.0.1', method: 'POST', path: '/stop' }).end()
   client.on('error', () => {})
   await phase(app, 'closed')
-  t.match(await app.lifecycle.shutdown(), { reason: 'asked' })
+  const { abandoned } = await app.lifecycle.shutdown()
+  t.match(abandoned, [{ kind: 'request', name: 'POST /stop' }])
 })
 
 t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
@@ -205,6 +225,7 @@ t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
   const slow = stream(busy, '/slow')
   await inFlight(app as unknown as FastifyInstance, 1)
   const closed = [once(busy, 'close'), once(idle, 'close')]
+  const before = performance.now()
   const shutdown = app.lifecycle.shutdown()
   await phase(app as unknown as FastifyInstance, 'requests')
   t.equal((await stream(idle, '/slow')).status, 503)
@@ -212,6 +233,7 @@ t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
   t.same(await slow, { status: 200, body: 'done' })
   t.match(await shutdown, { completed: 1, abandoned: [] })
   await Promise.all(closed)
+  t.ok(performance.now() - before < 10_000, 'the idle session did not hold close() up')
 })
 
 t.test('work that drains while the server listens: liveness over a real socket in every phase', async (t) => {

@@ -125,3 +125,29 @@ t.test('one deadline over queue and run', async (t) => {
     t.equal(await workers.run('brief', { ms: 100 }, { timeout: Infinity }), 'done')
   })
 })
+
+t.test('a thread all of whose slots were taken back gets the next job as soon as it has seen that', async (t) => {
+  const { workers } = await startApp(t)
+  await workers.map('echo', Array.from({ length: 300 }, (_, n) => n)) // known to be short: 64 are handed ahead
+  for (let round = 0; round < 3; round++) {
+    await workers.run('tail', 60)
+    await new Promise((resolve) => setTimeout(resolve, 5)) // the thread has begun to pause
+    const controller = new AbortController()
+    const cancelled = Array.from({ length: 64 }, () => rejection(workers.run('echo', 1, { signal: controller.signal })))
+    await new Promise((resolve) => setImmediate(resolve))
+    controller.abort()
+    await Promise.all(cancelled)
+    t.equal(await workers.run('echo', 'next', { timeout: 5_000 }), 'next')
+  }
+})
+
+t.test('jobs handed ahead to a thread that pauses come back, and run', async (t) => {
+  const { workers } = await startApp(t)
+  await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
+  for (let round = 0; round < 3; round++) {
+    await workers.run('tail', 60)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    const burst = Array.from({ length: 64 }, (_, n) => workers.run('echo', n, { timeout: 5_000 }))
+    t.same(await Promise.all(burst), burst.map((_, n) => n))
+  }
+})

@@ -1,0 +1,132 @@
+// What limiting costs: requests a second and CPU a request, paired in one run; the memory store; Redis.
+// node --conditions=fastify-concurrency-source --expose-gc --import ./tsx.js bench/limiter.ts [rounds] [ms a round]
+import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { MemoryStore } from '../plugins/limiter/memory-store.ts'
+import { variants } from './limiter-server.ts'
+
+const rounds = Number(process.argv[2] ?? 7)
+const length = Number(process.argv[3] ?? 700)
+const SOCKETS = 32
+const REQUEST = 'GET / HTTP/1.1\r\nHost: bench\r\n\r\n'
+
+/** Keeps one request in flight a socket for so many ms; resolves with how many were answered. Counting is all that it does with an answer. */
+async function load (port: number, ms: number): Promise<number> {
+  let answered = 0
+  let stopped = false
+  const sockets: Socket[] = []
+  for (let i = 0; i < SOCKETS; i++) {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('data', () => {
+      answered++
+      if (!stopped) socket.write(REQUEST)
+    })
+    socket.write(REQUEST)
+    sockets.push(socket)
+  }
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  stopped = true
+  for (const socket of sockets) socket.destroy()
+  return answered
+}
+
+function median (values: number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
+}
+
+async function http (): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'fc-bench-'))
+  const path = join(directory, 'socket')
+  const server = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', directory], { stdio: 'ignore' })
+  const redis = new Redis(path, { retryStrategy: () => 5, maxRetriesPerRequest: null })
+  redis.on('error', () => {})
+  await redis.ping()
+  const children = new Map<string, ChildProcess>()
+  try {
+    const ports: Record<string, number> = {}
+    for (const name of variants) {
+      const child = fork(new URL('limiter-server.ts', import.meta.url), [name, path])
+      children.set(name, child)
+      ports[name] = (await once(child, 'message') as [{ port: number }])[0].port
+    }
+    const cpu = async (name: string): Promise<number> => {
+      const child = children.get(name)!
+      const answer = once(child, 'message')
+      child.send('cpu')
+      const [{ user, system }] = await answer as [{ user: number, system: number }]
+      return user + system
+    }
+    const commands = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0)
+    for (const port of Object.values(ports)) await load(port, 1000)
+
+    const figures = Object.fromEntries(Object.keys(ports).map((name) => [name, { persec: [] as number[], micros: [] as number[], commands: [] as number[] }]))
+    for (let round = 0; round < rounds; round++) {
+      for (const [name, port] of Object.entries(ports)) {
+        const [cpuBefore, commandsBefore] = [await cpu(name), await commands()]
+        const answered = await load(port, length)
+        const figure = figures[name]!
+        figure.persec.push(answered * 1000 / length)
+        figure.micros.push((await cpu(name) - cpuBefore) / answered)
+        figure.commands.push((await commands() - commandsBefore) / answered)
+      }
+    }
+    const ratio = (a: string, b: string): string => median(figures[a]!.persec.map((value, round) => value / figures[b]!.persec[round]!)).toFixed(2)
+    console.table(Object.fromEntries(Object.entries(figures).map(([name, { persec, micros, commands }]) => [name, {
+      'req/s': Math.round(median(persec)),
+      'CPU µs a request': Number(median(micros).toFixed(1)),
+      '÷ bare': ratio(name, name.endsWith('logger on') ? 'bare, logger on' : 'bare'),
+      'round trips a request': name.startsWith('Redis') ? median(commands).toFixed(2) : ''
+    }])))
+    console.log('ours, 1 policy ÷ @fastify/rate-limit:', ratio('ours, 1 policy', '@fastify/rate-limit'))
+    console.log('refused ÷ accepted, logger on: ours', ratio('refused: ours, logger on', 'ours, 1 policy, logger on'),
+      ', @fastify/rate-limit', ratio('refused: @fastify/rate-limit, logger on', '@fastify/rate-limit, logger on'))
+    console.log('Redis, ours, 1 policy ÷ @fastify/rate-limit:', ratio('Redis: ours, 1 policy', 'Redis: @fastify/rate-limit, 1 limit'))
+  } finally {
+    for (const child of children.values()) child.kill()
+    redis.disconnect()
+    server.kill()
+    await once(server, 'exit')
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+/** Keys are built for each operation, as a request's are: a map then has to hash and compare them. */
+function memory (keys: number): void {
+  const key = (index: number): string => `2001:db8:${index.toString(16)}::`
+  const demand = (index: number) => [{ policy: 'p', key: key(index), rate: 0.01, burst: 20, cost: 1, onStoreError: 'local' as const }]
+  const clock = { time: 0, now () { return this.time } }
+  const operations = Math.max(keys, 500_000)
+  const order = Int32Array.from({ length: operations }, () => Math.floor(Math.random() * keys))
+
+  const used = (): number => {
+    globalThis.gc?.()
+    const { heapUsed, arrayBuffers } = process.memoryUsage()
+    return heapUsed + arrayBuffers
+  }
+  const before = used()
+  const store = new MemoryStore(clock, keys)
+  for (let i = 0; i < keys; i++) { clock.time += 0.001; store.take(demand(i), 0) }
+  const bytes = (used() - before) / keys
+  const map = new Map<string, number>()
+  for (let i = 0; i < keys; i++) map.set(key(i), 0)
+
+  const nanos = (operation: (index: number) => void): number => {
+    const began = process.hrtime.bigint()
+    for (const index of order) operation(index)
+    return Number(process.hrtime.bigint() - began) / operations
+  }
+  const pairs = Array.from({ length: 5 }, () => [
+    nanos((index) => { clock.time += 0.001; store.take(demand(index), 0) }),
+    nanos((index) => { const name = key(index); map.set(name, map.get(name)! + 1) })
+  ] as const)
+  console.log(`memory store, ${keys} keys: ${median(pairs.map(([ours]) => ours)).toFixed(0)} ns an operation, a bare Map's get and set ${
+    median(pairs.map(([, bare]) => bare)).toFixed(0)} ns, ratio ${median(pairs.map(([ours, bare]) => ours / bare)).toFixed(2)}, ${bytes.toFixed(0)} bytes a key (${store.size})`)
+}
+
+for (const keys of [1_000, 100_000, 1_000_000]) memory(keys)
+await http()

@@ -1,0 +1,21 @@
+// The named tasks: their payloads can be stored, so that a durable engine could run them in another process, later.
+import { defineTasks } from 'fastify-concurrency/tasks'
+import { Type, type Static } from '@fastify/type-provider-typebox'
+
+const Event = Type.Object({ id: Type.String(), type: Type.String(), data: Type.Unknown() })
+
+export const tasks = defineTasks({
+  webhook: {
+    schema: Event,
+    retries: 5,
+    timeout: 10_000,
+    handler: async (event: Static<typeof Event>, { log }) => {
+      log.info({ type: event.type }, 'webhook handled')
+      return event.type
+    }
+  }
+})
+
+declare module 'fastify-concurrency' {
+  interface Register { tasks: typeof tasks }
+}

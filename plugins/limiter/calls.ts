@@ -1,0 +1,160 @@
+/** `app.limiter`: the policies for code. */
+import type { FastifyRequest } from 'fastify'
+import { currentRequest } from '../cancellation/index.ts'
+import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../errors.ts'
+import { duration, integer, MAX_DURATION, record } from '../options.ts'
+import { SLACK } from './bucket.ts'
+import { rejected } from './channels.ts'
+import { retryAfter } from './headers.ts'
+import { callKey, type AddressKey } from './keys.ts'
+import type { MaybePromise } from './maybe.ts'
+import { demandOf } from './plan.ts'
+import type { PolicyName, ResolvedPolicy } from './policies.ts'
+import type { Demand, Store } from './store.ts'
+import type { Waiting } from './waiting.ts'
+
+export interface ReserveOptions {
+  /** Whole tokens, from 1 to the burst. @default 1 */
+  cost?: number
+  /** How many ms in the future it may act at most. @default the limiter's `waitTimeout` */
+  maxWait?: number
+}
+
+export interface WaitOptions {
+  /** Whole tokens, from 1 to the burst. @default 1 */
+  cost?: number
+  /** Stops waiting and gives the tokens back. */
+  signal?: AbortSignal
+  /** What would have to wait longer, in ms, is refused at once. @default the limiter's `waitTimeout` */
+  timeout?: number
+  /** How many may wait for this key at once; one more is refused unless it needn't wait. @default the limiter's `maxWaitingPerKey` */
+  maxWaiting?: number
+  /** Goes on waiting when the client of the current request leaves. @default false */
+  detached?: boolean
+}
+
+/** Tokens that were promised for an instant. Act after `delay` ms, or cancel. */
+export interface Reservation {
+  /** False if it would act too late: nothing was taken. */
+  readonly ok: boolean
+  /** How many ms until it may act; if it isn't ok, until it could. */
+  readonly delay: number
+  /** Gives the tokens back, as far as nothing was promised on top of them. Idempotent; without effect once the delay is over. */
+  cancel (): Promise<void>
+}
+
+export interface Peek {
+  /** Tokens in the bucket now, with fractions; below 0 while reservations wait; `Infinity` if there is no limit. */
+  readonly tokens: number
+  readonly burst: number
+  /** How many ms until one token is there. */
+  readonly wait: number
+}
+
+/** A policy whose `key` isn't given is one bucket. Each method throws FC_ERR_LIMIT_UNKNOWN for a policy that isn't registered. */
+export interface Limiter {
+  /** Takes `cost` tokens if they are there now. Throws FC_ERR_LIMITER_STORE if the store is away and the policy says `closed`. */
+  allow (policy: PolicyName, key?: string, cost?: number): Promise<boolean>
+  /** Takes tokens that will be there. */
+  reserve (policy: PolicyName, key?: string, options?: ReserveOptions): Promise<Reservation>
+  /**
+   * Resolves when `cost` tokens are its own, first come, first served. Inside a request it stops when the client leaves.
+   * Throws FC_ERR_LIMITED if that would take too long, FC_ERR_LIMIT_WAITERS_FULL, FC_ERR_LIMIT_WAIT_ABORTED, or FC_ERR_CLOSING.
+   *
+   * @example
+   * await app.limiter.wait('github', undefined, { timeout: 2_000 })
+   * const response = await fetch('https://api.github.com/…')
+   */
+  wait (policy: PolicyName, key?: string, options?: WaitOptions): Promise<void>
+  /** Looks without taking. */
+  peek (policy: PolicyName, key?: string): Promise<Peek>
+}
+
+export interface CallsSettings {
+  waitTimeout: number
+  maxWaitingPerKey: number
+}
+
+const nothing: Reservation = { ok: true, delay: 0, cancel: async () => {} }
+
+export function createLimiter (
+  policies: ReadonlyMap<string, ResolvedPolicy>, store: Store, waiting: Waiting, addressKey: AddressKey, settings: CallsSettings
+): Limiter {
+  function find (name: string): ResolvedPolicy {
+    const policy = policies.get(name)
+    if (policy === undefined) throw new LimitUnknownError(name, [...policies.keys()].join(', '))
+    return policy
+  }
+
+  function demand (policy: ResolvedPolicy, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<Demand | undefined> {
+    return demandOf(policy, callKey(policy, key, addressKey), cost, request)
+  }
+
+  return {
+    async allow (name, key, cost = 1) {
+      const asked = await demand(find(name), key, cost, currentRequest())
+      return asked === undefined || (await store.take([asked], 0)).granted
+    },
+
+    async reserve (name, key, options = {}) {
+      record('options', options, ['cost', 'maxWait'])
+      const maxWait = duration('maxWait', options.maxWait ?? settings.waitTimeout, { min: 0, max: MAX_DURATION })
+      const asked = await demand(find(name), key, options.cost ?? 1, currentRequest())
+      if (asked === undefined) return nothing
+      const { granted, outcomes: [outcome], at, store: holder } = await store.take([asked], maxWait)
+      let held = granted
+      return {
+        ok: granted,
+        delay: outcome!.wait,
+        cancel: async () => {
+          if (!held) return
+          held = false
+          await holder?.giveBack(asked, at + outcome!.wait)
+        }
+      }
+    },
+
+    async wait (name, key, options = {}) {
+      record('options', options, ['cost', 'signal', 'timeout', 'maxWaiting', 'detached'])
+      const { cost = 1, signal, detached = false } = options
+      const timeout = duration('timeout', options.timeout ?? settings.waitTimeout, { min: 0, max: MAX_DURATION })
+      const maxWaiting = integer('maxWaiting', options.maxWaiting ?? settings.maxWaitingPerKey, { min: 0 })
+      if (waiting.closed) throw new ClosingError('The limiter')
+      if (signal?.aborted) throw new LimitWaitAbortedError(name, { cause: signal.reason })
+      const request = currentRequest()
+      const policy = find(name)
+      const asked = await demand(policy, key, cost, request)
+      if (asked === undefined) return
+
+      const bucket = `${name}\0${asked.key}`
+      const room = waiting.enter(bucket, maxWaiting)
+      try {
+        const { granted, outcomes: [outcome], at, store: holder } = await store.take([asked], room ? timeout : 0)
+        const { wait } = outcome!
+        if (!granted) {
+          const seconds = retryAfter(room ? wait - timeout : wait)
+          rejected.publish({ policy: name, key: asked.key, cost, retryAfter: seconds, requestId: request?.id })
+          throw room ? new LimitedError(policy.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiting.total, seconds)
+        }
+        if (wait === 0) return
+        const client = detached ? undefined : request?.disconnected
+        try {
+          await waiting.sleep(wait, [signal, client].filter((signal) => signal !== undefined))
+        } catch (error) {
+          await holder?.giveBack(asked, at + wait)
+          throw error instanceof ClosingError ? error : new LimitWaitAbortedError(name, { cause: error })
+        }
+      } finally {
+        if (room) waiting.leave(bucket)
+      }
+    },
+
+    async peek (name, key) {
+      const asked = await demand(find(name), key, 1, currentRequest())
+      if (asked === undefined) return { tokens: Infinity, burst: Infinity, wait: 0 }
+      const { outcomes: [outcome] } = await store.take([{ ...asked, cost: 0 }], 0)
+      const missing = 1 - outcome!.tokens
+      return { tokens: outcome!.tokens, burst: asked.burst, wait: missing <= SLACK ? 0 : missing * 1000 / asked.rate }
+    }
+  }
+}

@@ -1,0 +1,28 @@
+/** What the limiter publishes. */
+import { typedChannel } from '../channels.ts'
+
+export interface LimitRejected {
+  policy: string
+  key: string
+  /** Tokens asked for. */
+  cost: number
+  /** Whole seconds. */
+  retryAfter: number
+  /** The refused request's id; undefined for a call of `limiter.wait` outside a request. */
+  requestId: string | undefined
+}
+
+export interface StoreFailed {
+  error: Error
+}
+
+export interface StoreRecovered {
+  /** How many ms it was away. */
+  afterMs: number
+}
+
+/** A request was answered 429, or `limiter.wait` refused. */
+export const rejected = typedChannel<LimitRejected>('limiter:rejected')
+/** The store can't be reached: each policy decides as its `onStoreError` says. */
+export const storeFailed = typedChannel<StoreFailed>('limiter:store-failed')
+export const storeRecovered = typedChannel<StoreRecovered>('limiter:store-recovered')

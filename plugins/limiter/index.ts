@@ -1,0 +1,119 @@
+/**
+ * Token buckets for requests and for code.
+ *
+ * Guarantees: over any time t a key is granted at most burst + rate·t, in one process or, with Redis, in all of them together; a limited
+ * key is never freed by other keys; a refused request takes no token of any policy. It doesn't tell who is behind an address, and while
+ * Redis is away each process counts for itself unless the policy says otherwise.
+ */
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import cancellation from '../cancellation/index.ts'
+import { monotonic } from '../clock.ts'
+import { ensure } from '../options.ts'
+import refusalLog, { countRefusal } from '../refusal-log.ts'
+import { createLimiter, type Limiter } from './calls.ts'
+import { storeFailed, storeRecovered } from './channels.ts'
+import { FallbackStore } from './fallback.ts'
+import { checkAddresses, checkCluster, checkRoutes } from './honesty.ts'
+import { decide } from './http.ts'
+import { createAddressKey } from './keys.ts'
+import { MemoryStore } from './memory-store.ts'
+import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
+import { createPlanner } from './plan.ts'
+import { normalizeAddress, registerRateLimit } from './rate-limit.ts'
+import { RedisStore } from './redis-store.ts'
+import { RouteLimits } from './route-limit.ts'
+import { Recipes, type RouteConfig, type RouteLimiterOptions, type RouteWithConfig } from './routes.ts'
+import type { Store } from './store.ts'
+import { Waiting } from './waiting.ts'
+
+export { definePolicies } from '../define-policies.ts'
+export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './calls.ts'
+export type { LimiterOptions } from './options.ts'
+export type { Policies, Policy, PolicyName } from './policies.ts'
+export type { RedisClient } from './redis-store.ts'
+export type { RouteLimiterOptions } from './routes.ts'
+export type { Register } from '../register.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The policies for code: allow, reserve, wait, peek. */
+    limiter: Limiter
+  }
+  interface FastifyContextConfig {
+    /** False: this route isn't limited. Else what its requests cost, and further policies. */
+    limiter?: false | RouteLimiterOptions
+  }
+}
+
+function createStore (app: FastifyInstance, { redis, prefix, storeTimeout, maxKeys, clock }: ResolvedOptions): Store {
+  const memory = new MemoryStore(clock, maxKeys)
+  if (redis === undefined) return memory
+  return new FallbackStore(new RedisStore(redis, prefix), memory, {
+    timeout: storeTimeout,
+    clock: monotonic,
+    onFailed: (error) => {
+      app.log.error({ err: error }, 'limiter: Redis is away, each policy decides as its onStoreError says')
+      storeFailed.publish({ error })
+    },
+    onRecovered: (afterMs) => {
+      app.log.info({ afterMs }, 'limiter: Redis is back')
+      storeRecovered.publish({ afterMs })
+    }
+  })
+}
+
+async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<void> {
+  const resolved = resolveOptions(options)
+  ensure(!app.hasDecorator('limiter'), 'limiter', 'to be registered once', 'a second registration')
+  ensure(!app.hasDecorator('createRateLimit'), '@fastify/rate-limit', 'to be registered by the limiter only', 'a registration of your own')
+  checkAddresses(app, resolved.policies)
+  checkCluster(app, resolved.redis !== undefined)
+
+  const { ipv6Subnet, legacyHeaders } = resolved
+  const store = createStore(app, resolved)
+  const waiting = new Waiting(resolved.maxWaiting)
+  const addressKey = createAddressKey((ip) => normalizeAddress(ip, ipv6Subnet))
+  // Only waiting needs it, to know whose client left.
+  if (resolved.ambient) await app.register(cancellation, { ambient: true })
+  await app.register(refusalLog)
+  app.decorate('limiter', createLimiter(resolved.policies, store, waiting, addressKey, resolved))
+
+  // Before that of @fastify/rate-limit, which would add a hook of its own to routes that have a config.rateLimit.
+  app.addHook('onRoute', prepareRoute)
+  const rateLimit = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
+  const routeLimits = new RouteLimits(rateLimit.merge)
+  const recipes = new Recipes(resolved.policies, (options, route) => routeLimits.of(options, route))
+  const plan = createPlanner({
+    recipeOf: (request) => recipes.of(request.routeOptions.config as RouteConfig),
+    addressKey,
+    exactAddress: createAddressKey((ip) => normalizeAddress(ip, 128)),
+    allowList: resolved.allowList
+  })
+  const onRequest = rateLimit.createCheck((request) => plan('onRequest', request))
+  const preHandler = rateLimit.createCheck((request) => plan('preHandler', request))
+  const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }
+
+  // Named functions: their names are how a route that escapes is told from one that doesn't.
+  function limiterOnRequest (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
+    return decide('onRequest', onRequest, answers, request, reply)
+  }
+  function limiterPreHandler (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
+    return decide('preHandler', preHandler, answers, request, reply)
+  }
+  const hooks: string[] = [limiterOnRequest.name]
+  if (recipes.standard.policies.preHandler.length > 0) hooks.push(limiterPreHandler.name)
+
+  function prepareRoute (route: RouteOptions): void {
+    const { config, recipe } = recipes.prepare(route as RouteWithConfig)
+    route.config = config as NonNullable<RouteOptions['config']>
+    // Last, since an authentication that is a preHandler of the route runs before it.
+    if (hooks.length > 1 || recipe.policies.preHandler.length > 0) route.preHandler = [route.preHandler ?? []].flat().concat(limiterPreHandler)
+  }
+
+  app.addHook('onRequest', limiterOnRequest)
+  app.addHook('onReady', async () => checkRoutes(app, hooks))
+  app.addHook('onClose', async () => waiting.close())
+}
+
+export default fp(limiter, { name: 'fastify-concurrency/limiter', fastify: '5.x' })

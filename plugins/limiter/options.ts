@@ -1,0 +1,121 @@
+/** The limiter's options: what an application may say, and what it comes down to. */
+import type { FastifyRequest } from 'fastify'
+import { monotonic, type Clock } from '../clock.ts'
+import type { LimitedError } from '../errors.ts'
+import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../options.ts'
+import type { MaybePromise } from './maybe.ts'
+import { resolveAllowList, resolvePolicies, type Policies, type ResolvedPolicy } from './policies.ts'
+import type { RedisClient } from './redis-store.ts'
+import { refuseReplaced } from './route-limit.ts'
+
+export interface LimiterOptions {
+  /** The limits, by name. At least one. */
+  policies: Policies
+  /** A constructed ioredis (or iovalkey) `Redis` or `Cluster`, so that processes share their limits; it stays yours to close. Without it, memory. */
+  redis?: RedisClient
+  /**
+   * Before every key in Redis, without braces. Apps that share a Redis take one each; in a cluster, each is on one node.
+   * @default 'fastify-concurrency'
+   */
+  prefix?: string
+  /**
+   * How many ms Redis may take for a decision, at least 1, before the policies' `onStoreError` decides.
+   * @default 100
+   */
+  storeTimeout?: number
+  /**
+   * How many keys of a policy are kept in memory, at least 1; about 130 bytes each. Further keys share one bucket until others are full again.
+   * @default 100_000
+   */
+  maxKeys?: number
+  /** Addresses that no policy limits, or a function that says so. */
+  allowList?: readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
+  /**
+   * How many leading bits of an IPv6 address make the key, from 1 to 128: a client usually has a whole /64 to itself.
+   * @default 64
+   */
+  ipv6Subnet?: number
+  /**
+   * Sends `X-RateLimit-Limit`, `-Remaining` and `-Reset` too.
+   * @default false
+   */
+  legacyHeaders?: boolean
+  /** Makes the body of a 429. `error.policy` is undefined if the policy isn't exposed. */
+  body?: (request: FastifyRequest, error: LimitedError) => unknown
+  /**
+   * How many ms `limiter.wait` may wait.
+   * @default 30_000
+   */
+  waitTimeout?: number
+  /**
+   * How many calls may wait at once in this process.
+   * @default 1_000
+   */
+  maxWaiting?: number
+  /**
+   * How many of them for the same key of a policy.
+   * @default 100
+   */
+  maxWaitingPerKey?: number
+  /**
+   * Lets `limiter.wait` know the current request, to stop when its client leaves.
+   * @default true
+   */
+  ambient?: boolean
+  /** For tests: where the memory store reads time. */
+  clock?: Clock
+}
+
+export interface ResolvedOptions {
+  policies: Map<string, ResolvedPolicy>
+  redis: RedisClient | undefined
+  prefix: string
+  storeTimeout: number
+  maxKeys: number
+  allowList: LimiterOptions['allowList']
+  ipv6Subnet: number
+  legacyHeaders: boolean
+  body: LimiterOptions['body']
+  waitTimeout: number
+  maxWaiting: number
+  maxWaitingPerKey: number
+  ambient: boolean
+  clock: Clock
+}
+
+/** Compared with the README. */
+export const limiterOptionNames = [
+  'policies', 'redis', 'prefix', 'storeTimeout', 'maxKeys', 'allowList', 'ipv6Subnet', 'legacyHeaders', 'body',
+  'waitTimeout', 'maxWaiting', 'maxWaitingPerKey', 'ambient', 'clock'
+]
+
+export function resolveOptions (options: LimiterOptions): ResolvedOptions {
+  refuseReplaced('limiter', options, limiterOptionNames)
+  record('limiter', options, limiterOptionNames)
+  const policies = resolvePolicies('limiter.policies', options.policies)
+  ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
+  const { redis, clock = monotonic } = options
+  ensure(redis === undefined || (typeof redis?.evalsha === 'function' && typeof redis.eval === 'function'),
+    'limiter.redis', 'a constructed ioredis client', redis)
+  const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
+  // Braces would end the hash tag early, and a script's keys would lie on several nodes.
+  ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
+  if (options.body !== undefined) fn('limiter.body', options.body)
+  fn('limiter.clock.now', record('limiter.clock', clock)['now'])
+  return {
+    policies,
+    redis,
+    prefix,
+    storeTimeout: duration('limiter.storeTimeout', options.storeTimeout ?? 100, { min: 1, max: MAX_DURATION }),
+    maxKeys: integer('limiter.maxKeys', options.maxKeys ?? 100_000, { min: 1 }),
+    allowList: resolveAllowList('limiter.allowList', options.allowList),
+    ipv6Subnet: integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 }),
+    legacyHeaders: boolean('limiter.legacyHeaders', options.legacyHeaders ?? false),
+    body: options.body,
+    waitTimeout: duration('limiter.waitTimeout', options.waitTimeout ?? 30_000, { min: 0, max: MAX_DURATION }),
+    maxWaiting: integer('limiter.maxWaiting', options.maxWaiting ?? 1_000, { min: 0 }),
+    maxWaitingPerKey: integer('limiter.maxWaitingPerKey', options.maxWaitingPerKey ?? 100, { min: 0 }),
+    ambient: boolean('limiter.ambient', options.ambient ?? true),
+    clock
+  }
+}

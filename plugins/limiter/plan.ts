@@ -1,0 +1,95 @@
+/** What one request asks of the store in one stage: a demand a policy. The store decides on all of them at once. */
+import { inspect } from 'node:util'
+import type { FastifyRequest } from 'fastify'
+import { LimitInvalidError } from '../errors.ts'
+import { readKey, type AddressKey } from './keys.ts'
+import { after, type MaybePromise } from './maybe.ts'
+import type { ResolvedPolicy, Stage } from './policies.ts'
+import type { Demand, Verdict } from './store.ts'
+
+/** Tokens that a request takes from each of its policies. */
+export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)
+
+/** What applies to a route. */
+export interface Recipe {
+  readonly policies: Readonly<Record<Stage, readonly ResolvedPolicy[]>>
+  readonly cost: Cost
+}
+
+export class Plan {
+  readonly policies: ResolvedPolicy[] = []
+  /** In the order of `policies`. */
+  readonly demands: Demand[] = []
+  /** Set by the store. */
+  verdict: Verdict | undefined = undefined
+
+  add (policy: ResolvedPolicy, demand: Demand): void {
+    this.policies.push(policy)
+    this.demands.push(demand)
+  }
+}
+
+/** One policy's demand; undefined if the key has no limit. */
+export function demandOf (
+  policy: ResolvedPolicy, key: string, cost: number, request: FastifyRequest | undefined
+): MaybePromise<Demand | undefined> {
+  return after(typeof policy.shape === 'object' ? policy.shape : policy.shape(key, request), ({ rate, burst }) => {
+    if (rate === Infinity) return undefined
+    if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
+      throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, inspect(cost))
+    }
+    return { policy: policy.name, key, rate, burst, cost, onStoreError: policy.onStoreError }
+  })
+}
+
+type AllowList = readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
+
+export interface PlannerSettings {
+  recipeOf: (request: FastifyRequest) => Recipe
+  addressKey: AddressKey
+  /** Not grouped by prefix: who lets one address pass doesn't let its neighbours. */
+  exactAddress: AddressKey
+  /** Exempt from every policy. */
+  allowList: AllowList | undefined
+}
+
+export type Planner = (stage: Stage, request: FastifyRequest) => MaybePromise<Plan>
+
+/** The planner throws what the policies' functions throw: a request that can't be judged isn't let through. */
+export function createPlanner ({ recipeOf, addressKey, exactAddress, allowList }: PlannerSettings): Planner {
+  const addresses = typeof allowList === 'function' ? [] : (allowList ?? []).map(exactAddress)
+
+  function isExempt (request: FastifyRequest): MaybePromise<boolean> {
+    if (typeof allowList === 'function') return allowList(request)
+    return addresses.length > 0 && addresses.includes(exactAddress(request.ip))
+  }
+
+  function isListed (policy: ResolvedPolicy, key: string, request: FastifyRequest): MaybePromise<boolean> {
+    const { allowList } = policy
+    if (allowList === undefined) return false
+    if (typeof allowList === 'function') return allowList(key, request)
+    return allowList.some((entry) => (policy.key === 'address' ? addressKey(entry) : entry) === key)
+  }
+
+  /** Adds the demands of the policies from `index` on. */
+  function fill (plan: Plan, policies: readonly ResolvedPolicy[], index: number, cost: number, request: FastifyRequest): MaybePromise<Plan> {
+    const policy = policies[index]
+    if (policy === undefined) return plan
+    return after(readKey(policy, request, addressKey), (key) =>
+      after(isListed(policy, key, request), (listed) =>
+        after(listed ? undefined : demandOf(policy, key, cost, request), (demand) => {
+          if (demand !== undefined) plan.add(policy, demand)
+          return fill(plan, policies, index + 1, cost, request)
+        })))
+  }
+
+  return (stage, request) => {
+    const { policies, cost } = recipeOf(request)
+    const plan = new Plan()
+    if (policies[stage].length === 0) return plan
+    return after(isExempt(request), (exempt) => {
+      if (exempt) return plan
+      return after(typeof cost === 'function' ? cost(request) : cost, (cost) => fill(plan, policies[stage], 0, cost, request))
+    })
+  }
+}

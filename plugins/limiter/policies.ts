@@ -1,0 +1,170 @@
+/** What an application says about its limits, and what the rest of the limiter reads. */
+import { inspect } from 'node:util'
+import type { FastifyRequest } from 'fastify'
+import { LimitInvalidError } from '../errors.ts'
+import { array, boolean, ensure, oneOf, record, text } from '../options.ts'
+import type { Register } from '../register.ts'
+import type { Shape } from './bucket.ts'
+import { policyItem, quote } from './headers.ts'
+import type { MaybePromise } from './maybe.ts'
+import type { OnStoreError } from './store.ts'
+
+/** A number, or a function that gives one: how plans differ between tiers. `request` is undefined in calls outside a request. */
+export type Tiered = number | ((key: string, request: FastifyRequest | undefined) => MaybePromise<number>)
+
+/** Reads a request's key. `undefined`, `null` and `''` mean that it has none. */
+export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
+
+/** When a policy decides: as soon as the headers are there, or after authentication, before the handler. */
+export type Stage = 'onRequest' | 'preHandler'
+
+export interface Policy {
+  /** Tokens a second that flow back, above 0; `Infinity` is no limit. */
+  rate: Tiered
+  /** Tokens that a full bucket holds, a whole number of at least 1: how much may come at once. */
+  burst: Tiered
+  /**
+   * What each bucket belongs to: `'address'`, the client's address (IPv6 by prefix); a header; or what a function gives.
+   * Without it the whole service shares one bucket.
+   */
+  key?: 'address' | { header: string } | KeyFunction
+  /**
+   * `preHandler` for a key that is known only after authentication.
+   * @default 'onRequest'
+   */
+  stage?: Stage
+  /**
+   * Which routes it applies to: all, or those that name it in `config.limiter.policies`. Use `named` too for a policy that only code asks for.
+   * @default 'all'
+   */
+  routes?: 'all' | 'named'
+  /**
+   * What a request without the key gets: a 401, or a bucket of its address. Never a bypass.
+   * @default 'reject'
+   */
+  missingKey?: 'reject' | 'address'
+  /** Keys that aren't limited, or a function that says so. */
+  allowList?: readonly string[] | ((key: string, request: FastifyRequest) => MaybePromise<boolean>)
+  /**
+   * While Redis is away: `local` limits in this process's memory, `open` lets all pass, `closed` answers 503.
+   * @default 'local'
+   */
+  onStoreError?: OnStoreError
+  /**
+   * Whether responses name it: in `RateLimit`, `RateLimit-Policy` and the body of a 429. Say false for a limit that isn't the client's own.
+   * @default true
+   */
+  expose?: boolean
+}
+
+export type Policies = Readonly<Record<string, Policy>>
+
+/** The names of the registered policies; any string until the application augments `Register`. */
+export type PolicyName = Register extends { policies: infer P } ? Extract<keyof P, string> : string
+
+export interface ResolvedPolicy {
+  readonly name: string
+  /** The name as the fields of a response write it. */
+  readonly quoted: string
+  /** Its item of `RateLimit-Policy`, if its numbers are known at boot. */
+  readonly item: string | undefined
+  /** The numbers, or what gives them for a key. */
+  readonly shape: Shape | ((key: string, request: FastifyRequest | undefined) => Promise<Shape>)
+  readonly key: 'address' | 'none' | { readonly header: string } | KeyFunction
+  readonly stage: Stage
+  readonly routes: 'all' | 'named'
+  readonly missingKey: 'reject' | 'address'
+  readonly allowList: Policy['allowList'] | undefined
+  readonly onStoreError: OnStoreError
+  readonly expose: boolean
+}
+
+/** Compared with the README. */
+export const policyOptionNames = ['rate', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'onStoreError', 'expose']
+
+function isRate (rate: unknown): rate is number {
+  return typeof rate === 'number' && rate > 0
+}
+
+/** Beyond it, floating point can't count single tokens. */
+const MAX_BURST = 1e9
+
+function isBurst (burst: unknown): burst is number {
+  return Number.isInteger(burst) && (burst as number) >= 1 && (burst as number) <= MAX_BURST
+}
+
+const expected = {
+  rate: 'tokens a second: a number above 0, or Infinity for no limit',
+  burst: `a whole number from 1 to ${MAX_BURST}`
+}
+
+/** Sorted out once, at boot. Throws FC_ERR_OPTION_INVALID. */
+export function resolvePolicies (option: string, policies: unknown): Map<string, ResolvedPolicy> {
+  const entries = Object.entries(record(option, policies))
+  return new Map(entries.map(([name, policy]) => [name, resolvePolicy(`${option}.${name}`, name, policy)]))
+}
+
+function resolvePolicy (option: string, name: string, value: unknown): ResolvedPolicy {
+  // The fields of the responses are ASCII; quotes and backslashes are escaped there.
+  ensure(/^[\x20-\x7e]{1,100}$/.test(name), option, 'a name of 1 to 100 printable ASCII characters', name)
+  const policy = record(option, value, policyOptionNames) as Partial<Policy>
+  const key = resolveKey(`${option}.key`, policy.key)
+  const missingKey = oneOf(`${option}.missingKey`, policy.missingKey ?? 'reject', ['reject', 'address'])
+  ensure(policy.missingKey === undefined || typeof key !== 'string', `${option}.missingKey`, 'a policy whose key can be missing: a header or a function', policy.missingKey)
+  return {
+    name,
+    ...describeShape(name, resolveShape(option, name, policy.rate, policy.burst)),
+    key,
+    stage: oneOf(`${option}.stage`, policy.stage ?? 'onRequest', ['onRequest', 'preHandler']),
+    routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
+    missingKey,
+    allowList: resolveAllowList(`${option}.allowList`, policy.allowList),
+    onStoreError: oneOf(`${option}.onStoreError`, policy.onStoreError ?? 'local', ['local', 'open', 'closed']),
+    expose: boolean(`${option}.expose`, policy.expose ?? true)
+  }
+}
+
+function resolveKey (option: string, key: Policy['key']): ResolvedPolicy['key'] {
+  if (key === undefined) return 'none'
+  if (key === 'address' || typeof key === 'function') return key
+  ensure(typeof key === 'object' && key !== null, option, '\'address\', { header } or a function', key)
+  return { header: text(`${option}.header`, record(option, key, ['header'])['header']).toLowerCase() }
+}
+
+/** A list of strings, or a function; of a policy, or of the limiter as a whole. */
+export function resolveAllowList<List extends readonly string[] | ((...args: never[]) => MaybePromise<boolean>)> (
+  option: string, list: List | undefined
+): List | undefined {
+  if (list === undefined || typeof list === 'function') return list
+  for (const [index, key] of array(option, list).entries()) text(`${option}[${index}]`, key)
+  return list
+}
+
+function resolveShape (option: string, name: string, rate: unknown, burst: unknown): ResolvedPolicy['shape'] {
+  if (typeof rate !== 'function') ensure(isRate(rate), `${option}.rate`, `${expected.rate}, or a function`, rate)
+  if (typeof burst !== 'function') ensure(isBurst(burst), `${option}.burst`, `${expected.burst}, or a function`, burst)
+  if (typeof rate === 'number' && typeof burst === 'number') return { rate, burst }
+  const value = (tiered: Tiered, key: string, request: FastifyRequest | undefined): MaybePromise<number> =>
+    typeof tiered === 'function' ? tiered(key, request) : tiered
+  return async (key, request) =>
+    checkedShape(name, await value(rate as Tiered, key, request), await value(burst as Tiered, key, request))
+}
+
+/** A shape with what responses say about it. */
+export function describeShape (name: string, shape: ResolvedPolicy['shape']): Pick<ResolvedPolicy, 'shape' | 'quoted' | 'item'> {
+  const quoted = quote(name)
+  return { shape, quoted, item: typeof shape === 'object' ? policyItem(quoted, shape) : undefined }
+}
+
+/** The shape that a policy's functions gave for one key. Throws FC_ERR_LIMIT_INVALID: a wrong number must not mean no limit. */
+export function checkedShape (name: string, rate: unknown, burst: unknown): Shape {
+  if (!isRate(rate)) throw new LimitInvalidError(name, 'rate', expected.rate, inspect(rate))
+  if (!isBurst(burst)) throw new LimitInvalidError(name, 'burst', expected.burst, inspect(burst))
+  return { rate, burst }
+}
+
+/** A cost that the policy could never grant is a mistake in the configuration: found at boot where both are numbers. */
+export function ensureAffordable (option: string, cost: number, { name, shape }: ResolvedPolicy): void {
+  if (typeof shape !== 'object') return
+  ensure(cost <= shape.burst, option, `at most the burst of the policy "${name}", ${shape.burst}`, cost)
+}

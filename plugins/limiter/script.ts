@@ -1,0 +1,75 @@
+/**
+ * The bucket in Lua: what runs inside Redis or Valkey, so that one round trip decides on all of a stage's policies atomically, by one clock.
+ *
+ * Numbers come and go as text, since Redis cuts a Lua number in a reply down to a whole one. A value that isn't ours, or of another type, counts
+ * as a full bucket and is written over: one odd key must not take the limiter away from everybody.
+ */
+import { SLACK } from './bucket.ts'
+
+/**
+ * A server's clock may be set back, by hand or by a failover to a machine whose clock is behind. Small steps grant nothing; after a larger
+ * one the buckets start again from the new time, or else every limited key would be refused for as long as the step.
+ */
+const STEP = 10_000
+/** Redis refuses longer lives than its clock can hold: thirty thousand years are enough. */
+const LONGEST = 1e15
+
+const prelude = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + time[2] / 1000
+
+local function load(key, rate, burst)
+  local state = redis.pcall('GET', key)
+  if type(state) ~= 'string' then return burst, now end
+  local tokens, at = string.match(state, '^(%S+) (%S+)$')
+  tokens, at = tonumber(tokens), tonumber(at)
+  if not tokens or not at then return burst, now end
+  if at > now + ${STEP} then at = now end
+  if now <= at then return math.min(burst, tokens), at end
+  return math.min(burst, tokens + (now - at) * rate / 1000), now
+end
+
+local function store(key, tokens, at, rate, burst)
+  local life = math.ceil(at - now + math.max(0, burst - tokens) * 1000 / rate) + 1
+  redis.call('SET', key, string.format('%.17g %.17g', tokens, at), 'PX', string.format('%.0f', math.min(life, ${LONGEST})))
+end
+`
+
+/**
+ * KEYS: one a demand. ARGV: maxWait, then rate, burst and cost of each.
+ * Returns one text, which is quicker to parse than a list: granted (1 or 0), now, then tokens and wait of each.
+ */
+export const take = `${prelude}
+local maxWait = tonumber(ARGV[1])
+local granted = 1
+local tokens, at, wait = {}, {}, {}
+for i, key in ipairs(KEYS) do
+  local rate, burst, cost = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+  tokens[i], at[i] = load(key, rate, burst)
+  local missing = cost - tokens[i]
+  wait[i] = missing <= ${SLACK} and 0 or missing * 1000 / rate
+  if wait[i] > maxWait then granted = 0 end
+end
+local reply = { string.format('%d %.17g', granted, now) }
+for i, key in ipairs(KEYS) do
+  local cost = tonumber(ARGV[3 * i + 1])
+  if granted == 1 and cost > 0 then
+    tokens[i] = tokens[i] - cost
+    store(key, tokens[i], at[i], tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]))
+  end
+  reply[i + 1] = string.format('%.17g %.17g', tokens[i], wait[i])
+end
+return table.concat(reply, ' ')
+`
+
+/** KEYS: the bucket. ARGV: rate, burst, cost, and when the reservation was to act. See giveBack in bucket.ts. */
+export const giveBack = `${prelude}
+local rate, burst, cost, actsAt = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if actsAt < now or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local tokens, at = load(KEYS[1], rate, burst)
+local lastActsAt = at + math.max(0, -tokens) * 1000 / rate
+local restored = math.min(cost, cost - (lastActsAt - actsAt) * rate / 1000)
+if restored <= 0 then return 0 end
+store(KEYS[1], math.min(burst, tokens + restored), at, rate, burst)
+return 1
+`

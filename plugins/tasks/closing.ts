@@ -1,0 +1,31 @@
+/** The end of an app that has no lifecycle plugin. With it there is nothing left to do here. */
+import type { FastifyInstance } from 'fastify'
+import { drainablesOf, type Drainable } from '../drainables.ts'
+import { Timers } from './timers.ts'
+
+export function drainOnClose (app: FastifyInstance, drainables: readonly Drainable[], { closeTimeout, grace }: { closeTimeout: number, grace: number }): void {
+  app.addHook('onClose', async () => {
+    await Promise.all(drainables.map(async (drainable) => {
+      drainable.close()
+      if (!await within(closeTimeout, drainable.idle())) {
+        const abandoned = await drainable.abandon(grace)
+        app.log.error({ abandoned }, 'closing abandoned %d tasks after %d ms', abandoned.length, closeTimeout)
+      }
+    }))
+    // What runs on in vain stays listed.
+    for (const drainable of drainables) if (drainable.held?.().length === 0) drainablesOf(app).delete(drainable)
+  })
+}
+
+async function within (ms: number, promise: Promise<void>): Promise<boolean> {
+  const timers = new Timers()
+  let timer: NodeJS.Timeout | undefined
+  try {
+    return await Promise.race([
+      promise.then(() => true),
+      new Promise<boolean>((resolve) => { timer = timers.set(ms, () => resolve(false)) })
+    ])
+  } finally {
+    timers.clear(timer)
+  }
+}

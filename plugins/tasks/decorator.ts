@@ -1,0 +1,202 @@
+/** `app.tasks`: what callers see, arguments checked. */
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { monotonic } from '../clock.ts'
+import { TasksFullError } from '../errors.ts'
+import * as check from '../options.ts'
+import { CallSites } from './call-sites.ts'
+import { taskRefused } from './channels.ts'
+import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './define.ts'
+import type { DroppedGroups } from './dropped.ts'
+import type { Engine } from './engine.ts'
+import { Group, type GroupState } from './group.ts'
+import type { NamedTasks } from './named.ts'
+import { currentTask } from './observe.ts'
+import { checkId, resolveSubmitOptions, type ResolvedTasksOptions, type SubmitOptions } from './options.ts'
+import type { Place, Scheduler, TasksStats } from './scheduler.ts'
+import type { Submission, TaskFunction, TaskHandle } from './task.ts'
+
+export interface WaitOptions {
+  /** If there is no room, waits for it until this aborts, instead of refusing. */
+  wait: AbortSignal
+}
+
+export interface EnqueueOptions extends SubmitOptions {
+  /**
+   * One task of this name and id at a time; see `duplicate`.
+   * @default a number that is unique
+   */
+  id?: string
+}
+
+export interface GroupOptions {
+  /**
+   * How many functions run at once.
+   * @default the plugin's `concurrency`
+   */
+  limit?: number
+  /** Aborts the group. */
+  signal?: AbortSignal
+  /**
+   * The client's leaving, or in a task the task's signal, aborts the group too, unless this is true.
+   * @default false
+   */
+  detached?: boolean
+}
+
+/** A place for one task. Given back when it goes out of a `using` scope unused. */
+export interface Reservation extends Disposable {
+  /** Never refused for want of room. @throws FC_ERR_PLACE_USED, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING */
+  submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions): TaskHandle<T>
+  /** Gives the place back, unless it is used. Idempotent. */
+  release (): void
+}
+
+export interface Tasks {
+  /**
+   * Runs `fn` in the background. `id` is 1 to 256 characters; the part before the first colon is the task's name in logs and metrics.
+   * @throws FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING
+   */
+  submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions & { wait?: never }): TaskHandle<T>
+  /** Waits for room. Rejects with the signal's reason, FC_ERR_TASKS_FULL if too many wait, FC_ERR_CLOSING when the service gives up. */
+  submit<T> (id: string, fn: TaskFunction<T>, options: SubmitOptions & WaitOptions): Promise<TaskHandle<T>>
+  /** Takes a place before something is done that can't be taken back. @throws FC_ERR_TASKS_FULL, FC_ERR_CLOSING */
+  reserve (): Reservation
+  reserve (options: WaitOptions): Promise<Reservation>
+  /**
+   * Runs the named task. The payload must survive JSON as it is, and match the task's schema if it has one.
+   * Rejects with FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD, and as submit() does.
+   */
+  enqueue<Name extends TaskName> (name: Name, ...args: EnqueueArgs<PayloadOf<RegisteredTasks[Name]>, EnqueueOptions>): Promise<TaskHandle<ResultOf<RegisteredTasks[Name]>>>
+  /** Parallel work inside one request or task: errgroup. */
+  group<T = unknown> (options?: GroupOptions): Group<T>
+  /** Resolves when no task runs or waits, for its delay or a retry included. */
+  idle (): Promise<void>
+  stats (): TasksStats
+}
+
+type Above = (...args: never[]) => unknown
+
+export interface TasksDeps {
+  app: FastifyInstance
+  scheduler: Scheduler
+  engine: Engine
+  named: NamedTasks
+  options: ResolvedTasksOptions
+  dropped: DroppedGroups
+  currentRequest: () => FastifyRequest | undefined
+}
+
+export function createTasks ({ app, scheduler, engine, named, options, dropped, currentRequest }: TasksDeps): Tasks {
+  const sites = new CallSites(options.stacks, monotonic.now)
+  let sequence = 0
+
+  function submission (id: unknown, fn: unknown, given: SubmitOptions | undefined, above: Above): Submission {
+    return {
+      id: checkId(id),
+      fn: check.fn('tasks.fn', fn),
+      options: resolveSubmitOptions('tasks.submit', given, options.defaults),
+      reqId: currentRequest()?.id,
+      submittedAt: sites.capture(above)
+    }
+  }
+
+  /** Publishes what `accept` throws. */
+  function refusing<T> (id: string, accept: () => T): T {
+    try {
+      return accept()
+    } catch (error) {
+      refused(id, error as Error)
+      throw error
+    }
+  }
+
+  function refused (id: string, error: Error): void {
+    if (taskRefused.hasSubscribers) taskRefused.publish({ server: app.server, name: id.split(':', 1)[0]!, id, error })
+  }
+
+  async function submitWhenFree (task: Submission, signal: AbortSignal): Promise<TaskHandle> {
+    signal.throwIfAborted()
+    try {
+      return scheduler.submit(task)
+    } catch (error) {
+      if (!(error instanceof TasksFullError)) throw error
+    }
+    using place = reservation(await scheduler.reserveWhenFree(signal))
+    return place.use(task)
+  }
+
+  function reservation (place: Place): Reservation & { use: (task: Submission) => TaskHandle } {
+    const submit = <T>(id: string, fn: TaskFunction<T>, given?: SubmitOptions): TaskHandle<T> =>
+      place.submit(submission(id, fn, given, submit)) as TaskHandle<T>
+    return {
+      use: (task) => place.submit(task),
+      submit,
+      release: () => place.release(),
+      [Symbol.dispose]: () => place.release()
+    }
+  }
+
+  const tasks: Omit<Tasks, 'submit' | 'reserve' | 'enqueue'> & Record<'submit' | 'reserve' | 'enqueue', (...args: never[]) => unknown> = {
+    submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions & Partial<WaitOptions>) {
+      const task = submission(id, fn, given, tasks.submit)
+      if (given?.wait === undefined) return refusing(id, () => scheduler.submit(task))
+      return submitWhenFree(task, checkSignal('tasks.submit.wait', given.wait)).catch((error: Error) => {
+        refused(id, error)
+        throw error
+      })
+    },
+
+    reserve (given?: WaitOptions) {
+      if (given === undefined) return refusing('reserved', () => reservation(scheduler.reserve()))
+      check.record('tasks.reserve', given, ['wait'])
+      return scheduler.reserveWhenFree(checkSignal('tasks.reserve.wait', given.wait)).then(reservation)
+    },
+
+    async enqueue (name: string, payload: unknown, { id, ...given }: EnqueueOptions = {}) {
+      const defaults = named.defaults(name)
+      const task = {
+        name,
+        id: `${name}:${id === undefined ? ++sequence : checkId(id)}`,
+        payload: await named.accept(name, payload),
+        options: resolveSubmitOptions('tasks.enqueue', given, defaults),
+        reqId: currentRequest()?.id,
+        submittedAt: sites.capture(tasks.enqueue)
+      }
+      return engine.enqueue(task).catch((error: Error) => {
+        refused(task.id, error)
+        throw error
+      })
+    },
+
+    group<T> (given: GroupOptions = {}) {
+      check.record('tasks.group', given, ['limit', 'signal', 'detached'])
+      const limit = check.number('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
+      const detached = check.boolean('tasks.group.detached', given.detached ?? false)
+      const request = currentRequest()
+      const parents = [
+        given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal),
+        detached ? undefined : request?.disconnected,
+        detached ? undefined : currentTask()?.signal
+      ].filter((signal) => signal !== undefined)
+      const state: GroupState = {
+        unattended: false,
+        unseen: (err) => app.log.warn({ err }, 'a group has failed, and no wait() has thrown its error')
+      }
+      const group = new Group<T>(limit, parents, state)
+      dropped.watch(group as Group<never>, state, sites.capture(tasks.group), request)
+      return group
+    },
+
+    idle: async () => {
+      await Promise.all([scheduler.idle(), engine.drainable?.idle()])
+    },
+
+    stats: () => scheduler.stats()
+  }
+  return tasks as Tasks
+}
+
+function checkSignal (option: string, signal: unknown): AbortSignal {
+  check.ensure(signal instanceof AbortSignal, option, 'an AbortSignal', signal)
+  return signal as AbortSignal
+}

@@ -1,0 +1,208 @@
+/**
+ * Parallel work that belongs together, after Go's x/sync/errgroup: the first error aborts the rest, and wait() returns when all of it
+ * has settled, so that nothing runs on behind the caller's back.
+ *
+ * As in Go, a function that ignores the signal is waited for: a group can't return before what it started.
+ */
+import { GroupEndedError } from '../errors.ts'
+import { follow } from './follow.ts'
+import { Reader } from './reader.ts'
+
+export interface GroupContext {
+  /** Aborts with the first error of the group, or with its parent signal. */
+  readonly signal: AbortSignal
+}
+
+export type GroupFunction<T> = (context: GroupContext) => T | PromiseLike<T>
+
+/** What outlives a group that is dropped: it must not hold on to the group. */
+export interface GroupState {
+  /** Functions were started that nobody has waited for. */
+  unattended: boolean
+  /** An error that no wait() has thrown. */
+  unseen (error: unknown): void
+}
+
+export class Group<T = unknown> {
+  readonly limit: number
+  readonly #controller = new AbortController()
+  readonly #state: GroupState
+  readonly #results: T[] = []
+  readonly #errors: unknown[] = []
+  readonly #running = new Set<Promise<void>>()
+  readonly #leaveParents: () => void
+  #waiting: Array<() => void> = []
+  #active = 0
+  #started = 0
+  #skipped = false
+  #ended = false
+
+  constructor (limit: number, parents: readonly AbortSignal[], state: GroupState = { unattended: false, unseen () {} }) {
+    this.limit = limit
+    this.#state = state
+    this.#leaveParents = follow(parents, this.#controller)
+    this.signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
+  }
+
+  /** Aborts with the first error, or when the parent does: in a handler, when the client leaves. */
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** All errors but the first, in the order in which they came. Those that are the signal's own reason aren't repeated. */
+  get errors (): readonly unknown[] {
+    return this.#errors.slice(1)
+  }
+
+  /**
+   * Starts `fn` as soon as fewer than `limit` run. Resolves when it has started: to false if the group was aborted first.
+   * Await it: a loop that doesn't keeps all its functions in memory.
+   *
+   * @throws {GroupEndedError} after wait()
+   */
+  go (fn: GroupFunction<T>): Promise<boolean> {
+    if (this.#ended) throw new GroupEndedError()
+    if (this.tryGo(fn)) return Promise.resolve(true)
+    if (this.#aborted()) return Promise.resolve(false)
+    const started = new Promise<boolean>((resolve) => {
+      this.#waiting.push(() => {
+        const may = !this.#aborted()
+        if (may) this.#start(fn)
+        resolve(may)
+      })
+    })
+    this.#state.unattended = true
+    return started
+  }
+
+  /** Starts `fn` if fewer than `limit` run and the group isn't aborted; else returns false, and `fn` is never called. */
+  tryGo (fn: GroupFunction<T>): boolean {
+    if (this.#ended) throw new GroupEndedError()
+    if (this.#active >= this.limit || this.#aborted()) return false
+    this.#start(fn)
+    return true
+  }
+
+  #aborted (): boolean {
+    if (this.signal.aborted) this.#skipped = true
+    return this.signal.aborted
+  }
+
+  #start (fn: GroupFunction<T>): void {
+    this.#active++
+    this.#state.unattended = true
+    const index = this.#started++
+    const run = (async () => fn({ signal: this.signal }))()
+      .then((value) => { this.#results[index] = value }, (error: unknown) => { this.#fail(error) })
+      .then(() => {
+        this.#active--
+        this.#running.delete(run)
+        this.#waiting.shift()?.()
+      })
+    this.#running.add(run)
+  }
+
+  #fail (error: unknown): void {
+    if (this.#errors.length > 0 && error === this.signal.reason) return
+    this.#errors.push(error)
+    this.#controller.abort(error)
+  }
+
+  #wakeAll (): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
+
+  /**
+   * Resolves when all have settled, to what they returned, in the order in which they started. Rejects with the first error itself;
+   * the others are in its `errors`, if it is an object that has none, and in the group's. Rejects with the parent's reason if that
+   * kept a function from starting.
+   */
+  async wait (): Promise<T[]> {
+    await this.#settle()
+    if (this.#errors.length > 0) throw withErrors(this.#errors[0], this.errors)
+    if (this.#skipped) throw this.signal.reason
+    return this.#results
+  }
+
+  async #settle (): Promise<void> {
+    this.#state.unattended = false
+    // Read again after each: a function may start further ones until the last has settled.
+    while (this.#running.size > 0 || this.#waiting.length > 0) await Promise.all(this.#running)
+    this.#ended = true
+    this.#state.unattended = false
+    this.#leaveParents()
+  }
+
+  /**
+   * `fn` of each item, at most `limit` at once; resolves to the results in the order of the items. An async iterable is read no
+   * further ahead than that. The first error aborts the group, ends the reading, and is thrown when all have settled.
+   */
+  async map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>): Promise<Result[]> {
+    if (this.#ended) throw new GroupEndedError()
+    const group = new Group<Result>(this.limit, [this.signal])
+    const reader = new Reader(items, group.signal)
+    let index = 0
+    try {
+      for (;;) {
+        await group.#vacancy()
+        const next = await reader.next()
+        if (next === undefined || group.#aborted()) break
+        const at = index++
+        group.tryGo(({ signal }) => fn(next.value, { signal, index: at }))
+      }
+    } catch (error) {
+      group.#fail(error)
+    }
+    try {
+      return await group.wait()
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    } finally {
+      reader.leave()
+    }
+  }
+
+  /** Resolves when another could start, or never will. */
+  async #vacancy (): Promise<void> {
+    if (this.#active < this.limit || this.signal.aborted) return
+    await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+  }
+
+  /**
+   * Starts all of `fns` at once, whatever the limit; the first to settle decides, as in Promise.race(). The others' signal aborts,
+   * and they are waited for. An error is thrown, and doesn't abort the group.
+   */
+  async race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
+    if (this.#ended) throw new GroupEndedError()
+    const losers = new AbortController()
+    const leave = follow([this.signal], losers)
+    const runs = fns.map(async (fn) => fn({ signal: losers.signal }))
+    try {
+      if (runs.length === 0) throw new TypeError('race() of nothing has no winner')
+      return await Promise.race(runs)
+    } finally {
+      losers.abort(new DOMException('Another has won the race', 'AbortError'))
+      await Promise.allSettled(runs)
+      leave()
+    }
+  }
+
+  /** Leaves nothing running: aborts what nobody has waited for, and waits for that. Throws nothing: wait() is where errors come out. */
+  async [Symbol.asyncDispose] (): Promise<void> {
+    if (this.#running.size > 0 || this.#waiting.length > 0) {
+      this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
+    }
+    await this.#settle()
+    if (this.#errors.length > 0) this.#state.unseen(this.#errors[0])
+  }
+}
+
+function withErrors (first: unknown, others: readonly unknown[]): unknown {
+  if (others.length > 0 && first instanceof Error && !('errors' in first) && Object.isExtensible(first)) {
+    Object.defineProperty(first, 'errors', { value: others, configurable: true, writable: true })
+  }
+  return first
+}

@@ -1,0 +1,58 @@
+/**
+ * Background work that outlives the request that started it: bounded, tracked, retried, finished before the process ends.
+ *
+ * In memory, a task is lost with the process: by a crash, and by a shutdown past its deadline, which reports it. It isn't a job:
+ * it shares the event loop, so work that needs the CPU goes to the workers.
+ */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import cancellation, { currentRequest } from '../cancellation/index.ts'
+import { monotonic } from '../clock.ts'
+import { drainablesOf } from '../drainables.ts'
+import refusalLog from '../refusal-log.ts'
+import { drainOnClose } from './closing.ts'
+import { createTasks, type Tasks } from './decorator.ts'
+import { reportDroppedGroups } from './dropped.ts'
+import { NamedTasks } from './named.ts'
+import { createObserver } from './observe.ts'
+import { resolveOptions, type TasksOptions } from './options.ts'
+import { Scheduler } from './scheduler.ts'
+
+export type { Abandoned } from '../drainables.ts'
+export type { Register } from '../register.ts'
+export type { EnqueueOptions, GroupOptions, Reservation, Tasks } from './decorator.ts'
+export { defineTasks } from './define.ts'
+export type { TaskDefinition, TaskDefinitions } from './define.ts'
+export type { Engine, EngineFactory, EngineHost, NamedTask } from './engine.ts'
+export type { Group, GroupContext, GroupFunction } from './group.ts'
+export type { DuplicatePolicy, RunOptions, SubmitOptions, TasksOptions } from './options.ts'
+export type { TaskContext } from './attempt.ts'
+export type { TasksStats } from './scheduler.ts'
+export type { TaskFunction, TaskHandle, TaskStatus } from './task.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Runs background tasks; the named ones of `Register['tasks']`. */
+    tasks: Tasks
+  }
+}
+
+async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void> {
+  const resolved = resolveOptions(options)
+  await app.register(cancellation, { ambient: resolved.ambient })
+  await app.register(refusalLog)
+  const named = await NamedTasks.load(resolved.tasks, resolved.defaults)
+  const scheduler = new Scheduler(resolved, createObserver(app), monotonic)
+  const engine = await resolved.engine({
+    names: named.names,
+    log: app.log,
+    scheduler,
+    run: (name, payload, context) => named.run(name, payload, context)
+  })
+  const drainables = [scheduler, ...(engine.drainable === undefined ? [] : [engine.drainable])]
+  for (const drainable of drainables) drainablesOf(app).add(drainable)
+  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, dropped: reportDroppedGroups(app), currentRequest }))
+  drainOnClose(app, drainables, resolved)
+}
+
+export default fp(tasks, { name: 'fastify-concurrency/tasks', fastify: '5.x' })

@@ -1,0 +1,56 @@
+/** What becomes of tasks, told to the log and to the channels; and the context that a function gets. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { FastifyInstance } from 'fastify'
+import { currentRequest, outsideRequest } from '../cancellation/index.ts'
+import type { TaskContext } from './attempt.ts'
+import * as channels from './channels.ts'
+import type { TaskMessage } from './channels.ts'
+import type { Observer } from './runner.ts'
+import type { Task } from './task.ts'
+
+const current = new AsyncLocalStorage<TaskContext>()
+
+/** The context of the task that the running code is part of. */
+export function currentTask (): TaskContext | undefined {
+  return current.getStore()
+}
+
+export function createObserver (app: FastifyInstance): Observer {
+  const { server } = app
+  const message = ({ id, name }: Task): TaskMessage => ({ server, id, name })
+  const fields = ({ id, attempts, reqId }: Task): Record<string, unknown> => ({ task: id, attempt: attempts, reqId })
+
+  return {
+    log: app.log,
+    call ({ submission: { fn } }, context) {
+      // Not in the request any more: its disconnect must not cancel the jobs that a task runs.
+      return currentRequest() === undefined ? current.run(context, fn, context) : outsideRequest(() => current.run(context, fn, context))
+    },
+    submitted (task) {
+      if (channels.taskSubmitted.hasSubscribers) channels.taskSubmitted.publish(message(task))
+    },
+    started (task, waitedMs) {
+      if (channels.taskStarted.hasSubscribers) channels.taskStarted.publish({ ...message(task), attempt: task.attempts, waitedMs })
+    },
+    completed (task, durationMs) {
+      if (app.log.level === 'debug' || app.log.level === 'trace') app.log.debug({ ...fields(task), durationMs: Math.round(durationMs) }, 'task completed')
+      if (channels.taskCompleted.hasSubscribers) channels.taskCompleted.publish({ ...message(task), attempt: task.attempts, durationMs })
+    },
+    failed (task, error) {
+      app.log.error({ ...fields(task), err: error }, 'task failed')
+      if (channels.taskFailed.hasSubscribers) channels.taskFailed.publish({ ...message(task), attempt: task.attempts, error })
+    },
+    retried (task, error, delayMs) {
+      app.log.warn({ ...fields(task), err: error, delayMs: Math.round(delayMs) }, 'task failed and will be tried again')
+      if (channels.taskRetried.hasSubscribers) channels.taskRetried.publish({ ...message(task), attempt: task.attempts, error, delayMs })
+    },
+    aborted (task, error) {
+      app.log.info({ ...fields(task), err: error }, 'task aborted')
+      if (channels.taskAborted.hasSubscribers) channels.taskAborted.publish({ ...message(task), attempt: task.attempts, error })
+    },
+    leaked (task) {
+      app.log.error({ ...fields(task), submitted: task.stack }, 'task ignores its signal and runs on; nobody waits for it any more')
+      channels.taskLeaked.publish({ ...message(task), attempt: task.attempts, stack: task.stack })
+    }
+  }
+}

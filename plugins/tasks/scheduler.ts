@@ -1,0 +1,267 @@
+/**
+ * Which tasks are accepted: a bounded number, one an id, until the service closes. Knows neither Fastify nor the log.
+ */
+import type { Clock } from '../clock.ts'
+import type { Abandoned, Drainable } from '../drainables.ts'
+import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../errors.ts'
+import { Room, secondsUntilRoom } from './room.ts'
+import { Runner, type Observer } from './runner.ts'
+import { Task, type Outcome, type Submission, type TaskHandle } from './task.ts'
+
+/** A drain waits for a retry or a delay that is due within this, in ms, and gives up a task that is due later. */
+export const DRAIN_PATIENCE = 1_000
+
+export interface SchedulerOptions {
+  concurrency: number
+  maxQueue: number
+  maxWaiting: number
+  grace: number
+}
+
+/** A place that was taken and must be used or given back. */
+export interface Place {
+  submit (submission: Submission): TaskHandle
+  release (): void
+}
+
+export interface TasksStats {
+  running: number
+  /** For a slot, a delay or a retry. */
+  waiting: number
+  reserved: number
+  /** Callers that wait for room. */
+  waitingForRoom: number
+  /** Functions that ignore their signal and still run. */
+  leaked: number
+  /** Since the start, as are the following. */
+  completed: number
+  failed: number
+  retried: number
+  aborted: number
+}
+
+export class Scheduler implements Drainable {
+  readonly name = 'tasks'
+  readonly phase = 'tasks'
+  readonly #concurrency: number
+  readonly #clock: Clock
+  readonly #observer: Observer
+  readonly #room: Room
+  readonly #runner: Runner
+  /** Accepted and without an outcome: the latest of each id. */
+  readonly #byId = new Map<string, Task>()
+  /** Accepted and without an outcome: still running, while a newer one of its id waits. */
+  readonly #replaced = new Set<Task>()
+  /** While abandoning: what doesn't complete any more. */
+  #abandoned: Abandoned[] | undefined
+  #closing = false
+  #closed = false
+  #idleWaiters: Array<() => void> = []
+
+  constructor ({ concurrency, maxQueue, maxWaiting, grace }: SchedulerOptions, observer: Observer, clock: Clock, random: () => number = Math.random) {
+    this.#concurrency = concurrency
+    this.#clock = clock
+    this.#observer = observer
+    this.#room = new Room(concurrency + maxQueue, maxWaiting)
+    this.#runner = new Runner({
+      concurrency,
+      grace,
+      clock,
+      random,
+      observer,
+      ended: (task, outcome, value) => this.#end(task, outcome, value),
+      mayWait: (task) => !this.#closing || task.dueAt - clock.now() <= DRAIN_PATIENCE
+    })
+  }
+
+  get pending (): number { return this.#byId.size + this.#replaced.size }
+  get completed (): number { return this.#runner.counts.completed }
+  get timers (): number { return this.#runner.timers }
+
+  stats (): TasksStats {
+    const { running } = this.#runner
+    return {
+      running,
+      waiting: this.pending - running,
+      reserved: this.#room.taken - this.pending,
+      waitingForRoom: this.#room.waiting,
+      leaked: this.#runner.leaked.size,
+      ...this.#runner.counts
+    }
+  }
+
+  /** Throws FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE or FC_ERR_CLOSING. */
+  submit (submission: Submission): TaskHandle {
+    const existing = this.#byId.get(submission.id)
+    if (existing !== undefined) return this.#resubmit(existing, submission, false)
+    this.#admit()
+    return this.#accept(submission)
+  }
+
+  /** Takes a place, now. Throws FC_ERR_TASKS_FULL or FC_ERR_CLOSING. */
+  reserve (): Place {
+    this.#admit()
+    return this.#place()
+  }
+
+  /** Takes a place when there is one. Rejects with the signal's reason, FC_ERR_TASKS_FULL or FC_ERR_CLOSING. */
+  async reserveWhenFree (signal: AbortSignal): Promise<Place> {
+    this.#checkOpen()
+    signal.throwIfAborted()
+    const entered = this.#room.wait(signal)
+    if (entered === undefined) throw this.#full(this.#room.maxWaiting)
+    await entered
+    if (!this.#closed) return this.#place()
+    this.#room.give()
+    throw new ClosingError('The service')
+  }
+
+  #place (): Place {
+    let used = false
+    return {
+      submit: (submission) => {
+        if (used) throw new PlaceUsedError()
+        this.#checkOpen()
+        const existing = this.#byId.get(submission.id)
+        const handle = existing === undefined ? this.#accept(submission) : this.#resubmit(existing, submission, true)
+        used = true
+        return handle
+      },
+      release: () => {
+        if (!used) this.#room.give()
+        used = true
+      }
+    }
+  }
+
+  // Soft until nothing is left: a draining task may submit what its own finish needs. What bounds that is the deadline.
+  #checkOpen (): void {
+    if (this.#closed) throw new ClosingError('The service')
+  }
+
+  #admit (): void {
+    this.#checkOpen()
+    if (!this.#room.take()) throw this.#full(this.#room.capacity)
+  }
+
+  #full (limit: number): TasksFullError {
+    const { busy, meanRunMs } = this.#runner
+    const waiting = Math.max(this.#room.taken - busy, 0)
+    return new TasksFullError({ running: busy, waiting, limit, retryAfter: secondsUntilRoom(waiting, meanRunMs, this.#concurrency) })
+  }
+
+  #shut (): void {
+    this.#closed = true
+    this.#room.refuseAll(new ClosingError('The service'))
+  }
+
+  /** With a place taken. */
+  #accept (submission: Submission): TaskHandle {
+    const task = this.#hold(submission)
+    this.#runner.park(task, submission.options.delay)
+    return task.handle
+  }
+
+  #hold (submission: Submission): Task {
+    const task = new Task(submission, this.#clock.now(), this.#runner)
+    this.#byId.set(task.id, task)
+    this.#observer.submitted(task)
+    return task
+  }
+
+  #resubmit (existing: Task, submission: Submission, hasPlace: boolean): TaskHandle {
+    const { duplicate } = submission.options
+    if (duplicate === 'reject') throw new TaskDuplicateError(submission.id)
+    if (duplicate === 'replace' && existing.status === 'running') {
+      if (!hasPlace) this.#admit()
+      return this.#replaceRunning(existing, submission)
+    }
+    if (hasPlace) this.#room.give()
+    return duplicate === 'join' ? existing.handle : this.#replaceWaiting(existing, submission)
+  }
+
+  /** The newcomer waits until the old one has settled: one id never runs twice at once. */
+  #replaceRunning (existing: Task, submission: Submission): TaskHandle {
+    this.#replaced.add(existing)
+    const task = this.#hold(submission)
+    existing.successor = task
+    task.behind = existing
+    this.#runner.cancel(existing, 'replaced')
+    return task.handle
+  }
+
+  /** The newcomer takes over the place, and the place in the queue: replaced again and again, it still gets its turn. */
+  #replaceWaiting (existing: Task, submission: Submission): TaskHandle {
+    this.#checkOpen()
+    const { behind } = existing
+    const { delay } = submission.options
+    const task = this.#hold(submission)
+    existing.hasPlace = false
+    if (behind !== undefined) {
+      behind.successor = task
+      task.behind = behind
+      existing.behind = undefined
+    } else if (delay > 0 || !this.#runner.replace(existing, task)) {
+      this.#runner.park(task, delay)
+    }
+    this.#runner.cancel(existing, 'replaced')
+    return task.handle
+  }
+
+  #end (task: Task, outcome: Outcome, value: unknown): void {
+    this.#runner.remove(task)
+    if (task.behind !== undefined) task.behind.successor = undefined
+    if (outcome !== 'completed') this.#abandoned?.push(task.describe(this.#clock.now(), this.#runner.leaked.has(task)))
+    task.settle(outcome, value)
+    if (this.#byId.get(task.id) === task) this.#byId.delete(task.id)
+    else this.#replaced.delete(task)
+    const { successor } = task
+    if (successor !== undefined) {
+      task.successor = successor.behind = undefined
+      this.#runner.park(successor, successor.options.delay)
+    }
+    if (task.hasPlace) this.#room.give()
+    if (this.pending > 0) return
+    if (this.#closing) this.#shut()
+    for (const resolve of this.#idleWaiters) resolve()
+    this.#idleWaiters = []
+  }
+
+  idle (): Promise<void> {
+    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
+  }
+
+  close (): void {
+    this.#closing = true
+    if (this.pending === 0) this.#shut()
+    const now = this.#clock.now()
+    for (const task of this.#byId.values()) {
+      if (task.timer !== undefined && task.dueAt - now > DRAIN_PATIENCE) this.#runner.giveUp(task)
+    }
+  }
+
+  #all (): Task[] {
+    return [...this.#byId.values(), ...this.#replaced]
+  }
+
+  /** Accepted and without an outcome, and what leaked. */
+  held (): Abandoned[] {
+    const now = this.#clock.now()
+    return [...this.#all(), ...this.#runner.leaked].map((task) => task.describe(now))
+  }
+
+  lost (): Abandoned[] {
+    const now = this.#clock.now()
+    return [...this.#runner.givenUp, ...[...this.#runner.leaked].map((task) => task.describe(now, true))]
+  }
+
+  async abandon (grace: number): Promise<Abandoned[]> {
+    this.#closing = true
+    this.#abandoned = []
+    this.#runner.stopRetrying()
+    this.#shut()
+    for (const task of this.#all()) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
+    await this.idle()
+    return this.#abandoned
+  }
+}

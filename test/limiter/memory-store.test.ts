@@ -1,0 +1,133 @@
+import t from 'tap'
+import fc from 'fast-check'
+import { MemoryStore } from '../../plugins/limiter/memory-store.ts'
+import { contract, demand, NEVER } from './contract.ts'
+
+function manual (): { now (): number, time: number } {
+  return { time: 1e6 + 0.123, now () { return this.time } }
+}
+
+t.test('the contract', async (t) => {
+  contract(t, async () => {
+    const clock = manual()
+    return { store: new MemoryStore(clock, 1000), pass: async (ms) => { clock.time += ms } }
+  })
+})
+
+t.test('a bucket is forgotten when it is full again, and not before', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 1000)
+  const ask = (key: string, cost = 1) => store.take([demand({ key, rate: 1, burst: 10, cost })], 0)
+  ask('slow', 10)
+  ask('quick')
+  t.equal(store.size, 2)
+  clock.time += 990
+  ask('other', 0)
+  t.equal(store.size, 2)
+  clock.time += 30
+  ask('other', 0)
+  t.equal(store.size, 1, 'the one that took a token is full after a second')
+  clock.time += 8960
+  ask('other', 0)
+  t.equal(store.size, 1, 'the one that took ten isn\'t after 9.98 s')
+  clock.time += 40
+  ask('other', 0)
+  t.equal(store.size, 0)
+})
+
+t.test('whatever happens, buckets that are remembered are those that aren\'t full', async () => {
+  const step = fc.record({ after: fc.integer({ min: 0, max: 30_000 }), key: fc.integer({ min: 0, max: 8 }), cost: fc.integer({ min: 1, max: 10 }) })
+  const shape = { rate: 0.7, burst: 10 }
+  fc.assert(fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+    const clock = manual()
+    const store = new MemoryStore(clock, 1000)
+    for (const { after, key, cost } of steps) {
+      clock.time += after
+      store.take([demand({ ...shape, key: String(key), cost })], 0)
+    }
+    // Longer than the wheel's tick, with as many operations as it takes to sweep them all.
+    clock.time += 8
+    for (let i = 0; i < 20; i++) store.take([demand({ ...shape, key: 'probe', cost: 0 })], 0)
+    let partial = 0
+    for (let key = 0; key <= 8; key++) {
+      if (store.take([demand({ ...shape, key: String(key), cost: 0 })], 0).outcomes[0]!.tokens < shape.burst) partial++
+    }
+    return store.size === partial
+  }))
+})
+
+t.test('a limited key stays limited while 1,000,000 others pass by', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 10_000)
+  const victim = demand({ key: 'victim', rate: 0.001, burst: 2 })
+  store.take([victim], 0)
+  store.take([victim], 0)
+  let passed = 0
+  for (let i = 0; i < 1_000_000; i++) {
+    if (store.take([demand({ key: `other ${i}`, rate: 0.001, burst: 2 })], 0).granted) passed++
+  }
+  t.notOk(store.take([victim], 0).granted)
+  t.equal(store.size, 10_000, 'bounded')
+  t.equal(passed, 9_999 + 2, 'each of the first has a bucket, the rest share one')
+})
+
+t.test('a full table has room for a new key as soon as one of the old is full again', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 3)
+  const ask = (key: string, cost = 1) => store.take([demand({ key, rate: 1, burst: 5, cost })], 0)
+  ask('a', 5)
+  ask('b', 1)
+  ask('c', 5)
+  t.ok(ask('d', 5).granted, 'from the overflow bucket')
+  t.notOk(ask('e').granted, 'which all new keys share')
+  clock.time += 1010
+  t.ok(ask('f', 5).granted, 'b is full again: its place is free')
+  t.notOk(ask('g', 5).granted)
+  t.notOk(ask('a', 2).granted, 'a is still limited')
+  t.equal(store.size, 3)
+})
+
+t.test('room is found behind many buckets that have been used again since', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 100)
+  const ask = (key: string, cost = 1) => store.take([demand({ key, rate: 1, burst: 5, cost })], 0)
+  for (let i = 0; i < 99; i++) ask(String(i))
+  ask('once')
+  for (let i = 0; i < 99; i++) ask(String(i), 4)
+  clock.time += 1010
+  t.ok(ask('new', 5).granted)
+  t.ok(ask('newer', 5).granted, 'from the overflow bucket, which is still full: the first had one of its own')
+})
+
+t.test('policies don\'t take each other\'s room', async (t) => {
+  const store = new MemoryStore(manual(), 2)
+  for (let i = 0; i < 5; i++) store.take([demand({ policy: 'flooded', key: String(i) })], 0)
+  t.ok(store.take([demand({ policy: 'calm', key: 'a', burst: 1 })], 0).granted)
+  t.ok(store.take([demand({ policy: 'calm', key: 'b', burst: 1 })], 0).granted)
+})
+
+t.test('no stop of the world: a million buckets that are full at one instant are forgotten a few at a time', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 1_000_000)
+  for (let i = 0; i < 200_000; i++) store.take([demand({ key: String(i), rate: 1, burst: 1 })], 0)
+  t.equal(store.size, 200_000)
+  clock.time += 10_000
+  store.take([demand({ key: 'next', rate: 1, burst: 1 })], 0)
+  t.ok(store.size > 199_900, 'an operation sweeps a handful')
+  for (let i = 0; i < 100_000; i++) store.take([demand({ key: 'next', rate: NEVER, burst: 1 })], 0)
+  t.ok(store.size <= 1, 'and soon all are gone')
+})
+
+t.test('a clock that steps back or far ahead', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 100)
+  const ask = (key: string) => store.take([demand({ key, rate: 1, burst: 2 })], 0).granted
+  t.same([ask('a'), ask('a'), ask('a')], [true, true, false])
+  clock.time -= 1e5
+  t.notOk(ask('a'), 'back: nothing extra')
+  clock.time += 1e5
+  t.notOk(ask('a'), 'and again: no time was counted twice')
+  clock.time += 1e13
+  t.same([ask('a'), ask('a'), ask('a')], [true, true, false])
+  t.equal(store.size, 1)
+})

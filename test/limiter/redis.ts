@@ -1,0 +1,69 @@
+// A real redis-server for a test: started on a Unix socket of its own, killed in teardown even when the test fails.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Redis, type RedisOptions } from 'ioredis'
+import type { Test } from 'tap'
+
+export interface RedisServer {
+  /** For `new Redis(path)`. */
+  readonly path: string
+  /** A client that is closed in teardown; with the defaults of ioredis unless told otherwise. */
+  client (options?: Omit<RedisOptions, 'replyMapping'>): Redis
+  /** Ends it like a crash. */
+  kill (): Promise<void>
+  /** Starts it again at the same address, empty. */
+  start (): Promise<void>
+}
+
+/** A reason to skip if there is no redis-server; a failure instead where FC_REQUIRE_ALL=1 says that nothing may be skipped. */
+export async function noRedis (): Promise<string | false> {
+  const child = spawn('redis-server', ['--version'], { stdio: 'ignore' })
+  const found = await Promise.race([once(child, 'exit').then(([code]) => code === 0), once(child, 'error').then(() => false)]).catch(() => false)
+  if (found) return false
+  if (process.env['FC_REQUIRE_ALL'] === '1') throw new Error('redis-server was not found, and FC_REQUIRE_ALL=1 forbids to skip')
+  return 'redis-server was not found: install it to run this test'
+}
+
+export async function startRedis (t: Test): Promise<RedisServer> {
+  const directory = mkdtempSync(join(tmpdir(), 'fc-redis-'))
+  const path = join(directory, 'socket')
+  const clients: Redis[] = []
+  let child: ChildProcess | undefined
+
+  async function start (): Promise<void> {
+    child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', directory], { stdio: 'ignore' })
+    const probe = new Redis({ path, lazyConnect: true, retryStrategy: () => 5, maxRetriesPerRequest: null })
+    probe.on('error', () => {})
+    await probe.ping()
+    probe.disconnect()
+  }
+
+  async function kill (): Promise<void> {
+    if (child === undefined) return
+    const exited = once(child, 'exit')
+    child.kill('SIGKILL')
+    await exited
+    child = undefined
+  }
+
+  t.teardown(async () => {
+    for (const client of clients) client.disconnect()
+    await kill()
+    rmSync(directory, { recursive: true, force: true })
+  })
+  await start()
+  return {
+    path,
+    client (options = {}) {
+      const client = new Redis(path, options)
+      client.on('error', () => {})
+      clients.push(client)
+      return client
+    },
+    kill,
+    start
+  }
+}

@@ -1,0 +1,39 @@
+// Names of policies: those that the application registers, and no others.
+import type { FastifyInstance } from 'fastify'
+import { definePolicies, type PolicyName, type Reservation } from 'fastify-concurrency/limiter'
+import { holds, type Equal } from './equal.ts'
+
+export const policies = definePolicies({
+  client: { rate: 10, burst: 20, key: 'address' },
+  plan: { rate: (key) => key.length, burst: async (_key, request) => Number(request?.id), key: { header: 'x-api-key' }, missingKey: 'address' },
+  user: { rate: 1, burst: 2, key: async (request) => request.headers.authorization, stage: 'preHandler', allowList: ['ada'] }
+})
+
+declare module 'fastify-concurrency' {
+  interface Register { policies: typeof policies }
+}
+
+holds<Equal<PolicyName, 'client' | 'plan' | 'user'>>()
+
+export async function use (app: FastifyInstance): Promise<void> {
+  holds<Equal<Awaited<ReturnType<typeof app.limiter.allow>>, boolean>>()
+  await app.limiter.allow('client', '10.0.0.1', 2)
+  await app.limiter.wait('plan', 'key', { cost: 2, signal: AbortSignal.timeout(10), timeout: 5, maxWaiting: 3, detached: true })
+  const { delay, cancel }: Reservation = await app.limiter.reserve('user', 'ada', { maxWait: 100 })
+  if (delay > 0) await cancel()
+  // @ts-expect-error: no such policy
+  await app.limiter.allow('clients')
+  // @ts-expect-error: no such option
+  await app.limiter.wait('client', 'key', { timout: 5 })
+  app.get('/a', { config: { limiter: { cost: 2, policies: ['plan'] } } }, async () => 1)
+  app.get('/b', { config: { limiter: false } }, async () => 1)
+  // @ts-expect-error: no such policy
+  app.get('/c', { config: { limiter: { policies: ['plans'] } } }, async () => 1)
+}
+
+// @ts-expect-error: misspelt
+definePolicies({ client: { rate: 1, bursts: 2 } })
+// @ts-expect-error: no such stage
+definePolicies({ client: { rate: 1, burst: 2, stage: 'onSend' } })
+// @ts-expect-error: what is refilled how fast?
+definePolicies({ client: { burst: 2 } })

@@ -6,8 +6,7 @@ import * as errors from '../plugins/errors.ts'
 import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
 import { policyOptionNames } from '../plugins/limiter/policies.ts'
-import { routeOptionNames } from '../plugins/limiter/routes.ts'
-import { tasksOptionNames } from '../plugins/tasks/options.ts'
+import { submitOptionNames, tasksOptionNames } from '../plugins/tasks/options.ts'
 import { runOptionNames, workersOptionNames } from '../plugins/workers/options.ts'
 import { jobOptionNames } from '../plugins/workers/registry.ts'
 import { root } from './compiler.ts'
@@ -59,8 +58,8 @@ const options: Record<string, readonly string[]> = {
   'Options of lifecycle': lifecycleOptionNames,
   'Options of limiter': limiterOptionNames,
   'Options of a policy': policyOptionNames,
-  'Options of a route': routeOptionNames,
-  'Options of tasks': tasksOptionNames
+  'Options of tasks': tasksOptionNames,
+  'Options of submit()': submitOptionNames
 }
 
 t.test('every table of options is compared', async (t) => {

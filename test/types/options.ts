@@ -3,14 +3,14 @@ import Fastify from 'fastify'
 import concurrency, { type ConcurrencyOptions, type LifecycleOptions } from 'fastify-concurrency'
 import lifecycle from 'fastify-concurrency/lifecycle'
 import type { LimiterOptions, Policy, RouteLimiterOptions } from 'fastify-concurrency/limiter'
-import type { TasksOptions } from 'fastify-concurrency/tasks'
+import type { SubmitOptions, TasksOptions } from 'fastify-concurrency/tasks'
 import type { JobDefinition } from 'fastify-concurrency/jobs'
 import workers, { type RunOptions, type WorkersOptions } from 'fastify-concurrency/workers'
 import type { lifecycleOptionNames } from '../../plugins/lifecycle/options.ts'
 import type { limiterOptionNames } from '../../plugins/limiter/options.ts'
 import type { policyOptionNames } from '../../plugins/limiter/policies.ts'
 import type { routeOptionNames } from '../../plugins/limiter/routes.ts'
-import type { tasksOptionNames } from '../../plugins/tasks/options.ts'
+import type { submitOptionNames, tasksOptionNames } from '../../plugins/tasks/options.ts'
 import type { runOptionNames, workersOptionNames } from '../../plugins/workers/options.ts'
 import type { jobOptionNames } from '../../plugins/workers/registry.ts'
 import { holds, type Equal } from './equal.ts'
@@ -55,3 +55,4 @@ holds<Equal<Names<typeof limiterOptionNames>, keyof LimiterOptions>>()
 holds<Equal<Names<typeof policyOptionNames>, keyof Policy>>()
 holds<Equal<Names<typeof routeOptionNames>, keyof RouteLimiterOptions>>()
 holds<Equal<Names<typeof tasksOptionNames>, keyof TasksOptions>>()
+holds<Equal<Names<typeof submitOptionNames>, keyof SubmitOptions>>()

@@ -50,16 +50,20 @@ t.test('a thread loads its host, piscina\'s worker and the jobs; nothing of the 
 
 t.test('the suite loads only the parts that are used', async (t) => {
   const { own, packages } = await loadedBy('fastify-concurrency')
-  t.strictSame(own.filter((file) => !/^plugins\/[^/]+$/.test(file)), [])
+  t.strictSame(own.filter((file) => !/^plugins\/[^/]+$/.test(file)), ['workers/mark.ts'])
   t.notOk(packages.includes('piscina'))
   const without = await loadedBy('./without-workers.ts')
   t.strictSame(without.own.filter((file) => file.startsWith('plugins/workers/')), [])
   t.ok(without.own.includes('plugins/lifecycle/index.ts'))
-  t.notOk(without.packages.includes('piscina'))
+  t.notOk(without.own.some((file) => file.startsWith('plugins/limiter/')), 'no policies, no limiter')
+  t.strictSame(without.packages.filter((name) => name === 'piscina' || name === '@fastify/rate-limit'), [])
 })
 
-/** Each plugin's own dependencies, beside fastify-plugin and @fastify/error. */
-const dependencies: Record<string, string[]> = { workers: ['piscina'] }
+/** Each plugin's own dependencies and theirs, beside fastify-plugin and @fastify/error. */
+const dependencies: Record<string, string[]> = {
+  workers: ['piscina'],
+  limiter: ['@fastify/rate-limit', '@lukeed/ms', 'ip-address', 'toad-cache']
+}
 
 for (const subpath of Object.keys(exports)) {
   const name = subpath.slice(2)

@@ -83,11 +83,11 @@ export interface ResolvedOptions {
   clock: Clock
 }
 
-/** Compared with the README. */
+/** @internal Every option, for the test that compares them with the README. */
 export const limiterOptionNames = [
   'policies', 'redis', 'prefix', 'storeTimeout', 'maxKeys', 'allowList', 'ipv6Subnet', 'legacyHeaders', 'body',
   'waitTimeout', 'maxWaiting', 'maxWaitingPerKey', 'ambient', 'clock'
-]
+] as const satisfies ReadonlyArray<keyof LimiterOptions>
 
 export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   refuseReplaced('limiter', options, limiterOptionNames)

@@ -79,8 +79,8 @@ export interface ResolvedPolicy {
   readonly expose: boolean
 }
 
-/** Compared with the README. */
-export const policyOptionNames = ['rate', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'onStoreError', 'expose']
+/** @internal Every option, for the test that compares them with the README. */
+export const policyOptionNames = ['rate', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'onStoreError', 'expose'] as const satisfies ReadonlyArray<keyof Policy>
 
 function isRate (rate: unknown): rate is number {
   return typeof rate === 'number' && rate > 0

@@ -18,6 +18,9 @@ export interface RouteLimiterOptions {
   policies?: readonly PolicyName[]
 }
 
+/** @internal Every option, for the test that compares them with the README. */
+export const routeOptionNames = ['cost', 'policies'] as const satisfies ReadonlyArray<keyof RouteLimiterOptions>
+
 /** A route's config, as far as the limiter reads it. */
 export interface RouteConfig {
   limiter?: false | RouteLimiterOptions
@@ -73,7 +76,7 @@ export class Recipes {
     if (limiter === undefined && rateLimit === undefined) return this.standard
     if (limiter === false || rateLimit === false) return none
     const option = `${route}: config.limiter`
-    const { cost = 1, policies = [] } = record(option, limiter ?? {}, ['cost', 'policies']) as RouteLimiterOptions
+    const { cost = 1, policies = [] } = record(option, limiter ?? {}, routeOptionNames) as RouteLimiterOptions
     const applied = new Set([...this.standard.policies.onRequest, ...this.standard.policies.preHandler])
     for (const [index, name] of array(`${option}.policies`, policies).entries()) {
       const policy = this.#policies.get(name as string)

@@ -54,8 +54,10 @@ export interface TaskOptions {
   delay: number
 }
 
-const runKeys = ['timeout', 'retries', 'backoff', 'retryIf']
-const submitKeys = [...runKeys, 'duplicate', 'delay', 'wait']
+const runKeys = ['timeout', 'retries', 'backoff', 'retryIf'] as const
+
+/** @internal Every option of submit(), for the test that compares them with the README. */
+export const submitOptionNames = [...runKeys, 'duplicate', 'delay', 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions>
 
 const always = (): boolean => true
 
@@ -76,7 +78,7 @@ export function resolveRunOptions (prefix: string, options: RunOptions, defaults
 
 export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions): TaskOptions {
   if (options === undefined) return defaults
-  check.record(prefix, options, submitKeys)
+  check.record(prefix, options, submitOptionNames)
   return {
     ...resolveRunOptions(prefix, options, defaults),
     duplicate: check.oneOf(`${prefix}.duplicate`, options.duplicate ?? defaults.duplicate, ['reject', 'join', 'replace']),

@@ -2,9 +2,15 @@
 import Fastify from 'fastify'
 import concurrency, { type ConcurrencyOptions, type LifecycleOptions } from 'fastify-concurrency'
 import lifecycle from 'fastify-concurrency/lifecycle'
+import type { LimiterOptions, Policy, RouteLimiterOptions } from 'fastify-concurrency/limiter'
+import type { SubmitOptions, TasksOptions } from 'fastify-concurrency/tasks'
 import type { JobDefinition } from 'fastify-concurrency/jobs'
 import workers, { type RunOptions, type WorkersOptions } from 'fastify-concurrency/workers'
 import type { lifecycleOptionNames } from '../../plugins/lifecycle/options.ts'
+import type { limiterOptionNames } from '../../plugins/limiter/options.ts'
+import type { policyOptionNames } from '../../plugins/limiter/policies.ts'
+import type { routeOptionNames } from '../../plugins/limiter/routes.ts'
+import type { submitOptionNames, tasksOptionNames } from '../../plugins/tasks/options.ts'
 import type { runOptionNames, workersOptionNames } from '../../plugins/workers/options.ts'
 import type { jobOptionNames } from '../../plugins/workers/registry.ts'
 import { holds, type Equal } from './equal.ts'
@@ -30,9 +36,7 @@ export const bare: WorkersOptions = { jobs: { length: () => import('./jobs/lengt
 
 // @ts-expect-error: misspelt
 await app.register(concurrency, { workers: { jobs, maxThread: 2 } })
-// @ts-expect-error: workers must be told which jobs, or be false
 await app.register(concurrency, {})
-// @ts-expect-error: the same
 await app.register(concurrency)
 // @ts-expect-error: workers: { jobs }
 await app.register(concurrency, { jobs })
@@ -47,3 +51,8 @@ holds<Equal<Names<typeof workersOptionNames>, keyof WorkersOptions>>()
 holds<Equal<Names<typeof runOptionNames>, keyof RunOptions>>()
 holds<Equal<Names<typeof jobOptionNames>, keyof JobDefinition>>()
 holds<Equal<Names<typeof lifecycleOptionNames>, keyof LifecycleOptions>>()
+holds<Equal<Names<typeof limiterOptionNames>, keyof LimiterOptions>>()
+holds<Equal<Names<typeof policyOptionNames>, keyof Policy>>()
+holds<Equal<Names<typeof routeOptionNames>, keyof RouteLimiterOptions>>()
+holds<Equal<Names<typeof tasksOptionNames>, keyof TasksOptions>>()
+holds<Equal<Names<typeof submitOptionNames>, keyof SubmitOptions>>()

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import * as errors from '../plugins/errors.ts'
 import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
+import { limiterOptionNames } from '../plugins/limiter/options.ts'
+import { policyOptionNames } from '../plugins/limiter/policies.ts'
+import { submitKeys, tasksOptionNames } from '../plugins/tasks/options.ts'
 import { runOptionNames, workersOptionNames } from '../plugins/workers/options.ts'
 import { jobOptionNames } from '../plugins/workers/registry.ts'
 import { root } from './compiler.ts'
@@ -52,7 +55,11 @@ const options: Record<string, readonly string[]> = {
   'Options of workers': workersOptionNames,
   'Options of a job': jobOptionNames,
   'Options of run()': runOptionNames,
-  'Options of lifecycle': lifecycleOptionNames
+  'Options of lifecycle': lifecycleOptionNames,
+  'Options of limiter': limiterOptionNames,
+  'Options of a policy': policyOptionNames,
+  'Options of tasks': tasksOptionNames,
+  'Options of submit()': submitKeys
 }
 
 t.test('every table of options is compared', async (t) => {

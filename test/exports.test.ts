@@ -10,9 +10,10 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 
 const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
-    values: ['default'],
-    types: ['Abandoned', 'CancellationOptions', 'ConcurrencyOptions', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions',
-      'Percentiles', 'Phase', 'PoolStats', 'RefusalReason', 'Register', 'RunOptions', 'ShutdownReport', 'Workers', 'WorkersOptions']
+    values: ['default', 'definePolicies'],
+    types: ['Abandoned', 'CancellationOptions', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions',
+      'Limiter', 'LimiterOptions', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'RefusalReason', 'Register', 'RunOptions', 'ShutdownReport',
+      'TaskContext', 'TaskHandle', 'Tasks', 'TasksOptions', 'TasksStats', 'Workers', 'WorkersOptions']
   },
   './workers': {
     values: ['default'],
@@ -20,6 +21,17 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   },
   './cancellation': { values: ['currentRequest', 'default', 'outsideRequest'], types: ['CancellationOptions'] },
   './lifecycle': { values: ['default'], types: ['Abandoned', 'Goodbye', 'Lifecycle', 'LifecycleOptions', 'Phase', 'ShutdownReport'] },
+  './limiter': {
+    values: ['default', 'definePolicies'],
+    types: ['Limiter', 'LimiterOptions', 'Peek', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'Register', 'Reservation', 'ReserveOptions',
+      'RouteLimiterOptions', 'WaitOptions']
+  },
+  './tasks': {
+    values: ['default', 'defineTasks'],
+    types: ['Abandoned', 'DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions',
+      'NamedTask', 'Register', 'Reservation', 'RunOptions', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle',
+      'TaskStatus', 'Tasks', 'TasksOptions', 'TasksStats']
+  },
   './jobs': {
     values: ['defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']

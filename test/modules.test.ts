@@ -50,7 +50,7 @@ t.test('a thread loads its host, piscina\'s worker and the jobs; nothing of the 
 
 t.test('the suite loads only the parts that are used', async (t) => {
   const { own, packages } = await loadedBy('fastify-concurrency')
-  t.strictSame(own.filter((file) => !/^plugins\/[^/]+$/.test(file)), [])
+  t.strictSame(own.filter((file) => !/^(plugins\/[^/]+|workers\/mark\.ts)$/.test(file)), [])
   t.notOk(packages.includes('piscina'))
   const without = await loadedBy('./without-workers.ts')
   t.strictSame(without.own.filter((file) => file.startsWith('plugins/workers/')), [])
@@ -59,7 +59,10 @@ t.test('the suite loads only the parts that are used', async (t) => {
 })
 
 /** Each plugin's own dependencies, beside fastify-plugin and @fastify/error. */
-const dependencies: Record<string, string[]> = { workers: ['piscina'] }
+const dependencies: Record<string, string[]> = {
+  workers: ['piscina'],
+  limiter: ['@fastify/rate-limit', '@lukeed/ms', 'ip-address', 'toad-cache']
+}
 
 for (const subpath of Object.keys(exports)) {
   const name = subpath.slice(2)

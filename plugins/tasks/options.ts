@@ -55,7 +55,8 @@ export interface TaskOptions {
 }
 
 const runKeys = ['timeout', 'retries', 'backoff', 'retryIf']
-const submitKeys = [...runKeys, 'duplicate', 'delay', 'wait']
+/** @internal */
+export const submitKeys = [...runKeys, 'duplicate', 'delay', 'wait']
 
 const always = (): boolean => true
 

@@ -1,7 +1,9 @@
 /** The service: what an application that uses fastify-concurrency looks like. server.ts listens; tests build their own. */
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import concurrency, { type ConcurrencyOptions } from 'fastify-concurrency'
+import { Redis } from 'ioredis'
 import { jobs } from './jobs.ts'
+import { policies } from './policies.ts'
 import page from './routes/page.ts'
 import passwords from './routes/passwords.ts'
 import report from './routes/report.ts'
@@ -21,15 +23,21 @@ export interface AppOptions {
   workers?: Omit<Exclude<ConcurrencyOptions['workers'], false | undefined>, 'jobs'>
   /** Of background tasks, beside their names. */
   tasks?: Omit<Exclude<ConcurrencyOptions['tasks'], false | undefined>, 'tasks'>
+  /** Of the limits, beside the policies. */
+  limiter?: Omit<Exclude<ConcurrencyOptions['limiter'], false | undefined>, 'policies'>
+  /** Where limits are shared with other processes; by default they are this process's own. */
+  redisUrl?: string | undefined
   /** Where mails go; by default to a server that this process starts. */
   smtpUrl?: string | undefined
 }
 
-export function buildApp ({ logger = false, workers, tasks: taskOptions, smtpUrl }: AppOptions = {}): FastifyInstance {
+export function buildApp ({ logger = false, workers, tasks: taskOptions, limiter, redisUrl, smtpUrl }: AppOptions = {}): FastifyInstance {
   const app = Fastify({ logger })
+  const redis = redisUrl === undefined ? undefined : connect(app, redisUrl)
   app.register(concurrency, {
     // People at a page rather wait for some seconds than be told to come back; an API would keep the default.
     workers: { maxWait: 5_000, ...workers, jobs },
+    limiter: { ...limiter, ...(redis && { redis }), policies },
     lifecycle: { timeout: SHUTDOWN_TIMEOUT },
     tasks: { ...taskOptions, tasks }
   })
@@ -42,4 +50,12 @@ export function buildApp ({ logger = false, workers, tasks: taskOptions, smtpUrl
   app.register(users, { smtpUrl })
   app.register(webhooks)
   return app
+}
+
+/** Fails fast: while Redis is away the limits are this process's own, and no request waits for it. */
+function connect (app: FastifyInstance, url: string): Redis {
+  const redis = new Redis(url, { enableOfflineQueue: false, connectTimeout: 500, maxRetriesPerRequest: 1 })
+  redis.on('error', (err) => app.log.debug({ err }, 'Redis'))
+  app.addHook('onClose', async () => { await redis.quit().catch(() => redis.disconnect()) })
+  return redis
 }

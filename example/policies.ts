@@ -26,8 +26,8 @@ export const policies = definePolicies({
     missingKey: 'address',
     routes: 'named'
   },
-  // What we may ask of somebody else: `await app.limiter.wait('outbound')`.
-  outbound: { rate: 5, burst: 5, routes: 'named' }
+  // What the mail server takes from us: `await app.limiter.wait('outbound')` in routes/users.ts.
+  outbound: { rate: 100, burst: 100, routes: 'named' }
 })
 
 declare module 'fastify-concurrency' {

@@ -11,7 +11,7 @@ const files = {
 const page: FastifyPluginAsync = async (app) => {
   for (const [url, [name, type]] of Object.entries(files)) {
     const content = readFileSync(new URL(`../public/${name}`, import.meta.url))
-    app.get(url, async (_request, reply) => reply
+    app.get(url, { config: { limiter: false } }, async (_request, reply) => reply
       .type(type)
       .header('content-security-policy', "default-src 'self'; img-src 'self' data: blob:")
       .header('cache-control', 'no-cache')

@@ -24,7 +24,7 @@ const schema = {
 }
 
 const search: FastifyPluginAsyncTypebox = async (app) => {
-  app.get('/search', { schema }, async (request, reply) => {
+  app.get('/search', { schema, config: { limiter: { policies: ['plan'] } } }, async (request, reply) => {
     const { q, anyOrder } = request.query
     if (anyOrder && wordsOf(q).length > MAX_WORDS) throw new TooManyWordsError(MAX_WORDS)
     reply.header('vary', 'accept')

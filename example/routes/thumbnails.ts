@@ -20,7 +20,7 @@ const thumbnails: FastifyPluginAsyncTypebox = async (app) => {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(/^image\//, { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) => done(null, body))
 
-  app.post('/thumbnails', { schema }, async (request, reply) => {
+  app.post('/thumbnails', { schema, config: { limiter: { cost: 5 } } }, async (request, reply) => {
     if (!(request.body instanceof Buffer) || formatOf(request.body) === undefined) throw new NotAnImageError()
     // Transferred, so the thread gets the upload itself and the main thread spends no time on copying it.
     const image = owned(request.body)

@@ -3,8 +3,8 @@ import type { FastifyInstance } from 'fastify'
 import type { ResolvedLifecycleOptions } from './options.ts'
 
 export function addProbes (app: FastifyInstance, { readyPath, livePath }: ResolvedLifecycleOptions): void {
-  // A probe every second mustn't fill the log.
-  const shared = { logLevel: 'warn', config: { lifecycle: 'always' } } as const
+  // A probe every second mustn't fill the log, and a flood of requests mustn't look like a dead process.
+  const shared = { logLevel: 'warn', config: { lifecycle: 'always', limiter: false } } as const
 
   if (readyPath !== false) {
     app.get(readyPath, shared, async (_request, reply) => {

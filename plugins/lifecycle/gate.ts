@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ClosingError } from '../errors.ts'
 import { requestRefused } from './channels.ts'
 import { admits, isStopping, type Phase } from './phases.ts'
-import { tellToClose, type InFlight } from './requests.ts'
+import type { InFlight } from './requests.ts'
 
 export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => Phase): void {
   const refusal = closingBody()
@@ -14,7 +14,7 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
       inFlight.enter(request, reply)
       return done()
     }
-    tellToClose(reply)
+    inFlight.tellToClose(reply)
     const always = isAlways(request)
     if (!admits(phase(), always)) {
       if (requestRefused.hasSubscribers) {
@@ -27,11 +27,16 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
     done()
   })
 
+  app.addHook('onSend', (request, _reply, _payload, done) => {
+    inFlight.answered(request)
+    done()
+  })
+
   app.addHook('onRoute', (route) => {
     const { handler } = route
     route.handler = function (request, reply) {
       const result: unknown = handler.call(this, request, reply)
-      if (isThenable(result)) inFlight.handling(request, result)
+      inFlight.handled(request, result)
       return result
     }
   })
@@ -39,10 +44,6 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
 
 export function isAlways (request: FastifyRequest): boolean {
   return request.routeOptions.config?.lifecycle === 'always'
-}
-
-function isThenable (value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
 /** Fastify's own shape of an error; rendered once, since it is sent when there is least time for it. */

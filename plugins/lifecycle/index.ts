@@ -13,6 +13,7 @@ import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
 import { drainablesOf, type Abandoned } from '../drainables.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
+import { connectionsOf } from './connections.ts'
 import { drain } from './drain.ts'
 import { addGate, isAlways } from './gate.ts'
 import { createGoodbyes, type Goodbye } from './goodbyes.ts'
@@ -20,7 +21,6 @@ import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { isReady, isStopping, later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
 import { createInFlight } from './requests.ts'
-import { sessionsOf } from './sessions.ts'
 import { createTimers } from './timers.ts'
 
 export type { Abandoned } from '../drainables.ts'
@@ -72,7 +72,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
   const inFlight = createInFlight(monotonic.now)
   const goodbyes = createGoodbyes((err) => app.log.error({ err }, 'a goodbye failed'))
-  const sessions = sessionsOf(app.server)
+  const connections = connectionsOf(app.server)
   const closing = createTimers()
   drainablesOf(app).add(goodbyes).add(inFlight)
 
@@ -168,12 +168,11 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     drainStarted ??= drainAll(0)
     await drainStarted
     enter('closing')
-    sessions.close()
+    connections.close()
     // A stream that answers to the end, a request of which only half the headers came: Fastify would wait for them.
     closing.after(remaining(), () => {
       inFlight.cut()
-      sessions.destroy()
-      if ('closeAllConnections' in app.server) app.server.closeAllConnections()
+      connections.destroy()
     })
   })
 

@@ -2,50 +2,58 @@
  * The requests in flight, as a drainable: a request is held until its response has ended AND its handler has settled.
  *
  * Either alone is wrong. When a client leaves, the response ends at once while the handler may be in the middle of a
- * write; a hijacked reply or a stream goes on long after its handler. Fastify's onResponse hook doesn't fire for a client
- * that left, and its tracing channel says nothing of hijacked replies, so the handler's own promise is what we watch.
+ * write, or a hook before it still be awaited; a hijacked reply or a stream goes on long after its handler. Fastify's onResponse
+ * hook doesn't fire for a client that left, and its tracing channel says nothing of hijacked replies, so the handler's own promise
+ * is what we watch.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Abandoned, Drainable } from '../drainables.ts'
+import { createPipelines } from './pipelines.ts'
 
 interface Entry {
   reply: FastifyReply
   since: number
   open: boolean
-  handling: boolean
+  /** Hooks before the handler, or the handler itself, are at it. */
+  busy: boolean
+  handled: boolean
   /** Liveness probes, dashboards and whoever asked for the shutdown aren't waited for. */
   awaited: boolean
+  /** Reported as abandoned: held as long as it runs, and never counted as completed. */
+  lost: boolean
 }
 
 export interface InFlight extends Drainable {
   enter (request: FastifyRequest, reply: FastifyReply): void
-  /** Its handler has returned a promise: the request is held until that settles as well. */
-  handling (request: FastifyRequest, outcome: PromiseLike<unknown>): void
+  /** Its handler has returned. If that is a promise, the request is held until it settles as well. */
+  handled (request: FastifyRequest, outcome: unknown): void
+  /** It is being answered, if by a hook before the handler: then that isn't called any more. */
+  answered (request: FastifyRequest): void
   has (request: FastifyRequest): boolean
   /** The request isn't waited for, and isn't lost if it outlives the shutdown. */
   release (request: FastifyRequest): void
+  /** Tell its client that the connection ends with the response. */
+  tellToClose (reply: FastifyReply): void
   /** Stop waiting for those that answer to the end, and tell every client that its connection ends with the response. */
   windDown (isAlways: (request: FastifyRequest) => boolean): void
   /** Cut every connection that still has a request on it. */
   cut (): void
 }
 
-/** HTTP/2 has no Connection header: sessions are closed instead. */
-export function tellToClose (reply: FastifyReply): void {
-  if (reply.request.raw.httpVersionMajor === 1 && !reply.raw.headersSent) reply.raw.setHeader('connection', 'close')
-}
-
 export function createInFlight (now: () => number): InFlight {
   const entries = new Map<FastifyRequest, Entry>()
+  const { onClose, tellToClose } = createPipelines()
   let waiters: Array<() => void> = []
   let awaited = 0
   let completed = 0
+  let abandoning = false
 
   function check (request: FastifyRequest, entry: Entry): void {
-    if (entry.open || entry.handling) return
+    if (entry.open || entry.busy) return
     entries.delete(request)
     if (!entry.awaited) return
-    completed++
+    // Past the deadline an error tells the client that what it waited for was abandoned.
+    if (!entry.lost && !(abandoning && entry.reply.statusCode >= 499)) completed++
     forget(entry)
   }
 
@@ -64,25 +72,37 @@ export function createInFlight (now: () => number): InFlight {
     get pending () { return awaited },
 
     enter (request, reply) {
-      const entry: Entry = { reply, since: now(), open: true, handling: false, awaited: true }
+      const entry: Entry = { reply, since: now(), open: true, busy: true, handled: false, awaited: true, lost: false }
       entries.set(request, entry)
       awaited++
-      reply.raw.once('close', () => {
+      onClose(request, reply, () => {
         entry.open = false
+        // Answered or hijacked by a hook.
+        if (!entry.handled && reply.sent) entry.busy = false
         check(request, entry)
       })
     },
 
-    handling (request, outcome) {
+    handled (request, outcome) {
       const entry = entries.get(request)
       if (entry === undefined) return
-      entry.handling = true
+      entry.handled = true
       const settled = (): void => {
-        entry.handling = false
+        entry.busy = false
         check(request, entry)
       }
-      outcome.then(settled, settled)
+      if (isThenable(outcome)) outcome.then(settled, settled)
+      else settled()
     },
+
+    answered (request) {
+      const entry = entries.get(request)
+      if (entry === undefined || entry.handled) return
+      entry.busy = false
+      check(request, entry)
+    },
+
+    tellToClose,
 
     has: (request) => entries.has(request),
 
@@ -118,13 +138,19 @@ export function createInFlight (now: () => number): InFlight {
     // There is nothing to abort: what they wait for is abandoned at the same time, and answers them.
     // Cutting the connection is what aborts `request.disconnected`.
     async abandon (grace) {
+      abandoning = true
       let timer: NodeJS.Timeout | undefined
       await Promise.race([inFlight.idle(), new Promise((resolve) => { timer = setTimeout(resolve, grace) })])
       clearTimeout(timer)
       const lost = inFlight.held?.() ?? []
+      for (const entry of entries.values()) entry.lost = true
       inFlight.cut()
       return lost
     }
   }
   return inFlight
+}
+
+function isThenable (value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }

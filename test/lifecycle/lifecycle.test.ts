@@ -172,6 +172,31 @@ t.test('a request that ends within the grace is not lost', async (t) => {
   t.equal(report.completed, 1)
 })
 
+t.test('what was abandoned is not counted as completed, nor is the error that tells a client so', async (t) => {
+  const app = await build(t, { timeout: 20, grace: 50 })
+  const jobs = fakeDrainable('workers', 'workers')
+  const killed = deferred()
+  const abandon = jobs.abandon.bind(jobs)
+  jobs.abandon = async (grace) => { killed.reject(new Error('killed')); return abandon(grace) }
+  jobs.hold('j1')
+  drainablesOf(app).add(jobs)
+  const stuck = deferred()
+  app.get('/waits', async () => killed.promise)
+  app.get('/stuck', async () => stuck.promise)
+  await app.ready()
+  const failed = app.inject('/waits')
+  const cut = app.inject('/stuck')
+  cut.catch(() => {})
+  await inFlight(app, 2)
+  const report = await app.lifecycle.shutdown()
+  t.equal((await failed).statusCode, 500)
+  t.match(report, { completed: 0, abandoned: [{ kind: 'request', name: 'GET /stuck' }, { kind: 'job' }] })
+  await t.rejects(assertIdle(app, { within: 5 }), { message: /GET \/stuck/ }, 'its handler still runs')
+  stuck.resolve()
+  await inFlight(app, 0)
+  t.equal([...drainablesOf(app)].find(({ name }) => name === 'requests')!.completed, 0)
+})
+
 t.test('shutdown() twice is one shutdown', async (t) => {
   const app = await build(t)
   await app.ready()

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import cancellation from '../../plugins/cancellation/index.ts'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
@@ -86,6 +86,92 @@ t.test('a client that left: its handler is waited for, and only as long as it ru
   const report = await shutdown
   t.equal(written, true)
   t.match(report, { completed: 1, abandoned: [] })
+})
+
+t.test('a client that left before its handler began: hook and handler are waited for', async (t) => {
+  const app = await build(t, { timeout: 20_000 })
+  const [hookGoes, handlerBegins, handlerGoes, gone] = [deferred(), deferred(), deferred(), deferred()]
+  let written = false
+  const preHandler = async (_request: unknown, reply: { raw: NodeJS.EventEmitter }): Promise<void> => {
+    reply.raw.once('close', gone.resolve)
+    await hookGoes.promise
+  }
+  app.post('/', { preHandler }, async () => {
+    handlerBegins.resolve()
+    await handlerGoes.promise
+    written = true
+  })
+  app.get('/refused', {
+    preHandler: async (_request, reply) => {
+      reply.raw.once('close', gone.resolve)
+      await hookGoes.promise
+      return reply.code(401).send('who are you?')
+    }
+  }, async () => 'never')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  for (const client of [httpRequest({ port: port(app), host: '127.0.0.1', method: 'POST' }).end(), get(app, '/refused')]) {
+    client.on('error', () => {})
+    await inFlight(app, client.method === 'POST' ? 1 : 2)
+    client.destroy()
+    await gone.promise
+  }
+  const shutdown = app.lifecycle.shutdown()
+  await phase(app, 'requests')
+  hookGoes.resolve()
+  await handlerBegins.promise
+  await inFlight(app, 1)
+  t.equal(app.lifecycle.phase, 'requests')
+  handlerGoes.resolve()
+  t.match(await shutdown, { completed: 2, abandoned: [] })
+  t.equal(written, true)
+})
+
+t.test('a client that left before our hook is not waited for in vain', async (t) => {
+  const app = Fastify()
+  const gone = deferred()
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.raw.once('close', gone.resolve)
+    await gone.promise
+  })
+  await app.register(lifecycle, { timeout: 20_000 })
+  const handled = deferred()
+  app.get('/', async () => { handled.resolve() })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const arrived = once(app.server, 'request')
+  const client = get(app, '/')
+  client.on('error', () => {})
+  await arrived
+  client.destroy()
+  await handled.promise
+  t.match(await app.lifecycle.shutdown(), { abandoned: [] })
+})
+
+t.test('pipelined requests: all that had begun are answered; when their client leaves none stays in flight', async (t) => {
+  const app = await build(t, { timeout: 20_000 })
+  const [first, second] = [deferred(), deferred()]
+  app.get('/1', async () => { await first.promise; return 'one' })
+  app.get('/2', async () => { await second.promise; return 'two' })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const pipeline = (...paths: string[]): string => paths.map((path) => `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`).join('')
+
+  const leaving = connect(port(app), '127.0.0.1')
+  leaving.write(pipeline('/1', ...Array<string>(20).fill('/2')))
+  await inFlight(app, 21)
+  leaving.destroy()
+  second.resolve()
+  await inFlight(app, 1)
+
+  const staying = connect(port(app), '127.0.0.1')
+  staying.write(pipeline('/1', '/2'))
+  await inFlight(app, 3)
+  const shutdown = app.lifecycle.shutdown()
+  await phase(app, 'requests')
+  staying.write(pipeline('/2'))
+  first.resolve()
+  let answers = ''
+  for await (const chunk of staying.setEncoding('utf8')) answers += chunk as string
+  t.match(answers, /200 OK(?:(?!HTTP)[^])*one[^]*200 OK(?:(?!HTTP)[^])*two/)
+  t.match(await shutdown, { completed: 3, abandoned: [] })
 })
 
 t.test('clients that leave, before a body has come or in a callback handler that never answers, leave nothing in flight', async (t) => {
@@ -180,6 +266,19 @@ t.test('half a request does not hold close() up either', async (t) => {
   await app.lifecycle.shutdown()
   t.equal(app.server.listening, false)
   if (!half.closed) await once(half, 'close')
+})
+
+t.test('an upgraded socket that nobody ends does not hold close() up either', async (t) => {
+  const app = await build(t, { timeout: 100, grace: 20 })
+  app.server.on('upgrade', (_request, socket) => { socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n') })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const upgrading = httpRequest({ port: port(app), host: '127.0.0.1', headers: { connection: 'upgrade', upgrade: 'x' } }).end()
+  const [, socket] = await once(upgrading, 'upgrade') as [IncomingMessage, Socket]
+  socket.on('error', () => {})
+  const closed = once(app.server, 'close')
+  await app.lifecycle.shutdown()
+  await closed
+  t.equal(app.lifecycle.phase, 'closed')
 })
 
 t.test('shutdown() from inside a request: it gets the report, and answers, before the app closes', async (t) => {

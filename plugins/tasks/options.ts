@@ -57,7 +57,7 @@ export interface TaskOptions {
 const runKeys = ['timeout', 'retries', 'backoff', 'retryIf'] as const
 
 /** @internal Every option of submit(), for the test that compares them with the README. */
-export const submitOptionNames = [...runKeys, 'duplicate', 'delay', 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions>
+export const submitOptionNames = [...runKeys, 'duplicate', 'delay', 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions | 'wait'>
 
 const always = (): boolean => true
 

@@ -114,9 +114,15 @@ export class LimitedError extends Limited {
   }
 }
 
+const KeyMissing = createError<[message: string]>('FC_ERR_LIMIT_KEY_MISSING', '%s', 401, Error, false)
+
 /** The request lacks what the policy limits by: an API key, a user. */
-export const LimitKeyMissingError = createError<[policy: string]>(
-  'FC_ERR_LIMIT_KEY_MISSING', 'The request has no key for the limit "%s"', 401, Error, false)
+export class LimitKeyMissingError extends KeyMissing {
+  /** @param policy undefined for a policy that isn't exposed */
+  constructor (policy: string | undefined) {
+    super(policy === undefined ? 'The request has no key to limit it by' : `The request has no key for the limit "${policy}"`)
+  }
+}
 
 const StoreAway = createError<[options: ErrorOptions]>(
   'FC_ERR_LIMITER_STORE', 'The limits can\'t be checked now', 503, Error, false)

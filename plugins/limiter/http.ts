@@ -1,12 +1,12 @@
 /** The HTTP side: a request's plan is decided in a hook, which answers a refusal itself, since throwing costs twice what serving does. */
 import { STATUS_CODES } from 'node:http'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { isRefusal, LimitedError } from '../errors.ts'
 import { rejected } from './channels.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'
+import { isPromise, type MaybePromise } from './maybe.ts'
 import type { Plan } from './plan.ts'
 import type { Stage } from './policies.ts'
-import type { Check } from './rate-limit.ts'
 
 export interface AnswerSettings {
   legacyHeaders: boolean
@@ -20,13 +20,16 @@ interface Refused extends Error {
   code: string
   statusCode: number
   headers?: Record<string, string>
-  policy?: string | undefined
-  retryAfter?: number
 }
 
-/** What Fastify's own error handler would send, and which policy it was and when to try again. */
-function describe ({ statusCode, code, message, policy, retryAfter }: Refused): object {
-  return { statusCode, code, error: STATUS_CODES[statusCode], message, policy, retryAfter }
+/** What Fastify's own error handler would send. */
+function describe ({ statusCode, code, message }: Refused): object {
+  return { statusCode, code, error: STATUS_CODES[statusCode], message }
+}
+
+/** And which policy it was, if it is exposed, and when to try again. */
+function describeLimited (error: LimitedError): object {
+  return { ...describe(error as Refused), policy: error.policy, retryAfter: error.retryAfter }
 }
 
 function answer (reply: FastifyReply, error: Refused, body: unknown): FastifyReply {
@@ -44,26 +47,52 @@ function refusing ({ policies, demands, verdict }: Plan): { error: LimitedError,
   return { error: new LimitedError(expose ? name : undefined, retryAfter(verdict!.outcomes[longest]!.wait)), name, key, cost }
 }
 
-/** Decides one stage of a request and, if it is refused, answers it. */
-export async function decide (
-  stage: Stage, check: Check, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply
-): Promise<FastifyReply | undefined> {
-  let plan: Plan
-  try {
-    plan = (await check(request)).key
-  } catch (error) {
-    // Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes.
-    if (!isRefusal(error)) throw error
-    settings.onRefused((error as Refused).code)
-    return answer(reply, error as Refused, describe(error as Refused))
-  }
-  if (plan.demands.length === 0) return undefined
+/** Answers a refused plan; false if it is granted. */
+function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply): boolean {
+  if (plan.demands.length === 0) return false
   setFields(reply, plan, stage)
   if (settings.legacyHeaders) setLegacyFields(reply, plan)
-  if (plan.verdict!.granted) return undefined
+  if (plan.verdict!.granted) return false
 
   const { error, name, key, cost } = refusing(plan)
   if (rejected.hasSubscribers) rejected.publish({ policy: name, key, cost, retryAfter: error.retryAfter, requestId: request.id })
   settings.onRefused(error.code)
-  return answer(reply, error as Refused, settings.body === undefined ? describe(error as Refused) : settings.body(request, error))
+  answer(reply, error as Refused, settings.body === undefined ? describeLimited(error) : settings.body(request, error))
+  return true
+}
+
+/** The decided plan of a request in a stage. Throws or rejects with what the policies' functions throw, or a refusal. */
+export type Judge = (stage: Stage, request: FastifyRequest) => MaybePromise<Plan>
+
+/** Decides one stage of a request: answers it if it is refused, else calls `done`. Without a promise where nothing is asynchronous. */
+export function decide (
+  stage: Stage, judge: Judge, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction
+): void {
+  let plan: MaybePromise<Plan>
+  try {
+    plan = judge(stage, request)
+  } catch (error) {
+    return fail(error, settings, reply, done)
+  }
+  if (!isPromise(plan)) return conclude(plan, stage, settings, request, reply, done)
+  plan.then((plan) => conclude(plan, stage, settings, request, reply, done), (error: unknown) => fail(error, settings, reply, done))
+}
+
+function conclude (
+  plan: Plan, stage: Stage, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction
+): void {
+  let refused: boolean
+  try {
+    refused = answered(plan, stage, settings, request, reply)
+  } catch (error) {
+    return done(error as Error)
+  }
+  if (!refused) done()
+}
+
+/** A refusal is answered. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes. */
+function fail (error: unknown, settings: AnswerSettings, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+  if (!isRefusal(error)) return done(error as Error)
+  settings.onRefused((error as Refused).code)
+  answer(reply, error as Refused, describe(error as Refused))
 }

@@ -6,7 +6,7 @@
  * Redis is away each process counts for itself unless the policy says otherwise.
  */
 import fp from 'fastify-plugin'
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
 import { ensure } from '../options.ts'
@@ -15,11 +15,12 @@ import { createLimiter, type Limiter } from './calls.ts'
 import { storeFailed, storeRecovered } from './channels.ts'
 import { FallbackStore } from './fallback.ts'
 import { checkAddresses, checkCluster, checkRoutes } from './honesty.ts'
-import { decide } from './http.ts'
+import { decide, type Judge } from './http.ts'
 import { createAddressKey } from './keys.ts'
+import { after } from './maybe.ts'
 import { MemoryStore } from './memory-store.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
-import { createPlanner } from './plan.ts'
+import { createPlanner, decidePlan } from './plan.ts'
 import { normalizeAddress, registerRateLimit } from './rate-limit.ts'
 import { RedisStore } from './redis-store.ts'
 import { RouteLimits } from './route-limit.ts'
@@ -81,8 +82,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
 
   // Before that of @fastify/rate-limit, which would add a hook of its own to routes that have a config.rateLimit.
   app.addHook('onRoute', prepareRoute)
-  const rateLimit = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
-  const routeLimits = new RouteLimits(rateLimit.merge)
+  const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
+  const routeLimits = new RouteLimits(merge)
   const recipes = new Recipes(resolved.policies, (options, route) => routeLimits.of(options, route))
   const plan = createPlanner({
     recipeOf: (request) => recipes.of(request.routeOptions.config as RouteConfig),
@@ -90,16 +91,15 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     exactAddress: createAddressKey((ip) => normalizeAddress(ip, 128)),
     allowList: resolved.allowList
   })
-  const onRequest = rateLimit.createCheck((request) => plan('onRequest', request))
-  const preHandler = rateLimit.createCheck((request) => plan('preHandler', request))
+  const judge: Judge = (stage, request) => after(plan(stage, request), (plan) => decidePlan(plan, store))
   const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }
 
   // Named functions: their names are how a route that escapes is told from one that doesn't.
-  function limiterOnRequest (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    return decide('onRequest', onRequest, answers, request, reply)
+  function limiterOnRequest (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    decide('onRequest', judge, answers, request, reply, done)
   }
-  function limiterPreHandler (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> {
-    return decide('preHandler', preHandler, answers, request, reply)
+  function limiterPreHandler (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    decide('preHandler', judge, answers, request, reply, done)
   }
   const hooks: string[] = [limiterOnRequest.name]
   if (recipes.standard.policies.preHandler.length > 0) hooks.push(limiterPreHandler.name)

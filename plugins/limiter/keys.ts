@@ -8,11 +8,14 @@ import type { ResolvedPolicy } from './policies.ts'
 
 /** Longer keys are stored by their digest, so that the table's memory is bounded by its number of keys. */
 const LONGEST = 256
-/** Marks keys of our own making: no header can hold it. */
+/** Marks keys of our own making: no key from outside begins with it as it is stored. */
 const OWN = '\0'
 
 /** A client's address as a key: IPv6 by its prefix, since a client has a whole one; IPv4 written as IPv6 as IPv4. */
 export type AddressKey = (ip: string | undefined) => string
+
+/** Some proxies write the client's port into X-Forwarded-For: with it, each connection would be a new client. */
+const PORT = /^(?:\[(.+)\]|([^:]+)):\d+$/
 
 /** How many addresses to remember: parsing an IPv6 address costs more than everything else that a limiter does for a request. */
 const REMEMBERED = 1000
@@ -25,14 +28,14 @@ export function createAddressKey (normalize: (ip: string) => string): AddressKey
     let key = remembered.get(ip)
     if (key === undefined) {
       if (remembered.size >= REMEMBERED) remembered.clear()
-      remembered.set(ip, key = short(normalize(ip)))
+      remembered.set(ip, key = short(normalize(ip.replace(PORT, '$1$2'))))
     }
     return key
   }
 }
 
 function short (key: string): string {
-  return key.length <= LONGEST ? key : `${OWN}sha256:${createHash('sha256').update(key).digest('hex')}`
+  return key.length <= LONGEST && !key.startsWith(OWN) ? key : `${OWN}sha256:${createHash('sha256').update(key).digest('hex')}`
 }
 
 /** The request's key for the policy. Throws FC_ERR_LIMIT_KEY_MISSING, FC_ERR_LIMIT_INVALID, or what the key function throws. */
@@ -40,9 +43,8 @@ export function readKey (policy: ResolvedPolicy, request: FastifyRequest, addres
   const { key } = policy
   if (key === 'none') return ''
   if (key === 'address') return addressKey(request.ip)
-  const finish = (value: unknown): string => checkedKey(policy, value) ?? missingKey(policy, request, addressKey)
-  if (typeof key !== 'function') return finish(request.headers[key.header]?.toString())
-  return after(key(request), finish)
+  if (typeof key !== 'function') return checkedKey(policy, request.headers[key.header]?.toString()) ?? missingKey(policy, request, addressKey)
+  return after(key(request), (value) => checkedKey(policy, value) ?? missingKey(policy, request, addressKey))
 }
 
 /** The key as it is stored; undefined if there is none. An object is a mistake: as text, all of them would be one key. */
@@ -54,7 +56,7 @@ function checkedKey ({ name }: ResolvedPolicy, value: unknown): string | undefin
 }
 
 function missingKey (policy: ResolvedPolicy, request: FastifyRequest, addressKey: AddressKey): string {
-  if (policy.missingKey === 'reject') throw new LimitKeyMissingError(policy.name)
+  if (policy.missingKey === 'reject') throw new LimitKeyMissingError(policy.expose ? policy.name : undefined)
   // Marked, so that nobody can spend an address's tokens by sending it as a key.
   return OWN + addressKey(request.ip)
 }

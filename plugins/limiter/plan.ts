@@ -2,10 +2,11 @@
 import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../errors.ts'
+import type { Shape } from './bucket.ts'
 import { readKey, type AddressKey } from './keys.ts'
-import { after, type MaybePromise } from './maybe.ts'
+import { after, isPromise, type MaybePromise } from './maybe.ts'
 import type { ResolvedPolicy, Stage } from './policies.ts'
-import type { Demand, Verdict } from './store.ts'
+import type { Demand, Store, Verdict } from './store.ts'
 
 /** Tokens that a request takes from each of its policies. */
 export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)
@@ -33,13 +34,16 @@ export class Plan {
 export function demandOf (
   policy: ResolvedPolicy, key: string, cost: number, request: FastifyRequest | undefined
 ): MaybePromise<Demand | undefined> {
-  return after(typeof policy.shape === 'object' ? policy.shape : policy.shape(key, request), ({ rate, burst }) => {
-    if (rate === Infinity) return undefined
-    if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
-      throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, inspect(cost))
-    }
-    return { policy: policy.name, key, rate, burst, cost, onStoreError: policy.onStoreError }
-  })
+  const { shape } = policy
+  return typeof shape === 'object' ? shapedDemand(policy, shape, key, cost) : shape(key, request).then((shape) => shapedDemand(policy, shape, key, cost))
+}
+
+function shapedDemand ({ name, onStoreError }: ResolvedPolicy, { rate, burst }: Shape, key: string, cost: number): Demand | undefined {
+  if (rate === Infinity) return undefined
+  if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
+    throw new LimitInvalidError(name, 'cost', `a whole number from 1 to the burst, ${burst}`, inspect(cost))
+  }
+  return { policy: name, key, rate, burst, cost, onStoreError }
 }
 
 type AllowList = readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
@@ -51,6 +55,15 @@ export interface PlannerSettings {
   exactAddress: AddressKey
   /** Exempt from every policy. */
   allowList: AllowList | undefined
+}
+
+/** Has the store decide on the plan. */
+export function decidePlan (plan: Plan, store: Store): MaybePromise<Plan> {
+  if (plan.demands.length === 0) return plan
+  return after(store.take(plan.demands, 0), (verdict) => {
+    plan.verdict = verdict
+    return plan
+  })
 }
 
 export type Planner = (stage: Stage, request: FastifyRequest) => MaybePromise<Plan>
@@ -71,22 +84,35 @@ export function createPlanner ({ recipeOf, addressKey, exactAddress, allowList }
     return allowList.some((entry) => (policy.key === 'address' ? addressKey(entry) : entry) === key)
   }
 
+  function demandFor (policy: ResolvedPolicy, cost: number, request: FastifyRequest): MaybePromise<Demand | undefined> {
+    const key = readKey(policy, request, addressKey)
+    // The usual case, without closures.
+    if (typeof key === 'string' && policy.allowList === undefined) return demandOf(policy, key, cost, request)
+    return after(key, (key) =>
+      after(isListed(policy, key, request), (listed) => listed ? undefined : demandOf(policy, key, cost, request)))
+  }
+
   /** Adds the demands of the policies from `index` on. */
   function fill (plan: Plan, policies: readonly ResolvedPolicy[], index: number, cost: number, request: FastifyRequest): MaybePromise<Plan> {
-    const policy = policies[index]
-    if (policy === undefined) return plan
-    return after(readKey(policy, request, addressKey), (key) =>
-      after(isListed(policy, key, request), (listed) =>
-        after(listed ? undefined : demandOf(policy, key, cost, request), (demand) => {
+    for (let i = index; i < policies.length; i++) {
+      const policy = policies[i]!
+      const demand = demandFor(policy, cost, request)
+      if (isPromise(demand)) {
+        return demand.then((demand) => {
           if (demand !== undefined) plan.add(policy, demand)
-          return fill(plan, policies, index + 1, cost, request)
-        })))
+          return fill(plan, policies, i + 1, cost, request)
+        })
+      }
+      if (demand !== undefined) plan.add(policy, demand)
+    }
+    return plan
   }
 
   return (stage, request) => {
     const { policies, cost } = recipeOf(request)
     const plan = new Plan()
     if (policies[stage].length === 0) return plan
+    if (allowList === undefined && typeof cost === 'number') return fill(plan, policies[stage], 0, cost, request)
     return after(isExempt(request), (exempt) => {
       if (exempt) return plan
       return after(typeof cost === 'function' ? cost(request) : cost, (cost) => fill(plan, policies[stage], 0, cost, request))

@@ -1,18 +1,16 @@
 /**
  * The adapter on @fastify/rate-limit, the only file that knows it. It is registered once, with a store of token buckets.
  *
- * A request's plan takes the place of the key: what `keyGenerator` returns reaches `store.incr` untouched. So the limit is checked by
- * @fastify/rate-limit, and decided by our store on all policies at once. Its own hooks on routes aren't used: they
- * can check only one limit a request, and they throw, which costs twice what serving does.
- *
- * `app.rateLimit()` and `app.createRateLimit()` go on working, on buckets: `max` tokens that flow back over `timeWindow`.
+ * From it come `app.rateLimit()` and `app.createRateLimit()`, which go on working, on buckets: `max` tokens that flow back over
+ * `timeWindow`; what the options of a route's `config.rateLimit` mean; and how addresses are grouped. A request's plan isn't
+ * checked by it: its check takes three promises a request, which cost more than the decision, and its hooks on routes can check only
+ * one limit a request, and throw, which costs twice what serving does.
  */
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LimitedError } from '../errors.ts'
 import { retryAfter } from './headers.ts'
-import type { MaybePromise } from './maybe.ts'
-import { Plan } from './plan.ts'
+import { isPromise } from './maybe.ts'
 import type { Demand, Store, Verdict } from './store.ts'
 
 type Done = (error: Error | null, result?: { current: number, ttl: number }) => void
@@ -42,9 +40,8 @@ function storeClass (store: Store, onChild: (options: MergedOptions) => void) {
       return new BucketStore()
     }
 
-    incr (key: Plan | string, done: Done, timeWindow: number, max: number): void {
-      if (key instanceof Plan) decidePlan(store, key, done)
-      else this.#decide(key, done, timeWindow, max, 1)
+    incr (key: string, done: Done, timeWindow: number, max: number): void {
+      this.#decide(key, done, timeWindow, max, 1)
     }
 
     read (key: string, done: Done, timeWindow: number, max: number): void {
@@ -65,18 +62,9 @@ function storeClass (store: Store, onChild: (options: MergedOptions) => void) {
   }
 }
 
-const notLimited = { granted: true, outcomes: [], at: 0, store: undefined } satisfies Verdict
-
-function decidePlan (store: Store, plan: Plan, done: Done): void {
-  settle(plan.demands.length === 0 ? notLimited : store.take(plan.demands, 0), (verdict) => {
-    plan.verdict = verdict
-    done(null, { current: verdict.granted ? 0 : Infinity, ttl: 0 })
-  }, done)
-}
-
 /** Without a promise where the store answers at once. */
 function settle (verdict: Verdict | Promise<Verdict>, then: (verdict: Verdict) => void, done: Done): void {
-  if (verdict instanceof Promise) verdict.then(then, done)
+  if (isPromise(verdict)) verdict.then(then, done)
   else then(verdict)
 }
 
@@ -88,17 +76,10 @@ export interface RateLimitSettings {
   legacyHeaders: boolean
 }
 
-/** Resolves with the decided plan as `key`. */
-export type Check = (request: FastifyRequest) => Promise<{ key: Plan }>
+/** A route's `config.rateLimit` with its defaults, its durations in ms. */
+export type Merge = (options: RateLimitOptions) => MergedOptions
 
-export interface RateLimit {
-  /** The check for one stage. */
-  createCheck (plan: (request: FastifyRequest) => MaybePromise<Plan>): Check
-  /** A route's `config.rateLimit` with its defaults, its durations in ms. */
-  merge (options: RateLimitOptions): MergedOptions
-}
-
-export async function registerRateLimit (app: FastifyInstance, { store, ipv6Subnet, legacyHeaders }: RateLimitSettings): Promise<RateLimit> {
+export async function registerRateLimit (app: FastifyInstance, { store, ipv6Subnet, legacyHeaders }: RateLimitSettings): Promise<Merge> {
   const legacy = { 'x-ratelimit-limit': legacyHeaders, 'x-ratelimit-remaining': legacyHeaders, 'x-ratelimit-reset': legacyHeaders }
   let merged: MergedOptions | undefined
   const BucketStore = storeClass(store, (options) => { merged = options })
@@ -111,15 +92,8 @@ export async function registerRateLimit (app: FastifyInstance, { store, ipv6Subn
     errorResponseBuilder: (_request, { ttl }) => new LimitedError(undefined, retryAfter(ttl))
   })
 
-  return {
-    createCheck (plan) {
-      // Typed for strings; that an object passes is pinned by a test.
-      const keyGenerator = plan as unknown as NonNullable<RateLimitOptions['keyGenerator']>
-      return app.createRateLimit({ max: 1, timeWindow: 1, keyGenerator }) as unknown as Check
-    },
-    merge (options) {
-      app.createRateLimit(options)
-      return merged!
-    }
+  return (options) => {
+    app.createRateLimit(options)
+    return merged!
   }
 }

@@ -27,6 +27,11 @@ function script (text: string): Script {
 const take = script(scripts.take)
 const giveBack = script(scripts.giveBack)
 
+/** Lua writes an endless wait as `inf`. */
+function toNumber (text: string): number {
+  return text === 'inf' ? Infinity : Number(text)
+}
+
 function isNoScript (error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('NOSCRIPT')
 }
@@ -69,7 +74,7 @@ export class RedisStore implements Store {
 
   /** What answers at that address may not be Redis, or a proxy before it: check the reply rather than let NaN pass for a decision. */
   #verdict (reply: unknown, demands: number): Verdict {
-    const numbers = typeof reply === 'string' ? reply.split(' ').map(Number) : []
+    const numbers = typeof reply === 'string' ? reply.split(' ').map(toNumber) : []
     if (numbers.length !== 2 + 2 * demands || numbers.some(Number.isNaN)) throw new Error('Redis answered the limiter\'s script with something else')
     const outcomes: Outcome[] = []
     for (let i = 2; i < numbers.length; i += 2) outcomes.push({ tokens: numbers[i]!, wait: numbers[i + 1]! })

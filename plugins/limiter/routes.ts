@@ -46,8 +46,8 @@ export class Recipes {
   }
 
   /**
-   * Compiles a route's config at boot. `rateLimit` is taken out of it, since @fastify/rate-limit would hook itself into the route
-   * and spoil our plan with its `groupId`. Throws FC_ERR_OPTION_INVALID, naming the route.
+   * Compiles a route's config at boot. `rateLimit` is taken out of it, since @fastify/rate-limit would hook itself into the route.
+   * Throws FC_ERR_OPTION_INVALID, naming the route.
    */
   prepare (route: RouteWithConfig): { config: RouteConfig, recipe: Recipe } {
     const { rateLimit, ...config } = route.config ?? {}

@@ -41,7 +41,8 @@ export class Waiting {
     const { promise, resolve, reject } = withResolvers()
     if (this.#closed) throw new ClosingError('The limiter')
     for (const signal of signals) if (signal.aborted) throw signal.reason
-    const timer = setTimeout(resolve, ms)
+    // A timer counts whole ms, cuts off the rest, and may fire one too early: then more would act than the rate allows.
+    const timer = setTimeout(resolve, Math.ceil(ms) + 1)
     const listeners = signals.map((signal) => {
       const listener = (): void => reject(signal.reason)
       signal.addEventListener('abort', listener, { once: true })

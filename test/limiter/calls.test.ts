@@ -75,6 +75,17 @@ t.test('wait: first come, first served, at the rate', async (t) => {
   t.ok(took >= 58, `three waited 60 ms in all: ${took}`)
 })
 
+t.test('nobody who waits acts early, by however little: else more would act than burst + rate·t', async (t) => {
+  const waiting = new Waiting(1)
+  let earliest = Infinity
+  for (let i = 0; i < 200; i++) {
+    const began = performance.now()
+    await waiting.sleep(1.9, [])
+    earliest = Math.min(earliest, performance.now() - began)
+  }
+  t.ok(earliest >= 1.9, `${earliest} ms instead of 1.9`)
+})
+
 t.test('wait refuses at once what would take too long', async (t) => {
   const app = await real(t, { out: slow, hidden: { ...slow, expose: false } })
   const refusals: unknown[] = []

@@ -97,6 +97,15 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
     t.equal((await store.take([demand({ key: 'unknown', cost: 0 })], 0)).outcomes[0]!.tokens, 3)
   })
 
+  t.test('a rate so small that the wait has no end', async (t) => {
+    const { store } = await create(t)
+    const never = demand({ rate: 1e-320, burst: 1 })
+    t.ok((await store.take([never], 0)).granted)
+    const { granted, outcomes } = await store.take([never], 0)
+    t.notOk(granted)
+    t.equal(outcomes[0]!.wait, Infinity)
+  })
+
   t.test('every key has its own bucket, whatever it looks like', async (t) => {
     const { store } = await create(t)
     const names: Array<[string, string]> = [

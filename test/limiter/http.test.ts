@@ -127,6 +127,13 @@ t.test('IPv6 is grouped by prefix, IPv4-mapped is IPv4', async (t) => {
   t.same(await wide.statuses(from('2001:db8:1:2::1'), from('2001:db8:1:3::1'), from('2001:db8:2::1')), [200, 429, 200])
 })
 
+t.test('a port that a proxy writes beside the address makes no new client', async (t) => {
+  const { statuses } = await build(t, { policies: { client: { rate: NEVER, burst: 1, key: 'address' } } }, undefined, { trustProxy: '127.0.0.1' })
+  const forwarded = (address: string) => ({ url: '/', headers: { 'x-forwarded-for': address } })
+  t.same(await statuses(forwarded('10.0.0.1'), forwarded('10.0.0.1:1111'), forwarded('10.0.0.1:2222')), [200, 429, 429])
+  t.same(await statuses(forwarded('[2001:db8::1]:1111'), forwarded('[2001:db8::2]:2222'), forwarded('2001:db8::3')), [200, 429, 429])
+})
+
 t.test('10,000 spoofed X-Forwarded-For without trustProxy: 1 bucket', async (t) => {
   const { app } = await build(t, { policies: { client: { rate: NEVER, burst: 1, key: 'address' } } }, undefined, { logger: false })
   let passed = 0
@@ -153,6 +160,29 @@ t.test('both stages: one list of fields', async (t) => {
   const { headers } = await app.inject('/')
   t.equal(headers['ratelimit'], '"client";r=1;t=1, "user";r=4;t=1')
   t.equal(headers['ratelimit-policy'], '"client";q=2;w=2, "user";q=5;w=5')
+})
+
+t.test('a key from a client that looks like one of our own making is another key', async (t) => {
+  const { statuses } = await build(t, {
+    policies: { key: { rate: NEVER, burst: 1, key: (request) => (request.query as { k?: string }).k, missingKey: 'address' } }
+  })
+  t.same(await statuses('/?k=%00127.0.0.1', '/', '/'), [200, 200, 429])
+})
+
+t.test('what is no Promise but can be awaited is awaited, and never taken for true', async (t) => {
+  const later = (value: unknown) => ({ then: (resolve: (value: unknown) => void) => { queueMicrotask(() => resolve(value)) } })
+  const { statuses } = await build(t, {
+    policies: { key: { rate: NEVER, burst: 1, key: () => later('k') as never, allowList: () => later(false) as never } },
+    allowList: () => later(false) as never
+  })
+  t.same(await statuses('/', '/'), [200, 429])
+})
+
+t.test('a policy that isn\'t exposed isn\'t named where its key is missing either', async (t) => {
+  const { app } = await build(t, { policies: { secret: { rate: 1, burst: 1, key: { header: 'x-api-key' }, expose: false } } })
+  const { statusCode, body } = await app.inject('/')
+  t.equal(statusCode, 401)
+  t.notMatch(body, /secret/)
 })
 
 t.test('tiers', async (t) => {

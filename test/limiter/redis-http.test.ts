@@ -148,6 +148,14 @@ async function withRedis (t: Test, settings: Partial<LimiterOptions> = {}) {
   return { redis, client, app }
 }
 
+t.test('a policy that isn\'t exposed isn\'t named while Redis is away', options, async (t) => {
+  const { redis, app } = await withRedis(t, { policies: { secret: { rate: 1, burst: 5, expose: false, onStoreError: 'closed' } } })
+  await redis.kill()
+  const { statusCode, body } = await app.inject('/')
+  t.equal(statusCode, 503)
+  t.notMatch(body, /secret/)
+})
+
 t.test('a slow Redis costs one request the timeout, and the next nothing', options, async (t) => {
   const { client, app } = await withRedis(t)
   await app.inject('/')

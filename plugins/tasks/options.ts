@@ -55,7 +55,7 @@ export interface TaskOptions {
 }
 
 const runKeys = ['timeout', 'retries', 'backoff', 'retryIf']
-const submitKeys = [...runKeys, 'duplicate', 'delay', 'wait']
+const submitKeys = [...runKeys, 'duplicate', 'delay']
 
 const always = (): boolean => true
 
@@ -74,9 +74,10 @@ export function resolveRunOptions (prefix: string, options: RunOptions, defaults
   }
 }
 
-export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions): TaskOptions {
+/** `further`: keys that the caller reads itself. */
+export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions, further: readonly string[] = []): TaskOptions {
   if (options === undefined) return defaults
-  check.record(prefix, options, submitKeys)
+  check.record(prefix, options, [...submitKeys, ...further])
   return {
     ...resolveRunOptions(prefix, options, defaults),
     duplicate: check.oneOf(`${prefix}.duplicate`, options.duplicate ?? defaults.duplicate, ['reject', 'join', 'replace']),

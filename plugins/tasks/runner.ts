@@ -107,13 +107,16 @@ export class Runner {
 
   cancel (task: Task, why: string, grace = this.#options.grace): void {
     if (task.settled) return
-    const error = new TaskAbortedError(task.id, why, task.lastError === undefined ? {} : { cause: task.lastError })
-    if (task.status === 'running') this.#interrupt(task, error, grace)
-    else this.#abort(task, error)
+    task.cancelled ??= new TaskAbortedError(task.id, why, task.lastError === undefined ? {} : { cause: task.lastError })
+    if (this.#running.has(task)) this.#interrupt(task, task.cancelled, grace)
+    // While it is being settled, what has become of it is decided there.
+    else if (task.status !== 'running') this.#abort(task, task.cancelled)
   }
 
+  /** Asked again, it gets no more time. */
   #interrupt (task: Task, reason: Error, grace: number): void {
-    task.dueAt = this.#options.clock.now() + grace
+    const graceEnds = this.#options.clock.now() + grace
+    task.dueAt = Attempt.reasonOf(task.current!) === undefined ? graceEnds : Math.min(task.dueAt, graceEnds)
     this.#running.add(task)
     Attempt.abort(task.current!, reason)
   }
@@ -149,11 +152,11 @@ export class Runner {
     observer.started(task, task.startedAt - task.since)
     let result: unknown
     try {
-      result = task.runInAsyncScope(observer.call, observer, task, task.current)
+      result = task.runInAsyncScope(call, undefined, observer, task, task.current)
     } catch (error) {
       return this.#settled(task, false, error)
     }
-    if (isThenable(result)) result.then((value) => this.#settled(task, true, value), (error: unknown) => this.#settled(task, false, error))
+    if (result instanceof Promise) result.then((value) => this.#settled(task, true, value), (error: unknown) => this.#settled(task, false, error))
     else this.#settled(task, true, result)
   }
 
@@ -166,42 +169,45 @@ export class Runner {
     this.#pumpSoon()
     if (ok) {
       this.counts.completed++
-      this.#options.observer.completed(task, durationMs)
-      return this.#options.ended(task, 'completed', value)
+      this.#options.ended(task, 'completed', value)
+      return this.#options.observer.completed(task, durationMs)
     }
     const reason = Attempt.reasonOf(task.current!)
     const thrown = value instanceof Error ? value : new TaskThrewError(task.id, describe(value), { cause: value })
-    if (reason === undefined) return this.#failOrRetry(task, thrown)
-    if (reason !== thrown) reason.cause ??= thrown
-    if (reason instanceof TaskTimeoutError) this.#failOrRetry(task, reason)
-    else this.#abort(task, reason)
+    if (reason !== undefined && reason !== thrown) reason.cause ??= thrown
+    this.#failOrRetry(task, reason ?? thrown)
   }
 
   #failOrRetry (task: Task, error: Error): void {
     task.lastError = error
+    // Asked first: retryIf is the caller's, and may cancel.
     const delay = this.#retryDelay(task, error)
-    if (delay === undefined) return this.#fail(task, error)
-    this.counts.retried++
-    this.#options.observer.retried(task, error, delay)
+    if (delay === undefined || task.cancelled !== undefined) return this.#fail(task, error)
     task.status = 'retrying'
     this.park(task, delay)
+    if (task.settled) return
+    this.counts.retried++
+    this.#options.observer.retried(task, error, delay)
   }
 
-  #retryDelay ({ attempts, options: { retries, retryIf, backoff } }: Task, error: Error): number | undefined {
-    if (!this.#retrying || attempts > retries || !wants(retryIf, error, attempts)) return undefined
+  #retryDelay ({ attempts, cancelled, options: { retries, retryIf, backoff } }: Task, error: Error): number | undefined {
+    if (!this.#retrying || cancelled !== undefined || attempts > retries || !wants(retryIf, error, attempts)) return undefined
     return retryDelay(attempts, error, backoff, this.#options.random())
   }
 
+  /** For good. It is settled before anybody is told: who is told may call us. */
   #fail (task: Task, error: Error): void {
+    if (task.cancelled !== undefined) return this.#abort(task, task.cancelled, error)
     this.counts.failed++
-    this.#options.observer.failed(task, error)
     this.#options.ended(task, 'failed', error)
+    this.#options.observer.failed(task, error)
   }
 
-  #abort (task: Task, error: Error): void {
+  #abort (task: Task, error: Error, cause?: Error): void {
+    if (cause !== undefined && cause !== error) error.cause ??= cause
     this.counts.aborted++
-    this.#options.observer.aborted(task, error)
     this.#options.ended(task, 'aborted', error)
+    this.#options.observer.aborted(task, error)
   }
 
   /**
@@ -216,10 +222,8 @@ export class Runner {
     }
     this.#running.delete(task)
     this.leaked.add(task)
+    this.#fail(task, Attempt.reasonOf(task.current!)!)
     this.#options.observer.leaked(task)
-    const reason = Attempt.reasonOf(task.current!)!
-    if (reason instanceof TaskTimeoutError) this.#fail(task, reason)
-    else this.#abort(task, reason)
   }
 
   #endOfLeak (task: Task): void {
@@ -231,12 +235,16 @@ export class Runner {
   }
 }
 
-function isThenable (value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+/** A foreign promise may settle twice, or throw while it is asked: only our own is relied on. */
+function call (observer: Observer, task: Task, context: TaskContext): unknown {
+  const result = observer.call(task, context)
+  const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
+  return isObject ? Promise.resolve(result) : result
 }
 
 function describe (value: unknown): string {
-  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+  if (typeof value === 'function') return 'a function'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 200)
 }
 
 /** A retryIf that throws says no: the task's own error is the one to report. */

@@ -54,6 +54,8 @@ export class Scheduler implements Drainable {
   readonly #replaced = new Set<Task>()
   /** While abandoning: what doesn't complete any more. */
   #abandoned: Abandoned[] | undefined
+  /** Places that are neither used nor given back, and since when. */
+  readonly #reserved = new Map<Place, number>()
   #closing = false
   #closed = false
   #idleWaiters: Array<() => void> = []
@@ -118,20 +120,25 @@ export class Scheduler implements Drainable {
 
   #place (): Place {
     let used = false
-    return {
+    const place: Place = {
       submit: (submission) => {
         if (used) throw new PlaceUsedError()
         this.#checkOpen()
         const existing = this.#byId.get(submission.id)
         const handle = existing === undefined ? this.#accept(submission) : this.#resubmit(existing, submission, true)
         used = true
+        this.#reserved.delete(place)
         return handle
       },
       release: () => {
-        if (!used) this.#room.give()
+        if (used) return
         used = true
+        this.#reserved.delete(place)
+        this.#room.give()
       }
     }
+    this.#reserved.set(place, this.#clock.now())
+    return place
   }
 
   // Soft until nothing is left: a draining task may submit what its own finish needs. What bounds that is the deadline.
@@ -244,10 +251,13 @@ export class Scheduler implements Drainable {
     return [...this.#byId.values(), ...this.#replaced]
   }
 
-  /** Accepted and without an outcome, and what leaked. */
+  /** Accepted and without an outcome, what leaked, and places that may still be used: a drain doesn't wait for those. */
   held (): Abandoned[] {
     const now = this.#clock.now()
-    return [...this.#all(), ...this.#runner.leaked].map((task) => task.describe(now))
+    const tasks = [...this.#all(), ...this.#runner.leaked].map((task) => task.describe(now))
+    if (this.#closed) return tasks
+    const places = [...this.#reserved.values()].map((since): Abandoned => ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
+    return [...tasks, ...places]
   }
 
   lost (): Abandoned[] {

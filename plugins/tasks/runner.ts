@@ -2,30 +2,16 @@
  * Runs accepted tasks: the queue, the slots, retries that hold no slot, functions that ignore their signal.
  * Whether a task is accepted, and what becomes of its id and its place, is the scheduler's.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../clock.ts'
 import type { Abandoned } from '../drainables.ts'
 import { TaskAbortedError, TaskThrewError, TaskTimeoutError } from '../errors.ts'
-import { Attempt, type TaskContext } from './attempt.ts'
-import { retryDelay } from './backoff.ts'
+import { Attempt } from './attempt.ts'
 import { List } from './list.ts'
+import type { Observer } from './observer.ts'
+import { retryIn } from './retry.ts'
 import { Running } from './running.ts'
 import type { Outcome, Task } from './task.ts'
 import { Timers } from './timers.ts'
-
-export interface Observer {
-  /** The parent of each task's logger. */
-  readonly log: FastifyBaseLogger
-  /** Calls the task's function. */
-  call (task: Task, context: TaskContext): unknown
-  submitted (task: Task): void
-  started (task: Task, waitedMs: number): void
-  completed (task: Task, durationMs: number): void
-  failed (task: Task, error: Error): void
-  retried (task: Task, error: Error, delayMs: number): void
-  aborted (task: Task, error: Error): void
-  leaked (task: Task): void
-}
 
 export interface RunnerOptions {
   /** Slots. */
@@ -152,7 +138,7 @@ export class Runner {
     observer.started(task, task.startedAt - task.since)
     let result: unknown
     try {
-      result = task.runInAsyncScope(call, undefined, observer, task, task.current)
+      result = task.runInAsyncScope(observer.call, observer, task, task.current)
     } catch (error) {
       return this.#settled(task, false, error)
     }
@@ -180,19 +166,13 @@ export class Runner {
 
   #failOrRetry (task: Task, error: Error): void {
     task.lastError = error
-    // Asked first: retryIf is the caller's, and may cancel.
-    const delay = this.#retryDelay(task, error)
-    if (delay === undefined || task.cancelled !== undefined) return this.#fail(task, error)
+    const delay = this.#retrying ? retryIn(task, error, this.#options.random) : undefined
+    if (delay === undefined) return this.#fail(task, error)
     task.status = 'retrying'
     this.park(task, delay)
     if (task.settled) return
     this.counts.retried++
     this.#options.observer.retried(task, error, delay)
-  }
-
-  #retryDelay ({ attempts, cancelled, options: { retries, retryIf, backoff } }: Task, error: Error): number | undefined {
-    if (!this.#retrying || cancelled !== undefined || attempts > retries || !wants(retryIf, error, attempts)) return undefined
-    return retryDelay(attempts, error, backoff, this.#options.random())
   }
 
   /** For good. It is settled before anybody is told: who is told may call us. */
@@ -235,23 +215,7 @@ export class Runner {
   }
 }
 
-/** A foreign promise may settle twice, or throw while it is asked: only our own is relied on. */
-function call (observer: Observer, task: Task, context: TaskContext): unknown {
-  const result = observer.call(task, context)
-  const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
-  return isObject ? Promise.resolve(result) : result
-}
-
 function describe (value: unknown): string {
   if (typeof value === 'function') return 'a function'
   return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 200)
-}
-
-/** A retryIf that throws says no: the task's own error is the one to report. */
-function wants (retryIf: (error: Error, attempt: number) => boolean, error: Error, attempt: number): boolean {
-  try {
-    return retryIf(error, attempt)
-  } catch {
-    return false
-  }
 }

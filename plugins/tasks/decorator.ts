@@ -90,11 +90,11 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
   const sites = new CallSites(options.stacks, monotonic.now)
   let sequence = 0
 
-  function submission (id: unknown, fn: unknown, given: SubmitOptions | undefined, above: Above): Submission {
+  function submission (id: unknown, fn: unknown, given: SubmitOptions | undefined, above: Above, further?: readonly string[]): Submission {
     return {
       id: checkId(id),
       fn: check.fn('tasks.fn', fn),
-      options: resolveSubmitOptions('tasks.submit', given, options.defaults),
+      options: resolveSubmitOptions('tasks.submit', given, options.defaults, further),
       reqId: currentRequest()?.id,
       submittedAt: sites.capture(above)
     }
@@ -138,7 +138,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
 
   const tasks: Omit<Tasks, 'submit' | 'reserve' | 'enqueue'> & Record<'submit' | 'reserve' | 'enqueue', (...args: never[]) => unknown> = {
     submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions & Partial<WaitOptions>) {
-      const task = submission(id, fn, given, tasks.submit)
+      const task = submission(id, fn, given, tasks.submit, ['wait'])
       if (given?.wait === undefined) return refusing(id, () => scheduler.submit(task))
       return submitWhenFree(task, checkSignal('tasks.submit.wait', given.wait)).catch((error: Error) => {
         refused(id, error)
@@ -152,15 +152,17 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
       return scheduler.reserveWhenFree(checkSignal('tasks.reserve.wait', given.wait)).then(reservation)
     },
 
-    async enqueue (name: string, payload: unknown, { id, ...given }: EnqueueOptions = {}) {
+    async enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
       const defaults = named.defaults(name)
+      const taskOptions = resolveSubmitOptions('tasks.enqueue', given, defaults, ['id'])
       const task = {
         name,
-        id: `${name}:${id === undefined ? ++sequence : checkId(id)}`,
-        payload: await named.accept(name, payload),
-        options: resolveSubmitOptions('tasks.enqueue', given, defaults),
+        id: `${name}:${given?.id === undefined ? ++sequence : checkId(given.id)}`,
+        options: taskOptions,
         reqId: currentRequest()?.id,
-        submittedAt: sites.capture(tasks.enqueue)
+        // Before anything is awaited: after that the caller isn't on the stack any more.
+        submittedAt: sites.capture(tasks.enqueue),
+        payload: await named.accept(name, payload)
       }
       return engine.enqueue(task).catch((error: Error) => {
         refused(task.id, error)
@@ -170,7 +172,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
 
     group<T> (given: GroupOptions = {}) {
       check.record('tasks.group', given, ['limit', 'signal', 'detached'])
-      const limit = check.number('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
+      const limit = given.limit === Infinity ? Infinity : check.integer('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
       const detached = check.boolean('tasks.group.detached', given.detached ?? false)
       const request = currentRequest()
       const parents = [

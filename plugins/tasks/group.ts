@@ -5,6 +5,7 @@
  * As in Go, a function that ignores the signal is waited for: a group can't return before what it started.
  */
 import { GroupEndedError } from '../errors.ts'
+import * as check from '../options.ts'
 import { follow } from './follow.ts'
 import { Reader } from './reader.ts'
 
@@ -14,6 +15,8 @@ export interface GroupContext {
 }
 
 export type GroupFunction<T> = (context: GroupContext) => T | PromiseLike<T>
+
+export type MapFunction<Item, Result> = (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>
 
 /** What outlives a group that is dropped: it must not hold on to the group. */
 export interface GroupState {
@@ -61,7 +64,7 @@ export class Group<T = unknown> {
    * @throws {GroupEndedError} after wait()
    */
   go (fn: GroupFunction<T>): Promise<boolean> {
-    if (this.#ended) throw new GroupEndedError()
+    this.#check(fn)
     if (this.tryGo(fn)) return Promise.resolve(true)
     if (this.#aborted()) return Promise.resolve(false)
     const started = new Promise<boolean>((resolve) => {
@@ -77,10 +80,15 @@ export class Group<T = unknown> {
 
   /** Starts `fn` if fewer than `limit` run and the group isn't aborted; else returns false, and `fn` is never called. */
   tryGo (fn: GroupFunction<T>): boolean {
-    if (this.#ended) throw new GroupEndedError()
+    this.#check(fn)
     if (this.#active >= this.limit || this.#aborted()) return false
     this.#start(fn)
     return true
+  }
+
+  #check (fn: unknown): void {
+    if (this.#ended) throw new GroupEndedError()
+    check.fn('tasks.group.fn', fn)
   }
 
   #aborted (): boolean {
@@ -100,6 +108,14 @@ export class Group<T = unknown> {
         this.#waiting.shift()?.()
       })
     this.#running.add(run)
+  }
+
+  /** Work that is none of go()'s, and that wait() waits for all the same. */
+  #alongside<Result> (work: Promise<Result>): Promise<Result> {
+    const done = (): void => { this.#running.delete(settled) }
+    const settled: Promise<void> = work.then(done, done)
+    this.#running.add(settled)
+    return work
   }
 
   #fail (error: unknown): void {
@@ -139,8 +155,13 @@ export class Group<T = unknown> {
    * `fn` of each item, at most `limit` at once; resolves to the results in the order of the items. An async iterable is read no
    * further ahead than that. The first error aborts the group, ends the reading, and is thrown when all have settled.
    */
-  async map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>): Promise<Result[]> {
-    if (this.#ended) throw new GroupEndedError()
+  async map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
+    this.#check(fn)
+    check.ensure(isIterable(items), 'tasks.group.map.items', 'an iterable or an async iterable', items)
+    return this.#alongside(this.#map(items, fn))
+  }
+
+  async #map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     const group = new Group<Result>(this.limit, [this.signal])
     const reader = new Reader(items, group.signal)
     let index = 0
@@ -148,7 +169,7 @@ export class Group<T = unknown> {
       for (;;) {
         await group.#vacancy()
         const next = await reader.next()
-        if (next === undefined || group.#aborted()) break
+        if (reader.ended || group.#aborted() || next === undefined) break
         const at = index++
         group.tryGo(({ signal }) => fn(next.value, { signal, index: at }))
       }
@@ -176,7 +197,12 @@ export class Group<T = unknown> {
    * and they are waited for. An error is thrown, and doesn't abort the group.
    */
   async race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
-    if (this.#ended) throw new GroupEndedError()
+    for (const fn of check.array('tasks.group.race.fns', fns)) this.#check(fn)
+    this.signal.throwIfAborted()
+    return this.#alongside(this.#race(fns))
+  }
+
+  async #race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
     const losers = new AbortController()
     const leave = follow([this.signal], losers)
     const runs = fns.map(async (fn) => fn({ signal: losers.signal }))
@@ -205,4 +231,8 @@ function withErrors (first: unknown, others: readonly unknown[]): unknown {
     Object.defineProperty(first, 'errors', { value: others, configurable: true, writable: true })
   }
   return first
+}
+
+function isIterable (items: unknown): boolean {
+  return typeof items === 'string' || (typeof items === 'object' && items !== null && (Symbol.asyncIterator in items || Symbol.iterator in items))
 }

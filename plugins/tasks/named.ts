@@ -45,9 +45,11 @@ export class NamedTasks {
     const { validate } = this.#get(name)
     const bad = whyNotSerialisable(payload)
     if (bad !== undefined) throw new TaskPayloadError(name, bad)
-    const invalid = await validate?.(payload)
+    // Copied before anything is awaited: the caller may go on to change its own.
+    const copy: unknown = payload === undefined ? undefined : JSON.parse(JSON.stringify(payload))
+    const invalid = await validate?.(copy)
     if (invalid !== undefined) throw new TaskPayloadError(name, `isn't valid: ${invalid}`)
-    return payload === undefined ? undefined : JSON.parse(JSON.stringify(payload))
+    return copy
   }
 
   run (name: string, payload: unknown, context: TaskContext): unknown {

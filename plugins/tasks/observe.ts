@@ -5,8 +5,8 @@ import { currentRequest, outsideRequest } from '../cancellation/index.ts'
 import type { TaskContext } from './attempt.ts'
 import * as channels from './channels.ts'
 import type { TaskMessage } from './channels.ts'
-import type { Observer } from './runner.ts'
-import type { Task } from './task.ts'
+import type { Observer } from './observer.ts'
+import type { Task, TaskFunction } from './task.ts'
 
 const current = new AsyncLocalStorage<TaskContext>()
 
@@ -24,7 +24,7 @@ export function createObserver (app: FastifyInstance): Observer {
     log: app.log,
     call ({ submission: { fn } }, context) {
       // Not in the request any more: its disconnect must not cancel the jobs that a task runs.
-      return currentRequest() === undefined ? current.run(context, fn, context) : outsideRequest(() => current.run(context, fn, context))
+      return currentRequest() === undefined ? current.run(context, adopt, fn, context) : outsideRequest(() => current.run(context, adopt, fn, context))
     },
     submitted (task) {
       if (channels.taskSubmitted.hasSubscribers) channels.taskSubmitted.publish(message(task))
@@ -53,4 +53,11 @@ export function createObserver (app: FastifyInstance): Observer {
       channels.taskLeaked.publish({ ...message(task), attempt: task.attempts, stack: task.stack })
     }
   }
+}
+
+/** A foreign promise may settle twice, or throw while it is asked, or begin only then. */
+function adopt (fn: TaskFunction<unknown>, context: TaskContext): unknown {
+  const result = fn(context)
+  const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
+  return isObject ? Promise.resolve(result) : result
 }

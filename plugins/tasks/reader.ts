@@ -7,9 +7,16 @@ export class Reader<Item> {
   #ended = false
 
   constructor (items: Iterable<Item> | AsyncIterable<Item>, signal: AbortSignal) {
-    this.#iterator = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]()
+    // Not `in`: a string is iterable too.
+    const made = (items as Partial<AsyncIterable<Item>>)[Symbol.asyncIterator]?.call(items)
+    this.#iterator = made ?? (items as Iterable<Item>)[Symbol.iterator]()
     this.#signal = signal
     signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /** It has no more items; false if only the signal has aborted. */
+  get ended (): boolean {
+    return this.#ended
   }
 
   /** `undefined` at the end, and once the signal has aborted. Rejects with the iterable's own error. */

@@ -2,30 +2,16 @@
  * Runs accepted tasks: the queue, the slots, retries that hold no slot, functions that ignore their signal.
  * Whether a task is accepted, and what becomes of its id and its place, is the scheduler's.
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../clock.ts'
 import type { Abandoned } from '../drainables.ts'
 import { TaskAbortedError, TaskThrewError, TaskTimeoutError } from '../errors.ts'
-import { Attempt, type TaskContext } from './attempt.ts'
-import { retryDelay } from './backoff.ts'
+import { Attempt } from './attempt.ts'
 import { List } from './list.ts'
+import type { Observer } from './observer.ts'
+import { retryIn } from './retry.ts'
 import { Running } from './running.ts'
 import type { Outcome, Task } from './task.ts'
 import { Timers } from './timers.ts'
-
-export interface Observer {
-  /** The parent of each task's logger. */
-  readonly log: FastifyBaseLogger
-  /** Calls the task's function. */
-  call (task: Task, context: TaskContext): unknown
-  submitted (task: Task): void
-  started (task: Task, waitedMs: number): void
-  completed (task: Task, durationMs: number): void
-  failed (task: Task, error: Error): void
-  retried (task: Task, error: Error, delayMs: number): void
-  aborted (task: Task, error: Error): void
-  leaked (task: Task): void
-}
 
 export interface RunnerOptions {
   /** Slots. */
@@ -107,13 +93,16 @@ export class Runner {
 
   cancel (task: Task, why: string, grace = this.#options.grace): void {
     if (task.settled) return
-    const error = new TaskAbortedError(task.id, why, task.lastError === undefined ? {} : { cause: task.lastError })
-    if (task.status === 'running') this.#interrupt(task, error, grace)
-    else this.#abort(task, error)
+    task.cancelled ??= new TaskAbortedError(task.id, why, task.lastError === undefined ? {} : { cause: task.lastError })
+    if (this.#running.has(task)) this.#interrupt(task, task.cancelled, grace)
+    // While it is being settled, what has become of it is decided there.
+    else if (task.status !== 'running') this.#abort(task, task.cancelled)
   }
 
+  /** Asked again, it gets no more time. */
   #interrupt (task: Task, reason: Error, grace: number): void {
-    task.dueAt = this.#options.clock.now() + grace
+    const graceEnds = this.#options.clock.now() + grace
+    task.dueAt = Attempt.reasonOf(task.current!) === undefined ? graceEnds : Math.min(task.dueAt, graceEnds)
     this.#running.add(task)
     Attempt.abort(task.current!, reason)
   }
@@ -153,7 +142,7 @@ export class Runner {
     } catch (error) {
       return this.#settled(task, false, error)
     }
-    if (isThenable(result)) result.then((value) => this.#settled(task, true, value), (error: unknown) => this.#settled(task, false, error))
+    if (result instanceof Promise) result.then((value) => this.#settled(task, true, value), (error: unknown) => this.#settled(task, false, error))
     else this.#settled(task, true, result)
   }
 
@@ -166,42 +155,39 @@ export class Runner {
     this.#pumpSoon()
     if (ok) {
       this.counts.completed++
-      this.#options.observer.completed(task, durationMs)
-      return this.#options.ended(task, 'completed', value)
+      this.#options.ended(task, 'completed', value)
+      return this.#options.observer.completed(task, durationMs)
     }
     const reason = Attempt.reasonOf(task.current!)
     const thrown = value instanceof Error ? value : new TaskThrewError(task.id, describe(value), { cause: value })
-    if (reason === undefined) return this.#failOrRetry(task, thrown)
-    if (reason !== thrown) reason.cause ??= thrown
-    if (reason instanceof TaskTimeoutError) this.#failOrRetry(task, reason)
-    else this.#abort(task, reason)
+    if (reason !== undefined && reason !== thrown) reason.cause ??= thrown
+    this.#failOrRetry(task, reason ?? thrown)
   }
 
   #failOrRetry (task: Task, error: Error): void {
     task.lastError = error
-    const delay = this.#retryDelay(task, error)
+    const delay = this.#retrying ? retryIn(task, error, this.#options.random) : undefined
     if (delay === undefined) return this.#fail(task, error)
-    this.counts.retried++
-    this.#options.observer.retried(task, error, delay)
     task.status = 'retrying'
     this.park(task, delay)
+    if (task.settled) return
+    this.counts.retried++
+    this.#options.observer.retried(task, error, delay)
   }
 
-  #retryDelay ({ attempts, options: { retries, retryIf, backoff } }: Task, error: Error): number | undefined {
-    if (!this.#retrying || attempts > retries || !wants(retryIf, error, attempts)) return undefined
-    return retryDelay(attempts, error, backoff, this.#options.random())
-  }
-
+  /** For good. It is settled before anybody is told: who is told may call us. */
   #fail (task: Task, error: Error): void {
+    if (task.cancelled !== undefined) return this.#abort(task, task.cancelled, error)
     this.counts.failed++
-    this.#options.observer.failed(task, error)
     this.#options.ended(task, 'failed', error)
+    this.#options.observer.failed(task, error)
   }
 
-  #abort (task: Task, error: Error): void {
+  #abort (task: Task, error: Error, cause?: Error): void {
+    if (cause !== undefined && cause !== error) error.cause ??= cause
     this.counts.aborted++
-    this.#options.observer.aborted(task, error)
     this.#options.ended(task, 'aborted', error)
+    this.#options.observer.aborted(task, error)
   }
 
   /**
@@ -216,10 +202,8 @@ export class Runner {
     }
     this.#running.delete(task)
     this.leaked.add(task)
+    this.#fail(task, Attempt.reasonOf(task.current!)!)
     this.#options.observer.leaked(task)
-    const reason = Attempt.reasonOf(task.current!)!
-    if (reason instanceof TaskTimeoutError) this.#fail(task, reason)
-    else this.#abort(task, reason)
   }
 
   #endOfLeak (task: Task): void {
@@ -231,19 +215,7 @@ export class Runner {
   }
 }
 
-function isThenable (value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
-}
-
 function describe (value: unknown): string {
-  return typeof value === 'object' && value !== null ? 'an object' : String(value)
-}
-
-/** A retryIf that throws says no: the task's own error is the one to report. */
-function wants (retryIf: (error: Error, attempt: number) => boolean, error: Error, attempt: number): boolean {
-  try {
-    return retryIf(error, attempt)
-  } catch {
-    return false
-  }
+  if (typeof value === 'function') return 'a function'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 200)
 }

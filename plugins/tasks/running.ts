@@ -25,6 +25,10 @@ export class Running {
     return this.#tasks.size
   }
 
+  has (task: Task): boolean {
+    return this.#tasks.has(task)
+  }
+
   /** Or its `dueAt` has moved. */
   add (task: Task): void {
     this.#tasks.add(task)

@@ -4,8 +4,10 @@
 import type { Clock } from '../clock.ts'
 import type { Abandoned, Drainable } from '../drainables.ts'
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../errors.ts'
+import { Ids } from './ids.ts'
 import { Room, secondsUntilRoom } from './room.ts'
-import { Runner, type Observer } from './runner.ts'
+import type { Observer } from './observer.ts'
+import { Runner } from './runner.ts'
 import { Task, type Outcome, type Submission, type TaskHandle } from './task.ts'
 
 /** A drain waits for a retry or a delay that is due within this, in ms, and gives up a task that is due later. */
@@ -48,12 +50,12 @@ export class Scheduler implements Drainable {
   readonly #observer: Observer
   readonly #room: Room
   readonly #runner: Runner
-  /** Accepted and without an outcome: the latest of each id. */
-  readonly #byId = new Map<string, Task>()
-  /** Accepted and without an outcome: still running, while a newer one of its id waits. */
-  readonly #replaced = new Set<Task>()
+  /** Accepted and without an outcome. */
+  readonly #ids = new Ids()
   /** While abandoning: what doesn't complete any more. */
   #abandoned: Abandoned[] | undefined
+  /** Places that are neither used nor given back, and since when. */
+  readonly #reserved = new Map<Place, number>()
   #closing = false
   #closed = false
   #idleWaiters: Array<() => void> = []
@@ -74,7 +76,7 @@ export class Scheduler implements Drainable {
     })
   }
 
-  get pending (): number { return this.#byId.size + this.#replaced.size }
+  get pending (): number { return this.#ids.size }
   get completed (): number { return this.#runner.counts.completed }
   get timers (): number { return this.#runner.timers }
 
@@ -92,7 +94,7 @@ export class Scheduler implements Drainable {
 
   /** Throws FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE or FC_ERR_CLOSING. */
   submit (submission: Submission): TaskHandle {
-    const existing = this.#byId.get(submission.id)
+    const existing = this.#ids.get(submission.id)
     if (existing !== undefined) return this.#resubmit(existing, submission, false)
     this.#admit()
     return this.#accept(submission)
@@ -118,20 +120,25 @@ export class Scheduler implements Drainable {
 
   #place (): Place {
     let used = false
-    return {
+    const place: Place = {
       submit: (submission) => {
         if (used) throw new PlaceUsedError()
         this.#checkOpen()
-        const existing = this.#byId.get(submission.id)
+        const existing = this.#ids.get(submission.id)
         const handle = existing === undefined ? this.#accept(submission) : this.#resubmit(existing, submission, true)
         used = true
+        this.#reserved.delete(place)
         return handle
       },
       release: () => {
-        if (!used) this.#room.give()
+        if (used) return
         used = true
+        this.#reserved.delete(place)
+        this.#room.give()
       }
     }
+    this.#reserved.set(place, this.#clock.now())
+    return place
   }
 
   // Soft until nothing is left: a draining task may submit what its own finish needs. What bounds that is the deadline.
@@ -157,16 +164,15 @@ export class Scheduler implements Drainable {
 
   /** With a place taken. */
   #accept (submission: Submission): TaskHandle {
-    const task = this.#hold(submission)
+    const task = this.#task(submission)
+    this.#ids.add(task)
+    this.#observer.submitted(task)
     this.#runner.park(task, submission.options.delay)
     return task.handle
   }
 
-  #hold (submission: Submission): Task {
-    const task = new Task(submission, this.#clock.now(), this.#runner)
-    this.#byId.set(task.id, task)
-    this.#observer.submitted(task)
-    return task
+  #task (submission: Submission): Task {
+    return new Task(submission, this.#clock.now(), this.#runner)
   }
 
   #resubmit (existing: Task, submission: Submission, hasPlace: boolean): TaskHandle {
@@ -180,12 +186,10 @@ export class Scheduler implements Drainable {
     return duplicate === 'join' ? existing.handle : this.#replaceWaiting(existing, submission)
   }
 
-  /** The newcomer waits until the old one has settled: one id never runs twice at once. */
   #replaceRunning (existing: Task, submission: Submission): TaskHandle {
-    this.#replaced.add(existing)
-    const task = this.#hold(submission)
-    existing.successor = task
-    task.behind = existing
+    const task = this.#task(submission)
+    this.#ids.putBehind(existing, task)
+    this.#observer.submitted(task)
     this.#runner.cancel(existing, 'replaced')
     return task.handle
   }
@@ -193,33 +197,22 @@ export class Scheduler implements Drainable {
   /** The newcomer takes over the place, and the place in the queue: replaced again and again, it still gets its turn. */
   #replaceWaiting (existing: Task, submission: Submission): TaskHandle {
     this.#checkOpen()
-    const { behind } = existing
     const { delay } = submission.options
-    const task = this.#hold(submission)
+    const task = this.#task(submission)
     existing.hasPlace = false
-    if (behind !== undefined) {
-      behind.successor = task
-      task.behind = behind
-      existing.behind = undefined
-    } else if (delay > 0 || !this.#runner.replace(existing, task)) {
-      this.#runner.park(task, delay)
-    }
+    const isBehind = this.#ids.takeOver(existing, task)
+    this.#observer.submitted(task)
+    if (!isBehind && (delay > 0 || !this.#runner.replace(existing, task))) this.#runner.park(task, delay)
     this.#runner.cancel(existing, 'replaced')
     return task.handle
   }
 
   #end (task: Task, outcome: Outcome, value: unknown): void {
     this.#runner.remove(task)
-    if (task.behind !== undefined) task.behind.successor = undefined
     if (outcome !== 'completed') this.#abandoned?.push(task.describe(this.#clock.now(), this.#runner.leaked.has(task)))
     task.settle(outcome, value)
-    if (this.#byId.get(task.id) === task) this.#byId.delete(task.id)
-    else this.#replaced.delete(task)
-    const { successor } = task
-    if (successor !== undefined) {
-      task.successor = successor.behind = undefined
-      this.#runner.park(successor, successor.options.delay)
-    }
+    const successor = this.#ids.remove(task)
+    if (successor !== undefined) this.#runner.park(successor, successor.options.delay)
     if (task.hasPlace) this.#room.give()
     if (this.pending > 0) return
     if (this.#closing) this.#shut()
@@ -235,19 +228,18 @@ export class Scheduler implements Drainable {
     this.#closing = true
     if (this.pending === 0) this.#shut()
     const now = this.#clock.now()
-    for (const task of this.#byId.values()) {
+    for (const task of this.#ids.all()) {
       if (task.timer !== undefined && task.dueAt - now > DRAIN_PATIENCE) this.#runner.giveUp(task)
     }
   }
 
-  #all (): Task[] {
-    return [...this.#byId.values(), ...this.#replaced]
-  }
-
-  /** Accepted and without an outcome, and what leaked. */
+  /** Accepted and without an outcome, what leaked, and places that may still be used: a drain doesn't wait for those. */
   held (): Abandoned[] {
     const now = this.#clock.now()
-    return [...this.#all(), ...this.#runner.leaked].map((task) => task.describe(now))
+    const tasks = [...this.#ids.all(), ...this.#runner.leaked].map((task) => task.describe(now))
+    if (this.#closed) return tasks
+    const places = [...this.#reserved.values()].map((since): Abandoned => ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
+    return [...tasks, ...places]
   }
 
   lost (): Abandoned[] {
@@ -260,7 +252,7 @@ export class Scheduler implements Drainable {
     this.#abandoned = []
     this.#runner.stopRetrying()
     this.#shut()
-    for (const task of this.#all()) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
+    for (const task of this.#ids.all()) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
     await this.idle()
     return this.#abandoned
   }

@@ -43,6 +43,8 @@ export class Task extends AsyncResource implements Linked<Task> {
   startedAt = 0
   current: Attempt | undefined
   lastError: Error | undefined
+  /** Why it is not to be tried again. */
+  cancelled: Error | undefined
   /** On the runner's clock: when its delay or its attempt is over; while aborted, when its grace is. */
   dueAt = 0
   /** Whether its place is free for others when it ends: not if another task has taken it over. */

@@ -189,7 +189,7 @@ t.test('map: a source that has nothing to say any more does not hold up an abort
   const mapped = group(2, [parent.signal]).map(silent(), (item) => item)
   await new Promise(setImmediate)
   parent.abort(new Error('left'))
-  t.same(await mapped.catch((error: Error) => error.message), [1], 'what was read was mapped')
+  t.match(await rejection(mapped), { message: 'left' }, 'a part is never passed off as the whole')
 
   async function * broken (): AsyncGenerator<number> {
     yield 1
@@ -217,6 +217,58 @@ t.test('race: the first to settle decides, the losers are aborted and waited for
   t.equal(g.signal.aborted, false, 'a race that is lost is no error of the group')
   await t.rejects(g.race([]), TypeError)
   await g.wait()
+})
+
+t.test('wait() and `await using` wait for a map() and a race() that nobody awaited', async (t) => {
+  const [mapped, raced] = [deferred(), deferred()]
+  const ended: string[] = []
+  const g = group()
+  const map = g.map([1], async () => { await mapped.promise; ended.push('map') })
+  const race = g.race([async () => { await raced.promise; ended.push('race') }])
+  const waited = g.wait().then(() => ended.push('wait'))
+  mapped.resolve()
+  await map
+  raced.resolve()
+  await race
+  await waited
+  t.same(ended, ['map', 'race', 'wait'])
+
+  let left: Promise<unknown> | undefined
+  let settled = false
+  await (async () => {
+    const begun = deferred()
+    await using scope = group()
+    left = rejection(scope.map([1], async (_item, { signal }) => {
+      begun.resolve()
+      await untilAborted(signal).finally(() => { settled = true })
+    }))
+    await begun.promise
+  })()
+  t.equal(settled, true)
+  t.match(await left, { name: 'AbortError' })
+})
+
+t.test('what is no function, no iterable, or comes too late is refused', async (t) => {
+  const g = group()
+  const bad = { code: 'FC_ERR_OPTION_INVALID' }
+  t.throws(() => g.go('x' as never), bad)
+  t.throws(() => g.tryGo(undefined as never), bad)
+  t.match(await rejection(g.map([1], 'x' as never)), bad)
+  t.match(await rejection(g.map(null as never, () => {})), bad)
+  t.match(await rejection(g.race([() => 1, 7 as never])), bad)
+  t.match(await rejection(g.race('x' as never)), bad)
+  t.same(await g.map('ab', (letter) => letter), ['a', 'b'])
+  t.same(await g.wait(), [])
+  const { app } = await build(t)
+  for (const options of [null, { limit: 0 }, { limit: 2.5 }, { limit: NaN }, { limit: -Infinity }, { signal: {} }, { detached: 1 }, { x: 1 }]) {
+    t.throws(() => app.tasks.group(options as never), bad, JSON.stringify(options))
+  }
+  const parent = new AbortController()
+  const aborted = group(2, [parent.signal])
+  parent.abort(new Error('gone'))
+  let ran = false
+  t.match(await rejection(aborted.race([() => { ran = true }])), { message: 'gone' })
+  t.equal(ran, false)
 })
 
 t.test('await using leaves nothing running, and tells of an error that nobody saw', async (t) => {

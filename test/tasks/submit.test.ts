@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import tasks, { type TaskContext, type TasksOptions } from '../../plugins/tasks/index.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { deferred, logLines, rejection, until, type LogLine } from '../helper.ts'
@@ -119,6 +120,14 @@ t.test('a reserved place is there when it is needed, and given back when it is n
   t.match(app.tasks.stats(), { reserved: 0 })
 })
 
+t.test('a place that nobody uses or gives back is named', async (t) => {
+  const { app } = await build(t)
+  const place = app.tasks.reserve()
+  await t.rejects(assertIdle(app, { within: 5 }), { message: /tasks holds 1: task reserved/ })
+  place.release()
+  await assertIdle(app, { within: 5 })
+})
+
 t.test('a place whose id turns out to be taken is not used up', async (t) => {
   const { app } = await build(t, { concurrency: 2, maxQueue: 0 })
   const go = deferred()
@@ -200,6 +209,81 @@ t.test('cancel: out of the queue, or by its signal; a task that succeeds all the
   t.equal(deaf.status, 'completed')
   deaf.cancel()
   t.equal(deaf.status, 'completed')
+})
+
+t.test('cancelled or replaced in the grace of its deadline, a task is not tried again', async (t) => {
+  const { app } = await build(t, { grace: 60_000 })
+  for (const end of ['cancel', 'replace'] as const) {
+    const [timedOut, go] = [deferred(), deferred()]
+    let calls = 0
+    const slow = app.tasks.submit('slow', async ({ signal }) => {
+      calls++
+      signal.addEventListener('abort', () => timedOut.resolve())
+      await go.promise
+      throw new Error('stopped')
+    }, { timeout: 5, retries: 5, backoff: { base: 0 } })
+    await timedOut.promise
+    const newest = end === 'cancel' ? undefined : app.tasks.submit('slow', () => 'new', { duplicate: 'replace' })
+    if (end === 'cancel') slow.cancel()
+    go.resolve()
+    t.match(await rejection(slow.done), { code: 'FC_ERR_TASK_ABORTED', cause: { code: 'FC_ERR_TASK_TIMEOUT', cause: { message: 'stopped' } } }, end)
+    t.equal(slow.status, 'aborted')
+    t.equal(calls, 1)
+    if (newest !== undefined) t.equal(await newest.done, 'new')
+  }
+})
+
+t.test('cancelled again and again, a function gets one grace', async (t) => {
+  const { app } = await build(t, { grace: 50 })
+  const [begun, go] = [deferred(), deferred()]
+  const deaf = app.tasks.submit('deaf', async () => {
+    begun.resolve()
+    await go.promise
+  })
+  await begun.promise
+  const again = setInterval(() => deaf.cancel(), 10)
+  t.match(await rejection(deaf.done), { code: 'FC_ERR_TASK_ABORTED' })
+  clearInterval(again)
+  t.equal(app.tasks.stats().leaked, 1)
+  go.resolve()
+  await until(() => app.tasks.stats().leaked === 0, 'it has settled after all')
+})
+
+t.test('a task that is cancelled while it is being settled settles once', async (t) => {
+  const { app } = await build(t, { concurrency: 1, maxQueue: 1, grace: 1 })
+  const handles = new Map<string, { cancel (): void }>()
+  const cancel = (message: unknown): void => handles.get((message as { id: string }).id)?.cancel()
+  const channels = ['completed', 'failed', 'aborted', 'retried'].map((name) => `fastify-concurrency:tasks:${name}`)
+  for (const channel of channels) subscribe(channel, cancel)
+  t.teardown(() => { for (const channel of channels) unsubscribe(channel, cancel) })
+  const fail = async (): Promise<void> => { throw new Error('no') }
+  const retries = { retries: 3, backoff: { base: 0 } }
+  const submit = (id: string, fn: () => unknown, options = {}): Promise<unknown> => {
+    const handle = app.tasks.submit(id, fn, options)
+    handles.set(id, handle)
+    return handle.done
+  }
+  t.equal(await submit('completed', () => 1), 1)
+  t.match(await rejection(submit('failed', fail)), { message: 'no' })
+  t.match(await rejection(submit('retried', fail, retries)), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'no' } })
+  t.match(await rejection(submit('asked', fail, { ...retries, retryIf: () => { handles.get('asked')!.cancel(); return true } })), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'no' } })
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  t.match(app.tasks.stats(), { running: 0, waiting: 0, reserved: 0, leaked: 0, completed: 1, failed: 1, aborted: 2, retried: 1 })
+  await assertIdle(app, { within: 5 })
+})
+
+t.test('a foreign promise that settles twice, or throws when asked, settles the task once', async (t) => {
+  const { app } = await build(t, { concurrency: 1 })
+  const foreign = (then: unknown): PromiseLike<unknown> => ({ then }) as PromiseLike<unknown>
+  const twice = foreign((resolve: (value: number) => void, reject: (error: Error) => void) => { reject(new Error('first')); resolve(2) })
+  t.match(await rejection(app.tasks.submit('twice', () => twice, { retries: 1, backoff: { base: 1 } }).done), { message: 'first' })
+  const throws = foreign(() => { throw new Error('asked') })
+  t.match(await rejection(app.tasks.submit('throws', () => throws).done), { message: 'asked' })
+  const trap = Object.defineProperty({}, 'then', { get () { throw new Error('read') } })
+  t.match(await rejection(app.tasks.submit('trap', () => trap).done), { message: 'read' })
+  t.match(app.tasks.stats(), { running: 0, waiting: 0, failed: 3, retried: 1 })
+  const long = await rejection(app.tasks.submit('long', () => Promise.reject('x'.repeat(1e6))).done)
+  t.ok(long.message.length < 1_000)
 })
 
 t.test('functions that misbehave: throws at once, returns no promise, rejects with undefined, with an object', async (t) => {

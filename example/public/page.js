@@ -87,12 +87,14 @@ async function poll () {
 
 /** The pool's own word that the job was stopped, not only the browser's. */
 async function confirmed (job, before) {
-  for (let attempt = 0; attempt < 20; attempt++) {
-    const { jobs, running } = await refresh()
-    if (jobs[job].cancelled > before) return `The pool has stopped the job; ${running === 0 ? 'its thread is free' : `${running} still running`}.`
+  let stats
+  for (let attempt = 0; attempt < 30; attempt++) {
+    stats = await refresh()
+    // The job is cancelled at once; its thread is free when it has looked at `context.aborted`.
+    if (stats.jobs[job].cancelled > before && stats.running === 0) return 'The pool has stopped the job; its thread is free.'
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  return 'It had already ended.'
+  return stats.jobs[job].cancelled > before ? `The pool has stopped the job; ${stats.running} still running.` : 'It had already ended.'
 }
 
 // ---- The three forms -----------------------------------------------------------------------------------------------

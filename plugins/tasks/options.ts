@@ -55,9 +55,10 @@ export interface TaskOptions {
 }
 
 const runKeys = ['timeout', 'retries', 'backoff', 'retryIf'] as const
+const submitKeys = [...runKeys, 'duplicate', 'delay'] as const
 
-/** @internal Every option of submit(), for the test that compares them with the README. */
-export const submitOptionNames = [...runKeys, 'duplicate', 'delay', 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions | 'wait'>
+/** @internal Every option of submit(), for the test that compares them with the README; `wait` is read where it is used. */
+export const submitOptionNames = [...submitKeys, 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions | 'wait'>
 
 const always = (): boolean => true
 
@@ -76,9 +77,10 @@ export function resolveRunOptions (prefix: string, options: RunOptions, defaults
   }
 }
 
-export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions): TaskOptions {
+/** `further`: keys that the caller reads itself. */
+export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions, further: readonly string[] = []): TaskOptions {
   if (options === undefined) return defaults
-  check.record(prefix, options, submitOptionNames)
+  check.record(prefix, options, [...submitKeys, ...further])
   return {
     ...resolveRunOptions(prefix, options, defaults),
     duplicate: check.oneOf(`${prefix}.duplicate`, options.duplicate ?? defaults.duplicate, ['reject', 'join', 'replace']),

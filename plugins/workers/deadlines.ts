@@ -3,18 +3,19 @@
  * short job a tenth of all it costs; the others are looked through now and then.
  */
 import type { Job } from './job.ts'
+import type { LiveJobs } from './live.ts'
 import { outside } from './outside.ts'
 
 /** How often, in ms, the jobs are looked through. */
 const LOOK = 500
 
 export class Deadlines {
-  readonly #live: ReadonlySet<Job>
+  readonly #live: LiveJobs
   readonly #now: () => number
   #timer: NodeJS.Timeout | undefined
 
   /** @param live the jobs whose callers wait */
-  constructor (live: ReadonlySet<Job>, now: () => number) {
+  constructor (live: LiveJobs, now: () => number) {
     this.#live = live
     this.#now = now
   }
@@ -28,7 +29,7 @@ export class Deadlines {
   readonly #look = (): void => {
     this.#timer = undefined
     const now = this.#now()
-    for (const job of this.#live) if (!job.settled) this.watch(job, now)
+    for (const job of this.#live.all()) if (!job.settled) this.watch(job, now)
   }
 
   stop (): void {

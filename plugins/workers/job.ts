@@ -40,6 +40,8 @@ export class Job extends Ticket implements Abortable {
   attempt = 0
   /** The caller has its answer. The thread may still be busy with it. */
   settled = false
+  /** Its place among the live jobs: see live.ts. */
+  liveAt = -1
   /** When it was last handed to a thread. */
   handedAt = 0
   #signals: readonly AbortSignal[]

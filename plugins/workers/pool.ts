@@ -16,6 +16,7 @@ import { howItEnded } from './ending.ts'
 import { Job, type JobOwner, type JobSettings } from './job.ts'
 import { jobError, payloadError, resultError } from './job-error.ts'
 import { Ledger } from './ledger.ts'
+import { LiveJobs } from './live.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { RegisteredJob, Registry } from './registry.ts'
 import type { PoolStats } from './stats.ts'
@@ -31,8 +32,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #crew: Crew
   readonly #log: FastifyBaseLogger
   readonly #dispatcher: Dispatcher
-  /** Jobs whose callers wait. */
-  readonly #live = new Set<Job>()
+  readonly #live = new LiveJobs()
   readonly #deadlines: Deadlines
   /** When the threads of aborted jobs are ended. */
   readonly #graces = new Map<Job, NodeJS.Timeout>()
@@ -103,7 +103,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   #break (error: Error): void {
     this.#broken = error
-    for (const job of this.#live) {
+    for (const job of this.#live.all()) {
       this.#ledger.failed(job, 0, error)
       this.#reject(job, error)
       this.#stop(job, error)
@@ -307,7 +307,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   held (): Abandoned[] {
     const now = this.#clock.now()
-    const held = new Set([...this.#live, ...this.#crew.threads.flatMap((thread) => thread.jobs())])
+    const held = new Set([...this.#live.all(), ...this.#crew.threads.flatMap((thread) => thread.jobs())])
     return [...held].map(({ name, id, arrived, attempt }) => ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
   }
 
@@ -315,7 +315,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.close()
     const abandoned = this.held()
     const reason = new ClosingError(`The pool "${this.name}"`)
-    for (const job of this.#live) {
+    for (const job of this.#live.all()) {
       this.#ledger.cancelled(job, reason)
       this.#rejectQuietly(job, reason)
       this.#stop(job, reason)

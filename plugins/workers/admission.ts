@@ -16,7 +16,7 @@ import type { Ticket } from './ticket.ts'
 export { Ticket, type Priority } from './ticket.ts'
 
 export interface AdmissionSettings extends AllowanceSettings {
-  /** Threads alive. */
+  /** Threads; one that died counts, since another takes its place at once. */
   threads: number
   /** Jobs that may wait. */
   maxQueue: number
@@ -52,7 +52,7 @@ export class Admission<T extends Ticket> {
   readonly #runnable: Line
   /** By job index: where jobs wait for a place under their cap. Their waiting is not the pool's overload, so it is not in the runnable line. */
   readonly #capped: readonly (Line | undefined)[]
-  #threads: number
+  readonly #threads: number
   #running = 0
   /** The expected run time of the jobs taken and not finished, in ms. */
   #underWay = 0
@@ -165,11 +165,6 @@ export class Admission<T extends Ticket> {
     line.allowance.left(now - ticket.since, now)
     this.#remove(ticket, now)
     return true
-  }
-
-  /** How many threads are alive: 0 for a moment, if the last one died. */
-  resize (threads: number): void {
-    this.#threads = threads
   }
 
   #line (cap: number): Line {

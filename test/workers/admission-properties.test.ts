@@ -13,7 +13,6 @@ type Step =
   | { do: 'putBack', which: number }
   | { do: 'leave', which: number }
   | { do: 'die' }
-  | { do: 'resize', threads: number }
   | { do: 'pass', ms: number }
 
 const offer = fc.record({
@@ -40,7 +39,6 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('putBack' as const), which: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), which: fc.nat() }) },
   { weight: 1, arbitrary: fc.constant<Step>({ do: 'die' }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('resize' as const), threads: fc.nat(3) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 1, 50, 700, HOUR, -HOUR) }) }
 )
 
@@ -114,7 +112,6 @@ class Suspicious {
       case 'die': {
         // A thread dies with all that was handed to it: the first ran, the others never started.
         const [first, ...others] = taken
-        admission.resize(this.threads = Math.max(0, this.threads - 1))
         if (first === undefined) return
         taken.delete(first)
         gone.add(first)
@@ -126,7 +123,6 @@ class Suspicious {
         }
         return
       }
-      case 'resize': return admission.resize(this.threads = step.threads)
       case 'pass': this.now += step.ms
     }
   }
@@ -162,7 +158,6 @@ class Suspicious {
   }
 
   drain (): void {
-    this.admission.resize(2)
     for (let rounds = 0; this.waiting.size > 0 || this.taken.size > 0; rounds++) {
       this.holds(rounds < 10_000, 'what was admitted ends')
       if (this.waiting.size > 0) this.run({ do: 'take' })

@@ -67,7 +67,7 @@ t.test('ten thousand items on two threads neither fill the queue nor are refused
   const items = Array.from({ length: 10_000 }, (_, n) => n)
   t.same(await workers.map('echo', items), items)
   t.match(workers.stats().jobs.echo, { completed: 10_000, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
-  t.match(await rejection(workers.map('fail', ['type', 'custom'])), { name: 'TypeError' })
+  t.match(await rejection(workers.map('fail', ['type', 'type'])), { name: 'TypeError' })
   await workers.idle()
   t.match(workers.stats(), { running: 0, waiting: 0 })
   // @ts-expect-error no such job

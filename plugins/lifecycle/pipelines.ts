@@ -3,6 +3,7 @@
  */
 import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { onSocketClosed } from '../sockets.ts'
 
 export interface Pipelines {
   /** Calls `gone`, at least once, when the response has been sent or its client has left; at once if it has left already. */
@@ -12,28 +13,16 @@ export interface Pipelines {
 }
 
 export function createPipelines (): Pipelines {
-  const queued = new WeakMap<Socket, Set<() => void>>()
   const told = new WeakMap<Socket, FastifyReply>()
-
-  /** One listener a connection, however many requests are sent ahead on it. */
-  function queuedOn (socket: Socket): Set<() => void> {
-    const known = queued.get(socket)
-    if (known !== undefined) return known
-    const all = new Set<() => void>()
-    queued.set(socket, all)
-    socket.once('close', () => { for (const gone of all) gone() })
-    return all
-  }
 
   return {
     onClose (request, reply, gone) {
       if (hasClosed(reply)) return gone()
       // Node tells nothing of the connection's end to a response whose turn hasn't come: it has no socket yet.
       if (reply.raw.socket === null && isHttp1(reply)) {
-        const all = queuedOn(request.raw.socket)
-        all.add(gone)
+        const forget = onSocketClosed(request.raw.socket, gone)
         reply.raw.once('close', () => {
-          all.delete(gone)
+          forget()
           gone()
         })
       } else {

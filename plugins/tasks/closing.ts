@@ -1,7 +1,7 @@
 /** The end of an app that has no lifecycle plugin. With it there is nothing left to do here. */
 import type { FastifyInstance } from 'fastify'
 import { drainablesOf, type Drainable } from '../drainables.ts'
-import { Timers } from './timers.ts'
+import { within } from '../within.ts'
 
 export function drainOnClose (app: FastifyInstance, drainables: readonly Drainable[], { closeTimeout, grace }: { closeTimeout: number, grace: number }): void {
   app.addHook('onClose', async () => {
@@ -15,17 +15,4 @@ export function drainOnClose (app: FastifyInstance, drainables: readonly Drainab
     // What runs on in vain stays listed.
     for (const drainable of drainables) if (drainable.held?.().length === 0) drainablesOf(app).delete(drainable)
   })
-}
-
-async function within (ms: number, promise: Promise<void>): Promise<boolean> {
-  const timers = new Timers()
-  let timer: NodeJS.Timeout | undefined
-  try {
-    return await Promise.race([
-      promise.then(() => true),
-      new Promise<boolean>((resolve) => { timer = timers.set(ms, () => resolve(false)) })
-    ])
-  } finally {
-    timers.clear(timer)
-  }
 }

@@ -1,8 +1,8 @@
 /** The end of a pool whose app is closed: drain within a deadline, abandon by name, end the threads. */
 import type { FastifyBaseLogger } from 'fastify'
+import { within } from '../within.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { Pool } from './pool.ts'
-import { within } from './within.ts'
 
 /** Nothing is left to drain if the lifecycle plugin did so before. */
 export async function shutDown (pool: Pool, { closeTimeout, grace }: ResolvedOptions, log: FastifyBaseLogger): Promise<void> {

@@ -7,7 +7,7 @@
  */
 import { buildGo, capacity, Clients, startServer, warmUp } from './lib/cell.mjs'
 import { keys, median, Report } from './lib/report.mjs'
-import { calibrate, work } from './lib/work.mjs'
+import { calibrate, work as ask, workOf } from './lib/work.mjs'
 
 const SERVERS = { inline: 'inline', piscina: 'piscina', abort: 'piscina abort', queue: 'piscina queue', ours: 'ours', go: 'go' }
 const TITLES = { inline: 'inline', piscina: 'piscina', abort: 'piscina + abort', queue: 'piscina, maxQueue 32', ours: 'ours', go: 'Go, bounded channel' }
@@ -18,14 +18,17 @@ const TITLES = { inline: 'inline', piscina: 'piscina', abort: 'piscina + abort',
  * @type {Record<'10' | '200' | 'bimodal', { deck: string[], longer: number }>}
  */
 const JOBS = {
-  10: { deck: [work(10)], longer: 1 },
-  200: { deck: [work(200)], longer: 2.5 },
-  bimodal: { deck: [...new Array(19).fill(work(2)), work(200)], longer: 1.5 }
+  10: { deck: [ask(10)], longer: 1 },
+  200: { deck: [ask(200)], longer: 2.5 },
+  bimodal: { deck: [...new Array(19).fill(ask(2)), ask(200)], longer: 1.5 }
 }
 /** Goodput ÷ capacity at 2x and 6x, and p99 at 6x in ms. */
 const BARS = { goodput: 0.95, p99: 150, ping: 15 }
 
 const PATIENCE = 1_000
+
+/** @param {string[]} deck @returns the mean work of a request, in ms */
+const mean = (deck) => deck.reduce((sum, path) => sum + workOf(path), 0) / deck.length
 
 const report = new Report('overload', { only: keys(SERVERS).join(), job: keys(JOBS).join(), load: '0.7,1,2,6', seconds: '8', rounds: '1' })
 const seconds = report.number('seconds')
@@ -46,8 +49,8 @@ async function cell (server, { deck, longer }, load, full, seed) {
   try {
     await warmUp(clients, port, deck)
     const { streams, ping } = await clients.run({ port, seconds: seconds * longer, seed, patience: PATIENCE, streams: [{ name: 'work', deck, rate: full * load }] })
-    const { sent, refused, rate, p50, p99, p99Late, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
-    return { goodput: rate / full, p50, p99, p99Late, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
+    const { sent, refused, work, p50, p99, p99Late, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
+    return { goodput: work / (full * mean(deck)), p50, p99, p99Late, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
   } finally {
     await stop()
   }

@@ -95,6 +95,10 @@ export const ResultNotCloneableError = createError<[name: string, where: string,
 
 const Limited = createError<[message: string]>('FC_ERR_LIMITED', '%s', 429, Error, false)
 
+export function limitedMessage (policy: string | undefined, retryAfter: number): string {
+  return `${policy === undefined ? 'Too many requests' : `The limit "${policy}" is used up`}, try again in ${retryAfter} s`
+}
+
 /** A policy's bucket doesn't hold what was asked of it. */
 export class LimitedError extends Limited {
   /** Undefined for a policy that isn't exposed. */
@@ -103,7 +107,7 @@ export class LimitedError extends Limited {
   readonly retryAfter: number
 
   constructor (policy: string | undefined, retryAfter: number) {
-    super(`${policy === undefined ? 'Too many requests' : `The limit "${policy}" is used up`}, try again in ${retryAfter} s`)
+    super(limitedMessage(policy, retryAfter))
     this.policy = policy
     this.retryAfter = retryAfter
   }

@@ -47,11 +47,16 @@ export function countRefusal (app: FastifyInstance, code: string): void {
   (app as unknown as { [kRefusalLog]: Sampler })[kRefusalLog].count(code, performance.now())
 }
 
-/** The same log, but for the line that says this error. A Proxy: a logger may have private fields, and methods that want their own `this`. */
-function quiet (log: FastifyBaseLogger, refusal: Error): FastifyBaseLogger {
+/**
+ * The reply's log until the line that says this error, but for that line. A Proxy: a logger may have private fields, and methods that
+ * want their own `this`.
+ */
+function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
+  const { log } = reply
   const error = (fields: { err?: unknown }, ...rest: [string?]): void => {
-    if (fields?.err === refusal) log.debug(fields, ...rest)
-    else log.error(fields, ...rest)
+    if (fields?.err !== refusal) return log.error(fields, ...rest)
+    reply.log = log
+    log.debug(fields, ...rest)
   }
   return new Proxy(log, {
     get (target, key) {
@@ -70,7 +75,7 @@ async function refusalLog (app: FastifyInstance): Promise<void> {
   app.addHook('onError', (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) => {
     if (isRefusal(error)) {
       sampler.count((error as { code?: string }).code as string, performance.now())
-      reply.log = quiet(reply.log, error)
+      reply.log = quiet(reply, error)
     }
     done()
   })

@@ -83,7 +83,7 @@ export class Clients {
   }
 
   /**
-   * @param {{ port: number, path: string, count: number, inFlight: number }} orders
+   * @param {{ port: number, path: string, count: number, inFlight: number, expect?: number }} orders
    * @returns {Promise<void>}
    */
   many (orders) {

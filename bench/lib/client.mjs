@@ -3,13 +3,14 @@
  * Poisson), give up after their patience, and a prober that asks for /ping. Started by lib/cell.mjs, which sends the orders.
  */
 import { Connections } from './connections.mjs'
-import { dealer, random } from './random.mjs'
+import { dealer, drawer, random } from './random.mjs'
 import { percentile } from './report.mjs'
+import { workOf } from './work.mjs'
 
 /**
  * @typedef {object} Stream
  * @property {string} name
- * @property {string[]} deck paths, dealt
+ * @property {string[]} deck paths, drawn
  * @property {number} [rate] arrivals a second
  * @property {number} [burst] this many at once, in place of a rate
  * @property {string[]} [keys] the x-key of each request, dealt
@@ -28,6 +29,7 @@ import { percentile } from './report.mjs'
  * @property {number} gaveUp
  * @property {number} failed ended in any other way
  * @property {number} rate served a second, the first second left out
+ * @property {number} work of the served, in ms a second: the rate, without the chance of which lengths were among them
  * @property {number} p50 of the latency of the served, in ms
  * @property {number} p99
  * @property {number} p99Late of those that arrived after the first 3 s
@@ -48,16 +50,17 @@ class Tally {
   refused = 0
   gaveUp = 0
   failed = 0
-  /** @type {Array<{ at: number, ms: number }>} arrival and latency */
+  /** @type {Array<{ at: number, ms: number, work: number }>} arrival, latency, and what it asked for */
   served = []
 
   /**
    * @param {number} at
    * @param {number} now
    * @param {import('./connections.mjs').Ending} ending
+   * @param {string} path
    */
-  count (at, now, ending) {
-    if (ending === 200) this.served.push({ at, ms: now - at })
+  count (at, now, ending, path) {
+    if (ending === 200) this.served.push({ at, ms: now - at, work: workOf(path) })
     else if (ending === 503) this.refused++
     else if (ending === 'gaveUp') this.gaveUp++
     else this.failed++
@@ -72,14 +75,15 @@ class Tally {
     const latencies = served.map(({ ms }) => ms)
     const ramp = Math.min(RAMP, duration / 4)
     // By the instant of the answer: threads that are always busy answer as often at the edges of the window as within it.
-    const counted = served.filter(({ at, ms }) => at + ms >= ramp && at + ms < duration).length
+    const counted = served.filter(({ at, ms }) => at + ms >= ramp && at + ms < duration)
     return {
       sent,
       served: served.length,
       refused,
       gaveUp,
       failed,
-      rate: counted * 1_000 / (duration - ramp),
+      rate: counted.length * 1_000 / (duration - ramp),
+      work: counted.reduce((sum, { work }) => sum + work, 0) * 1_000 / (duration - ramp),
       p50: percentile(latencies, 0.5),
       p99: percentile(latencies, 0.99),
       p99Late: percentile(served.filter(({ at }) => at >= SETTLED).map(({ ms }) => ms), 0.99),
@@ -107,17 +111,18 @@ async function run ({ port, seconds, seed, patience, streams }) {
   /**
    * @param {Tally} tally
    * @param {number} at
+   * @param {string} path
    * @param {Promise<import('./connections.mjs').Ending>} request
    */
-  const follow = (tally, at, request) => {
+  const follow = (tally, at, path, request) => {
     tally.sent++
-    pending.push(request.then((ending) => tally.count(at, clock(), ending)))
+    pending.push(request.then((ending) => tally.count(at, clock(), ending, path)))
   }
 
   const tallies = streams.map((stream, index) => {
     const tally = new Tally()
     const rng = random(seed + index * 7_919)
-    const path = dealer(stream.deck, rng)
+    const draw = drawer(stream.deck, rng)
     const key = stream.keys === undefined ? undefined : dealer(stream.keys, rng)
     const times = arrivals(stream, rng)
     let next = times.next().value ?? Infinity
@@ -125,7 +130,8 @@ async function run ({ port, seconds, seed, patience, streams }) {
       for (const now = clock(); next <= now && next < duration; next = times.next().value ?? Infinity) {
         const headers = key === undefined ? '' : `x-key: ${key()}\r\n`
         // From when it was due: a client that comes late must not make the server look fast.
-        follow(tally, next, connections.get(path(), { patience, headers }))
+        const path = draw()
+        follow(tally, next, path, connections.get(path, { patience, headers }))
       }
       if (next < duration) setTimeout(arrive, next - clock())
     }
@@ -136,7 +142,7 @@ async function run ({ port, seconds, seed, patience, streams }) {
   const pings = new Tally()
   // A probe that is given up has waited that long at least.
   const probe = () => probes.get('/ping', { patience: PROBE_PATIENCE }).then((ending) => ending === 'gaveUp' ? 200 : ending)
-  const prober = setInterval(() => follow(pings, clock(), probe()), 1_000 / PROBES)
+  const prober = setInterval(() => follow(pings, clock(), '/ping', probe()), 1_000 / PROBES)
   await new Promise((resolve) => setTimeout(resolve, duration))
   clearInterval(prober)
   // No new requests arrive; those under way end, by their patience at the latest.
@@ -179,15 +185,15 @@ async function saturate ({ port, seconds, seed, deck, inFlight, skip }) {
 /**
  * Sends a number of requests, and waits for all.
  *
- * @param {{ port: number, path: string, count: number, inFlight: number }} orders
+ * @param {{ port: number, path: string, count: number, inFlight: number, expect?: number }} orders
  */
-async function many ({ port, path, count, inFlight }) {
+async function many ({ port, path, count, inFlight, expect = 200 }) {
   const connections = new Connections(port)
   let left = count
   await Promise.all(Array.from({ length: inFlight }, async () => {
     while (left-- > 0) {
       const ending = await connections.get(path)
-      if (ending !== 200) throw new Error(`The server answered ${ending}`)
+      if (ending !== expect) throw new Error(`The server answered ${ending}`)
     }
   }))
   connections.close()

@@ -16,6 +16,19 @@ export function random (seed) {
 }
 
 /**
+ * Draws each card on its own: what arrives in the open doesn't know what came before. Dealt, the next requests after a long one
+ * would be short ones, which is when a server is busy with the long one and refuses: measured, it then serves 15 % fewer in number.
+ *
+ * @template T
+ * @param {readonly T[]} cards
+ * @param {() => number} rng
+ * @returns {() => T}
+ */
+export function drawer (cards, rng) {
+  return () => /** @type {T} */ (cards[Math.floor(rng() * cards.length)])
+}
+
+/**
  * Deals the cards in random order, all of them before any comes again: 5 in 100 stay 5 in 100 also in a short run.
  *
  * @template T

@@ -1,6 +1,7 @@
 /** What the servers have in common: the logger, /ping, and how they are started and stopped by lib/cell.mjs. */
 import { writeSync } from 'node:fs'
-import { app as create, portOf } from './app.mjs'
+import Fastify from 'fastify'
+import { portOf } from './app.mjs'
 
 const iterationsPerMs = Number(process.env['ITERATIONS_PER_MS'])
 
@@ -8,7 +9,8 @@ const iterationsPerMs = Number(process.env['ITERATIONS_PER_MS'])
  * @param {(app: import('fastify').FastifyInstance) => unknown} setUp adds the routes
  */
 export async function serve (setUp) {
-  const app = create()
+  // As an application has it: to the standard output, which cell.mjs makes one that keeps nothing.
+  const app = Fastify({ logger: true })
   app.get('/ping', async () => 'pong')
   await setUp(app)
   await app.listen({ port: 0, host: '127.0.0.1' })

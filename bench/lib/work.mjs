@@ -18,3 +18,9 @@ export function calibrate () {
  * @param {string} [route]
  */
 export const work = (ms, route = 'work') => `/${route}?ms=${ms}`
+
+/**
+ * @param {string} path
+ * @returns the ms of work that it asks for
+ */
+export const workOf = (path) => Number(/[?]ms=([\d.]+)/.exec(path)?.[1] ?? 0)

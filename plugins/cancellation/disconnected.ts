@@ -32,12 +32,12 @@ export function abortWhenDisconnected (controller: AbortController, reply: Fasti
   } else if (raw.destroyed || raw.req.socket?.destroyed) {
     gone()
   } else {
-    const closed = (): void => {
-      forget()
-      if (!raw.writableFinished && !raw.writableEnded) gone()
-    }
-    raw.once('close', closed)
+    const closed = (): void => { if (!raw.writableFinished && !raw.writableEnded) gone() }
     // A pipelined response has no socket before its turn, and hears nothing of its end.
-    const forget = onSocketClosed(raw.req.socket, closed)
+    const forget = raw.socket === null ? onSocketClosed(raw.req.socket, closed) : undefined
+    raw.once('close', () => {
+      forget?.()
+      closed()
+    })
   }
 }

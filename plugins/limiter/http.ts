@@ -1,7 +1,7 @@
 /** The HTTP side: a request's plan is decided in a hook, which answers a refusal itself, since throwing costs twice what serving does. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { isRefusal, LimitedError } from '../errors.ts'
+import { isRefusal, limitedMessage, LimitedError } from '../errors.ts'
 import { rejected } from './channels.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'
 import { isPromise, type MaybePromise } from './maybe.ts'
@@ -16,35 +16,27 @@ export interface AnswerSettings {
   body: ((request: FastifyRequest, error: LimitedError) => unknown) | undefined
 }
 
-interface Refused extends Error {
-  code: string
-  statusCode: number
-  headers?: Record<string, string>
-}
-
-/** What Fastify's own error handler would send. */
-function describe ({ statusCode, code, message }: Refused): object {
-  return { statusCode, code, error: STATUS_CODES[statusCode], message }
-}
-
-/** And which policy it was, if it is exposed, and when to try again. */
-function describeLimited (error: LimitedError): object {
-  return { ...describe(error as Refused), policy: error.policy, retryAfter: error.retryAfter }
-}
-
-function answer (reply: FastifyReply, error: Refused, body: unknown): FastifyReply {
-  return reply.code(error.statusCode).headers({ 'cache-control': 'no-store', ...error.headers }).send(body)
-}
-
 /** The policy that the request has to wait longest for, and so the one whose wait lets it pass. */
-function refusing ({ policies, demands, verdict }: Plan): { error: LimitedError, name: string, key: string, cost: number } {
+function longestWait ({ policies, verdict }: Plan): number {
   let longest = 0
   for (let i = 1; i < policies.length; i++) {
     if (verdict!.outcomes[i]!.wait > verdict!.outcomes[longest]!.wait) longest = i
   }
-  const { name, expose } = policies[longest]!
-  const { key, cost } = demands[longest]!
-  return { error: new LimitedError(expose ? name : undefined, retryAfter(verdict!.outcomes[longest]!.wait)), name, key, cost }
+  return longest
+}
+
+/**
+ * What Fastify's own error handler would send, and which policy it was, if it is exposed, and when to try again.
+ * Neither an error nor an object to serialize: each costs as much as all else that a refusal does.
+ */
+function limitedBody (policy: string | undefined, retryAfter: number): string {
+  const named = policy === undefined ? '' : `"policy":${JSON.stringify(policy)},`
+  const message = JSON.stringify(limitedMessage(policy, retryAfter))
+  return `{"statusCode":429,"code":"FC_ERR_LIMITED","error":"Too Many Requests","message":${message},${named}"retryAfter":${retryAfter}}`
+}
+
+function send (reply: FastifyReply, statusCode: number, body: string): void {
+  reply.code(statusCode).header('cache-control', 'no-store').header('content-type', 'application/json; charset=utf-8').send(body)
 }
 
 /** Answers a refused plan; false if it is granted. */
@@ -54,10 +46,18 @@ function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: 
   if (settings.legacyHeaders) setLegacyFields(reply, plan)
   if (plan.verdict!.granted) return false
 
-  const { error, name, key, cost } = refusing(plan)
-  if (rejected.hasSubscribers) rejected.publish({ policy: name, key, cost, retryAfter: error.retryAfter, requestId: request.id })
-  settings.onRefused(error.code)
-  answer(reply, error as Refused, settings.body === undefined ? describeLimited(error) : settings.body(request, error))
+  const longest = longestWait(plan)
+  const { name, expose } = plan.policies[longest]!
+  const policy = expose ? name : undefined
+  const seconds = retryAfter(plan.verdict!.outcomes[longest]!.wait)
+  if (rejected.hasSubscribers) {
+    const { key, cost } = plan.demands[longest]!
+    rejected.publish({ policy: name, key, cost, retryAfter: seconds, requestId: request.id })
+  }
+  settings.onRefused('FC_ERR_LIMITED')
+  reply.header('retry-after', String(seconds))
+  if (settings.body === undefined) send(reply, 429, limitedBody(policy, seconds))
+  else reply.code(429).header('cache-control', 'no-store').send(settings.body(request, new LimitedError(policy, seconds)))
   return true
 }
 
@@ -90,9 +90,16 @@ function conclude (
   if (!refused) done()
 }
 
+interface Refused extends Error {
+  code: string
+  statusCode: number
+  headers?: Record<string, string>
+}
+
 /** A refusal is answered. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes. */
 function fail (error: unknown, settings: AnswerSettings, reply: FastifyReply, done: HookHandlerDoneFunction): void {
   if (!isRefusal(error)) return done(error as Error)
-  settings.onRefused((error as Refused).code)
-  answer(reply, error as Refused, describe(error as Refused))
+  const { statusCode, code, message, headers } = error as Refused
+  settings.onRefused(code)
+  send(reply.headers(headers ?? {}), statusCode, JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message }))
 }

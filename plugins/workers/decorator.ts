@@ -59,10 +59,10 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     let signals = noSignals
     if (run.signal !== undefined) signals = [run.signal]
     if (also !== undefined) signals = [...signals, also]
-    if (request !== undefined && run.detached !== true) signals = [...signals, request.disconnected]
     return pool.run(registered, {
       payload,
       signals,
+      client: run.detached === true ? undefined : request,
       key: run.key ?? request?.ip ?? '',
       priority: run.priority ?? registered.priority,
       timeout: run.timeout ?? registered.timeout ?? options.timeout,

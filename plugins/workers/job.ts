@@ -14,6 +14,8 @@ export interface JobSettings {
   readonly payload: unknown
   readonly transferList: readonly Transferable[] | undefined
   readonly signals: readonly AbortSignal[]
+  /** Whose leaving aborts the job. Read only once the job is admitted: the signal costs as much as all else that a refusal does. */
+  readonly client: { readonly disconnected: AbortSignal } | undefined
   readonly log: FastifyBaseLogger
   readonly onProgress: ((value: unknown) => void) | undefined
 }
@@ -45,6 +47,7 @@ export class Job extends Ticket implements Abortable {
   /** When it was last handed to a thread. */
   handedAt = 0
   #signals: readonly AbortSignal[]
+  readonly #client: JobSettings['client']
   #timer: NodeJS.Timeout | undefined
   readonly #owner: JobOwner
   #resolve!: (value: unknown) => void
@@ -60,6 +63,7 @@ export class Job extends Ticket implements Abortable {
     this.onProgress = settings.onProgress
     this.payload = settings.payload
     this.#signals = settings.signals
+    this.#client = settings.client
     this.#owner = owner
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -84,8 +88,9 @@ export class Job extends Ticket implements Abortable {
     return this.attempt === 0 ? 0 : this.handedAt - this.arrived
   }
 
-  /** From its admission on, its signals are heard. */
+  /** From its admission on, its signals are heard. A client that has left already aborts it at once, and comes last, after all that is to be undone. */
   listen (): void {
+    if (this.#client !== undefined) this.#signals = [...this.#signals, this.#client.disconnected]
     for (const signal of this.#signals) follow(signal, this)
   }
 

@@ -89,6 +89,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       return job.promise
     }
     job.listen()
+    if (job.settled) return job.promise
     this.#deadlines.watch(job, now)
     this.#ledger.queued(job, this.#admission.waiting)
     this.#dispatcher.schedule()

@@ -15,8 +15,9 @@ interface Followers {
 
 const followed = new WeakMap<AbortSignal, Followers>()
 
-/** Calls `job.aborted(reason)` once if the signal aborts. It must not have aborted yet. */
+/** Calls `job.aborted(reason)` once if the signal aborts; at once if it has. */
 export function follow (signal: AbortSignal, job: Abortable): void {
+  if (signal.aborted) return job.aborted(signal.reason)
   let followers = followed.get(signal)
   if (followers === undefined) {
     const jobs = new Set<Abortable>()

@@ -5,7 +5,7 @@ import { isRefusal, limitedMessage, LimitedError } from '../errors.ts'
 import { rejected } from './channels.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'
 import { isPromise, type MaybePromise } from './maybe.ts'
-import type { Plan } from './plan.ts'
+import { untilAgain, type Plan } from './plan.ts'
 import type { Stage } from './policies.ts'
 
 export interface AnswerSettings {
@@ -41,15 +41,17 @@ function send (reply: FastifyReply, statusCode: number, body: string): void {
 
 /** Answers a refused plan; false if it is granted. */
 function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply): boolean {
-  if (plan.demands.length === 0) return false
+  if (plan.verdict === undefined) return false
   setFields(reply, plan, stage)
   if (settings.legacyHeaders) setLegacyFields(reply, plan)
-  if (plan.verdict!.granted) return false
+  if (plan.verdict.granted) return false
 
   const longest = longestWait(plan)
   const { name, expose } = plan.policies[longest]!
   const policy = expose ? name : undefined
-  const seconds = retryAfter(plan.verdict!.outcomes[longest]!.wait)
+  const { wait } = plan.verdict.outcomes[longest]!
+  // Whoever comes back has to pass the earlier stage too.
+  const seconds = retryAfter(plan.earlier === undefined ? wait : Math.max(wait, untilAgain(plan.earlier, plan.verdict)))
   if (rejected.hasSubscribers) {
     const { key, cost } = plan.demands[longest]!
     rejected.publish({ policy: name, key, cost, retryAfter: seconds, requestId: request.id })

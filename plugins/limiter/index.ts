@@ -20,7 +20,7 @@ import { createAddressKey } from './keys.ts'
 import { after } from './maybe.ts'
 import { MemoryStore } from './memory-store.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
-import { createPlanner, decidePlan } from './plan.ts'
+import { createPlanner, decidePlan, type Plan, type Recipe } from './plan.ts'
 import { normalizeAddress, registerRateLimit } from './rate-limit.ts'
 import { RedisStore } from './redis-store.ts'
 import { RouteLimits } from './route-limit.ts'
@@ -85,13 +85,19 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
   const routeLimits = new RouteLimits(merge)
   const recipes = new Recipes(resolved.policies, (options, route) => routeLimits.of(options, route))
+  const recipeOf = (request: FastifyRequest): Recipe => recipes.of(request.routeOptions.config as RouteConfig)
   const plan = createPlanner({
-    recipeOf: (request) => recipes.of(request.routeOptions.config as RouteConfig),
+    recipeOf,
     addressKey,
     exactAddress: createAddressKey((ip) => normalizeAddress(ip, 128)),
     allowList: resolved.allowList
   })
-  const judge: Judge = (stage, request) => after(plan(stage, request), (plan) => decidePlan(plan, store))
+  const judged = new WeakMap<FastifyRequest, Plan>()
+  const judge: Judge = (stage, request) => after(plan(stage, request), (plan) => {
+    if (stage === 'preHandler') plan.earlier = judged.get(request)
+    else if (plan.demands.length > 0 && recipeOf(request).policies.preHandler.length > 0) judged.set(request, plan)
+    return decidePlan(plan, store)
+  })
   const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }
 
   // Named functions: their names are how a route that escapes is told from one that doesn't.

@@ -128,9 +128,11 @@ export class MemoryStore implements Store {
     const found: Found[] = []
     const outcomes: Outcome[] = []
     let granted = true
+    let shared = false
     for (const demand of demands) {
       const table = this.#table(demand.policy, at)
       const slot = table.find(demand.key, at)
+      if (slot === OVERFLOW) shared = true
       const bucket = advance(table.load(slot), at, demand)
       const wait = delay(bucket, demand.cost, demand)
       if (wait > maxWait) granted = false
@@ -147,7 +149,8 @@ export class MemoryStore implements Store {
         outcomes[i] = { tokens: spent.tokens, wait: outcomes[i]!.wait }
       }
     }
-    return { granted, outcomes, at, store: this }
+    // Tokens of the shared bucket aren't given back: by then the key may have a bucket of its own, which they would fill.
+    return { granted, outcomes, at, store: shared ? undefined : this }
   }
 
   giveBack (demand: Demand, actsAt: number): void {

@@ -23,11 +23,25 @@ export class Plan {
   readonly demands: Demand[] = []
   /** Set by the store. */
   verdict: Verdict | undefined = undefined
+  /** What the request was granted in the stage before. */
+  earlier: Plan | undefined = undefined
 
   add (policy: ResolvedPolicy, demand: Demand): void {
     this.policies.push(policy)
     this.demands.push(demand)
   }
+}
+
+/**
+ * How many ms after a decision of the stage after it a granted plan would be granted again. The tokens that it took are spent, also if
+ * that stage refuses.
+ */
+export function untilAgain ({ demands, verdict }: Plan, after: Verdict): number {
+  const { outcomes, at, store } = verdict!
+  let wait = 0
+  for (const [i, { cost, rate }] of demands.entries()) wait = Math.max(wait, (cost - outcomes[i]!.tokens) * 1000 / rate)
+  // Another store has another clock.
+  return store === after.store ? wait - Math.max(0, after.at - at) : wait
 }
 
 /** One policy's demand; undefined if the key has no limit. */

@@ -29,7 +29,7 @@ export interface Verdict {
   readonly outcomes: readonly Outcome[]
   /** When it was decided, in ms of the store's own clock. */
   readonly at: number
-  /** Who decided, to give tokens back to; nobody if the store was away and the policies say `open`. */
+  /** Who decided, to give tokens back to; nobody if the store was away and the policies say `open`, or if they aren't the key's own. */
   readonly store: Store | undefined
 }
 

@@ -68,6 +68,35 @@ t.test('several policies: one decision, no token taken on refusal', async (t) =>
   t.equal(hidden.headers['ratelimit'], '"client";r=2;t=0', 'full already')
 })
 
+t.test('Retry-After of the later stage: the earlier one has to be passed again', async (t) => {
+  let authentication = 0
+  const { app, clock } = await build(t, {
+    policies: {
+      client: { rate: 0.1, burst: 2, key: 'address' },
+      user: {
+        rate: 1,
+        burst: 1,
+        stage: 'preHandler',
+        key: async () => {
+          clock.time += authentication
+          return 'ada'
+        }
+      }
+    }
+  })
+  await app.inject('/')
+  authentication = 900
+  const response = await app.inject('/')
+  authentication = 0
+  t.match([response.statusCode, response.json()], [429, { policy: 'user', retryAfter: 10 }], 'not 1: the client has spent both of its tokens')
+  t.equal(response.headers['retry-after'], '10')
+  const asked = clock.time
+  clock.time = asked + 9_000
+  t.equal((await app.inject('/')).statusCode, 429, 'not more than a second late')
+  clock.time = asked + 10_000
+  t.equal((await app.inject('/')).statusCode, 200)
+})
+
 t.test('the longest wait counts', async (t) => {
   const { app } = await build(t, { policies: { a: { rate: 1, burst: 1 }, b: { rate: 0.1, burst: 1 }, c: { rate: 0.5, burst: 1 } } })
   await app.inject('/')

@@ -87,6 +87,20 @@ t.test('a full table has room for a new key as soon as one of the old is full ag
   t.equal(store.size, 3)
 })
 
+t.test('what the shared bucket granted is not given back to a bucket of the key\'s own', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 1)
+  const ask = (key: string, cost: number, maxWait = 0) => store.take([demand({ key, rate: 1, burst: 5, cost })], maxWait)
+  ask('other', 2)
+  ask('key', 5)
+  const reserved = ask('key', 3, 10_000)
+  t.match([reserved.granted, reserved.outcomes[0]!.wait], [true, 3_000])
+  clock.time += 2_010
+  t.ok(ask('key', 5).granted, 'the other has been forgotten: a bucket of its own')
+  reserved.store?.giveBack(demand({ key: 'key', rate: 1, burst: 5, cost: 3 }), reserved.at + 3_000)
+  t.notOk(ask('key', 1).granted)
+})
+
 t.test('room is found behind many buckets that have been used again since', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 100)

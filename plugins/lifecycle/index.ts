@@ -70,7 +70,7 @@ export interface Lifecycle {
 
 const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
-  const inFlight = createInFlight(monotonic.now)
+  const inFlight = createInFlight(app, monotonic.now)
   const goodbyes = createGoodbyes((err) => app.log.error({ err }, 'a goodbye failed'))
   const connections = connectionsOf(app.server)
   const closing = createTimers()

@@ -6,11 +6,13 @@
  * hook doesn't fire for a client that left, and its tracing channel says nothing of hijacked replies, so the handler's own promise
  * is what we watch.
  */
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Abandoned, Drainable } from '../drainables.ts'
+import { LiveList, type Live } from '../live.ts'
 import { createPipelines } from './pipelines.ts'
 
-interface Entry {
+interface Entry extends Live {
+  request: FastifyRequest
   reply: FastifyReply
   since: number
   open: boolean
@@ -40,17 +42,29 @@ export interface InFlight extends Drainable {
   cut (): void
 }
 
-export function createInFlight (now: () => number): InFlight {
-  const entries = new Map<FastifyRequest, Entry>()
+const kEntry = Symbol('fastify-concurrency.inFlight')
+
+/** Null before it has entered and after it has left. */
+interface Entered {
+  [kEntry]: Entry | null
+}
+
+/** Decorates requests. */
+export function createInFlight (app: FastifyInstance, now: () => number): InFlight {
+  app.decorateRequest(kEntry, null)
+  const entries = new LiveList<Entry>()
+  const entryOf = (request: FastifyRequest): Entry | null => (request as unknown as Entered)[kEntry]
+  const setEntry = (request: FastifyRequest, entry: Entry | null): void => { (request as unknown as Entered)[kEntry] = entry }
   const { onClose, tellToClose } = createPipelines()
   let waiters: Array<() => void> = []
   let awaited = 0
   let completed = 0
   let abandoning = false
 
-  function check (request: FastifyRequest, entry: Entry): void {
+  function check (entry: Entry): void {
     if (entry.open || entry.busy) return
-    entries.delete(request)
+    entries.delete(entry)
+    setEntry(entry.request, null)
     if (!entry.awaited) return
     // Past the deadline an error tells the client that what it waited for was abandoned.
     if (!entry.lost && !(abandoning && entry.reply.statusCode >= 499)) completed++
@@ -72,54 +86,55 @@ export function createInFlight (now: () => number): InFlight {
     get pending () { return awaited },
 
     enter (request, reply) {
-      const entry: Entry = { reply, since: now(), open: true, busy: true, handled: false, awaited: true, lost: false }
-      entries.set(request, entry)
+      const entry: Entry = { request, reply, since: now(), open: true, busy: true, handled: false, awaited: true, lost: false, liveAt: -1 }
+      entries.add(entry)
+      setEntry(request, entry)
       awaited++
       onClose(request, reply, () => {
         entry.open = false
         // Answered or hijacked by a hook.
         if (!entry.handled && reply.sent) entry.busy = false
-        check(request, entry)
+        check(entry)
       })
     },
 
     handled (request, outcome) {
-      const entry = entries.get(request)
-      if (entry === undefined) return
+      const entry = entryOf(request)
+      if (entry === null) return
       entry.handled = true
       const settled = (): void => {
         entry.busy = false
-        check(request, entry)
+        check(entry)
       }
       if (isThenable(outcome)) outcome.then(settled, settled)
       else settled()
     },
 
     answered (request) {
-      const entry = entries.get(request)
-      if (entry === undefined || entry.handled) return
+      const entry = entryOf(request)
+      if (entry === null || entry.handled) return
       entry.busy = false
-      check(request, entry)
+      check(entry)
     },
 
     tellToClose,
 
-    has: (request) => entries.has(request),
+    has: (request) => entryOf(request) !== null,
 
     release (request) {
-      const entry = entries.get(request)
-      if (entry !== undefined) forget(entry)
+      const entry = entryOf(request)
+      if (entry !== null) forget(entry)
     },
 
     windDown (isAlways) {
-      for (const [request, entry] of entries) {
+      for (const entry of entries.all()) {
         tellToClose(entry.reply)
-        if (isAlways(request)) forget(entry)
+        if (isAlways(entry.request)) forget(entry)
       }
     },
 
     cut () {
-      for (const { reply } of entries.values()) reply.raw.destroy()
+      for (const { reply } of entries.all()) reply.raw.destroy()
     },
 
     // The gate is a hook: see index.ts.
@@ -127,11 +142,11 @@ export function createInFlight (now: () => number): InFlight {
 
     idle: () => awaited === 0 ? Promise.resolve() : new Promise((resolve) => { waiters.push(resolve) }),
 
-    held: () => [...entries].filter(([, entry]) => entry.awaited).map(([request, entry]): Abandoned => ({
+    held: () => entries.all().filter(({ awaited }) => awaited).sort((a, b) => a.since - b.since).map(({ request, since }): Abandoned => ({
       kind: 'request',
       name: `${request.method} ${request.routeOptions.url ?? request.url}`,
       id: request.id,
-      ageMs: Math.round(now() - entry.since),
+      ageMs: Math.round(now() - since),
       attempt: 1
     })),
 
@@ -143,7 +158,7 @@ export function createInFlight (now: () => number): InFlight {
       await Promise.race([inFlight.idle(), new Promise((resolve) => { timer = setTimeout(resolve, grace) })])
       clearTimeout(timer)
       const lost = inFlight.held?.() ?? []
-      for (const entry of entries.values()) entry.lost = true
+      for (const entry of entries.all()) entry.lost = true
       inFlight.cut()
       return lost
     }

@@ -2,20 +2,20 @@
  * A timer only for jobs whose deadline is near. Most end long before theirs, and arming and clearing a timer for each would cost a
  * short job a tenth of all it costs; the others are looked through now and then.
  */
+import type { LiveList } from '../live.ts'
 import type { Job } from './job.ts'
-import type { LiveJobs } from './live.ts'
 import { outside } from './outside.ts'
 
 /** How often, in ms, the jobs are looked through. */
 const LOOK = 500
 
 export class Deadlines {
-  readonly #live: LiveJobs
+  readonly #live: LiveList<Job>
   readonly #now: () => number
   #timer: NodeJS.Timeout | undefined
 
   /** @param live the jobs whose callers wait */
-  constructor (live: LiveJobs, now: () => number) {
+  constructor (live: LiveList<Job>, now: () => number) {
     this.#live = live
     this.#now = now
   }

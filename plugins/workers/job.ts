@@ -1,6 +1,7 @@
 /** One call of `run()`, from the call until the thread is done with it. */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
+import type { Live } from '../live.ts'
 import type { RegisteredJob } from './registry.ts'
 import { follow, unfollow, type Abortable } from './signals.ts'
 import type { Thread } from './thread.ts'
@@ -26,7 +27,7 @@ export interface JobOwner {
   onDeadline (job: Job): void
 }
 
-export class Job extends Ticket implements Abortable {
+export class Job extends Ticket implements Abortable, Live {
   readonly seq: number
   readonly registered: RegisteredJob
   readonly timeout: number
@@ -42,7 +43,6 @@ export class Job extends Ticket implements Abortable {
   attempt = 0
   /** The caller has its answer. The thread may still be busy with it. */
   settled = false
-  /** Its place among the live jobs: see live.ts. */
   liveAt = -1
   /** When it was last handed to a thread. */
   handedAt = 0

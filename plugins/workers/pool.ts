@@ -8,6 +8,7 @@ import { fromWire } from '../../workers/wire-error.ts'
 import type { Clock } from '../clock.ts'
 import type { Abandoned, Drainable } from '../drainables.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, type Refusal } from '../errors.ts'
+import { LiveList } from '../live.ts'
 import { Admission } from './admission.ts'
 import { Crew, type CrewOwner } from './crew.ts'
 import { Deadlines } from './deadlines.ts'
@@ -16,7 +17,6 @@ import { howItEnded } from './ending.ts'
 import { Job, type JobOwner, type JobSettings } from './job.ts'
 import { jobError, payloadError, resultError } from './job-error.ts'
 import { Ledger } from './ledger.ts'
-import { LiveJobs } from './live.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { RegisteredJob, Registry } from './registry.ts'
 import type { PoolStats } from './stats.ts'
@@ -32,7 +32,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #crew: Crew
   readonly #log: FastifyBaseLogger
   readonly #dispatcher: Dispatcher
-  readonly #live = new LiveJobs()
+  readonly #live = new LiveList<Job>()
   readonly #deadlines: Deadlines
   /** When the threads of aborted jobs are ended. */
   readonly #graces = new Map<Job, NodeJS.Timeout>()
@@ -102,9 +102,14 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     return refused
   }
 
+  /** Those whose callers wait, in the order of their calls. */
+  #liveJobs (): Job[] {
+    return this.#live.all().sort((a, b) => a.seq - b.seq)
+  }
+
   #break (error: Error): void {
     this.#broken = error
-    for (const job of this.#live.all()) {
+    for (const job of this.#liveJobs()) {
       this.#ledger.failed(job, 0, error)
       this.#reject(job, error)
       this.#stop(job, error)
@@ -308,7 +313,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   held (): Abandoned[] {
     const now = this.#clock.now()
-    const held = new Set([...this.#live.all(), ...this.#crew.threads.flatMap((thread) => thread.jobs())])
+    const held = new Set([...this.#liveJobs(), ...this.#crew.threads.flatMap((thread) => thread.jobs())])
     return [...held].map(({ name, id, arrived, attempt }) => ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
   }
 
@@ -316,7 +321,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.close()
     const abandoned = this.held()
     const reason = new ClosingError(`The pool "${this.name}"`)
-    for (const job of this.#live.all()) {
+    for (const job of this.#liveJobs()) {
       this.#ledger.cancelled(job, reason)
       this.#rejectQuietly(job, reason)
       this.#stop(job, reason)

@@ -3,7 +3,7 @@
  * compared with being alone? In `piscina`, that knows no keys, they wait behind it.
  */
 import { capacity, Clients, startServer, warmUp } from './lib/cell.mjs'
-import { median, Report } from './lib/report.mjs'
+import { alternate, median, Report } from './lib/report.mjs'
 import { calibrate, work } from './lib/work.mjs'
 
 const KEYS = 10
@@ -45,13 +45,10 @@ function outcome ({ streams }, stream) {
   return { lost: 1 - served / sent, rate, p50, p99 }
 }
 
-const rows = []
-for (const server of report.list('only')) {
-  /** @type {Array<Awaited<ReturnType<typeof compare>>>} */
-  const results = []
-  for (let round = 0; round < rounds; round++) results.push(await compare(server, round + 1))
-  const of = (/** @type {(result: typeof results[0]) => number} */ value) => median(results.map(value))
-  rows.push({
+const results = await alternate(rounds, report.list('only'), (server, round) => compare(server, round + 1))
+const rows = [...results].map(([server, results]) => {
+  const of = (/** @type {(result: typeof results[number]) => number} */ value) => median(results.map(value))
+  return {
     server,
     'nine alone: p99 ms': of(({ alone }) => alone.p99),
     'beside the one: p99 ms': of(({ nine }) => nine.p99),
@@ -60,8 +57,8 @@ for (const server of report.list('only')) {
     'lost %': 100 * of(({ nine }) => nine.lost),
     'the one: served ÷ share': of(({ one, share }) => one.rate / share),
     'its lost %': 100 * of(({ one }) => one.lost)
-  })
-}
+  }
+})
 report.table(`One key at 10x its share beside nine at half of theirs, 10 ms job: median of ${rounds} rounds`, rows)
 const ours = rows.find(({ server }) => server === 'ours')
 if (ours !== undefined) {

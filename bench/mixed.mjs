@@ -3,7 +3,7 @@
  * `piscina`, that has no such cap, two reports take both threads.
  */
 import { Clients, startServer, warmUp } from './lib/cell.mjs'
-import { median, Report } from './lib/report.mjs'
+import { alternate, median, Report } from './lib/report.mjs'
 import { calibrate, work } from './lib/work.mjs'
 
 const SHORT = 5
@@ -38,13 +38,10 @@ async function compare (server, seed) {
   }
 }
 
-const rows = []
-for (const server of report.list('only')) {
-  /** @type {Array<Awaited<ReturnType<typeof compare>>>} */
-  const results = []
-  for (let round = 0; round < rounds; round++) results.push(await compare(server, round + 1))
-  const of = (/** @type {(result: typeof results[0]) => number} */ value) => median(results.map(value))
-  rows.push({
+const results = await alternate(rounds, report.list('only'), (server, round) => compare(server, round + 1))
+const rows = [...results].map(([server, results]) => {
+  const of = (/** @type {(result: typeof results[number]) => number} */ value) => median(results.map(value))
+  return {
     server,
     'short alone: p50 ms': of(({ alone }) => alone.p50),
     'p99 ms': of(({ alone }) => alone.p99),
@@ -54,8 +51,8 @@ for (const server of report.list('only')) {
     'short lost': of(({ mixed }) => mixed.sent - mixed.served),
     'reports served': of(({ reports }) => reports.served),
     refused: of(({ reports }) => reports.refused)
-  })
-}
+  }
+})
 report.table(`${SHORT} ms jobs at 30 % of a thread beside ${LONG} ms jobs on one thread: median of ${rounds} rounds`, rows)
 const ours = rows.find(({ server }) => server === 'ours')
 if (ours !== undefined) report.bar('p99 of the short ones ÷ alone', ours['p99 ÷ alone'], '<=', 2)

@@ -126,19 +126,19 @@ export function median (values) {
 /**
  * Measures all candidates once a round, in an order that turns, so that none always comes first or after the same one.
  *
- * @template T
+ * @template T, [Result = number]
  * @param {number} rounds
  * @param {readonly T[]} candidates
- * @param {(candidate: T) => Promise<number>} measure
- * @returns {Promise<Map<T, number[]>>}
+ * @param {(candidate: T, round: number) => Promise<Result>} measure
+ * @returns {Promise<Map<T, Result[]>>}
  */
 export async function alternate (rounds, candidates, measure) {
-  /** @type {Map<T, number[]>} */
+  /** @type {Map<T, Result[]>} */
   const results = new Map(candidates.map((candidate) => [candidate, []]))
   for (let round = 0; round < rounds; round++) {
     for (let index = 0; index < candidates.length; index++) {
       const candidate = /** @type {T} */ (candidates[(index + round) % candidates.length])
-      results.get(candidate)?.push(await measure(candidate))
+      results.get(candidate)?.push(await measure(candidate, round))
     }
   }
   return results

@@ -8,6 +8,12 @@ function invalid (message: string, cause?: unknown): Error {
   return Object.assign(new Error(message, { cause }), { code: 'FC_ERR_JOBS_INVALID' })
 }
 
+/** On Node 20 a loader that a command like tsx sets up doesn't reach threads, and Node's own words don't say so. */
+function hint (error: unknown): string {
+  const isUnread = error instanceof Error && /^Unknown file extension "\.[cm]?tsx?"/.test(error.message)
+  return isUnread ? ', which has no loader for TypeScript: see "TypeScript" in the README of fastify-concurrency' : ''
+}
+
 function sameNames (jobs: Jobs, names: readonly string[]): boolean {
   const found = Object.keys(jobs.definitions)
   return found.length === names.length && found.every((name, index) => name === names[index])
@@ -20,7 +26,7 @@ export async function loadJobs (url: string, names: readonly string[]): Promise<
   try {
     defined = await collectJobs(() => import(module))
   } catch (error) {
-    throw invalid(`The jobs file ${url} can't be imported in a worker thread`, error)
+    throw invalid(`The jobs file ${url} can't be imported in a worker thread${hint(error)}`, error)
   }
   let matching = defined.filter((jobs) => sameNames(jobs, names))
   if (matching.length > 1) matching = matching.filter((jobs) => jobs.url === url)

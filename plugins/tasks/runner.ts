@@ -93,7 +93,7 @@ export class Runner {
 
   cancel (task: Task, why: string, grace = this.#options.grace): void {
     if (task.settled) return
-    task.cancelled ??= new TaskAbortedError(task.id, why, task.lastError === undefined ? {} : { cause: task.lastError })
+    task.cancelled ??= new TaskAbortedError(task.id, why, ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
     if (this.#running.has(task)) this.#interrupt(task, task.cancelled, grace)
     // While it is being settled, what has become of it is decided there.
     else if (task.status !== 'running') this.#abort(task, task.cancelled)

@@ -152,6 +152,15 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
     await app.close()
   })
 
+  t.test('TypeScript in a thread without a loader for it: the way out is named', async (t) => {
+    const app = Fastify()
+    // Node's words; the threads of this test have a loader.
+    const url = 'data:text/javascript,throw new TypeError(\'Unknown file extension ".ts" for /app/jobs.ts\')'
+    app.register(workersPlugin, { jobs: { ...jobs, url } as typeof jobs, maxThreads: 1, execArgv })
+    t.match(await rejection(Promise.resolve(app.ready())), { code: 'FC_ERR_JOBS_INVALID', message: /no loader for TypeScript: see "TypeScript" in the README/ })
+    await app.close()
+  })
+
   t.test('a file that isn\'t there', async (t) => {
     const app = Fastify()
     app.register(workersPlugin, { jobs: { ...jobs, url: 'file:///nowhere/jobs.js' } as typeof jobs, maxThreads: 1, execArgv })

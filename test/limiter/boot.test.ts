@@ -154,6 +154,18 @@ t.test('what a key function throws reaches the error handler as it is', async (t
   t.equal((await app.inject('/')).statusCode, 418)
 })
 
+t.test('a function that throws nothing, undefined or null, lets nobody pass', async (t) => {
+  for (const nothing of [undefined, null]) {
+    for (const part of ['key', 'rate', 'allowList']) {
+      for (const wrong of [() => { throw nothing }, () => Promise.reject(nothing)]) {
+        const { app } = await build(t, { policies: { p: { ...good, [part]: wrong } } })
+        const response = await app.inject('/')
+        t.match([response.statusCode, response.json()], [500, { code: 'FC_ERR_LIMIT_INVALID' }], `${part} ${nothing}`)
+      }
+    }
+  }
+})
+
 t.test('keys of any length cost the same memory', async (t) => {
   const { app } = await build(t, { policies: { p: { rate: NEVER, burst: 1, key: ({ headers }) => `${'x'.repeat(300)}${headers['x-id']}` } } })
   const status = async (id: string): Promise<number> => (await app.inject({ url: '/', headers: { 'x-id': id } })).statusCode

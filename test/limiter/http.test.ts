@@ -336,6 +336,21 @@ t.test('the body by option', async (t) => {
   t.same((await app.inject('/')).json(), { problem: '/ client true' })
 })
 
+t.test('a body that is asynchronous, or fails', async (t) => {
+  const bodies = async (body: () => unknown): Promise<unknown[]> => {
+    let served = 0
+    const { app } = await build(t, { policies: { client: { ...client, burst: 1 } }, body }, (app) => { app.get('/', async () => { served++ }) })
+    await app.inject('/')
+    const { statusCode, payload } = await app.inject('/')
+    return [served, statusCode, payload.slice(0, 9)]
+  }
+  t.same(await bodies(async () => ({ mine: 1 })), [1, 429, '{"mine":1'])
+  for (const error of [new Error('mine'), undefined]) {
+    t.match(await bodies(async () => { throw error }), [1, 500])
+    t.match(await bodies(() => { throw error }), [1, 500], 'neither a crash nor a request let through')
+  }
+})
+
 t.test('a refusal is published, and logged sampled', async (t) => {
   const { app, logged } = await build(t, { policies: { client: { rate: 0.1, burst: 1, key: 'address' } } })
   const messages: LimitRejected[] = []

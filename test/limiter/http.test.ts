@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import { join } from 'node:path'
 import t from 'tap'
 import { rejected, type LimitRejected } from '../../plugins/limiter/channels.ts'
 import { printedRoutes } from '../../plugins/limiter/honesty.ts'
@@ -308,6 +311,39 @@ t.test('app.rateLimit() and app.createRateLimit() work, on buckets', async (t) =
   t.match(state, { isExceeded: true, remaining: 0, ttl: 1000 })
   await app.inject('/none')
   t.match(state, { isExceeded: true })
+})
+
+t.test('app.rateLimit() and config.rateLimit: the same addresses, keys and numbers as everywhere', async (t) => {
+  const window = { max: 1, timeWindow: '1 hour' }
+  const nonsense = { '/nan': { max: () => NaN, skipOnError: true }, '/infinite': { timeWindow: () => Infinity }, '/object': { keyGenerator: () => ({}) } }
+  const { app, statuses } = await build(t, { policies: { client: { rate: 1000, burst: 1000 } } }, (app) => {
+    app.get('/hook', { onRequest: app.rateLimit(window) }, async () => 'ok')
+    app.get('/prefix', { config: { rateLimit: { ...window, ipv6Subnet: 56 } } }, async () => 'ok')
+    app.get('/subnet', { onRequest: app.rateLimit({ ...window, ipv6Subnet: 48 }) }, async () => 'ok')
+    for (const [url, options] of Object.entries(nonsense)) app.get(url, { onRequest: app.rateLimit({ ...window, ...options } as object) }, async () => 'ok')
+  }, { trustProxy: ['127.0.0.1'] })
+  const as = (url: string, address: string) => ({ url, headers: { 'x-forwarded-for': address } })
+  for (const url of ['/hook', '/prefix']) {
+    t.same(await statuses(as(url, '10.0.0.1:1'), as(url, '10.0.0.1:2')), [200, 429], 'a port makes no new client')
+    t.same(await statuses(as(url, '[2001:db8::1]:1'), as(url, '[2001:db8::2]:2')), [200, 429])
+  }
+  t.same(await statuses(as('/subnet', '2001:db8:0:1::1'), as('/subnet', '2001:db8:0:2::1')), [200, 429])
+  for (const url of Object.keys(nonsense)) t.match((await app.inject(url)).json(), { statusCode: 500, code: 'FC_ERR_LIMIT_INVALID' }, url)
+})
+
+t.test('a client on a Unix socket, which has no address', async (t) => {
+  const { app } = await build(t, { policies: { client: { rate: 1000, burst: 1000 } } }, (app) => {
+    app.get('/hook', { onRequest: app.rateLimit({ max: 1 }) }, async () => 'ok')
+    app.get('/prefix', { config: { rateLimit: { max: 1, ipv6Subnet: 56 } } }, async () => 'ok')
+  })
+  const socketPath = join(t.testdir(), 'socket')
+  await app.listen({ path: socketPath })
+  for (const path of ['/hook', '/prefix']) {
+    for (const expected of [200, 429]) {
+      const [response] = await once(get({ socketPath, path, agent: false }), 'response') as [IncomingMessage]
+      t.equal(response.resume().statusCode, expected, path)
+    }
+  }
 })
 
 t.test('a route that was declared before the limiter', async (t) => {

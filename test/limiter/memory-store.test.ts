@@ -106,7 +106,10 @@ t.test('what the shared bucket granted is not given back to a bucket of the key\
 
 t.test('over any time a key acts at most burst + rate·t, also if it comes and goes between the shared bucket and one of its own', async () => {
   const step = fc.record({
-    after: fc.integer({ min: 0, max: 3000 }), key: fc.nat({ max: 4 }), cost: fc.integer({ min: 1, max: 5 }), maxWait: fc.constantFrom(0, 0, 3_000, 20_000),
+    after: fc.integer({ min: 0, max: 3000 }),
+    key: fc.nat({ max: 4 }),
+    cost: fc.integer({ min: 1, max: 5 }),
+    maxWait: fc.constantFrom(0, 0, 3_000, 20_000),
     cancel: fc.option(fc.nat({ max: 9 }))
   })
   const shape = { rate: 1, burst: 5 }

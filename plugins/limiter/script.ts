@@ -7,8 +7,9 @@
 import { SLACK } from './bucket.ts'
 
 /**
- * A server's clock may be set back, by hand or by a failover to a machine whose clock is behind. Small steps grant nothing; after a larger
- * one the buckets start again from the new time, or else every limited key would be refused for as long as the step.
+ * A server's clock may be set back, by hand or by a failover to a machine whose clock is behind. After a small step nothing flows until the
+ * clock is where it was, and waits say so; after a larger one the buckets start again from the new time, or else every limited key would be
+ * refused for as long as the step.
  */
 const STEP = 10_000
 /** Redis refuses longer lives than its clock can hold: thirty thousand years are enough. */
@@ -47,7 +48,7 @@ for i, key in ipairs(KEYS) do
   local rate, burst, cost = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
   tokens[i], at[i] = load(key, rate, burst)
   local missing = cost - tokens[i]
-  wait[i] = missing <= ${SLACK} and 0 or missing * 1000 / rate
+  wait[i] = missing <= ${SLACK} and 0 or at[i] - now + missing * 1000 / rate
   if wait[i] > maxWait then granted = 0 end
 end
 local reply = { string.format('%d %.17g', granted, now) }

@@ -61,8 +61,13 @@ class Table {
     return { tokens: this.#cells[cell + TOKENS]!, at: this.#cells[cell + AT]! }
   }
 
-  store (slot: number | undefined, demand: Demand, bucket: Bucket): void {
-    const full = fullAt(bucket, demand)
+  /** @param spent what it has less than before. Where requests of one key differ in burst, the smaller bucket is full while the larger isn't. */
+  store (slot: number | undefined, demand: Demand, bucket: Bucket, spent: number): void {
+    const known = slot === undefined ? bucket.at : Math.max(bucket.at, this.#cells[slot * STRIDE + FULL_AT]!)
+    const own = fullAt(bucket, demand)
+    const shifted = known + spent * 1000 / demand.rate
+    // Not Math.max: endless less endless is NaN.
+    const full = shifted > own ? shifted : own
     const cell = (slot ?? this.#add(demand.key, full)) * STRIDE
     this.#cells[cell + TOKENS] = bucket.tokens
     this.#cells[cell + AT] = bucket.at
@@ -146,7 +151,7 @@ export class MemoryStore implements Store {
         const { table, slot, bucket } = found[i]!
         if (demand.cost === 0) continue
         const spent = spend(bucket, demand.cost)
-        table.store(slot, demand, spent)
+        table.store(slot, demand, spent, demand.cost)
         outcomes[i] = { tokens: spent.tokens, wait: outcomes[i]!.wait }
       }
     }
@@ -160,7 +165,9 @@ export class MemoryStore implements Store {
     const slot = table.find(demand.key, at)
     // Forgotten, so full: there is nothing to give back to, least of all the bucket that others share.
     if (slot === undefined || slot === OVERFLOW) return
-    table.store(slot, demand, giveBack(table.load(slot), at, demand, demand.cost, actsAt))
+    const before = advance(table.load(slot), at, demand)
+    const bucket = giveBack(before, at, demand, demand.cost, actsAt)
+    table.store(slot, demand, bucket, before.tokens - bucket.tokens)
   }
 
   #table (policy: string, now: number): Table {

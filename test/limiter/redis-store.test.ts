@@ -82,7 +82,7 @@ t.test('with a real server', options, async (t) => {
   t.test('a value that isn\'t ours counts as a full bucket and is written over', async (t) => {
     const store = new RedisStore(client, 'app')
     for (const spoil of [
-      () => client.set('{app:limiter}:p:k', 'garbage'), () => client.set('{app:limiter}:p:k', 'nan inf nan'),
+      () => client.set('{app:limiter}:p:k', 'garbage'), () => client.set('{app:limiter}:p:k', 'nan inf nan'), () => client.set('{app:limiter}:p:k', '-inf 5'),
       () => client.lpush('{app:limiter}:p:k', 'x'), () => client.set('{app:limiter}:p:k', '')
     ]) {
       await client.flushall()
@@ -132,7 +132,8 @@ async function impostor (t: Test, reply: string): Promise<Redis> {
 
 t.test('a server that answers with something else is an error, never a decision', async (t) => {
   for (const reply of [
-    ':1\r\n', '+OK\r\n', '$-1\r\n', '*0\r\n', '$9\r\n1 2 abc 4\r\n', '$3\r\n1 2\r\n', '*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n', '-MOVED 1 127.0.0.1:1\r\n',
+    ':1\r\n', '+OK\r\n', '$-1\r\n', '*0\r\n', '$9\r\n1 2 abc 4\r\n', '$3\r\n1 2\r\n', '*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n', '$9\r\n1 1 inf 0\r\n', '$8\r\n1 1 1 -1\r\n', '$7\r\n7 1 1 0\r\n',
+    '-MOVED 1 127.0.0.1:1\r\n',
     '-LOADING Redis is loading the dataset in memory\r\n', '-OOM command not allowed\r\n', '-CLUSTERDOWN The cluster is down\r\n'
   ]) {
     const store = new RedisStore(await impostor(t, reply), 'app')

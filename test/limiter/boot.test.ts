@@ -116,6 +116,23 @@ t.test('a bad config.limiter of a route', async (t) => {
   await route(true as never, /config\.limiter/)
 })
 
+t.test('an onRoute hook that sets a limit too late for the limiter is an error, and one that comes before is heard', async (t) => {
+  const policies = { all: { rate: NEVER, burst: 100 }, few: { rate: NEVER, burst: 1, routes: 'named' } }
+  for (const [option, value] of [['limiter', { policies: ['few'] }], ['rateLimit', { max: 1 }]] as const) {
+    const set = (app: FastifyInstance) => app.addHook('onRoute', (route) => { route.config = { ...route.config, [option]: value } as NonNullable<typeof route.config> })
+    await refuses(t, { policies }, new RegExp(`^Option "GET /: config\\.${option}": expected set before`), (app) => {
+      set(app)
+      app.get('/', async () => 'ok')
+    })
+    const app = Fastify()
+    t.teardown(() => app.close())
+    set(app)
+    await app.register(limiter, { policies } as LimiterOptions)
+    app.get('/', async () => 'ok')
+    t.same([(await app.inject('/')).statusCode, (await app.inject('/')).statusCode], [200, 429])
+  }
+})
+
 t.test('what a policy\'s functions give for one request', async (t) => {
   const key = async (value: unknown): Promise<number> => {
     const { app } = await build(t, { policies: { p: { rate: NEVER, burst: 1, key: (() => value) as never } } })

@@ -150,10 +150,6 @@ export class LimiterStoreError extends StoreAway {
 export const LimitInvalidError = createError<[policy: string, what: string, expected: string, received: string]>(
   'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s', 500)
 
-/** A policy's function threw `undefined` or `null`. */
-export const LimitThrewError = createError<[thrown: string]>(
-  'FC_ERR_LIMIT_INVALID', 'A function of the limits threw %s, which is not an Error', 500)
-
 export const LimitUnknownError = createError<[name: string, known: string]>(
   'FC_ERR_LIMIT_UNKNOWN', 'There is no policy named "%s"; the limiter has %s', 500)
 

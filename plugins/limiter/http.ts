@@ -1,7 +1,7 @@
 /** The HTTP side: a request's plan is decided in a hook, which answers a refusal itself, since throwing costs twice what serving does. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { isRefusal, limitedMessage, LimitedError, LimitThrewError } from '../errors.ts'
+import { isRefusal, limitedMessage, LimitedError, LimitInvalidError } from '../errors.ts'
 import { rejected } from './channels.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'
 import { after, isPromise, type MaybePromise } from './maybe.ts'
@@ -100,7 +100,7 @@ function conclude (
 
 /** `done` takes `undefined` and `null` for success: whoever threw one would let the request pass. */
 function thrown (error: unknown): Error {
-  return (error ?? new LimitThrewError(String(error))) as Error
+  return (error ?? new LimitInvalidError('*', 'function', 'one that throws an Error', `one that threw ${error}`)) as Error
 }
 
 interface Refused extends Error {

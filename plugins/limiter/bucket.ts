@@ -58,8 +58,8 @@ export function fullAt (bucket: Bucket, { rate, burst }: Shape): number {
  *
  * @param actsAt when the reservation was to act, in ms
  */
-export function giveBack (bucket: Bucket | undefined, now: number, shape: Shape, cost: number, actsAt: number): Bucket | undefined {
-  if (bucket === undefined || shape.rate === Infinity || actsAt < now) return bucket
+export function giveBack (bucket: Bucket, now: number, shape: Shape, cost: number, actsAt: number): Bucket {
+  if (shape.rate === Infinity || actsAt < now) return bucket
   const lastActsAt = bucket.at + Math.max(0, -bucket.tokens) * 1000 / shape.rate
   const restored = Math.min(cost, cost - (lastActsAt - actsAt) * shape.rate / 1000)
   if (restored <= 0) return bucket

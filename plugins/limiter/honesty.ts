@@ -3,6 +3,7 @@ import cluster from 'node:cluster'
 import type { FastifyInstance } from 'fastify'
 import { ensure } from '../options.ts'
 import type { ResolvedPolicy } from './policies.ts'
+import { routeName, type RouteConfig, type RouteWithConfig } from './routes.ts'
 
 /** Fastify doesn't publish its `trustProxy`; undefined too if a later version keeps it elsewhere. */
 export function trustProxyOf (app: FastifyInstance): unknown {
@@ -77,4 +78,20 @@ export function checkRoutes (app: FastifyInstance, hooks: readonly string[]): vo
   app.log.warn({ routes },
     `limiter: ${routes.join(', ')} escape the limiter: declared before it, or outside the scope that registered it. ` +
     'Fix: register the limiter first, on the app itself')
+}
+
+/** A route as Fastify hands it from one onRoute hook to the next, and what its config said when the limiter read it. */
+export interface PreparedRoute {
+  route: RouteWithConfig
+  limiter: RouteConfig['limiter']
+}
+
+/** An onRoute hook that was added after the limiter may change a config that has been read: the limit that it sets would never be. */
+export function checkPrepared (prepared: readonly PreparedRoute[]): void {
+  for (const { route, limiter } of prepared) {
+    const { config = {} } = route
+    const expected = 'set before the limiter reads it: by the route itself, or by an onRoute hook that is added before the limiter is registered'
+    ensure(config.limiter === limiter, `${routeName(route)}: config.limiter`, expected, config.limiter)
+    ensure(config.rateLimit === undefined, `${routeName(route)}: config.rateLimit`, expected, config.rateLimit)
+  }
 }

@@ -1,10 +1,10 @@
 /** The HTTP side: a request's plan is decided in a hook, which answers a refusal itself, since throwing costs twice what serving does. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { isRefusal, limitedMessage, LimitedError } from '../errors.ts'
+import { isRefusal, limitedMessage, LimitedError, LimitInvalidError } from '../errors.ts'
 import { rejected } from './channels.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'
-import { isPromise, type MaybePromise } from './maybe.ts'
+import { after, isPromise, type MaybePromise } from './maybe.ts'
 import { untilAgain, type Plan } from './plan.ts'
 import type { Stage } from './policies.ts'
 
@@ -40,7 +40,7 @@ function send (reply: FastifyReply, statusCode: number, body: string): void {
 }
 
 /** Answers a refused plan; false if it is granted. */
-function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply): boolean {
+function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply): MaybePromise<boolean> {
   if (plan.verdict === undefined) return false
   setFields(reply, plan, stage)
   if (settings.legacyHeaders) setLegacyFields(reply, plan)
@@ -58,9 +58,14 @@ function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: 
   }
   settings.onRefused('FC_ERR_LIMITED')
   reply.header('retry-after', String(seconds))
-  if (settings.body === undefined) send(reply, 429, limitedBody(policy, seconds))
-  else reply.code(429).header('cache-control', 'no-store').send(settings.body(request, new LimitedError(policy, seconds)))
-  return true
+  if (settings.body === undefined) {
+    send(reply, 429, limitedBody(policy, seconds))
+    return true
+  }
+  return after(settings.body(request, new LimitedError(policy, seconds)), (body) => {
+    reply.code(429).header('cache-control', 'no-store').send(body)
+    return true
+  })
 }
 
 /** The decided plan of a request in a stage. Throws or rejects with what the policies' functions throw, or a refusal. */
@@ -83,13 +88,19 @@ export function decide (
 function conclude (
   plan: Plan, stage: Stage, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction
 ): void {
-  let refused: boolean
+  let refused: MaybePromise<boolean>
   try {
     refused = answered(plan, stage, settings, request, reply)
   } catch (error) {
-    return done(error as Error)
+    return done(thrown(error))
   }
-  if (!refused) done()
+  if (isPromise(refused)) refused.catch((error: unknown) => done(thrown(error)))
+  else if (!refused) done()
+}
+
+/** `done` takes `undefined` and `null` for success: whoever threw one would let the request pass. */
+function thrown (error: unknown): Error {
+  return (error ?? new LimitInvalidError('*', 'function', 'one that throws an Error', `one that threw ${error}`)) as Error
 }
 
 interface Refused extends Error {
@@ -100,7 +111,7 @@ interface Refused extends Error {
 
 /** A refusal is answered. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes. */
 function fail (error: unknown, settings: AnswerSettings, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-  if (!isRefusal(error)) return done(error as Error)
+  if (!isRefusal(error)) return done(thrown(error))
   const { statusCode, code, message, headers } = error as Refused
   settings.onRefused(code)
   send(reply.headers(headers ?? {}), statusCode, JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message }))

@@ -14,7 +14,7 @@ import refusalLog, { countRefusal } from '../refusal-log.ts'
 import { createLimiter, type Limiter } from './calls.ts'
 import { storeFailed, storeRecovered } from './channels.ts'
 import { FallbackStore } from './fallback.ts'
-import { checkAddresses, checkCluster, checkRoutes } from './honesty.ts'
+import { checkAddresses, checkCluster, checkPrepared, checkRoutes, type PreparedRoute } from './honesty.ts'
 import { decide, type Judge } from './http.ts'
 import { createAddressKey } from './keys.ts'
 import { after } from './maybe.ts'
@@ -110,15 +110,21 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const hooks: string[] = [limiterOnRequest.name]
   if (recipes.standard.policies.preHandler.length > 0) hooks.push(limiterPreHandler.name)
 
+  let prepared: PreparedRoute[] = []
   function prepareRoute (route: RouteOptions): void {
     const { config, recipe } = recipes.prepare(route as RouteWithConfig)
+    prepared.push({ route: route as RouteWithConfig, limiter: config.limiter })
     route.config = config as NonNullable<RouteOptions['config']>
     // Last, since an authentication that is a preHandler of the route runs before it.
     if (hooks.length > 1 || recipe.policies.preHandler.length > 0) route.preHandler = [route.preHandler ?? []].flat().concat(limiterPreHandler)
   }
 
   app.addHook('onRequest', limiterOnRequest)
-  app.addHook('onReady', async () => checkRoutes(app, hooks))
+  app.addHook('onReady', async () => {
+    checkRoutes(app, hooks)
+    checkPrepared(prepared)
+    prepared = []
+  })
   app.addHook('onClose', async () => waiting.close())
 }
 

@@ -43,16 +43,16 @@ export function readKey (policy: ResolvedPolicy, request: FastifyRequest, addres
   const { key } = policy
   if (key === 'none') return ''
   if (key === 'address') return addressKey(request.ip)
-  if (typeof key !== 'function') return checkedKey(policy, request.headers[key.header]?.toString()) ?? missingKey(policy, request, addressKey)
-  return after(key(request), (value) => checkedKey(policy, value) ?? missingKey(policy, request, addressKey))
+  if (typeof key !== 'function') return checkedKey(policy.name, request.headers[key.header]?.toString()) ?? missingKey(policy, request, addressKey)
+  return after(key(request), (value) => checkedKey(policy.name, value) ?? missingKey(policy, request, addressKey))
 }
 
 /** The key as it is stored; undefined if there is none. An object is a mistake: as text, all of them would be one key. */
-function checkedKey ({ name }: ResolvedPolicy, value: unknown): string | undefined {
+export function checkedKey (policy: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'string') return short(value)
   if (typeof value === 'number' || typeof value === 'bigint') return String(value)
-  throw new LimitInvalidError(name, 'key', 'a string or a number', inspect(value, { depth: 0 }).slice(0, 200))
+  throw new LimitInvalidError(policy, 'key', 'a string or a number', inspect(value, { depth: 0 }).slice(0, 200))
 }
 
 function missingKey (policy: ResolvedPolicy, request: FastifyRequest, addressKey: AddressKey): string {
@@ -64,5 +64,5 @@ function missingKey (policy: ResolvedPolicy, request: FastifyRequest, addressKey
 /** The key that code passes for a policy: an address is grouped as a request's would be. */
 export function callKey (policy: ResolvedPolicy, key: unknown, addressKey: AddressKey): string {
   if (policy.key === 'address' && typeof key === 'string') return addressKey(key)
-  return checkedKey(policy, key) ?? ''
+  return checkedKey(policy.name, key) ?? ''
 }

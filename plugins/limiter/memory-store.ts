@@ -3,8 +3,9 @@
  *
  * A bucket is forgotten exactly when it is full again, since then it says nothing that a new one wouldn't: no guess by age, so no
  * limited key is ever freed. The work is spread over the operations, a few slots each. The number of keys is bounded; when the table
- * is full of keys that are still refilling, new keys share one bucket a policy. A least-recently-used table would rather forget a
- * limited key, which is what an attacker who sends many keys wants.
+ * is full of keys that are still refilling, new keys share one bucket a policy, and start from what is left in it when there is room
+ * again: they may be the ones that emptied it. A least-recently-used table would rather forget a limited key, which is what an attacker
+ * who sends many keys wants.
  */
 import type { Clock } from '../clock.ts'
 import { advance, delay, fullAt, giveBack, spend, type Bucket } from './bucket.ts'
@@ -45,7 +46,7 @@ class Table {
     return this.#slots.size
   }
 
-  /** The key's slot. A key that has none has a full bucket, unless there is no room for one more: then its slot is the overflow bucket's. */
+  /** The key's slot; the overflow bucket's if there is no room for one more. */
   find (key: string, now: number): number | undefined {
     this.#sweep(now, SWEEP)
     const slot = this.#slots.get(key)
@@ -54,14 +55,19 @@ class Table {
     return this.#slots.size < this.#maxKeys ? undefined : OVERFLOW
   }
 
-  load (slot: number | undefined): Bucket | undefined {
-    if (slot === undefined) return undefined
+  /** A new key's bucket is as full as the overflow bucket: it may have been limited there, and must not be freed because another key left. */
+  load (slot = OVERFLOW): Bucket {
     const cell = slot * STRIDE
     return { tokens: this.#cells[cell + TOKENS]!, at: this.#cells[cell + AT]! }
   }
 
-  store (slot: number | undefined, demand: Demand, bucket: Bucket): void {
-    const full = fullAt(bucket, demand)
+  /** @param spent what it has less than before. Where requests of one key differ in burst, the smaller bucket is full while the larger isn't. */
+  store (slot: number | undefined, demand: Demand, bucket: Bucket, spent: number): void {
+    const known = slot === undefined ? bucket.at : Math.max(bucket.at, this.#cells[slot * STRIDE + FULL_AT]!)
+    const own = fullAt(bucket, demand)
+    const shifted = known + spent * 1000 / demand.rate
+    // Not Math.max: endless less endless is NaN.
+    const full = shifted > own ? shifted : own
     const cell = (slot ?? this.#add(demand.key, full)) * STRIDE
     this.#cells[cell + TOKENS] = bucket.tokens
     this.#cells[cell + AT] = bucket.at
@@ -145,7 +151,7 @@ export class MemoryStore implements Store {
         const { table, slot, bucket } = found[i]!
         if (demand.cost === 0) continue
         const spent = spend(bucket, demand.cost)
-        table.store(slot, demand, spent)
+        table.store(slot, demand, spent, demand.cost)
         outcomes[i] = { tokens: spent.tokens, wait: outcomes[i]!.wait }
       }
     }
@@ -157,8 +163,11 @@ export class MemoryStore implements Store {
     const at = this.#clock.now()
     const table = this.#table(demand.policy, at)
     const slot = table.find(demand.key, at)
-    const bucket = giveBack(table.load(slot), at, demand, demand.cost, actsAt)
-    if (bucket !== undefined) table.store(slot, demand, bucket)
+    // Forgotten, so full: there is nothing to give back to, least of all the bucket that others share.
+    if (slot === undefined || slot === OVERFLOW) return
+    const before = advance(table.load(slot), at, demand)
+    const bucket = giveBack(before, at, demand, demand.cost, actsAt)
+    table.store(slot, demand, bucket, before.tokens - bucket.tokens)
   }
 
   #table (policy: string, now: number): Table {

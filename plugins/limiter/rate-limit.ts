@@ -6,10 +6,12 @@
  * checked by it: its check takes three promises a request, which cost more than the decision, and its hooks on routes can check only
  * one limit a request, and throw, which costs twice what serving does.
  */
+import { inspect } from 'node:util'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { LimitedError } from '../errors.ts'
+import { LimitedError, LimitInvalidError } from '../errors.ts'
 import { retryAfter } from './headers.ts'
+import { checkedKey, createAddressKey } from './keys.ts'
 import { isPromise } from './maybe.ts'
 import type { Demand, Store, Verdict } from './store.ts'
 
@@ -21,12 +23,24 @@ export interface MergedOptions {
   max: number | ((request: FastifyRequest, key: string) => number | Promise<number>)
   /** In ms. */
   timeWindow: number | ((request: FastifyRequest, key: string) => number | Promise<number>)
+  keyGenerator: (request: FastifyRequest) => unknown
+  ipv6Subnet: number
+  skipOnError: boolean
 }
 
 /** A bucket of `max` tokens that flow back over `timeWindow` ms; undefined if there can be none, since nothing is allowed. */
 export function windowShape (max: number, timeWindow: number): { rate: number, burst: number } | undefined {
   return max >= 1 && timeWindow > 0 ? { rate: max * 1000 / timeWindow, burst: max } : undefined
 }
+
+/** A key of the client's address as everywhere in the limiter: its own generator fails without an address and keeps the port that a proxy writes beside it. */
+export function byAddress (ipv6Subnet: number): (request: FastifyRequest) => string {
+  const addressKey = createAddressKey((ip) => normalizeIP(ip, ipv6Subnet))
+  return ({ ip }) => addressKey(ip)
+}
+
+/** Stands for the default, whose prefix is known when the options are merged. */
+const defaultKey = (): never => { throw new Error('replaced for each limit') }
 
 /** The store that @fastify/rate-limit sees. */
 function storeClass (store: Store, onChild: (options: MergedOptions) => void) {
@@ -36,22 +50,29 @@ function storeClass (store: Store, onChild: (options: MergedOptions) => void) {
     readonly #policy = `@fastify/rate-limit ${stores++}`
 
     child (options: MergedOptions): BucketStore {
+      // The object that its checks read. Buckets are never away, so all that there is to skip are mistakes.
+      options.skipOnError = false
+      if (options.keyGenerator === defaultKey) options.keyGenerator = byAddress(options.ipv6Subnet)
       onChild(options)
       return new BucketStore()
     }
 
-    incr (key: string, done: Done, timeWindow: number, max: number): void {
+    incr (key: unknown, done: Done, timeWindow: number, max: number): void {
       this.#decide(key, done, timeWindow, max, 1)
     }
 
-    read (key: string, done: Done, timeWindow: number, max: number): void {
+    read (key: unknown, done: Done, timeWindow: number, max: number): void {
       this.#decide(key, done, timeWindow, max, 0)
     }
 
-    #decide (key: string, done: Done, timeWindow: number, max: number, cost: number): void {
+    /** Throws FC_ERR_LIMIT_INVALID: to @fastify/rate-limit NaN isn't exceeded, and it passes on the numbers that functions give as they are. */
+    #decide (key: unknown, done: Done, timeWindow: number, max: number, cost: number): void {
+      if (!Number.isFinite(max) || !Number.isFinite(timeWindow)) {
+        throw new LimitInvalidError(this.#policy, 'max or timeWindow', 'a number, and milliseconds', inspect([max, timeWindow]))
+      }
       const shape = windowShape(max, timeWindow)
       if (shape === undefined) return done(null, { current: max + 1, ttl: timeWindow })
-      const demand: Demand = { policy: this.#policy, key: String(key), ...shape, cost, onStoreError: 'local' }
+      const demand: Demand = { policy: this.#policy, key: checkedKey(this.#policy, key) ?? '', ...shape, cost, onStoreError: 'local' }
       settle(store.take([demand], 0), ({ granted, outcomes: [outcome] }) => {
         const { tokens, wait } = outcome!
         const full = Math.max(0, max - tokens) * 1000 / shape.rate
@@ -87,6 +108,7 @@ export async function registerRateLimit (app: FastifyInstance, { store, ipv6Subn
     global: false,
     store: BucketStore as unknown as NonNullable<RateLimitOptions['store']>,
     ipv6Subnet,
+    keyGenerator: defaultKey,
     addHeaders: legacy,
     addHeadersOnExceeding: legacy,
     errorResponseBuilder: (_request, { ttl }) => new LimitedError(undefined, retryAfter(ttl))

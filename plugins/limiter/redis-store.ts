@@ -75,9 +75,14 @@ export class RedisStore implements Store {
   /** What answers at that address may not be Redis, or a proxy before it: check the reply rather than let NaN pass for a decision. */
   #verdict (reply: unknown, demands: number): Verdict {
     const numbers = typeof reply === 'string' ? reply.split(' ').map(toNumber) : []
-    if (numbers.length !== 2 + 2 * demands || numbers.some(Number.isNaN)) throw new Error('Redis answered the limiter\'s script with something else')
+    const [granted, at] = numbers
+    let ours = numbers.length === 2 + 2 * demands && (granted === 0 || granted === 1) && Number.isFinite(at)
     const outcomes: Outcome[] = []
-    for (let i = 2; i < numbers.length; i += 2) outcomes.push({ tokens: numbers[i]!, wait: numbers[i + 1]! })
-    return { granted: numbers[0] === 1, outcomes, at: numbers[1]!, store: this }
+    for (let i = 2; i < numbers.length; i += 2) {
+      ours &&= Number.isFinite(numbers[i]) && numbers[i + 1]! >= 0
+      outcomes.push({ tokens: numbers[i]!, wait: numbers[i + 1]! })
+    }
+    if (!ours) throw new Error('Redis answered the limiter\'s script with something else')
+    return { granted: granted === 1, outcomes, at: at!, store: this }
   }
 }

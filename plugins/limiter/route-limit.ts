@@ -4,7 +4,7 @@ import { LimitInvalidError } from '../errors.ts'
 import { ensure, fn, oneOf, record, text } from '../options.ts'
 import type { Shape } from './bucket.ts'
 import { describeShape, resolveAllowList, type KeyFunction, type ResolvedPolicy } from './policies.ts'
-import { normalizeAddress, windowShape, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
+import { byAddress, windowShape, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
 
 /** Options of @fastify/rate-limit that a bucket leaves nothing to do for, and what there is instead. */
 const replaced: Readonly<Record<string, string>> = {
@@ -72,8 +72,8 @@ export class RouteLimits {
     const { max, timeWindow } = this.#merge(validated(option, options))
     ensure(timeWindow !== undefined, `${option}.timeWindow`, 'a text like \'1 minute\'', options.timeWindow)
     const subnet = options.ipv6Subnet
-    const byPrefix: KeyFunction | 'address' = subnet === undefined ? 'address' : ({ ip }) => normalizeAddress(ip, subnet)
-    const key = (options.keyGenerator as KeyFunction | undefined) ?? byPrefix
+    const address: KeyFunction | 'address' = subnet === undefined ? 'address' : byAddress(subnet)
+    const key = (options.keyGenerator as KeyFunction | undefined) ?? address
     const allowList = resolveAllowList(`${option}.allowList`, options.allowList)
     return {
       name,
@@ -81,7 +81,8 @@ export class RouteLimits {
       key,
       stage: (options.hook ?? 'onRequest') === 'onRequest' ? 'onRequest' : 'preHandler',
       routes: 'named',
-      missingKey: 'reject',
+      // A Unix socket has no address.
+      missingKey: key === address ? 'address' : 'reject',
       // The order of arguments there.
       allowList: typeof allowList === 'function' ? (key, request) => allowList(request, key) : allowList,
       onStoreError: onStoreError(options.skipOnError),

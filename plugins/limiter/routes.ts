@@ -104,7 +104,7 @@ function recipe (policies: readonly ResolvedPolicy[], cost: Cost): Recipe {
 }
 
 /** One name for a route's own bucket: `GET /search`. HEAD counts with GET, and routes that differ in version or host count apart. */
-function routeName ({ method, url, constraints }: RouteWithConfig): string {
+export function routeName ({ method, url, constraints }: RouteWithConfig): string {
   const methods = new Set([method].flat().map((name) => name === 'HEAD' ? 'GET' : name))
   const apart = Object.entries(constraints ?? {}).map(([name, value]) => ` ${name}=${String(value)}`)
   return `${[...methods].join(',')} ${url}${apart.join('')}`

@@ -1,5 +1,6 @@
 /** Those who wait for tokens that are reserved for them: how many, and what wakes them before their time. */
 import { ClosingError } from '../errors.ts'
+import { MAX_DURATION } from '../options.ts'
 
 export class Waiting {
   readonly #maxTotal: number
@@ -42,7 +43,7 @@ export class Waiting {
     if (this.#closed) throw new ClosingError('The limiter')
     for (const signal of signals) if (signal.aborted) throw signal.reason
     // A timer counts whole ms, cuts off the rest, and may fire one too early: then more would act than the rate allows.
-    const timer = setTimeout(resolve, Math.ceil(ms) + 1)
+    const timer = setTimeout(resolve, Math.min(Math.ceil(ms) + 1, MAX_DURATION))
     const listeners = signals.map((signal) => {
       const listener = (): void => reject(signal.reason)
       signal.addEventListener('abort', listener, { once: true })

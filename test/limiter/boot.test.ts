@@ -116,6 +116,23 @@ t.test('a bad config.limiter of a route', async (t) => {
   await route(true as never, /config\.limiter/)
 })
 
+t.test('an onRoute hook that sets a limit too late for the limiter is an error, and one that comes before is heard', async (t) => {
+  const policies = { all: { rate: NEVER, burst: 100 }, few: { rate: NEVER, burst: 1, routes: 'named' } }
+  for (const [option, value] of [['limiter', { policies: ['few'] }], ['rateLimit', { max: 1 }]] as const) {
+    const set = (app: FastifyInstance) => app.addHook('onRoute', (route) => { route.config = { ...route.config, [option]: value } as NonNullable<typeof route.config> })
+    await refuses(t, { policies }, new RegExp(`^Option "GET /: config\\.${option}": expected set before`), (app) => {
+      set(app)
+      app.get('/', async () => 'ok')
+    })
+    const app = Fastify()
+    t.teardown(() => app.close())
+    set(app)
+    await app.register(limiter, { policies } as LimiterOptions)
+    app.get('/', async () => 'ok')
+    t.same([(await app.inject('/')).statusCode, (await app.inject('/')).statusCode], [200, 429])
+  }
+})
+
 t.test('what a policy\'s functions give for one request', async (t) => {
   const key = async (value: unknown): Promise<number> => {
     const { app } = await build(t, { policies: { p: { rate: NEVER, burst: 1, key: (() => value) as never } } })
@@ -152,6 +169,18 @@ t.test('what a policy\'s functions give for one request', async (t) => {
 t.test('what a key function throws reaches the error handler as it is', async (t) => {
   const { app } = await build(t, { policies: { p: { ...good, key: () => { throw Object.assign(new Error('mine'), { statusCode: 418 }) } } } })
   t.equal((await app.inject('/')).statusCode, 418)
+})
+
+t.test('a function that throws nothing, undefined or null, lets nobody pass', async (t) => {
+  for (const nothing of [undefined, null]) {
+    for (const part of ['key', 'rate', 'allowList']) {
+      for (const wrong of [() => { throw nothing }, () => Promise.reject(nothing)]) {
+        const { app } = await build(t, { policies: { p: { ...good, [part]: wrong } } })
+        const response = await app.inject('/')
+        t.match([response.statusCode, response.json()], [500, { code: 'FC_ERR_LIMIT_INVALID' }], `${part} ${nothing}`)
+      }
+    }
+  }
 })
 
 t.test('keys of any length cost the same memory', async (t) => {

@@ -84,7 +84,7 @@ t.test('over any interval no more than burst + rate·t acts, reservations and wh
       const victim = cancel === null ? undefined : held[cancel]
       if (victim !== undefined) {
         if (victim.actsAt < now) continue
-        limiter.bucket = giveBack(limiter.bucket, now, shape, victim.cost, victim.actsAt)
+        limiter.bucket = giveBack(limiter.bucket!, now, shape, victim.cost, victim.actsAt)
         held.splice(held.indexOf(victim), 1)
       } else {
         const wait = limiter.reserve(now, cost)
@@ -142,14 +142,14 @@ t.test('a reservation given back lets the next one act earlier, but never togeth
   limiter.allow(0)
   t.equal(limiter.reserve(0, 1), 1000)
   t.equal(limiter.reserve(0, 1), 2000)
-  limiter.bucket = giveBack(limiter.bucket, 0, shape, 1, 1000)
+  limiter.bucket = giveBack(limiter.bucket!, 0, shape, 1, 1000)
   t.equal(limiter.reserve(0, 1), 3000, 'the first one\'s place is lost: the second still acts at 2 s')
-  limiter.bucket = giveBack(limiter.bucket, 0, shape, 1, 3000)
+  limiter.bucket = giveBack(limiter.bucket!, 0, shape, 1, 3000)
   t.equal(limiter.reserve(0, 1), 3000, 'the last one\'s place is free again')
 
   const wide = new Limiter({ rate: 0.001, burst: 5 })
   wide.reserve(0, 3)
-  wide.bucket = giveBack(wide.bucket, 1, wide.shape, 3, 0)
+  wide.bucket = giveBack(wide.bucket!, 1, wide.shape, 3, 0)
   t.ok(wide.tokens(1) < 2.001, 'what has acted gives nothing back')
 })
 

@@ -5,6 +5,7 @@ import t from 'tap'
 import limiter from '../../plugins/limiter/index.ts'
 import { rejected } from '../../plugins/limiter/channels.ts'
 import { Waiting } from '../../plugins/limiter/waiting.ts'
+import { MAX_DURATION } from '../../plugins/options.ts'
 import { build, NEVER } from './helper.ts'
 
 const slow = { rate: 0.1, burst: 1, routes: 'named' } as const
@@ -84,6 +85,13 @@ t.test('nobody who waits acts early, by however little: else more would act than
     earliest = Math.min(earliest, performance.now() - began)
   }
   t.ok(earliest >= 1.9, `${earliest} ms instead of 1.9`)
+})
+
+t.test('the longest wait that a timer can hold doesn\'t end at once', async (t) => {
+  const { app } = await build(t, { policies: { p: { rate: 1000 / MAX_DURATION, burst: 1, routes: 'named' } } })
+  await app.limiter.allow('p')
+  const waited = app.limiter.wait('p', undefined, { timeout: MAX_DURATION, signal: AbortSignal.timeout(50) })
+  await t.rejects(waited, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' })
 })
 
 t.test('wait refuses at once what would take too long', async (t) => {

@@ -116,6 +116,19 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
     for (const [policy, key] of names) t.notOk((await store.take([demand({ policy, key, burst: 1 })], 0)).granted, JSON.stringify([policy, key, 'second']))
   })
 
+  t.test('a key whose requests differ in burst isn\'t freed by the smaller bucket, which is full sooner', async (t) => {
+    const { store, pass } = await create(t)
+    const large = demand({ rate: 20, burst: 1000, cost: 1000 })
+    const small = demand({ rate: 20, burst: 1 })
+    t.ok((await store.take([large], 0)).granted)
+    for (let i = 0; i < 3; i++) {
+      await pass(60)
+      t.ok((await store.take([small], 0)).granted)
+    }
+    await pass(60)
+    t.notOk((await store.take([{ ...large, cost: 500 }], 0)).granted)
+  })
+
   t.test('a key whose plan changes keeps its tokens', async (t) => {
     const { store } = await create(t)
     await store.take([demand({ burst: 100, cost: 10 })], 0)

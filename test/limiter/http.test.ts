@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import { join } from 'node:path'
 import t from 'tap'
 import { rejected, type LimitRejected } from '../../plugins/limiter/channels.ts'
 import { printedRoutes } from '../../plugins/limiter/honesty.ts'
@@ -310,6 +313,39 @@ t.test('app.rateLimit() and app.createRateLimit() work, on buckets', async (t) =
   t.match(state, { isExceeded: true })
 })
 
+t.test('app.rateLimit() and config.rateLimit: the same addresses, keys and numbers as everywhere', async (t) => {
+  const window = { max: 1, timeWindow: '1 hour' }
+  const nonsense = { '/nan': { max: () => NaN, skipOnError: true }, '/infinite': { timeWindow: () => Infinity }, '/object': { keyGenerator: () => ({}) } }
+  const { app, statuses } = await build(t, { policies: { client: { rate: 1000, burst: 1000 } } }, (app) => {
+    app.get('/hook', { onRequest: app.rateLimit(window) }, async () => 'ok')
+    app.get('/prefix', { config: { rateLimit: { ...window, ipv6Subnet: 56 } } }, async () => 'ok')
+    app.get('/subnet', { onRequest: app.rateLimit({ ...window, ipv6Subnet: 48 }) }, async () => 'ok')
+    for (const [url, options] of Object.entries(nonsense)) app.get(url, { onRequest: app.rateLimit({ ...window, ...options } as object) }, async () => 'ok')
+  }, { trustProxy: ['127.0.0.1'] })
+  const as = (url: string, address: string) => ({ url, headers: { 'x-forwarded-for': address } })
+  for (const url of ['/hook', '/prefix']) {
+    t.same(await statuses(as(url, '10.0.0.1:1'), as(url, '10.0.0.1:2')), [200, 429], 'a port makes no new client')
+    t.same(await statuses(as(url, '[2001:db8::1]:1'), as(url, '[2001:db8::2]:2')), [200, 429])
+  }
+  t.same(await statuses(as('/subnet', '2001:db8:0:1::1'), as('/subnet', '2001:db8:0:2::1')), [200, 429])
+  for (const url of Object.keys(nonsense)) t.match((await app.inject(url)).json(), { statusCode: 500, code: 'FC_ERR_LIMIT_INVALID' }, url)
+})
+
+t.test('a client on a Unix socket, which has no address', async (t) => {
+  const { app } = await build(t, { policies: { client: { rate: 1000, burst: 1000 } } }, (app) => {
+    app.get('/hook', { onRequest: app.rateLimit({ max: 1 }) }, async () => 'ok')
+    app.get('/prefix', { config: { rateLimit: { max: 1, ipv6Subnet: 56 } } }, async () => 'ok')
+  })
+  const socketPath = join(t.testdir(), 'socket')
+  await app.listen({ path: socketPath })
+  for (const path of ['/hook', '/prefix']) {
+    for (const expected of [200, 429]) {
+      const [response] = await once(get({ socketPath, path, agent: false }), 'response') as [IncomingMessage]
+      t.equal(response.resume().statusCode, expected, path)
+    }
+  }
+})
+
 t.test('a route that was declared before the limiter', async (t) => {
   const { default: Fastify } = await import('fastify')
   const { default: limiter } = await import('../../plugins/limiter/index.ts')
@@ -334,6 +370,21 @@ t.test('the body by option', async (t) => {
   })
   await app.inject('/')
   t.same((await app.inject('/')).json(), { problem: '/ client true' })
+})
+
+t.test('a body that is asynchronous, or fails', async (t) => {
+  const bodies = async (body: () => unknown): Promise<unknown[]> => {
+    let served = 0
+    const { app } = await build(t, { policies: { client: { ...client, burst: 1 } }, body }, (app) => { app.get('/', async () => { served++ }) })
+    await app.inject('/')
+    const { statusCode, payload } = await app.inject('/')
+    return [served, statusCode, payload.slice(0, 9)]
+  }
+  t.same(await bodies(async () => ({ mine: 1 })), [1, 429, '{"mine":1'])
+  for (const error of [new Error('mine'), undefined]) {
+    t.match(await bodies(async () => { throw error }), [1, 500])
+    t.match(await bodies(() => { throw error }), [1, 500], 'neither a crash nor a request let through')
+  }
 })
 
 t.test('a refusal is published, and logged sampled', async (t) => {

@@ -70,6 +70,16 @@ t.test('options make a child of the store, with durations in ms and functions as
   t.equal((spied.children[2] as { timeWindow: unknown }).timeWindow, undefined, 'an unreadable duration is no duration')
 })
 
+t.test('the options that a child of the store is given are those that the checks read', async (t) => {
+  const app = Fastify()
+  class Store {
+    child (params: object): Store { Object.assign(params, { keyGenerator: () => 'mine', skipOnError: false }); return this }
+    incr (key: unknown): void { throw new Error(`asked for ${key}`) }
+  }
+  await app.register(rateLimit, { global: false, store: Store as unknown as NonNullable<Options['store']> })
+  await t.rejects(inRequest(app, app.createRateLimit({ skipOnError: true })), /asked for mine/, 'what incr throws is thrown, too')
+})
+
 t.test('an invalid option silently becomes the default, so it is checked before', async (t) => {
   const spied = await spy()
   spied.app.createRateLimit({ max: -1, timeWindow: NaN })

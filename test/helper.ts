@@ -82,3 +82,15 @@ export async function startJob (workers: TestWorkers, name: 'spin' | 'rest' | 's
   await Promise.race([started.promise, ended])
   return { ended }
 }
+
+/** Holds a pool's only thread between two jobs: what it is handed meanwhile doesn't start. Returns what lets it go, or ends it. */
+export async function holdThread (workers: TestWorkers): Promise<{ release (): void, end (): void }> {
+  const flags = new Int32Array(new SharedArrayBuffer(8))
+  const say = (how: number): void => {
+    Atomics.store(flags, 1, how)
+    Atomics.notify(flags, 1)
+  }
+  await workers.run('hold', flags)
+  await until(() => Atomics.load(flags, 0) === 1, 'it holds its thread')
+  return { release: () => say(1), end: () => say(2) }
+}

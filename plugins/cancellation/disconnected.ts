@@ -6,8 +6,17 @@
  */
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { onSocketClosed } from '../sockets.ts'
+
+export const kReply = Symbol('fastify-concurrency.reply')
+export const kDisconnected = Symbol('fastify-concurrency.disconnected')
+
+/** What a request carries. */
+export interface Tracked {
+  [kReply]: FastifyReply | null
+  [kDisconnected]: AbortController | null
+}
 
 type RawResponse = ServerResponse | Http2ServerResponse
 
@@ -15,23 +24,30 @@ function isHttp2 (raw: RawResponse): raw is Http2ServerResponse {
   return 'stream' in raw && raw.stream !== undefined
 }
 
+/** Whether the client has left already; never after a response that was sent whole. */
+function isGone (reply: FastifyReply): boolean {
+  const raw = reply.raw as RawResponse
+  // A stream is also destroyed when its response has been sent.
+  if (isHttp2(raw)) return raw.stream.aborted || (raw.stream.destroyed && !reply.sent)
+  // Answered: whatever happens to the socket now, this request was served.
+  return !raw.writableEnded && (raw.destroyed || raw.req.socket?.destroyed)
+}
+
+/** What `disconnected.aborted` says, without the cost of a signal. */
+export function hasLeft (request: FastifyRequest): boolean {
+  const { [kReply]: reply = null, [kDisconnected]: controller = null } = request as Partial<Tracked>
+  return controller === null ? reply !== null && isGone(reply) : controller.signal.aborted
+}
+
 /** Aborts `controller` 1-3 ms after the client leaves, or at once if it has left already; never after a response that was sent whole. */
 export function abortWhenDisconnected (controller: AbortController, reply: FastifyReply): void {
   const gone = (): void => controller.abort(new DOMException('The client has disconnected', 'AbortError'))
+  if (isGone(reply)) return gone()
   const raw = reply.raw as RawResponse
   if (isHttp2(raw)) {
-    const stream = raw.stream
-    if (stream.destroyed || stream.aborted) {
-      // A stream is also destroyed when its response has been sent.
-      if (!reply.sent || stream.aborted) gone()
-    } else {
-      stream.once('close', () => { if (!reply.sent || stream.aborted) gone() })
-    }
-  } else if (raw.writableEnded) {
-    // Answered: whatever happens to the socket now, this request was served.
-  } else if (raw.destroyed || raw.req.socket?.destroyed) {
-    gone()
-  } else {
+    const { stream } = raw
+    if (!stream.destroyed) stream.once('close', () => { if (!reply.sent || stream.aborted) gone() })
+  } else if (!raw.writableEnded) {
     const closed = (): void => { if (!raw.writableFinished && !raw.writableEnded) gone() }
     // A pipelined response has no socket before its turn, and hears nothing of its end.
     const forget = raw.socket === null ? onSocketClosed(raw.req.socket, closed) : undefined

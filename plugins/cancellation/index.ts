@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { boolean, record } from '../options.ts'
 import { enterRequest } from './ambient.ts'
-import { abortWhenDisconnected } from './disconnected.ts'
+import { abortWhenDisconnected, kDisconnected, kReply, type Tracked } from './disconnected.ts'
 
 export { currentRequest, outsideRequest } from './ambient.ts'
 
@@ -29,14 +29,7 @@ export interface CancellationOptions {
   ambient?: boolean
 }
 
-const kReply = Symbol('fastify-concurrency.reply')
-const kDisconnected = Symbol('fastify-concurrency.disconnected')
 const kAmbient = Symbol('fastify-concurrency.ambient')
-
-interface Tracked {
-  [kReply]: FastifyReply | null
-  [kDisconnected]: AbortController | null
-}
 
 async function cancellation (app: FastifyInstance, options: CancellationOptions): Promise<void> {
   record('cancellation', options, ['ambient'])

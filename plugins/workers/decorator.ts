@@ -2,6 +2,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Jobs } from '../../workers/jobs.ts'
+import { hasLeft } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { WorkersOverloadedError } from '../errors.ts'
 import { ensure } from '../options.ts'
@@ -59,10 +60,13 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     let signals = noSignals
     if (run.signal !== undefined) signals = [run.signal]
     if (also !== undefined) signals = [...signals, also]
+    const client = run.detached === true ? undefined : request
+    // Before its admission: it must not take a place in the queue from one who is still there.
+    if (client !== undefined && hasLeft(client)) signals = [...signals, client.disconnected]
     return pool.run(registered, {
       payload,
       signals,
-      client: run.detached === true ? undefined : request,
+      client,
       key: run.key ?? request?.ip ?? '',
       priority: run.priority ?? registered.priority,
       timeout: run.timeout ?? registered.timeout ?? options.timeout,

@@ -88,10 +88,10 @@ export class Job extends Ticket implements Abortable, Live {
     return this.attempt === 0 ? 0 : this.handedAt - this.arrived
   }
 
-  /** From its admission on, its signals are heard. A client that has left already aborts it at once, and comes last, after all that is to be undone. */
+  /** From its admission on, its signals are heard. One that aborted meanwhile, in a listener to the refusal of another, aborts it at once. */
   listen (): void {
     if (this.#client !== undefined) this.#signals = [...this.#signals, this.#client.disconnected]
-    for (const signal of this.#signals) follow(signal, this)
+    for (const signal of this.#signals) if (!this.settled) follow(signal, this)
   }
 
   /** Its deadline is near. */

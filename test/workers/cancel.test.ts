@@ -1,7 +1,7 @@
 import t from 'tap'
 import { getEventListeners } from 'node:events'
 import { assertIdle } from '../../plugins/testing.ts'
-import { logLines, rejection, startApp, startJob, until } from '../helper.ts'
+import { holdThread, logLines, rejection, startApp, startJob, until } from '../helper.ts'
 
 t.test('an abort is heard wherever the job is', async (t) => {
   const { workers } = await startApp(t)
@@ -61,18 +61,26 @@ t.test('an abort is heard wherever the job is', async (t) => {
     t.equal(getEventListeners(signal, 'abort').length, 0)
   })
 
+  t.test('a run that has ended leaves the others their signal', async (t) => {
+    const controller = new AbortController()
+    const { signal } = controller
+    const { ended } = await startJob(workers, 'spin', { ms: 60_000 }, { signal })
+    t.match(await rejection(workers.run('echo', 1, { signal, timeout: 20 })), { code: 'FC_ERR_JOB_TIMEOUT' })
+    controller.abort()
+    t.match(await rejection(ended), { code: 'FC_ERR_JOB_ABORTED' })
+    await workers.idle()
+  })
+
   t.test('a job that was handed ahead and is cancelled before it starts never starts', async (t) => {
     const counts = new Int32Array(new SharedArrayBuffer(4 * 60))
     await workers.map('count', Array.from({ length: 100 }, () => ({ counts: new Int32Array(new SharedArrayBuffer(4)), at: 0 })))
+    const { release } = await holdThread(workers)
     const controller = new AbortController()
     const runs = Array.from({ length: 60 }, (_, at) => workers.run('count', { counts, at }, at % 2 === 1 ? { signal: controller.signal } : {}).then(() => 'ran', () => 'cancelled'))
-    process.nextTick(() => controller.abort()) // after they were handed over
+    process.nextTick(() => { controller.abort(); release() }) // after they were handed over
     const ended = await Promise.all(runs)
     await workers.idle()
-    for (const [at, end] of ended.entries()) {
-      if (at % 2 === 0) t.equal(`${end} ${counts[at]}`, 'ran 1')
-      else t.ok(end === 'cancelled' && (counts[at] as number) <= 1)
-    }
+    t.same(ended.map((end, at) => `${end} ${counts[at]}`), ended.map((_, at) => at % 2 === 0 ? 'ran 1' : 'cancelled 0'))
   })
 })
 
@@ -127,6 +135,10 @@ t.test('one deadline over queue and run', async (t) => {
     t.equal(await workers.run('brief', { ms: 100 }, { timeout: 60_000 }), 'done')
     t.equal(await workers.run('brief', { ms: 100 }, { timeout: Infinity }), 'done')
   })
+
+  t.test('it is far', async (t) => {
+    t.match(await rejection(workers.run('rest', { ms: 60_000 }, { timeout: 1_200 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /1200 ms while running/ })
+  })
 })
 
 t.test('a thread all of whose slots were taken back gets the next job as soon as it has seen that', async (t) => {
@@ -176,11 +188,11 @@ t.test('an event loop that stands still for longer than the grace ends no thread
   const controller = new AbortController()
   const { ended } = await startJob(workers, 'spin', { ms: 60_000 }, { signal: controller.signal })
   const next = workers.run('rest', { ms: 300 })
+  await new Promise((resolve) => setImmediate(resolve)) // timers come next, and messages after them
   controller.abort()
-  await rejection(ended)
-  await new Promise((resolve) => setImmediate(resolve))
   const end = performance.now() + 150
   while (performance.now() < end); // the main thread
+  await rejection(ended)
   t.equal(await next, 'rested')
   t.equal((await workers.run('inspect')).threadId, threadId)
 })
@@ -188,6 +200,7 @@ t.test('an event loop that stands still for longer than the grace ends no thread
 t.test('a result that came while the event loop stood still counts, though the deadline has passed since', async (t) => {
   const { workers } = await startApp(t)
   await workers.run('echo', 0)
+  await new Promise((resolve) => setImmediate(resolve)) // timers come next, and messages after them
   const running = workers.run('echo', 'in time', { timeout: 100 })
   await new Promise((resolve) => process.nextTick(resolve))
   const end = performance.now() + 250

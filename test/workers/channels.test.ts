@@ -1,7 +1,39 @@
 import t from 'tap'
+import { getEventListeners } from 'node:events'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import * as channels from '../../plugins/workers/channels.ts'
 import { rejection, startApp, until } from '../helper.ts'
+
+t.test('a signal that aborts in a listener to the refusal of another is heard', async (t) => {
+  const { workers } = await startApp(t, { maxQueue: 2 })
+  const controller = new AbortController()
+  const queued: object[] = []
+  const onRejected = (): void => controller.abort()
+  const onQueued = (message: unknown): void => { queued.push(message as object) }
+  subscribe(channels.rejected.name, onRejected)
+  subscribe(channels.queued.name, onQueued)
+  t.teardown(() => { unsubscribe(channels.rejected.name, onRejected); unsubscribe(channels.queued.name, onQueued) })
+  const running = workers.run('spin', { ms: 100 }, { key: 'a' })
+  await until(() => workers.stats().running === 1, 'it runs')
+  const waiting = [1, 2].map((n) => workers.run('echo', n, { key: 'a' }))
+  const evicted = rejection(waiting[1] as Promise<unknown>)
+  t.match(await rejection(workers.run('echo', 3, { key: 'b', signal: controller.signal })), { code: 'FC_ERR_JOB_ABORTED' })
+  t.match(await evicted, { code: 'FC_ERR_WORKERS_OVERLOADED' })
+  t.same(await Promise.all([running, waiting[0]]), ['done', 1])
+  t.equal(queued.length, 3, 'it never waited')
+  t.equal(getEventListeners(controller.signal, 'abort').length, 0)
+})
+
+t.test('what is known to be long isn\'t handed ahead', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  for (let n = 0; n < 3; n++) await workers.run('spin', { ms: 50 })
+  const attempts: number[] = []
+  const listener = (message: unknown): void => { attempts.push((message as { attempt: number }).attempt) }
+  subscribe(channels.dispatched.name, listener)
+  t.teardown(() => unsubscribe(channels.dispatched.name, listener))
+  await Promise.all([1, 2, 3].map(async () => workers.run('spin', { ms: 50 })))
+  t.same(attempts, [1, 1, 1], 'none had to be taken back')
+})
 
 t.test('what becomes of each job is published', async (t) => {
   const seen: Record<string, object[]> = {}

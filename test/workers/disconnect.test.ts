@@ -1,12 +1,12 @@
 import t, { type Test } from 'tap'
-import type { FastifyInstance, FastifyServerOptions } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fastify'
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { request as httpRequest, type ClientRequest } from 'node:http'
 import { connect as http2Connect } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
 import type { RunOptions } from '../../plugins/workers/index.ts'
-import { execArgv, startApp, until, type TestWorkers } from '../helper.ts'
+import { deferred, execArgv, rejection, startApp, until, type TestWorkers } from '../helper.ts'
 
 /** A server with one thread whose route spins for a minute: only a cancel ends it in time. */
 async function listening (t: Test, run: RunOptions = {}, server: FastifyServerOptions = {}, options = {}): Promise<{ app: FastifyInstance, workers: TestWorkers, port: number }> {
@@ -126,6 +126,32 @@ t.test('pipelined requests whose client leaves are all cancelled, the one in the
   socket.destroy()
   await workers.idle()
   t.equal(workers.stats().jobs.spin.cancelled, 2)
+})
+
+t.test('a run whose client has left, or whose signal has aborted, takes no place in a full queue from one who waits', async (t) => {
+  const entered = deferred<FastifyRequest>()
+  const gone = deferred()
+  const late = deferred<Promise<unknown>>()
+  const { app, workers } = await startApp(t, { maxQueue: 2 }, { forceCloseConnections: true }, (app, workers) => {
+    app.post('/', async (request) => {
+      entered.resolve(request)
+      await gone.promise
+      late.resolve(rejection(workers.run('echo', 1, { key: 'b' })))
+    })
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = send((app.server.address() as AddressInfo).port, 'POST', '{}')
+  const { socket } = await entered.promise
+  const running = workers.run('spin', { ms: 60_000 }, { signal: AbortSignal.timeout(200), key: 'a' }).catch(() => {})
+  await until(() => workers.stats().running === 1, 'it runs')
+  const waiting = [1, 2].map((n) => workers.run('echo', n, { key: 'a' }))
+  client.destroy()
+  await until(() => socket.destroyed, 'the server has seen it')
+  gone.resolve()
+  t.match(await late.promise, { code: 'FC_ERR_JOB_ABORTED', cause: { message: 'The client has disconnected' } })
+  t.match(await rejection(workers.run('echo', 1, { key: 'b', signal: AbortSignal.abort() })), { code: 'FC_ERR_JOB_ABORTED' })
+  t.same(await Promise.all(waiting), [1, 2])
+  await running
 })
 
 t.test('a client that leaves a handler with two jobs ends both, and not the process', async (t) => {

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import suite from '../../plugins/index.ts'
 import workersPlugin from '../../plugins/workers/index.ts'
 import { jobs } from '../fixtures/jobs.ts'
-import { execArgv, logLines, rejection, startApp, until, type TestWorkers } from '../helper.ts'
+import { execArgv, logLines, rejection, startApp, startJob, until, type TestWorkers } from '../helper.ts'
 
 for (const maxThreads of [1, 2, 4]) {
   t.test(`close() with running and queued jobs on ${maxThreads} threads: all succeed`, async (t) => {
@@ -65,6 +65,18 @@ t.test('the suite: past its timeout the report names the jobs', async (t) => {
   await until(() => workers.stats().running === 1, 'it runs')
   t.match(await app.lifecycle.shutdown('test'), { abandoned: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
   t.match(await left, { code: 'FC_ERR_CLOSING' })
+})
+
+t.test('the suite: past its timeout what was aborted before, and runs on in vain, is named and ended too, whatever its own grace', async (t) => {
+  const app = Fastify()
+  await app.register(suite, { workers: { jobs, maxThreads: 1, execArgv, grace: Infinity }, lifecycle: { timeout: 100, grace: 50 } })
+  await app.ready()
+  const workers = app.getDecorator<TestWorkers>('workers')
+  const controller = new AbortController()
+  const { ended } = await startJob(workers, 'stubborn', { ms: Infinity }, { signal: controller.signal })
+  controller.abort()
+  t.match(await rejection(ended), { code: 'FC_ERR_JOB_ABORTED' })
+  t.match(await app.lifecycle.shutdown('test'), { abandoned: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
 })
 
 t.test('close() twice, during boot, and before it', async (t) => {

@@ -2,7 +2,7 @@ import t from 'tap'
 import Fastify from 'fastify'
 import workersPlugin, { type Workers } from '../../plugins/workers/index.ts'
 import { jobs } from '../fixtures/jobs.ts'
-import { execArgv, rejection, startApp, until } from '../helper.ts'
+import { execArgv, holdThread, logLines, rejection, startApp, until } from '../helper.ts'
 
 t.test('errors survive the boundary', async (t) => {
   const { workers } = await startApp(t)
@@ -102,11 +102,68 @@ t.test('a crash is contained', async (t) => {
   })
 })
 
-t.test('a thread that dies while it runs nothing is replaced', async (t) => {
+t.test('of what a thread was handed and never started, what can runs on another, in order; what had moved to it is lost', async (t) => {
   const { workers } = await startApp(t)
+  await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
+  const first = await holdThread(workers)
+  const again = workers.run('talk', 0)
+  process.nextTick(first.end)
+  t.match(await again, { attempt: 2 })
+
+  const second = await holdThread(workers)
+  const order: number[] = []
+  const burst = Array.from({ length: 20 }, async (_, n) => { order.push(await workers.run('echo', n) as number) })
+  process.nextTick(second.end)
+  await Promise.all(burst)
+  t.same(order, burst.map((_, n) => n))
+
+  const third = await holdThread(workers)
+  const buffer = new ArrayBuffer(16)
+  const moved = rejection(workers.run('echo', buffer, { transferList: [buffer] }))
+  process.nextTick(third.end)
+  t.match(await moved, { code: 'FC_ERR_JOB_CRASHED', message: /its payload had moved/ })
+  t.match(workers.stats().jobs, { echo: { crashed: 1 }, talk: { crashed: 0 } })
+})
+
+t.test('a crash that nobody awaits yet is no unhandled rejection', async (t) => {
+  const { workers } = await startApp(t)
+  const unheard = workers.run('die', 'exit') // tap fails the test otherwise
+  await workers.idle()
+  await new Promise((resolve) => setImmediate(resolve))
+  t.match(await rejection(unheard), { code: 'FC_ERR_JOB_CRASHED' })
+})
+
+t.test('jobs handed ahead behind one that is longer than expected run on a thread that is free', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  await workers.map('spin', Array.from({ length: 300 }, () => ({ ms: 0 })))
+  const controller = new AbortController()
+  const long = rejection(workers.run('spin', { ms: 60_000 }, { signal: controller.signal }))
+  const behind = Array.from({ length: 20 }, () => workers.run('spin', { ms: 0 }, { timeout: 10_000 }))
+  t.same(await Promise.all(behind), behind.map(() => 'done'))
+  controller.abort()
+  await long
+  await workers.idle()
+})
+
+t.test('what moves to a thread isn\'t handed ahead', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  await workers.map('spin', Array.from({ length: 300 }, () => ({ ms: 0 })))
+  await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
+  const controller = new AbortController()
+  const long = rejection(workers.run('spin', { ms: 60_000 }, { signal: controller.signal }))
+  const buffer = new ArrayBuffer(16)
+  t.match(await workers.run('echo', buffer, { transferList: [buffer], timeout: 10_000 }), { byteLength: 16 })
+  controller.abort()
+  await long
+})
+
+t.test('a thread that dies while it runs nothing is replaced, and the log says so', async (t) => {
+  const { lines, logger } = logLines()
+  const { workers } = await startApp(t, {}, { logger })
   const { threadId } = await workers.run('inspect')
   await workers.run('later', 'unhandled')
   await until(() => workers.stats().threads === 0, 'the thread has died')
+  t.match(lines.filter(({ level }) => level === 50), [{ pool: 'workers', msg: 'a worker thread died while it ran no job', err: { message: 'left behind' } }])
   t.not((await workers.run('inspect')).threadId, threadId)
 })
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { mapOrdered } from '../../plugins/workers/map.ts'
-import { deferred, rejection, startApp } from '../helper.ts'
+import { deferred, rejection, startApp, until } from '../helper.ts'
 
 const isRefusal = (error: unknown): boolean => (error as Error).message === 'refused'
 
@@ -72,6 +72,14 @@ t.test('ten thousand items on two threads neither fill the queue nor are refused
   t.match(workers.stats(), { running: 0, waiting: 0 })
   // @ts-expect-error no such job
   t.match(await rejection(workers.map('nope', [])), { code: 'FC_ERR_JOB_UNKNOWN' })
+})
+
+t.test('no more wait than the threads take next', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  const mapped = workers.map('spin', Array.from({ length: 40 }, () => ({ ms: 5 })))
+  await until(() => workers.stats().running === 2, 'both threads run')
+  t.equal(workers.stats().waiting, 2)
+  t.equal((await mapped).length, 40)
 })
 
 t.test('items that turn out longer than they began aren\'t refused because of their siblings', async (t) => {

@@ -44,6 +44,36 @@ t.test('jobs of one key run in the order of their calls', async (t) => {
   t.same(order, [1, 2, 3, 4, 5, 6])
 })
 
+t.test('whom a job is run for, and how urgent it is, decide who is next', async (t) => {
+  const { app, workers } = await startApp(t, { maxWait: Infinity, targetWait: 60_000 }, {}, (app, workers) => app.get('/', async () => workers.run('spin', { ms: 5 })))
+  const inject = (remoteAddress: string) => (): Promise<unknown> => app.inject({ url: '/', remoteAddress })
+  for (const [what, many, one] of [
+    ['its client', inject('10.0.0.1'), inject('10.0.0.2')],
+    ['its key', () => workers.run('spin', { ms: 5 }, { key: 'many' }), () => workers.run('spin', { ms: 5 }, { key: 'one' })],
+    ['its priority', () => workers.run('spin', { ms: 5 }), () => workers.run('spin', { ms: 5 }, { priority: 'high' })],
+    ['the priority of its name', () => workers.run('spin', { ms: 5 }), () => workers.run('urgent', { ms: 5 })]
+  ] as const) {
+    const ahead = workers.run('spin', { ms: 100 }, { key: 'ahead' })
+    await until(() => workers.stats().running === 1, 'one is ahead')
+    const order: string[] = []
+    const all = Array.from({ length: 8 }, async () => { await many(); order.push('many') })
+    await until(() => workers.stats().waiting === 8, 'many wait')
+    await Promise.all([...all, ahead, one().then(() => order.push('one'))])
+    t.ok(order.indexOf('one') < 4, `${what}: ${order.join()}`)
+  }
+})
+
+t.test('a name\'s concurrency leaves the other threads free', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  const controller = new AbortController()
+  const capped = [1, 2].map(() => rejection(workers.run('single', { ms: 60_000 }, { signal: controller.signal })))
+  await until(() => workers.stats().running === 1, 'it runs')
+  t.equal(await workers.run('echo', 1), 1)
+  t.match(workers.stats(), { running: 1, waiting: 1 })
+  controller.abort()
+  await Promise.all(capped)
+})
+
 t.test('progress reaches the caller, in order, before the result', async (t) => {
   const { workers } = await startApp(t)
   const seen: unknown[] = []
@@ -53,10 +83,19 @@ t.test('progress reaches the caller, in order, before the result', async (t) => 
 
 t.test('an onProgress that throws stops the job and rejects with its error', async (t) => {
   const { workers } = await startApp(t)
-  const error = await rejection(workers.run('talk', 1, { onProgress: () => { throw new Error('mine') } }))
+  const error = await rejection(workers.run('spin', { ms: 60_000 }, { onProgress: () => { throw new Error('mine') } }))
   t.equal(error.message, 'mine')
   await workers.idle()
-  t.equal(workers.stats().jobs.talk.failed, 1)
+  t.equal(workers.stats().jobs.spin.failed, 1)
+})
+
+t.test('a caller that has its answer hears no more progress', async (t) => {
+  const { workers } = await startApp(t)
+  const controller = new AbortController()
+  const heard: unknown[] = []
+  await rejection(workers.run('report', 'flood', { signal: controller.signal, onProgress: (value) => { heard.push(value); controller.abort() } }))
+  await workers.idle()
+  t.same(heard, [0])
 })
 
 t.test('the context says what the job is', async (t) => {
@@ -66,6 +105,11 @@ t.test('the context says what the job is', async (t) => {
   t.match(context, { id: /^\d+$/, name: 'talk', attempt: 1, aborted: false })
   t.ok(context.deadline >= before + 59_000 && context.deadline <= Date.now() + 60_000, 'the deadline is an instant')
   t.equal((await workers.run('talk', 0, { timeout: Infinity }) as { deadline: number }).deadline, Infinity)
+  const ahead = workers.run('spin', { ms: 300 })
+  const called = Date.now()
+  const { deadline } = await workers.run('talk', 0, { timeout: 60_000 }) as { deadline: number }
+  t.ok(Math.abs(deadline - called - 60_000) < 150, 'it counts from the call')
+  await ahead
 })
 
 t.test('a job logs through the application, with the request, the job and its id on every line', async (t) => {
@@ -112,6 +156,25 @@ t.test('idle resolves at once when nothing runs, and else when all has ended', a
   await workers.idle()
   t.match(workers.stats(), { running: 0, waiting: 0 })
   await until(() => ended === 5, 'all callers have heard')
+})
+
+t.test('idle hears of a job that leaves the queue when nothing runs, and of one that is refused at its turn', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
+  const workers = app.getDecorator<TestWorkers>('workers')
+  const controller = new AbortController()
+  const early = rejection(workers.run('echo', 1, { signal: controller.signal }))
+  const left = workers.idle()
+  controller.abort()
+  await Promise.all([early, left])
+  await app.ready()
+
+  for (let n = 0; n < 3; n++) await workers.run('spin', { ms: 400 })
+  const ahead = workers.run('stubborn', { ms: 300 })
+  const refused = rejection(workers.run('spin', { ms: 400 }, { timeout: 600 }))
+  await Promise.all([ahead, workers.idle()])
+  t.match(await refused, { code: 'FC_ERR_WORKERS_OVERLOADED', reason: 'deadline' })
 })
 
 t.test('run() before ready waits for the threads', async (t) => {
@@ -165,6 +228,7 @@ t.test('statistics count what became of each job', async (t) => {
   t.match(pool, { maxThreads: 1, running: 0, waiting: 0 })
   t.match(jobs.echo, { completed: 1, failed: 0, cancelled: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
   t.match([jobs.fail.failed, jobs.spin.timedOut, jobs.rest.cancelled, jobs.die.crashed], [1, 1, 1, 1])
+  t.match([jobs.spin, jobs.rest, jobs.die], [{ completed: 0, failed: 0 }, { completed: 0, failed: 0 }, { completed: 0, failed: 0 }], 'each once')
   t.match(jobs.echo.run, { count: 1, p50: Number, p99: Number, max: Number })
   t.same(jobs.move.run, { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }, 'no NaN where nothing was measured')
 })

@@ -35,7 +35,21 @@ t.test('a thread past its memory bound is replaced between two jobs; garbage alo
   const kept = Array.from({ length: 20 }, () => workers.run('hoard', { megabytes: 10, keep: true, ms: 30 }))
   t.equal((await Promise.all(kept)).length, 20, 'no job was lost')
   t.not((await workers.run('inspect')).threadId, threadId, 'after a leak it is another')
+  for (let n = 0; n < 10; n++) await workers.run('hoard', { megabytes: 10, keep: true, ms: 110 })
+  t.ok((await workers.run('inspect')).threadId > threadId + 1, 'also when no job waits for it')
   t.match(lines.find(({ msg }) => /memory bound/.test(msg)), { level: 30, bytes: Number, maxThreadMemory: 60 * 2 ** 20 })
+})
+
+t.test('a thread past its memory bound ends what it has started since', async (t) => {
+  const { workers } = await startApp(t, { maxThreadMemory: 60 * 2 ** 20 })
+  const { threadId } = await workers.run('inspect')
+  await workers.map('hoard', Array.from({ length: 300 }, () => ({ megabytes: 0, keep: false, ms: 0 }))) // known to be short: handed ahead
+  const runs = [[80, 150], [0, 0], [0, 400]].map(([megabytes = 0, ms = 0]) => workers.run('hoard', { megabytes, keep: true, ms }))
+  await new Promise((resolve) => process.nextTick(resolve))
+  const end = performance.now() + 300
+  while (performance.now() < end); // it hears of the first two when the third has begun
+  t.equal((await Promise.all(runs)).length, 3)
+  t.not((await workers.run('inspect')).threadId, threadId)
 })
 
 t.test('threads that die while they start are tried again ever later; jobs wait, or meet their deadline', async (t) => {
@@ -51,12 +65,19 @@ t.test('threads that die while they start are tried again ever later; jobs wait,
   const waiting = workers.run('echo', 1)
   t.match(await rejection(workers.run('echo', 1, { timeout: 100 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /while queued/ })
   const failures = (): LogLine[] => lines.filter(({ msg }) => /can't start/.test(msg))
-  await until(() => failures().length === 3, 'three attempts')
-  const [first, second, third] = failures().map(({ time }) => time as number)
-  t.ok((third as number) - (second as number) > 150 && (second as number) - (first as number) > 90, 'later each time')
+  const gap = (nth: number): number => (failures()[nth]?.['time'] as number) - (failures()[nth - 1]?.['time'] as number)
+  await until(() => failures().length === 5, 'five attempts')
+  t.ok(gap(4) > 790, 'later each time')
   t.match(failures()[0], { level: 50, err: { code: 'FC_ERR_JOBS_INVALID', message: /exited with code 7/ } })
   rmSync(file)
   t.equal(await waiting, 1, 'and when they can start again, they do')
+  writeFileSync(file, '')
+  t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
+  const again = workers.run('echo', 2)
+  await until(() => failures().length >= 7, 'two more')
+  t.ok(gap(6) < 2_500, 'soon again, the next time')
+  rmSync(file)
+  t.equal(await again, 2)
 })
 
 t.test('threads are announced when they start and end', async (t) => {

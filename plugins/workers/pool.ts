@@ -14,6 +14,7 @@ import { Crew, type CrewOwner } from './crew.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { howItEnded } from './ending.ts'
+import { Graces } from './graces.ts'
 import { Job, type JobOwner, type JobSettings } from './job.ts'
 import { jobError, payloadError, resultError } from './job-error.ts'
 import { Ledger } from './ledger.ts'
@@ -34,8 +35,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #dispatcher: Dispatcher
   readonly #live = new LiveList<Job>()
   readonly #deadlines: Deadlines
-  /** When the threads of aborted jobs are ended. */
-  readonly #graces = new Map<Job, NodeJS.Timeout>()
+  readonly #graces = new Graces((jobs) => this.onReturned(jobs))
   #seq = 0
   #closed = false
   /** Why there are no threads: the boot failed. */
@@ -184,10 +184,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   /** The thread is done with it. */
   #release (job: Job, runMs: number, outcome: 'completed' | 'censored' | 'unknown', now = this.#clock.now()): void {
     this.#admission.finish(job, now, runMs, outcome)
-    if (this.#graces.size > 0) {
-      clearTimeout(this.#graces.get(job))
-      this.#graces.delete(job)
-    }
+    this.#graces.end(job)
     this.#checkIdle()
     this.#dispatcher.schedule()
   }
@@ -264,22 +261,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       this.#release(job, 0, 'unknown')
     } else {
       thread.abort(job, reason)
-      this.#killAfter(this.#options.grace, thread, job)
+      this.#graces.give(this.#options.grace, thread, job)
     }
-  }
-
-  #killAfter (grace: number, thread: Thread, job: Job): void {
-    if (grace === Infinity) return
-    clearTimeout(this.#graces.get(job))
-    this.#graces.set(job, setTimeout(() => {
-      this.#graces.delete(job)
-      // If it was this event loop that stood still, the job has ended long since, and its thread runs another.
-      thread.poll()
-      if (job.thread !== thread) return
-      // First, so that it can't start another in its last moments.
-      this.onReturned(thread.revokeAll())
-      thread.kill()
-    }, grace).unref())
   }
 
   // --- draining ---
@@ -327,7 +310,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       this.#stop(job, reason)
     }
     // Those too that were aborted before: their own grace may be longer.
-    for (const thread of this.#crew.threads) for (const job of thread.jobs()) this.#killAfter(grace, thread, job)
+    for (const thread of this.#crew.threads) for (const job of thread.jobs()) this.#graces.give(grace, thread, job)
     await this.idle()
     return abandoned
   }
@@ -337,7 +320,6 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.close()
     this.#dispatcher.stop()
     this.#deadlines.stop()
-    for (const timer of this.#graces.values()) clearTimeout(timer)
     this.#graces.clear()
     await this.#crew.destroy()
   }

@@ -1,10 +1,16 @@
 import t from 'tap'
+import Fastify from 'fastify'
+import { mock } from 'node:test'
+import { WorkersOverloadedError } from '../plugins/errors.ts'
+import refusalLog from '../plugins/refusal-log.ts'
 import { logLines, startApp, until } from './helper.ts'
 
 t.test('refusals: one line at debug each, without a stack, one at warn for all; other errors as ever', async (t) => {
   const { lines, logger } = logLines()
+  const restored: boolean[] = []
   const { app, workers } = await startApp(t, { maxQueue: 1 }, { logger }, (app, workers) => {
     app.get('/', async () => workers.run('spin', { ms: 300 }))
+    app.addHook('onResponse', async (request, reply) => { restored.push(reply.log === request.log) })
     app.get('/broken', async () => { throw new Error('broken') })
   })
   const accepted = [app.inject('/')]
@@ -20,6 +26,7 @@ t.test('refusals: one line at debug each, without a stack, one at warn for all; 
   await Promise.all(accepted)
   await app.close()
 
+  t.same([restored.length, new Set(restored)], [23, new Set([true])], 'each reply has its own log again')
   t.match(lines.filter(({ level }) => level === 50).map(({ msg }) => msg), ['broken'], 'an error is still an error')
   const each = lines.filter(({ level, err }) => level === 20 && (err as { code?: string } | undefined)?.code === 'FC_ERR_WORKERS_OVERLOADED')
   t.equal(each.length, 20)
@@ -31,8 +38,12 @@ t.test('refusals: one line at debug each, without a stack, one at warn for all; 
 })
 
 t.test('an error handler of the application still has the last word', async (t) => {
-  const { app, workers } = await startApp(t, { maxQueue: 0 }, {}, (app, workers) => {
-    app.setErrorHandler(async (error: Error & { code?: string }, _request, reply) => reply.code(418).send({ mine: error.code }))
+  const { lines, logger } = logLines()
+  const { app, workers } = await startApp(t, { maxQueue: 0 }, { logger }, (app, workers) => {
+    app.setErrorHandler(async (error: Error & { code?: string }, _request, reply) => {
+      reply.log.error({ err: new Error('another') }, 'mine')
+      return reply.code(418).send({ mine: error.code })
+    })
     app.get('/', async () => workers.run('spin', { ms: 300 }))
   })
   const first = app.inject('/')
@@ -40,6 +51,7 @@ t.test('an error handler of the application still has the last word', async (t) 
   const second = await app.inject('/')
   t.equal(second.statusCode, 418)
   t.same(second.json(), { mine: 'FC_ERR_WORKERS_OVERLOADED' })
+  t.match(lines.filter(({ level }) => level === 50), [{ msg: 'mine' }])
   await first
 })
 
@@ -66,4 +78,19 @@ t.test('a logger of the application\'s own, with private fields', async (t) => {
   await first
   t.notOk(said.includes('error'))
   t.ok(said.includes('info res,responseTime'), 'the request\'s own lines are as ever')
+})
+
+t.test('refusals of a period are told at its end, though none follows', async (t) => {
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger })
+  t.teardown(() => app.close())
+  await app.register(refusalLog)
+  app.get('/', async () => { throw new WorkersOverloadedError('spin', { reason: 'count', waiting: 1, estimatedWait: 0, limit: 1, retryAfter: 1 }) })
+  const told = (): unknown[] => lines.filter(({ level }) => level === 40).map(({ refused }) => refused)
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  for (let n = 0; n < 3; n++) await app.inject('/')
+  t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }])
+  mock.timers.tick(10_000)
+  t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }, { FC_ERR_WORKERS_OVERLOADED: 2 }])
 })

@@ -128,6 +128,31 @@ t.test('HTTP/2: a stream reset is a disconnect, a finished stream is none', asyn
   t.same(JSON.parse(text), { aborted: false })
 })
 
+for (const [what, http2] of [['HTTP/1', false], ['HTTP/2', true]] as const) {
+  t.test(`${what}: no disconnect once the answer was sent, be it first read before or afterwards`, async (t) => {
+    const app = Fastify({ ...http2 && { http2 }, forceCloseConnections: true } as object) as unknown as FastifyInstance
+    t.teardown(() => app.close())
+    await app.register(cancellation)
+    const requests: FastifyRequest[] = []
+    app.get('/', async (request) => { if (requests.push(request) === 1) t.notOk(request.disconnected.aborted) })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    for (let n = 0; n < 2; n++) {
+      if (http2) {
+        const session = http2Connect(`http://127.0.0.1:${portOf(app)}`)
+        const stream = session.request({ ':path': '/' }).resume()
+        await once(stream, 'close')
+        session.destroy()
+      } else {
+        const [response] = await once(send(app), 'response')
+        await once(response.resume(), 'end')
+      }
+    }
+    await until(() => requests.every(({ raw }) => raw.socket === undefined || raw.socket.destroyed), 'the connections are closed')
+    await new Promise((resolve) => setImmediate(resolve))
+    t.same(requests.map(({ disconnected }) => disconnected.aborted), [false, false])
+  })
+}
+
 t.test('inject: neither before nor after the answer', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())

@@ -25,6 +25,12 @@ t.test('the signal aborts with the reason that the message brings', async (t) =>
   const reason = new Error('mine')
   context.abort(reason)
   t.equal(signal.reason, reason)
+
+  const late = started()
+  slots.abort(late.table, 0)
+  late.context.abort(reason)
+  t.equal(late.context.signal.reason, reason, 'first read afterwards')
+  t.throws(() => late.context.throwIfAborted(), reason)
 })
 
 t.test('code that a job left behind doesn\'t see the next job of its slot', async (t) => {

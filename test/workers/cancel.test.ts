@@ -71,6 +71,19 @@ t.test('an abort is heard wherever the job is', async (t) => {
     await workers.idle()
   })
 
+  t.test('an abort that comes when its job has ended and the next runs isn\'t the next one\'s', async (t) => {
+    await workers.map('rest', Array.from({ length: 300 }, () => ({ ms: 0 }))) // known to be short: both are handed over at once
+    const controller = new AbortController()
+    const first = rejection(workers.run('rest', { ms: 0 }, { signal: controller.signal }))
+    const second = workers.run('rest', { ms: 300 })
+    await new Promise((resolve) => process.nextTick(resolve))
+    const end = performance.now() + 100
+    while (performance.now() < end); // the first has ended, which isn't heard yet
+    controller.abort()
+    t.match(await first, { code: 'FC_ERR_JOB_ABORTED' })
+    t.equal(await second, 'rested')
+  })
+
   t.test('a job that was handed ahead and is cancelled before it starts never starts', async (t) => {
     const counts = new Int32Array(new SharedArrayBuffer(4 * 60))
     await workers.map('count', Array.from({ length: 100 }, () => ({ counts: new Int32Array(new SharedArrayBuffer(4)), at: 0 })))
@@ -103,6 +116,11 @@ t.test('grace Infinity never ends a thread', async (t) => {
   const { threadId } = await workers.run('inspect')
   t.match(await rejection(workers.run('stubborn', { ms: 300 }, { timeout: 20 })), { code: 'FC_ERR_JOB_TIMEOUT' })
   t.equal((await workers.run('inspect')).threadId, threadId)
+})
+
+t.test('a job without a timeout has its pool\'s', async (t) => {
+  const { workers } = await startApp(t, { timeout: 70 })
+  t.match(await rejection(workers.run('spin', { ms: 60_000 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /deadline of 70 ms/ })
 })
 
 t.test('one deadline over queue and run', async (t) => {

@@ -44,6 +44,13 @@ t.test('past closeTimeout what is left is aborted, then its thread ended, and na
   })
 })
 
+t.test('a job that ignores its abort holds up no close(), though its own grace has no end', async (t) => {
+  const { app, workers } = await startApp(t, { closeTimeout: 50, grace: Infinity })
+  const { ended } = await startJob(workers, 'stubborn', { ms: Infinity })
+  await app.close()
+  t.match(await rejection(ended), { code: 'FC_ERR_CLOSING' })
+})
+
 t.test('the suite: shutdown() drains the jobs, then closes, and reports', async (t) => {
   const app = Fastify()
   await app.register(suite, { workers: { jobs, maxThreads: 2, execArgv, grace: 50 }, lifecycle: { timeout: 5_000 } })

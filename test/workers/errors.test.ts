@@ -54,7 +54,7 @@ t.test('errors survive the boundary', async (t) => {
 
   t.test('a result that can\'t be cloned names its path, and the thread lives on', async (t) => {
     const { threadId } = await workers.run('inspect')
-    t.match(await rejection(workers.run('fail', 'uncloneable')), { code: 'FC_ERR_RESULT_NOT_CLONEABLE', statusCode: 500, message: /result\.list\[1\]\.onDone/ })
+    t.match(await rejection(workers.run('fail', 'uncloneable')), { code: 'FC_ERR_RESULT_NOT_CLONEABLE', statusCode: 500, message: /result\.list\[1\]\.onDone/, cause: { name: 'DataCloneError' } })
     t.equal((await workers.run('inspect')).threadId, threadId)
   })
 
@@ -216,6 +216,13 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
     app.register(workersPlugin, { jobs: { ...jobs, url } as typeof jobs, maxThreads: 1, execArgv })
     t.match(await rejection(Promise.resolve(app.ready())), { code: 'FC_ERR_JOBS_INVALID', message: /no loader for TypeScript: see "TypeScript" in the README/ })
     await app.close()
+  })
+
+  t.test('pluginTimeout 0 is no limit', async (t) => {
+    const app = Fastify({ pluginTimeout: 0 })
+    t.teardown(() => app.close())
+    await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
+    await t.resolves(Promise.resolve(app.ready()))
   })
 
   t.test('a file that isn\'t there', async (t) => {

@@ -97,6 +97,12 @@ t.test('a bad option, and no list', async (t) => {
   t.match(await rejection(workers.map('echo', undefined as never)), { code: 'FC_ERR_OPTION_INVALID', message: /map\.items/ })
 })
 
+t.test('a map whose first error comes while others run ends them', async (t) => {
+  const { workers } = await startApp(t, { maxThreads: 2 })
+  t.match(await rejection(workers.map('spin', [{ ms: Infinity }, null as never])), { name: 'TypeError' })
+  await workers.idle()
+})
+
 t.test('a map is cancelled by its signal', async (t) => {
   const { workers } = await startApp(t)
   t.match(await rejection(workers.map('spin', [{ ms: 60_000 }, { ms: 60_000 }, { ms: 60_000 }], { signal: AbortSignal.timeout(50) })), { code: 'FC_ERR_JOB_ABORTED' })

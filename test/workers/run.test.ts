@@ -53,12 +53,16 @@ t.test('whom a job is run for, and how urgent it is, decide who is next', async 
     ['its priority', () => workers.run('spin', { ms: 5 }), () => workers.run('spin', { ms: 5 }, { priority: 'high' })],
     ['the priority of its name', () => workers.run('spin', { ms: 5 }), () => workers.run('urgent', { ms: 5 })]
   ] as const) {
-    const ahead = workers.run('spin', { ms: 100 }, { key: 'ahead' })
+    const controller = new AbortController()
+    const ahead = rejection(workers.run('spin', { ms: 60_000 }, { key: 'ahead', signal: controller.signal }))
     await until(() => workers.stats().running === 1, 'one is ahead')
     const order: string[] = []
     const all = Array.from({ length: 8 }, async () => { await many(); order.push('many') })
     await until(() => workers.stats().waiting === 8, 'many wait')
-    await Promise.all([...all, ahead, one().then(() => order.push('one'))])
+    const last = one().then(() => order.push('one'))
+    await until(() => workers.stats().waiting === 9, 'one waits too')
+    controller.abort()
+    await Promise.all([...all, ahead, last])
     t.ok(order.indexOf('one') < 4, `${what}: ${order.join()}`)
   }
 })
@@ -83,7 +87,7 @@ t.test('progress reaches the caller, in order, before the result', async (t) => 
 
 t.test('an onProgress that throws stops the job and rejects with its error', async (t) => {
   const { workers } = await startApp(t)
-  const error = await rejection(workers.run('spin', { ms: 60_000 }, { onProgress: () => { throw new Error('mine') } }))
+  const error = await rejection(workers.run('spin', { ms: Infinity }, { onProgress: () => { throw new Error('mine') } }))
   t.equal(error.message, 'mine')
   await workers.idle()
   t.equal(workers.stats().jobs.spin.failed, 1)
@@ -229,6 +233,7 @@ t.test('statistics count what became of each job', async (t) => {
   t.match(jobs.echo, { completed: 1, failed: 0, cancelled: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
   t.match([jobs.fail.failed, jobs.spin.timedOut, jobs.rest.cancelled, jobs.die.crashed], [1, 1, 1, 1])
   t.match([jobs.spin, jobs.rest, jobs.die], [{ completed: 0, failed: 0 }, { completed: 0, failed: 0 }, { completed: 0, failed: 0 }], 'each once')
+  t.match([jobs.fail.run, jobs.fail.wait], [{ count: 1 }, { count: 1 }], 'what failed has run too')
   t.match(jobs.echo.run, { count: 1, p50: Number, p99: Number, max: Number })
   t.same(jobs.move.run, { count: 0, mean: 0, p50: 0, p90: 0, p99: 0, max: 0 }, 'no NaN where nothing was measured')
 })

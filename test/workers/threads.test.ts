@@ -30,7 +30,7 @@ t.test('a thread past its memory bound is replaced between two jobs; garbage alo
   const { lines, logger } = logLines()
   const { workers } = await startApp(t, { maxThreadMemory: 60 * 2 ** 20, maxWait: Infinity, targetWait: 60_000 }, { logger })
   const { threadId } = await workers.run('inspect')
-  for (let n = 0; n < 12; n++) await workers.run('hoard', { megabytes: 10, keep: false, ms: 30 })
+  for (let n = 0; n < 4; n++) await workers.run('hoard', { megabytes: 80, keep: false, ms: 110 })
   t.equal((await workers.run('inspect')).threadId, threadId, 'after much garbage it is the same')
   const kept = Array.from({ length: 20 }, () => workers.run('hoard', { megabytes: 10, keep: true, ms: 30 }))
   t.equal((await Promise.all(kept)).length, 20, 'no job was lost')

@@ -1,0 +1,10 @@
+import t from 'tap'
+import { Stats } from '../../plugins/workers/stats.ts'
+
+t.test('percentiles are in ms, within 1 %', async (t) => {
+  const stats = new Stats(['a', 'b'])
+  for (let ms = 1; ms <= 100; ms++) stats.ran(0, ms)
+  const { run } = stats.snapshot()['a']!
+  t.equal(run.count, 100)
+  for (const [name, ms] of [['mean', 50.5], ['p50', 50], ['p90', 90], ['p99', 99], ['max', 100]] as const) t.ok(Math.abs(run[name] - ms) <= ms / 100, `${name}: ${run[name]}`)
+})

@@ -69,11 +69,11 @@ for (const name of report.list('job', keys(JOBS))) {
     /** @type {Map<keyof typeof SERVERS, Cell[]>} */
     const cells = new Map(servers.map((server) => [server, []]))
     for (let round = 0; round < rounds; round++) {
-      const options = { iterationsPerMs, seconds: 3 * job.longer }
-      const full = await capacity(clients, job.deck, options)
-      // Another compiler, another loop: Go is measured by its own capacity.
-      const goFull = servers.includes('go') ? await capacity(clients, job.deck, { ...options, server: 'go' }) : NaN
-      for (const server of servers) cells.get(server)?.push(await cell(server, job, Number(load), server === 'go' ? goFull : full, round + 1))
+      for (const server of servers) {
+        // Just before each, since the machine changes within minutes. Go has another compiler, so another loop: its own capacity.
+        const full = await capacity(clients, job.deck, { iterationsPerMs, seconds: 3 * job.longer, ...(server === 'go' && { server }) })
+        cells.get(server)?.push(await cell(server, job, Number(load), full, round + 1))
+      }
     }
     report.table(`${name === 'bimodal' ? name : `${name} ms`}, ${load}x`, servers.map((server) => {
       const of = (/** @type {keyof Cell} */ field) => median((cells.get(server) ?? []).map((cell) => cell[field]))

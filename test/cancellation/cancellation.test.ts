@@ -128,6 +128,17 @@ t.test('HTTP/2: a stream reset is a disconnect, a finished stream is none', asyn
   t.same(JSON.parse(text), { aborted: false })
 })
 
+t.test('HTTP/2: disconnected when first read after the client left', async (t) => {
+  const { app, began } = await waitingServer(t, { http2: true })
+  const session = http2Connect(`http://127.0.0.1:${portOf(app)}`)
+  t.teardown(() => session.destroy())
+  const stream = session.request({ ':path': '/' }).on('error', () => {})
+  const request = await began.promise
+  stream.close(8) // CANCEL
+  await until(() => (request.raw as unknown as { stream: { destroyed: boolean } }).stream.destroyed, 'the server has seen it')
+  t.equal(request.disconnected.aborted, true)
+})
+
 for (const [what, http2] of [['HTTP/1', false], ['HTTP/2', true]] as const) {
   t.test(`${what}: no disconnect once the answer was sent, be it first read before or afterwards`, async (t) => {
     const app = Fastify({ ...http2 && { http2 }, forceCloseConnections: true } as object) as unknown as FastifyInstance

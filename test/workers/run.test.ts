@@ -270,6 +270,13 @@ t.test('a job that talks without end loses words, not the main thread\'s memory 
   t.same(heard, heard.toSorted((a, b) => (a as number) - (b as number)), 'in order')
 })
 
+t.test('what was heard doesn\'t count as talk that nobody keeps up with', async (t) => {
+  const { workers } = await startApp(t)
+  let heard = 0
+  for (let n = 0; n < 4; n++) await workers.run('talk', 500, { onProgress: () => { heard++ } })
+  t.equal(heard, 2_000)
+})
+
 t.test('onProgress runs in the context of its request, and an asynchronous one that rejects rejects the run', async (t) => {
   const seen: unknown[] = []
   const { app, workers } = await startApp(t, {}, {}, (app, workers) => {

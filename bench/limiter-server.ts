@@ -62,5 +62,7 @@ if (process.send !== undefined) {
   app.get('/', async () => 'ok')
   await app.listen({ port: 0, host: '127.0.0.1' })
   process.on('message', () => process.send!(process.cpuUsage()))
+  // So that none outlives a benchmark that was stopped.
+  process.once('disconnect', () => process.exit())
   process.send({ port: (app.server.address() as { port: number }).port })
 }

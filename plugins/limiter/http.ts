@@ -26,16 +26,11 @@ function longestWait ({ policies, verdict }: Plan): number {
 }
 
 /**
- * What Fastify's own error handler would send, and which policy it was, if it is exposed, and when to try again.
- * Neither an error nor an object to serialize: each costs as much as all else that a refusal does.
+ * Sends what Fastify's own error handler would, and of a limit which policy it was, if it is exposed, and when to try again. As text: an
+ * object goes by way of serializers and hooks, which cost a refusal as much as all else that it does.
  */
-function limitedBody (policy: string | undefined, retryAfter: number): string {
-  const named = policy === undefined ? '' : `"policy":${JSON.stringify(policy)},`
-  const message = JSON.stringify(limitedMessage(policy, retryAfter))
-  return `{"statusCode":429,"code":"FC_ERR_LIMITED","error":"Too Many Requests","message":${message},${named}"retryAfter":${retryAfter}}`
-}
-
-function send (reply: FastifyReply, statusCode: number, body: string): void {
+function send (reply: FastifyReply, statusCode: number, code: string, message: string, policy?: string, retryAfter?: number): void {
+  const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message, policy, retryAfter })
   reply.code(statusCode).header('cache-control', 'no-store').header('content-type', 'application/json; charset=utf-8').send(body)
 }
 
@@ -59,7 +54,8 @@ function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: 
   settings.onRefused('FC_ERR_LIMITED')
   reply.header('retry-after', String(seconds))
   if (settings.body === undefined) {
-    send(reply, 429, limitedBody(policy, seconds))
+    // Without an error: it is made for a body of the application's only.
+    send(reply, 429, 'FC_ERR_LIMITED', limitedMessage(policy, seconds), policy, seconds)
     return true
   }
   return after(settings.body(request, new LimitedError(policy, seconds)), (body) => {
@@ -114,5 +110,5 @@ function fail (error: unknown, settings: AnswerSettings, reply: FastifyReply, do
   if (!isRefusal(error)) return done(thrown(error))
   const { statusCode, code, message, headers } = error as Refused
   settings.onRefused(code)
-  send(reply.headers(headers ?? {}), statusCode, JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message }))
+  send(reply.headers(headers ?? {}), statusCode, code, message)
 }

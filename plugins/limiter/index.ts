@@ -16,12 +16,11 @@ import { storeFailed, storeRecovered } from './channels.ts'
 import { FallbackStore } from './fallback.ts'
 import { checkAddresses, checkCluster, checkPrepared, checkRoutes, type PreparedRoute } from './honesty.ts'
 import { decide, type Judge } from './http.ts'
-import { createAddressKey } from './keys.ts'
 import { after } from './maybe.ts'
 import { MemoryStore } from './memory-store.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
-import { createPlanner, decidePlan, type Plan, type Recipe } from './plan.ts'
-import { normalizeAddress, registerRateLimit } from './rate-limit.ts'
+import { createPlanner, decidePlan, type Plan } from './plan.ts'
+import { addressKeyOf, registerRateLimit } from './rate-limit.ts'
 import { RedisStore } from './redis-store.ts'
 import { RouteLimits } from './route-limit.ts'
 import { Recipes, type RouteConfig, type RouteLimiterOptions, type RouteWithConfig } from './routes.ts'
@@ -74,7 +73,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const { ipv6Subnet, legacyHeaders } = resolved
   const store = createStore(app, resolved)
   const waiting = new Waiting(resolved.maxWaiting)
-  const addressKey = createAddressKey((ip) => normalizeAddress(ip, ipv6Subnet))
+  const addressKey = addressKeyOf(ipv6Subnet)
   // Only waiting needs it, to know whose client left.
   if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
@@ -85,17 +84,16 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
   const routeLimits = new RouteLimits(merge)
   const recipes = new Recipes(resolved.policies, (options, route) => routeLimits.of(options, route))
-  const recipeOf = (request: FastifyRequest): Recipe => recipes.of(request.routeOptions.config as RouteConfig)
   const plan = createPlanner({
-    recipeOf,
+    recipeOf: (request) => recipes.of(request.routeOptions.config as RouteConfig),
     addressKey,
-    exactAddress: createAddressKey((ip) => normalizeAddress(ip, 128)),
+    exactAddress: addressKeyOf(128),
     allowList: resolved.allowList
   })
   const judged = new WeakMap<FastifyRequest, Plan>()
   const judge: Judge = (stage, request) => after(plan(stage, request), (plan) => {
     if (stage === 'preHandler') plan.earlier = judged.get(request)
-    else if (plan.demands.length > 0 && recipeOf(request).policies.preHandler.length > 0) judged.set(request, plan)
+    else if (plan.demands.length > 0 && plan.recipe.policies.preHandler.length > 0) judged.set(request, plan)
     return decidePlan(plan, store)
   })
   const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }

@@ -18,6 +18,7 @@ export interface Recipe {
 }
 
 export class Plan {
+  readonly recipe: Recipe
   readonly policies: ResolvedPolicy[] = []
   /** In the order of `policies`. */
   readonly demands: Demand[] = []
@@ -25,6 +26,10 @@ export class Plan {
   verdict: Verdict | undefined = undefined
   /** What the request was granted in the stage before. */
   earlier: Plan | undefined = undefined
+
+  constructor (recipe: Recipe) {
+    this.recipe = recipe
+  }
 
   add (policy: ResolvedPolicy, demand: Demand): void {
     this.policies.push(policy)
@@ -123,8 +128,9 @@ export function createPlanner ({ recipeOf, addressKey, exactAddress, allowList }
   }
 
   return (stage, request) => {
-    const { policies, cost } = recipeOf(request)
-    const plan = new Plan()
+    const recipe = recipeOf(request)
+    const { policies, cost } = recipe
+    const plan = new Plan(recipe)
     if (policies[stage].length === 0) return plan
     if (allowList === undefined && typeof cost === 'number') return fill(plan, policies[stage], 0, cost, request)
     return after(isExempt(request), (exempt) => {

@@ -11,7 +11,7 @@ import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LimitedError, LimitInvalidError } from '../errors.ts'
 import { retryAfter } from './headers.ts'
-import { checkedKey, createAddressKey } from './keys.ts'
+import { checkedKey, createAddressKey, type AddressKey } from './keys.ts'
 import { isPromise } from './maybe.ts'
 import type { Demand, Store, Verdict } from './store.ts'
 
@@ -33,9 +33,14 @@ export function windowShape (max: number, timeWindow: number): { rate: number, b
   return max >= 1 && timeWindow > 0 ? { rate: max * 1000 / timeWindow, burst: max } : undefined
 }
 
+/** Addresses as keys, IPv6 by so many leading bits. */
+export function addressKeyOf (ipv6Subnet: number): AddressKey {
+  return createAddressKey((ip) => normalizeIP(ip, ipv6Subnet))
+}
+
 /** A key of the client's address as everywhere in the limiter: its own generator fails without an address and keeps the port that a proxy writes beside it. */
 export function byAddress (ipv6Subnet: number): (request: FastifyRequest) => string {
-  const addressKey = createAddressKey((ip) => normalizeIP(ip, ipv6Subnet))
+  const addressKey = addressKeyOf(ipv6Subnet)
   return ({ ip }) => addressKey(ip)
 }
 
@@ -88,8 +93,6 @@ function settle (verdict: Verdict | Promise<Verdict>, then: (verdict: Verdict) =
   if (isPromise(verdict)) verdict.then(then, done)
   else then(verdict)
 }
-
-export const normalizeAddress: (ip: string, ipv6Subnet: number) => string = normalizeIP
 
 export interface RateLimitSettings {
   store: Store

@@ -15,12 +15,9 @@ async function compare (major) {
   const kinds = /** @type {Array<keyof typeof KINDS>} */ (Object.keys(KINDS))
   const servers = new Map()
   for (const kind of kinds) servers.set(kind, await startServer(`ambient ${kind}`, 1, nodeBinary(major)))
-  const µs = async (/** @type {number} */ port) => /** @type {{ µs: number }} */ (await (await fetch(`http://127.0.0.1:${port}/cpu`)).json()).µs
   const measure = async (/** @type {keyof typeof KINDS} */ kind) => {
     const { port } = servers.get(kind)
-    const before = await µs(port)
-    await clients.many({ port, path: '/work', count: requests, inFlight: 10 })
-    return (await µs(port) - before) / requests
+    return clients.cpu({ port, path: '/work', count: requests, inFlight: 10 })
   }
   for (const kind of kinds) await measure(kind)
   const results = await alternate(rounds, kinds, measure)

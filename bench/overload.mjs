@@ -8,7 +8,7 @@
  */
 import { buildGo, capacity, Clients, startServer, warmUp } from './lib/cell.mjs'
 import { keys, median, Report } from './lib/report.mjs'
-import { calibrate, work as ask, workOf } from './lib/work.mjs'
+import { calibrate, work, workOf } from './lib/work.mjs'
 
 const SERVERS = { inline: 'inline', piscina: 'piscina', abort: 'piscina abort', queue: 'piscina queue', ours: 'ours', go: 'go' }
 const TITLES = { inline: 'inline', piscina: 'piscina', abort: 'piscina + abort', queue: 'piscina, maxQueue 32', ours: 'ours', go: 'Go, bounded channel' }
@@ -19,9 +19,9 @@ const TITLES = { inline: 'inline', piscina: 'piscina', abort: 'piscina + abort',
  * @type {Record<'10' | '200' | 'bimodal', { deck: string[], longer: number }>}
  */
 const JOBS = {
-  10: { deck: [ask(10)], longer: 1 },
-  200: { deck: [ask(200)], longer: 2.5 },
-  bimodal: { deck: [...new Array(19).fill(ask(2)), ask(200)], longer: 1.5 }
+  10: { deck: [work(10)], longer: 1 },
+  200: { deck: [work(200)], longer: 2.5 },
+  bimodal: { deck: [...new Array(19).fill(work(2)), work(200)], longer: 1.5 }
 }
 /** Goodput ÷ capacity at 2x and 6x, and p99 at 6x in ms. */
 const BARS = { goodput: 0.95, p99: 150, ping: 15 }
@@ -52,13 +52,13 @@ async function cell (server, { deck, longer }, load, full, seed) {
   await warmUp(clients, port, deck)
   await clients.run({ ...orders, seconds: warm, seed: seed + rounds })
   const { streams, ping } = await clients.run({ ...orders, seconds: seconds * longer, seed })
-  const { sent, refused, work, p50, p99, p99Late, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
+  const { sent, refused, work: served, p50, p99, p99Late, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
   await stop().catch((/** @type {Error} */ error) => {
     // A peer that crashed under the load has its row, with what it served until then.
     if (server === 'ours') throw error
     console.log(error.message)
   })
-  return { goodput: work / (full * mean(deck)), p50, p99, p99Late, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
+  return { goodput: served / (full * mean(deck)), p50, p99, p99Late, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
 }
 
 /** @typedef {Awaited<ReturnType<typeof cell>>} Cell */

@@ -90,6 +90,18 @@ export class Clients {
     return this.#ask('many', orders)
   }
 
+  /**
+   * CPU time of a request: of the server's process alone, in µs.
+   *
+   * @param {{ port: number, path: string, count: number, inFlight: number, expect?: number }} orders
+   */
+  async cpu (orders) {
+    const used = async () => /** @type {{ µs: number }} */ (await (await fetch(`http://127.0.0.1:${orders.port}/cpu`)).json()).µs
+    const before = await used()
+    await this.many(orders)
+    return (await used() - before) / orders.count
+  }
+
   stop () {
     this.#child.disconnect()
   }

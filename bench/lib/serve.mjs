@@ -1,4 +1,4 @@
-/** What the servers have in common: the logger, /ping, and how they are started and stopped by lib/cell.mjs. */
+/** What the servers have in common: the logger, /ping, /cpu (CPU time of the process so far), and how they are started and stopped by lib/cell.mjs. */
 import { writeSync } from 'node:fs'
 import Fastify from 'fastify'
 import { portOf } from './app.mjs'
@@ -12,6 +12,10 @@ export async function serve (setUp) {
   // As an application has it: to the standard output, which cell.mjs makes one that keeps nothing.
   const app = Fastify({ logger: true })
   app.get('/ping', async () => 'pong')
+  app.get('/cpu', async () => {
+    const { user, system } = process.cpuUsage()
+    return { µs: user + system }
+  })
   await setUp(app)
   await app.listen({ port: 0, host: '127.0.0.1' })
   process.stdin.on('end', () => process.exit()).resume()

@@ -11,8 +11,4 @@ await serve(async (app) => {
     for (let i = 0; i < 10; i++) await undefined
     return { hello: 'world' }
   })
-  app.get('/cpu', async () => {
-    const { user, system } = process.cpuUsage()
-    return { µs: user + system }
-  })
 })

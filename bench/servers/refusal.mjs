@@ -1,4 +1,4 @@
-// Answers GET /work with a 503, in one of the ways that there are, and GET /cpu with the CPU time of this process in µs.
+// Answers GET /work with a 503, in one of the ways that there are.
 import concurrency from 'fastify-concurrency'
 import { createError } from '@fastify/error'
 import { jobs } from '../jobs.mjs'
@@ -22,10 +22,4 @@ const kinds = {
 const setUp = kinds[kind]
 if (setUp === undefined) throw new Error(`There is no kind named ${kind}`)
 
-await serve(async (app) => {
-  await setUp(app)
-  app.get('/cpu', async () => {
-    const { user, system } = process.cpuUsage()
-    return { µs: user + system }
-  })
-})
+await serve(setUp)

@@ -22,7 +22,7 @@ t.test('what is refused, with its path', async (t) => {
     [new User(), "can't be stored: payload is a User, not a plain object or array"],
     [{ toJSON: () => 1 }, "can't be stored: payload is an object with toJSON(), not a plain object or array"],
     [[1, undefined], "can't be stored: payload[1] is undefined"],
-    // eslint-disable-next-line no-sparse-arrays
+    // eslint-disable-next-line no-sparse-arrays -- the hole is what is tested
     [[1, , 3], "can't be stored: payload[1] is undefined"],
     [deep, "can't be stored: it is nested more than 500 deep"]
   ] as const) t.equal(whyNotSerialisable(payload), message)

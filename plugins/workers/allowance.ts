@@ -24,6 +24,8 @@ const STANDING = 1.8
 const RUNS = 8
 /** A queue cut shorter than the time in which about this many long jobs arrive would often be empty when a thread asks. */
 const ARRIVALS = 4
+/** So many more if lengths differ: of equal ones the last to be let in is itself long, and fills the queue further; of unequal ones it is most often short. */
+const SPREAD = 2
 /** The weight of a run in the means of all names. */
 const WEIGHT = 1 / 32
 
@@ -83,7 +85,7 @@ export class Allowance {
     const burst = Math.max(this.#settings.targetWait, this.#most() * this.#patience.room(now))
     const excess = this.#excess()
     if (excess === 0 || blameless) return burst
-    const standing = Math.min(burst, Math.max(this.#settings.targetWait, ARRIVALS * this.#run / (this.#servers * this.#load)))
+    const standing = Math.min(burst, Math.max(this.#settings.targetWait, this.#kept() / (this.#servers * this.#load)))
     return burst * (standing / burst) ** excess
   }
 
@@ -98,6 +100,11 @@ export class Allowance {
   /** The mean run, in ms; 0 before the first. */
   get mean (): number {
     return this.#mean
+  }
+
+  /** The work that a standing queue is to hold at a load of 1, in ms. */
+  #kept (): number {
+    return ARRIVALS * this.#run + SPREAD * (this.#run - this.#mean)
   }
 
   /** How far from a burst (0) to a standing queue (1). */

@@ -254,8 +254,6 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     const { thread } = job
     this.#admission.leave(job, this.#clock.now())
     if (thread === undefined) {
-      // Under a cap, another of its name may be next.
-      this.#dispatcher.schedule()
       this.#checkIdle()
     } else if (thread.revoke(job)) {
       this.#release(job, 0, 'unknown')

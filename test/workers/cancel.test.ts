@@ -1,7 +1,12 @@
 import t from 'tap'
 import { getEventListeners } from 'node:events'
 import { assertIdle } from '../../plugins/testing.ts'
-import { holdThread, logLines, rejection, startApp, startJob, until } from '../helper.ts'
+import { start, type Slots } from '../../workers/slots.ts'
+import { Graces } from '../../plugins/workers/graces.ts'
+import { Job } from '../../plugins/workers/job.ts'
+import type { Threads } from '../../plugins/workers/piscina.ts'
+import { Thread } from '../../plugins/workers/thread.ts'
+import { deferred, holdThread, logLines, rejection, startApp, startJob, until } from '../helper.ts'
 
 t.test('an abort is heard wherever the job is', async (t) => {
   const { workers } = await startApp(t)
@@ -109,6 +114,47 @@ t.test('a job that ignores its abort loses its thread after its grace, and the n
   t.equal(workers.stats().running, 1, 'its thread is still busy with it')
   t.not((await next).threadId, threadId)
   t.match(lines.filter(({ level }) => level === 40), [{ job: 'stubborn', grace: 50, msg: /its thread was replaced/ }])
+})
+
+t.test('what a thread was handed ahead is taken back before the thread is ended, so that it starts none of it in its last moments', async (t) => {
+  const ended = deferred<undefined>()
+  let slots!: Slots
+  let started: boolean | undefined
+  const host = {
+    ended: ended.promise,
+    kill () {
+      started = start(slots, ahead.slot)
+      ended.resolve(undefined)
+    }
+  }
+  const threads = { start: (data: { slots: Slots }) => { slots = data.slots; return host } } as unknown as Threads
+  const gone = deferred()
+  const thread = new Thread(0, { onEnded: () => gone.resolve() } as never, {} as never)
+  thread.start(threads, { url: '', names: [], preload: false, maxMemory: Infinity })
+  const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: undefined, signals: [], client: undefined, log: undefined as never, onProgress: undefined } as const
+  const job = (seq: number): Job => new Job(seq, { index: 0, name: 'job', timeout: undefined, concurrency: Infinity, priority: 'normal' }, settings, 0, {} as never)
+  const running = job(1)
+  const ahead = job(2)
+  thread.hand([running, ahead], 0)
+  start(slots, running.slot)
+  const returned: Job[] = []
+  new Graces((jobs) => returned.push(...jobs)).give(1, thread, running)
+  await gone.promise
+  t.equal(started, false)
+  t.same(returned.map(({ seq }) => seq), [2])
+})
+
+t.test('a job that was cut off is known to take that long: another that can\'t make its deadline is refused, not left waiting for it', async (t) => {
+  for (const [how, grace] of [['it ended late', Infinity], ['its thread was ended', 100]] as const) {
+    const { workers } = await startApp(t, { grace })
+    await rejection(workers.run('stubborn', { ms: 300 }, { timeout: 20 }))
+    await workers.idle()
+    const controller = new AbortController()
+    const { ended } = await startJob(workers, 'spin', { ms: 60_000 }, { signal: controller.signal })
+    t.match(await rejection(workers.run('stubborn', { ms: 300 }, { timeout: 50 })), { code: 'FC_ERR_WORKERS_OVERLOADED', reason: 'deadline' }, how)
+    controller.abort()
+    await rejection(ended)
+  }
 })
 
 t.test('grace Infinity never ends a thread', async (t) => {

@@ -69,6 +69,15 @@ for (const [name, length, at1, overloaded, p99, impatient, duration] of bars) {
   }
 }
 
+t.test('threads that are asked for more than they can do are busy, also if lengths differ', async (t) => {
+  for (const load of [1.5, 2]) {
+    const useful = mean(seeds.map((seed) => simulate({
+      sources: [{ length: bimodal, rate: load * capacity(bimodal) }], seed, duration: 240_000, threads: THREADS, patience: 1_000
+    }).total.useful))
+    t.ok(useful >= 0.984, `bimodal at ${load}x: ${useful.toFixed(4)} of their time`)
+  }
+})
+
 t.test('jobs nearly as long as their clients wait', async (t) => {
   for (const load of [2, 6]) {
     const over = row(fixed(500), load, 1_000, { duration: 240_000 })

@@ -10,7 +10,7 @@ import { Patience } from './patience.ts'
 export interface AllowanceSettings {
   /** The wait allowed in a burst, in ms. */
   maxWait: number
-  /** The wait allowed in a standing queue, in ms. */
+  /** The least wait allowed in a standing queue, in ms. */
   targetWait: number
   /** Over how long the offered load is measured, in ms. */
   interval: number

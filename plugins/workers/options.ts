@@ -33,7 +33,8 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   maxWait?: number
   /**
-   * The wait that a standing queue is held to: in sustained overload who is served is served fast, and the others are told at once.
+   * The wait that a standing queue is held to, or more if jobs are long or their lengths differ, as much as keeps the threads busy:
+   * in sustained overload who is served is served fast, and the others are told at once.
    * @default 100
    */
   targetWait?: number

@@ -253,11 +253,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   #stop (job: Job, reason: unknown): void {
     const { thread } = job
     this.#admission.leave(job, this.#clock.now())
-    if (thread === undefined) {
-      this.#checkIdle()
-    } else if (thread.revoke(job)) {
-      this.#release(job, 0, 'unknown')
-    } else {
+    if (thread === undefined) this.#checkIdle()
+    else if (thread.revoke(job)) this.#release(job, 0, 'unknown')
+    else {
       thread.abort(job, reason)
       this.#graces.give(this.#options.grace, thread, job)
     }

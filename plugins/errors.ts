@@ -4,14 +4,29 @@
  * A refusal (503, 429) is answered once per refused request, at the worst moment to spend time: it captures no stack.
  * It explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
-import { createError } from '@fastify/error'
+import { createError, type FastifyErrorConstructor } from '@fastify/error'
+
+const kRefusal = Symbol.for('fastify-concurrency.refusal')
+
+/** Creates the base class of a refusal. Its errors say themselves that they are refusals, and capture no stack. */
+function refusal<Args extends unknown[]> (code: string, message: string, statusCode: number): FastifyErrorConstructor<{ code: string }, Args> {
+  const Base = createError<Args>(code, message, statusCode, Error, false)
+  Object.defineProperty(Base.prototype, kRefusal, { value: true })
+  return Base
+}
+
+/** Tells whether the service refused work as designed: such an error is sampled in the log, and never logged as an error with a stack. */
+export function isRefusal (error: unknown): boolean {
+  return error instanceof Error && kRefusal in error
+}
 
 /** Thrown at boot. */
-export const OptionInvalidError = createError<[option: string, expected: string, received: string]>(
-  'FC_ERR_OPTION_INVALID', 'Option "%s": expected %s, received %s')
+export class OptionInvalidError extends createError<[option: string, expected: string, received: string]>(
+  'FC_ERR_OPTION_INVALID', 'Option "%s": expected %s, received %s') {}
 
 /** Thrown at boot: by app.ready(), app.listen() or the register call. */
-export const JobsInvalidError = createError<[what: string, options?: ErrorOptions]>('FC_ERR_JOBS_INVALID', '%s')
+export class JobsInvalidError extends createError<[what: string, options?: ErrorOptions]>(
+  'FC_ERR_JOBS_INVALID', '%s') {}
 
 const Unknown = createError<[name: string]>('FC_ERR_JOB_UNKNOWN', 'There is no job named "%s"', 500)
 
@@ -41,8 +56,8 @@ export interface Refusal {
   retryAfter: number
 }
 
-const Overloaded = createError<[name: string, retryAfter: number]>(
-  'FC_ERR_WORKERS_OVERLOADED', 'The job "%s" was refused: the workers are overloaded, try again in %d s', 503, Error, false)
+const Overloaded = refusal<[name: string, retryAfter: number]>(
+  'FC_ERR_WORKERS_OVERLOADED', 'The job "%s" was refused: the workers are overloaded, try again in %d s', 503)
 
 export class WorkersOverloadedError extends Overloaded implements Refusal {
   readonly job: string
@@ -68,32 +83,32 @@ export class WorkersOverloadedError extends Overloaded implements Refusal {
   }
 }
 
-export const JobTimeoutError = createError<[name: string, timeout: number, where: 'queued' | 'running']>(
-  'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504)
+export class JobTimeoutError extends createError<[name: string, timeout: number, where: 'queued' | 'running']>(
+  'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}
 
 /** `cause` is the signal's reason. */
-export const JobAbortedError = createError<[name: string, options?: ErrorOptions]>(
-  'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499)
+export class JobAbortedError extends createError<[name: string, options?: ErrorOptions]>(
+  'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499) {}
 
 /** `cause` is what ended the thread. */
-export const JobCrashedError = createError<[name: string, how: string, options?: ErrorOptions]>(
-  'FC_ERR_JOB_CRASHED', 'The job "%s" lost its thread: %s', 500)
+export class JobCrashedError extends createError<[name: string, how: string, options?: ErrorOptions]>(
+  'FC_ERR_JOB_CRASHED', 'The job "%s" lost its thread: %s', 500) {}
 
 /** `cause` is the value that was thrown. */
-export const JobThrewError = createError<[name: string, what: string, options?: ErrorOptions]>(
-  'FC_ERR_JOB_THREW', 'The job "%s" threw %s, which is not an Error', 500)
+export class JobThrewError extends createError<[name: string, what: string, options?: ErrorOptions]>(
+  'FC_ERR_JOB_THREW', 'The job "%s" threw %s, which is not an Error', 500) {}
 
 /** `cause` is the DataCloneError. */
-export const PayloadNotCloneableError = createError<[name: string, where: string, options?: ErrorOptions]>(
-  'FC_ERR_PAYLOAD_NOT_CLONEABLE', 'The payload of job "%s" can\'t be sent to a thread: %s', 500)
+export class PayloadNotCloneableError extends createError<[name: string, where: string, options?: ErrorOptions]>(
+  'FC_ERR_PAYLOAD_NOT_CLONEABLE', 'The payload of job "%s" can\'t be sent to a thread: %s', 500) {}
 
 /** `cause` is the DataCloneError. */
-export const ResultNotCloneableError = createError<[name: string, where: string, options?: ErrorOptions]>(
-  'FC_ERR_RESULT_NOT_CLONEABLE', 'The result of job "%s" can\'t be sent back from its thread: %s', 500)
+export class ResultNotCloneableError extends createError<[name: string, where: string, options?: ErrorOptions]>(
+  'FC_ERR_RESULT_NOT_CLONEABLE', 'The result of job "%s" can\'t be sent back from its thread: %s', 500) {}
 
 // The limiter.
 
-const Limited = createError<[message: string]>('FC_ERR_LIMITED', '%s', 429, Error, false)
+const Limited = refusal<[message: string]>('FC_ERR_LIMITED', '%s', 429)
 
 export function limitedMessage (policy: string | undefined, retryAfter: number): string {
   return `${policy === undefined ? 'Too many requests' : `The limit "${policy}" is used up`}, try again in ${retryAfter} s`
@@ -118,7 +133,7 @@ export class LimitedError extends Limited {
   }
 }
 
-const KeyMissing = createError<[message: string]>('FC_ERR_LIMIT_KEY_MISSING', '%s', 401, Error, false)
+const KeyMissing = refusal<[message: string]>('FC_ERR_LIMIT_KEY_MISSING', '%s', 401)
 
 /** The request lacks what the policy limits by: an API key, a user. */
 export class LimitKeyMissingError extends KeyMissing {
@@ -128,8 +143,7 @@ export class LimitKeyMissingError extends KeyMissing {
   }
 }
 
-const StoreAway = createError<[options: ErrorOptions]>(
-  'FC_ERR_LIMITER_STORE', 'The limits can\'t be checked now', 503, Error, false)
+const StoreAway = refusal<[options: ErrorOptions]>('FC_ERR_LIMITER_STORE', 'The limits can\'t be checked now', 503)
 
 /** The store can't be reached and the policy says `onStoreError: 'closed'`. `cause` is the store's error. */
 export class LimiterStoreError extends StoreAway {
@@ -147,14 +161,13 @@ export class LimiterStoreError extends StoreAway {
 }
 
 /** A policy's function gave something that can't be used, for one request: a key that is an object, a rate that is no number. */
-export const LimitInvalidError = createError<[policy: string, what: string, expected: string, received: string]>(
-  'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s', 500)
+export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string]>(
+  'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s', 500) {}
 
-export const LimitUnknownError = createError<[name: string, known: string]>(
-  'FC_ERR_LIMIT_UNKNOWN', 'There is no policy named "%s"; the limiter has %s', 500)
+export class LimitUnknownError extends createError<[name: string, known: string]>(
+  'FC_ERR_LIMIT_UNKNOWN', 'There is no policy named "%s"; the limiter has %s', 500) {}
 
-const WaitersFull = createError<[policy: string]>(
-  'FC_ERR_LIMIT_WAITERS_FULL', 'Too many already wait for the limit "%s"', 503, Error, false)
+const WaitersFull = refusal<[policy: string]>('FC_ERR_LIMIT_WAITERS_FULL', 'Too many already wait for the limit "%s"', 503)
 
 /** `limiter.wait()`: as many wait as may. */
 export class LimitWaitersFullError extends WaitersFull {
@@ -176,10 +189,10 @@ export class LimitWaitersFullError extends WaitersFull {
 }
 
 /** `limiter.wait()`: `cause` is the signal's reason. */
-export const LimitWaitAbortedError = createError<[policy: string, options?: ErrorOptions]>(
-  'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499, Error, false)
+export class LimitWaitAbortedError extends createError<[policy: string, options?: ErrorOptions]>(
+  'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499, Error, false) {}
 
-const Closing = createError<[what: string]>('FC_ERR_CLOSING', '%s is closing and takes no new work', 503, Error, false)
+const Closing = refusal<[what: string]>('FC_ERR_CLOSING', '%s is closing and takes no new work', 503)
 
 export class ClosingError extends Closing {
   /** Read by Fastify's default error handler: the client should look for another server. */
@@ -201,8 +214,7 @@ export interface TasksFull {
   retryAfter: number
 }
 
-const Full = createError<[retryAfter: number]>(
-  'FC_ERR_TASKS_FULL', 'There is no room for another task, try again in %d s', 503, Error, false)
+const Full = refusal<[retryAfter: number]>('FC_ERR_TASKS_FULL', 'There is no room for another task, try again in %d s', 503)
 
 export class TasksFullError extends Full implements TasksFull {
   readonly running: number
@@ -225,40 +237,28 @@ export class TasksFullError extends Full implements TasksFull {
 }
 
 /** The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did. */
-export const TaskTimeoutError = createError<[id: string, timeout: number, options?: ErrorOptions]>(
-  'FC_ERR_TASK_TIMEOUT', 'The task "%s" passed its deadline of %d ms', 504)
+export class TaskTimeoutError extends createError<[id: string, timeout: number, options?: ErrorOptions]>(
+  'FC_ERR_TASK_TIMEOUT', 'The task "%s" passed its deadline of %d ms', 504) {}
 
 /** The reason of the task's signal, and what its handle rejects with. */
-export const TaskAbortedError = createError<[id: string, why: string, options?: ErrorOptions]>(
-  'FC_ERR_TASK_ABORTED', 'The task "%s" was %s', 499)
+export class TaskAbortedError extends createError<[id: string, why: string, options?: ErrorOptions]>(
+  'FC_ERR_TASK_ABORTED', 'The task "%s" was %s', 499) {}
 
 /** `cause` is the value that was thrown. */
-export const TaskThrewError = createError<[id: string, what: string, options?: ErrorOptions]>(
-  'FC_ERR_TASK_THREW', 'The task "%s" threw %s, which is not an Error', 500)
+export class TaskThrewError extends createError<[id: string, what: string, options?: ErrorOptions]>(
+  'FC_ERR_TASK_THREW', 'The task "%s" threw %s, which is not an Error', 500) {}
 
-export const TaskDuplicateError = createError<[id: string]>(
-  'FC_ERR_TASK_DUPLICATE', 'A task "%s" is waiting or running already', 409)
+export class TaskDuplicateError extends createError<[id: string]>(
+  'FC_ERR_TASK_DUPLICATE', 'A task "%s" is waiting or running already', 409) {}
 
-export const TaskUnknownError = createError<[name: string, known: string]>(
-  'FC_ERR_TASK_UNKNOWN', 'There is no task named "%s"; defined are %s', 500)
+export class TaskUnknownError extends createError<[name: string, known: string]>(
+  'FC_ERR_TASK_UNKNOWN', 'There is no task named "%s"; defined are %s', 500) {}
 
-export const TaskPayloadError = createError<[name: string, what: string]>(
-  'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s', 500)
+export class TaskPayloadError extends createError<[name: string, what: string]>(
+  'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s', 500) {}
 
-export const PlaceUsedError = createError<[]>(
-  'FC_ERR_PLACE_USED', 'This reserved place was used or given back already', 500)
+export class PlaceUsedError extends createError<[]>(
+  'FC_ERR_PLACE_USED', 'This reserved place was used or given back already', 500) {}
 
-export const GroupEndedError = createError<[]>(
-  'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for', 500)
-
-// ---- refusals
-
-const refusalCodes = new Set([
-  'FC_ERR_WORKERS_OVERLOADED', 'FC_ERR_CLOSING', 'FC_ERR_LIMITED', 'FC_ERR_LIMIT_KEY_MISSING', 'FC_ERR_LIMITER_STORE', 'FC_ERR_LIMIT_WAITERS_FULL',
-  'FC_ERR_TASKS_FULL'
-])
-
-/** A refusal is the service working as it should: logged sampled, never as an error with a stack. */
-export function isRefusal (error: unknown): boolean {
-  return error instanceof Error && refusalCodes.has((error as { code?: unknown }).code as string)
-}
+export class GroupEndedError extends createError<[]>(
+  'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for', 500) {}

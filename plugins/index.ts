@@ -16,7 +16,14 @@ import { refuseInThread } from './thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
 export type { CancellationOptions } from './cancellation/index.ts'
-export type { RefusalReason } from './errors.ts'
+export type { ChannelMessages } from './channel-messages.ts'
+export {
+  ClosingError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
+  LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
+  OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
+  TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError
+} from './errors.ts'
+export type { Refusal, RefusalReason, TasksFull } from './errors.ts'
 export type { Abandoned, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
 export { definePolicies } from './define-policies.ts'
@@ -48,23 +55,32 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   refuseInThread()
   check.record('concurrency', options, concurrencyOptionNames)
   const ambient = check.boolean('concurrency.ambient', options.ambient ?? true)
-  if (options.lifecycle !== false) {
+  const lifecycleOptions = optionsOf('lifecycle', options.lifecycle ?? {})
+  const limiterOptions = optionsOf('limiter', options.limiter ?? false)
+  const workersOptions = optionsOf('workers', options.workers ?? false)
+  const tasksOptions = optionsOf('tasks', options.tasks ?? {})
+  if (lifecycleOptions !== undefined) {
     const { default: lifecycle } = await import('./lifecycle/index.ts')
-    await app.register(lifecycle, options.lifecycle ?? {})
+    await app.register(lifecycle, lifecycleOptions)
   }
-  // Before whoever adds routes, which it must know of, and before the work that it refuses.
-  if (options.limiter !== undefined && options.limiter !== false) {
+  // The limiter comes before the plugins whose routes it must know, and before the work that it refuses.
+  if (limiterOptions !== undefined) {
     const { default: limiter } = await import('./limiter/index.ts')
-    await app.register(limiter, { ambient, ...options.limiter })
+    await app.register(limiter, { ...limiterOptions, ambient: limiterOptions.ambient ?? ambient })
   }
-  if (options.workers !== undefined && options.workers !== false) {
+  if (workersOptions !== undefined) {
     const { default: workers } = await import('./workers/index.ts')
-    await app.register(workers, { ambient, ...options.workers })
+    await app.register(workers, { ...workersOptions, ambient: workersOptions.ambient ?? ambient })
   }
-  if (options.tasks !== false) {
+  if (tasksOptions !== undefined) {
     const { default: tasks } = await import('./tasks/index.ts')
-    await app.register(tasks, { ambient, ...options.tasks })
+    await app.register(tasks, { ...tasksOptions, ambient: tasksOptions.ambient ?? ambient })
   }
+}
+
+/** Returns the options of a part, or undefined if the part is left out. */
+function optionsOf<Options extends object> (part: string, options: Options | false): Options | undefined {
+  return options === false ? undefined : check.record(`concurrency.${part}`, options) as Options
 }
 
 export default fp(concurrency, { name: 'fastify-concurrency', fastify: '5.x' })

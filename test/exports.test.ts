@@ -2,18 +2,22 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import * as suite from '../plugins/index.ts'
+import * as errorClasses from '../plugins/errors.ts'
 import { exportsOf, program, root } from './compiler.ts'
 
 interface Conditions { 'fastify-concurrency-source': string, types: string, default: string }
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { name: string, exports: Record<string, Conditions | string> }
 
+const errorNames = Object.entries(errorClasses).filter(([, value]) => (value.prototype as unknown) instanceof Error).map(([name]) => name)
+
 const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
-    values: ['default', 'definePolicies'],
-    types: ['Abandoned', 'CancellationOptions', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions',
-      'Limiter', 'LimiterOptions', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'RefusalReason', 'Register', 'RunOptions', 'ShutdownReport',
-      'TaskContext', 'TaskHandle', 'Tasks', 'TasksOptions', 'TasksStats', 'Workers', 'WorkersOptions']
+    values: [...errorNames, 'default', 'definePolicies'].sort(),
+    types: ['Abandoned', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions',
+      'Limiter', 'LimiterOptions', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions', 'ShutdownReport',
+      'TaskContext', 'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'Workers', 'WorkersOptions']
   },
   './workers': {
     values: ['default'],
@@ -65,3 +69,45 @@ for (const [subpath, conditions] of entries) {
     t.strictSame(Object.keys(conditions), ['fastify-concurrency-source', 'types', 'default'])
   })
 }
+
+type Coded = Error & { code: string, statusCode: number | undefined }
+type ErrorClass = new (...args: unknown[]) => Coded
+
+const exported = errorNames.map((name) => [name, (suite as unknown as Record<string, ErrorClass>)[name]!] as const)
+
+t.test('instanceof tells each exported error class from every other, and says that it is an Error', async (t) => {
+  for (const [name, Class] of exported) {
+    const error = new Class('x', {}, {})
+    t.ok(error instanceof Error, name)
+    t.strictSame(exported.filter(([, Other]) => error instanceof Other).map(([other]) => other), [name])
+    for (const value of [undefined, null, 'x', new Error('another'), {}]) t.notOk((value as unknown) instanceof Class, name)
+  }
+})
+
+t.test('each error class that answers 429 or 503 is a refusal, and captures no stack', async (t) => {
+  const refusals: string[] = []
+  for (const [name, Class] of exported) {
+    const error = new Class('x', {}, {})
+    if (!errorClasses.isRefusal(error)) {
+      t.notOk([429, 503].includes(error.statusCode ?? 0), `${name} answers ${error.statusCode}`)
+      continue
+    }
+    refusals.push(name)
+    t.notMatch(error.stack ?? '', /^ {4}at /m, name)
+  }
+  t.ok(refusals.length > 5)
+  for (const value of [undefined, null, { code: 'FC_ERR_CLOSING' }, new Error('x')]) t.equal(errorClasses.isRefusal(value), false)
+})
+
+t.test('ChannelMessages has a type for the messages of each channel', async (t) => {
+  const file = join(root, 'plugins/channel-messages.ts')
+  const checker = compiled.getTypeChecker()
+  const [symbol] = checker.getExportsOfModule(checker.getSymbolAtLocation(compiled.getSourceFile(file)!)!)
+  const names = checker.getDeclaredTypeOfSymbol(symbol!).getProperties().map((property) => {
+    t.notOk(checker.typeToString(checker.getTypeOfSymbol(property)) === 'never', property.name)
+    return property.name
+  })
+  const plugins = ['lifecycle', 'limiter', 'tasks', 'workers']
+  const modules = await Promise.all(plugins.map(async (plugin) => await import(`../plugins/${plugin}/channels.ts`) as Record<string, { name: string }>))
+  t.strictSame(names.sort(), modules.flatMap((module) => Object.values(module).map(({ name }) => name)).sort())
+})

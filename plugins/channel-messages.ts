@@ -1,0 +1,47 @@
+import type { TypedChannel } from './channels.ts'
+import type * as lifecycle from './lifecycle/channels.ts'
+import type * as limiter from './limiter/channels.ts'
+import type * as tasks from './tasks/channels.ts'
+import type * as workers from './workers/channels.ts'
+
+type MessageOf<Channel> = Channel extends TypedChannel<infer Message> ? Message : never
+
+/**
+ * The type of the messages of each diagnostics channel, by the channel's name.
+ *
+ * @example
+ * import { subscribe } from 'node:diagnostics_channel'
+ * import type { ChannelMessages } from 'fastify-concurrency'
+ * const failed = 'fastify-concurrency:tasks:failed'
+ * subscribe(failed, (message) => {
+ *   const { id, error } = message as ChannelMessages[typeof failed]
+ *   alert(`${id}: ${error.message}`)
+ * })
+ */
+export interface ChannelMessages {
+  'fastify-concurrency:workers:queued': MessageOf<typeof workers.queued>
+  'fastify-concurrency:workers:dispatched': MessageOf<typeof workers.dispatched>
+  'fastify-concurrency:workers:completed': MessageOf<typeof workers.completed>
+  'fastify-concurrency:workers:failed': MessageOf<typeof workers.failed>
+  'fastify-concurrency:workers:rejected': MessageOf<typeof workers.rejected>
+  'fastify-concurrency:workers:cancelled': MessageOf<typeof workers.cancelled>
+  'fastify-concurrency:workers:timed-out': MessageOf<typeof workers.timedOut>
+  'fastify-concurrency:workers:crashed': MessageOf<typeof workers.crashed>
+  'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>
+  'fastify-concurrency:workers:thread-ended': MessageOf<typeof workers.threadEnded>
+  'fastify-concurrency:limiter:rejected': MessageOf<typeof limiter.rejected>
+  'fastify-concurrency:limiter:store-failed': MessageOf<typeof limiter.storeFailed>
+  'fastify-concurrency:limiter:store-recovered': MessageOf<typeof limiter.storeRecovered>
+  'fastify-concurrency:tasks:submitted': MessageOf<typeof tasks.taskSubmitted>
+  'fastify-concurrency:tasks:started': MessageOf<typeof tasks.taskStarted>
+  'fastify-concurrency:tasks:completed': MessageOf<typeof tasks.taskCompleted>
+  'fastify-concurrency:tasks:failed': MessageOf<typeof tasks.taskFailed>
+  'fastify-concurrency:tasks:retried': MessageOf<typeof tasks.taskRetried>
+  'fastify-concurrency:tasks:aborted': MessageOf<typeof tasks.taskAborted>
+  'fastify-concurrency:tasks:refused': MessageOf<typeof tasks.taskRefused>
+  'fastify-concurrency:tasks:leaked': MessageOf<typeof tasks.taskLeaked>
+  'fastify-concurrency:tasks:group-dropped': MessageOf<typeof tasks.groupDropped>
+  'fastify-concurrency:lifecycle:entered': MessageOf<typeof lifecycle.phaseEntered>
+  'fastify-concurrency:lifecycle:refused': MessageOf<typeof lifecycle.requestRefused>
+  'fastify-concurrency:lifecycle:drained': MessageOf<typeof lifecycle.drained>
+}

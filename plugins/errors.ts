@@ -160,8 +160,8 @@ export class LimiterStoreError extends StoreAway {
   }
 }
 
-/** A policy's function gave something that can't be used, for one request: a key that is an object, a rate that is no number. */
-export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string]>(
+/** For one request, a policy's function gave something that can't be used, or threw it (`cause`): a key that is an object, a rate that is no number. */
+export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string, options?: ErrorOptions]>(
   'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s', 500) {}
 
 export class LimitUnknownError extends createError<[name: string, known: string]>(

@@ -3,10 +3,11 @@ import type { FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../errors.ts'
 import { duration, integer, MAX_DURATION, record } from '../options.ts'
+import type { AddressList } from './allow-list.ts'
 import { SLACK } from './bucket.ts'
 import { rejected } from './channels.ts'
 import { retryAfter } from './headers.ts'
-import { callKey, type AddressKey } from './keys.ts'
+import { checkedKey, type AddressKey } from './keys.ts'
 import type { MaybePromise } from './maybe.ts'
 import { demandOf } from './plan.ts'
 import type { PolicyName, ResolvedPolicy } from './policies.ts'
@@ -73,6 +74,8 @@ export interface Limiter {
 export interface CallsSettings {
   waitTimeout: number
   maxWaitingPerKey: number
+  /** The addresses that no policy limits. */
+  exemptAddresses: AddressList | undefined
 }
 
 const nothing: Reservation = { ok: true, delay: 0, cancel: async () => {} }
@@ -86,8 +89,12 @@ export function createLimiter (
     return policy
   }
 
+  /** The demand of a call; undefined if the key has no limit. A key that is an address is grouped as a request's would be. */
   function demand (policy: ResolvedPolicy, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<Demand | undefined> {
-    return demandOf(policy, callKey(policy, key, addressKey), cost, request)
+    const checked = checkedKey(policy.name, key) ?? ''
+    if (policy.key !== 'address') return demandOf({ policy, key: checked, cost, request })
+    if (settings.exemptAddresses?.(checked) === true) return undefined
+    return demandOf({ policy, key: addressKey(checked), ip: checked, cost, request })
   }
 
   return {

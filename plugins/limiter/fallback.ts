@@ -13,7 +13,7 @@ import type { Demand, Outcome, Store, Verdict } from './store.ts'
 const PROBE_EVERY = 250
 /** A client that is reconnecting keeps a probe in its queue: don't add to it, unless the answer seems lost. */
 const PROBE_LOST = 5_000
-const probe: Demand = { policy: 'probe of the store', key: '', rate: 1000, burst: 1, cost: 1, onStoreError: 'open' }
+const probe: Demand = { policy: '№ probe of the store', key: '', rate: 1000, burst: 1, cost: 1, onStoreError: 'open' }
 
 export interface FallbackOptions {
   /** How many ms a decision may take. */

@@ -1,36 +1,44 @@
 /** What would make the limits mean less than they say, told at boot. */
 import cluster from 'node:cluster'
 import type { FastifyInstance } from 'fastify'
+import { fastifyOptionsOf, trustProxyOf } from '../forwarded.ts'
 import { ensure } from '../options.ts'
+import type { Recipe } from './plan.ts'
 import type { ResolvedPolicy } from './policies.ts'
-import { routeName, type RouteConfig, type RouteWithConfig } from './routes.ts'
+import { routeName } from './route-name.ts'
+import { hasRecipe, type RouteConfig, type RouteWithConfig } from './routes.ts'
 
-/** Fastify doesn't publish its `trustProxy`; undefined too if a later version keeps it elsewhere. */
-export function trustProxyOf (app: FastifyInstance): unknown {
-  for (let scope: object | null = app; scope !== null; scope = Object.getPrototypeOf(scope) as object | null) {
-    const key = Object.getOwnPropertySymbols(scope).find(({ description }) => description === 'fastify.options')
-    if (key !== undefined) return (scope as Record<symbol, { trustProxy?: unknown } | undefined>)[key]?.trustProxy
-  }
-  return undefined
-}
-
-function limitsByAddress (policy: ResolvedPolicy): boolean {
+export function limitsByAddress (policy: ResolvedPolicy): boolean {
   return policy.key === 'address' || policy.missingKey === 'address'
 }
 
 /**
- * Whose address is an address? Under `trustProxy: true` whatever a client writes in X-Forwarded-For: each request may be a new key.
- * A number is refused: Fastify ignores it since 5.12.1, so all clients behind the proxy would share its bucket.
+ * Checks what an address is worth. Under `trustProxy: true` it is whatever a client writes in X-Forwarded-For: each request may be a new
+ * key. A number as `trustProxy` is refused: Fastify ignores it since 5.12.1, so all clients behind the proxy would share one bucket.
  */
-export function checkAddresses (app: FastifyInstance, policies: ReadonlyMap<string, ResolvedPolicy>): void {
-  const trustProxy = trustProxyOf(app)
-  const byAddress = [...policies.values()].filter(limitsByAddress).map(({ name }) => name)
-  if (byAddress.length === 0) return
-  ensure(typeof trustProxy !== 'number', 'trustProxy', 'the addresses of your proxies, or a function: Fastify ignores a number, so clients behind a proxy would share one bucket', trustProxy)
-  if (trustProxy !== true) return
-  app.log.warn({ policies: byAddress },
-    'limiter: under trustProxy: true a client writes its own address into X-Forwarded-For, a new one for each request if it likes, and ' +
-    'gets round limits by address. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', \'10.0.0.0/8\']')
+export class AddressChecks {
+  readonly #app: FastifyInstance
+  readonly #trustProxy: unknown
+  readonly #limits = new Set<string>()
+
+  constructor (app: FastifyInstance) {
+    this.#app = app
+    this.#trustProxy = trustProxyOf(app)
+  }
+
+  /** Takes note of a limit by address. Throws FC_ERR_OPTION_INVALID. */
+  add (limit: string): void {
+    ensure(typeof this.#trustProxy !== 'number', 'trustProxy', 'the addresses of your proxies, or a function: Fastify ignores a number, so clients behind a proxy would share one bucket', this.#trustProxy)
+    this.#limits.add(limit)
+  }
+
+  /** Warns of all limits by address in one line. */
+  warn (): void {
+    if (this.#limits.size === 0 || this.#trustProxy !== true) return
+    this.#app.log.warn({ limits: [...this.#limits] },
+      'limiter: under trustProxy: true a client writes its own address into X-Forwarded-For, a new one for each request if it likes, and ' +
+      'gets round limits by address. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', \'10.0.0.0/8\']')
+  }
 }
 
 /** Memory is a process's own: with n workers a client gets n times its limit. */
@@ -67,31 +75,53 @@ export function printedRoutes (app: FastifyInstance): PrintedRoute[] {
 }
 
 /**
- * Names the routes that the limiter doesn't reach.
- * @param hooks names of the hooks that every route should have
+ * Whether the application prints its routes in its own way (Fastify's option `buildPrettyMeta`), which need not name hooks, nor be able to
+ * print every route. Fastify's own way is told by its name.
  */
-export function checkRoutes (app: FastifyInstance, hooks: readonly string[]): void {
-  const routes = printedRoutes(app)
-    .filter((route) => hooks.some((hook) => !route.hooks.includes(`"${hook}()"`)))
-    .map(({ name }) => name)
+export function printsItsOwnWay (app: FastifyInstance): boolean {
+  const { buildPrettyMeta } = (fastifyOptionsOf(app)['routerOptions'] ?? {}) as { buildPrettyMeta?: unknown }
+  return typeof buildPrettyMeta === 'function' && buildPrettyMeta.name !== 'defaultBuildPrettyMeta'
+}
+
+/**
+ * Names the routes that the limiter doesn't reach, by the hooks that Fastify prints with each route. The print says nothing where hooks lose
+ * their names, as under a tracer that wraps each of them: then it shows our hooks on no route, not even on those that the limiter has
+ * prepared.
+ *
+ * @param hooks names of the hooks that every route should have
+ * @param prepared the routes that the limiter has prepared
+ */
+export function checkRoutes (app: FastifyInstance, hooks: readonly string[], prepared: readonly PreparedRoute[]): void {
+  if (printsItsOwnWay(app)) return
+  const reached = new Set(prepared.flatMap(({ route: { method, url } }) => [method].flat().map((method) => `${method} ${url}`)))
+  const printed = printedRoutes(app)
+  const shows = (route: PrintedRoute): boolean => hooks.every((hook) => route.hooks.includes(`"${hook}()"`))
+  const known = printed.filter(({ name }) => reached.has(name))
+  if (known.length > 0 && !known.some(shows)) return
+  const routes = printed.filter((route) => !shows(route)).map(({ name }) => name)
   if (routes.length === 0) return
   app.log.warn({ routes },
     `limiter: ${routes.join(', ')} escape the limiter: declared before it, or outside the scope that registered it. ` +
     'Fix: register the limiter first, on the app itself')
 }
 
-/** A route as Fastify hands it from one onRoute hook to the next, and what its config said when the limiter read it. */
+/** A route as Fastify hands it from one onRoute hook to the next, and what the limiter made of its config when it read it. */
 export interface PreparedRoute {
   route: RouteWithConfig
   limiter: RouteConfig['limiter']
+  recipe: Recipe
 }
 
-/** An onRoute hook that was added after the limiter may change a config that has been read: the limit that it sets would never be. */
-export function checkPrepared (prepared: readonly PreparedRoute[]): void {
-  for (const { route, limiter } of prepared) {
+/**
+ * Refuses a config that an onRoute hook changed after the limiter had read it: the limit that it sets would never be.
+ * @param standard the recipe of a route that says nothing, which needs no config
+ */
+export function checkPrepared (prepared: readonly PreparedRoute[], standard: Recipe): void {
+  for (const { route, limiter, recipe } of prepared) {
     const { config = {} } = route
     const expected = 'set before the limiter reads it: by the route itself, or by an onRoute hook that is added before the limiter is registered'
     ensure(config.limiter === limiter, `${routeName(route)}: config.limiter`, expected, config.limiter)
     ensure(config.rateLimit === undefined, `${routeName(route)}: config.rateLimit`, expected, config.rateLimit)
+    ensure(hasRecipe(config, recipe) || recipe === standard, `${routeName(route)}: config`, 'an object that onRoute hooks extend, and don\'t replace: { ...route.config }', config)
   }
 }

@@ -1,8 +1,9 @@
 /** The HTTP side: a request's plan is decided in a hook, which answers a refusal itself, since throwing costs twice what serving does. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { isRefusal, limitedMessage, LimitedError, LimitInvalidError } from '../errors.ts'
+import { isRefusal, limitedMessage, LimitedError } from '../errors.ts'
 import { rejected } from './channels.ts'
+import { asError } from './functions.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'
 import { after, isPromise, type MaybePromise } from './maybe.ts'
 import { untilAgain, type Plan } from './plan.ts'
@@ -13,7 +14,7 @@ export interface AnswerSettings {
   /** Called for each refusal that is answered. */
   onRefused: (code: string) => void
   /** Replaces the body of a 429. */
-  body: ((request: FastifyRequest, error: LimitedError) => unknown) | undefined
+  body: ((request: FastifyRequest, error: LimitedError) => MaybePromise<unknown>) | undefined
 }
 
 /** The policy that the request has to wait longest for, and so the one whose wait lets it pass. */
@@ -88,15 +89,10 @@ function conclude (
   try {
     refused = answered(plan, stage, settings, request, reply)
   } catch (error) {
-    return done(thrown(error))
+    return done(asError(error))
   }
-  if (isPromise(refused)) refused.catch((error: unknown) => done(thrown(error)))
+  if (isPromise(refused)) refused.catch((error: unknown) => done(asError(error)))
   else if (!refused) done()
-}
-
-/** `done` takes `undefined` and `null` for success: whoever threw one would let the request pass. */
-function thrown (error: unknown): Error {
-  return (error ?? new LimitInvalidError('*', 'function', 'one that throws an Error', `one that threw ${error}`)) as Error
 }
 
 interface Refused extends Error {
@@ -107,8 +103,12 @@ interface Refused extends Error {
 
 /** A refusal is answered. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes. */
 function fail (error: unknown, settings: AnswerSettings, reply: FastifyReply, done: HookHandlerDoneFunction): void {
-  if (!isRefusal(error)) return done(thrown(error))
+  if (!isRefusal(error)) return done(asError(error))
   const { statusCode, code, message, headers } = error as Refused
-  settings.onRefused(code)
-  send(reply.headers(headers ?? {}), statusCode, code, message)
+  try {
+    settings.onRefused(code)
+    send(reply.headers(headers ?? {}), statusCode, code, message)
+  } catch (error) {
+    done(asError(error))
+  }
 }

@@ -9,13 +9,15 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
+import { watchForwarded } from '../forwarded.ts'
 import { ensure } from '../options.ts'
 import refusalLog, { countRefusal } from '../refusal-log.ts'
 import { createLimiter, type Limiter } from './calls.ts'
 import { storeFailed, storeRecovered } from './channels.ts'
 import { FallbackStore } from './fallback.ts'
-import { checkAddresses, checkCluster, checkPrepared, checkRoutes, type PreparedRoute } from './honesty.ts'
+import { AddressChecks, checkCluster, checkPrepared, checkRoutes, limitsByAddress, type PreparedRoute } from './honesty.ts'
 import { decide, type Judge } from './http.ts'
+import type { AddressOf } from './keys.ts'
 import { after } from './maybe.ts'
 import { MemoryStore } from './memory-store.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
@@ -67,13 +69,20 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const resolved = resolveOptions(options)
   ensure(!app.hasDecorator('limiter'), 'limiter', 'to be registered once', 'a second registration')
   ensure(!app.hasDecorator('createRateLimit'), '@fastify/rate-limit', 'to be registered by the limiter only', 'a registration of your own')
-  checkAddresses(app, resolved.policies)
+  const addressChecks = new AddressChecks(app)
+  for (const policy of resolved.policies.values()) if (limitsByAddress(policy)) addressChecks.add(policy.name)
+  if (resolved.exemptAddresses !== undefined) addressChecks.add('allowList')
   checkCluster(app, resolved.redis !== undefined)
 
-  const { ipv6Subnet, legacyHeaders } = resolved
+  const { ipv6Subnet, legacyHeaders, exemptAddresses } = resolved
   const store = createStore(app, resolved)
   const waiting = new Waiting(resolved.maxWaiting)
   const addressKey = addressKeyOf(ipv6Subnet)
+  const watch = watchForwarded(app)
+  const addressOf: AddressOf = (request) => {
+    watch(request)
+    return request.ip
+  }
   // Only waiting needs it, to know whose client left.
   if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
@@ -81,14 +90,18 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
 
   // Before that of @fastify/rate-limit, which would add a hook of its own to routes that have a config.rateLimit.
   app.addHook('onRoute', prepareRoute)
-  const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders })
+  const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders, addressOf, onAddressKey: () => addressChecks.add('app.rateLimit()') })
   const routeLimits = new RouteLimits(merge)
-  const recipes = new Recipes(resolved.policies, (options, route) => routeLimits.of(options, route))
+  const recipes = new Recipes(resolved.policies, (options, route) => {
+    const policy = routeLimits.of(options, route)
+    if (limitsByAddress(policy)) addressChecks.add(policy.name)
+    return policy
+  })
   const plan = createPlanner({
     recipeOf: (request) => recipes.of(request.routeOptions.config as RouteConfig),
+    addressOf,
     addressKey,
-    exactAddress: addressKeyOf(128),
-    allowList: resolved.allowList
+    isExempt: exemptAddresses === undefined ? resolved.isExempt : (request) => exemptAddresses(addressOf(request))
   })
   const judged = new WeakMap<FastifyRequest, Plan>()
   const judge: Judge = (stage, request) => after(plan(stage, request), (plan) => {
@@ -111,7 +124,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   let prepared: PreparedRoute[] = []
   function prepareRoute (route: RouteOptions): void {
     const { config, recipe } = recipes.prepare(route as RouteWithConfig)
-    prepared.push({ route: route as RouteWithConfig, limiter: config.limiter })
+    prepared.push({ route: route as RouteWithConfig, limiter: config.limiter, recipe })
     route.config = config as NonNullable<RouteOptions['config']>
     // Last, since an authentication that is a preHandler of the route runs before it.
     if (hooks.length > 1 || recipe.policies.preHandler.length > 0) route.preHandler = [route.preHandler ?? []].flat().concat(limiterPreHandler)
@@ -119,8 +132,9 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
 
   app.addHook('onRequest', limiterOnRequest)
   app.addHook('onReady', async () => {
-    checkRoutes(app, hooks)
-    checkPrepared(prepared)
+    addressChecks.warn()
+    checkRoutes(app, hooks, prepared)
+    checkPrepared(prepared, recipes.standard)
     prepared = []
   })
   app.addHook('onClose', async () => waiting.close())

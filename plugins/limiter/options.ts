@@ -3,8 +3,10 @@ import type { FastifyRequest } from 'fastify'
 import { monotonic, type Clock } from '../clock.ts'
 import type { LimitedError } from '../errors.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../options.ts'
+import { addressList, type AddressList } from './allow-list.ts'
+import { guarded } from './functions.ts'
 import type { MaybePromise } from './maybe.ts'
-import { resolveAllowList, resolvePolicies, type Policies, type ResolvedPolicy } from './policies.ts'
+import { resolvePolicies, type Policies, type ResolvedPolicy } from './policies.ts'
 import type { RedisClient } from './redis-store.ts'
 import { refuseReplaced } from './route-limit.ts'
 
@@ -28,7 +30,7 @@ export interface LimiterOptions {
    * @default 100_000
    */
   maxKeys?: number
-  /** Addresses that no policy limits, or a function that says so. */
+  /** Addresses, and networks like `'10.0.0.0/8'`, that no policy limits; or a function that says so. */
   allowList?: readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
   /**
    * How many leading bits of an IPv6 address make the key, from 1 to 128: a client usually has a whole /64 to itself.
@@ -72,7 +74,10 @@ export interface ResolvedOptions {
   prefix: string
   storeTimeout: number
   maxKeys: number
-  allowList: LimiterOptions['allowList']
+  /** `allowList`, if it is a list. */
+  exemptAddresses: AddressList | undefined
+  /** `allowList`, if it is a function. */
+  isExempt: ((request: FastifyRequest) => MaybePromise<boolean>) | undefined
   ipv6Subnet: number
   legacyHeaders: boolean
   body: LimiterOptions['body']
@@ -94,13 +99,13 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   record('limiter', options, limiterOptionNames)
   const policies = resolvePolicies('limiter.policies', options.policies)
   ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
-  const { redis, clock = monotonic } = options
+  const { redis, clock = monotonic, allowList, body } = options
   ensure(redis === undefined || (typeof redis?.evalsha === 'function' && typeof redis.eval === 'function'),
     'limiter.redis', 'a constructed ioredis client', redis)
   const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
   // Braces would end the hash tag early, and a script's keys would lie on several nodes.
   ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
-  if (options.body !== undefined) fn('limiter.body', options.body)
+  if (body !== undefined) fn('limiter.body', body)
   fn('limiter.clock.now', record('limiter.clock', clock)['now'])
   return {
     policies,
@@ -108,10 +113,11 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
     prefix,
     storeTimeout: duration('limiter.storeTimeout', options.storeTimeout ?? 100, { min: 1, max: MAX_DURATION }),
     maxKeys: integer('limiter.maxKeys', options.maxKeys ?? 100_000, { min: 1 }),
-    allowList: resolveAllowList('limiter.allowList', options.allowList),
+    exemptAddresses: allowList === undefined || typeof allowList === 'function' ? undefined : addressList('limiter.allowList', allowList),
+    isExempt: typeof allowList === 'function' ? guarded('*', 'allowList', allowList) : undefined,
     ipv6Subnet: integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 }),
     legacyHeaders: boolean('limiter.legacyHeaders', options.legacyHeaders ?? false),
-    body: options.body,
+    body: body && guarded('*', 'body', body),
     waitTimeout: duration('limiter.waitTimeout', options.waitTimeout ?? 30_000, { min: 0, max: MAX_DURATION }),
     maxWaiting: integer('limiter.maxWaiting', options.maxWaiting ?? 1_000, { min: 0 }),
     maxWaitingPerKey: integer('limiter.maxWaitingPerKey', options.maxWaitingPerKey ?? 100, { min: 0 }),

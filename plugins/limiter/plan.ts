@@ -1,9 +1,9 @@
 /** What one request asks of the store in one stage: a demand a policy. The store decides on all of them at once. */
-import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
-import { LimitInvalidError } from '../errors.ts'
+import { LimitInvalidError, LimitKeyMissingError } from '../errors.ts'
 import type { Shape } from './bucket.ts'
-import { readKey, type AddressKey } from './keys.ts'
+import { brief } from './functions.ts'
+import { readKey, storedKey, storedSubstitute, type AddressKey, type AddressOf } from './keys.ts'
 import { after, isPromise, type MaybePromise } from './maybe.ts'
 import type { ResolvedPolicy, Stage } from './policies.ts'
 import type { Demand, Store, Verdict } from './store.ts'
@@ -49,31 +49,45 @@ export function untilAgain ({ demands, verdict }: Plan, after: Verdict): number 
   return store === after.store ? wait - Math.max(0, after.at - at) : wait
 }
 
-/** One policy's demand; undefined if the key has no limit. */
-export function demandOf (
-  policy: ResolvedPolicy, key: string, cost: number, request: FastifyRequest | undefined
-): MaybePromise<Demand | undefined> {
-  const { shape } = policy
-  return typeof shape === 'object' ? shapedDemand(policy, shape, key, cost) : shape(key, request).then((shape) => shapedDemand(policy, shape, key, cost))
+/** What a demand is made of. */
+export interface Asked {
+  readonly policy: ResolvedPolicy
+  /** The key as the policy's functions see it. */
+  readonly key: string
+  /** The address behind the key, of a policy by address. */
+  readonly ip?: string | undefined
+  /** Whether the key is an address in place of a key that is missing. */
+  readonly isSubstitute?: boolean
+  readonly cost: number
+  readonly request: FastifyRequest | undefined
 }
 
-function shapedDemand ({ name, onStoreError }: ResolvedPolicy, { rate, burst }: Shape, key: string, cost: number): Demand | undefined {
+/** Returns one policy's demand; undefined if the key has no limit or is on the policy's allow list. */
+export function demandOf (asked: Asked): MaybePromise<Demand | undefined> {
+  const { isListed } = asked.policy
+  if (isListed === undefined) return unlistedDemand(asked)
+  return after(isListed(asked.key, asked.ip, asked.request), (listed) => listed ? undefined : unlistedDemand(asked))
+}
+
+function unlistedDemand (asked: Asked): MaybePromise<Demand | undefined> {
+  const { shape } = asked.policy
+  return typeof shape === 'object' ? shapedDemand(asked, shape) : shape(asked.key, asked.request).then((shape) => shapedDemand(asked, shape))
+}
+
+function shapedDemand ({ policy: { name, onStoreError }, key, isSubstitute, cost }: Asked, { rate, burst }: Shape): Demand | undefined {
   if (rate === Infinity) return undefined
   if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
-    throw new LimitInvalidError(name, 'cost', `a whole number from 1 to the burst, ${burst}`, inspect(cost))
+    throw new LimitInvalidError(name, 'cost', `a whole number from 1 to the burst, ${burst}`, brief(cost))
   }
-  return { policy: name, key, rate, burst, cost, onStoreError }
+  return { policy: name, key: isSubstitute === true ? storedSubstitute(key) : storedKey(key), rate, burst, cost, onStoreError }
 }
-
-type AllowList = readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
 
 export interface PlannerSettings {
   recipeOf: (request: FastifyRequest) => Recipe
+  addressOf: AddressOf
   addressKey: AddressKey
-  /** Not grouped by prefix: who lets one address pass doesn't let its neighbours. */
-  exactAddress: AddressKey
-  /** Exempt from every policy. */
-  allowList: AllowList | undefined
+  /** Whether no policy limits a request; undefined if all are limited. */
+  isExempt: ((request: FastifyRequest) => MaybePromise<boolean>) | undefined
 }
 
 /** Has the store decide on the plan. */
@@ -88,27 +102,20 @@ export function decidePlan (plan: Plan, store: Store): MaybePromise<Plan> {
 export type Planner = (stage: Stage, request: FastifyRequest) => MaybePromise<Plan>
 
 /** The planner throws what the policies' functions throw: a request that can't be judged isn't let through. */
-export function createPlanner ({ recipeOf, addressKey, exactAddress, allowList }: PlannerSettings): Planner {
-  const addresses = typeof allowList === 'function' ? [] : (allowList ?? []).map(exactAddress)
-
-  function isExempt (request: FastifyRequest): MaybePromise<boolean> {
-    if (typeof allowList === 'function') return allowList(request)
-    return addresses.length > 0 && addresses.includes(exactAddress(request.ip))
-  }
-
-  function isListed (policy: ResolvedPolicy, key: string, request: FastifyRequest): MaybePromise<boolean> {
-    const { allowList } = policy
-    if (allowList === undefined) return false
-    if (typeof allowList === 'function') return allowList(key, request)
-    return allowList.some((entry) => (policy.key === 'address' ? addressKey(entry) : entry) === key)
-  }
-
+export function createPlanner ({ recipeOf, addressOf, addressKey, isExempt }: PlannerSettings): Planner {
   function demandFor (policy: ResolvedPolicy, cost: number, request: FastifyRequest): MaybePromise<Demand | undefined> {
-    const key = readKey(policy, request, addressKey)
-    // The usual case, without closures.
-    if (typeof key === 'string' && policy.allowList === undefined) return demandOf(policy, key, cost, request)
-    return after(key, (key) =>
-      after(isListed(policy, key, request), (listed) => listed ? undefined : demandOf(policy, key, cost, request)))
+    if (policy.key === 'address') {
+      const ip = addressOf(request)
+      return demandOf({ policy, key: (policy.addressKey ?? addressKey)(ip), ip, cost, request })
+    }
+    const key = readKey(policy, request)
+    return isPromise(key) ? key.then((key) => keyedDemand(policy, key, cost, request)) : keyedDemand(policy, key, cost, request)
+  }
+
+  function keyedDemand (policy: ResolvedPolicy, key: string | undefined, cost: number, request: FastifyRequest): MaybePromise<Demand | undefined> {
+    if (key !== undefined) return demandOf({ policy, key, cost, request })
+    if (policy.missingKey === 'reject') throw new LimitKeyMissingError(policy.expose ? policy.name : undefined)
+    return demandOf({ policy, key: addressKey(addressOf(request)), isSubstitute: true, cost, request })
   }
 
   /** Adds the demands of the policies from `index` on. */
@@ -132,8 +139,8 @@ export function createPlanner ({ recipeOf, addressKey, exactAddress, allowList }
     const { policies, cost } = recipe
     const plan = new Plan(recipe)
     if (policies[stage].length === 0) return plan
-    if (allowList === undefined && typeof cost === 'number') return fill(plan, policies[stage], 0, cost, request)
-    return after(isExempt(request), (exempt) => {
+    if (isExempt === undefined && typeof cost === 'number') return fill(plan, policies[stage], 0, cost, request)
+    return after(isExempt?.(request) ?? false, (exempt) => {
       if (exempt) return plan
       return after(typeof cost === 'function' ? cost(request) : cost, (cost) => fill(plan, policies[stage], 0, cost, request))
     })

@@ -1,11 +1,13 @@
 /** What an application says about its limits, and what the rest of the limiter reads. */
-import { inspect } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../errors.ts'
-import { array, boolean, ensure, oneOf, record, text } from '../options.ts'
+import { boolean, ensure, oneOf, record, text } from '../options.ts'
 import type { Register } from '../register.ts'
+import { resolveAllowList, type IsListed } from './allow-list.ts'
 import type { Shape } from './bucket.ts'
+import { brief, guarded } from './functions.ts'
 import { policyItem, quote } from './headers.ts'
+import type { AddressKey } from './keys.ts'
 import type { MaybePromise } from './maybe.ts'
 import type { OnStoreError } from './store.ts'
 
@@ -43,8 +45,11 @@ export interface Policy {
    * @default 'reject'
    */
   missingKey?: 'reject' | 'address'
-  /** Keys that aren't limited, or a function that says so. */
-  allowList?: readonly string[] | ((key: string, request: FastifyRequest) => MaybePromise<boolean>)
+  /**
+   * Keys that aren't limited, or a function that says so; `request` is undefined in calls outside a request. For a policy by address the
+   * list holds addresses, and networks like `'10.0.0.0/8'`: an IPv6 address on it exempts that address only, not its whole prefix.
+   */
+  allowList?: readonly string[] | ((key: string, request: FastifyRequest | undefined) => MaybePromise<boolean>)
   /**
    * While Redis is away: `local` limits in this process's memory, `open` lets all pass, `closed` answers 503.
    * @default 'local'
@@ -71,10 +76,12 @@ export interface ResolvedPolicy {
   /** The numbers, or what gives them for a key. */
   readonly shape: Shape | ((key: string, request: FastifyRequest | undefined) => Promise<Shape>)
   readonly key: 'address' | 'none' | { readonly header: string } | KeyFunction
+  /** Makes keys of addresses; undefined if the policy does it as the others do. */
+  readonly addressKey?: AddressKey
   readonly stage: Stage
   readonly routes: 'all' | 'named'
   readonly missingKey: 'reject' | 'address'
-  readonly allowList: Policy['allowList'] | undefined
+  readonly isListed: IsListed | undefined
   readonly onStoreError: OnStoreError
   readonly expose: boolean
 }
@@ -108,7 +115,7 @@ function resolvePolicy (option: string, name: string, value: unknown): ResolvedP
   // The fields of the responses are ASCII; quotes and backslashes are escaped there.
   ensure(/^[\x20-\x7e]{1,100}$/.test(name), option, 'a name of 1 to 100 printable ASCII characters', name)
   const policy = record(option, value, policyOptionNames) as Partial<Policy>
-  const key = resolveKey(`${option}.key`, policy.key)
+  const key = resolveKey(`${option}.key`, policy.key, name)
   const missingKey = oneOf(`${option}.missingKey`, policy.missingKey ?? 'reject', ['reject', 'address'])
   ensure(policy.missingKey === undefined || typeof key !== 'string', `${option}.missingKey`, 'a policy whose key can be missing: a header or a function', policy.missingKey)
   return {
@@ -118,36 +125,31 @@ function resolvePolicy (option: string, name: string, value: unknown): ResolvedP
     stage: oneOf(`${option}.stage`, policy.stage ?? 'onRequest', ['onRequest', 'preHandler']),
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
     missingKey,
-    allowList: resolveAllowList(`${option}.allowList`, policy.allowList),
+    isListed: resolveAllowList(`${option}.allowList`, policy.allowList, { limit: name, isByAddress: key === 'address' }),
     onStoreError: oneOf(`${option}.onStoreError`, policy.onStoreError ?? 'local', ['local', 'open', 'closed']),
     expose: boolean(`${option}.expose`, policy.expose ?? true)
   }
 }
 
-function resolveKey (option: string, key: Policy['key']): ResolvedPolicy['key'] {
+function resolveKey (option: string, key: Policy['key'], name: string): ResolvedPolicy['key'] {
   if (key === undefined) return 'none'
-  if (key === 'address' || typeof key === 'function') return key
+  if (key === 'address') return key
+  if (typeof key === 'function') return guarded(name, 'key', key)
   ensure(typeof key === 'object' && key !== null, option, '\'address\', { header } or a function', key)
   return { header: text(`${option}.header`, record(option, key, ['header'])['header']).toLowerCase() }
-}
-
-/** A list of strings, or a function; of a policy, or of the limiter as a whole. */
-export function resolveAllowList<List extends readonly string[] | ((...args: never[]) => MaybePromise<boolean>)> (
-  option: string, list: List | undefined
-): List | undefined {
-  if (list === undefined || typeof list === 'function') return list
-  for (const [index, key] of array(option, list).entries()) text(`${option}[${index}]`, key)
-  return list
 }
 
 function resolveShape (option: string, name: string, rate: unknown, burst: unknown): ResolvedPolicy['shape'] {
   if (typeof rate !== 'function') ensure(isRate(rate), `${option}.rate`, `${expected.rate}, or a function`, rate)
   if (typeof burst !== 'function') ensure(isBurst(burst), `${option}.burst`, `${expected.burst}, or a function`, burst)
   if (typeof rate === 'number' && typeof burst === 'number') return { rate, burst }
-  const value = (tiered: Tiered, key: string, request: FastifyRequest | undefined): MaybePromise<number> =>
-    typeof tiered === 'function' ? tiered(key, request) : tiered
-  return async (key, request) =>
-    checkedShape(name, await value(rate as Tiered, key, request), await value(burst as Tiered, key, request))
+  const rateOf = tiered(name, 'rate', rate as Tiered)
+  const burstOf = tiered(name, 'burst', burst as Tiered)
+  return async (key, request) => checkedShape(name, await rateOf(key, request), await burstOf(key, request))
+}
+
+function tiered (name: string, what: string, value: Tiered): (key: string, request: FastifyRequest | undefined) => MaybePromise<number> {
+  return typeof value === 'function' ? guarded(name, what, value) : () => value
 }
 
 /** A shape with what responses say about it. */
@@ -158,8 +160,8 @@ export function describeShape (name: string, shape: ResolvedPolicy['shape']): Pi
 
 /** The shape that a policy's functions gave for one key. Throws FC_ERR_LIMIT_INVALID: a wrong number must not mean no limit. */
 export function checkedShape (name: string, rate: unknown, burst: unknown): Shape {
-  if (!isRate(rate)) throw new LimitInvalidError(name, 'rate', expected.rate, inspect(rate))
-  if (!isBurst(burst)) throw new LimitInvalidError(name, 'burst', expected.burst, inspect(burst))
+  if (!isRate(rate)) throw new LimitInvalidError(name, 'rate', expected.rate, brief(rate))
+  if (!isBurst(burst)) throw new LimitInvalidError(name, 'burst', expected.burst, brief(burst))
   return { rate, burst }
 }
 

@@ -6,12 +6,13 @@
  * checked by it: its check takes three promises a request, which cost more than the decision, and its hooks on routes can check only
  * one limit a request, and throw, which costs twice what serving does.
  */
-import { inspect } from 'node:util'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LimitedError, LimitInvalidError } from '../errors.ts'
+import { resolveAllowList } from './allow-list.ts'
+import { brief, guarded } from './functions.ts'
 import { retryAfter } from './headers.ts'
-import { checkedKey, createAddressKey, type AddressKey } from './keys.ts'
+import { checkedKey, createAddressKey, storedKey, type AddressKey, type AddressOf } from './keys.ts'
 import { isPromise } from './maybe.ts'
 import type { Demand, Store, Verdict } from './store.ts'
 
@@ -24,6 +25,7 @@ export interface MergedOptions {
   /** In ms. */
   timeWindow: number | ((request: FastifyRequest, key: string) => number | Promise<number>)
   keyGenerator: (request: FastifyRequest) => unknown
+  allowList: readonly string[] | ((request: FastifyRequest, key: string) => boolean | Promise<boolean>) | null
   ipv6Subnet: number
   skipOnError: boolean
 }
@@ -38,28 +40,55 @@ export function addressKeyOf (ipv6Subnet: number): AddressKey {
   return createAddressKey((ip) => normalizeIP(ip, ipv6Subnet))
 }
 
-/** A key of the client's address as everywhere in the limiter: its own generator fails without an address and keeps the port that a proxy writes beside it. */
-export function byAddress (ipv6Subnet: number): (request: FastifyRequest) => string {
-  const addressKey = addressKeyOf(ipv6Subnet)
-  return ({ ip }) => addressKey(ip)
-}
-
 /** Stands for the default, whose prefix is known when the options are merged. */
 const defaultKey = (): never => { throw new Error('replaced for each limit') }
 
 /** The store that @fastify/rate-limit sees. */
-function storeClass (store: Store, onChild: (options: MergedOptions) => void) {
+function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onChild: (options: MergedOptions) => void) {
   let stores = 0
+  /** The keys that are made of addresses: options without a key inherit that of the registration. */
+  const defaultKeys = new WeakSet<object>([defaultKey])
+
+  /**
+   * Makes the options that the checks of @fastify/rate-limit read mean what they mean everywhere in the limiter. Its own key of an address
+   * fails without an address and keeps the port that a proxy writes beside it.
+   */
+  function adapt (policy: string, options: MergedOptions): void {
+    // Buckets are never away, so all that there is to skip are mistakes.
+    options.skipOnError = false
+    const isByAddress = defaultKeys.has(options.keyGenerator)
+    if (isByAddress) {
+      const addressKey = addressKeyOf(options.ipv6Subnet)
+      options.keyGenerator = (request) => addressKey(addressOf(request))
+      defaultKeys.add(options.keyGenerator)
+    } else {
+      options.keyGenerator = guarded(policy, 'keyGenerator', options.keyGenerator)
+    }
+    if (typeof options.max === 'function') options.max = guarded(policy, 'max', options.max) as typeof options.max
+    if (typeof options.timeWindow === 'function') options.timeWindow = guarded(policy, 'timeWindow', options.timeWindow) as typeof options.timeWindow
+    if (typeof options.allowList === 'function') {
+      options.allowList = guarded(policy, 'allowList', options.allowList) as typeof options.allowList
+    } else if (options.allowList !== null && options.allowList !== undefined) {
+      const isListed = resolveAllowList('app.rateLimit().allowList', options.allowList, { limit: policy, isByAddress })!
+      options.allowList = (request, key) => isListed(key, request.ip, request)
+    }
+  }
+
   return class BucketStore {
-    // Counted in the order of creation, so that the processes of one application agree on it.
-    readonly #policy = `@fastify/rate-limit ${stores++}`
+    // Counted in the order of creation, so that the processes of one application agree on it. The sign is in no policy's name.
+    readonly #policy = `@fastify/rate-limit №${stores++}`
+
+    /** @param options those of the registration, which checks without options of their own read; none for a child */
+    constructor (options?: MergedOptions) {
+      if (options !== undefined) adapt(this.#policy, options)
+    }
 
     child (options: MergedOptions): BucketStore {
-      // The object that its checks read. Buckets are never away, so all that there is to skip are mistakes.
-      options.skipOnError = false
-      if (options.keyGenerator === defaultKey) options.keyGenerator = byAddress(options.ipv6Subnet)
+      if (defaultKeys.has(options.keyGenerator)) onAddressKey()
+      const child = new BucketStore()
+      adapt(child.#policy, options)
       onChild(options)
-      return new BucketStore()
+      return child
     }
 
     incr (key: unknown, done: Done, timeWindow: number, max: number): void {
@@ -73,11 +102,11 @@ function storeClass (store: Store, onChild: (options: MergedOptions) => void) {
     /** Throws FC_ERR_LIMIT_INVALID: to @fastify/rate-limit NaN isn't exceeded, and it passes on the numbers that functions give as they are. */
     #decide (key: unknown, done: Done, timeWindow: number, max: number, cost: number): void {
       if (!Number.isFinite(max) || !Number.isFinite(timeWindow)) {
-        throw new LimitInvalidError(this.#policy, 'max or timeWindow', 'a number, and milliseconds', inspect([max, timeWindow]))
+        throw new LimitInvalidError(this.#policy, 'max or timeWindow', 'a number, and milliseconds', `${brief(max)} and ${brief(timeWindow)}`)
       }
       const shape = windowShape(max, timeWindow)
       if (shape === undefined) return done(null, { current: max + 1, ttl: timeWindow })
-      const demand: Demand = { policy: this.#policy, key: checkedKey(this.#policy, key) ?? '', ...shape, cost, onStoreError: 'local' }
+      const demand: Demand = { policy: this.#policy, key: storedKey(checkedKey(this.#policy, key) ?? ''), ...shape, cost, onStoreError: 'local' }
       settle(store.take([demand], 0), ({ granted, outcomes: [outcome] }) => {
         const { tokens, wait } = outcome!
         const full = Math.max(0, max - tokens) * 1000 / shape.rate
@@ -98,15 +127,19 @@ export interface RateLimitSettings {
   store: Store
   ipv6Subnet: number
   legacyHeaders: boolean
+  addressOf: AddressOf
+  /** Called for each limit of `app.rateLimit()` and `app.createRateLimit()` that is by address. */
+  onAddressKey: () => void
 }
 
-/** A route's `config.rateLimit` with its defaults, its durations in ms. */
-export type Merge = (options: RateLimitOptions) => MergedOptions
+/** Fills in the default of a route's `max` and `timeWindow`, and turns a text like '1 minute' into ms. */
+export type Merge = (options: Pick<RateLimitOptions, 'max' | 'timeWindow'>) => Pick<MergedOptions, 'max' | 'timeWindow'>
 
-export async function registerRateLimit (app: FastifyInstance, { store, ipv6Subnet, legacyHeaders }: RateLimitSettings): Promise<Merge> {
+export async function registerRateLimit (app: FastifyInstance, settings: RateLimitSettings): Promise<Merge> {
+  const { ipv6Subnet, legacyHeaders } = settings
   const legacy = { 'x-ratelimit-limit': legacyHeaders, 'x-ratelimit-remaining': legacyHeaders, 'x-ratelimit-reset': legacyHeaders }
   let merged: MergedOptions | undefined
-  const BucketStore = storeClass(store, (options) => { merged = options })
+  const BucketStore = storeClass(settings, (options) => { merged = options })
   await app.register(rateLimit, {
     global: false,
     store: BucketStore as unknown as NonNullable<RateLimitOptions['store']>,
@@ -118,7 +151,7 @@ export async function registerRateLimit (app: FastifyInstance, { store, ipv6Subn
   })
 
   return (options) => {
-    app.createRateLimit(options)
+    app.createRateLimit({ ...options, keyGenerator: () => '' })
     return merged!
   }
 }

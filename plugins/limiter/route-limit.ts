@@ -1,10 +1,14 @@
 /** A route's `config.rateLimit`, as @fastify/rate-limit documents it, as a policy: `max` tokens that flow back over `timeWindow`. */
-import { inspect } from 'node:util'
+import { inspect, isDeepStrictEqual } from 'node:util'
+import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../errors.ts'
 import { ensure, fn, oneOf, record, text } from '../options.ts'
+import { resolveAllowList } from './allow-list.ts'
 import type { Shape } from './bucket.ts'
-import { describeShape, resolveAllowList, type KeyFunction, type ResolvedPolicy } from './policies.ts'
-import { byAddress, windowShape, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
+import { brief, guarded } from './functions.ts'
+import { describeShape, type KeyFunction, type ResolvedPolicy } from './policies.ts'
+import { addressKeyOf, windowShape, type Merge, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
+import { bucketNames, routeName, type RouteWithMethod } from './route-name.ts'
 
 /** Options of @fastify/rate-limit that a bucket leaves nothing to do for, and what there is instead. */
 const replaced: Readonly<Record<string, string>> = {
@@ -41,53 +45,83 @@ export function refuseReplaced (option: string, options: unknown, allowed: reado
 
 type RouteRateLimit = RateLimitOptions & { hook?: string, groupId?: string }
 
-/** Makes policies of routes' options; the routes of a group share one. */
-export class RouteLimits {
-  readonly #merge: (options: RateLimitOptions) => MergedOptions
-  readonly #known = new Map<string, { policy: ResolvedPolicy, options: RouteRateLimit }>()
+/** What a route's options come down to, under the options' names: what the routes of one bucket must agree on. */
+type Settings = Readonly<Record<Exclude<typeof routeOptions[number], 'groupId'>, unknown>> & Pick<MergedOptions, 'max' | 'timeWindow'>
 
-  constructor (merge: (options: RateLimitOptions) => MergedOptions) {
+interface Known {
+  policy: ResolvedPolicy
+  options: RouteRateLimit
+  settings: Settings
+}
+
+/** Makes policies of routes' options. The routes of a group share one, and HEAD shares that of the route that answers GET. */
+export class RouteLimits {
+  readonly #merge: Merge
+  readonly #known = new Map<string, Known>()
+
+  constructor (merge: Merge) {
     this.#merge = merge
   }
 
-  of (value: unknown, route: string): ResolvedPolicy {
-    const option = `${route}: config.rateLimit`
+  of (value: unknown, route: RouteWithMethod): ResolvedPolicy {
+    const option = `${routeName(route)}: config.rateLimit`
     refuseReplaced(option, value, routeOptions)
     const options = record(option, value, routeOptions) as RouteRateLimit
-    const name = options.groupId === undefined ? route : `group ${text(`${option}.groupId`, options.groupId)}`
-    const known = this.#known.get(name)
+    const { groupId } = options
+    const { names, alias } = groupId === undefined ? bucketNames(route) : { names: [`group ${text(`${option}.groupId`, groupId)}`] }
+    const settings = this.#settings(option, options)
+    let known = names.map((name) => this.#known.get(name)).find((known) => known !== undefined)
     if (known !== undefined) {
-      // HEAD comes with the options of its GET. Routes of a group that differed would resize each other's bucket.
-      for (const key of ['max', 'timeWindow'] as const) {
-        ensure(known.options[key] === options[key], `${option}.${key}`, `the same as on the other routes of "${name}", ${inspect(known.options[key])}`, options[key])
-      }
-      return known.policy
+      refuseDifferent(option, names, known, { options, settings })
+    } else {
+      const other = alias === undefined ? undefined : this.#known.get(alias)
+      known = other !== undefined && isDeepStrictEqual(other.settings, settings) ? other : undefined
     }
-    const policy = this.#policy(option, encodeURI(name).replaceAll('%20', ' '), options)
-    this.#known.set(name, { policy, options })
-    return policy
+    if (known === undefined) {
+      const name = encodeURI(groupId === undefined ? routeName(route) : names[0]!).replaceAll('%20', ' ')
+      known = { policy: policyOf(option, name, options, settings), options, settings }
+    }
+    for (const name of names) this.#known.set(name, known)
+    return known.policy
   }
 
-  #policy (option: string, name: string, options: RouteRateLimit): ResolvedPolicy {
-    const { max, timeWindow } = this.#merge(validated(option, options))
-    ensure(timeWindow !== undefined, `${option}.timeWindow`, 'a text like \'1 minute\'', options.timeWindow)
-    const subnet = options.ipv6Subnet
-    const address: KeyFunction | 'address' = subnet === undefined ? 'address' : byAddress(subnet)
-    const key = (options.keyGenerator as KeyFunction | undefined) ?? address
-    const allowList = resolveAllowList(`${option}.allowList`, options.allowList)
-    return {
-      name,
-      ...describeShape(name, shapeOf(option, name, max, timeWindow)),
-      key,
-      stage: (options.hook ?? 'onRequest') === 'onRequest' ? 'onRequest' : 'preHandler',
-      routes: 'named',
-      // A Unix socket has no address.
-      missingKey: key === address ? 'address' : 'reject',
-      // The order of arguments there.
-      allowList: typeof allowList === 'function' ? (key, request) => allowList(request, key) : allowList,
-      onStoreError: onStoreError(options.skipOnError),
-      expose: true
-    }
+  #settings (option: string, options: RouteRateLimit): Settings {
+    const merged = this.#merge(validated(option, options))
+    ensure(merged.timeWindow !== undefined, `${option}.timeWindow`, 'a text like \'1 minute\'', options.timeWindow)
+    const { keyGenerator, allowList, ipv6Subnet, skipOnError } = options
+    // Functions as they came: they are the same on two routes if the routes were given the same ones.
+    const max = typeof options.max === 'function' ? options.max : merged.max
+    const timeWindow = typeof options.timeWindow === 'function' ? options.timeWindow : merged.timeWindow
+    const hook = (options.hook ?? 'onRequest') === 'onRequest' ? 'onRequest' : 'preHandler'
+    return { max, timeWindow, keyGenerator, allowList, hook, ipv6Subnet, skipOnError }
+  }
+}
+
+/** One bucket has one size and one key: an option in which a later route differs would be lost, or resize the bucket of the others. */
+function refuseDifferent (option: string, names: readonly string[], known: Known, own: Omit<Known, 'policy'>): void {
+  for (const key of routeOptions) {
+    if (key === 'groupId') continue
+    const isSame = isDeepStrictEqual(known.settings[key], own.settings[key])
+    ensure(isSame, `${option}.${key}`, `the same as on the other routes of "${names[0]}", ${inspect(known.options[key], { depth: 0 })}`, own.options[key])
+  }
+}
+
+function policyOf (option: string, name: string, options: RouteRateLimit, { max, timeWindow, hook }: Settings): ResolvedPolicy {
+  const { keyGenerator, allowList, ipv6Subnet } = options
+  const isByAddress = keyGenerator === undefined
+  // The order of arguments there.
+  const list = typeof allowList === 'function' ? (key: string, request: FastifyRequest | undefined) => allowList(request!, key) : allowList
+  return {
+    name,
+    ...describeShape(name, shapeOf(option, name, max, timeWindow)),
+    key: isByAddress ? 'address' : guarded(name, 'keyGenerator', keyGenerator as KeyFunction),
+    ...(ipv6Subnet === undefined ? {} : { addressKey: addressKeyOf(ipv6Subnet) }),
+    stage: hook === 'onRequest' ? 'onRequest' : 'preHandler',
+    routes: 'named',
+    missingKey: 'reject',
+    isListed: resolveAllowList(`${option}.allowList`, list, { limit: name, isByAddress }),
+    onStoreError: onStoreError(options.skipOnError),
+    expose: true
   }
 }
 
@@ -116,17 +150,15 @@ function shapeOf (option: string, name: string, max: MergedOptions['max'], timeW
     ensure(shape !== undefined, `${option}.timeWindow`, 'a duration above 0', timeWindow)
     return shape!
   }
-  return async (key, request) => {
-    const tokens = typeof max === 'number' ? max : await max(request!, key)
-    const window = typeof timeWindow === 'number' ? timeWindow : await timeWindow(request!, key)
-    return checkedWindow(name, tokens, window)
-  }
+  const maxOf = typeof max === 'number' ? () => max : guarded(name, 'max', max)
+  const windowOf = typeof timeWindow === 'number' ? () => timeWindow : guarded(name, 'timeWindow', timeWindow)
+  return async (key, request) => checkedWindow(name, await maxOf(request!, key), await windowOf(request!, key))
 }
 
 function checkedWindow (name: string, max: number, timeWindow: number): Shape {
   const shape = Number.isInteger(max) && Number.isFinite(timeWindow) ? windowShape(max, timeWindow) : undefined
   if (shape === undefined) {
-    throw new LimitInvalidError(name, 'max or timeWindow', 'a whole number of at least 1, and milliseconds above 0', inspect([max, timeWindow]))
+    throw new LimitInvalidError(name, 'max or timeWindow', 'a whole number of at least 1, and milliseconds above 0', `${brief(max)} and ${brief(timeWindow)}`)
   }
   return shape
 }

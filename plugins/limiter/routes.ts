@@ -1,8 +1,9 @@
 /** What applies to a route: the policies for all routes, those that its `config.limiter` names, and its own `config.rateLimit`. */
-import type { RouteOptions } from 'fastify'
-import { array, ensure, fn, integer, record } from '../options.ts'
+import { array, ensure, integer, record } from '../options.ts'
+import { guarded } from './functions.ts'
 import type { Cost, Recipe } from './plan.ts'
 import { ensureAffordable, type PolicyName, type ResolvedPolicy, type Stage } from './policies.ts'
+import { routeName, type RouteWithMethod } from './route-name.ts'
 
 /** The route's recipe travels in its config: the one thing of a route that a request leads to without a look-up by name. */
 const kRecipe = Symbol('fastify-concurrency.limiter.recipe')
@@ -28,18 +29,23 @@ export interface RouteConfig {
   [kRecipe]?: Recipe
 }
 
-export type RouteWithConfig = Pick<RouteOptions, 'method' | 'url' | 'constraints'> & { config?: RouteConfig | undefined }
+export type RouteWithConfig = RouteWithMethod & { config?: RouteConfig | undefined }
+
+/** Whether a route's config still has the recipe that it was prepared with. */
+export function hasRecipe (config: RouteConfig, recipe: Recipe): boolean {
+  return config[kRecipe] === recipe
+}
 
 const none: Recipe = { policies: { onRequest: [], preHandler: [] }, cost: 1 }
 
 export class Recipes {
   readonly #policies: ReadonlyMap<string, ResolvedPolicy>
-  readonly #own: (options: unknown, route: string) => ResolvedPolicy
+  readonly #own: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
   /** For routes that say nothing, and for what no route answers: 404s are limited too. */
   readonly standard: Recipe
 
   /** @param own makes the policy of a route's `config.rateLimit` */
-  constructor (policies: ReadonlyMap<string, ResolvedPolicy>, own: (options: unknown, route: string) => ResolvedPolicy) {
+  constructor (policies: ReadonlyMap<string, ResolvedPolicy>, own: (options: unknown, route: RouteWithConfig) => ResolvedPolicy) {
     this.#policies = policies
     this.#own = own
     this.standard = recipe([...policies.values()].filter(({ routes }) => routes === 'all'), 1)
@@ -51,7 +57,7 @@ export class Recipes {
    */
   prepare (route: RouteWithConfig): { config: RouteConfig, recipe: Recipe } {
     const { rateLimit, ...config } = route.config ?? {}
-    const recipe = this.#compile(routeName(route), config.limiter, rateLimit)
+    const recipe = this.#compile(route, config.limiter, rateLimit)
     return { config: { ...config, [kRecipe]: recipe }, recipe }
   }
 
@@ -72,10 +78,10 @@ export class Recipes {
     return recipe
   }
 
-  #compile (route: string, limiter: RouteConfig['limiter'], rateLimit: unknown): Recipe {
+  #compile (route: RouteWithConfig, limiter: RouteConfig['limiter'], rateLimit: unknown): Recipe {
     if (limiter === undefined && rateLimit === undefined) return this.standard
     if (limiter === false || rateLimit === false) return none
-    const option = `${route}: config.limiter`
+    const option = `${routeName(route)}: config.limiter`
     const { cost = 1, policies = [] } = record(option, limiter ?? {}, routeOptionNames) as RouteLimiterOptions
     const applied = new Set([...this.standard.policies.onRequest, ...this.standard.policies.preHandler])
     for (const [index, name] of array(`${option}.policies`, policies).entries()) {
@@ -85,15 +91,12 @@ export class Recipes {
     }
     if (rateLimit !== undefined) {
       const own = this.#own(rateLimit, route)
-      ensure(!this.#policies.has(own.name), `${route}: config.rateLimit`, 'a route or group that no policy is named after', own.name)
+      ensure(!this.#policies.has(own.name), `${routeName(route)}: config.rateLimit`, 'a route or group that no policy is named after', own.name)
       applied.add(own)
     }
-    if (typeof cost === 'function') {
-      fn(`${option}.cost`, cost)
-    } else {
-      integer(`${option}.cost`, cost, { min: 1 })
-      for (const policy of applied) ensureAffordable(`${option}.cost`, cost, policy)
-    }
+    if (typeof cost === 'function') return recipe([...applied], guarded('*', 'cost', cost))
+    integer(`${option}.cost`, cost, { min: 1 })
+    for (const policy of applied) ensureAffordable(`${option}.cost`, cost, policy)
     return recipe([...applied], cost)
   }
 }
@@ -101,11 +104,4 @@ export class Recipes {
 function recipe (policies: readonly ResolvedPolicy[], cost: Cost): Recipe {
   const at = (stage: Stage): ResolvedPolicy[] => policies.filter((policy) => policy.stage === stage)
   return { policies: { onRequest: at('onRequest'), preHandler: at('preHandler') }, cost }
-}
-
-/** One name for a route's own bucket: `GET /search`. HEAD counts with GET, and routes that differ in version or host count apart. */
-export function routeName ({ method, url, constraints }: RouteWithConfig): string {
-  const methods = new Set([method].flat().map((name) => name === 'HEAD' ? 'GET' : name))
-  const apart = Object.entries(constraints ?? {}).map(([name, value]) => ` ${name}=${String(value)}`)
-  return `${[...methods].join(',')} ${url}${apart.join('')}`
 }

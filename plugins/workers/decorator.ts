@@ -1,10 +1,11 @@
 /** What `app.workers` is. */
 import { AsyncResource } from 'node:async_hooks'
-import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Jobs } from '../../workers/jobs.ts'
 import { hasLeft } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { WorkersOverloadedError } from '../errors.ts'
+import { watchForwarded } from '../forwarded.ts'
 import { ensure } from '../options.ts'
 import { mapOrdered } from './map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
@@ -49,7 +50,8 @@ const MAP_AHEAD_MS = 2
 const MAP_MAX_PER_THREAD = 64
 
 /** @internal Out of the declarations, and with it all that the pool is made of. */
-export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, log: FastifyBaseLogger): Workers<J> {
+export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, app: FastifyInstance): Workers<J> {
+  const watch = watchForwarded(app)
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []
 
@@ -63,6 +65,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     const client = run.detached === true ? undefined : request
     // Before its admission: it must not take a place in the queue from one who is still there.
     if (client !== undefined && hasLeft(client)) signals = [...signals, client.disconnected]
+    if (run.key === undefined && request !== undefined) watch(request)
     return pool.run(registered, {
       payload,
       signals,
@@ -73,7 +76,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       transferList: run.transferList,
       // In the caller's context: it may run jobs of the same request.
       onProgress: run.onProgress && AsyncResource.bind(run.onProgress),
-      log: request?.log ?? log
+      log: request?.log ?? app.log
     })
   }
 

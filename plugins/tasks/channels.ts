@@ -30,5 +30,5 @@ export const taskRefused = typedChannel<TaskMessage & { error: Error }>('tasks:r
 /** It ignores its signal: it runs on, and nobody waits for it. `stack` is where it was submitted, if that is kept. */
 export const taskLeaked = typedChannel<TaskMessage & { attempt: number, stack: string | undefined }>('tasks:leaked')
 
-/** A group had work that nobody waited for. `stack` is where it was made, if that is kept. */
-export const groupDropped = typedChannel<{ server: object, stack: string | undefined }>('tasks:group-dropped')
+/** A group had work that nobody waited for, or an error that nobody has seen. `stack` is where the group was made, if that is kept. */
+export const groupDropped = typedChannel<{ server: object, stack: string | undefined, error: unknown }>('tasks:group-dropped')

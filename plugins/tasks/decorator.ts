@@ -1,19 +1,24 @@
 /** `app.tasks`: what callers see, arguments checked. */
+import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { monotonic } from '../clock.ts'
-import { TasksFullError } from '../errors.ts'
+import { isRefusal, TasksFullError } from '../errors.ts'
 import * as check from '../options.ts'
+import { countRefusal } from '../refusal-log.ts'
 import { CallSites } from './call-sites.ts'
 import { taskRefused } from './channels.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './define.ts'
 import type { DroppedGroups } from './dropped.ts'
 import type { Engine } from './engine.ts'
-import { Group, type GroupState } from './group.ts'
+import { Group } from './group.ts'
 import type { NamedTasks } from './named.ts'
 import { currentTask } from './observe.ts'
 import { checkId, resolveSubmitOptions, type ResolvedTasksOptions, type SubmitOptions } from './options.ts'
 import type { Place, Scheduler, TasksStats } from './scheduler.ts'
-import type { Submission, TaskFunction, TaskHandle } from './task.ts'
+import { say } from './say.ts'
+import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
+import { toError } from './thrown.ts'
+import { Watched } from './watched.ts'
 
 export interface WaitOptions {
   /** If there is no room, waits for it until this aborts, instead of refusing. */
@@ -23,7 +28,7 @@ export interface WaitOptions {
 export interface EnqueueOptions extends SubmitOptions {
   /**
    * One task of this name and id at a time; see `duplicate`.
-   * @default a number that is unique
+   * @default a UUID
    */
   id?: string
 }
@@ -88,7 +93,6 @@ export interface TasksDeps {
 
 export function createTasks ({ app, scheduler, engine, named, options, dropped, currentRequest }: TasksDeps): Tasks {
   const sites = new CallSites(options.stacks, monotonic.now)
-  let sequence = 0
 
   function submission (id: unknown, fn: unknown, given: SubmitOptions | undefined, above: Above, further?: readonly string[]): Submission {
     return {
@@ -105,13 +109,39 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
     try {
       return accept()
     } catch (error) {
-      refused(id, error as Error)
+      refused(id, error)
       throw error
     }
   }
 
-  function refused (id: string, error: Error): void {
-    if (taskRefused.hasSubscribers) taskRefused.publish({ server: app.server, name: id.split(':', 1)[0]!, id, error })
+  /** Publishes what `accepted` rejects with. */
+  async function refusingLater<T> (id: string, accepted: Promise<T>): Promise<T> {
+    try {
+      return await accepted
+    } catch (error) {
+      refused(id, error)
+      throw error
+    }
+  }
+
+  function refused (id: string, error: unknown): void {
+    if (taskRefused.hasSubscribers) taskRefused.publish({ server: app.server, name: nameOf(id), id, error: toError(id, error) })
+  }
+
+  /** Hands out the promise of a call. An error that the caller doesn't ask for is logged, and doesn't end the process. */
+  function promised<T> (call: string, id: string, work: Promise<T>, signal?: AbortSignal): Promise<T> {
+    let asked = false
+    return Watched.of(work, () => { asked = true }, (error) => {
+      // After a turn of the event loop: the caller may return the promise, or await it next.
+      setImmediate(() => { if (!asked) reportLost(call, id, error, signal) })
+    })
+  }
+
+  function reportLost (call: string, id: string, err: unknown, signal: AbortSignal | undefined): void {
+    const isExpected = isRefusal(err) || (signal?.aborted === true && err === signal.reason)
+    // Load must not flood the log: refusals are counted into its sampled line.
+    if (isRefusal(err)) countRefusal(app, (err as { code: string }).code)
+    say(app.log, isExpected ? 'debug' : 'error', { task: id, err }, `${call} has failed, and nobody awaits its promise: the task was not accepted`)
   }
 
   async function submitWhenFree (task: Submission, signal: AbortSignal): Promise<TaskHandle> {
@@ -127,7 +157,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
 
   function reservation (place: Place): Reservation & { use: (task: Submission) => TaskHandle } {
     const submit = <T>(id: string, fn: TaskFunction<T>, given?: SubmitOptions): TaskHandle<T> =>
-      place.submit(submission(id, fn, given, submit)) as TaskHandle<T>
+      refusing(id, () => place.submit(submission(id, fn, given, submit))) as TaskHandle<T>
     return {
       use: (task) => place.submit(task),
       submit,
@@ -136,38 +166,39 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
     }
   }
 
+  async function enqueue (name: string, payload: unknown, given: EnqueueOptions | undefined): Promise<TaskHandle> {
+    const defaults = named.defaults(name)
+    const taskOptions = resolveSubmitOptions('tasks.enqueue', given, defaults, ['id'])
+    const task = {
+      name,
+      // Not a sequence: callers choose ids too, and a durable engine holds those of other processes and of earlier runs.
+      id: `${name}:${given?.id === undefined ? randomUUID() : checkId(given.id)}`,
+      options: taskOptions,
+      reqId: currentRequest()?.id,
+      // Before anything is awaited: after that the caller isn't on the stack any more.
+      submittedAt: sites.capture(tasks.enqueue),
+      payload: await named.accept(name, payload)
+    }
+    return refusingLater(task.id, engine.enqueue(task))
+  }
+
   const tasks: Omit<Tasks, 'submit' | 'reserve' | 'enqueue'> & Record<'submit' | 'reserve' | 'enqueue', (...args: never[]) => unknown> = {
     submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions & Partial<WaitOptions>) {
       const task = submission(id, fn, given, tasks.submit, ['wait'])
       if (given?.wait === undefined) return refusing(id, () => scheduler.submit(task))
-      return submitWhenFree(task, checkSignal('tasks.submit.wait', given.wait)).catch((error: Error) => {
-        refused(id, error)
-        throw error
-      })
+      const signal = checkSignal('tasks.submit.wait', given.wait)
+      return promised('tasks.submit()', id, refusingLater(id, submitWhenFree(task, signal)), signal)
     },
 
     reserve (given?: WaitOptions) {
       if (given === undefined) return refusing('reserved', () => reservation(scheduler.reserve()))
       check.record('tasks.reserve', given, ['wait'])
-      return scheduler.reserveWhenFree(checkSignal('tasks.reserve.wait', given.wait)).then(reservation)
+      const signal = checkSignal('tasks.reserve.wait', given.wait)
+      return promised('tasks.reserve()', 'reserved', refusingLater('reserved', scheduler.reserveWhenFree(signal)).then(reservation), signal)
     },
 
-    async enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
-      const defaults = named.defaults(name)
-      const taskOptions = resolveSubmitOptions('tasks.enqueue', given, defaults, ['id'])
-      const task = {
-        name,
-        id: `${name}:${given?.id === undefined ? ++sequence : checkId(given.id)}`,
-        options: taskOptions,
-        reqId: currentRequest()?.id,
-        // Before anything is awaited: after that the caller isn't on the stack any more.
-        submittedAt: sites.capture(tasks.enqueue),
-        payload: await named.accept(name, payload)
-      }
-      return engine.enqueue(task).catch((error: Error) => {
-        refused(task.id, error)
-        throw error
-      })
+    enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
+      return promised('tasks.enqueue()', String(name), enqueue(name, payload, given))
     },
 
     group<T> (given: GroupOptions = {}) {
@@ -175,17 +206,15 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
       const limit = given.limit === Infinity ? Infinity : check.integer('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
       const detached = check.boolean('tasks.group.detached', given.detached ?? false)
       const request = currentRequest()
+      const task = currentTask()
       const parents = [
         given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal),
         detached ? undefined : request?.disconnected,
-        detached ? undefined : currentTask()?.signal
+        detached ? undefined : task?.signal
       ].filter((signal) => signal !== undefined)
-      const state: GroupState = {
-        unattended: false,
-        unseen: (err) => app.log.warn({ err }, 'a group has failed, and no wait() has thrown its error')
-      }
-      const group = new Group<T>(limit, parents, state)
-      dropped.watch(group as Group<never>, state, sites.capture(tasks.group), request)
+      const unattended = dropped.unattended(sites.capture(tasks.group))
+      const group = new Group<T>(limit, parents, unattended)
+      dropped.watch(group as Group<never>, unattended, request ?? task)
       return group
     },
 

@@ -8,6 +8,9 @@ import { GroupEndedError } from '../errors.ts'
 import * as check from '../options.ts'
 import { follow } from './follow.ts'
 import { Reader } from './reader.ts'
+import { nextTurn, Turn } from './turns.ts'
+import { Unattended } from './unattended.ts'
+import { Watched } from './watched.ts'
 
 export interface GroupContext {
   /** Aborts with the first error of the group, or with its parent signal. */
@@ -18,18 +21,10 @@ export type GroupFunction<T> = (context: GroupContext) => T | PromiseLike<T>
 
 export type MapFunction<Item, Result> = (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>
 
-/** What outlives a group that is dropped: it must not hold on to the group. */
-export interface GroupState {
-  /** Functions were started that nobody has waited for. */
-  unattended: boolean
-  /** An error that no wait() has thrown. */
-  unseen (error: unknown): void
-}
-
 export class Group<T = unknown> {
   readonly limit: number
   readonly #controller = new AbortController()
-  readonly #state: GroupState
+  readonly #unattended: Unattended
   readonly #results: T[] = []
   readonly #errors: unknown[] = []
   readonly #running = new Set<Promise<void>>()
@@ -38,11 +33,13 @@ export class Group<T = unknown> {
   #active = 0
   #started = 0
   #skipped = false
+  /** wait() was called: it will throw what fails from now on. */
+  #waited = false
   #ended = false
 
-  constructor (limit: number, parents: readonly AbortSignal[], state: GroupState = { unattended: false, unseen () {} }) {
+  constructor (limit: number, parents: readonly AbortSignal[], unattended: Unattended = new Unattended()) {
     this.limit = limit
-    this.#state = state
+    this.#unattended = unattended
     this.#leaveParents = follow(parents, this.#controller)
     this.signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
   }
@@ -74,7 +71,7 @@ export class Group<T = unknown> {
         resolve(may)
       })
     })
-    this.#state.unattended = true
+    this.#attend()
     return started
   }
 
@@ -96,12 +93,16 @@ export class Group<T = unknown> {
     return this.signal.aborted
   }
 
+  #attend (): void {
+    if (!this.#waited) this.#unattended.started()
+  }
+
   #start (fn: GroupFunction<T>): void {
     this.#active++
-    this.#state.unattended = true
+    this.#attend()
     const index = this.#started++
     const run = (async () => fn({ signal: this.signal }))()
-      .then((value) => { this.#results[index] = value }, (error: unknown) => { this.#fail(error) })
+      .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unattended.functionFailed(error) })
       .then(() => {
         this.#active--
         this.#running.delete(run)
@@ -110,7 +111,20 @@ export class Group<T = unknown> {
     this.#running.add(run)
   }
 
-  /** Work that is none of go()'s, and that wait() waits for all the same. */
+  /** Hands out a promise whose rejection can't end the process, and is reported if nobody asks for it. */
+  #promise<Result> (kind: 'map' | 'race' | 'wait', work: Promise<Result>): Promise<Result> {
+    const { signal } = this
+    const unattended = this.#unattended
+    const outcome = unattended.promised(kind === 'map')
+    if (kind === 'map' && this.#waited && !this.#ended) unattended.asked(outcome)
+    return Watched.of(work, () => unattended.asked(outcome), (error) => {
+      // That the client has left, or the scope was, is no error of the application. A race that the group's error ended has none of its own.
+      const isReason = signal.aborted && error === signal.reason
+      if (!isReason || (kind !== 'race' && this.#errors.includes(error))) unattended.failed(outcome, error)
+    })
+  }
+
+  /** Tracks work that was not started by go() but that wait() must still wait for. */
   #alongside<Result> (work: Promise<Result>): Promise<Result> {
     const done = (): void => { this.#running.delete(settled) }
     const settled: Promise<void> = work.then(done, done)
@@ -118,10 +132,15 @@ export class Group<T = unknown> {
     return work
   }
 
-  #fail (error: unknown): void {
-    if (this.#errors.length > 0 && error === this.signal.reason) return
+  /** Returns false if the error only repeats why the group was aborted. */
+  #fail (error: unknown): boolean {
+    if (this.signal.aborted && error === this.signal.reason) {
+      this.#skipped = true
+      return false
+    }
     this.#errors.push(error)
     this.#controller.abort(error)
+    return true
   }
 
   #wakeAll (): void {
@@ -135,7 +154,13 @@ export class Group<T = unknown> {
    * the others are in its `errors`, if it is an object that has none, and in the group's. Rejects with the parent's reason if that
    * kept a function from starting.
    */
-  async wait (): Promise<T[]> {
+  wait (): Promise<T[]> {
+    this.#unattended.waited()
+    this.#waited = true
+    return this.#promise('wait', this.#wait())
+  }
+
+  async #wait (): Promise<T[]> {
     await this.#settle()
     if (this.#errors.length > 0) throw withErrors(this.#errors[0], this.errors)
     if (this.#skipped) throw this.signal.reason
@@ -143,11 +168,9 @@ export class Group<T = unknown> {
   }
 
   async #settle (): Promise<void> {
-    this.#state.unattended = false
     // Read again after each: a function may start further ones until the last has settled.
     while (this.#running.size > 0 || this.#waiting.length > 0) await Promise.all(this.#running)
     this.#ended = true
-    this.#state.unattended = false
     this.#leaveParents()
   }
 
@@ -155,19 +178,23 @@ export class Group<T = unknown> {
    * `fn` of each item, at most `limit` at once; resolves to the results in the order of the items. An async iterable is read no
    * further ahead than that. The first error aborts the group, ends the reading, and is thrown when all have settled.
    */
-  async map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
-    this.#check(fn)
-    check.ensure(isIterable(items), 'tasks.group.map.items', 'an iterable or an async iterable', items)
-    return this.#alongside(this.#map(items, fn))
+  map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
+    return this.#promise('map', (async () => {
+      this.#check(fn)
+      check.ensure(isIterable(items), 'tasks.group.map.items', 'an iterable or an async iterable', items)
+      return this.#alongside(this.#map(items, fn))
+    })())
   }
 
   async #map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     const group = new Group<Result>(this.limit, [this.signal])
     const reader = new Reader(items, group.signal)
+    const turn = new Turn()
     let index = 0
     try {
       for (;;) {
         await group.#vacancy()
+        if (turn.isOver()) await nextTurn()
         const next = await reader.next()
         if (reader.ended || group.#aborted() || next === undefined) break
         const at = index++
@@ -196,10 +223,12 @@ export class Group<T = unknown> {
    * Starts all of `fns` at once, whatever the limit; the first to settle decides, as in Promise.race(). The others' signal aborts,
    * and they are waited for. An error is thrown, and doesn't abort the group.
    */
-  async race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
-    for (const fn of check.array('tasks.group.race.fns', fns)) this.#check(fn)
-    this.signal.throwIfAborted()
-    return this.#alongside(this.#race(fns))
+  race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
+    return this.#promise('race', (async () => {
+      for (const fn of check.array('tasks.group.race.fns', fns)) this.#check(fn)
+      this.signal.throwIfAborted()
+      return this.#alongside(this.#race(fns))
+    })())
   }
 
   async #race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
@@ -222,7 +251,7 @@ export class Group<T = unknown> {
       this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
     }
     await this.#settle()
-    if (this.#errors.length > 0) this.#state.unseen(this.#errors[0])
+    this.#unattended.end()
   }
 }
 

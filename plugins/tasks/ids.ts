@@ -1,53 +1,51 @@
-/** The tasks that are held: the latest of each id, and who waits behind whom, since one id never runs twice at once. */
+/**
+ * The ids that are taken: by the task that waits, runs or has leaked, and by the one that waits behind it. One id never runs twice at once,
+ * so an id is free only when the function of its task has really ended.
+ */
 import type { Task } from './task.ts'
 
 export class Ids {
-  readonly #latest = new Map<string, Task>()
-  /** Still running, while a newer one of its id waits. */
-  readonly #replaced = new Set<Task>()
+  readonly #first = new Map<string, Task>()
 
-  get size (): number {
-    return this.#latest.size + this.#replaced.size
+  /** The task that was submitted last. */
+  latest (id: string): Task | undefined {
+    const first = this.#first.get(id)
+    return first?.successor ?? first
   }
 
-  get (id: string): Task | undefined {
-    return this.#latest.get(id)
-  }
-
-  all (): Task[] {
-    return [...this.#latest.values(), ...this.#replaced]
+  * all (): Iterable<Task> {
+    for (const task of this.#first.values()) {
+      yield task
+      if (task.successor !== undefined) yield task.successor
+    }
   }
 
   add (task: Task): void {
-    this.#latest.set(task.id, task)
+    this.#first.set(task.id, task)
   }
 
-  /** The newcomer waits until the running one has settled. */
-  putBehind (running: Task, newcomer: Task): void {
-    this.#replaced.add(running)
-    this.add(newcomer)
-    running.successor = newcomer
-    newcomer.behind = running
+  /** The newcomer waits until the function of the first has ended. */
+  putBehind (newcomer: Task): void {
+    this.#first.get(newcomer.id)!.successor = newcomer
   }
 
-  /** The newcomer takes over from one that waits. True if that waited behind a third. */
+  /** The newcomer takes the position of a task that waits. Returns whether that is behind another task. */
   takeOver (waiting: Task, newcomer: Task): boolean {
-    this.add(newcomer)
-    const { behind } = waiting
-    if (behind === undefined) return false
-    behind.successor = newcomer
-    newcomer.behind = behind
-    waiting.behind = undefined
-    return true
+    const isBehind = this.#first.get(waiting.id) !== waiting
+    if (isBehind) this.putBehind(newcomer)
+    else this.add(newcomer)
+    return isBehind
   }
 
-  /** Returns who has waited for it. */
+  /** Returns the task that waited behind this one. */
   remove (task: Task): Task | undefined {
-    if (this.#latest.get(task.id) === task) this.#latest.delete(task.id)
-    else this.#replaced.delete(task)
-    if (task.behind !== undefined) task.behind.successor = undefined
+    const first = this.#first.get(task.id)
+    if (first?.successor === task) first.successor = undefined
+    if (first !== task) return undefined
     const { successor } = task
-    if (successor !== undefined) task.successor = successor.behind = undefined
+    task.successor = undefined
+    if (successor === undefined) this.#first.delete(task.id)
+    else this.add(successor)
     return successor
   }
 }

@@ -42,7 +42,8 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const named = await NamedTasks.load(resolved.tasks, resolved.defaults)
-  const scheduler = new Scheduler(resolved, createObserver(app), monotonic)
+  const dropped = reportDroppedGroups(app)
+  const scheduler = new Scheduler(resolved, createObserver(app, (context) => dropped.ended(context)), monotonic)
   const engine = await resolved.engine({
     names: named.names,
     log: app.log,
@@ -51,7 +52,7 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   })
   const drainables = [scheduler, ...(engine.drainable === undefined ? [] : [engine.drainable])]
   for (const drainable of drainables) drainablesOf(app).add(drainable)
-  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, dropped: reportDroppedGroups(app), currentRequest }))
+  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, dropped, currentRequest }))
   drainOnClose(app, drainables, resolved)
 }
 

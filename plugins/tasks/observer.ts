@@ -8,6 +8,10 @@ export interface Observer {
   readonly log: FastifyBaseLogger
   /** Calls the task's function. What may be a promise of any kind comes as one of ours. */
   call (task: Task, context: TaskContext): unknown
+  /** The function of an attempt has ended. */
+  stopped (task: Task): void
+  /** The task isn't tried again, since `retryIf` has thrown or returned a promise. */
+  retryIfFailed (task: Task, error: Error): void
   submitted (task: Task): void
   started (task: Task, waitedMs: number): void
   completed (task: Task, durationMs: number): void

@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import * as check from '../options.ts'
 import type { Backoff } from './backoff.ts'
 import type { TaskDefinitions } from './define.ts'
@@ -25,7 +26,8 @@ export interface RunOptions {
    */
   backoff?: Partial<Backoff>
   /**
-   * Whether this failure, of this attempt (1, 2, …), is worth another try. Not asked once `retries` are used up.
+   * Tells at once whether this failure, of this attempt (1, 2, …), is worth another try. It isn't asked once `retries` are used up.
+   * If it throws or returns a promise, that is logged, and the task isn't tried again.
    * @default always
    */
   retryIf?: (error: Error, attempt: number) => boolean
@@ -60,6 +62,9 @@ const submitKeys = [...runKeys, 'duplicate', 'delay'] as const
 /** @internal Every option of submit(), for the test that compares them with the README; `wait` is read where it is used. */
 export const submitOptionNames = [...submitKeys, 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions | 'wait'>
 
+/** What retryIf must be. A promise would be true whatever it resolves to. */
+export const RETRY_IF = 'a function that returns true or false at once, not a promise'
+
 const always = (): boolean => true
 
 /** What most calls mean; the same object each time, since submit() is hot. */
@@ -73,8 +78,13 @@ export function resolveRunOptions (prefix: string, options: RunOptions, defaults
     timeout: check.duration(`${prefix}.timeout`, options.timeout ?? defaults.timeout, { min: 1 }),
     retries: check.integer(`${prefix}.retries`, options.retries ?? defaults.retries, { min: 0 }),
     backoff: resolveBackoff(`${prefix}.backoff`, options.backoff ?? {}, defaults.backoff),
-    retryIf: check.fn(`${prefix}.retryIf`, options.retryIf ?? defaults.retryIf)
+    retryIf: resolveRetryIf(`${prefix}.retryIf`, options.retryIf ?? defaults.retryIf)
   }
+}
+
+function resolveRetryIf (option: string, retryIf: unknown): TaskOptions['retryIf'] {
+  check.ensure(!types.isAsyncFunction(retryIf), option, RETRY_IF, retryIf)
+  return check.fn(option, retryIf)
 }
 
 /** `further`: keys that the caller reads itself. */

@@ -23,19 +23,25 @@ export class Reader<Item> {
   async next (): Promise<{ value: Item } | undefined> {
     if (this.#signal.aborted) return undefined
     // Not Promise.race() with one promise for the signal: that would collect a reaction for each item.
-    const result = await new Promise<IteratorResult<Item> | undefined>((resolve, reject) => {
+    const read = await new Promise<{ result: IteratorResult<Item> } | undefined>((resolve, reject) => {
       this.#stop = resolve
-      Promise.resolve().then(() => this.#iterator.next()).then(resolve, (error: unknown) => {
+      this.#read().then(resolve, (error: unknown) => {
         this.#ended = true
         reject(error)
       })
     })
-    if (result === undefined) return undefined
-    if (result.done === true) {
-      this.#ended = true
-      return undefined
-    }
-    return { value: await result.value }
+    if (read === undefined) return undefined
+    // The item isn't awaited: it may be a query, which awaiting would run, and which is the function's to run.
+    if (read.result.done !== true) return { value: read.result.value }
+    this.#ended = true
+    return undefined
+  }
+
+  async #read (): Promise<{ result: IteratorResult<Item> }> {
+    const result: unknown = await this.#iterator.next()
+    // Without this check, an iterator that answers nothing would pass off a part of its items as the whole.
+    if (typeof result !== 'object' || result === null) throw new TypeError(`The iterator's next() returned ${String(result)}, which is not an object`)
+    return { result: result as IteratorResult<Item> }
   }
 
   /** Lets the iterable clean up. Not waited for: an async generator's return() waits for the item that it is making. */
@@ -43,6 +49,6 @@ export class Reader<Item> {
     this.#signal.removeEventListener('abort', this.#onAbort)
     if (this.#ended) return
     this.#ended = true
-    Promise.resolve().then(() => this.#iterator.return?.()).catch(() => {})
+    ;(async () => { await this.#iterator.return?.() })().catch(() => {})
   }
 }

@@ -4,14 +4,19 @@
  */
 import type { Clock } from '../clock.ts'
 import type { Abandoned } from '../drainables.ts'
-import { TaskAbortedError, TaskThrewError, TaskTimeoutError } from '../errors.ts'
+import { TaskAbortedError, TaskTimeoutError } from '../errors.ts'
 import { Attempt } from './attempt.ts'
 import { List } from './list.ts'
 import type { Observer } from './observer.ts'
 import { retryIn } from './retry.ts'
 import { Running } from './running.ts'
 import type { Outcome, Task } from './task.ts'
+import { addCause, toError } from './thrown.ts'
 import { Timers } from './timers.ts'
+import { Turn } from './turns.ts'
+
+/** The promise is one of ours by now, but may still have a `then` of its own. */
+const adopted = Promise.prototype.then
 
 export interface RunnerOptions {
   /** Slots. */
@@ -24,6 +29,8 @@ export interface RunnerOptions {
   observer: Observer
   /** The task has its outcome. */
   ended: (task: Task, outcome: Outcome, value: unknown) => void
+  /** The function of a leaked task has ended after all. */
+  stopped: (task: Task) => void
   /** Whether a task may be parked until then, or is to be given up. */
   mayWait: (task: Task) => boolean
 }
@@ -32,6 +39,7 @@ export class Runner {
   readonly #options: RunnerOptions
   readonly #timers = new Timers()
   readonly #queue = new List<Task>()
+  readonly #turn = new Turn()
   readonly #running: Running
   /** Settled as leaked, while their functions run on. */
   readonly leaked = new Set<Task>()
@@ -51,11 +59,15 @@ export class Runner {
   /** Slots in use. */
   get busy (): number { return this.#busy }
   get timers (): number { return this.#timers.count }
+  /** Tasks that wait for a slot. */
+  get queued (): number { return this.#queue.size }
   get running (): number { return this.#running.size }
   get meanRunMs (): number { return this.#meanRunMs }
 
   /** Into the queue, or onto a timer first. */
   park (task: Task, delay: number): void {
+    // Whoever was told of the submission may have cancelled it.
+    if (task.settled) return
     if (delay <= 0) {
       this.#queue.push(task)
       return this.#pumpSoon()
@@ -116,14 +128,19 @@ export class Runner {
   #pumpSoon (): void {
     if (this.#pumping) return
     this.#pumping = true
-    queueMicrotask(() => {
-      this.#pumping = false
-      while (this.#busy < this.#options.concurrency) {
-        const task = this.#queue.shift()
-        if (task === undefined) return
-        this.#start(task)
+    queueMicrotask(() => this.#pump())
+  }
+
+  #pump (): void {
+    this.#pumping = false
+    while (this.#busy < this.#options.concurrency && this.#queue.size > 0) {
+      if (this.#turn.isOver()) {
+        this.#pumping = true
+        setImmediate(() => this.#pump())
+        return
       }
-    })
+      this.#start(this.#queue.shift()!)
+    }
   }
 
   #start (task: Task): void {
@@ -142,11 +159,12 @@ export class Runner {
     } catch (error) {
       return this.#settled(task, false, error)
     }
-    if (result instanceof Promise) result.then((value) => this.#settled(task, true, value), (error: unknown) => this.#settled(task, false, error))
+    if (result instanceof Promise) void adopted.call(result, (value) => this.#settled(task, true, value), (error: unknown) => this.#settled(task, false, error))
     else this.#settled(task, true, result)
   }
 
   #settled (task: Task, ok: boolean, value: unknown): void {
+    this.#options.observer.stopped(task)
     if (task.settled) return this.#endOfLeak(task)
     this.#running.delete(task)
     const durationMs = this.#options.clock.now() - task.startedAt
@@ -159,15 +177,17 @@ export class Runner {
       return this.#options.observer.completed(task, durationMs)
     }
     const reason = Attempt.reasonOf(task.current!)
-    const thrown = value instanceof Error ? value : new TaskThrewError(task.id, describe(value), { cause: value })
-    if (reason !== undefined && reason !== thrown) reason.cause ??= thrown
+    const thrown = toError(task.id, value)
+    if (reason !== undefined) addCause(reason, thrown)
     this.#failOrRetry(task, reason ?? thrown)
   }
 
   #failOrRetry (task: Task, error: Error): void {
     task.lastError = error
-    const delay = this.#retrying ? retryIn(task, error, this.#options.random) : undefined
-    if (delay === undefined) return this.#fail(task, error)
+    const wait = this.#retrying ? retryIn(task, error, this.#options.random, this.#options.observer) : undefined
+    if (wait === undefined) return this.#fail(task, error)
+    // At least 1 ms, on a timer: attempts that fail at once would otherwise follow one another without a turn of the event loop.
+    const delay = Math.max(wait, 1)
     task.status = 'retrying'
     this.park(task, delay)
     if (task.settled) return
@@ -184,7 +204,7 @@ export class Runner {
   }
 
   #abort (task: Task, error: Error, cause?: Error): void {
-    if (cause !== undefined && cause !== error) error.cause ??= cause
+    if (cause !== undefined) addCause(error, cause)
     this.counts.aborted++
     this.#options.ended(task, 'aborted', error)
     this.#options.observer.aborted(task, error)
@@ -212,10 +232,6 @@ export class Runner {
       this.#pumpSoon()
     }
     this.leaked.delete(task)
+    this.#options.stopped(task)
   }
-}
-
-function describe (value: unknown): string {
-  if (typeof value === 'function') return 'a function'
-  return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 200)
 }

@@ -50,8 +50,9 @@ export class Scheduler implements Drainable {
   readonly #observer: Observer
   readonly #room: Room
   readonly #runner: Runner
-  /** Accepted and without an outcome. */
   readonly #ids = new Ids()
+  /** How many tasks are accepted and have no outcome. */
+  #pending = 0
   /** While abandoning: what doesn't complete any more. */
   #abandoned: Abandoned[] | undefined
   /** Places that are neither used nor given back, and since when. */
@@ -72,11 +73,12 @@ export class Scheduler implements Drainable {
       random,
       observer,
       ended: (task, outcome, value) => this.#end(task, outcome, value),
+      stopped: (task) => this.#free(task),
       mayWait: (task) => !this.#closing || task.dueAt - clock.now() <= DRAIN_PATIENCE
     })
   }
 
-  get pending (): number { return this.#ids.size }
+  get pending (): number { return this.#pending }
   get completed (): number { return this.#runner.counts.completed }
   get timers (): number { return this.#runner.timers }
 
@@ -94,7 +96,7 @@ export class Scheduler implements Drainable {
 
   /** Throws FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE or FC_ERR_CLOSING. */
   submit (submission: Submission): TaskHandle {
-    const existing = this.#ids.get(submission.id)
+    const existing = this.#ids.latest(submission.id)
     if (existing !== undefined) return this.#resubmit(existing, submission, false)
     this.#admit()
     return this.#accept(submission)
@@ -124,7 +126,7 @@ export class Scheduler implements Drainable {
       submit: (submission) => {
         if (used) throw new PlaceUsedError()
         this.#checkOpen()
-        const existing = this.#ids.get(submission.id)
+        const existing = this.#ids.latest(submission.id)
         const handle = existing === undefined ? this.#accept(submission) : this.#resubmit(existing, submission, true)
         used = true
         this.#reserved.delete(place)
@@ -152,9 +154,18 @@ export class Scheduler implements Drainable {
   }
 
   #full (limit: number): TasksFullError {
-    const { busy, meanRunMs } = this.#runner
+    const { busy, queued, meanRunMs } = this.#runner
     const waiting = Math.max(this.#room.taken - busy, 0)
-    return new TasksFullError({ running: busy, waiting, limit, retryAfter: secondsUntilRoom(waiting, meanRunMs, this.#concurrency) })
+    const soon = queued + this.#reserved.size
+    const retryAfter = busy + soon > 0 ? secondsUntilRoom(soon, meanRunMs, this.#concurrency) : this.#secondsUntilDue()
+    return new TasksFullError({ running: busy, waiting, limit, retryAfter })
+  }
+
+  /** Whole seconds until the first delay or backoff is over: while nothing else holds a place, there is no room before. */
+  #secondsUntilDue (): number {
+    let earliest = Infinity
+    for (const { timer, dueAt } of this.#ids.all()) if (timer !== undefined) earliest = Math.min(earliest, dueAt)
+    return earliest === Infinity ? 1 : Math.max(Math.ceil((earliest - this.#clock.now()) / 1_000), 1)
   }
 
   #shut (): void {
@@ -172,23 +183,26 @@ export class Scheduler implements Drainable {
   }
 
   #task (submission: Submission): Task {
+    this.#pending++
     return new Task(submission, this.#clock.now(), this.#runner)
   }
 
   #resubmit (existing: Task, submission: Submission, hasPlace: boolean): TaskHandle {
     const { duplicate } = submission.options
     if (duplicate === 'reject') throw new TaskDuplicateError(submission.id)
-    if (duplicate === 'replace' && existing.status === 'running') {
+    // What is joined must still be going to do the work: not a task that is cancelled, nor one that has leaked.
+    const isDoomed = existing.cancelled !== undefined || existing.settled
+    if (isDoomed || (duplicate === 'replace' && existing.status === 'running')) {
       if (!hasPlace) this.#admit()
-      return this.#replaceRunning(existing, submission)
+      return this.#putBehind(existing, submission)
     }
     if (hasPlace) this.#room.give()
     return duplicate === 'join' ? existing.handle : this.#replaceWaiting(existing, submission)
   }
 
-  #replaceRunning (existing: Task, submission: Submission): TaskHandle {
+  #putBehind (existing: Task, submission: Submission): TaskHandle {
     const task = this.#task(submission)
-    this.#ids.putBehind(existing, task)
+    this.#ids.putBehind(task)
     this.#observer.submitted(task)
     this.#runner.cancel(existing, 'replaced')
     return task.handle
@@ -202,7 +216,7 @@ export class Scheduler implements Drainable {
     existing.hasPlace = false
     const isBehind = this.#ids.takeOver(existing, task)
     this.#observer.submitted(task)
-    if (!isBehind && (delay > 0 || !this.#runner.replace(existing, task))) this.#runner.park(task, delay)
+    if (!isBehind && (delay > 0 || task.settled || !this.#runner.replace(existing, task))) this.#runner.park(task, delay)
     this.#runner.cancel(existing, 'replaced')
     return task.handle
   }
@@ -211,13 +225,19 @@ export class Scheduler implements Drainable {
     this.#runner.remove(task)
     if (outcome !== 'completed') this.#abandoned?.push(task.describe(this.#clock.now(), this.#runner.leaked.has(task)))
     task.settle(outcome, value)
-    const successor = this.#ids.remove(task)
-    if (successor !== undefined) this.#runner.park(successor, successor.options.delay)
+    this.#pending--
+    if (!this.#runner.leaked.has(task)) this.#free(task)
     if (task.hasPlace) this.#room.give()
-    if (this.pending > 0) return
+    if (this.#pending > 0) return
     if (this.#closing) this.#shut()
     for (const resolve of this.#idleWaiters) resolve()
     this.#idleWaiters = []
+  }
+
+  /** The function of the task has ended: its id may run again. */
+  #free (task: Task): void {
+    const successor = this.#ids.remove(task)
+    if (successor !== undefined) this.#runner.park(successor, successor.options.delay)
   }
 
   idle (): Promise<void> {
@@ -228,7 +248,7 @@ export class Scheduler implements Drainable {
     this.#closing = true
     if (this.pending === 0) this.#shut()
     const now = this.#clock.now()
-    for (const task of this.#ids.all()) {
+    for (const task of [...this.#ids.all()]) {
       if (task.timer !== undefined && task.dueAt - now > DRAIN_PATIENCE) this.#runner.giveUp(task)
     }
   }
@@ -236,7 +256,7 @@ export class Scheduler implements Drainable {
   /** Accepted and without an outcome, what leaked, and places that may still be used: a drain doesn't wait for those. */
   held (): Abandoned[] {
     const now = this.#clock.now()
-    const tasks = [...this.#ids.all(), ...this.#runner.leaked].map((task) => task.describe(now))
+    const tasks = [...this.#ids.all()].map((task) => task.describe(now))
     if (this.#closed) return tasks
     const places = [...this.#reserved.values()].map((since): Abandoned => ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
     return [...tasks, ...places]
@@ -252,7 +272,7 @@ export class Scheduler implements Drainable {
     this.#abandoned = []
     this.#runner.stopRetrying()
     this.#shut()
-    for (const task of this.#ids.all()) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
+    for (const task of [...this.#ids.all()]) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
     await this.idle()
     return this.#abandoned
   }

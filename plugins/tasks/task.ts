@@ -54,7 +54,7 @@ export class Task extends AsyncResource implements Linked<Task> {
   previous: Task | undefined
   next: Task | undefined
   timer: NodeJS.Timeout | undefined
-  behind: Task | undefined
+  /** The task of the same id that waits until the function of this one has ended. */
   successor: Task | undefined
   #value: unknown
   #done: Promise<unknown> | undefined
@@ -73,10 +73,7 @@ export class Task extends AsyncResource implements Linked<Task> {
   get reqId (): string | undefined { return this.submission.reqId }
   get stack (): string | undefined { return this.submission.submittedAt?.stack }
 
-  get name (): string {
-    const colon = this.id.indexOf(':')
-    return colon > 0 ? this.id.slice(0, colon) : this.id
-  }
+  get name (): string { return nameOf(this.id) }
 
   get settled (): boolean {
     return this.status === 'completed' || this.status === 'failed' || this.status === 'aborted'
@@ -107,6 +104,12 @@ export class Task extends AsyncResource implements Linked<Task> {
     const { id, name, attempts, stack } = this
     return { kind: 'task', name, id, ageMs: Math.round(now - this.since), attempt: attempts, ...(withStack && stack !== undefined ? { stack } : {}) }
   }
+}
+
+/** The name of a task in logs and metrics: the part of its id before the first colon. */
+export function nameOf (id: string): string {
+  const colon = id.indexOf(':')
+  return colon > 0 ? id.slice(0, colon) : id
 }
 
 interface Canceller {

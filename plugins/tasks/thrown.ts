@@ -1,0 +1,43 @@
+/** What functions of the application throw: any value, errors with getters that throw, causes that form a cycle. */
+import { TaskThrewError } from '../errors.ts'
+
+/** Returns what was thrown, or an error that has it as its cause. */
+export function toError (id: string, thrown: unknown): Error {
+  return isError(thrown) ? thrown : new TaskThrewError(id, describe(thrown), { cause: thrown })
+}
+
+/** Adds what a function threw after its signal had aborted to the reason for that, unless the one would become its own cause. */
+export function addCause (reason: Error, thrown: Error): void {
+  if (!('cause' in reason) && !isCausedBy(thrown, reason)) Reflect.defineProperty(reason, 'cause', { value: thrown, configurable: true, writable: true })
+}
+
+function isCausedBy (error: unknown, reason: Error): boolean {
+  const seen = new Set<unknown>()
+  for (let link = error; typeof link === 'object' && link !== null && !seen.has(link); link = read(link, 'cause')) {
+    if (link === reason) return true
+    seen.add(link)
+  }
+  return false
+}
+
+/** Reads a property of a stranger's object: undefined if its getter throws. */
+export function read (object: object, name: string): unknown {
+  try {
+    return (object as Record<string, unknown>)[name]
+  } catch {
+    return undefined
+  }
+}
+
+function isError (value: unknown): value is Error {
+  try {
+    return value instanceof Error
+  } catch {
+    return false
+  }
+}
+
+function describe (value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 200)
+}

@@ -1,6 +1,7 @@
 /** What a job is given beside its payload. */
 import type { FromHost, JobLine, LogLevel } from './protocol.ts'
-import { isAborted, mayTalk, type Assignment, type Slots } from './slots.ts'
+import { isPortable, searchBudget, uncloneablePath } from './cloneable.ts'
+import { heard, isAborted, mayTalk, type Assignment, type Slots } from './slots.ts'
 import { toWire, type WireError } from './wire-error.ts'
 
 /** Lines come out of the application's logger on the main thread, with the request's id, the job's name and its id. */
@@ -26,7 +27,10 @@ export interface JobContext {
   /** Throws the signal's reason if the job was aborted. */
   throwIfAborted (): void
   readonly log: JobLogger
-  /** Calls `onProgress` of `run()` on the main thread. The value is cloned; one of thousands that the main thread can't keep up with is dropped. */
+  /**
+   * Calls `onProgress` of `run()` on the main thread. The value is cloned; one of thousands that the main thread can't keep up with is dropped.
+   * @throws FC_ERR_RESULT_NOT_CLONEABLE the value can't be cloned; its path is in the message
+   */
   progress (value: unknown): void
 }
 
@@ -82,7 +86,14 @@ export class Context implements JobContext {
 
   progress (value: unknown): void {
     // Late progress of code that a job left behind would reach nobody.
-    if (this.#ended === undefined && this.#mayTalk()) this.#post({ progress: value, slot: this.#slot })
+    if (this.#ended !== undefined) return
+    try {
+      this.#say({ progress: value, slot: this.#slot })
+    } catch (cause) {
+      const where = uncloneablePath(value, 'progress', [], cause)
+      const error = new TypeError(`A progress value of job "${this.name}" can't be sent back from its thread: ${where}`, { cause })
+      throw Object.assign(error, { code: 'FC_ERR_RESULT_NOT_CLONEABLE', statusCode: 500 })
+    }
   }
 
   /** @internal The main thread's abort message. */
@@ -97,45 +108,63 @@ export class Context implements JobContext {
     if (this.#dropped > 0 && mayTalk(this.#slots, true)) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job said more than the main thread could hear'))
   }
 
-  #mayTalk (): boolean {
-    const may = mayTalk(this.#slots)
-    if (!may) this.#dropped++
-    return may
+  #say (message: JobLine | { progress: unknown, slot: number }): void {
+    if (!mayTalk(this.#slots)) {
+      this.#dropped++
+      return
+    }
+    try {
+      this.#post(message)
+    } catch (error) {
+      heard(this.#slots)
+      throw error
+    }
   }
 
   #write (level: LogLevel, fields: object | string, message?: string): void {
-    if (!this.#mayTalk()) return
-    const line = typeof fields === 'string' ? this.#line(level, undefined, fields) : this.#line(level, fields, message)
+    if (typeof fields === 'string') {
+      this.#say(this.#line(level, undefined, fields))
+      return
+    }
+    // Fields that can't be sent must neither cost the job its life nor the line its other fields.
+    const line = this.#line(level, undefined, message ?? (fields instanceof Error ? fields.message : undefined))
     try {
-      this.#post(line)
-    } catch {
-      // Fields that can't be cloned must not cost the job its life: say what can be said.
-      this.#post({ ...line, fields: JSON.parse(safeJson(line.fields)) as object })
+      this.#say({ ...line, ...sendable(fields instanceof Error ? { err: fields } : fields) })
+    } catch { // a getter that throws, an object that is exotic
+      this.#say(line)
     }
   }
 
   #line (level: LogLevel, fields: object | undefined, message: string | undefined): JobLine {
-    const line = { log: level, slot: this.#slot, seq: this.#seq, job: this.name, message }
-    if (fields === undefined) return { ...line, fields, errors: undefined }
-    const plain: Record<string, unknown> = {}
-    let errors: Record<string, WireError> | undefined
-    for (const [key, value] of Object.entries(fields instanceof Error ? { err: fields } : fields)) {
-      // Cloned, an error would lose its code and its fields.
-      if (value instanceof Error) (errors ??= {})[key] = toWire(value)
-      else plain[key] = value
-    }
-    return { ...line, fields: plain, errors, message: message ?? (fields instanceof Error ? fields.message : undefined) }
+    return { log: level, slot: this.#slot, seq: this.#seq, job: this.name, fields, errors: undefined, message }
   }
+}
+
+/** Fields of a line as they can be sent: errors apart, since a clone of an error loses its code and its fields. */
+function sendable (fields: object): Pick<JobLine, 'fields' | 'errors'> {
+  const budget = searchBudget()
+  const plain: Record<string, unknown> = {}
+  let errors: Record<string, WireError> | undefined
+  for (const [key, value] of Object.entries(fields)) {
+    if (value instanceof Error) (errors ??= {})[key] = toWire(value)
+    else if (isPortable(value, budget)) plain[key] = value
+    else {
+      const json = asJson(value)
+      if (isPortable(json, budget)) plain[key] = json
+    }
+  }
+  return { fields: plain, errors }
 }
 
 function abortError (): DOMException {
   return new DOMException('The job was aborted', 'AbortError')
 }
 
-function safeJson (value: unknown): string {
+/** What JSON keeps of a value; undefined for one that it doesn't take. */
+function asJson (value: unknown): unknown {
   try {
-    return JSON.stringify(value, (_key, field: unknown) => typeof field === 'bigint' ? String(field) : field) ?? '{}'
+    return JSON.parse(JSON.stringify(value, (_key, field: unknown) => typeof field === 'bigint' ? String(field) : field)) as unknown
   } catch {
-    return '{}'
+    return undefined
   }
 }

@@ -10,7 +10,7 @@ import { threadMark, type Refuse } from './mark.ts'
 import { MemoryBound } from './memory.ts'
 import { COMPLETED, FAILED, HANDOVER_WIDTH, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
 import { assignment, start } from './slots.ts'
-import { fromWire, toWire, type WireError } from './wire-error.ts'
+import { fromWire, postError, type WireError } from './wire-error.ts'
 import { uncloneablePath } from './cloneable.ts'
 
 /** Resolves when the host is told to retire. */
@@ -18,9 +18,10 @@ export default async function host (data: HostData): Promise<void> {
   let jobs: Jobs
   const functions: Array<JobFunction | undefined> = []
   let refused = false
+  const post = poster(data)
   const refuse: Refuse = (error) => {
     refused = true
-    data.port.postMessage({ broken: toWire(error), what: error.message } satisfies FromHost)
+    postError(error, (broken) => post({ broken, what: error.message }))
   }
   // Told at once: an app that fails to start may end its process, which here is the thread.
   (globalThis as { [threadMark]?: Refuse })[threadMark] = refuse
@@ -34,7 +35,29 @@ export default async function host (data: HostData): Promise<void> {
     return
   }
   if (refused) return
-  await new Host(data, jobs, functions).retired
+  await new Host(data, jobs, functions, post).retired
+}
+
+type Post = (message: FromHost, transferList?: readonly Transferable[]) => void
+
+/** All that a thread says to the main thread goes through one of these, since the main thread counts what comes. */
+function poster ({ port, slots: { outcomes } }: HostData): Post {
+  let posted = 0
+  return (message, transferList) => {
+    const slot = Array.isArray(message) ? message[0] : undefined
+    const ordinal = posted + 1
+    if (slot !== undefined) outcomes[slot] = ordinal
+    port.postMessage(message, transferList)
+    posted++
+    // A getter of the result has posted a line meanwhile.
+    if (slot !== undefined && posted !== ordinal) outcomes[slot] = posted
+  }
+}
+
+interface Current {
+  readonly seq: number
+  readonly slot: number
+  readonly context: Context
 }
 
 class Host {
@@ -44,18 +67,25 @@ class Host {
   readonly #functions: Array<JobFunction | undefined>
   readonly #memory: MemoryBound
   readonly #queue: Handover[] = []
-  readonly #post: (message: FromHost) => void
+  readonly #post: Post
   #running = false
-  #current: { seq: number, slot: number, context: Context } | undefined
+  #current: Current | undefined
 
-  constructor (data: HostData, jobs: Jobs, functions: Array<JobFunction | undefined>) {
+  constructor (data: HostData, jobs: Jobs, functions: Array<JobFunction | undefined>, post: Post) {
     this.#data = data
     this.#jobs = jobs
     this.#functions = functions
     this.#memory = new MemoryBound(data.maxMemory)
-    this.#post = (message) => data.port.postMessage(message)
+    this.#post = post
+    const { read } = data.slots
+    let count = 0
     this.retired = new Promise((resolve) => {
+      data.port.on('messageerror', (error: unknown) => {
+        read[0] = ++count
+        postError(error, (wire) => this.#post({ unread: count, error: wire }))
+      })
       data.port.on('message', (message: ToHost) => {
+        read[0] = ++count
         if (Array.isArray(message)) this.#take(message)
         else if ('abort' in message) this.#abort(message.abort, message.reason)
         else {
@@ -94,63 +124,75 @@ class Host {
     const assigned = assignment(this.#data.slots, slot)
     const index = assigned.job
     const context = new Context(this.#data.names[index] as string, assigned, this.#data.slots, slot, this.#post)
-    this.#current = { seq: assigned.seq, slot, context }
+    const current = { seq: assigned.seq, slot, context }
+    this.#current = current
     const payload = jobs[at + 1]
     jobs[at + 1] = undefined // the batch must not keep what a long job has let go of
     const job = this.#functions[index]
-    return job === undefined ? this.#loadAndCall(index, payload) : this.#call(job, payload)
+    return job === undefined ? this.#loadAndCall(current, index, payload) : this.#call(current, job, payload)
   }
 
   /** On a replacement thread: a job is loaded by the first that needs it, so that the others needn't wait for it. */
-  async #loadAndCall (index: number, payload: unknown): Promise<void> {
+  async #loadAndCall (current: Current, index: number, payload: unknown): Promise<void> {
     try {
       this.#functions[index] ??= await loadJob(this.#jobs, this.#data.names[index] as string)
     } catch (error) {
-      this.#fail(error, 0)
+      this.#fail(current, error, 0)
       return
     }
-    await this.#call(this.#functions[index], payload)
+    await this.#call(current, this.#functions[index], payload)
   }
 
-  #call (job: JobFunction, payload: unknown): Promise<void> | undefined {
-    const { context } = this.#current as { context: Context }
+  #call (current: Current, job: JobFunction, payload: unknown): Promise<void> | undefined {
     const began = performance.now()
+    let result: unknown
+    let thenable: boolean
     try {
-      const result = job(payload as never, context)
-      if (!isThenable(result)) {
-        this.#complete(result, performance.now() - began)
-        return undefined
-      }
-      return Promise.resolve(result).then(
-        (value) => this.#complete(value, performance.now() - began),
-        (error: unknown) => this.#fail(error, performance.now() - began))
+      result = job(payload as never, current.context)
+      thenable = isThenable(result)
     } catch (error) {
-      this.#fail(error, performance.now() - began)
+      this.#fail(current, error, performance.now() - began)
       return undefined
     }
+    if (thenable) return this.#settle(current, result, began)
+    this.#complete(current, result, performance.now() - began)
+    return undefined
   }
 
-  #complete (result: unknown, runMs: number): void {
-    const slot = this.#end()
+  /** By `await`: a `then` of the job's own making, which may call back twice, would end the next job with the result of this one. */
+  async #settle (current: Current, result: unknown, began: number): Promise<void> {
+    let value: unknown
+    try {
+      value = await result
+    } catch (error) {
+      this.#fail(current, error, performance.now() - began)
+      return
+    }
+    this.#complete(current, value, performance.now() - began)
+  }
+
+  #complete (current: Current, result: unknown, runMs: number): void {
+    const slot = this.#end(current)
     let value = result
     let transferList: readonly Transferable[] = []
     try {
       ({ value, transferList } = asTransfer(result) ?? { value, transferList })
-      this.#data.port.postMessage([slot, COMPLETED, value, runMs], transferList)
+      if (!Array.isArray(transferList)) throw new TypeError('The second argument of transfer() is an array of ArrayBuffers and MessagePorts')
+      this.#post([slot, COMPLETED, value, runMs], transferList)
     } catch (error) {
-      const wire: WireError = toWire(error)
-      this.#post([slot, UNCLONEABLE, { ...wire, fields: { path: uncloneablePath(value, 'result', transferList) } }, runMs])
+      const path = uncloneablePath(value, 'result', transferList, error)
+      postError(error, (wire) => this.#post([slot, UNCLONEABLE, { ...wire, fields: { path } }, runMs]))
     }
     this.#checkMemory()
   }
 
-  #fail (error: unknown, runMs: number): void {
-    this.#post([this.#end(), FAILED, toWire(error), runMs])
+  #fail (current: Current, error: unknown, runMs: number): void {
+    const slot = this.#end(current)
+    postError(error, (wire) => this.#post([slot, FAILED, wire, runMs]))
     this.#checkMemory()
   }
 
-  #end (): number {
-    const { slot, context } = this.#current as { slot: number, context: Context }
+  #end ({ slot, context }: Current): number {
     context.end()
     this.#current = undefined
     return slot
@@ -167,6 +209,6 @@ class Host {
   }
 }
 
-function isThenable (value: unknown): value is PromiseLike<unknown> {
+function isThenable (value: unknown): boolean {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
 }

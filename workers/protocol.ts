@@ -40,11 +40,13 @@ export const COMPLETED = 0
 export const FAILED = 1
 /** Taken back before it started. */
 export const SKIPPED = 2
-/** The result can't be cloned; the value is a WireError. */
+/** The result can't be cloned; the value is a WireError, with what can't in its field `path`. */
 export const UNCLONEABLE = 3
+/** Posted by no worker: the main thread could not read the outcome. The value is what it threw. */
+export const UNREADABLE = 4
 
 /** Host to main, one job each: a result that waited for company would be lost with its thread. The slot names the job. */
-export type Outcome = [slot: number, status: typeof COMPLETED | typeof FAILED | typeof SKIPPED | typeof UNCLONEABLE, value: unknown, runMs: number]
+export type Outcome = [slot: number, status: typeof COMPLETED | typeof FAILED | typeof SKIPPED | typeof UNCLONEABLE | typeof UNREADABLE, value: unknown, runMs: number]
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 
@@ -70,3 +72,5 @@ export type FromHost =
   | { readonly progress: unknown, readonly slot: number }
   /** Past maxMemory: give it no more jobs and replace it. */
   | { readonly recycle: number }
+  /** It could not read a message: which one, in the order of all that the main thread has posted. */
+  | { readonly unread: number, readonly error: WireError }

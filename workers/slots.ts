@@ -34,13 +34,22 @@ export interface Slots {
   readonly assignments: Float64Array<SharedArrayBuffer>
   /** One word: lines and progress values that the worker has sent and the main thread hasn't heard. */
   readonly backlog: Int32Array<SharedArrayBuffer>
+  /**
+   * One for each slot: which message, in the order of all that the worker has posted, carries the outcome. A message that the main
+   * thread can't read says nothing of itself.
+   */
+  readonly outcomes: Float64Array<SharedArrayBuffer>
+  /** One: how many messages the worker has read. The next is what it died of, if it died while reading. */
+  readonly read: Float64Array<SharedArrayBuffer>
 }
 
 export function createSlots (count: number): Slots {
   return {
     states: new Int32Array(new SharedArrayBuffer(count * Int32Array.BYTES_PER_ELEMENT)),
     assignments: new Float64Array(new SharedArrayBuffer(count * FIELDS * Float64Array.BYTES_PER_ELEMENT)),
-    backlog: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+    backlog: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
+    outcomes: new Float64Array(new SharedArrayBuffer(count * Float64Array.BYTES_PER_ELEMENT)),
+    read: new Float64Array(new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT))
   }
 }
 
@@ -95,7 +104,7 @@ export function mayTalk ({ backlog }: Slots, must = false): boolean {
   return false
 }
 
-/** Main: it has heard one. */
+/** Main: it has heard one. Worker: it could not post one. */
 export function heard ({ backlog }: Slots): void {
   Atomics.sub(backlog, 0, 1)
 }

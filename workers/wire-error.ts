@@ -2,6 +2,7 @@
  * Errors across the thread boundary, both ways: structured clone keeps message, stack and cause, but loses custom names, codes,
  * status codes, own fields and the errors of an AggregateError, and a field that can't be cloned would lose the whole error.
  */
+import { isPortable, searchBudget } from './cloneable.ts'
 
 /** A thrown value as structured clone can carry it. */
 export interface WireError {
@@ -23,22 +24,15 @@ export interface WireError {
 /** Causes and errors of errors beyond these are cut: an error may be its own cause, or hold itself many times. */
 const MAX_DEPTH = 8
 const MAX_ERRORS = 100
+
+/** Own fields of one error beyond these are left out: the main thread defines each again, and a client's body may have been assigned to the error. */
+const MAX_FIELDS = 100
+
 const HANDLED = new Set(['name', 'message', 'stack', 'cause'])
 
 function isErrorLike (value: unknown): value is Error {
   // Errors of @fastify/error without a stack, and of other realms, aren't native errors of this one.
   return value instanceof Error || Object.prototype.toString.call(value) === '[object Error]'
-}
-
-function cloneable (value: unknown): boolean {
-  if (typeof value === 'function' || typeof value === 'symbol') return false
-  if (typeof value !== 'object' || value === null) return true
-  try {
-    structuredClone(value)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** A getter of a hostile error may throw: then the field is as good as absent. */
@@ -58,36 +52,53 @@ function text (value: unknown): string {
   }
 }
 
-/** Never throws, whatever was thrown. */
+/** Whether a field, or a thrown value that is no error, is kept. */
+type Keep = (value: unknown) => boolean
+
+/** Never throws, whatever was thrown. What the main thread could not read is left out, so that the rest arrives. */
 export function toWire (thrown: unknown): WireError {
+  const budget = searchBudget()
+  return wire(thrown, (value) => isPortable(value, budget))
+}
+
+/** Posts an error. If it can't be cloned all the same, as an exotic object may not, the error is posted without its objects. */
+export function postError (thrown: unknown, post: (wire: WireError) => void): void {
   try {
-    return wireOf(thrown, 0, { left: MAX_ERRORS })
+    post(toWire(thrown))
+  } catch {
+    post(wire(thrown, isPrimitive))
+  }
+}
+
+function isPrimitive (value: unknown): boolean {
+  return typeof value !== 'symbol' && typeof value !== 'function' && (typeof value !== 'object' || value === null)
+}
+
+function wire (thrown: unknown, keep: Keep): WireError {
+  try {
+    return wireOf(thrown, keep, 0, { left: MAX_ERRORS })
   } catch { // a Proxy whose traps throw
     return { isError: true, name: 'Error', message: 'An error that can\'t be read', fields: {}, domException: false }
   }
 }
 
-function wireOf (thrown: unknown, depth: number, budget: { left: number }): WireError {
+function wireOf (thrown: unknown, keep: Keep, depth: number, budget: { left: number }): WireError {
   budget.left--
   if (!isErrorLike(thrown)) {
     const wire = { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false }
-    return cloneable(thrown) ? { ...wire, value: thrown } : wire
+    return keep(thrown) ? { ...wire, value: thrown } : wire
   }
   const nested = depth < MAX_DEPTH && budget.left > 0
   const errors = read(thrown, 'errors')
   const fields: Record<string, unknown> = {}
-  for (const key of Object.keys(thrown)) {
+  // `code` and `statusCode` may be accessors or fields of the prototype: `get statusCode () { return 404 }`.
+  for (const key of ['code', 'statusCode', ...Object.keys(thrown).slice(0, MAX_FIELDS)]) {
     if (HANDLED.has(key) || (key === 'errors' && Array.isArray(errors))) continue
     const value = read(thrown, key)
-    if (cloneable(value)) fields[key] = value
-  }
-  // Accessors and prototype fields of error classes: `get statusCode () { return 404 }`.
-  for (const key of ['code', 'statusCode']) {
-    const value = read(thrown, key)
-    if (value !== undefined && !(key in fields) && cloneable(value)) fields[key] = value
+    if ((value !== undefined || Object.hasOwn(thrown, key)) && keep(value)) fields[key] = value
   }
   const stack = read(thrown, 'stack')
-  const cause = 'cause' in thrown && nested ? wireOf(read(thrown, 'cause'), depth + 1, budget) : undefined
+  const cause = 'cause' in thrown && nested ? wireOf(read(thrown, 'cause'), keep, depth + 1, budget) : undefined
   return {
     isError: true,
     name: text(read(thrown, 'name')),
@@ -96,7 +107,7 @@ function wireOf (thrown: unknown, depth: number, budget: { left: number }): Wire
     domException: typeof DOMException === 'function' && thrown instanceof DOMException,
     ...(typeof stack === 'string' && { stack }),
     ...(cause !== undefined && { cause }),
-    ...(Array.isArray(errors) && nested && { errors: errors.slice(0, Math.max(0, budget.left)).map((error) => wireOf(error, depth + 1, budget)) })
+    ...(Array.isArray(errors) && nested && { errors: errors.slice(0, Math.max(0, budget.left)).map((error) => wireOf(error, keep, depth + 1, budget)) })
   }
 }
 

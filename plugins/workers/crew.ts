@@ -24,7 +24,7 @@ export interface CrewOwner {
   onFree (): void
   /** Jobs of a dead thread that it never started, in order. */
   onReturned (jobs: readonly Job[]): void
-  /** The job that a dead thread was running. */
+  /** A job that a dead thread was running, or that has ended a second thread before it could be started. */
   onLost (thread: Thread, job: Job, error: Error | undefined): void
 }
 
@@ -134,14 +134,14 @@ export class Crew implements LifeEvents {
     thread.recycle()
   }
 
-  onEnded (thread: Thread, error: Error | undefined, started: Job | undefined, unstarted: readonly Job[]): void {
+  onEnded (thread: Thread, error: Error | undefined, lost: readonly Job[], unstarted: readonly Job[]): void {
     const why = thread.why ?? 'crashed'
     if (channels.threadEnded.hasSubscribers) channels.threadEnded.publish({ ...this.#event(thread), why, error })
     this.#owner.onReturned(unstarted)
-    if (started !== undefined) this.#owner.onLost(thread, started, error)
+    for (const job of lost) this.#owner.onLost(thread, job, error)
     if (this.#destroyed) return
     if (thread.wasReady) {
-      if (why === 'crashed' && started === undefined) this.#died(error)
+      if (why === 'crashed' && lost.length === 0) this.#died(error)
       // A retired one is started when there is a job for it.
       if (why !== 'retired') this.#start(thread, false)
     } else {

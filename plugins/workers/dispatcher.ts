@@ -18,10 +18,15 @@ const STALLED = 5
 /** After this many ms without a job the threads retire. */
 const IDLE = 250
 
+/** What has moved to a thread can't be taken back from it, and would be lost with a message that the thread can't read: it goes to a free thread. */
+function goesAlone (job: Job): boolean {
+  return job.transferList !== undefined || job.suspect
+}
+
 export interface DispatcherEvents {
   onDispatched (job: Job): void
   /** The job's payload can't be sent. */
-  onUnsent (job: Job, payload: unknown, error: unknown): void
+  onUnsent (job: Job, error: unknown): void
   onReturned (jobs: readonly Job[]): void
 }
 
@@ -79,17 +84,17 @@ export class Dispatcher {
 
   #work (jobs: readonly Job[]): number {
     let work = 0
-    for (const job of jobs) work += this.#admission.estimate(job.registered.index) ?? Infinity
+    for (const job of jobs) work += job.suspect ? Infinity : this.#admission.estimate(job.registered.index) ?? Infinity
     return work
   }
 
   /** Adds short jobs while they fit. */
   #fill (jobs: Job[], work: number, room: number, now: number): Job[] {
+    if (jobs.some(goesAlone)) return jobs
     while (work < AHEAD && jobs.length < room) {
       const job = this.#admission.takeShort(now, AHEAD - work)
       if (job === undefined) break
-      if (job.transferList !== undefined) {
-        // What has moved to a thread can't be taken back from it: such a job goes to a free one.
+      if (goesAlone(job)) {
         this.#admission.putBack(job)
         break
       }
@@ -105,7 +110,7 @@ export class Dispatcher {
     } catch (error) {
       // A payload can't be cloned. Of several, each goes alone: the others must not fail with it.
       if (jobs.length > 1) for (const job of jobs) this.#hand(thread, [job], now)
-      else for (const job of jobs) this.#events.onUnsent(job, job.payload, error)
+      else for (const job of jobs) this.#events.onUnsent(job, error)
       return
     }
     for (const job of jobs) this.#events.onDispatched(job)

@@ -1,8 +1,11 @@
-/** What ended a thread, in a few words. The errors are piscina's and Node's: see test/workers/piscina.test.ts. */
+/**
+ * What ended a thread, in a few words that may be sent to a client: the text of an error may be about another client's work, which a
+ * timer that a finished job left behind goes on with. The errors are piscina's and Node's: see test/workers/piscina.test.ts.
+ */
 export function howItEnded (error: Error | undefined): string {
   if (error === undefined) return 'it ended'
   if ((error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY') return 'out of memory'
-  const exit = /exited with code: (\d+)/.exec(error.message)
+  const exit = /^worker exited with code: (\d+)$/.exec(error.message)
   if (exit !== null) return `exited with code ${exit[1]}`
-  return error.name === 'AbortError' ? 'ended by the pool' : `uncaught ${error.name}: ${error.message}`
+  return error.name === 'AbortError' ? 'ended by the pool' : 'an uncaught error'
 }

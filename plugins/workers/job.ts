@@ -41,6 +41,12 @@ export class Job extends Ticket implements Abortable, Live {
   slot = -1
   /** How often it was handed to a thread. */
   attempt = 0
+  /** A thread could not read the message that brought it, or died before it had: it goes alone, so that no other job is lost with it. */
+  suspect = false
+  /** How many threads have died while they were to read it. */
+  threadsEnded = 0
+  /** The log has a line about what it said and the main thread could not read. */
+  saidUnreadable = false
   /** The caller has its answer. The thread may still be busy with it. */
   settled = false
   liveAt = -1

@@ -3,7 +3,7 @@
  * Admission decides who runs next; the crew keeps threads alive; this hands jobs over, stops them, and settles their promises.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { COMPLETED, UNCLONEABLE, type JobLine, type Outcome } from '../../workers/protocol.ts'
+import { COMPLETED, FAILED, type JobLine, type Outcome } from '../../workers/protocol.ts'
 import { fromWire } from '../../workers/wire-error.ts'
 import type { Clock } from '../clock.ts'
 import type { Abandoned, Drainable } from '../drainables.ts'
@@ -16,7 +16,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { howItEnded } from './ending.ts'
 import { Graces } from './graces.ts'
 import { Job, type JobOwner, type JobSettings } from './job.ts'
-import { jobError, payloadError, resultError } from './job-error.ts'
+import { jobError, resultError, unreadError, unsentError } from './job-error.ts'
 import { Ledger } from './ledger.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { RegisteredJob, Registry } from './registry.ts'
@@ -55,7 +55,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.#crew = new Crew(registry, options, clock, this.#log, this)
     this.#dispatcher = new Dispatcher(this.#admission, this.#crew, clock, {
       onDispatched: (job) => this.#ledger.dispatched(job),
-      onUnsent: (job, payload, error) => this.#unsent(job, payload, error),
+      onUnsent: (job, cause) => this.#unsent(job, unsentError(job, cause)),
       onReturned: (jobs) => this.onReturned(jobs)
     })
     // No thread will come for what was run before the app was ready.
@@ -149,7 +149,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
       job.resolve(value)
       return
     }
-    const error = status === UNCLONEABLE ? resultError(job.name, value) : jobError(job.name, value)
+    const error = status === FAILED ? jobError(job.name, value) : resultError(job.name, status, value)
     this.#ledger.failed(job, runMs, error)
     this.#reject(job, error)
   }
@@ -177,6 +177,30 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.#stop(job, error)
   }
 
+  onUnreadable (job: Job | undefined, err: unknown): void {
+    // A job that reports its progress may do so a thousand times.
+    if (job?.saidUnreadable === true) return
+    if (job !== undefined) job.saidUnreadable = true
+    const log = job?.log ?? this.#log
+    log.warn({ err, ...(job !== undefined && { job: job.name, jobId: job.seq }) }, 'a progress value or log line of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
+  }
+
+  onUnread (jobs: readonly Job[], alone: boolean, cause: unknown): void {
+    for (const job of jobs) {
+      if (alone) this.#unsent(job, unreadError(job.name, cause))
+      else {
+        // Any of them may be the one that can't be read.
+        job.suspect = true
+        this.#admission.putBack(job)
+      }
+    }
+    this.#dispatcher.schedule()
+  }
+
+  onFault (err: unknown): void {
+    this.#log.error({ err }, 'what a worker thread said could not be dealt with')
+  }
+
   onRoom (): void {
     this.#dispatcher.schedule()
   }
@@ -189,10 +213,11 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.#dispatcher.schedule()
   }
 
-  #unsent (job: Job, payload: unknown, cause: unknown): void {
-    const error = payloadError(job.name, payload, job.transferList, cause)
-    this.#ledger.failed(job, 0, error)
-    this.#reject(job, error)
+  #unsent (job: Job, error: Error): void {
+    if (!job.settled) {
+      this.#ledger.failed(job, 0, error)
+      this.#reject(job, error)
+    }
     this.#release(job, 0, 'unknown')
   }
 

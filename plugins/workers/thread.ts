@@ -3,9 +3,9 @@
  * It knows who runs where; what becomes of a job is the pool's to decide.
  */
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
-import type { FromHost, Handover, HostData, JobLine, Outcome, ToHost } from '../../workers/protocol.ts'
+import { UNREADABLE, type FromHost, type Handover, type HostData, type JobLine, type Outcome, type ToHost } from '../../workers/protocol.ts'
 import { abort, assign, createSlots, free, heard, revoke, type Slots } from '../../workers/slots.ts'
-import { toWire } from '../../workers/wire-error.ts'
+import { fromWire, postError } from '../../workers/wire-error.ts'
 import type { Job } from './job.ts'
 import { outside } from './outside.ts'
 import type { Host, Threads } from './piscina.ts'
@@ -13,8 +13,14 @@ import type { Host, Threads } from './piscina.ts'
 /** How many jobs a thread may hold: the one it runs and those handed ahead. */
 export const MAX_HELD = 64
 
-/** Messages heard at once where they must be heard now. */
-const MAX_BURST = 1_024
+/** Messages heard at once where they must be heard now: more than a thread can have said that were not heard. */
+const MAX_BURST = 2_048
+
+/** A job has crashed that has ended so many threads before they could start it. */
+const MAX_THREADS_ENDED = 2
+
+/** How long, in ms, messages are read on before others have their turn of the event loop: each may take as long as its value is large. */
+const MAX_READING = 4
 
 /** What a thread says of its jobs. */
 export interface JobEvents {
@@ -22,6 +28,12 @@ export interface JobEvents {
   /** `job` is undefined for a line that came after its end. */
   onLog (job: Job | undefined, line: JobLine): void
   onProgress (job: Job, value: unknown): void
+  /** A progress value or a line of a log could not be read: probably of this job, if it runs one. */
+  onUnreadable (job: Job | undefined, error: unknown): void
+  /** The thread could not read a message that brought these jobs, in order; `alone` if it brought one job only. */
+  onUnread (jobs: readonly Job[], alone: boolean, error: unknown): void
+  /** What was said could not be dealt with: a logger throws. */
+  onFault (error: unknown): void
   /** It has room again, and nothing else to say. */
   onRoom (): void
 }
@@ -33,8 +45,8 @@ export interface LifeEvents {
   onBroken (thread: Thread, message: Extract<FromHost, { broken: unknown }>): void
   /** It holds more memory than it may. */
   onRecycle (thread: Thread, bytes: number): void
-  /** `started` was running; `unstarted`, in order, never did. */
-  onEnded (thread: Thread, error: Error | undefined, started: Job | undefined, unstarted: readonly Job[]): void
+  /** `lost` were running, or have ended a second thread before it could start them; `unstarted`, in order, never ran. */
+  onEnded (thread: Thread, error: Error | undefined, lost: readonly Job[], unstarted: readonly Job[]): void
 }
 
 export class Thread {
@@ -64,6 +76,10 @@ export class Thread {
   #slots: Slots = createSlots(MAX_HELD)
   #jobs: Array<Job | undefined> = []
   #free: number[] = []
+  /** By slot: which message, of all that were posted, brought the job. */
+  #broughtBy: number[] = []
+  #posted = 0
+  #received = 0
 
   constructor (index: number, life: LifeEvents, events: JobEvents) {
     this.index = index
@@ -80,9 +96,12 @@ export class Thread {
     this.#slots = createSlots(MAX_HELD)
     this.#free = Array.from({ length: MAX_HELD }, (_, index) => MAX_HELD - 1 - index)
     this.#jobs = []
+    this.#posted = 0
+    this.#received = 0
     this.#port = port1
     outside(() => {
-      port1.on('message', (message: FromHost) => this.#receive(message))
+      port1.on('message', this.#onMessage)
+      port1.on('messageerror', (error: unknown) => this.#receive(() => this.#onUnreadable(error)))
       this.#host = threads.start({ ...settings, port: port2, slots: this.#slots })
       void this.#host.ended.then((error) => this.#onEnded(error))
     })
@@ -90,7 +109,7 @@ export class Thread {
 
   /**
    * Hands over jobs, in order.
-   * @throws DataCloneError if a payload can't be cloned: then none was handed over
+   * @throws DataCloneError, RangeError, whatever a getter throws: a payload can't be cloned, and none was handed over
    */
   hand (jobs: readonly Job[], now: number): void {
     if (this.held === 0) this.busySince = now
@@ -108,13 +127,16 @@ export class Thread {
       handover.push(slot, job.payload)
       if (job.transferList !== undefined) transferList = [...transferList ?? [], ...job.transferList]
     }
+    const slots = jobs.map(({ slot }) => slot)
     try {
       if (transferList === undefined) this.#port?.postMessage(handover)
       else this.#port?.postMessage(handover, transferList)
     } catch (error) {
-      for (const job of jobs) this.#forget(job)
+      for (const slot of slots) this.#vacate(slot)
       throw error
     }
+    this.#posted++
+    for (const slot of slots) this.#broughtBy[slot] = this.#posted
     for (const job of jobs) job.attempt++
     this.filled = this.held
   }
@@ -141,7 +163,11 @@ export class Thread {
 
   /** Takes back all that hasn't started, in order of their handing over, so that it can run elsewhere: not what has moved here. */
   revokeMovable (): Job[] {
-    return this.#inOrder().filter((job) => job.transferList === undefined && this.revoke(job))
+    const reading = this.#reading()
+    const revoked = this.#inOrder().filter((job) => job.transferList === undefined && this.revoke(job))
+    // It runs none, and has not read what it was handed: that may be about to end it.
+    if (this.held === 0) for (const job of revoked) if (reading.includes(job)) job.suspect = true
+    return revoked
   }
 
   /** The same of all, since the thread is to end. */
@@ -151,13 +177,13 @@ export class Thread {
 
   abort (job: Job, reason: unknown): void {
     abort(this.#slots, job.slot)
-    this.#send({ abort: job.seq, reason: toWire(reason) })
+    postError(reason, (wire) => this.#send({ abort: job.seq, reason: wire }))
   }
 
   /** Hears now what it has said already. */
   poll (): void {
     this.heardAt = performance.now()
-    for (let count = 0; count < MAX_BURST && this.#receiveOne(); count++);
+    this.#receiveAll()
   }
 
   /** Ends the thread at once, whatever it is doing. */
@@ -185,23 +211,54 @@ export class Thread {
 
   #send (message: ToHost): void {
     this.#port?.postMessage(message)
+    this.#posted++
   }
 
-  #receive (first: FromHost): void {
+  readonly #onMessage = (message: FromHost): void => this.#receive(() => this.#handle(message))
+
+  #receive (first: () => void): void {
     this.heardAt = performance.now()
-    this.#handle(first)
-    // Reading on costs half of what an event a message costs. Not when a job talks: it could talk on without end.
-    if (Array.isArray(first)) for (let count = 1; count < MAX_HELD && this.#receiveOne(); count++);
+    first()
+    // Reading on costs half of what an event a message costs.
+    while (this.#receiveOne()) {
+      if (performance.now() - this.heardAt < MAX_READING) continue
+      // Node too would read on, until there is nothing more, and a job may talk without end. A port without a listener is not read.
+      const port = this.#port
+      port?.off('message', this.#onMessage)
+      outside(() => setImmediate(() => port?.on('message', this.#onMessage)))
+      return
+    }
+  }
+
+  /** Hears all that was said until now. */
+  #receiveAll (): void {
+    for (let count = 0; count < MAX_BURST && this.#receiveOne(); count++);
   }
 
   #receiveOne (): boolean {
-    const next = this.#port === undefined ? undefined : receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
+    let next: { message: FromHost } | undefined
+    try {
+      next = this.#port === undefined ? undefined : receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
+    } catch (error) {
+      this.#onUnreadable(error)
+      return true
+    }
     if (next === undefined) return false
     this.#handle(next.message)
     return true
   }
 
+  /** Never throws: an exception out of a port's listener ends the process. */
   #handle (message: FromHost): void {
+    this.#received++
+    try {
+      this.#dispatch(message)
+    } catch (error) {
+      this.#events.onFault(error)
+    }
+  }
+
+  #dispatch (message: FromHost): void {
     if (Array.isArray(message)) this.#onOutcome(message)
     else if ('progress' in message) {
       heard(this.#slots)
@@ -212,6 +269,7 @@ export class Thread {
       const job = this.#jobs[message.slot]
       this.#events.onLog(job?.seq === message.seq ? job : undefined, message)
     } else if ('recycle' in message) this.#life.onRecycle(this, message.recycle)
+    else if ('unread' in message) this.#onUnread(message.unread, fromWire(message.error))
     else if ('broken' in message) this.#life.onBroken(this, message)
     else {
       if (this.state === 'starting') this.state = 'ready'
@@ -220,30 +278,59 @@ export class Thread {
     }
   }
 
+  /** A message of the thread is lost: it is nested too deeply for this thread's stack, or too large. */
+  #onUnreadable (error: unknown): void {
+    const slot = this.#slots.outcomes.indexOf(++this.#received)
+    const job = this.#jobs[slot]
+    try {
+      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.heardAt - this.busySince])
+      else {
+        heard(this.#slots)
+        this.#events.onUnreadable(this.#inOrder()[0], error)
+      }
+    } catch (error) {
+      this.#events.onFault(error)
+    }
+  }
+
+  /** The thread could not read a message of ours: none of the jobs that it brought will start, nor will its slots be spoken of. */
+  #onUnread (ordinal: number, error: unknown): void {
+    const slots = [...this.#broughtBy.keys()].filter((slot) => this.#broughtBy[slot] === ordinal && !this.#free.includes(slot))
+    const jobs = this.#inOrder().filter(({ slot }) => slots.includes(slot))
+    for (const slot of slots) this.#vacate(slot)
+    if (slots.length > 0) this.#events.onUnread(jobs, slots.length === 1, error)
+  }
+
   #onOutcome (outcome: Outcome): void {
     const slot = outcome[0]
     const job = this.#jobs[slot]
-    if (job !== undefined) {
-      this.#forget(job)
-      this.busySince = this.heardAt
-      if (this.why === 'recycled' && this.held === 0) this.#host?.kill()
-    } else { // taken back, and the host has seen it
-      free(this.#slots, slot)
-      this.#free.push(slot)
+    this.#vacate(slot)
+    if (job === undefined) { // taken back, and the host has seen it
       this.#events.onRoom()
       return
     }
+    this.busySince = this.heardAt
+    if (this.why === 'recycled' && this.held === 0) this.#host?.kill()
     this.ended++
     this.stalled = false
     this.#events.onOutcome(this, job, outcome)
   }
 
-  #forget (job: Job): void {
-    free(this.#slots, job.slot)
-    this.#free.push(job.slot)
-    this.#jobs[job.slot] = undefined
+  /** The host is done with a slot, or never got it. */
+  #vacate (slot: number): void {
+    free(this.#slots, slot)
+    this.#free.push(slot)
+    const job = this.#jobs[slot]
+    if (job === undefined) return // taken back
+    this.#jobs[slot] = undefined
     job.thread = undefined
     this.held--
+  }
+
+  /** The jobs that the message brings which the thread is reading, or reads next. */
+  #reading (): Job[] {
+    const next = (this.#slots.read[0] as number) + 1
+    return this.jobs().filter(({ slot }) => this.#broughtBy[slot] === next)
   }
 
   #inOrder (): Job[] {
@@ -252,17 +339,23 @@ export class Thread {
 
   #onEnded (error: Error | undefined): void {
     // What it said before it ended counts: its messages are here already.
-    while (this.#receiveOne());
+    this.#receiveAll()
     const held = this.#inOrder()
+    // A thread that ends by itself may have died of what it read.
+    const suspects = this.why === undefined ? this.#reading() : []
     const unstarted = held.filter((job) => this.revoke(job))
-    const started = held.find((job) => job.thread === this)
-    if (started !== undefined) this.#forget(started)
+    const lost = held.filter((job) => job.thread === this)
+    for (const job of lost) this.#vacate(job.slot)
+    for (const job of suspects) {
+      job.suspect = true
+      if (++job.threadsEnded >= MAX_THREADS_ENDED && unstarted.includes(job)) lost.push(job)
+    }
     this.state = 'stopped'
     this.held = 0
     this.#jobs = []
     this.#port?.close()
     this.#port = undefined
     this.#host = undefined
-    this.#life.onEnded(this, error, started, unstarted)
+    this.#life.onEnded(this, error, lost, unstarted.filter((job) => !lost.includes(job)))
   }
 }

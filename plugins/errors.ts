@@ -254,7 +254,8 @@ export class TaskDuplicateError extends createError<[id: string]>(
 export class TaskUnknownError extends createError<[name: string, known: string]>(
   'FC_ERR_TASK_UNKNOWN', 'There is no task named "%s"; defined are %s', 500) {}
 
-export class TaskPayloadError extends createError<[name: string, what: string]>(
+/** `cause` is what a getter of the payload, or its schema, has thrown. */
+export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(
   'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s', 500) {}
 
 export class PlaceUsedError extends createError<[]>(

@@ -198,7 +198,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
     },
 
     enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
-      return promised('tasks.enqueue()', String(name), enqueue(name, payload, given))
+      return promised('tasks.enqueue()', typeof name === 'string' ? name : typeof name, enqueue(name, payload, given))
     },
 
     group<T> (given: GroupOptions = {}) {

@@ -7,6 +7,21 @@ import { whyNotSerialisable } from './payload.ts'
 import { compileSchema, type Validate } from './schema.ts'
 import type { TaskContext } from './attempt.ts'
 
+/** Characters of a payload's own text that an error's message may hold. */
+const MAX_REASON = 300
+
+/** A copy by way of JSON. A getter of the payload may throw, or give something else when it is read again. */
+function copyOf (name: string, payload: unknown): unknown {
+  let bad: string | undefined
+  try {
+    bad = whyNotSerialisable(payload)
+    if (bad === undefined) return payload === undefined ? undefined : JSON.parse(JSON.stringify(payload))
+  } catch (cause) {
+    throw new TaskPayloadError(name, 'can\'t be stored: reading it has thrown', { cause })
+  }
+  throw new TaskPayloadError(name, bad.slice(0, MAX_REASON))
+}
+
 interface Named {
   handler: (payload: never, context: TaskContext) => unknown
   defaults: TaskOptions
@@ -43,12 +58,15 @@ export class NamedTasks {
   /** The payload as the handler will get it. Throws FC_ERR_TASK_UNKNOWN or FC_ERR_TASK_PAYLOAD. */
   async accept (name: string, payload: unknown): Promise<unknown> {
     const { validate } = this.#get(name)
-    const bad = whyNotSerialisable(payload)
-    if (bad !== undefined) throw new TaskPayloadError(name, bad)
     // Copied before anything is awaited: the caller may go on to change its own.
-    const copy: unknown = payload === undefined ? undefined : JSON.parse(JSON.stringify(payload))
-    const invalid = await validate?.(copy)
-    if (invalid !== undefined) throw new TaskPayloadError(name, `isn't valid: ${invalid}`)
+    const copy = copyOf(name, payload)
+    let invalid: string | undefined
+    try {
+      invalid = await validate?.(copy)
+    } catch (cause) {
+      throw new TaskPayloadError(name, 'could not be checked: its schema has thrown', { cause })
+    }
+    if (invalid !== undefined) throw new TaskPayloadError(name, `isn't valid: ${invalid.slice(0, MAX_REASON)}`)
     return copy
   }
 
@@ -58,7 +76,7 @@ export class NamedTasks {
 
   #get (name: string): Named {
     const named = this.#tasks.get(name)
-    if (named === undefined) throw new TaskUnknownError(String(name), this.names.join(', ') || 'none')
+    if (named === undefined) throw new TaskUnknownError(typeof name === 'string' ? name.slice(0, MAX_REASON) : typeof name, this.names.join(', ') || 'none')
     return named
   }
 }

@@ -6,27 +6,45 @@
 /** Deeper than any payload, and well within what JSON.stringify's recursion takes. */
 const MAX_DEPTH = 500
 
-/** `undefined` if it does; else which part doesn't and why. An `undefined` property is fine: it is absent on the other side. */
-export function whyNotSerialisable (payload: unknown): string | undefined {
-  return payload === undefined ? undefined : check(payload, 'payload', new Set(), new Set())
+/**
+ * How large the payload may become, in characters, roughly. What is a few shared objects in memory may be written out millions of times:
+ * thirty arrays of which each holds the next one twice would be a thousand million values.
+ */
+const MAX_SIZE = 2 ** 26
+
+/** The objects that were passed, and the size of each. */
+class Passed extends Map<object, number> {
+  total = 0
 }
 
-function check (value: unknown, path: string, above: Set<object>, passed: Set<object>): string | undefined {
+/** `undefined` if it does; else which part doesn't and why. An `undefined` property is fine: it is absent on the other side. */
+export function whyNotSerialisable (payload: unknown): string | undefined {
+  return payload === undefined ? undefined : check(payload, 'payload', new Set(), new Passed())
+}
+
+function check (value: unknown, path: string, above: Set<object>, passed: Passed): string | undefined {
+  passed.total += typeof value === 'string' ? value.length + 2 : 2
+  if (passed.total > MAX_SIZE) return `can't be stored: as JSON it is larger than ${MAX_SIZE} characters`
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return undefined
   if (typeof value === 'number') return Number.isFinite(value) ? undefined : `can't be stored: ${path} is ${value}`
   if (typeof value !== 'object') return `can't be stored: ${path} is ${typeof value === 'undefined' ? 'undefined' : `a ${typeof value}`}`
   if (above.has(value)) return `can't be stored: ${path} contains itself`
-  if (passed.has(value)) return undefined
+  const size = passed.get(value)
+  if (size !== undefined) {
+    passed.total += size
+    return undefined
+  }
   if (above.size === MAX_DEPTH) return `can't be stored: it is nested more than ${MAX_DEPTH} deep`
   if (!isPlain(value)) return `can't be stored: ${path} is ${describe(value)}, not a plain object or array`
+  const before = passed.total
   above.add(value)
   const bad = Array.isArray(value) ? checkArray(value, path, above, passed) : checkObject(value as Record<string, unknown>, path, above, passed)
   above.delete(value)
-  passed.add(value)
+  passed.set(value, passed.total - before)
   return bad
 }
 
-function checkArray (array: unknown[], path: string, above: Set<object>, passed: Set<object>): string | undefined {
+function checkArray (array: unknown[], path: string, above: Set<object>, passed: Passed): string | undefined {
   // By index: a hole is undefined, and would arrive as null.
   for (let i = 0; i < array.length; i++) {
     const bad = check(array[i], `${path}[${i}]`, above, passed)
@@ -34,9 +52,10 @@ function checkArray (array: unknown[], path: string, above: Set<object>, passed:
   }
 }
 
-function checkObject (object: Record<string, unknown>, path: string, above: Set<object>, passed: Set<object>): string | undefined {
+function checkObject (object: Record<string, unknown>, path: string, above: Set<object>, passed: Passed): string | undefined {
   for (const [key, value] of Object.entries(object)) {
     if (value === undefined) continue
+    passed.total += key.length
     const bad = check(value, /^[\p{ID_Start}_$][\p{ID_Continue}$]*$/u.test(key) ? `${path}.${key}` : `${path}[${JSON.stringify(key)}]`, above, passed)
     if (bad !== undefined) return bad
   }

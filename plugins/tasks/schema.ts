@@ -19,6 +19,8 @@ const ajvOptions = { coerceTypes: false, useDefaults: false, removeAdditional: f
 export async function compileSchema (option: string, schema: object): Promise<Validate> {
   check.record(option, schema)
   if ('~standard' in schema) return (payload) => standard(schema as StandardSchema, payload)
+  // Its promise would be no answer, and a rejection that nobody handles.
+  check.ensure((schema as { $async?: unknown }).$async !== true, option, 'a JSON Schema without $async', schema)
   const validate = await compile(option, schema)
   return (payload) => {
     if (validate(payload) === true) return undefined

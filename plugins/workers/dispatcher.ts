@@ -18,9 +18,15 @@ const STALLED = 5
 /** After this many ms without a job the threads retire. */
 const IDLE = 250
 
-/** What has moved to a thread can't be taken back from it, and would be lost with a message that the thread can't read: it goes to a free thread. */
+/** For so long, in ms, payloads are cloned before others have their turn of the event loop. */
+const MAX_HANDING = 4
+
+/**
+ * Whether a job shares no message with others, and goes to a free thread: what has moved to a thread can't be taken back from it; a
+ * large payload would hold the event loop for longer with others beside it, and twice if one of those can't be cloned.
+ */
 function goesAlone (job: Job): boolean {
-  return job.transferList !== undefined || job.suspect
+  return job.transferList !== undefined || job.suspect || !job.isSmall
 }
 
 export interface DispatcherEvents {
@@ -66,6 +72,10 @@ export class Dispatcher {
       const jobs = thread.held === 0 ? this.#forFree(thread, now) : this.#forBusy(thread, now)
       if (jobs.length > 0) this.#hand(thread, jobs, now)
       if (thread.held > 1) ahead = true
+      if (jobs.length > 0 && this.#clock.now() - now > MAX_HANDING) {
+        outside(() => setImmediate(() => this.schedule()))
+        break
+      }
     }
     if (ahead) this.#watchForStalls()
     this.#crew.wake(this.#admission.waiting)
@@ -90,7 +100,7 @@ export class Dispatcher {
 
   /** Adds short jobs while they fit. */
   #fill (jobs: Job[], work: number, room: number, now: number): Job[] {
-    if (jobs.some(goesAlone)) return jobs
+    if (work < AHEAD && jobs.some(goesAlone)) return jobs
     while (work < AHEAD && jobs.length < room) {
       const job = this.#admission.takeShort(now, AHEAD - work)
       if (job === undefined) break

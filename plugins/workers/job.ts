@@ -3,6 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
 import type { Live } from '../live.ts'
 import type { RegisteredJob } from './registry.ts'
+import { isSmall } from './payload-size.ts'
 import { follow, unfollow, type Abortable } from './signals.ts'
 import type { Thread } from './thread.ts'
 import { Ticket } from './ticket.ts'
@@ -52,6 +53,7 @@ export class Job extends Ticket implements Abortable, Live {
   liveAt = -1
   /** When it was last handed to a thread. */
   handedAt = 0
+  #isSmall: boolean | undefined
   #signals: readonly AbortSignal[]
   readonly #client: JobSettings['client']
   #timer: NodeJS.Timeout | undefined
@@ -83,6 +85,12 @@ export class Job extends Ticket implements Abortable, Live {
 
   get id (): string {
     return String(this.seq)
+  }
+
+  /** Whether its payload may share a message with others. */
+  get isSmall (): boolean {
+    this.#isSmall ??= isSmall(this.payload)
+    return this.#isSmall
   }
 
   get where (): 'queued' | 'running' {

@@ -1,0 +1,134 @@
+/**
+ * Bodies of less than 1 MB, of every shape that JSON has, through an identity job on default options. How much longer is the event loop
+ * held than by a route that answers with a structuredClone of the body? Does the process end, and is any other job lost?
+ */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { random } from './lib/random.mjs'
+import { median, Report } from './lib/report.mjs'
+
+const SIZE = 1_000_000
+const AT_ONCE = 4
+
+const report = new Report('payloads', { rounds: '5', trees: '20' })
+const rounds = report.number('rounds')
+const trees = report.number('trees')
+
+/** @param {string} part @param {string} [open] @param {string} [close] */
+const many = (part, open = '[', close = ']') => open + Array.from({ length: Math.floor((SIZE - 2) / (part.length + 1)) }, () => part).join(',') + close
+/** @param {(n: number) => string} entry */
+const entries = (entry) => {
+  const parts = []
+  for (let n = 0, size = 2; ; n++) {
+    const part = entry(n)
+    size += part.length + 1
+    if (size > SIZE) return parts.join(',')
+    parts.push(part)
+  }
+}
+/** @param {number} depth @param {string} [open] @param {string} [close] */
+const nested = (depth, open = '[', close = ']') => open.repeat(depth) + '1' + close.repeat(depth)
+
+/** A random tree of at most about `size` characters. @param {() => number} rng @param {number} size @returns {string} */
+function tree (rng, size) {
+  const kind = rng()
+  if (size < 16 || kind < 0.1) return ['1', '""', 'null', '[]', '{}', '-1.5e7', '"é\\u0000"'][Math.floor(rng() * 7)] ?? 'true'
+  if (kind < 0.15) return JSON.stringify('x'.repeat(size - 2))
+  const parts = []
+  const each = rng() < 0.5 ? size * rng() : 16 + size ** rng()
+  for (let left = size - 2; left > 16;) {
+    const key = kind < 0.6 ? `"${Math.floor(rng() * 1e9).toString(rng() < 0.5 ? 10 : 36)}":` : ''
+    const part = key + tree(rng, Math.min(left, each) - key.length)
+    left -= part.length + 1
+    parts.push(part)
+  }
+  return kind < 0.6 ? `{${parts.join(',')}}` : `[${parts.join(',')}]`
+}
+
+/** @type {Record<string, string>} */
+const shapes = {
+  'empty objects': many('{}'),
+  'empty arrays': many('[]'),
+  numbers: many('1'),
+  strings: many('""'),
+  'small objects': many('{"a":1}'),
+  'distinct keys': `[${entries((n) => `{"${n.toString(36)}":1}`)}]`,
+  'many keys': `{${entries((n) => `"k${n.toString(36)}":1`)}}`,
+  'sparse indices': `{${entries((n) => `"${n * 1_000}":1`)}}`,
+  'one string': JSON.stringify('x'.repeat(SIZE - 2)),
+  'one key': `{"${'k'.repeat(SIZE - 6)}":1}`,
+  '8 KB of brackets': nested(4_000),
+  '1,500 levels': nested(1_500),
+  '3,000 levels': nested(3_000),
+  '1 MB of brackets': nested(SIZE / 2 - 1),
+  'nested objects': nested(SIZE / 6 - 1, '{"a":', '}'),
+  'wide at each level': nested(40_000, '[{},[],1,"","",{"a":1},', ']'),
+  'wide, then deep': `[${many('{}').slice(1, SIZE - 100_000).replace(/,[^,]*$/, '')},${nested(40_000)}]`
+}
+for (let seed = 1; seed <= trees; seed++) shapes[`random tree ${seed}`] = tree(random(seed), SIZE - 1_000)
+const large = Object.entries(shapes).find(([, text]) => text.length > 1_048_576)
+if (large !== undefined) throw new RangeError(`"${large[0]}" is larger than Fastify's bodyLimit`)
+
+let ends = 0
+/** @type {import('node:child_process').ChildProcess | undefined} */
+let child
+let url = ''
+async function start () {
+  child = fork(new URL('servers/payloads.mjs', import.meta.url))
+  child.once('exit', () => { child = undefined })
+  const [port] = await once(child, 'message')
+  url = `http://127.0.0.1:${port}`
+}
+
+/** @param {string} path @param {string} [body] @param {string} [type] @returns {Promise<{ status: number, body: any }>} */
+async function ask (path, body, type = 'application/json') {
+  const response = await fetch(url + path, body === undefined ? {} : { method: 'POST', body, headers: { 'content-type': type } })
+  const text = await response.text()
+  return { status: response.status, body: text.length < 1_000 ? JSON.parse(text) : undefined }
+}
+
+/** How long the event loop was held at most while a body was answered `times` at once. @param {string} path @param {string} body @param {number} times */
+async function held (path, body, times) {
+  await ask('/held')
+  const answers = await Promise.all(Array.from({ length: times }, () => ask(path, body)))
+  const { body: { held } } = await ask('/held')
+  return { held: /** @type {number} */ (held), answer: answers[0]?.body?.code ?? answers[0]?.status }
+}
+
+await start()
+await held('/job', many('1'), 8)
+const rows = []
+for (const [shape, text] of Object.entries(shapes)) {
+  /** @type {number[][]} */
+  const beyond = [[], [], []]
+  let answer
+  for (let round = 0; round < rounds; round++) {
+    try {
+      const bare = await held('/clone', text, 1)
+      const ours = await held('/job', text, 1)
+      answer = ours.answer
+      const direct = await ask('/direct/clone', text, 'text/plain')
+      const run = await ask('/direct/job', text, 'text/plain')
+      const bareAtOnce = await held('/clone', text, AT_ONCE)
+      const oursAtOnce = await held('/job', text, AT_ONCE)
+      beyond[0]?.push(ours.held - bare.held)
+      if (direct.status === 200 && run.status === 200) beyond[1]?.push(run.body.held - direct.body.held)
+      beyond[2]?.push(oursAtOnce.held - bareAtOnce.held)
+    } catch (error) {
+      if (child?.connected === true) throw error
+      ends++
+      await start()
+    }
+  }
+  const [http = [], direct = [], atOnce = []] = beyond
+  rows.push({ shape, answer, 'HTTP, median ms': median(http), 'max ms': Math.max(...http), 'direct, median ms': median(direct), [`${AT_ONCE} at once, median ms`]: median(atOnce) })
+}
+report.table(`Event loop held by an identity job beyond structuredClone, ${rounds} rounds`, rows)
+const worst = (/** @type {keyof (typeof rows)[number]} */ column) => Math.max(...rows.map((row) => Number(row[column])).filter((value) => !Number.isNaN(value)))
+report.bar('held beyond structuredClone, HTTP, worst median of a shape', worst('HTTP, median ms'), '<=', 50, ' ms')
+report.bar('held beyond structuredClone, direct, worst median of a shape', worst('direct, median ms'), '<=', 50, ' ms')
+report.bar('process ends', ends, '<=', 0)
+const { body: { sent, lost } } = await ask('/held')
+report.bar(`other jobs lost, of ${sent}`, lost, '<=', 0)
+report.end()
+child?.disconnect()

@@ -59,6 +59,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const limiterOptions = optionsOf('limiter', options.limiter ?? false)
   const workersOptions = optionsOf('workers', options.workers ?? false)
   const tasksOptions = optionsOf('tasks', options.tasks ?? {})
+  if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
   if (lifecycleOptions !== undefined) {
     const { default: lifecycle } = await import('./lifecycle/index.ts')
     await app.register(lifecycle, lifecycleOptions)
@@ -76,6 +77,21 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
     const { default: tasks } = await import('./tasks/index.ts')
     await app.register(tasks, { ...tasksOptions, ambient: tasksOptions.ambient ?? ambient })
   }
+}
+
+/**
+ * Names the routes that were added before the suite was loaded: the usual cause is a call of register() that isn't awaited. All parts serve
+ * such routes, but their config passes no onRoute hook.
+ */
+async function warnOfEarlierRoutes (app: FastifyInstance): Promise<void> {
+  const { printedRoutes, printsItsOwnWay } = await import('./limiter/honesty.ts')
+  if (printsItsOwnWay(app)) return
+  const routes = printedRoutes(app).map(({ name }) => name)
+  if (routes.length === 0) return
+  app.log.warn({ routes },
+    'concurrency: %d routes were added before the suite was loaded. The limiter reads their config.limiter and config.rateLimit with their ' +
+    'first request: a mistake there, or a policy of the preHandler stage, fails that request instead of the boot. ' +
+    'Fix: await app.register(concurrency, …) before you add routes', routes.length)
 }
 
 /** Returns the options of a part, or undefined if the part is left out. */

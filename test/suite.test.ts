@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import concurrency, { type ConcurrencyOptions } from '../plugins/index.ts'
 import { currentRequest } from '../plugins/cancellation/index.ts'
-import { execArgv } from './helper.ts'
+import { execArgv, logLines } from './helper.ts'
 import { jobs } from './fixtures/jobs.ts'
 
 function create (t: Test): FastifyInstance {
@@ -50,4 +50,45 @@ t.test('a part whose options are undefined is as if it was not named; options th
       })
     }
   }
+})
+
+t.test('without await, every part serves routes of the root, of later plugins, and hooks; mistakes fail at boot', async (t) => {
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+
+  app.register(concurrency, { workers, limiter: { policies: { client: { rate: 1, burst: 3, key: 'address' }, ...policies } } })
+  const ready: unknown[] = []
+  app.addHook('onReady', async () => { ready.push(await run(app), await app.tasks.submit('boot', () => 1).done) })
+  const run = async (scope: FastifyInstance): Promise<unknown> => (scope.workers.run as (name: string, payload: unknown) => Promise<unknown>)('echo', 7)
+  app.get('/ambient', async (request) => ({ ambient: currentRequest() === request, connected: !request.disconnected.aborted }))
+  app.get('/work', async () => ({ job: await run(app), task: await app.tasks.submit('t', () => 8).done, mapped: await app.tasks.group().map([1], (n) => n + 1), peek: (await app.limiter.peek('service' as never, undefined as never)) !== undefined }))
+  void app.register(async (child) => { child.get('/child', async () => ({ job: await run(child) })) })
+  await app.ready()
+  t.strictSame(ready, [7, 1])
+  t.strictSame((await app.inject({ url: '/ambient', remoteAddress: '10.0.0.1' })).json(), { ambient: true, connected: true })
+  t.strictSame((await app.inject({ url: '/work', remoteAddress: '10.0.0.2' })).json(), { job: 7, task: 8, mapped: [2], peek: true })
+  t.strictSame((await app.inject({ url: '/child', remoteAddress: '10.0.0.3' })).json(), { job: 7 })
+  const statuses: number[] = []
+  for (let i = 0; i < 5; i++) statuses.push((await app.inject({ url: '/ambient', remoteAddress: '10.0.0.4' })).statusCode)
+  t.ok(statuses.includes(429), 'limited')
+  t.match(lines.find(({ msg }) => msg.startsWith('concurrency: ')), { level: 40, routes: ['GET /ambient', 'HEAD /ambient', 'GET /work', 'HEAD /work'], msg: /await app\.register/ })
+  t.equal(app.lifecycle.ready, true)
+
+  for (const options of [{ tasks: { concurrency: 0 } }, { limiter: {} }, { workers: {} }, { lifecycle: { timeout: -1 } }, { worker: {} }]) {
+    const refused = create(t)
+    void refused.register(concurrency, options as never)
+    refused.get('/', async () => 'x')
+    await t.rejects(async () => refused.ready(), { code: 'FC_ERR_OPTION_INVALID' })
+  }
+})
+
+t.test('a limiter that is registered first says nothing of routes', async (t) => {
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  await app.register(concurrency, { limiter: { policies } })
+  app.get('/', async () => 'x')
+  await app.ready()
+  t.strictSame(lines.filter(({ level }) => level >= 40), [])
 })

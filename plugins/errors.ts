@@ -83,6 +83,10 @@ export class WorkersOverloadedError extends Overloaded implements Refusal {
   }
 }
 
+/** No worker thread has started for some seconds, which the log has said each time. `cause` is why the last one didn't. */
+export class WorkersUnavailableError extends refusal<[name: string, options?: ErrorOptions]>(
+  'FC_ERR_WORKERS_UNAVAILABLE', 'The job "%s" was refused: no worker thread can be started', 503) {}
+
 export class JobTimeoutError extends createError<[name: string, timeout: number, where: 'queued' | 'running']>(
   'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}
 

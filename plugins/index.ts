@@ -21,7 +21,7 @@ export {
   ClosingError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
-  TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError
+  TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
 } from './errors.ts'
 export type { Refusal, RefusalReason, TasksFull } from './errors.ts'
 export type { Abandoned, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'

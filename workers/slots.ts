@@ -79,6 +79,12 @@ export function revoke ({ states }: Slots, slot: number): boolean {
   return Atomics.compareExchange(states, slot, ASSIGNED, REVOKED) === ASSIGNED
 }
 
+/** Main: whether the worker has started the job. */
+export function isStarted ({ states }: Slots, slot: number): boolean {
+  const state = Atomics.load(states, slot)
+  return state === STARTED || state === ABORTED
+}
+
 /** Main: asks a started job to stop. */
 export function abort ({ states }: Slots, slot: number): void {
   Atomics.compareExchange(states, slot, STARTED, ABORTED)

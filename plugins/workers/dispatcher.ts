@@ -8,6 +8,7 @@ import type { Crew } from './crew.ts'
 import type { Job } from './job.ts'
 import { outside } from './outside.ts'
 import type { Thread } from './thread.ts'
+import type { Transitions } from './transitions.ts'
 
 /** Estimated work, in ms, that a thread is handed: more would only wait there, where no other thread can take it. */
 const AHEAD = 1
@@ -41,27 +42,29 @@ export class Dispatcher {
   readonly #crew: Crew
   readonly #clock: Clock
   readonly #events: DispatcherEvents
+  readonly #transitions: Transitions
   #scheduled = false
   #stopped = false
   #activeAt = 0
   #idleTimer: NodeJS.Timeout | undefined
   #stallTimer: NodeJS.Timeout | undefined
 
-  constructor (admission: Admission<Job>, crew: Crew, clock: Clock, events: DispatcherEvents) {
+  constructor (admission: Admission<Job>, crew: Crew, clock: Clock, events: DispatcherEvents, transitions: Transitions) {
     this.#admission = admission
     this.#crew = crew
     this.#clock = clock
     this.#events = events
+    this.#transitions = transitions
   }
 
   /** Soon, after all that runs now: the continuations of a burst of results ask for more jobs, and one message carries many. */
   schedule (): void {
     if (this.#scheduled || this.#stopped) return
     this.#scheduled = true
-    process.nextTick(this.#run)
+    process.nextTick(this.#transitions.run, this.#dispatch)
   }
 
-  readonly #run = (): void => {
+  readonly #dispatch = (): void => {
     this.#scheduled = false
     if (this.#stopped) return
     const now = this.#clock.now()
@@ -69,7 +72,7 @@ export class Dispatcher {
     let ahead = false
     for (const thread of this.#crew.threads) {
       if (thread.state !== 'ready') continue
-      const jobs = thread.held === 0 ? this.#forFree(thread, now) : this.#forBusy(thread, now)
+      const jobs = thread.free ? this.#forFree(thread, now) : this.#forBusy(thread, now)
       if (jobs.length > 0) this.#hand(thread, jobs, now)
       if (thread.held > 1) ahead = true
       if (jobs.length > 0 && this.#clock.now() - now > MAX_HANDING) {
@@ -83,13 +86,13 @@ export class Dispatcher {
   }
 
   #forFree (thread: Thread, now: number): Job[] {
-    const job = thread.room > 0 ? this.#admission.take(now) : undefined
+    const job = this.#admission.take(now)
     return job === undefined ? [] : this.#fill([job], this.#work([job]), thread.room, now)
   }
 
   #forBusy (thread: Thread, now: number): Job[] {
     // Not for every job that ends: when half of what it was handed is done, a message carries as many again.
-    return this.#admission.waiting === 0 || thread.stalled || thread.held > thread.filled / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
+    return this.#admission.waiting === 0 || thread.stalled || thread.held === 0 || thread.held > thread.filled / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
   }
 
   #work (jobs: readonly Job[]): number {
@@ -123,6 +126,7 @@ export class Dispatcher {
       else for (const job of jobs) this.#events.onUnsent(job, error)
       return
     }
+    this.#crew.watch()
     for (const job of jobs) this.#events.onDispatched(job)
   }
 
@@ -142,7 +146,7 @@ export class Dispatcher {
       if (holding.length > 0) this.#watchForStalls()
     }
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
-    this.#stallTimer = outside(() => setTimeout(() => setImmediate(look), STALLED)).unref()
+    this.#stallTimer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, look), STALLED)).unref()
   }
 
   #retireWhenIdle (): void {

@@ -1,13 +1,15 @@
-/** How long a job that was told to stop may go on: then its thread is ended, and what else it holds goes to the others. */
+/** Kill timers: a job that was told to stop may go on for its grace, and then its thread is ended. */
 import type { Job } from './job.ts'
 import type { Thread } from './thread.ts'
 
 export class Graces {
   readonly #timers = new Map<Job, NodeJS.Timeout>()
-  readonly #onReturned: (jobs: readonly Job[]) => void
+  readonly #kill: (thread: Thread) => void
+  readonly #run: (transition: () => void) => void
 
-  constructor (onReturned: (jobs: readonly Job[]) => void) {
-    this.#onReturned = onReturned
+  constructor (run: (transition: () => void) => void, kill: (thread: Thread) => void) {
+    this.#run = run
+    this.#kill = kill
   }
 
   get size (): number {
@@ -18,15 +20,12 @@ export class Graces {
   give (grace: number, thread: Thread, job: Job): void {
     if (grace === Infinity) return
     clearTimeout(this.#timers.get(job))
-    this.#timers.set(job, setTimeout(() => {
+    this.#timers.set(job, setTimeout(this.#run, grace, () => {
       this.#timers.delete(job)
       // If it was this event loop that stood still, the job has ended long since, and its thread runs another.
       thread.poll()
-      if (job.thread !== thread) return
-      // First, so that it can't start another in its last moments.
-      this.#onReturned(thread.revokeAll())
-      thread.kill()
-    }, grace).unref())
+      if (job.thread === thread) this.#kill(thread)
+    }).unref())
   }
 
   /** The job has ended. */

@@ -7,10 +7,10 @@ import { COMPLETED, FAILED, type JobLine, type Outcome } from '../../workers/pro
 import { fromWire } from '../../workers/wire-error.ts'
 import type { Clock } from '../clock.ts'
 import type { Abandoned, Drainable } from '../drainables.ts'
-import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, type Refusal } from '../errors.ts'
+import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal } from '../errors.ts'
 import { LiveList } from '../live.ts'
 import { Admission } from './admission.ts'
-import { Crew, type CrewOwner } from './crew.ts'
+import { Crew, ENDING, type CrewOwner } from './crew.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { howItEnded } from './ending.ts'
@@ -21,7 +21,9 @@ import { Ledger } from './ledger.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { RegisteredJob, Registry } from './registry.ts'
 import type { PoolStats } from './stats.ts'
+import { within } from '../within.ts'
 import type { JobEvents, Thread } from './thread.ts'
+import { Transitions } from './transitions.ts'
 
 export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly name: string
@@ -35,7 +37,8 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   readonly #dispatcher: Dispatcher
   readonly #live = new LiveList<Job>()
   readonly #deadlines: Deadlines
-  readonly #graces = new Graces((jobs) => this.onReturned(jobs))
+  readonly #transitions = new Transitions()
+  readonly #graces = new Graces(this.#transitions.run, (thread) => this.#crew.kill(thread))
   #seq = 0
   #closed = false
   /** Why there are no threads: the boot failed. */
@@ -52,14 +55,14 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     const concurrency = registry.jobs.map((job) => job.concurrency)
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, targetWait, interval, concurrency }, (job, refusal) => this.#refuse(job, refusal))
     this.#log = log.child({ pool: options.decorator })
-    this.#crew = new Crew(registry, options, clock, this.#log, this)
+    this.#crew = new Crew(registry, options, clock, this.#log, this, this.#transitions)
     this.#dispatcher = new Dispatcher(this.#admission, this.#crew, clock, {
       onDispatched: (job) => this.#ledger.dispatched(job),
       onUnsent: (job, cause) => this.#unsent(job, unsentError(job, cause)),
       onReturned: (jobs) => this.onReturned(jobs)
-    })
+    }, this.#transitions)
     // No thread will come for what was run before the app was ready.
-    this.#crew.ready.catch((error: Error) => this.#break(error))
+    this.#crew.ready.catch((error: Error) => this.#transitions.run(() => this.#break(error)))
   }
 
   /** Resolves when every thread has loaded the jobs; rejects if one can't. */
@@ -77,23 +80,26 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     if (this.#broken !== undefined) return this.#refused(this.#broken)
     const now = this.#clock.now()
     const job = new Job(++this.#seq, registered, settings, now, this)
-    const aborted = settings.signals.find((signal) => signal.aborted)
+    this.#transitions.run(() => this.#offer(job, settings.signals, now))
+    return job.promise
+  }
+
+  #offer (job: Job, signals: readonly AbortSignal[], now: number): void {
+    const aborted = signals.find((signal) => signal.aborted)
     if (aborted !== undefined) {
-      this.onAborted(job, aborted.reason)
-      return job.promise
+      this.#abort(job, aborted.reason)
+      return
     }
     this.#live.add(job)
     const refusal = this.#admission.offer(job, now)
     if (refusal !== undefined) {
       this.#refuse(job, refusal)
-      return job.promise
+      return
     }
     job.listen()
-    if (job.settled) return job.promise
     this.#deadlines.watch(job, now)
     this.#ledger.queued(job, this.#admission.waiting)
     this.#dispatcher.schedule()
-    return job.promise
   }
 
   #refused (error: Error): Promise<never> {
@@ -171,6 +177,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   #onProgressFailed (job: Job, error: unknown): void {
+    this.#transitions.run(() => this.#failProgress(job, error))
+  }
+
+  #failProgress (job: Job, error: unknown): void {
     if (job.settled) return
     this.#ledger.failed(job, this.#clock.now() - job.handedAt, error)
     this.#reject(job, error)
@@ -240,6 +250,16 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     if (jobs.length > 0) this.#dispatcher.schedule()
   }
 
+  /** No thread can be started: those who wait are told, and who comes next waits for the next attempt. */
+  onUnable (cause: Error): void {
+    for (const job of this.#liveJobs()) {
+      const error = new WorkersUnavailableError(job.name, { cause })
+      this.#ledger.failed(job, 0, error)
+      this.#rejectQuietly(job, error)
+      this.#stop(job, error)
+    }
+  }
+
   onLost (thread: Thread, job: Job, cause: Error | undefined): void {
     if (job.settled) {
       job.log.warn({ job: job.name, jobId: job.seq, grace: this.#options.grace }, thread.why === 'killed'
@@ -259,6 +279,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   // --- stopping a job: its caller hears at once, a thread that runs it is asked to stop, then ended ---
 
   onAborted (job: Job, reason: unknown): void {
+    this.#transitions.run(() => this.#abort(job, reason))
+  }
+
+  #abort (job: Job, reason: unknown): void {
     if (job.settled) return
     this.#ledger.cancelled(job, reason)
     this.#rejectQuietly(job, new JobAbortedError(job.name, { cause: reason }))
@@ -266,6 +290,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   onDeadline (job: Job): void {
+    this.#transitions.run(() => this.#timeOut(job))
+  }
+
+  #timeOut (job: Job): void {
     // Its result may have come while this event loop stood still.
     job.thread?.poll()
     if (job.settled) return
@@ -325,14 +353,17 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.close()
     const abandoned = this.held()
     const reason = new ClosingError(`The pool "${this.name}"`)
-    for (const job of this.#liveJobs()) {
-      this.#ledger.cancelled(job, reason)
-      this.#rejectQuietly(job, reason)
-      this.#stop(job, reason)
-    }
-    // Those too that were aborted before: their own grace may be longer.
-    for (const thread of this.#crew.threads) for (const job of thread.jobs()) this.#graces.give(grace, thread, job)
-    await this.idle()
+    this.#transitions.run(() => {
+      for (const job of this.#liveJobs()) {
+        this.#ledger.cancelled(job, reason)
+        this.#rejectQuietly(job, reason)
+        this.#stop(job, reason)
+      }
+      // Those too that were aborted before: their own grace may be longer.
+      for (const thread of this.#crew.threads) for (const job of thread.jobs()) this.#graces.give(grace, thread, job)
+    })
+    // A thread in native code ends when that returns, which a shutdown can't wait for.
+    await within(grace + ENDING, this.idle())
     return abandoned
   }
 

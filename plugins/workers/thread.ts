@@ -4,11 +4,12 @@
  */
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { UNREADABLE, type FromHost, type Handover, type HostData, type JobLine, type Outcome, type ToHost } from '../../workers/protocol.ts'
-import { abort, assign, createSlots, free, heard, revoke, type Slots } from '../../workers/slots.ts'
+import { abort, assign, createSlots, free, heard, isStarted, revoke, type Slots } from '../../workers/slots.ts'
 import { fromWire, postError } from '../../workers/wire-error.ts'
 import type { Job } from './job.ts'
 import { outside } from './outside.ts'
-import type { Host, Threads } from './piscina.ts'
+import type { OsThread } from './piscina.ts'
+import type { Transitions } from './transitions.ts'
 
 /** How many jobs a thread may hold: the one it runs and those handed ahead. */
 export const MAX_HELD = 64
@@ -47,11 +48,16 @@ export interface LifeEvents {
   onRecycle (thread: Thread, bytes: number): void
   /** `lost` were running, or have ended a second thread before it could start them; `unstarted`, in order, never ran. */
   onEnded (thread: Thread, error: Error | undefined, lost: readonly Job[], unstarted: readonly Job[]): void
+  /** It died while it was parked. */
+  onParkedDied (thread: Thread, error: Error): void
 }
+
+/** What a thread has to do next, and may never do: to start, to begin a job that it was handed, to park, to be gone. */
+export type Due = 'start' | 'job' | 'park' | 'end'
 
 export class Thread {
   readonly index: number
-  /** `ending`: told to retire or being killed. */
+  /** `ending`: told to park or to end. `stopped`: it has no host; the thread itself may be parked. */
   state: 'stopped' | 'starting' | 'ready' | 'ending' = 'stopped'
   /** Jobs that it has and that haven't been taken back. */
   held = 0
@@ -59,8 +65,14 @@ export class Thread {
   filled = 0
   /** How many jobs it has ended: a thread on which this stands still is stuck in one. */
   ended = 0
+  /** How many jobs it has ended or skipped, and how often it was ready: a thread on which this stands still makes no progress. */
+  progress = 0
+  /** It has ended a job since it was last started. */
+  served = false
   /** What was handed ahead was taken back, since nothing ends: it gets no more until something does. */
   stalled = false
+  /** It makes no progress: nobody waits for it to start. */
+  heldUp = false
   /** When it was last heard of. */
   heardAt = 0
   /** The instant since when it runs the job that it runs. */
@@ -71,7 +83,8 @@ export class Thread {
   why: 'retired' | 'killed' | 'recycled' | undefined
   readonly #life: LifeEvents
   readonly #events: JobEvents
-  #host: Host | undefined
+  readonly #transitions: Transitions
+  #os: OsThread | undefined
   #port: MessagePort | undefined
   #slots: Slots = createSlots(MAX_HELD)
   #jobs: Array<Job | undefined> = []
@@ -81,30 +94,52 @@ export class Thread {
   #posted = 0
   #received = 0
 
-  constructor (index: number, life: LifeEvents, events: JobEvents) {
+  constructor (index: number, life: LifeEvents, events: JobEvents, transitions: Transitions) {
     this.index = index
     this.#life = life
     this.#events = events
+    this.#transitions = transitions
   }
 
-  start (threads: Threads, settings: Pick<HostData, 'url' | 'names' | 'preload' | 'maxMemory'>): void {
+  /** False while the thread that it was is still there: there must not be two. */
+  get startable (): boolean {
+    return this.state === 'stopped' && this.#os?.alive !== false
+  }
+
+  /** It is parked: to start costs it no import. */
+  get parked (): boolean {
+    return this.state === 'stopped' && this.#os?.alive === true
+  }
+
+  /** @throws what the operating system or Node says if there can't be a thread */
+  start (open: (onGone: (error: Error) => void) => OsThread, data: Pick<HostData, 'url' | 'names' | 'preload' | 'maxMemory'>): void {
     const { port1, port2 } = new MessageChannel()
-    this.state = 'starting'
+    const slots = createSlots(MAX_HELD)
     this.wasReady = false
+    outside(() => {
+      const os = this.#os ?? open((error) => this.#transitions.run(() => this.#onGone(error)))
+      try {
+        os.run({ ...data, port: port2, slots }, () => this.#transitions.run(() => { if (os.alive) this.#onEnded(undefined) }))
+      } catch (error) {
+        // `os` is dropped and not ended: piscina would reject the promise of a task that nobody got.
+        port1.close()
+        throw error
+      }
+      this.#os = os
+      port1.on('message', this.#onMessage)
+      port1.on('messageerror', (error: unknown) => this.#transitions.run(() => this.#receive(() => this.#onUnreadable(error))))
+    })
+    this.state = 'starting'
+    this.heldUp = false
+    this.served = false
     this.stalled = false
     this.why = undefined
-    this.#slots = createSlots(MAX_HELD)
+    this.#slots = slots
     this.#free = Array.from({ length: MAX_HELD }, (_, index) => MAX_HELD - 1 - index)
     this.#jobs = []
     this.#posted = 0
     this.#received = 0
     this.#port = port1
-    outside(() => {
-      port1.on('message', this.#onMessage)
-      port1.on('messageerror', (error: unknown) => this.#receive(() => this.#onUnreadable(error)))
-      this.#host = threads.start({ ...settings, port: port2, slots: this.#slots })
-      void this.#host.ended.then((error) => this.#onEnded(error))
-    })
   }
 
   /**
@@ -146,6 +181,20 @@ export class Thread {
     return this.#free.length
   }
 
+  /** It has nothing to do. A thread that hasn't seen yet what was taken back from it may be held up: it isn't free. */
+  get free (): boolean {
+    return this.state === 'ready' && this.#free.length === MAX_HELD
+  }
+
+  /** What it has to do next; undefined if it runs a job or has nothing to do. */
+  get due (): Due | undefined {
+    if (this.state === 'stopped') return undefined
+    if (this.#os?.alive === false) return 'end'
+    if (this.state === 'starting') return 'start'
+    if (this.why === 'retired') return 'park'
+    return this.#free.length === MAX_HELD || this.#jobs.some((job) => job !== undefined && isStarted(this.#slots, job.slot)) ? undefined : 'job'
+  }
+
   /** The jobs that it holds. */
   jobs (): Job[] {
     return this.#jobs.filter((job) => job !== undefined)
@@ -155,9 +204,7 @@ export class Thread {
   revoke (job: Job): boolean {
     if (!revoke(this.#slots, job.slot)) return false
     // The slot stays taken until the host has seen it.
-    this.#jobs[job.slot] = undefined
-    job.thread = undefined
-    this.held--
+    this.#drop(job)
     return true
   }
 
@@ -168,11 +215,6 @@ export class Thread {
     // It runs none, and has not read what it was handed: that may be about to end it.
     if (this.held === 0) for (const job of revoked) if (reading.includes(job)) job.suspect = true
     return revoked
-  }
-
-  /** The same of all, since the thread is to end. */
-  revokeAll (): Job[] {
-    return this.#inOrder().filter((job) => this.revoke(job))
   }
 
   abort (job: Job, reason: unknown): void {
@@ -186,12 +228,17 @@ export class Thread {
     this.#receiveAll()
   }
 
-  /** Ends the thread at once, whatever it is doing. */
-  kill (): void {
-    if (this.state === 'stopped' || this.why === 'killed') return
+  /**
+   * Ends the thread at once, whatever it is doing.
+   * @returns the jobs that it hadn't started, taken back first so that it can't start them in its last moments
+   */
+  kill (): Job[] {
+    if (this.state === 'stopped' || this.why === 'killed') return []
+    const unstarted = this.#inOrder().filter((job) => this.revoke(job))
     this.state = 'ending'
     this.why = 'killed'
-    this.#host?.kill()
+    this.#os?.end()
+    return unstarted
   }
 
   /** Gives it no more jobs, and ends it when that which it runs has ended. */
@@ -199,7 +246,7 @@ export class Thread {
     if (this.state !== 'ready') return
     this.state = 'ending'
     this.why = 'recycled'
-    if (this.held === 0) this.#host?.kill()
+    if (this.held === 0) this.#os?.end()
   }
 
   /** Lets the host return. It must hold nothing. */
@@ -209,12 +256,22 @@ export class Thread {
     this.#send({ retire: true })
   }
 
+  /** Ends the thread, also a parked one, for good. */
+  destroy (): void {
+    this.#os?.end()
+  }
+
+  /** There is no thread any more. */
+  get gone (): boolean {
+    return this.#os === undefined
+  }
+
   #send (message: ToHost): void {
     this.#port?.postMessage(message)
     this.#posted++
   }
 
-  readonly #onMessage = (message: FromHost): void => this.#receive(() => this.#handle(message))
+  readonly #onMessage = (message: FromHost): void => this.#transitions.run(() => this.#receive(() => this.#handle(message)))
 
   #receive (first: () => void): void {
     this.heardAt = performance.now()
@@ -272,6 +329,8 @@ export class Thread {
     else if ('unread' in message) this.#onUnread(message.unread, fromWire(message.error))
     else if ('broken' in message) this.#life.onBroken(this, message)
     else {
+      this.progress++
+      this.heldUp = false
       if (this.state === 'starting') this.state = 'ready'
       this.wasReady = true
       this.#life.onReady(this)
@@ -297,6 +356,8 @@ export class Thread {
   #onUnread (ordinal: number, error: unknown): void {
     const slots = [...this.#broughtBy.keys()].filter((slot) => this.#broughtBy[slot] === ordinal && !this.#free.includes(slot))
     const jobs = this.#inOrder().filter(({ slot }) => slots.includes(slot))
+    this.progress++
+    this.heldUp = false
     for (const slot of slots) this.#vacate(slot)
     if (slots.length > 0) this.#events.onUnread(jobs, slots.length === 1, error)
   }
@@ -305,13 +366,15 @@ export class Thread {
     const slot = outcome[0]
     const job = this.#jobs[slot]
     this.#vacate(slot)
+    this.progress++
+    this.heldUp = false
     if (job === undefined) { // taken back, and the host has seen it
       this.#events.onRoom()
       return
     }
     this.busySince = this.heardAt
-    if (this.why === 'recycled' && this.held === 0) this.#host?.kill()
     this.ended++
+    this.served = true
     this.stalled = false
     this.#events.onOutcome(this, job, outcome)
   }
@@ -321,10 +384,14 @@ export class Thread {
     free(this.#slots, slot)
     this.#free.push(slot)
     const job = this.#jobs[slot]
-    if (job === undefined) return // taken back
-    this.#jobs[slot] = undefined
+    if (job !== undefined) this.#drop(job) // else it was taken back
+  }
+
+  #drop (job: Job): void {
+    this.#jobs[job.slot] = undefined
     job.thread = undefined
     this.held--
+    if (this.why === 'recycled' && this.held === 0) this.#os?.end()
   }
 
   /** The jobs that the message brings which the thread is reading, or reads next. */
@@ -337,6 +404,14 @@ export class Thread {
     return this.jobs().sort((a, b) => a.handedAt - b.handedAt || a.seq - b.seq)
   }
 
+  #onGone (error: Error): void {
+    const parked = this.state === 'stopped'
+    this.#os = undefined
+    if (parked) this.#life.onParkedDied(this, error)
+    else this.#onEnded(error)
+  }
+
+  /** The host has returned, or its thread is gone. */
   #onEnded (error: Error | undefined): void {
     // What it said before it ended counts: its messages are here already.
     this.#receiveAll()
@@ -355,7 +430,6 @@ export class Thread {
     this.#jobs = []
     this.#port?.close()
     this.#port = undefined
-    this.#host = undefined
     this.#life.onEnded(this, error, lost, unstarted.filter((job) => !lost.includes(job)))
   }
 }

@@ -4,8 +4,9 @@ import { assertIdle } from '../../plugins/testing.ts'
 import { start, type Slots } from '../../workers/slots.ts'
 import { Graces } from '../../plugins/workers/graces.ts'
 import { Job } from '../../plugins/workers/job.ts'
-import type { Threads } from '../../plugins/workers/piscina.ts'
+import type { OsThread } from '../../plugins/workers/piscina.ts'
 import { Thread } from '../../plugins/workers/thread.ts'
+import { Transitions } from '../../plugins/workers/transitions.ts'
 import { deferred, holdThread, logLines, rejection, startApp, startJob, until } from '../helper.ts'
 
 t.test('an abort is heard wherever the job is', async (t) => {
@@ -117,20 +118,20 @@ t.test('a job that ignores its abort loses its thread after its grace, and the n
 })
 
 t.test('what a thread was handed ahead is taken back before the thread is ended, so that it starts none of it in its last moments', async (t) => {
-  const ended = deferred<undefined>()
   let slots!: Slots
   let started: boolean | undefined
-  const host = {
-    ended: ended.promise,
-    kill () {
-      started = start(slots, ahead.slot)
-      ended.resolve(undefined)
-    }
-  }
-  const threads = { start: (data: { slots: Slots }) => { slots = data.slots; return host } } as unknown as Threads
   const gone = deferred()
-  const thread = new Thread(0, { onEnded: () => gone.resolve() } as never, {} as never)
-  thread.start(threads, { url: '', names: [], preload: false, maxMemory: Infinity })
+  const os = (onGone: (error: Error) => void): OsThread => ({
+    alive: true,
+    run: (data: { slots: Slots }) => { slots = data.slots },
+    end: () => {
+      started = start(slots, ahead.slot)
+      setImmediate(onGone, new Error('ended'))
+    }
+  }) as unknown as OsThread
+  const transitions = new Transitions()
+  const thread = new Thread(0, { onEnded: () => gone.resolve() } as never, {} as never, transitions)
+  thread.start(os, { url: '', names: [], preload: false, maxMemory: Infinity })
   const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: undefined, signals: [], client: undefined, log: undefined as never, onProgress: undefined } as const
   const job = (seq: number): Job => new Job(seq, { index: 0, name: 'job', timeout: undefined, concurrency: Infinity, priority: 'normal' }, settings, 0, {} as never)
   const running = job(1)
@@ -138,7 +139,7 @@ t.test('what a thread was handed ahead is taken back before the thread is ended,
   thread.hand([running, ahead], 0)
   start(slots, running.slot)
   const returned: Job[] = []
-  new Graces((jobs) => returned.push(...jobs)).give(1, thread, running)
+  new Graces(transitions.run, (thread) => returned.push(...thread.kill())).give(1, thread, running)
   await gone.promise
   t.equal(started, false)
   t.same(returned.map(({ seq }) => seq), [2])

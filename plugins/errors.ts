@@ -83,9 +83,24 @@ export class WorkersOverloadedError extends Overloaded implements Refusal {
   }
 }
 
+const Unavailable = refusal<[name: string, options?: ErrorOptions]>(
+  'FC_ERR_WORKERS_UNAVAILABLE', 'The job "%s" was refused: no worker thread can be started', 503)
+
 /** No worker thread has started for some seconds, which the log has said each time. `cause` is why the last one didn't. */
-export class WorkersUnavailableError extends refusal<[name: string, options?: ErrorOptions]>(
-  'FC_ERR_WORKERS_UNAVAILABLE', 'The job "%s" was refused: no worker thread can be started', 503) {}
+export class WorkersUnavailableError extends Unavailable {
+  /** When the next thread has been tried, in whole seconds. */
+  readonly retryAfter: number
+
+  constructor (name: string, retryAfter: number, options?: ErrorOptions) {
+    super(name, options)
+    this.retryAfter = retryAfter
+  }
+
+  /** Read by Fastify's default error handler. */
+  get headers (): Record<string, string> {
+    return { 'retry-after': String(this.retryAfter) }
+  }
+}
 
 export class JobTimeoutError extends createError<[name: string, timeout: number, where: 'queued' | 'running']>(
   'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}

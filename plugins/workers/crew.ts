@@ -27,12 +27,13 @@ const UNABLE = 5_000
 /** A thread that was handed a job begins it within a fraction of a millisecond. After so many ticks without a beginning, it is held up. */
 const HELD_UP = 5
 
-/**
- * A replacement has so many ticks to start, or ten times what the slowest start took, since its imports compete with the load.
- * It has twice as many after each failure: a machine that is slow for a while must not end every thread just before it is ready.
- */
-const MIN_START = 20
+/** How often the time that a thread has is doubled: a machine that is slow for a while must not end every thread just before it is ready. */
 const MAX_DOUBLINGS = 3
+
+/** The time that a replacement has to start, in ms: its imports compete with the load. */
+function startLimit (slowest: number): number {
+  return Math.max(2_000, Math.min(10 * slowest, 10_000), 2 * slowest)
+}
 
 const NATIVE = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
 
@@ -47,8 +48,8 @@ export interface CrewOwner {
   onReturned (jobs: readonly Job[]): void
   /** A job that a dead thread was running, or that has ended a second thread before it could be started. */
   onLost (thread: Thread, job: Job, error: Error | undefined): void
-  /** No thread is left, and none has started for a while. */
-  onUnable (error: Error): void
+  /** No thread is left, and none has started for a while. The next is tried within `retryAfter` seconds. */
+  onUnable (error: Error, retryAfter: number): void
 }
 
 interface Start {
@@ -117,7 +118,7 @@ export class Crew implements LifeEvents {
     start.at = this.#clock.now()
     start.parked = thread.parked
     start.broken = undefined
-    start.limit = start.parked ? HELD_UP + this.#grace : Math.max(MIN_START, this.#slowest * 10 / TICK) * 2 ** Math.min(start.failures, MAX_DOUBLINGS)
+    start.limit = start.parked ? HELD_UP + this.#grace : Math.ceil(startLimit(this.#slowest) / TICK) * 2 ** Math.min(start.failures, MAX_DOUBLINGS)
     const { url, names } = this.#registry
     try {
       thread.start((onGone) => new OsThread(this.#settings, onGone), { url, names, preload, maxMemory: this.#options.maxThreadMemory })
@@ -296,7 +297,7 @@ export class Crew implements LifeEvents {
     this.#restartLater(thread)
     const now = this.#clock.now()
     if (this.#starts.every(({ failures, failingSince }, index) => failures > 0 && now - failingSince >= UNABLE && this.threads[index]?.wasReady === false)) {
-      this.#owner.onUnable(error)
+      this.#owner.onUnable(error, MAX_RESTART / 1_000)
     }
   }
 

@@ -251,9 +251,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   /** No thread can be started: those who wait are told, and who comes next waits for the next attempt. */
-  onUnable (cause: Error): void {
+  onUnable (cause: Error, retryAfter: number): void {
     for (const job of this.#liveJobs()) {
-      const error = new WorkersUnavailableError(job.name, { cause })
+      const error = new WorkersUnavailableError(job.name, retryAfter, { cause })
       this.#ledger.failed(job, 0, error)
       this.#rejectQuietly(job, error)
       this.#stop(job, error)

@@ -75,7 +75,7 @@ t.test('when no thread can start, jobs that have all the time are refused, and t
   await rejection(workers.run('die', 'exit'))
   await rejection(workers.run('die', 'exit'))
   const waiting = Array.from({ length: 3 }, () => rejection(workers.run('echo', 1, { timeout: Infinity })))
-  for (const error of await Promise.all(waiting)) t.match(error, { code: 'FC_ERR_WORKERS_UNAVAILABLE', statusCode: 503, cause: { code: 'FC_ERR_JOBS_INVALID' } })
+  for (const error of await Promise.all(waiting)) t.match(error, { code: 'FC_ERR_WORKERS_UNAVAILABLE', statusCode: 503, headers: { 'retry-after': '5' }, cause: { code: 'FC_ERR_JOBS_INVALID' } })
   heal()
   t.equal(await workers.run('echo', 1), 1)
 })

@@ -18,7 +18,7 @@ const decisions = report.number('decisions')
  * @returns ns a decision
  */
 function measure (waiting, keys) {
-  const settings = { threads: 2, maxQueue: 2 * waiting, maxWait: Infinity, targetWait: Infinity, interval: 2_000, concurrency: [Infinity] }
+  const settings = { threads: 2, maxQueue: 2 * waiting, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }
   const admission = new Admission(settings, () => { throw new Error('nothing is refused here') })
   let index = 0
   const ticket = () => new Ticket(0, `key ${keys === 1 ? 0 : index++ % waiting}`, 'normal', Infinity)

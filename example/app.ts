@@ -35,8 +35,7 @@ export function buildApp ({ logger = false, workers, tasks: taskOptions, limiter
   const app = Fastify({ logger })
   const redis = redisUrl === undefined ? undefined : connect(app, redisUrl)
   app.register(concurrency, {
-    // People at a page rather wait for some seconds than be told to come back; an API would keep the default.
-    workers: { maxWait: 5_000, ...workers, jobs },
+    workers: { ...workers, jobs },
     limiter: { ...limiter, ...(redis && { redis }), policies },
     lifecycle: { timeout: SHUTDOWN_TIMEOUT },
     tasks: { ...taskOptions, tasks }

@@ -7,15 +7,15 @@
  * Every operation costs O(log keys) or less, whatever waits.
  */
 import type { Refusal, RefusalReason } from '../errors.ts'
-import { Allowance, type AllowanceSettings } from './allowance.ts'
 import { Estimates } from './estimates.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { Flow } from './flow.ts'
 import type { Ticket } from './ticket.ts'
+import { WaitLimit, type WaitSettings } from './wait-limit.ts'
 
 export { Ticket, type Priority } from './ticket.ts'
 
-export interface AdmissionSettings extends AllowanceSettings {
+export interface AdmissionSettings extends WaitSettings {
   /** Threads; one that died counts, since another takes its place at once. */
   threads: number
   /** Jobs that may wait. */
@@ -24,24 +24,21 @@ export interface AdmissionSettings extends AllowanceSettings {
   concurrency: readonly number[]
 }
 
-export const admissionDefaults = { maxQueue: 1_000, maxWait: 600, targetWait: 100, interval: 1_000 } as const
+export const admissionDefaults = { maxQueue: 1_000, maxWait: 10_000, orderWait: 1_000, targetWait: 100 } as const
 
 /** How the run ended: `completed`; `censored`, cut off, so that it would have taken longer; `unknown`, its time says nothing. */
 export type Outcome = 'completed' | 'censored' | 'unknown'
 
-/**
- * When a queue stands, it is because of the key with the most waiting, if that is this share of all: then keys with fewer
- * than BLAME times as many may wait as in a burst. Many keys alike are overload, and none is spared.
- */
-const OUTSTANDING = 0.25
-const BLAME = 0.5
-
-/** A queue and what it waits for: the threads, or the places of one capped name. */
+/** A queue and the servers that it waits for: the threads, or the places under the cap of one name. */
 interface Line {
   readonly queue: FairQueue
-  readonly allowance: Allowance
+  readonly limit: WaitLimit
+  readonly servers: number
+  /** The jobs that may hold a place at a time: a name's cap. */
   readonly cap: number
-  /** Of a capped name: jobs that are runnable or taken. Invariant: never more than `cap`, so what is runnable can be taken, and take() never has to search. */
+  /** The capped name, -1 for the line of the threads. */
+  readonly job: number
+  /** Jobs of a capped name that are runnable or taken. Invariant: never more than `cap`, so what is runnable can be taken, and take() never has to search. */
   holding: number
 }
 
@@ -65,8 +62,8 @@ export class Admission<T extends Ticket> {
     this.#onRefused = onRefused
     this.#threads = settings.threads
     this.#estimates = new Estimates(settings.concurrency.length)
-    this.#runnable = this.#line(Infinity)
-    this.#capped = settings.concurrency.map((cap) => cap === Infinity ? undefined : this.#line(cap))
+    this.#runnable = this.#line(-1, Infinity)
+    this.#capped = settings.concurrency.map((cap, job) => cap === Infinity ? undefined : this.#line(job, cap))
   }
 
   /** Jobs admitted and not taken. */
@@ -92,27 +89,23 @@ export class Admission<T extends Ticket> {
   /** The job waits from now on (undefined), or is refused. To let it wait, another may be refused. */
   offer (ticket: T, now: number): Refusal | undefined {
     ticket.arrived = ticket.since = now
-    ticket.expected = this.#estimates.fading(ticket.job, now)
+    ticket.expected = this.#estimates.mean(ticket.job)
     const line = this.#lineFor(ticket)
-    line.allowance.offered(ticket.expected, this.#servers(line), now)
-    const capped = this.#capped[ticket.job]
-    if (capped !== undefined && capped !== line) capped.allowance.offered(ticket.expected, this.#servers(capped), now)
+    this.#advance(line, now)
+    this.#expire(line, now)
     // Several jobs are offered before the first is taken, so those that a free thread is about to take don't wait for one.
     const free = Math.max(0, this.#threads - this.#running)
     const passing = Math.min(free, this.#runnable.queue.length)
     ticket.assured = line === this.#runnable && passing < free
     if (!ticket.assured) {
-      // What won't be served any more makes way for those who come now, else they are refused in its favour.
-      if (line.allowance.overloaded) this.#next(line, now)
       const flow = line.queue.flowOf(ticket)
-      const wait = line.queue.workBefore(ticket, flow) / this.#servers(line)
-      const length = (flow?.length ?? 0) + 1
-      const refusal = this.#late(ticket, line, length, wait, now) ?? this.#makeRoom(line, length, wait, passing, now)
+      const wait = line.queue.freshWorkBefore(ticket, flow) / line.servers
+      const refusal = this.#tooLong(ticket, line, flow, wait, now) ?? this.#makeRoom(line, (flow?.length ?? 0) + 1, wait, passing, now)
       if (refusal !== undefined) return refusal
     }
     ticket.sequence = ++this.#sequence
     this.#waiting++
-    this.#enter(ticket)
+    this.#enter(ticket, now)
     return undefined
   }
 
@@ -122,7 +115,7 @@ export class Admission<T extends Ticket> {
     return ticket && this.#start(ticket, now)
   }
 
-  /** The next job, if almost every run of its name fits into `budget` ms: to be handed ahead to a thread that is busy. */
+  /** The next job, if almost every run of its name fits into `budget` ms: to be handed to a busy thread in advance. */
   takeShort (now: number, budget: number): T | undefined {
     const ticket = this.#next(this.#runnable, now)
     return ticket && this.#estimates.most(ticket.job) <= budget ? this.#start(ticket, now) : undefined
@@ -141,60 +134,71 @@ export class Admission<T extends Ticket> {
   /** A taken job has ended after running for `run` ms. */
   finish (ticket: T, now: number, run: number, outcome: Outcome): void {
     if (ticket.place !== 'taken') return
+    this.#advance(this.#runnable, now)
     ticket.place = 'gone'
     this.#returned(ticket)
     const ms = run > 0 ? run : 0
     if (outcome === 'completed') this.#estimates.sample(ticket.job, ms, now)
     else if (outcome === 'censored') this.#estimates.censored(ticket.job, ms, now)
     this.#runnable.queue.settle(ticket, ms)
-    if (outcome !== 'unknown') this.#runnable.allowance.ran(ms)
-    if (outcome === 'completed' && !ticket.left) this.#runnable.allowance.served(ticket.taken - ticket.since)
     const capped = this.#capped[ticket.job]
-    if (capped === undefined) return
-    if (outcome !== 'unknown') capped.allowance.ran(ms)
-    this.#release(capped, now)
+    if (capped !== undefined) this.#release(capped, now)
   }
 
   /** The job's client has left, be it waiting (true: it is out) or taken (false: the pool is to end it, and finish() comes). */
   leave (ticket: T, now: number): boolean {
     const { place } = ticket
-    if (place === 'taken' && !ticket.left) this.#runnable.allowance.left(ticket.taken - ticket.since, now)
+    if (place === 'outside' || place === 'gone') return false
+    const { limit } = this.#lineOf(ticket)
+    const wait = (place === 'taken' ? ticket.taken : now) - ticket.since
+    if (!ticket.left) limit.left(ticket, wait)
     ticket.left = true
-    if (place !== 'held' && place !== 'runnable') return false
-    const line = place === 'held' ? this.#capped[ticket.job]! : this.#runnable
-    line.allowance.left(now - ticket.since, now)
+    if (place === 'taken') return false
     this.#remove(ticket, now)
     return true
   }
 
-  #line (cap: number): Line {
-    return { queue: new FairQueue(this.#estimates), allowance: new Allowance(this.#settings), cap, holding: 0 }
+  #line (job: number, cap: number): Line {
+    const servers = Math.max(1, Math.min(this.#threads, cap))
+    return { queue: new FairQueue(this.#estimates), limit: new WaitLimit(this.#settings, servers), servers, cap, job, holding: 0 }
   }
 
+  /** The line that an arriving job would join. */
   #lineFor (ticket: Ticket): Line {
     const capped = this.#capped[ticket.job]
     return capped !== undefined && capped.holding >= capped.cap ? capped : this.#runnable
   }
 
-  /** How many jobs of a line can run at a time, were it alone. */
-  #servers (line: Line): number {
-    return Math.max(1, Math.min(this.#threads, line.cap))
+  /** The line in which a job waits. */
+  #lineOf (ticket: Ticket): Line {
+    return ticket.place === 'held' ? this.#capped[ticket.job]! : this.#runnable
   }
 
-  #enter (ticket: Ticket): void {
+  /** To be called before a line's servers become busy or idle, and before its limit is asked for. */
+  #advance (line: Line, now: number): void {
+    const busy = line === this.#runnable ? this.#running : line.holding
+    line.limit.advance(now, Math.max(0, line.servers - busy))
+  }
+
+  #enter (ticket: Ticket, now: number): void {
     const capped = this.#capped[ticket.job]
     // Asked again: making room for it may have freed a place under its cap.
     const line = this.#lineFor(ticket)
     if (line === capped) ticket.place = 'held'
     else {
       ticket.place = 'runnable'
-      if (capped !== undefined) capped.holding++
+      if (capped !== undefined) {
+        this.#advance(capped, now)
+        capped.holding++
+      }
     }
     line.queue.push(ticket)
   }
 
   #start (ticket: Ticket, now: number): T {
-    this.#runnable.queue.shift(ticket)
+    this.#advance(this.#runnable, now)
+    this.#runnable.limit.waited(ticket, now - ticket.since)
+    this.#runnable.queue.shift(ticket, now)
     ticket.place = 'taken'
     ticket.taken = now
     this.#waiting--
@@ -203,24 +207,42 @@ export class Admission<T extends Ticket> {
     return ticket as T
   }
 
-  /** The next of a line, past those that have waited too long. */
+  /** The next job of a line. On the way, jobs that have waited longer than their key's wait limit become late, or are refused if the line has too much work. */
   #next (line: Line, now: number): Ticket | undefined {
+    this.#advance(line, now)
+    this.#expire(line, now)
     for (;;) {
-      const ticket = line.queue.peek()
-      if (ticket === undefined || ticket.assured) return ticket
-      const waited = now - ticket.since
-      const left = ticket.deadline - now
-      const allowed = waited > this.#settings.targetWait ? line.allowance.atTurn(now, this.#blameless(line, ticket.flow!.length)) : waited
+      const flow = line.queue.next()
+      if (flow === undefined) return undefined
+      const limit = line.limit.of(flow.key)
+      const oldest = flow.oldestFresh
       // The last one is served however long it has waited: refusing it would leave the thread idle.
-      if (waited > allowed && line.queue.length > 1) this.#refuse(ticket, 'shed', waited, allowed, now)
-      else if (this.#estimates.least(ticket.job, now) > left) this.#refuse(ticket, 'deadline', waited, left, now)
-      else return ticket
+      if (oldest !== undefined && !oldest.assured && now - oldest.since > limit && line.queue.length > 1) {
+        if (this.#backlog(line, oldest, flow, 0) > this.#settings.maxWait) this.#refuse(oldest, 'shed', now - oldest.since, limit, now)
+        else line.queue.postpone(flow)
+      } else if (flow.late && !flow.demoted && now - flow.servedAt > limit) line.queue.demote(flow)
+      else {
+        const ticket = flow.head!
+        const left = ticket.deadline - now
+        if (ticket.assured || this.#estimates.least(ticket.job, now) <= left) return ticket
+        this.#refuse(ticket, 'deadline', now - ticket.since, left, now)
+      }
     }
   }
 
-  #blameless ({ queue }: Line, length: number): boolean {
-    const longest = queue.longest?.length ?? 0
-    return longest >= OUTSTANDING * queue.length && length < BLAME * longest
+  /** Refuses what has waited longer than any job may, but for the last one. */
+  #expire (line: Line, now: number): void {
+    const { maxWait } = this.#settings
+    for (let { oldest } = line.queue; oldest !== undefined && line.queue.length > 1; { oldest } = line.queue) {
+      const waited = now - oldest.since
+      if (waited <= maxWait) return
+      this.#refuse(oldest, 'shed', waited, maxWait, now)
+    }
+  }
+
+  /** The time in which a line could serve what waits of a key at its share of the threads, `more` ms of work, and the debt that the key answers for, in ms. */
+  #backlog (line: Line, ticket: Ticket, flow: Flow | undefined, more: number): number {
+    return (line.queue.workUntil(ticket, flow, more) + line.limit.debt(ticket.key)) / line.servers
   }
 
   /** The key with the most waiting, be it held or runnable. */
@@ -233,13 +255,17 @@ export class Admission<T extends Ticket> {
     return longest
   }
 
-  /** The refusal of an arrival that would wait for `wait` ms, if that is too long. A name that never ran is bounded by count only. */
-  #late (ticket: Ticket, line: Line, length: number, wait: number, now: number): Refusal | undefined {
-    if (!this.#estimates.known(ticket.job)) return undefined
-    const allowed = line.allowance.onArrival(now, this.#blameless(line, length))
-    if (wait > allowed) return this.#refusal(line, 'wait', wait, allowed)
+  /** The refusal of an arrival that would wait too long. A name that never ran is bounded by count only. */
+  #tooLong (ticket: Ticket, line: Line, flow: Flow | undefined, wait: number, now: number): Refusal | undefined {
+    const { job, key, expected } = ticket
+    if (!this.#estimates.known(job)) return undefined
     const left = ticket.deadline - now
-    return wait + this.#estimates.least(ticket.job, now) > left ? this.#refusal(line, 'deadline', wait, left) : undefined
+    if (wait + this.#estimates.least(job, now) > left) return this.#refusal(line, 'deadline', wait, left)
+    const limit = line.limit.of(key)
+    const backlog = this.#backlog(line, ticket, flow, expected)
+    if (wait <= limit || backlog <= this.#settings.maxWait) return undefined
+    line.limit.waited(ticket, wait)
+    return line.limit.debt(key) > 0 ? this.#refusal(line, 'wait', wait, limit) : this.#refusal(line, 'wait', backlog, this.#settings.maxWait)
   }
 
   /**
@@ -262,17 +288,17 @@ export class Admission<T extends Ticket> {
 
   /** A place under a cap is free: the next of its name becomes runnable, at its place in the order of arrival. */
   #release (line: Line, now: number): void {
+    this.#advance(line, now)
     line.holding--
     const ticket = this.#next(line, now)
-    // The second: whoever was told of a refusal may have offered another meanwhile.
+    // The second: a listener to a refusal may have offered another job meanwhile.
     if (ticket === undefined || line.holding >= line.cap) return
-    line.queue.shift(ticket)
+    line.limit.waited(ticket, now - ticket.since)
+    line.queue.shift(ticket, now)
     line.queue.settle(ticket, ticket.charged)
     line.holding++
-    line.allowance.served(now - ticket.since)
     ticket.place = 'runnable'
     ticket.since = now
-    this.#runnable.allowance.offered(ticket.expected, this.#servers(this.#runnable), now)
     this.#runnable.queue.insert(ticket)
   }
 
@@ -285,24 +311,24 @@ export class Admission<T extends Ticket> {
   #remove (ticket: Ticket, now: number): void {
     const capped = this.#capped[ticket.job]
     const held = ticket.place === 'held'
-    const line = held ? capped! : this.#runnable
-    line.queue.remove(ticket)
+    this.#lineOf(ticket).queue.remove(ticket)
     ticket.place = 'gone'
     this.#waiting--
     if (capped !== undefined && !held) this.#release(capped, now)
   }
 
   #refuse (ticket: Ticket, reason: RefusalReason, estimatedWait: number, limit: number, now: number): void {
-    const line = ticket.place === 'held' ? this.#capped[ticket.job]! : this.#runnable
+    const line = this.#lineOf(ticket)
+    line.limit.wasted(ticket, now - ticket.since)
     const refusal = this.#refusal(line, reason, estimatedWait, limit)
     this.#remove(ticket, now)
     this.#onRefused(ticket as T, refusal)
   }
 
   #refusal (line: Line, reason: RefusalReason, estimatedWait: number, limit: number): Refusal {
-    // What runs is ahead too, half of it done on average; behind a cap, only those of its name.
-    const running = line === this.#runnable ? this.#underWay / 2 : line.holding * line.allowance.mean / 2
-    const retryAfter = Math.max(1, Math.ceil((line.queue.work + running) / this.#servers(line) / 1_000))
+    // What runs is ahead too, half of it done on average.
+    const running = line === this.#runnable ? this.#underWay : line.holding * this.#estimates.mean(line.job)
+    const retryAfter = Math.max(1, Math.ceil((line.queue.work + running / 2) / line.servers / 1_000))
     return { reason, waiting: this.#waiting, estimatedWait, limit, retryAfter }
   }
 }

@@ -58,21 +58,12 @@ export class Estimates {
     return this.#samples[job] === 0 ? Infinity : this.#mean[job]! + 3 * this.#deviation[job]!
   }
 
-  /** The least it can be expected to take, in ms. */
-  least (job: number, now: number): number {
-    return this.#low[job]! * this.#trust(job, now)
-  }
-
   /**
-   * The mean to refuse others by, in ms. It fades while the name doesn't run: else a name that is refused because of an
-   * estimate would never run again and so never correct it. A clock that went backwards counts as no time.
+   * The least that a run can be expected to take, in ms. It fades while the name doesn't run: otherwise a name whose jobs are refused because of an
+   * estimate would never run again, and so never correct the estimate. A clock that went backwards counts as no time.
    */
-  fading (job: number, now: number): number {
-    return this.#mean[job]! * this.#trust(job, now)
-  }
-
-  #trust (job: number, now: number): number {
+  least (job: number, now: number): number {
     const age = now - this.#sampledAt[job]!
-    return age > MEMORY ? 2 ** (1 - age / MEMORY) : 1
+    return this.#low[job]! * (age > MEMORY ? 2 ** (1 - age / MEMORY) : 1)
   }
 }

@@ -1,8 +1,8 @@
 /**
- * The order in which waiting jobs get threads: fair to keys by thread time, weighted by priority, first in first out within both.
+ * The order in which waiting jobs get threads: fair to keys by thread time, weighted by priority, and fresh jobs before late ones.
  *
  * Self-clocked fair queueing (Golestani 1994), with costs that are estimated when a job is taken and settled when it has run.
- * Each key has an account in virtual time; the key whose first job would end earliest is next; the virtual clock is
+ * Each key has an account in virtual time. The key whose next job would end earliest is served next, and the virtual clock is
  * the end of the job last taken. A key that begins to wait starts at the clock: it can't save up a claim by being idle.
  * Deficit round-robin was rejected: with costs known only afterwards one long run leaves a debt of thousands of rounds,
  * and a round in which a key spends a large quantum at once makes the others wait for all of it.
@@ -18,25 +18,20 @@ const weights: readonly number[] = priorities.map((priority) => ({ high: 8, norm
 
 /** What a job without an estimate is charged, in ms. */
 const QUANTUM = 10
-/** No job is free: else a key whose runs measure 0 ms would be served without end. */
+/** No job is free: otherwise a key whose runs measure 0 ms would be served without end. */
 const LEAST_COST = 0.01
-/**
- * A key that begins to wait is put ahead of the clock by this share of its first job: it passes those that wait all the time, whose share that isn't.
- * It is granted once: a key that left is remembered until the clock has passed what it was granted.
- */
-const CREDIT = 0.5
-/** Keys without a job that are remembered: a bound on memory that a flood of keys can't pass. */
-const MAX_DEBTORS = 1_000
 
 class PriorityClass {
   readonly weight: number
   readonly heap = new FlowHeap()
   readonly flows = new Map<string, Flow>()
-  /** Keys without a job that would gain by being forgotten, the longest there first. Their `finish` is when they wouldn't. */
-  readonly debtors = new Set<Flow>()
+  /** Flows with fresh jobs. */
+  fresh = 0
+  freshWork = 0
+  /** The expected run time of all that wait, in ms. */
+  work = 0
   clock = 0
   length = 0
-  work = 0
   /** The account of the class among the classes, as a flow's among the flows. */
   paid = 0
 
@@ -49,17 +44,20 @@ export class FairQueue {
   readonly #estimates: Estimates
   readonly #longest = new Longest()
   readonly #classes = weights.map((weight) => new PriorityClass(weight))
+  #oldest: Ticket | undefined = undefined
+  #newest: Ticket | undefined = undefined
   #clock = 0
   #turns = 0
   length = 0
-  /** The expected run time of all that wait, in ms. */
+  /** The expected run time of all that wait, and of the fresh ones, in ms. */
   work = 0
+  freshWork = 0
 
   constructor (estimates: Estimates) {
     this.#estimates = estimates
   }
 
-  /** Keys with something waiting, running or owed. */
+  /** Keys with something waiting or running. */
   get keys (): number {
     return this.#classes.reduce((keys, { flows }) => keys + flows.size, 0)
   }
@@ -69,35 +67,61 @@ export class FairQueue {
     return this.#longest.flow
   }
 
+  /** The job that has waited here longest, without those that were put back. */
+  get oldest (): Ticket | undefined {
+    return this.#oldest
+  }
+
   /** What waits already of its key and class. */
   flowOf ({ rank, key }: Ticket): Flow | undefined {
     return this.#classes[rank]!.flows.get(key)
   }
 
   /**
-   * Expected thread time, in ms, that is served before this job would be, if it came now. An upper bound in O(1): its key's jobs
-   * ahead take turns with those of every other key, and none is served more than it has waiting.
+   * Expected thread time, in ms, that is served before this job would be, if it came now and was fresh until its turn. An upper bound in O(1):
+   * the fresh jobs of its key take turns with those of every other key, and no key is served more than it has waiting.
    */
-  workBefore ({ rank, expected }: Ticket, flow: Flow | undefined): number {
+  freshWorkBefore ({ rank, expected }: Ticket, flow: Flow | undefined): number {
     const own = this.#classes[rank]!
-    const inClass = Math.min(own.work, ((flow?.work ?? 0) + expected) * own.heap.size)
+    const flows = own.fresh + (flow === undefined || flow.late ? 1 : 0)
+    return this.#shared(own, ((flow?.freshWork ?? 0) + expected) * flows, own.freshWork, this.freshWork)
+  }
+
+  /** The same for a job that came last of its key, the late jobs included: until all that waits of the key now, and `more` ms, had been served. */
+  workUntil ({ rank }: Ticket, flow: Flow | undefined, more: number): number {
+    const own = this.#classes[rank]!
+    const flows = own.heap.size + (flow === undefined || flow.length === 0 ? 1 : 0)
+    return this.#shared(own, ((flow?.work ?? 0) + more) * flows, own.work + more, this.work + more)
+  }
+
+  #shared (own: PriorityClass, fair: number, inClass: number, inAll: number): number {
     let weight = 0
     for (const each of this.#classes) if (each.length > 0 || each === own) weight += each.weight
-    return Math.min(this.work, inClass * weight / own.weight)
+    return Math.min(inAll, Math.min(inClass, fair) * weight / own.weight)
   }
 
   /** Adds a new arrival. */
   push (ticket: Ticket): void {
     this.#join(ticket, false)
+    this.#append(ticket)
   }
 
-  /** Adds one that arrived before some that wait here: it had left this queue, or waited elsewhere. */
+  /** Adds a job that arrived before some that wait here, since it waited elsewhere. */
   insert (ticket: Ticket): void {
     this.#join(ticket, true)
+    this.#append(ticket)
   }
 
-  /** The next to be served. */
-  peek (): Ticket | undefined {
+  /** The job never ran: its key pays nothing, and the job is at the head of its flow again. */
+  restore (ticket: Ticket): void {
+    const flow = ticket.flow!
+    flow.running--
+    this.#charge(flow, this.#classes[flow.rank]!, -ticket.charged)
+    this.#join(ticket, true, flow)
+  }
+
+  /** The flow to be served next. */
+  next (): Flow | undefined {
     let best: PriorityClass | undefined
     let earliest = Infinity
     for (const each of this.#classes) {
@@ -108,28 +132,43 @@ export class FairQueue {
         best = each
       }
     }
-    return best?.heap.top!.head
+    return best?.heap.top
   }
 
-  /** Takes out what peek() returned, and charges it to its key. */
-  shift (ticket: Ticket): void {
+  /** Makes the oldest fresh job of a flow late. */
+  postpone (flow: Flow): void {
+    const own = this.#classes[flow.rank]!
+    this.#change(flow, own, () => flow.postpone())
+  }
+
+  /** Puts a flow that has only late jobs after those that have others. */
+  demote (flow: Flow): void {
+    flow.demoted = true
+    this.#classes[flow.rank]!.heap.moved(flow)
+  }
+
+  /** Takes out the job to be served next, and charges it to its key. */
+  shift (ticket: Ticket, now: number): void {
     const flow = ticket.flow!
     const own = this.#classes[flow.rank]!
     ticket.charged = this.#cost(ticket)
-    flow.start = flow.finish
+    if (flow.demoted) flow.start = Math.max(flow.start, own.clock)
+    flow.start += ticket.charged
     flow.running++
-    own.clock = Math.max(own.clock, flow.finish)
+    flow.servedAt = now
+    flow.demoted = false
+    own.clock = Math.max(own.clock, flow.start)
     own.paid += ticket.charged / own.weight
     this.#clock = Math.max(this.#clock, own.paid)
-    this.#detach(ticket, flow, own)
+    this.#leave(ticket, flow, own)
   }
 
   /** Takes out a job that isn't going to be served: its key isn't charged. */
   remove (ticket: Ticket): void {
     const flow = ticket.flow!
     const own = this.#classes[flow.rank]!
-    this.#detach(ticket, flow, own)
-    this.#forget(flow, own, this.#cost(ticket))
+    this.#leave(ticket, flow, own)
+    this.#forget(flow, own)
   }
 
   /** The job has run for `run` ms: its key pays the difference. */
@@ -138,15 +177,7 @@ export class FairQueue {
     const own = this.#classes[flow.rank]!
     flow.running--
     this.#charge(flow, own, Math.max(LEAST_COST, run) - ticket.charged)
-    this.#forget(flow, own, this.#cost(ticket))
-  }
-
-  /** The job never ran: its key pays nothing, and it is at the head of it again. */
-  restore (ticket: Ticket): void {
-    const flow = ticket.flow!
-    flow.running--
-    this.#charge(flow, this.#classes[flow.rank]!, -ticket.charged)
-    this.#join(ticket, true, flow)
+    this.#forget(flow, own)
   }
 
   #join (ticket: Ticket, back: boolean, restored?: Flow): void {
@@ -156,46 +187,58 @@ export class FairQueue {
       flow = new Flow(ticket.key, ticket.rank)
       own.flows.set(ticket.key, flow)
     }
-    const before = flow.length
-    const head = flow.head
-    if (back) flow.insert(ticket)
-    else flow.append(ticket)
-    if (own.length++ === 0) own.paid = restored === undefined ? Math.max(own.paid, this.#clock) : own.paid
-    this.length++
-    own.work += ticket.expected
-    this.work += ticket.expected
-    if (before === 0) {
-      if (own.debtors.size > 0) own.debtors.delete(flow)
-      // A job that is put back keeps the time that its key had, even if the clock has passed it.
-      if (restored === undefined) flow.start = Math.max(flow.start, own.clock - CREDIT * this.#cost(ticket))
-      flow.turn = ++this.#turns
-      flow.finish = flow.start + this.#cost(ticket)
-      own.heap.add(flow)
-    } else if (flow.head !== head) {
-      flow.finish = flow.start + this.#cost(ticket)
-      own.heap.moved(flow)
-    }
-    this.#longest.moved(flow, before)
+    if (own.length === 0 && restored === undefined) own.paid = Math.max(own.paid, this.#clock)
+    // A job that is put back keeps the time that its key had, even if the clock has passed it.
+    if (flow.length === 0 && restored === undefined) flow.start = Math.max(flow.start, own.clock)
+    this.#change(flow, own, () => back ? flow.insert(ticket) : flow.append(ticket))
   }
 
-  #detach (ticket: Ticket, flow: Flow, own: PriorityClass): void {
-    const before = flow.length
-    const head = flow.head
-    flow.remove(ticket)
-    own.length--
-    this.length--
-    own.work = own.length === 0 ? 0 : own.work - ticket.expected
-    this.work = this.length === 0 ? 0 : this.work - ticket.expected
-    if (flow.length === 0) own.heap.remove(flow)
-    else if (head === ticket) {
+  #leave (ticket: Ticket, flow: Flow, own: PriorityClass): void {
+    if (ticket.older !== undefined) ticket.older.newer = ticket.newer
+    else if (this.#oldest === ticket) this.#oldest = ticket.newer
+    if (ticket.newer !== undefined) ticket.newer.older = ticket.older
+    else if (this.#newest === ticket) this.#newest = ticket.older
+    ticket.older = ticket.newer = undefined
+    this.#change(flow, own, () => flow.remove(ticket))
+  }
+
+  #append (ticket: Ticket): void {
+    ticket.older = this.#newest
+    if (this.#newest === undefined) this.#oldest = ticket
+    else this.#newest.newer = ticket
+    this.#newest = ticket
+  }
+
+  /** Changes the jobs of a flow, and keeps what depends on them: the sums, the heap and the longest flow. */
+  #change (flow: Flow, own: PriorityClass, change: () => void): void {
+    const { length, work, freshWork, late, head } = flow
+    change()
+    own.length += flow.length - length
+    own.work += flow.work - work
+    own.fresh += Number(!flow.late) - Number(!late)
+    own.freshWork += flow.freshWork - freshWork
+    this.length += flow.length - length
+    this.work += flow.work - work
+    this.freshWork += flow.freshWork - freshWork
+    // Sums of floating point numbers drift: an empty queue is the occasion to be exact again.
+    if (this.length === 0) {
+      this.work = this.freshWork = 0
+      for (const each of this.#classes) each.work = each.freshWork = 0
+    }
+    if (flow.length !== length) this.#longest.moved(flow, length)
+    if (flow.length === 0) {
+      flow.demoted = false
+      own.heap.remove(flow)
+    } else if (length === 0 || flow.head !== head) {
+      if (!flow.late) flow.demoted = false
       flow.turn = ++this.#turns
       flow.finish = flow.start + this.#cost(flow.head!)
-      own.heap.moved(flow)
+      if (length === 0) own.heap.add(flow)
+      else own.heap.moved(flow)
     }
-    this.#longest.moved(flow, before)
   }
 
-  /** Invariant: `start` is what the key has been charged; `finish` is that and the cost of its first job. */
+  /** Invariant: `start` is what the key has been charged; `finish` is that and the cost of its next job. */
   #charge (flow: Flow, own: PriorityClass, ms: number): void {
     own.paid += ms / own.weight
     flow.start += ms
@@ -204,28 +247,9 @@ export class FairQueue {
     own.heap.moved(flow)
   }
 
-  /** Keeps no state of a key without jobs, unless it would gain by that. */
-  #forget (flow: Flow, own: PriorityClass, cost: number): void {
-    if (flow.length > 0 || flow.running > 0) return
-    flow.finish = flow.start + CREDIT * cost
-    if (flow.finish > own.clock) own.debtors.add(flow)
-    else own.flows.delete(flow.key)
-    if (own.debtors.size === own.flows.size) {
-      // Nobody competes any more: debts have no creditor.
-      own.flows.clear()
-      own.debtors.clear()
-    } else if (own.debtors.size > 0) this.#forgetDebtors(own)
-  }
-
-  /** Looks at two each time one may have been added, so that they can't grow past the bound. */
-  #forgetDebtors (own: PriorityClass): void {
-    let looks = 2
-    for (const debtor of own.debtors) {
-      if (looks-- === 0) break
-      if (debtor.finish > own.clock && own.debtors.size <= MAX_DEBTORS) continue
-      own.debtors.delete(debtor)
-      own.flows.delete(debtor.key)
-    }
+  /** Keeps no state of a key without jobs. */
+  #forget (flow: Flow, own: PriorityClass): void {
+    if (flow.length === 0 && flow.running === 0) own.flows.delete(flow.key)
   }
 
   #cost (ticket: Ticket): number {

@@ -1,7 +1,10 @@
-/** A binary heap of flows, the one whose first job ends earliest in virtual time on top. Each flow knows its index. */
+/** A binary heap of flows, with the flow to be served next on top. Each flow knows its index. */
 import type { Flow } from './flow.ts'
 
+/** Demoted flows come last, the one with the newest job first. Of the others, the flow whose next job ends earliest in virtual time comes first. */
 function before (a: Flow, b: Flow): boolean {
+  if (a.demoted !== b.demoted) return b.demoted
+  if (a.demoted) return a.head!.sequence > b.head!.sequence
   return a.finish < b.finish || (a.finish === b.finish && a.turn < b.turn)
 }
 

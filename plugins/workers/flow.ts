@@ -1,5 +1,8 @@
 /**
- * The waiting jobs of one key in one priority class, oldest first, and its account of thread time.
+ * A flow: the waiting jobs of one key in one priority class, and the key's account of thread time. (Flow is fair queueing's term for a per-key queue.)
+ *
+ * A job is fresh until it has waited longer than its key's wait limit, and late from then on. Since jobs wait in the order of arrival, the late
+ * ones are a prefix of the list. A flow serves its fresh jobs first, oldest first, and then its late jobs, newest first.
  */
 import type { Ticket } from './ticket.ts'
 
@@ -11,25 +14,31 @@ export class Flow {
   length = 0
   /** Jobs taken and not finished: their measured time is still to be charged here. */
   running = 0
-  /** The expected run time of the waiting jobs, in ms. */
+  /** The expected run time of the waiting jobs, and of the fresh ones, in ms. */
   work = 0
+  freshWork = 0
+  /** When a job of this flow was last taken. */
+  servedAt = -Infinity
+  /** The flow comes after every flow that isn't demoted: see fair-queue.ts. */
+  demoted = false
 
-  /** Virtual time at which the service of its first job starts, and ends: see fair-queue.ts. */
+  /** Virtual time at which the service of the next job starts, and ends: see fair-queue.ts. */
   start = 0
   finish = 0
   /** The order of becoming runnable breaks ties, so that jobs which cost nothing still take turns. */
   turn = 0
-  /** Its index in the heap of its class, -1 outside. */
+  /** The flow's index in the heap of its class, -1 outside. */
   heapIndex = -1
 
-  /** Its neighbours among the flows of the same length: see longest.ts. */
+  /** The neighbours among the flows of the same length: see longest.ts. */
   peerNext: Flow | undefined = undefined
   peerPrevious: Flow | undefined = undefined
 
-  // Two lists, each in the order of arrival: most jobs join at the tail of the first; those that come back (from a thread
-  // that died, or from behind their cap) have a place further ahead, and are few. Walking one list to find their place would cost O(n).
   #first: Ticket | undefined = undefined
   #last: Ticket | undefined = undefined
+  #oldestFresh: Ticket | undefined = undefined
+  // A second list, in the order of arrival too, holds the jobs that come back (from a thread that died, or from behind their cap). They are few
+  // and belong further ahead: finding their place in the first list would cost O(n). They stay fresh, because they have waited already.
   #firstBack: Ticket | undefined = undefined
   #lastBack: Ticket | undefined = undefined
 
@@ -38,20 +47,32 @@ export class Flow {
     this.rank = rank
   }
 
-  /** The oldest. */
+  /** The job that this flow serves next. */
   get head (): Ticket | undefined {
-    const first = this.#first
+    const fresh = this.#oldestFresh
     const back = this.#firstBack
-    if (back === undefined) return first
-    return first === undefined || back.sequence < first.sequence ? back : first
+    if (back === undefined) return fresh ?? this.#last
+    return fresh === undefined || back.sequence < fresh.sequence ? back : fresh
   }
 
-  /** The newest. */
+  /** The job that this flow serves last. */
   get tail (): Ticket | undefined {
+    const first = this.#first
+    if (first?.late === true) return first
     const last = this.#last
     const back = this.#lastBack
     if (back === undefined) return last
     return last === undefined || back.sequence > last.sequence ? back : last
+  }
+
+  /** The oldest fresh job, among those that can become late. */
+  get oldestFresh (): Ticket | undefined {
+    return this.#oldestFresh
+  }
+
+  /** All of the waiting jobs are late. */
+  get late (): boolean {
+    return this.#oldestFresh === undefined && this.#firstBack === undefined
   }
 
   /** Adds a job that arrived after all others. */
@@ -60,6 +81,7 @@ export class Flow {
     if (this.#last === undefined) this.#first = ticket
     else this.#last.next = ticket
     this.#last = ticket
+    this.#oldestFresh ??= ticket
     this.#count(ticket)
   }
 
@@ -77,8 +99,17 @@ export class Flow {
     this.#count(ticket)
   }
 
+  /** Makes the oldest fresh job late. */
+  postpone (): void {
+    const ticket = this.#oldestFresh!
+    ticket.late = true
+    this.#oldestFresh = ticket.next
+    this.freshWork = this.late ? 0 : this.freshWork - ticket.expected
+  }
+
   remove (ticket: Ticket): void {
     const { previous, next } = ticket
+    if (this.#oldestFresh === ticket) this.#oldestFresh = next
     if (previous !== undefined) previous.next = next
     else if (this.#first === ticket) this.#first = next
     else this.#firstBack = next
@@ -87,13 +118,15 @@ export class Flow {
     else this.#lastBack = previous
     ticket.previous = ticket.next = undefined
     this.length--
-    // Sums of floating point numbers drift: an empty queue is the occasion to be exact again.
     this.work = this.length === 0 ? 0 : this.work - ticket.expected
+    this.freshWork = this.late ? 0 : this.freshWork - (ticket.late ? 0 : ticket.expected)
   }
 
   #count (ticket: Ticket): void {
     ticket.flow = this
+    ticket.late = false
     this.length++
     this.work += ticket.expected
+    this.freshWork += ticket.expected
   }
 }

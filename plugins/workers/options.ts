@@ -28,21 +28,22 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   maxQueue?: number
   /**
-   * The wait that a burst is allowed; `Infinity` for no bound.
-   * @default 600
+   * How long a job may wait: a job that would wait longer, or has waited longer, is refused. So it is also how much work may wait, by time.
+   * `Infinity` for no bound.
+   * @default 10000
    */
   maxWait?: number
   /**
-   * The wait that a standing queue is held to, or more if jobs are long or their lengths differ, as much as keeps the threads busy:
-   * in sustained overload who is served is served fast, and the others are told at once.
+   * How long the jobs of a key keep the order of their arrival. Jobs that have waited longer are served when nothing newer of their key waits:
+   * in an overload it is better to serve those who came lately than those who are about to leave.
+   * @default 1000
+   */
+  orderWait?: number
+  /**
+   * The wait in a sustained overload, or more if that keeps the threads busy. Those who are served are served fast, and the others are refused at once.
    * @default 100
    */
   targetWait?: number
-  /**
-   * Over how long the offered load is measured that tells a standing queue from a burst.
-   * @default 1000
-   */
-  interval?: number
   /**
    * The deadline over queue and run of a job that names none; `Infinity` for none.
    * @default 30000
@@ -82,8 +83,8 @@ export interface ResolvedOptions {
   readonly maxThreads: number
   readonly maxQueue: number
   readonly maxWait: number
+  readonly orderWait: number
   readonly targetWait: number
-  readonly interval: number
   readonly timeout: number
   readonly grace: number
   readonly closeTimeout: number
@@ -97,7 +98,7 @@ export interface ResolvedOptions {
 const RESOURCE_LIMITS = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb']
 
 /** @internal Every option, for the test that compares them with the README. */
-export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'targetWait', 'interval', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'maxThreadMemory', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
+export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'maxThreadMemory', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
 
 function resolveResourceLimits (value: unknown): ResourceLimits {
   for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {
@@ -120,17 +121,22 @@ function resolveEnv (value: unknown): Record<string, string | undefined> {
 export function resolveOptions (options: WorkersOptions): ResolvedOptions {
   check.record('workers', options, workersOptionNames)
   const { resourceLimits, execArgv, env } = options
-  const targetWait = check.duration('workers.targetWait', options.targetWait ?? admissionDefaults.targetWait, { min: 1 })
-  const maxWait = check.duration('workers.maxWait', options.maxWait ?? Math.max(admissionDefaults.maxWait, targetWait), { min: 1 })
+  // A default gives way to the options that are set.
+  const { targetWait: target, orderWait: order } = options
+  const maxWait = check.duration('workers.maxWait', options.maxWait ?? Math.max(admissionDefaults.maxWait, order ?? 0, target ?? 0), { min: 1 })
+  const orderWait = check.duration('workers.orderWait', order ?? Math.min(maxWait, Math.max(admissionDefaults.orderWait, target ?? 0)), { min: 1 })
+  const targetWait = check.duration('workers.targetWait', target ?? Math.min(admissionDefaults.targetWait, orderWait), { min: 1 })
+  check.ensure(orderWait <= maxWait, 'workers.orderWait', `at most maxWait (${maxWait})`, orderWait)
   check.ensure(targetWait <= maxWait, 'workers.targetWait', `at most maxWait (${maxWait})`, targetWait)
+  check.ensure(targetWait <= orderWait, 'workers.targetWait', `at most orderWait (${orderWait})`, targetWait)
   return {
     jobs: validateJobs('workers.jobs', options.jobs),
     decorator: check.text('workers.decorator', options.decorator ?? 'workers'),
     maxThreads: check.integer('workers.maxThreads', options.maxThreads ?? availableCpus(), { min: 1, max: 1024 }),
     maxQueue: check.integer('workers.maxQueue', options.maxQueue ?? admissionDefaults.maxQueue, { min: 0 }),
     maxWait,
+    orderWait,
     targetWait,
-    interval: check.duration('workers.interval', options.interval ?? admissionDefaults.interval, { min: 1 }),
     timeout: check.duration('workers.timeout', options.timeout ?? 30_000, { min: 1 }),
     grace: check.duration('workers.grace', options.grace ?? 1_000),
     closeTimeout: check.duration('workers.closeTimeout', options.closeTimeout ?? 10_000),

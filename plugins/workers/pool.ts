@@ -51,9 +51,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     this.#clock = clock
     this.#deadlines = new Deadlines(this.#live, clock.now)
     this.#ledger = new Ledger(options.decorator, registry.names)
-    const { maxThreads: threads, maxQueue, maxWait, targetWait, interval } = options
+    const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
-    this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, targetWait, interval, concurrency }, (job, refusal) => this.#refuse(job, refusal))
+    this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => this.#refuse(job, refusal))
     this.#log = log.child({ pool: options.decorator })
     this.#crew = new Crew(registry, options, clock, this.#log, this, this.#transitions)
     this.#dispatcher = new Dispatcher(this.#admission, this.#crew, clock, {

@@ -41,6 +41,8 @@ export class Ticket {
   taken = 0
   /** Its number in the order of arrival. */
   sequence = 0
+  /** It has waited longer than its key's wait limit, and is served when nothing fresh waits. */
+  late = false
   /** Its client doesn't wait for it any more. */
   left = false
   /** Admitted because a thread was idle: not shed afterwards, so that a wrong estimate is always put to the test. */
@@ -52,6 +54,9 @@ export class Ticket {
   flow: Flow | undefined = undefined
   previous: Ticket | undefined = undefined
   next: Ticket | undefined = undefined
+  /** The neighbours in the order in which jobs joined the queue: see fair-queue.ts. */
+  older: Ticket | undefined = undefined
+  newer: Ticket | undefined = undefined
 
   constructor (job: number, key: string, priority: Priority, deadline: number) {
     this.job = job

@@ -42,7 +42,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 1, 50, 700, HOUR, -HOUR) }) }
 )
 
-const settings = { threads: 2, maxWait: 600, targetWait: 100, interval: 1_000 }
+const settings = { threads: 2, maxWait: 2_000, orderWait: 300, targetWait: 100 }
 
 /** A pool that believes nothing: it keeps its own books, and compares. */
 class Suspicious {
@@ -145,7 +145,9 @@ class Suspicious {
     for (const other of this.waiting) {
       if (other === ticket || other.key !== ticket.key || other.rank !== ticket.rank) continue
       const comparable = this.concurrency[other.job] === Infinity || other.job === ticket.job
-      this.holds(!comparable || other.sequence > ticket.sequence, 'first in, first out within a key and class')
+      if (!comparable) continue
+      if (ticket.late) this.holds(other.place === 'held' || (other.late && other.sequence < ticket.sequence), 'late jobs come after fresh ones, newest first')
+      else this.holds(other.late || other.sequence > ticket.sequence, 'fresh jobs come first in, first out within a key and class')
     }
     this.holds(this.waiting.delete(ticket), 'nothing is taken twice, nor without having been admitted')
     this.taken.add(ticket)
@@ -184,7 +186,7 @@ t.test('keys of one class that always have jobs waiting get the same thread time
   fc.assert(fc.property(fc.array(cost, { minLength: 2, maxLength: 6 }), fc.integer({ min: 1, max: 4 }), (costs, threads) => {
     // Each key has its own job, of its own length.
     const admission = new Admission<Ticket>(
-      { threads, maxQueue: 1_000, maxWait: Infinity, targetWait: Infinity, interval: 1_000, concurrency: costs.map(() => Infinity) },
+      { threads, maxQueue: 1_000, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: costs.map(() => Infinity) },
       () => {})
     let now = 0
     const offer = (job: number): void => {
@@ -222,7 +224,7 @@ t.test('thread time is what a run measured, not what was expected', async () => 
   // One name, so one estimate; the runs of one key are 20 times as long as those of the other.
   fc.assert(fc.property(fc.integer({ min: 2, max: 50 }), fc.integer({ min: 1, max: 3 }), (factor, threads) => {
     const admission = new Admission<Ticket>(
-      { threads, maxQueue: 1_000, maxWait: Infinity, targetWait: Infinity, interval: 1_000, concurrency: [Infinity] }, () => {})
+      { threads, maxQueue: 1_000, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
     const lengths: Record<string, number> = { short: 1, long: factor }
     const time: Record<string, number> = { short: 0, long: 0 }
     let now = 0
@@ -247,7 +249,7 @@ t.test('thread time is what a run measured, not what was expected', async () => 
 })
 
 t.test('a key gains at most one job by leaving and coming back', async (t) => {
-  const admission = new Admission<Ticket>({ ...settings, threads: 1, maxQueue: 100, maxWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
+  const admission = new Admission<Ticket>({ ...settings, threads: 1, maxQueue: 100, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
   const served: Record<string, number> = { stays: 0, leaves: 0 }
   let now = 0
   const offer = (key: string): void => { admission.offer(new Ticket(0, key, 'normal', Infinity), now) }

@@ -19,26 +19,26 @@ export function random (seed: number): Random {
   }
 }
 
-/** How long a job runs, in ms. */
-export interface Length {
+/** The run time of a job, in ms. */
+export interface RunTime {
   readonly mean: number
   sample (random: Random): number
 }
 
-export const fixed = (ms: number): Length => ({ mean: ms, sample: () => ms })
-export const exponential = (mean: number): Length => ({ mean, sample: (random) => -mean * Math.log(1 - random()) })
-export const mix = (share: number, a: Length, b: Length): Length => ({
+export const fixed = (ms: number): RunTime => ({ mean: ms, sample: () => ms })
+export const exponential = (mean: number): RunTime => ({ mean, sample: (random) => -mean * Math.log(1 - random()) })
+export const mix = (share: number, a: RunTime, b: RunTime): RunTime => ({
   mean: share * a.mean + (1 - share) * b.mean,
   sample: (random) => (random() < share ? a : b).sample(random)
 })
 /** Bounded Pareto: heavy-tailed. */
-export const pareto = (alpha: number, low: number, high: number): Length => ({
+export const pareto = (alpha: number, low: number, high: number): RunTime => ({
   mean: (low ** alpha / (1 - (low / high) ** alpha)) * (alpha / (alpha - 1)) * (low ** (1 - alpha) - high ** (1 - alpha)),
   sample: (random) => (-(random() * (high ** alpha - low ** alpha) - high ** alpha) / (high * low) ** alpha) ** (-1 / alpha)
 })
 
 export interface Source {
-  length: Length
+  length: RunTime
   /** Arrivals a second, Poisson. */
   rate: number
   job?: number
@@ -52,6 +52,10 @@ export interface Source {
   patience?: number
   /** This many arrive at once at `from`, instead of the Poisson stream. */
   burst?: number
+  /** The burst comes again after this, in ms. */
+  every?: number
+  /** The deadline of its jobs, in ms from their arrival. */
+  deadline?: number
 }
 
 export interface SimulationOptions {
@@ -76,8 +80,10 @@ export interface Outcome {
   left: number
   /** Served a second. */
   rate: number
-  /** Thread time of what was served ÷ all thread time: goodput, without the chance of which lengths were drawn. */
+  /** Thread time spent on clients that were still there ÷ all thread time: goodput, without the chance of which run times were drawn. */
   useful: number
+  /** The share that waited for more than 500 ms and was then refused or left. */
+  inVain: number
   /** Of the latency of the served, after the warm-up, in ms. */
   p50: number
   p99: number
@@ -89,8 +95,8 @@ class Client extends Ticket {
   start = 0
   gone = false
 
-  constructor (source: number, spec: Source, ms: number) {
-    super(spec.job ?? 0, spec.key ?? 'one', spec.priority ?? 'normal', Infinity)
+  constructor (source: number, spec: Source, ms: number, now: number) {
+    super(spec.job ?? 0, spec.key ?? 'one', spec.priority ?? 'normal', now + (spec.deadline ?? Infinity))
     this.source = source
     this.ms = ms
   }
@@ -154,7 +160,8 @@ export function simulate (options: SimulationOptions): Simulated {
   const { sources, duration, threads = 2, patience = Infinity, cooperative = false, warmUp = 3_000 } = options
   const rng = random(options.seed)
   const agenda = new Agenda()
-  const tallies = sources.map(() => ({ arrived: 0, served: 0, refused: 0, left: 0, ms: 0, latencies: [] as number[] }))
+  const tallies = sources.map(() => ({ arrived: 0, served: 0, refused: 0, left: 0, ms: 0, inVain: 0, latencies: [] as number[] }))
+  const running = new Set<Client>()
   const refusals: Refusal[] = []
   const names = Math.max(...sources.map(({ job = 0 }) => job)) + 1
   let now = 0
@@ -165,7 +172,9 @@ export function simulate (options: SimulationOptions): Simulated {
 
   function refuse (client: Client, refusal: Refusal): void {
     client.gone = true
-    tallies[client.source]!.refused++
+    const tally = tallies[client.source]!
+    tally.refused++
+    if (now - client.arrived > 500) tally.inVain++
     refusals.push(refusal)
   }
 
@@ -174,6 +183,7 @@ export function simulate (options: SimulationOptions): Simulated {
       const client = admission.take(now)
       if (client === undefined) return
       client.start = now
+      running.add(client)
       agenda.add(now + client.ms, () => end(client, client.ms, 'completed'))
     }
   }
@@ -181,6 +191,7 @@ export function simulate (options: SimulationOptions): Simulated {
   function end (client: Client, run: number, outcome: 'completed' | 'censored'): void {
     if (client.start === -1) return
     client.start = -1
+    running.delete(client)
     if (!client.gone) {
       client.gone = true
       tallies[client.source]!.served++
@@ -194,13 +205,15 @@ export function simulate (options: SimulationOptions): Simulated {
   function giveUp (client: Client): void {
     if (client.gone) return
     client.gone = true
-    tallies[client.source]!.left++
+    const tally = tallies[client.source]!
+    tally.left++
+    if (now - client.arrived > 500) tally.inVain++
     if (!admission.leave(client, now) && cooperative) end(client, now - client.start, 'censored')
   }
 
   function arrive (index: number): void {
     const source = sources[index]!
-    const client = new Client(index, source, source.length.sample(rng))
+    const client = new Client(index, source, source.length.sample(rng), now)
     tallies[index]!.arrived++
     const refusal = admission.offer(client, now)
     if (refusal !== undefined) return refuse(client, refusal)
@@ -219,14 +232,15 @@ export function simulate (options: SimulationOptions): Simulated {
     })
   }
 
-  sources.forEach(({ from = 0, burst }, index) => {
-    if (burst === undefined) stream(index, from)
-    else for (let i = 0; i < burst; i++) agenda.add(from, () => arrive(index))
+  sources.forEach(({ from = 0, burst, every = Infinity, until = duration }, index) => {
+    if (burst === undefined) return stream(index, from)
+    for (let at = from; at <= until; at += every) for (let i = 0; i < burst; i++) agenda.add(at, () => arrive(index))
   })
   for (let event = agenda.next(); event !== undefined && event.at <= duration; event = agenda.next()) {
     now = event.at
     event.run()
   }
+  for (const { source, start, gone } of running) if (!gone) tallies[source]!.ms += duration - start
   const outcome = (some: typeof tallies): Outcome => {
     const sum = (count: (tally: typeof tallies[number]) => number): number => some.reduce((total, tally) => total + count(tally), 0)
     const latencies = Float64Array.from(some.flatMap((tally) => tally.latencies)).sort()
@@ -239,6 +253,7 @@ export function simulate (options: SimulationOptions): Simulated {
       left: sum((tally) => tally.left),
       rate: served * 1_000 / duration,
       useful: sum((tally) => tally.ms) / (threads * duration),
+      inVain: sum((tally) => tally.inVain) / sum((tally) => tally.arrived),
       p50: percentile(0.5),
       p99: percentile(0.99)
     }

@@ -1,46 +1,64 @@
-/** Sixty requests at once from idle: a queue that is full for a moment is no overload, and none of them may be refused. */
+/**
+ * Bursts on an idle pool: requests that arrive at once, of one client or of seven. Each would be done within seconds, so none may be refused,
+ * and the last answer comes when the threads have done the work: time ÷ work is 1 if they do nothing else.
+ *
+ *   node bench/burst.mjs --only ours --rounds 3
+ */
+import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Clients, startServer } from './lib/cell.mjs'
 import { median, Report } from './lib/report.mjs'
 import { calibrate, work } from './lib/work.mjs'
 
-const BURST = 60
-const JOB = 10
-const PATIENCE = 5_000
+/** Requests, and the ms of work of each. */
+const BURSTS = /** @type {const} */ ([[60, 10], [30, 100], [12, 300], [9, 900]])
+const KEYS = [1, 7]
+const PATIENCE = 30_000
 /** ms between bursts: the threads have retired. */
 const REST = 600
+const BAR = 1.3
 
-const report = new Report('burst', { only: 'ours,piscina queue,piscina', rounds: '10' })
+const report = new Report('burst', { only: 'ours,piscina queue,piscina', rounds: '5' })
 const rounds = report.number('rounds')
+const servers = report.list('only')
 const iterationsPerMs = calibrate()
 const clients = new Clients()
 
-const rows = []
-for (const server of report.list('only')) {
-  const { port, stop } = await startServer(server, iterationsPerMs)
-  /** @type {Array<import('./lib/client.mjs').Outcome & { ping: number }>} */
-  const bursts = []
-  for (let round = 0; round < rounds; round++) {
-    await sleep(REST)
-    const { streams, ping } = await clients.run({ port, seconds: 1, patience: PATIENCE, streams: [{ name: 'burst', deck: [work(JOB)], burst: BURST }] })
-    const outcome = /** @type {import('./lib/client.mjs').Outcome} */ (streams['burst'])
-    bursts.push({ ...outcome, ping: ping.max })
+for (const [count, ms] of BURSTS) {
+  for (const keys of KEYS) {
+    const rows = []
+    for (const server of servers) {
+      const { port, stop } = await startServer(server, iterationsPerMs)
+      /** @type {Array<import('./lib/client.mjs').Outcome & { ping: number }>} */
+      const bursts = []
+      // The first burst finds run times that nobody knows yet.
+      for (let round = 0; round <= rounds; round++) {
+        await sleep(REST)
+        const burst = { name: 'burst', deck: [work(ms)], burst: count, keys: Array.from({ length: keys }, (_, index) => `client-${index}`) }
+        const { streams, ping } = await clients.run({ port, seconds: 1, patience: PATIENCE, streams: [burst] })
+        bursts.push({ ...(streams['burst']), ping: ping.max })
+      }
+      await stop()
+      const total = (/** @type {'served' | 'refused' | 'gaveUp' | 'failed'} */ what) => bursts.reduce((sum, burst) => sum + burst[what], 0)
+      const last = median(bursts.slice(1).map(({ max }) => max))
+      rows.push({
+        server,
+        served: total('served'),
+        refused: total('refused'),
+        failed: total('gaveUp') + total('failed'),
+        'first burst, last answer ms': bursts[0]?.max ?? NaN,
+        'p50 ms': median(bursts.slice(1).map(({ p50 }) => p50)),
+        'last answer ms': last,
+        'time ÷ work': last / (count * ms / availableParallelism()),
+        '/ping max ms': median(bursts.map(({ ping }) => ping))
+      })
+    }
+    report.table(`${count} requests of ${ms} ms at once on an idle pool, ${keys === 1 ? 'one key' : `${keys} keys`}, ${rounds + 1} times`, rows)
+    const ours = rows.find(({ server }) => server === 'ours')
+    if (ours === undefined) continue
+    report.bar('refused', ours.refused + ours.failed, '<=', 0)
+    report.bar('time ÷ work', ours['time ÷ work'], '<=', BAR)
   }
-  await stop()
-  const total = (/** @type {'served' | 'refused' | 'gaveUp' | 'failed'} */ what) => bursts.reduce((sum, burst) => sum + burst[what], 0)
-  rows.push({
-    server,
-    served: total('served'),
-    refused: total('refused'),
-    failed: total('gaveUp') + total('failed'),
-    'first burst, last answer ms': bursts[0]?.max ?? NaN,
-    'p50 ms': median(bursts.map(({ p50 }) => p50)),
-    'last answer ms': median(bursts.map(({ max }) => max)),
-    '/ping max ms': median(bursts.map(({ ping }) => ping))
-  })
 }
-report.table(`${BURST} requests of ${JOB} ms at once from idle, ${rounds} times`, rows)
-const ours = rows.find(({ server }) => server === 'ours')
-if (ours !== undefined) report.bar('refused', ours.refused + ours.failed, '<=', 0)
 clients.stop()
 report.end()

@@ -4,8 +4,12 @@
  * The bimodal job takes 2 ms 95 times in 100, and 200 ms the other five. Each server first serves the same load unmeasured, until the
  * compiler is done with it: on two CPUs compiling takes a tenth of them for that long.
  *
- *   node bench/overload.mjs --only ours,queue --job 10 --load 6 --seconds 20
+ * Then a sudden overload of a server that was idle: the first twelve seconds at six times the capacity, by the clients' patience in seconds.
+ *
+ *   node bench/overload.mjs --only ours,queue --job 10 --load 6 --seconds 20 --sudden ''
+ *   node bench/overload.mjs --only ours --load '' --sudden 0.3,1,30 --rounds 3
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { buildGo, capacity, Clients, startServer, warmUp } from './lib/cell.mjs'
 import { keys, median, Report } from './lib/report.mjs'
 import { calibrate, work, workOf } from './lib/work.mjs'
@@ -25,13 +29,17 @@ const JOBS = {
 }
 /** Goodput ÷ capacity at 2x and 6x, and p99 at 6x in ms. */
 const BARS = { goodput: 0.95, p99: 150, ping: 15 }
+/** Of a sudden overload: goodput ÷ capacity by the clients' patience, in s. */
+const SUDDEN = { 0.3: 0.9, 1: 0.92, 30: 0.95 }
+const SUDDEN_LOAD = 6
+const SUDDEN_SECONDS = 12
 
 const PATIENCE = 1_000
 
 /** @param {string[]} deck @returns the mean work of a request, in ms */
 const mean = (deck) => deck.reduce((sum, path) => sum + workOf(path), 0) / deck.length
 
-const report = new Report('overload', { only: keys(SERVERS).join(), job: keys(JOBS).join(), load: '0.7,1,2,6', seconds: '8', warm: '8', rounds: '1' })
+const report = new Report('overload', { only: keys(SERVERS).join(), job: keys(JOBS).join(), load: '0.7,1,2,6', sudden: keys(SUDDEN).join(), seconds: '8', warm: '8', rounds: '1' })
 const seconds = report.number('seconds')
 const warm = report.number('warm')
 const rounds = report.number('rounds')
@@ -61,7 +69,29 @@ async function cell (server, { deck, longer }, load, full, seed) {
   return { goodput: served / (full * mean(deck)), p50, p99, p99Late, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
 }
 
+/**
+ * @param {keyof typeof SERVERS} server
+ * @param {number} patience in s
+ * @param {number} full requests a second
+ * @param {number} seed
+ */
+async function sudden (server, patience, full, seed) {
+  const { deck } = JOBS[10]
+  const { port, stop } = await startServer(SERVERS[server], iterationsPerMs)
+  await warmUp(clients, port, deck)
+  await sleep(1_000)
+  const streams = [{ name: 'work', deck, rate: SUDDEN_LOAD * full }]
+  const { streams: outcomes, ping } = await clients.run({ port, patience: 1_000 * patience, seconds: SUDDEN_SECONDS, ramp: 0, streams, seed })
+  const { sent, refused, work: served, p50, p99, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (outcomes['work'])
+  await stop().catch((/** @type {Error} */ error) => {
+    if (server === 'ours') throw error
+    console.log(error.message)
+  })
+  return { goodput: served / (full * mean(deck)), p50, p99, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
+}
+
 /** @typedef {Awaited<ReturnType<typeof cell>>} Cell */
+/** @typedef {Awaited<ReturnType<typeof sudden>>} Sudden */
 
 for (const name of report.list('job', keys(JOBS))) {
   const job = JOBS[name]
@@ -96,6 +126,28 @@ for (const name of report.list('job', keys(JOBS))) {
     if (Number(load) >= 6) report.bar('/ping p99', of('ping'), '<=', BARS.ping, ' ms')
     if (Number(load) >= 6 && name === '10') report.bar('p99 after 3 s', of('p99Late'), '<=', BARS.p99, ' ms')
   }
+}
+for (const patience of report.list('sudden', keys(SUDDEN))) {
+  /** @type {Map<keyof typeof SERVERS, Sudden[]>} */
+  const cells = new Map(servers.map((server) => [server, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (const server of servers) {
+      const full = await capacity(clients, JOBS[10].deck, { iterationsPerMs, seconds: 3, ...(server === 'go' && { server }) })
+      cells.get(server)?.push(await sudden(server, Number(patience), full, round + 1))
+    }
+  }
+  const of = (/** @type {keyof typeof SERVERS} */ server, /** @type {keyof Sudden} */ field) => median((cells.get(server) ?? []).map((cell) => cell[field]))
+  report.table(`10 ms, from idle to ${SUDDEN_LOAD}x, first ${SUDDEN_SECONDS} s, a patience of ${patience} s`, servers.map((server) => ({
+    server: TITLES[server],
+    'goodput ÷ capacity': of(server, 'goodput'),
+    'p50 ms': of(server, 'p50'),
+    'p99 ms': of(server, 'p99'),
+    'refused %': 100 * of(server, 'refused'),
+    'gave up %': 100 * of(server, 'gaveUp'),
+    failed: of(server, 'failed'),
+    '/ping p99 ms': of(server, 'ping')
+  })))
+  if (servers.includes('ours')) report.bar('goodput ÷ capacity', of('ours', 'goodput'), '>=', SUDDEN[patience])
 }
 clients.stop()
 report.end()

@@ -20,6 +20,7 @@ import { workOf } from './work.mjs'
  * @property {number} seconds during which requests arrive
  * @property {number} seed
  * @property {number} patience ms
+ * @property {number} [ramp] ms at the beginning that the rate leaves out, 1 s by default
  * @property {Stream[]} streams
  *
  * @typedef {object} Outcome
@@ -68,12 +69,12 @@ class Tally {
 
   /**
    * @param {number} duration
+   * @param {number} [ramp]
    * @returns {Outcome}
    */
-  outcome (duration) {
+  outcome (duration, ramp = Math.min(RAMP, duration / 4)) {
     const { sent, refused, gaveUp, failed, served } = this
     const latencies = served.map(({ ms }) => ms)
-    const ramp = Math.min(RAMP, duration / 4)
     // By the instant of the answer: threads that are always busy answer as often at the edges of the window as within it.
     const counted = served.filter(({ at, ms }) => at + ms >= ramp && at + ms < duration)
     return {
@@ -99,7 +100,7 @@ function * arrivals (/** @type {Stream} */ { rate = 0, burst }, /** @type {() =>
 }
 
 /** @param {Orders} orders */
-async function run ({ port, seconds, seed, patience, streams }) {
+async function run ({ port, seconds, seed, patience, ramp, streams }) {
   const connections = new Connections(port)
   const probes = new Connections(port)
   const duration = seconds * 1_000
@@ -150,7 +151,7 @@ async function run ({ port, seconds, seed, patience, streams }) {
   connections.close()
   probes.close()
   return {
-    streams: Object.fromEntries(streams.map(({ name }, index) => [name, /** @type {Tally} */ (tallies[index]).outcome(duration)])),
+    streams: Object.fromEntries(streams.map(({ name }, index) => [name, /** @type {Tally} */ (tallies[index]).outcome(duration, ramp)])),
     ping: pings.outcome(duration),
     opened: connections.opened
   }

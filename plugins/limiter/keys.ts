@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../errors.ts'
 import { brief } from './functions.ts'
 import { after, type MaybePromise } from './maybe.ts'
+import { ownCopy } from './own-copy.ts'
 import type { ResolvedPolicy } from './policies.ts'
 
 /** Longer keys are stored by their digest, so that a store's memory is bounded by its number of keys. */
@@ -35,15 +36,17 @@ export function createAddressKey (normalize: (ip: string) => string): AddressKey
     let key = remembered.get(ip)
     if (key === undefined) {
       if (remembered.size >= REMEMBERED) remembered.clear()
-      remembered.set(ip, key = normalize(plainAddress(ip)))
+      remembered.set(ownCopy(ip), key = ownCopy(normalize(plainAddress(ip))))
     }
     return key
   }
 }
 
-/** Returns the key as a store and `limiter.wait()` keep it, a short one as it is. No two keys are stored alike. */
+/** Returns the key as a store and `limiter.wait()` keep it: a short one as it is. No two keys are stored alike. */
 export function storedKey (key: string): string {
-  return key.length <= LONGEST && !key.startsWith(OWN) ? key : `${OWN}sha256:${createHash('sha256').update(key).digest('hex')}`
+  // As UTF-8, which Redis stores, all lone surrogates would be one character.
+  if (key.length <= LONGEST && !key.startsWith(OWN) && key.isWellFormed()) return key
+  return `${OWN}sha256:${createHash('sha256').update(key, 'utf16le').digest('hex')}`
 }
 
 /** Returns how the address in place of a missing key is stored: marked, so that nobody can spend its tokens by sending it as a key. */

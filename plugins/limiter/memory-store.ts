@@ -9,6 +9,7 @@
  */
 import type { Clock } from '../clock.ts'
 import { advance, delay, fullAt, giveBack, spend, type Bucket } from './bucket.ts'
+import { ownCopy } from './own-copy.ts'
 import type { Demand, Outcome, Store, Verdict } from './store.ts'
 import { Wheel } from './wheel.ts'
 
@@ -81,8 +82,9 @@ class Table {
       larger.set(this.#cells)
       this.#cells = larger
     }
-    this.#keys[slot] = key
-    this.#slots.set(key, slot)
+    const kept = ownCopy(key)
+    this.#keys[slot] = kept
+    this.#slots.set(kept, slot)
     this.#wheel.schedule(slot, full)
     return slot
   }

@@ -213,7 +213,7 @@ t.test('no key can be made to look like another bucket\'s', async (t) => {
   }, undefined, { trustProxy: '127.0.0.1' })
   const { createHash } = await import('node:crypto')
   const victim = 'v'.repeat(300)
-  const digest = createHash('sha256').update(victim).digest('hex')
+  const digest = createHash('sha256').update(victim, 'utf16le').digest('hex')
   const forged = [`sha256:${digest}`, `key:${digest}`, digest]
   await statuses(...forged.map((address) => ({ url: '/', headers: { 'x-forwarded-for': address } })))
   await statuses(...forged.map((key) => `/?k=%00${key}`), '/?k=%00127.0.0.1', '/?k=%00address:127.0.0.1')

@@ -1,6 +1,9 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import fc from 'fast-check'
 import { MemoryStore } from '../../plugins/limiter/memory-store.ts'
+import { addressKeyOf } from '../../plugins/limiter/rate-limit.ts'
 import type { Store } from '../../plugins/limiter/store.ts'
 import { contract, demand, NEVER } from './contract.ts'
 
@@ -182,4 +185,22 @@ t.test('a clock that steps back or far ahead', async (t) => {
   clock.time += 1e13
   t.same([ask('a'), ask('a'), ask('a')], [true, true, false])
   t.equal(store.size, 1)
+})
+
+t.test('a key that was cut out of a longer text doesn\'t keep the text', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const store = new MemoryStore(manual(), 10_000)
+  const addressKey = addressKeyOf(64)
+  const padding = 'x'.repeat(50_000)
+  collect()
+  const before = process.memoryUsage().heapUsed
+  for (let i = 0; i < 2000; i++) {
+    const [key, mapped, address] = `a key of one client ${i},::ffff:203.100.${100 + (i >> 8)}.${100 + (i & 127)},2001:db8::ffff:${i.toString(16)},${padding}`.split(',') as [string, string, string]
+    for (const stored of [key, addressKey(mapped), addressKey(address)]) store.take([demand({ key: stored, rate: NEVER, burst: 10 })], 0)
+  }
+  collect()
+  const grown = process.memoryUsage().heapUsed - before
+  t.ok(grown < 20e6, `${grown} bytes, for 100 MB of texts`)
+  t.ok(store.size > 2000)
 })

@@ -203,6 +203,18 @@ t.test('the same answers as with memory: fields, refusals, waits', options, asyn
   t.ok((await app.limiter.peek('client', '127.0.0.1')).tokens >= 0)
 })
 
+t.test('keys and policies that read alike on the wire to Redis have buckets of their own', options, async (t) => {
+  const policy = { rate: NEVER, burst: 1, key: () => '', routes: 'named' } as const
+  const names = ['a', 'a:b', 'a%3Ab', 'a b', '{a}', 'a}']
+  const { app } = await withRedis(t, { policies: Object.fromEntries(names.map((name) => [name, policy])) })
+  const keys = ['c', 'b:c', ':c', '{c}', 'c}', 'c\r\n', 'c\n', '\0c', '\u{1F600}', '\ud800', '\ud801', '\ufffd', 'x'.repeat(300), `${'x'.repeat(299)}\ud800`, `${'x'.repeat(299)}\ud801`, 'y'.repeat(1e6)]
+  for (const name of names) {
+    for (const key of keys) {
+      t.same([await app.limiter.allow(name, key), await app.limiter.allow(name, key)], [true, false], JSON.stringify([name, key.slice(0, 20), key.slice(-1)]))
+    }
+  }
+})
+
 t.test('any key a client sends', options, async (t) => {
   const { app } = await withRedis(t, { policies: { key: { rate: NEVER, burst: 1, key: { header: 'x-api-key' } } } })
   for (const key of ['{a}b', '__proto__', 'a:b', '%3A', '*', '"', 'x'.repeat(5000)]) {

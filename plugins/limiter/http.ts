@@ -35,6 +35,17 @@ function send (reply: FastifyReply, statusCode: number, code: string, message: s
   reply.code(statusCode).header('cache-control', 'no-store').header('content-type', 'application/json; charset=utf-8').send(body)
 }
 
+/**
+ * Closes the connection of a request for an upgrade once it is answered. Node lets go of such a connection before Fastify sees the request,
+ * and nobody would close it if a plugin for WebSockets is registered after us: its hooks don't see what is refused here. Clients could
+ * pile up connections by being refused.
+ */
+function endUpgrade ({ raw }: FastifyRequest, reply: FastifyReply): void {
+  if ((raw as { upgrade?: boolean }).upgrade !== true) return
+  reply.header('connection', 'close')
+  reply.raw.once('finish', () => raw.socket?.destroySoon())
+}
+
 /** Answers a refused plan; false if it is granted. */
 function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply): MaybePromise<boolean> {
   if (plan.verdict === undefined) return false
@@ -52,6 +63,7 @@ function answered (plan: Plan, stage: Stage, settings: AnswerSettings, request: 
     const { key, cost } = plan.demands[longest]!
     rejected.publish({ policy: name, key, cost, retryAfter: seconds, requestId: request.id })
   }
+  endUpgrade(request, reply)
   settings.onRefused('FC_ERR_LIMITED')
   reply.header('retry-after', String(seconds))
   if (settings.body === undefined) {
@@ -76,10 +88,10 @@ export function decide (
   try {
     plan = judge(stage, request)
   } catch (error) {
-    return fail(error, settings, reply, done)
+    return fail(error, settings, request, reply, done)
   }
   if (!isPromise(plan)) return conclude(plan, stage, settings, request, reply, done)
-  plan.then((plan) => conclude(plan, stage, settings, request, reply, done), (error: unknown) => fail(error, settings, reply, done))
+  plan.then((plan) => conclude(plan, stage, settings, request, reply, done), (error: unknown) => fail(error, settings, request, reply, done))
 }
 
 function conclude (
@@ -102,7 +114,8 @@ interface Refused extends Error {
 }
 
 /** A refusal is answered. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes. */
-function fail (error: unknown, settings: AnswerSettings, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+function fail (error: unknown, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+  endUpgrade(request, reply)
   if (!isRefusal(error)) return done(asError(error))
   const { statusCode, code, message, headers } = error as Refused
   try {

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
-import { get, type IncomingMessage } from 'node:http'
+import { get, ServerResponse, type IncomingMessage } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { rejected, type LimitRejected } from '../../plugins/limiter/channels.ts'
@@ -406,4 +407,28 @@ t.test('an encoding of the URL or a trailing query doesn\'t make a new bucket of
     app.get('/items/:id', { config: { rateLimit: { max: 2, timeWindow: '1 hour' } } }, async () => 'ok')
   })
   t.same(await statuses('/items/1?a', '/items/%32', '/items/3'), [200, 200, 429])
+})
+
+t.test('a refused upgrade is answered, and its connection closed: a plugin for WebSockets that comes later doesn\'t see it', async (t) => {
+  const failing = { rate: 1, burst: 1, key: () => { throw new Error('mine') } }
+  const missing = { rate: 1, burst: 1, key: { header: 'x-api-key' } }
+  for (const [policies, expected] of [[{ client: { ...client, burst: 1 } }, 429], [{ missing }, 401], [{ failing }, 500]] as const) {
+    for (const stage of ['onRequest', 'preHandler'] as const) {
+      const { app } = await build(t, { policies: Object.fromEntries(Object.entries(policies).map(([name, policy]) => [name, { ...policy, stage }])) })
+      await app.inject('/')
+      await app.listen({ port: 0 })
+      // What @fastify/websocket does.
+      app.server.on('upgrade', (request, socket) => {
+        const response = new ServerResponse(request)
+        response.assignSocket(socket as Socket)
+        app.routing(request, response)
+      })
+      const socket = connect((app.server.address() as AddressInfo).port)
+      socket.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      let answer = ''
+      for await (const chunk of socket) answer += String(chunk)
+      t.match(answer, new RegExp(`^HTTP/1\\.1 ${expected} [^]*connection: close`, 'i'))
+      await app.close()
+    }
+  }
 })

@@ -5,7 +5,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { random } from './lib/random.mjs'
-import { median, Report } from './lib/report.mjs'
+import { Report } from './lib/report.mjs'
 
 const SIZE = 1_000_000
 const AT_ONCE = 4
@@ -99,34 +99,45 @@ await start()
 await held('/job', many('1'), 8)
 const rows = []
 for (const [shape, text] of Object.entries(shapes)) {
-  /** @type {number[][]} */
-  const beyond = [[], [], []]
+  // The quickest of the rounds: what else runs on the machine only ever adds to it.
+  const least = { clone: Infinity, job: Infinity, 'direct clone': Infinity, 'direct job': Infinity, 'clones at once': Infinity, 'jobs at once': Infinity }
+  /** @param {keyof typeof least} what @param {number} ms */
+  const note = (what, ms) => { least[what] = Math.min(least[what], ms) }
   let answer
   for (let round = 0; round < rounds; round++) {
     try {
-      const bare = await held('/clone', text, 1)
-      const ours = await held('/job', text, 1)
-      answer = ours.answer
-      const direct = await ask('/direct/clone', text, 'text/plain')
-      const run = await ask('/direct/job', text, 'text/plain')
-      const bareAtOnce = await held('/clone', text, AT_ONCE)
-      const oursAtOnce = await held('/job', text, AT_ONCE)
-      beyond[0]?.push(ours.held - bare.held)
-      if (direct.status === 200 && run.status === 200) beyond[1]?.push(run.body.held - direct.body.held)
-      beyond[2]?.push(oursAtOnce.held - bareAtOnce.held)
+      note('clone', (await held('/clone', text, 1)).held)
+      const job = await held('/job', text, 1)
+      answer = job.answer
+      note('job', job.held)
+      for (const how of /** @type {const} */ (['clone', 'job'])) {
+        const { status, body } = await ask(`/direct/${how}`, text, 'text/plain')
+        if (status === 200) note(`direct ${how}`, body.held)
+      }
+      note('clones at once', (await held('/clone', text, AT_ONCE)).held)
+      note('jobs at once', (await held('/job', text, AT_ONCE)).held)
     } catch (error) {
       if (child?.connected === true) throw error
       ends++
       await start()
     }
   }
-  const [http = [], direct = [], atOnce = []] = beyond
-  rows.push({ shape, answer, 'HTTP, median ms': median(http), 'max ms': Math.max(...http), 'direct, median ms': median(direct), [`${AT_ONCE} at once, median ms`]: median(atOnce) })
+  rows.push({
+    shape,
+    answer,
+    'HTTP, clone ms': least.clone,
+    'job ms': least.job,
+    'direct, clone ms': least['direct clone'],
+    'direct, job ms': least['direct job'],
+    [`${AT_ONCE} at once, clone ms`]: least['clones at once'],
+    [`${AT_ONCE} at once, job ms`]: least['jobs at once']
+  })
 }
-report.table(`Event loop held by an identity job beyond structuredClone, ${rounds} rounds`, rows)
-const worst = (/** @type {keyof (typeof rows)[number]} */ column) => Math.max(...rows.map((row) => Number(row[column])).filter((value) => !Number.isNaN(value)))
-report.bar('held beyond structuredClone, HTTP, worst median of a shape', worst('HTTP, median ms'), '<=', 50, ' ms')
-report.bar('held beyond structuredClone, direct, worst median of a shape', worst('direct, median ms'), '<=', 50, ' ms')
+report.table(`For how long the event loop was held, quickest of ${rounds} rounds`, rows)
+for (const way of ['HTTP', 'direct', `${AT_ONCE} at once`]) {
+  const beyond = rows.map((row) => Number(row[way === 'HTTP' ? 'job ms' : `${way}, job ms`]) - Number(row[`${way}, clone ms`])).filter(Number.isFinite)
+  report.bar(`held beyond structuredClone, ${way}, worst shape`, Math.max(...beyond), '<=', 50, ' ms')
+}
 report.bar('process ends', ends, '<=', 0)
 const { body: { sent, lost } } = await ask('/held')
 report.bar(`other jobs lost, of ${sent}`, lost, '<=', 0)

@@ -208,7 +208,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   onFault (err: unknown): void {
-    this.#log.error({ err }, 'what a worker thread said could not be dealt with')
+    try {
+      this.#log.error({ err }, 'what a worker thread said could not be dealt with')
+    } catch { /* It is the logger that throws. */ }
   }
 
   onRoom (): void {

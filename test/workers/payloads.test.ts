@@ -218,7 +218,7 @@ t.test('what ends a thread is told to the log and in `cause`, and never to the c
 })
 
 t.test('a logger that throws ends neither the process nor a job', async (t) => {
-  const { workers, app } = await startApp(t, {}, { logger: { level: 'info', stream: { write () {} }, serializers: { value () { throw new Error('serializer') } } } })
+  const { workers, app } = await startApp(t, {}, { logger: { level: 'info', stream: { write () {} }, serializers: { value () { throw new Error('serializer') }, err () { throw new Error('serializer') } } } })
   t.equal(await deliver(workers, 'log', '1'), 'done')
   t.same(await workers.run('echo', 1), 1)
   await app.close()

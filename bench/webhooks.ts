@@ -27,7 +27,7 @@ async function message<T> (child: ChildProcess): Promise<T> {
 
 if (role === 'service') {
   const app = Fastify()
-  await app.register(lifecycle)
+  await app.register(lifecycle, { livePath: '/live' })
   await app.register(tasks)
   let n = 0
   app.post('/webhooks', async (_request, reply) => {

@@ -37,7 +37,7 @@ export function buildApp ({ logger = false, workers, tasks: taskOptions, limiter
   app.register(concurrency, {
     workers: { ...workers, jobs },
     limiter: { ...limiter, ...(redis && { redis }), policies },
-    lifecycle: { timeout: SHUTDOWN_TIMEOUT },
+    lifecycle: { timeout: SHUTDOWN_TIMEOUT, readyPath: '/ready', livePath: '/live' },
     tasks: { ...taskOptions, tasks }
   })
   app.register(page)

@@ -38,7 +38,12 @@ class Sampler {
     this.#saidAt = now
     const refused = this.#refused
     this.#refused = {}
-    if (Object.keys(refused).length > 0) this.#log.warn({ refused }, 'requests were refused')
+    if (Object.keys(refused).length === 0) return
+    try {
+      this.#log.warn({ refused }, 'requests were refused')
+    } catch {
+      // A log stream that was destroyed throws. It must not make close() reject.
+    }
   }
 }
 

@@ -1,4 +1,18 @@
+import type { ServerResponse } from 'node:http'
+import type { Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { FastifyReply } from 'fastify'
+
+/** What `reply.raw` is. Fastify's types only know HTTP/1. */
+export type RawResponse = ServerResponse | Http2ServerResponse
+
+export function rawOf (reply: FastifyReply): RawResponse {
+  return reply.raw
+}
+
+export function isHttp1 (raw: RawResponse): raw is ServerResponse {
+  return !('stream' in raw)
+}
 
 const closing = new WeakMap<Socket, Set<() => void>>()
 

@@ -10,7 +10,7 @@ t.test('an idle app passes: without the suite, before close and after it', async
   const bare = Fastify()
   await assertIdle(bare)
   const app = Fastify()
-  await app.register(lifecycle)
+  await app.register(lifecycle, { livePath: '/live' })
   await app.inject('/live')
   await assertIdle(app)
   await app.close()

@@ -4,10 +4,8 @@
  * Fastify's own `request.signal` misfires: on a request with a body it aborts in the handler with the client still there, and read
  * after a disconnect it never aborts. The response is what tells: it closes without having been finished.
  */
-import type { ServerResponse } from 'node:http'
-import type { Http2ServerResponse } from 'node:http2'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { onSocketClosed } from '../sockets.ts'
+import { isHttp1, onSocketClosed, rawOf } from '../sockets.ts'
 
 export const kReply = Symbol('fastify-concurrency.reply')
 export const kDisconnected = Symbol('fastify-concurrency.disconnected')
@@ -18,17 +16,11 @@ export interface Tracked {
   [kDisconnected]: AbortController | null
 }
 
-type RawResponse = ServerResponse | Http2ServerResponse
-
-function isHttp2 (raw: RawResponse): raw is Http2ServerResponse {
-  return 'stream' in raw && raw.stream !== undefined
-}
-
 /** Whether the client has left already; never after a response that was sent whole. */
 function isGone (reply: FastifyReply): boolean {
-  const raw = reply.raw as RawResponse
+  const raw = rawOf(reply)
   // A stream is also destroyed when its response has been sent.
-  if (isHttp2(raw)) return raw.stream.aborted || (raw.stream.destroyed && !reply.sent)
+  if (!isHttp1(raw)) return raw.stream.aborted || (raw.stream.destroyed && !reply.sent)
   // Answered: whatever happens to the socket now, this request was served.
   return !raw.writableEnded && (raw.destroyed || raw.req.socket?.destroyed)
 }
@@ -43,8 +35,8 @@ export function hasLeft (request: FastifyRequest): boolean {
 export function abortWhenDisconnected (controller: AbortController, reply: FastifyReply): void {
   const gone = (): void => controller.abort(new DOMException('The client has disconnected', 'AbortError'))
   if (isGone(reply)) return gone()
-  const raw = reply.raw as RawResponse
-  if (isHttp2(raw)) {
+  const raw = rawOf(reply)
+  if (!isHttp1(raw)) {
     const { stream } = raw
     if (!stream.destroyed) stream.once('close', () => { if (!reply.sent || stream.aborted) gone() })
   } else if (!raw.writableEnded) {

@@ -1,10 +1,12 @@
 /**
- * The connections of the server, for those that close() waits for and that no request tells us of.
+ * The connections of an application, for those that close() waits for and that no request tells us of.
  *
  * HTTP/2 sessions have no Connection header to end them, and before Node 24 server.close() waits until each has timed out: a client
  * that keeps an idle session would hold the shutdown up for 72 s. A socket that was upgraded (a WebSocket) or that has sent
  * half a request holds it up for ever; closeAllConnections() knows nothing of upgraded ones.
  */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { Server as HttpServer } from 'node:http'
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 
@@ -13,27 +15,65 @@ export interface Connections {
   close (): void
   /** Cuts all, of any protocol. */
   destroy (): void
+  /** Resolves when none is left. Then nothing listens for new ones any more. */
+  ended (): Promise<void>
 }
 
 interface Emitter {
   on (event: 'session', listener: (session: Http2Session) => void): unknown
   on (event: 'connection', listener: (socket: Socket) => void): unknown
+  listeners (event: 'request'): unknown[]
 }
 
 export function connectionsOf (server: Emitter): Connections {
   const sockets = new Set<Socket>()
   const sessions = new Set<Http2Session>()
+  const secondary = new WeakSet<object>()
+  const foreign = new WeakSet<object>()
   let closing = false
-  server.on('connection', (socket) => {
+  let waiters: Array<() => void> = []
+
+  function add (socket: Socket): void {
+    if (sockets.has(socket)) return
     sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
-  // An HTTP/1 server never emits it.
-  server.on('session', (session) => {
-    if (closing) return session.close()
-    sessions.add(session)
-    session.once('close', () => sessions.delete(session))
-  })
+    socket.once('close', () => {
+      sockets.delete(socket)
+      if (sockets.size > 0) return
+      for (const resolve of waiters) resolve()
+      waiters = []
+    })
+  }
+
+  function watch (server: Emitter): void {
+    server.on('connection', add)
+    // An HTTP/1 server never emits it.
+    server.on('session', (session) => {
+      if (closing) return session.close()
+      sessions.add(session)
+      session.once('close', () => sessions.delete(session))
+    })
+  }
+
+  // Without a host, Fastify makes another server for ::1, which app.server doesn't show. Both call the same function for a request.
+  const onSocket = (message: unknown): void => {
+    const { socket } = message as { socket: Socket & { server?: HttpServer } }
+    const other = socket.server
+    if (other == null || other === server as unknown || foreign.has(other)) return
+    if (!secondary.has(other)) {
+      const ours = server.listeners('request')
+      if (!other.listeners('request').some((listener) => ours.includes(listener))) {
+        foreign.add(other)
+        return
+      }
+      secondary.add(other)
+      watch(other as unknown as Emitter)
+    }
+    add(socket)
+  }
+
+  watch(server)
+  subscribe('net.server.socket', onSocket)
+
   return {
     close () {
       closing = true
@@ -42,6 +82,10 @@ export function connectionsOf (server: Emitter): Connections {
     destroy () {
       for (const session of sessions) session.destroy()
       for (const socket of sockets) socket.destroy()
+    },
+    async ended () {
+      unsubscribe('net.server.socket', onSocket)
+      if (sockets.size > 0) await new Promise<void>((resolve) => { waiters.push(resolve) })
     }
   }
 }

@@ -1,26 +1,30 @@
 /** Where requests come in: counted, or refused by phase. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ClosingError } from '../errors.ts'
+import { countRefusal } from '../refusal-log.ts'
 import { requestRefused } from './channels.ts'
 import { admits, isStopping, type Phase } from './phases.ts'
 import type { InFlight } from './requests.ts'
 
-export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => Phase): void {
-  const refusal = closingBody()
+/** @param refuses false with Fastify's own `return503OnClosing: false`: then requests are served as long as the server listens */
+export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => Phase, refuses: boolean): void {
+  const error = new ClosingError('The service')
+  const body = closingBody(error)
 
   app.addHook('onRequest', (request, reply, done) => {
-    const stopping = isStopping(phase())
-    if (!stopping) {
+    if (!isStopping(phase())) {
       inFlight.enter(request, reply)
       return done()
     }
     inFlight.tellToClose(reply)
     const always = isAlways(request)
-    if (!admits(phase(), always)) {
+    if (refuses && !admits(phase(), always)) {
       if (requestRefused.hasSubscribers) {
         requestRefused.publish({ server: app.server, phase: phase(), method: request.method, route: request.routeOptions.url })
       }
-      return refuse(reply, refusal)
+      request.log.debug({ err: error, phase: phase() }, error.message)
+      countRefusal(app, error.code)
+      return refuse(reply, body)
     }
     inFlight.enter(request, reply)
     if (always) inFlight.release(request)
@@ -31,15 +35,6 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
     inFlight.answered(request)
     done()
   })
-
-  app.addHook('onRoute', (route) => {
-    const { handler } = route
-    route.handler = function (request, reply) {
-      const result: unknown = handler.call(this, request, reply)
-      inFlight.handled(request, result)
-      return result
-    }
-  })
 }
 
 export function isAlways (request: FastifyRequest): boolean {
@@ -47,8 +42,7 @@ export function isAlways (request: FastifyRequest): boolean {
 }
 
 /** Fastify's own shape of an error; rendered once, since it is sent when there is least time for it. */
-function closingBody (): string {
-  const { statusCode, code, message } = new ClosingError('The service')
+function closingBody ({ statusCode, code, message }: ClosingError): string {
   return JSON.stringify({ statusCode, code, error: 'Service Unavailable', message })
 }
 

@@ -12,8 +12,10 @@ import fp from 'fastify-plugin'
 import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../clock.ts'
 import { drainablesOf, type Abandoned } from '../drainables.ts'
+import refusalLog from '../refusal-log.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { connectionsOf } from './connections.ts'
+import { runsReadyHooks, serverOption } from './contexts.ts'
 import { drain } from './drain.ts'
 import { addGate, isAlways } from './gate.ts'
 import { createGoodbyes, type Goodbye } from './goodbyes.ts'
@@ -21,11 +23,12 @@ import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { isReady, isStopping, later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
 import { createInFlight } from './requests.ts'
-import { createTimers } from './timers.ts'
+import { watchListening } from './listening.ts'
+import { createTimers, type Timers } from './timers.ts'
 
 export type { Abandoned } from '../drainables.ts'
 export type { Goodbye } from './goodbyes.ts'
-export type { LifecycleOptions } from './options.ts'
+export type { LifecycleOptions, ReadyCheck } from './options.ts'
 export type { Phase } from './phases.ts'
 
 declare module 'fastify' {
@@ -68,12 +71,18 @@ export interface Lifecycle {
   onGoodbye (goodbye: Goodbye): () => void
 }
 
+/** How often the requests in flight are looked through during a drain, in ms. */
+const SWEEP = 50
+
 const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
-  const inFlight = createInFlight(app, monotonic.now)
+  await app.register(refusalLog)
+  const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now })
   const goodbyes = createGoodbyes((err) => app.log.error({ err }, 'a goodbye failed'))
   const connections = connectionsOf(app.server)
   const closing = createTimers()
+  const listenSettled = watchListening(app, monotonic.now)
+  const log = quietly(app)
   drainablesOf(app).add(goodbyes).add(inFlight)
 
   let phase: Phase = 'serving'
@@ -89,11 +98,23 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     phase = later(phase, next)
     if (phase === before) return
     if (isStopping(phase)) inFlight.windDown(isAlways)
-    app.log.debug({ phase, reason, inFlight: inFlight.pending }, 'shutdown: %s', phase)
+    log('debug', { phase, reason, inFlight: inFlight.pending }, `shutdown: ${phase}`)
     phaseEntered.publish({ server: app.server, phase, reason })
   }
 
-  async function drainAll (delay: number): Promise<ShutdownReport> {
+  /** Nobody tells when what a client left behind has outlived its time, or when a request in flight has become an event stream. */
+  function sweep (timers: Timers, byClose: boolean): void {
+    inFlight.sweep()
+    // Who says goodbye in words of his own comes first.
+    if (phase !== 'leaving' && goodbyes.pending === 0) {
+      inFlight.endEventStreams()
+      // In a close(), the plugin's own preClose hook follows, with the words that it was given.
+      if (!byClose) inFlight.closeWebSockets()
+    }
+    timers.after(SWEEP, () => sweep(timers, byClose))
+  }
+
+  async function drainAll (delay: number, byClose: boolean): Promise<ShutdownReport> {
     const startedAt = monotonic.now()
     deadlineAt = startedAt + options.timeout
     const timers = createTimers()
@@ -105,14 +126,16 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
           timers.after(delay, resolve)
         })
       }
-      const { completed, abandoned } = await drain(drainablesOf(app), {
+      const draining = drain(drainablesOf(app), {
         deadline: timers.wait(deadlineAt - monotonic.now()),
         grace: options.grace,
         enter,
-        onError: (err, { name }) => app.log.error({ err, drainable: name }, 'could not drain %s', name)
+        onError: (err, { name }) => log('error', { err, drainable: name }, `could not drain ${name}`)
       })
+      sweep(timers, byClose)
+      const { completed, abandoned } = await draining
       const report = { reason, completed, abandoned, durationMs: Math.round(monotonic.now() - startedAt) }
-      log(app, report)
+      log(abandoned.length === 0 ? 'info' : 'error', { shutdown: report }, `shutdown: ${completed} completed, ${abandoned.length} abandoned in ${report.durationMs} ms`)
       drainedChannel.publish({ server: app.server, report })
       return report
     } finally {
@@ -121,13 +144,13 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   }
 
   async function stop (): Promise<ShutdownReport> {
-    drainStarted ??= drainAll(options.delay)
+    drainStarted ??= drainAll(options.delay, false)
     const report = await drainStarted
     const timers = createTimers()
     try {
       // What close() may still wait for is bounded by cutting connections (below); what onClose hooks do isn't ours to cut.
       const closed = await Promise.race([app.close().then(() => true), timers.wait(remaining() + options.grace).then(() => false)])
-      if (!closed) app.log.warn('shutdown: an onClose hook has not finished in time; not waiting any longer')
+      if (!closed) log('warn', {}, 'shutdown: an onClose hook has not finished in time; not waiting any longer')
     } finally {
       timers.clear()
     }
@@ -143,16 +166,18 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     shutdown (why = 'shutdown') {
       if (drainStarted === undefined) reason = why
       const request = currentRequest()
-      if (request === undefined || !inFlight.has(request)) return (shutdownStarted ??= stop())
-      inFlight.release(request)
+      const inRequest = request !== undefined && inFlight.has(request)
+      // An onReady hook that awaits the close, which awaits that hook, would wait for ever.
+      if (!inRequest && !runsReadyHooks(app)) return (shutdownStarted ??= stop())
+      if (inRequest) inFlight.release(request)
       shutdownStarted ??= stop()
-      shutdownStarted.catch((err: unknown) => app.log.error({ err }, 'shutdown: closing failed'))
+      shutdownStarted.catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
       return drainStarted!
     },
     onGoodbye: (goodbye) => goodbyes.add(goodbye)
   })
 
-  addGate(app, inFlight, () => phase)
+  addGate(app, inFlight, () => phase, serverOption(app, 'return503OnClosing') !== false)
   addProbes(app, options)
 
   app.addHook('onReady', async () => { booted = true })
@@ -165,10 +190,18 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   app.addHook('preClose', async () => {
     // Fastify refuses every request from here on: nobody is served by waiting.
     endDelay()
-    drainStarted ??= drainAll(0)
+    // Who asks Fastify to cut connections when it closes doesn't wait for requests. shutdown() finishes them first.
+    const cuts = drainStarted === undefined && app.initialConfig.forceCloseConnections === true
+    if (cuts) {
+      inFlight.drop()
+      connections.destroy()
+    }
+    drainStarted ??= drainAll(0, true)
     await drainStarted
+    await listenSettled()
     enter('closing')
     connections.close()
+    inFlight.endEventStreams()
     // A stream that answers to the end, a request of which only half the headers came: Fastify would wait for them.
     closing.after(remaining(), () => {
       inFlight.cut()
@@ -177,15 +210,22 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   })
 
   app.addHook('onClose', async () => {
+    // Fastify doesn't wait for its second server.
+    await connections.ended()
     closing.clear()
     enter('closed')
   })
 }
 
-function log (app: FastifyInstance, report: ShutdownReport): void {
-  const { completed, abandoned, durationMs } = report
-  const level = abandoned.length === 0 ? 'info' : 'error'
-  app.log[level]({ shutdown: report }, 'shutdown: %d completed, %d abandoned in %d ms', completed, abandoned.length, durationMs)
+type Log = (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void
+
+/** A log stream that was destroyed throws. The shutdown goes on. */
+function quietly (app: FastifyInstance): Log {
+  return (level, fields, message) => {
+    try {
+      app.log[level](fields, message)
+    } catch {}
+  }
 }
 
 export default fp(plugin, { name: 'fastify-concurrency/lifecycle', fastify: '5.x' })

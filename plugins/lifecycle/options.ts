@@ -1,5 +1,11 @@
 import * as check from '../options.ts'
 
+/**
+ * Tells whether something that the service needs is there. A check fails if it throws, rejects, returns `false` or takes longer
+ * than `readyTimeout`.
+ */
+export type ReadyCheck = () => unknown
+
 export interface LifecycleOptions {
   /**
    * How long to serve on after readiness has turned false, in ms: longer than your load balancer takes to notice.
@@ -10,6 +16,7 @@ export interface LifecycleOptions {
   /**
    * How long a shutdown may take, in ms, before what is left is abandoned. `Infinity`: as long as it takes.
    * The default fits, with `grace`, into the 10 s after which close-with-grace ends the process. Keep that above this one.
+   * A handler that still runs is also waited for only this long after its client has left.
    * @default 8_000
    */
   timeout?: number
@@ -19,33 +26,49 @@ export interface LifecycleOptions {
    */
   grace?: number
   /**
-   * The path of the readiness probe: 200, or 503 once the service is stopping. `false`: no route.
-   * @default '/ready'
+   * The path of the readiness probe: 200, or 503 once the service is stopping or a check of `ready` fails. `false`: no route.
+   * @default false
    */
   readyPath?: string | false
   /**
    * The path of the liveness probe: 200 until the app closes. `false`: no route.
-   * @default '/live'
+   * @default false
    */
   livePath?: string | false
+  /**
+   * What must be there for the service to be ready: `[async () => db.ping()]`. The probe at `readyPath` calls all checks at the same time, at
+   * most once a second, and names those that fail in the body of its 503. A function's name is its name there.
+   * @default []
+   */
+  ready?: readonly ReadyCheck[]
+  /**
+   * How long a check of `ready` may take, in ms. Keep it below the timeout of who asks, which would not see the answer.
+   * @default 500
+   */
+  readyTimeout?: number
 }
 
 export type ResolvedLifecycleOptions = Required<LifecycleOptions>
 
 /** @internal Every option, for the test that compares them with the README. */
-export const lifecycleOptionNames = ['delay', 'timeout', 'grace', 'readyPath', 'livePath'] as const satisfies ReadonlyArray<keyof LifecycleOptions>
+export const lifecycleOptionNames = ['delay', 'timeout', 'grace', 'readyPath', 'livePath', 'ready', 'readyTimeout'] as const satisfies ReadonlyArray<keyof LifecycleOptions>
 
 export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOptions {
   check.record('lifecycle', options, lifecycleOptionNames)
   const timeout = check.duration('lifecycle.timeout', options.timeout ?? 8_000)
   const delay = check.duration('lifecycle.delay', options.delay ?? 0, { min: 0, max: check.MAX_DURATION })
   check.ensure(delay === 0 || delay < timeout, 'lifecycle.delay', `less than the timeout of ${timeout} ms, which it is part of`, delay)
+  const ready = check.array('lifecycle.ready', options.ready ?? []).map((each, index) => check.fn<ReadyCheck>(`lifecycle.ready[${index}]`, each))
+  const readyPath = path('lifecycle.readyPath', options.readyPath ?? false)
+  check.ensure(ready.length === 0 || readyPath !== false, 'lifecycle.readyPath', 'a path, since lifecycle.ready has checks that nobody would call', readyPath)
   return {
     delay,
     timeout,
     grace: check.duration('lifecycle.grace', options.grace ?? 500, { min: 0, max: check.MAX_DURATION }),
-    readyPath: path('lifecycle.readyPath', options.readyPath ?? '/ready'),
-    livePath: path('lifecycle.livePath', options.livePath ?? '/live')
+    readyPath,
+    livePath: path('lifecycle.livePath', options.livePath ?? false),
+    ready,
+    readyTimeout: check.duration('lifecycle.readyTimeout', options.readyTimeout ?? 500, { min: 1, max: check.MAX_DURATION })
   }
 }
 

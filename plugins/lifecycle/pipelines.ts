@@ -3,7 +3,7 @@
  */
 import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { onSocketClosed } from '../sockets.ts'
+import { isHttp1, onSocketClosed, rawOf } from '../sockets.ts'
 
 export interface Pipelines {
   /** Calls `gone`, at least once, when the response has been sent or its client has left; at once if it has left already. */
@@ -19,7 +19,7 @@ export function createPipelines (): Pipelines {
     onClose (request, reply, gone) {
       if (hasClosed(reply)) return gone()
       // Node tells nothing of the connection's end to a response whose turn hasn't come: it has no socket yet.
-      if (reply.raw.socket === null && isHttp1(reply)) {
+      if (reply.raw.socket === null && isHttp1(rawOf(reply))) {
         const forget = onSocketClosed(request.raw.socket, gone)
         reply.raw.once('close', () => {
           forget()
@@ -32,22 +32,24 @@ export function createPipelines (): Pipelines {
 
     // Only the last may say it: Node ends the connection after the response that does, whatever else was to be answered on it.
     tellToClose (reply) {
-      if (!isHttp1(reply)) return
-      const { raw } = reply
-      const { socket } = raw.req
-      const earlier = told.get(socket)
-      if (earlier !== undefined && !earlier.raw.headersSent) earlier.raw.removeHeader('connection')
-      told.set(socket, reply)
+      const raw = rawOf(reply)
+      if (!isHttp1(raw)) return
+      // A request that another plugin made up (injectWS of @fastify/websocket) has no socket.
+      const socket: Socket | undefined = raw.req.socket
+      if (socket !== undefined) {
+        const earlier = told.get(socket)
+        if (earlier !== undefined && !earlier.raw.headersSent) earlier.raw.removeHeader('connection')
+        told.set(socket, reply)
+      }
       if (!raw.headersSent) raw.setHeader('connection', 'close')
     }
   }
 }
 
-function isHttp1 (reply: FastifyReply): boolean {
-  return reply.raw.req.httpVersionMajor === 1
-}
-
 /** A hook before ours may have taken so long that nobody will say it again. */
-function hasClosed ({ raw }: FastifyReply): boolean {
-  return 'stream' in raw ? (raw.stream as { destroyed: boolean }).destroyed : raw.destroyed || raw.req.socket.destroyed
+function hasClosed (reply: FastifyReply): boolean {
+  const raw = rawOf(reply)
+  if (!isHttp1(raw)) return raw.stream.destroyed
+  const socket: Socket | undefined = raw.req.socket
+  return raw.destroyed || socket?.destroyed === true
 }

@@ -1,74 +1,220 @@
 /**
- * The requests in flight, as a drainable: a request is held until its response has ended AND its handler has settled.
+ * The requests in flight, as a drainable. One rule: a request is in flight until its response has ended, or its client has left, AND
+ * nothing of it runs any more: the hooks before its handler, the handler, error handlers, onResponse hooks.
  *
- * Either alone is wrong. When a client leaves, the response ends at once while the handler may be in the middle of a
- * write, or a hook before it still be awaited; a hijacked reply or a stream goes on long after its handler. Fastify's onResponse
- * hook doesn't fire for a client that left, and its tracing channel says nothing of hijacked replies, so the handler's own promise
- * is what we watch.
+ * Either alone is wrong. When a client leaves, the response ends at once while the handler may be in the middle of a write; a hijacked
+ * reply or a stream goes on long after its handler.
+ *
+ * Once the client has left, nothing here keeps the request or the reply alive, and what still runs is waited for only so long: a promise
+ * that never settles must not hold up each shutdown.
  */
+import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Abandoned, Drainable } from '../drainables.ts'
 import { LiveList, type Live } from '../live.ts'
+import { isHttp1, rawOf } from '../sockets.ts'
+import { observe, type Observer } from './contexts.ts'
 import { createPipelines } from './pipelines.ts'
 
-interface Entry extends Live {
-  request: FastifyRequest
-  reply: FastifyReply
-  since: number
-  open: boolean
-  /** Hooks before the handler, or the handler itself, are at it. */
-  busy: boolean
-  handled: boolean
-  /** Liveness probes, dashboards and whoever asked for the shutdown aren't waited for. */
-  awaited: boolean
-  /** Reported as abandoned: held as long as it runs, and never counted as completed. */
-  lost: boolean
+export interface InFlightOptions {
+  /** How long what runs on is waited for after its client has left, in ms. */
+  timeout: number
+  /** The same, where nothing tells whether anything runs: a handler without a promise that has not answered. */
+  grace: number
+  now: () => number
 }
 
 export interface InFlight extends Drainable {
   enter (request: FastifyRequest, reply: FastifyReply): void
-  /** Its handler has returned. If that is a promise, the request is held until it settles as well. */
-  handled (request: FastifyRequest, outcome: unknown): void
-  /** It is being answered, if by a hook before the handler: then that isn't called any more. */
+  /** The request is being answered, if by a hook before the handler: then the handler isn't called any more. */
   answered (request: FastifyRequest): void
   has (request: FastifyRequest): boolean
   /** The request isn't waited for, and isn't lost if it outlives the shutdown. */
   release (request: FastifyRequest): void
-  /** Tell its client that the connection ends with the response. */
+  /** Tells the client that its connection ends with the response. */
   tellToClose (reply: FastifyReply): void
-  /** Stop waiting for those that answer to the end, and tell every client that its connection ends with the response. */
+  /** Stops waiting for requests that are always answered, and tells every client that its connection ends with the response. */
   windDown (isAlways: (request: FastifyRequest) => boolean): void
-  /** Cut every connection that still has a request on it. */
+  /** Gives up what has outlived its time after its client left, and upgraded connections, which belong to who upgraded them. */
+  sweep (): void
+  /** Ends event streams of browsers, whose clients then connect to another server. */
+  endEventStreams (): void
+  /** Closes the sockets of @fastify/websocket with 1001, "going away". */
+  closeWebSockets (): void
+  /** Cuts every connection that still has a request on it. */
   cut (): void
+  /** Cuts them, and waits for nothing. */
+  drop (): void
 }
 
 const kEntry = Symbol('fastify-concurrency.inFlight')
 
-/** Null before it has entered and after it has left. */
+/** Null before the request has entered; undefined if Fastify made it without decorators. */
 interface Entered {
-  [kEntry]: Entry | null
+  [kEntry]?: Entry | null
+}
+
+function entryOf (request: FastifyRequest): Entry | null | undefined {
+  return (request as unknown as Entered)[kEntry]
+}
+
+function setEntry (request: FastifyRequest, entry: Entry): void {
+  (request as unknown as Entered)[kEntry] = entry
+}
+
+/** How many entries whose client has left are kept before they are looked through for the first time. */
+const LOOK_THROUGH = 64
+
+const EVENT_STREAM = /^content-type: *text\/event-stream/im
+
+class Entry implements Live, Observer {
+  liveAt = -1
+  readonly since: number
+  /** Undefined once the client has left or the response has ended. */
+  request: FastifyRequest | undefined
+  reply: FastifyReply | undefined
+  /** When the response ended or the client left. */
+  closedAt = Infinity
+  /** How many handlers and hooks of the request are known to run. */
+  running = 0
+  /** Somebody is still to answer: a hook before the handler, the handler, an error handler, a callback. */
+  unanswered = true
+  /** The handler was called: before that, hooks are at it. */
+  handled = false
+  /** The handler returned a thenable whose end only the answer tells. */
+  thenable = false
+  /** Liveness probes, dashboards and whoever asked for the shutdown aren't waited for. */
+  awaited = true
+  /** Reported as abandoned: never counted as completed. */
+  lost = false
+  failed = false
+  /** For a report, once the request is gone. */
+  #name: string | undefined
+  #id: string | undefined
+  /** A reply that was collected can't be answered by anybody: nothing of the request runs any more. */
+  #reply: WeakRef<FastifyReply> | undefined
+  readonly #settle: (entry: Entry) => void
+
+  /** @param settle called, once the client has left, when something of the request has ended */
+  constructor (request: FastifyRequest, reply: FastifyReply, since: number, settle: (entry: Entry) => void) {
+    this.request = request
+    this.reply = reply
+    this.since = since
+    this.#settle = settle
+  }
+
+  get open (): boolean { return this.closedAt === Infinity }
+  get busy (): boolean { return this.open || this.running > 0 || this.unanswered }
+  get name (): string { return this.#name ?? nameOf(this.request!) }
+  get id (): string { return this.#id ?? this.request!.id }
+
+  began (): void {
+    this.handled = true
+    this.running++
+  }
+
+  ended (answers: boolean): void {
+    this.running--
+    if (this.open) return
+    // Fastify's own reaction to the same promise comes next: it may answer, or call an error handler.
+    queueMicrotask(() => {
+      if (answers && this.running === 0) this.unanswered = false
+      this.#settle(this)
+    })
+  }
+
+  returnedThenable (): void { this.thenable = true }
+
+  answered (): void {
+    this.unanswered = false
+    if (!this.open) this.#settle(this)
+  }
+
+  close (now: number): void {
+    const { request, reply } = this
+    this.closedAt = now
+    if (request === undefined || reply === undefined) return
+    this.request = this.reply = undefined
+    this.failed = reply.statusCode >= 499
+    // Answered past Fastify, hijacked, or, by a hook, with the end of the connection.
+    if (reply.sent || reply.raw.headersSent || (!this.handled && wasCutByServer(reply))) this.unanswered = false
+    if (!this.busy) return
+    this.#name = nameOf(request)
+    this.#id = request.id
+    this.#reply = new WeakRef(reply)
+  }
+
+  /** Whether something of it is known to run, or may. */
+  get runs (): boolean { return this.running > 0 || this.thenable || !this.handled }
+
+  get isCollected (): boolean { return this.#reply !== undefined && this.#reply.deref() === undefined }
+
+  /** A WebSocket, say: its connection isn't Fastify's any more, and belongs to who upgraded it. */
+  get isUpgraded (): boolean {
+    if (this.reply?.sent !== true || this.reply.raw.writableEnded) return false
+    const { upgrade, headers } = this.reply.raw.req as { upgrade?: boolean | null, headers: { upgrade?: string } }
+    return upgrade ?? headers.upgrade !== undefined
+  }
+}
+
+function nameOf (request: FastifyRequest): string {
+  return `${request.method} ${request.routeOptions.url ?? request.url}`
+}
+
+/** A hook may refuse a client by ending its connection, and never call `done`. */
+function wasCutByServer (reply: FastifyReply): boolean {
+  const raw = rawOf(reply)
+  const socket: Socket | undefined = raw.req.socket
+  return isHttp1(raw) && socket?.destroyed === true && !socket.readableEnded && socket.errored === null
 }
 
 /** Decorates requests. */
-export function createInFlight (app: FastifyInstance, now: () => number): InFlight {
+export function createInFlight (app: FastifyInstance, { timeout, grace, now }: InFlightOptions): InFlight {
   app.decorateRequest(kEntry, null)
-  const entries = new LiveList<Entry>()
-  const entryOf = (request: FastifyRequest): Entry | null => (request as unknown as Entered)[kEntry]
-  const setEntry = (request: FastifyRequest, entry: Entry | null): void => { (request as unknown as Entered)[kEntry] = entry }
+  const open = new LiveList<Entry>()
+  /** Those whose client has left while something of them may run. */
+  const left = new Set<Entry>()
+  /** The size of `left` at which it is looked through again. */
+  let lookThroughAt = LOOK_THROUGH
   const { onClose, tellToClose } = createPipelines()
   let waiters: Array<() => void> = []
   let awaited = 0
   let completed = 0
+  let draining = false
   let abandoning = false
+  const lost: Abandoned[] = []
 
-  function check (entry: Entry): void {
-    if (entry.open || entry.busy) return
-    entries.delete(entry)
-    setEntry(entry.request, null)
-    if (!entry.awaited) return
+  function close (entry: Entry): void {
+    if (!entry.open) return
+    entry.close(now())
+    open.delete(entry)
+    if (!entry.busy) return end(entry)
+    left.add(entry)
+    if (left.size < lookThroughAt) return
+    lookThrough()
+    lookThroughAt = Math.max(LOOK_THROUGH, 2 * left.size)
+  }
+
+  function settle (entry: Entry): void {
+    if (!entry.busy && left.delete(entry)) end(entry)
+  }
+
+  function end (entry: Entry): void {
     // Past the deadline an error tells the client that what it waited for was abandoned.
-    if (!entry.lost && !(abandoning && entry.reply.statusCode >= 499)) completed++
+    if (entry.awaited && !entry.lost && !(abandoning && entry.failed)) completed++
     forget(entry)
+  }
+
+  /** Gives up what has outlived its time since its client left. Amortized, it costs each entry a few steps. */
+  function lookThrough (): void {
+    const time = now()
+    for (const entry of left) {
+      if (!entry.isCollected && time < entry.closedAt + (entry.runs ? timeout : grace)) continue
+      left.delete(entry)
+      // Work that a shutdown waited for and gave up is reported; of what may long have ended there is nothing to report.
+      if (draining && entry.awaited && !entry.lost && entry.running > 0 && !entry.isCollected) lost.push(describe(entry))
+      forget(entry)
+    }
   }
 
   function forget (entry: Entry): void {
@@ -79,76 +225,92 @@ export function createInFlight (app: FastifyInstance, now: () => number): InFlig
     waiters = []
   }
 
+  const describe = (entry: Entry): Abandoned => ({
+    kind: 'request', name: entry.name, id: entry.id, ageMs: Math.round(now() - entry.since), attempt: 1
+  })
+
+  function held (): Entry[] {
+    if (!draining) lookThrough()
+    return [...open.all(), ...left].filter(({ awaited }) => awaited)
+  }
+
   const inFlight: InFlight = {
     name: 'requests',
     phase: 'requests',
     get completed () { return completed },
-    get pending () { return awaited },
+    get pending () {
+      if (!draining) lookThrough()
+      return awaited
+    },
 
     enter (request, reply) {
-      const entry: Entry = { request, reply, since: now(), open: true, busy: true, handled: false, awaited: true, lost: false, liveAt: -1 }
-      entries.add(entry)
+      const entry = new Entry(request, reply, now(), settle)
+      open.add(entry)
       setEntry(request, entry)
       awaited++
-      onClose(request, reply, () => {
-        entry.open = false
-        // Answered or hijacked by a hook.
-        if (!entry.handled && reply.sent) entry.busy = false
-        check(entry)
-      })
+      observe(request, entryOf)
+      onClose(request, reply, () => close(entry))
     },
 
-    handled (request, outcome) {
-      const entry = entryOf(request)
-      if (entry === null) return
-      entry.handled = true
-      const settled = (): void => {
-        entry.busy = false
-        check(entry)
-      }
-      if (isThenable(outcome)) outcome.then(settled, settled)
-      else settled()
-    },
-
-    answered (request) {
-      const entry = entryOf(request)
-      if (entry === null || entry.handled) return
-      entry.busy = false
-      check(entry)
-    },
+    answered (request) { entryOf(request)?.answered() },
 
     tellToClose,
 
-    has: (request) => entryOf(request) !== null,
+    has (request) {
+      const entry = entryOf(request)
+      return entry != null && (entry.open || left.has(entry))
+    },
 
     release (request) {
       const entry = entryOf(request)
-      if (entry !== null) forget(entry)
+      if (entry != null) forget(entry)
     },
 
     windDown (isAlways) {
-      for (const entry of entries.all()) {
-        tellToClose(entry.reply)
-        if (isAlways(entry.request)) forget(entry)
+      for (const entry of open.all()) {
+        if (entry.reply !== undefined) tellToClose(entry.reply)
+        if (entry.request !== undefined && isAlways(entry.request)) forget(entry)
+      }
+    },
+
+    sweep () {
+      // Past the deadline all that is left is reported.
+      if (!abandoning) lookThrough()
+      for (const entry of open.all()) if (entry.isUpgraded) forget(entry)
+    },
+
+    endEventStreams () {
+      for (const { request, reply } of open.all()) {
+        if (request !== undefined && reply !== undefined && isEventStream(request, reply)) endStream(reply)
+      }
+    },
+
+    closeWebSockets () {
+      for (const { request, isUpgraded } of open.all()) {
+        if (isUpgraded && request !== undefined) closeClients(request)
       }
     },
 
     cut () {
-      for (const { reply } of entries.all()) reply.raw.destroy()
+      for (const { reply } of open.all()) reply?.raw.destroy()
+    },
+
+    drop () {
+      for (const entry of [...open.all(), ...left]) forget(entry)
+      inFlight.cut()
     },
 
     // The gate is a hook: see index.ts.
-    close () {},
+    close () {
+      draining = true
+      inFlight.sweep()
+    },
 
     idle: () => awaited === 0 ? Promise.resolve() : new Promise((resolve) => { waiters.push(resolve) }),
 
-    held: () => entries.all().filter(({ awaited }) => awaited).sort((a, b) => a.since - b.since).map(({ request, since }): Abandoned => ({
-      kind: 'request',
-      name: `${request.method} ${request.routeOptions.url ?? request.url}`,
-      id: request.id,
-      ageMs: Math.round(now() - since),
-      attempt: 1
-    })),
+    held: () => held().sort((a, b) => a.since - b.since).map(describe),
+
+    lost: () => lost,
 
     // There is nothing to abort: what they wait for is abandoned at the same time, and answers them.
     // Cutting the connection is what aborts `request.disconnected`.
@@ -157,15 +319,47 @@ export function createInFlight (app: FastifyInstance, now: () => number): InFlig
       let timer: NodeJS.Timeout | undefined
       await Promise.race([inFlight.idle(), new Promise((resolve) => { timer = setTimeout(resolve, grace) })])
       clearTimeout(timer)
-      const lost = inFlight.held?.() ?? []
-      for (const entry of entries.all()) entry.lost = true
+      const unfinished = inFlight.held?.() ?? []
+      for (const entry of held()) entry.lost = true
       inFlight.cut()
-      return lost
+      return unfinished
     }
   }
   return inFlight
 }
 
-function isThenable (value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+/**
+ * Whether a browser's EventSource reads the response: it only sends GET, and connects again when its stream ends. An event stream that answers
+ * a POST (of a language model, say) is one answer in parts, and is waited for like any other.
+ */
+function isEventStream (request: FastifyRequest, reply: FastifyReply): boolean {
+  const raw = rawOf(reply)
+  if (request.method !== 'GET' || !raw.headersSent || raw.writableEnded) return false
+  return EVENT_STREAM.test(isHttp1(raw) ? sentHeaders(raw) : `content-type: ${String(raw.stream.sentHeaders?.['content-type'])}`)
+}
+
+/** Headers passed to writeHead() are nowhere but in what was sent. */
+function sentHeaders (raw: object): string {
+  return (raw as { _header?: string })._header ?? ''
+}
+
+/** What @fastify/websocket decorates the instance with that it was registered in. */
+interface WebSocketServer {
+  clients?: Iterable<{ readyState: number, close (code: number, reason: string): void }>
+}
+
+const OPEN = 1
+const GOING_AWAY = 1001
+
+function closeClients ({ server }: FastifyRequest): void {
+  const { websocketServer } = server as { websocketServer?: WebSocketServer }
+  for (const client of websocketServer?.clients ?? []) {
+    if (client.readyState === OPEN) client.close(GOING_AWAY, 'The service is closing')
+  }
+}
+
+/** Who writes to the stream may not have heard yet that it has ended; without a listener, the error of that write would end the process. */
+function endStream ({ raw }: FastifyReply): void {
+  raw.on('error', () => {})
+  raw.end()
 }

@@ -7,6 +7,8 @@ import { drainablesOf } from '../../plugins/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { deferred, fakeDrainable, inFlight, phase } from './fixtures.ts'
 
+const probes = { readyPath: '/ready', livePath: '/live' } as const
+
 async function build (t: Test, options: LifecycleOptions = {}, lines?: string[]): Promise<FastifyInstance> {
   const app = lines === undefined ? Fastify() : Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
   t.teardown(async () => {
@@ -17,22 +19,22 @@ async function build (t: Test, options: LifecycleOptions = {}, lines?: string[])
   return app
 }
 
-t.test('probes: ready once booted, live throughout, at the paths asked for', async (t) => {
-  const app = await build(t)
+t.test('probes: ready once booted, live throughout, at the paths asked for, and no routes that nobody asked for', async (t) => {
+  const app = await build(t, probes)
   t.equal(app.lifecycle.ready, false, 'not before boot has ended')
   await app.ready()
   t.equal(app.lifecycle.ready, true)
   t.same((await app.inject('/ready')).json(), { status: 'ready' })
   t.same((await app.inject('/live')).json(), { status: 'live' })
 
-  const other = await build(t, { readyPath: '/health/ready', livePath: false })
+  const other = await build(t, { readyPath: '/health/ready' })
   t.equal((await other.inject('/health/ready')).statusCode, 200)
   t.equal((await other.inject('/live')).statusCode, 404)
   t.equal((await other.inject('/ready')).statusCode, 404)
 })
 
 t.test('phase by phase: what is answered and what is refused', async (t) => {
-  const app = await build(t, { delay: 300, timeout: 60_000 })
+  const app = await build(t, { ...probes, delay: 300, timeout: 60_000 })
   const tasks = fakeDrainable('tasks', 'tasks')
   const workers = fakeDrainable('workers', 'workers')
   drainablesOf(app).add(workers).add(tasks)
@@ -308,7 +310,7 @@ for (const [options, message] of [
   [{ grace: Infinity }, 'Option "lifecycle.grace": expected milliseconds from 0 to 2147483647, received Infinity'],
   [{ readyPath: 'ready' }, 'Option "lifecycle.readyPath": expected a path that starts with a slash, or false, received \'ready\''],
   [{ livePath: true }, 'Option "lifecycle.livePath": expected a path that starts with a slash, or false, received true'],
-  [{ timeOut: 5 }, 'Option "lifecycle.timeOut": expected one of the options delay, timeout, grace, readyPath, livePath, received 5']
+  [{ timeOut: 5 }, 'Option "lifecycle.timeOut": expected one of the options delay, timeout, grace, readyPath, livePath, ready, readyTimeout, received 5']
 ] as const) {
   t.test(`invalid: ${JSON.stringify(options)}`, async (t) => {
     const app = Fastify()

@@ -336,7 +336,7 @@ t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
 })
 
 t.test('work that drains while the server listens: liveness over a real socket in every phase', async (t) => {
-  const app = await build(t)
+  const app = await build(t, { readyPath: '/ready', livePath: '/live' })
   const workers = fakeDrainable('workers', 'workers')
   workers.hold('j1')
   drainablesOf(app).add(workers)

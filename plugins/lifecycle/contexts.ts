@@ -1,0 +1,175 @@
+/**
+ * Observes what runs for a request: its handler, its error handlers and its onResponse hooks.
+ *
+ * Functions are replaced in the context of a route, which nobody but Fastify sees and calls. Other plugins keep the functions that they
+ * were given: @fastify/websocket takes a route's handler for its sockets, and @fastify/otel names spans after it. Arguments, `this` and the
+ * returned value pass unchanged, by identity. `then` is never called on the returned value: a lazy query would run twice.
+ *
+ * Rejected: Fastify's tracing channel `fastify.request.handler`. With a subscriber, an error handler that sets no status code answers 500
+ * instead of 200, in every application of the process; and the channel tells nothing of not-found handlers and hijacked replies.
+ * Rejected: an onRoute hook, which doesn't see not-found handlers, nor routes that were added before an `app.register()` that nobody awaited.
+ *
+ * The context is private to Fastify; test/lifecycle/pinning.test.ts pins what is used of it. Without it nothing is observed, and requests are
+ * held by their responses alone.
+ */
+import { types } from 'node:util'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+
+/** What is told of a request. */
+export interface Observer {
+  began (): void
+  /**
+   * The function has returned or its promise has settled.
+   *
+   * @param answers whether Fastify has now answered by itself, if it is to answer at all
+   */
+  ended (answers: boolean): void
+  /** The function returned a thenable that isn't a native promise: only its answer tells when it has settled. */
+  returnedThenable (): void
+}
+
+export type ObserverOf = (request: FastifyRequest) => Observer | null | undefined
+
+type Handler = (this: unknown, request: FastifyRequest, reply: FastifyReply) => unknown
+type ErrorFunction = (this: unknown, error: unknown, request: FastifyRequest, reply: FastifyReply) => unknown
+type Hook = (this: unknown, request: FastifyRequest, reply: FastifyReply, next: (error?: unknown) => void) => unknown
+
+/** An error handler; its prototype is the handler of the context around it. */
+interface ErrorHandler {
+  func?: ErrorFunction
+}
+
+const kObserved = Symbol('fastify-concurrency.observed')
+
+/** What Fastify keeps for a route, or for the not-found handler of a prefix. */
+interface Context {
+  handler: Handler
+  errorHandler?: ErrorHandler
+  onResponse: Hook[] | null
+  [kObserved]?: true
+}
+
+/** Fastify's own symbol, known once a request was seen. */
+let kContext: symbol | undefined
+
+function contextOf (request: FastifyRequest): Context | undefined {
+  kContext ??= symbolOf(request, 'fastify.context')
+  return kContext === undefined ? undefined : (request as unknown as Record<symbol, Context | undefined>)[kContext]
+}
+
+function symbolOf (object: object, description: string): symbol | undefined {
+  for (let each: object | null = object; each !== null; each = Object.getPrototypeOf(each) as object | null) {
+    const found = Object.getOwnPropertySymbols(each).find((symbol) => symbol.description === description)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Whether the boot has come to its onReady hooks, and waits for one. */
+export function runsReadyHooks (app: FastifyInstance): boolean {
+  const kState = symbolOf(app, 'fastify.state')
+  return kState !== undefined && (app as unknown as Record<symbol, { booting?: boolean } | undefined>)[kState]?.booting === true
+}
+
+/** An option of `Fastify({ … })` that `app.initialConfig` doesn't show. */
+export function serverOption (app: FastifyInstance, name: string): unknown {
+  const kOptions = symbolOf(app, 'fastify.options')
+  return kOptions === undefined ? undefined : (app as unknown as Record<symbol, Record<string, unknown> | undefined>)[kOptions]?.[name]
+}
+
+/** Observes the context of the request from now on, for all its requests. Once is enough: a second call costs a property read. */
+export function observe (request: FastifyRequest, observerOf: ObserverOf): void {
+  const context = contextOf(request)
+  if (context === undefined || context[kObserved] === true) return
+  context[kObserved] = true
+  if (typeof context.handler === 'function') context.handler = observedHandler(context.handler, observerOf)
+  if (context.errorHandler !== undefined) context.errorHandler = observedErrorHandler(context.errorHandler, observerOf)
+  if (Array.isArray(context.onResponse)) context.onResponse = context.onResponse.map((hook) => observedHook(hook, observerOf))
+}
+
+function observedHandler (handler: Handler, observerOf: ObserverOf): Handler {
+  return named(handler, function (request, reply) {
+    const observer = observerOf(request)
+    if (observer == null) return handler.call(this, request, reply)
+    observer.began()
+    let result: unknown
+    try {
+      result = handler.call(this, request, reply)
+    } catch (error) {
+      observer.ended(false)
+      throw error
+    }
+    follow(result, reply, observer)
+    return result
+  })
+}
+
+/** The handlers themselves stay as they are, since several contexts share them and `app.errorHandler` shows them. */
+function observedErrorHandler (errorHandler: ErrorHandler, observerOf: ObserverOf): ErrorHandler {
+  const around = Object.getPrototypeOf(errorHandler) as ErrorHandler | null
+  const { func } = errorHandler
+  // The outermost is Fastify's own, which answers before it returns.
+  if (around === null || around === Object.prototype || !Object.hasOwn(errorHandler, 'func') || func === undefined) return errorHandler
+  const observed = Object.create(observedErrorHandler(around, observerOf)) as ErrorHandler
+  observed.func = named(func, function (error, request, reply) {
+    const observer = observerOf(request)
+    if (observer == null) return func.call(this, error, request, reply)
+    observer.began()
+    let result: unknown
+    try {
+      result = func.call(this, error, request, reply)
+    } catch (thrown) {
+      observer.ended(false)
+      throw thrown
+    }
+    follow(result, reply, observer)
+    return result
+  })
+  return observed
+}
+
+function observedHook (hook: Hook, observerOf: ObserverOf): Hook {
+  return named(hook, function (request, reply, next) {
+    const observer = observerOf(request)
+    if (observer == null) return hook.call(this, request, reply, next)
+    observer.began()
+    let running = true
+    const ended = (): void => {
+      if (running) observer.ended(true)
+      running = false
+    }
+    let result: unknown
+    try {
+      result = hook.call(this, request, reply, (error) => {
+        // The next hook begins before this one ends: the request is never idle in between.
+        next(error)
+        ended()
+      })
+    } catch (error) {
+      ended()
+      throw error
+    }
+    if (isPromise(result)) void Promise.prototype.then.call(result, ended, ended)
+    return result
+  })
+}
+
+function follow (result: unknown, reply: FastifyReply, observer: Observer): void {
+  if (isPromise(result)) {
+    void Promise.prototype.then.call(result, () => observer.ended(true), () => observer.ended(false))
+    return
+  }
+  if (result !== reply && typeof result === 'object' && result !== null && 'then' in result) observer.returnedThenable()
+  observer.ended(false)
+}
+
+/** A subclass may have a `then`, or a constructor, that does something: only plain promises are followed. */
+function isPromise (value: unknown): value is Promise<unknown> {
+  return types.isPromise(value) && Object.getPrototypeOf(value) === Promise.prototype && !Object.hasOwn(value, 'then')
+}
+
+function named<F extends (...args: never[]) => unknown> (original: F, replacement: F): F {
+  Object.defineProperty(replacement, 'name', { value: original.name, configurable: true })
+  Object.defineProperty(replacement, 'length', { value: original.length, configurable: true })
+  return replacement
+}

@@ -1,0 +1,34 @@
+/**
+ * A close() during boot overtakes the listen() that follows the boot. A server that is closed before it has begun to listen never emits
+ * `listening`, and Fastify's listen() would wait for that for ever. Closed a moment later, while Fastify looks up the other addresses of
+ * `localhost`, it makes that lookup throw where nobody can catch it.
+ */
+import type { Server } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+
+/** How long after the boot a listen() may take to begin, in ms. */
+const BEGINS = 1_000
+
+/** Adds hooks. Returns a function that resolves once no listen() is under way. */
+export function watchListening (app: FastifyInstance, now: () => number): () => Promise<void> {
+  let readyAt = -Infinity
+  let listening = false
+  let begun = false
+  app.addHook('onReady', async () => { readyAt = now() })
+  app.addHook('onListen', async () => { listening = true })
+  // Before Fastify's own listener, which is still there. A server that was made to listen past Fastify (by supertest, say) has none.
+  app.server.on('listening', () => { begun = isAwaited(app.server) })
+  const underWay = (): boolean => !listening && (begun ? app.server.listening : isAwaited(app.server) && now() < readyAt + BEGINS)
+
+  return async () => {
+    // listen() begins right after the boot has ended.
+    await turn()
+    while (underWay()) await turn()
+  }
+}
+
+/** Fastify waits for the event once; a listener of the application stays. */
+function isAwaited (server: Server): boolean {
+  return server.rawListeners('listening').some((listener) => 'listener' in listener)
+}

@@ -1,0 +1,50 @@
+// A shutdown that comes while the application boots or begins to listen.
+import t from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { once } from 'node:events'
+import lifecycle from '../../plugins/lifecycle/index.ts'
+import { logLines } from '../helper.ts'
+import { fakeDrainable, phase } from './fixtures.ts'
+import { drainablesOf } from '../../plugins/drainables.ts'
+
+const stops: Record<string, (app: FastifyInstance) => unknown> = {
+  'shutdown() in an onReady hook': (app) => app.addHook('onReady', async () => { void app.lifecycle.shutdown() }),
+  'shutdown() awaited in an onReady hook': (app) => app.addHook('onReady', async () => { await app.lifecycle.shutdown() }),
+  'close() in an onReady hook': (app) => app.addHook('onReady', async () => { void app.close() }),
+  'shutdown() in an onListen hook': (app) => app.addHook('onListen', async () => { await app.lifecycle.shutdown() })
+}
+
+for (const [what, stop] of Object.entries(stops)) {
+  for (const host of ['127.0.0.1', undefined]) {
+    t.test(`${what}: listen() settles, and nothing listens afterwards; host ${host}`, async (t) => {
+      const app = Fastify()
+      await app.register(lifecycle, { timeout: 5_000 })
+      stop(app)
+      await app.listen({ port: 0, ...(host !== undefined && { host }) }).catch(() => {})
+      await phase(app, 'closed')
+      if (app.server.listening) await once(app.server, 'close')
+      t.equal(app.server.listening, false)
+    })
+  }
+}
+
+t.test('a refusal of the gate is one line at debug, and counted in the line at warn', async (t) => {
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger }) as unknown as FastifyInstance
+  await app.register(lifecycle)
+  const tasks = fakeDrainable('tasks', 'tasks')
+  tasks.hold('t1')
+  drainablesOf(app).add(tasks)
+  app.get('/', async () => 'hello')
+  await app.ready()
+  const shutdown = app.lifecycle.shutdown()
+  await phase(app, 'tasks')
+  for (let i = 0; i < 5; i++) t.equal((await app.inject('/')).statusCode, 503)
+  tasks.finish('t1')
+  await shutdown
+  const each = lines.filter(({ level, err }) => level === 20 && (err as { code?: string } | undefined)?.code === 'FC_ERR_CLOSING')
+  t.equal(each.length, 5)
+  t.match(each[0], { reqId: String, phase: 'tasks' }, 'of its request')
+  const refused = lines.filter(({ level }) => level === 40).map((line) => (line as unknown as { refused: Record<string, number> }).refused['FC_ERR_CLOSING']!)
+  t.equal(refused.reduce((sum, each) => sum + each, 0), 5)
+})

@@ -24,7 +24,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     types: ['JobName', 'JobPayload', 'JobResult', 'JobStats', 'Percentiles', 'PoolStats', 'Register', 'RunOptions', 'Workers', 'WorkersOptions']
   },
   './cancellation': { values: ['currentRequest', 'default', 'outsideRequest'], types: ['CancellationOptions'] },
-  './lifecycle': { values: ['default'], types: ['Abandoned', 'Goodbye', 'Lifecycle', 'LifecycleOptions', 'Phase', 'ShutdownReport'] },
+  './lifecycle': { values: ['default'], types: ['Abandoned', 'Goodbye', 'Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownReport'] },
   './limiter': {
     values: ['default', 'definePolicies'],
     types: ['Limiter', 'LimiterOptions', 'Peek', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'Register', 'Reservation', 'ReserveOptions',

@@ -302,8 +302,9 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
 
     // The gate is a hook: see index.ts.
     close () {
+      // Called again past the deadline, when all that is left is reported.
+      if (!draining) inFlight.sweep()
       draining = true
-      inFlight.sweep()
     },
 
     idle: () => awaited === 0 ? Promise.resolve() : new Promise((resolve) => { waiters.push(resolve) }),

@@ -186,7 +186,7 @@ function twoAddresses (t: Test): void {
 
 t.test('connections of the second server, which a listen() without a host makes, end with the first', async (t) => {
   twoAddresses(t)
-  const app = await build(t, { timeout: 100, grace: 20 })
+  const app = await build(t, { timeout: 100, grace: 200 })
   await app.register(upgrades)
   await app.listen({ port: 0 })
   t.equal(app.addresses().length, 2)
@@ -201,7 +201,7 @@ t.test('connections of the second server, which a listen() without a host makes,
 
 t.test('the second server closes its HTTP/2 sessions', async (t) => {
   twoAddresses(t)
-  const app = await build(t, { timeout: 1_000, grace: 20 }, { http2: true } as FastifyServerOptions)
+  const app = await build(t, { timeout: 1_000, grace: 200 }, { http2: true } as FastifyServerOptions)
   app.get('/', async () => 'hello')
   await app.listen({ port: 0 })
   t.equal(app.addresses().length, 2)

@@ -240,7 +240,7 @@ t.test('server-sent events end with a goodbye', async (t) => {
 })
 
 t.test('a stream that answers to the end does not hold the shutdown up: it is cut when the grace has passed', async (t) => {
-  const app = await build(t, { timeout: 100, grace: 20 })
+  const app = await build(t, { timeout: 100, grace: 200 })
   app.get('/dashboard', { config: { lifecycle: 'always' } }, async (_request, reply) => {
     reply.hijack()
     reply.raw.write('data: hello\n\n')
@@ -257,7 +257,7 @@ t.test('a stream that answers to the end does not hold the shutdown up: it is cu
 })
 
 t.test('half a request does not hold close() up either', async (t) => {
-  const app = await build(t, { timeout: 100, grace: 20 })
+  const app = await build(t, { timeout: 100, grace: 200 })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const half = connect(port(app), '127.0.0.1')
   half.on('error', () => {})
@@ -269,7 +269,7 @@ t.test('half a request does not hold close() up either', async (t) => {
 })
 
 t.test('an upgraded socket that nobody ends does not hold close() up either', async (t) => {
-  const app = await build(t, { timeout: 100, grace: 20 })
+  const app = await build(t, { timeout: 100, grace: 200 })
   app.server.on('upgrade', (_request, socket) => { socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n') })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const upgrading = httpRequest({ port: port(app), host: '127.0.0.1', headers: { connection: 'upgrade', upgrade: 'x' } }).end()

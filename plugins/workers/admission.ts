@@ -207,7 +207,7 @@ export class Admission<T extends Ticket> {
     return ticket as T
   }
 
-  /** The next job of a line. On the way, jobs that have waited longer than their key's wait limit become late, or are refused if the line has too much work. */
+  /** The next job of a line. On the way, jobs that have waited longer than their key's wait limit become late, or are refused if their key has too much waiting. */
   #next (line: Line, now: number): Ticket | undefined {
     this.#advance(line, now)
     this.#expire(line, now)
@@ -269,20 +269,18 @@ export class Admission<T extends Ticket> {
   }
 
   /**
-   * Refuses one if too many wait: the newest of the key with the most waiting, be it the one that would make `length`. Of keys that would only change
-   * places who was there first stays: else a flood of new keys evicts everyone.
+   * Refuses one job if too many wait: of the key with the most waiting, the job that would be served last. It may be the arriving one, which would make
+   * `length`. Keys of equal length don't change places: otherwise a flood of new keys would evict everyone.
    */
   #makeRoom (line: Line, length: number, wait: number, passing: number, now: number): Refusal | undefined {
     const { maxQueue } = this.#settings
     if (this.#waiting - passing < maxQueue) return undefined
     const longest = this.#longest()
-    const newest = longest?.tail
-    // What a free thread is about to take, and what came back from one that died, isn't evicted: it was promised a thread.
-    const promised = newest?.assured === true || (newest?.place === 'runnable' && this.#runnable.queue.length <= passing)
-    if (newest === undefined || promised || longest!.length <= length) {
-      return this.#refusal(line, 'count', wait, maxQueue)
-    }
-    this.#refuse(newest, 'count', wait, maxQueue, now)
+    const last = longest?.tail
+    // What a free thread is about to take, and what came back from a thread that died, isn't evicted: it was promised a thread.
+    const promised = last?.assured === true || (last?.place === 'runnable' && this.#runnable.queue.length <= passing)
+    if (last === undefined || promised || longest!.length <= length) return this.#refusal(line, 'count', wait, maxQueue)
+    this.#refuse(last, 'count', wait, maxQueue, now)
     return undefined
   }
 
@@ -326,9 +324,9 @@ export class Admission<T extends Ticket> {
   }
 
   #refusal (line: Line, reason: RefusalReason, estimatedWait: number, limit: number): Refusal {
-    // What runs is ahead too, half of it done on average.
+    // What runs now is counted whole: a client that comes back then finds a free server, if nobody else came.
     const running = line === this.#runnable ? this.#underWay : line.holding * this.#estimates.mean(line.job)
-    const retryAfter = Math.max(1, Math.ceil((line.queue.work + running / 2) / line.servers / 1_000))
+    const retryAfter = Math.max(1, Math.ceil((line.queue.work + running) / line.servers / 1_000))
     return { reason, waiting: this.#waiting, estimatedWait, limit, retryAfter }
   }
 }

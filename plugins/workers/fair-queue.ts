@@ -1,5 +1,8 @@
 /**
- * The order in which waiting jobs get threads: fair to keys by thread time, weighted by priority, and fresh jobs before late ones.
+ * The order in which waiting jobs get threads: fair to keys by thread time, weighted by priority, and fresh jobs before late ones (see flow.ts).
+ *
+ * A flow that has only late jobs, and was not served within the wait limit, is demoted: it comes after all other flows of its class. Otherwise, of many keys
+ * with one job each, those that have waited longest and are about to leave would be served first.
  *
  * Self-clocked fair queueing (Golestani 1994), with costs that are estimated when a job is taken and settled when it has run.
  * Each key has an account in virtual time. The key whose next job would end earliest is served next, and the virtual clock is
@@ -67,7 +70,7 @@ export class FairQueue {
     return this.#longest.flow
   }
 
-  /** The job that has waited here longest, without those that were put back. */
+  /** The job that has waited here longest, of those that weren't promised a thread. */
   get oldest (): Ticket | undefined {
     return this.#oldest
   }
@@ -203,6 +206,7 @@ export class FairQueue {
   }
 
   #append (ticket: Ticket): void {
+    if (ticket.assured) return
     ticket.older = this.#newest
     if (this.#newest === undefined) this.#oldest = ticket
     else this.#newest.newer = ticket

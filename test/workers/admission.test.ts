@@ -132,6 +132,45 @@ t.test('Retry-After is the work ahead, in whole seconds and at least one', async
   t.match(admission.offer(new Job('refused'), 0), { reason: 'count', estimatedWait: 20_000, retryAfter: 21 })
 })
 
+t.test('a client that comes back after Retry-After finds a free thread, if nobody else came', async (t) => {
+  for (const [threads, ms] of [[1, 3_000], [2, 700], [4, 150]] as const) {
+    const admission = create({ threads, maxQueue: 9 })
+    learn(admission, 0, ms)
+    const running: Array<{ job: Job, end: number }> = []
+    const work = (now: number): void => {
+      while (running[0] !== undefined && running[0].end <= now) {
+        const { job, end } = running.shift()!
+        admission.finish(job, end, ms, 'completed')
+        start(end)
+      }
+    }
+    const start = (now: number): void => {
+      for (let job = admission.running < threads ? admission.take(now) : undefined; job !== undefined; job = admission.running < threads ? admission.take(now) : undefined) {
+        running.push({ job, end: now + ms })
+      }
+    }
+    let refusal: Refusal | undefined
+    for (let i = 0; refusal === undefined; i++) {
+      refusal = admission.offer(new Job(`${i}`), 0)
+      start(0)
+    }
+    const now = refusal.retryAfter * 1_000
+    work(now)
+    const back = new Job('back')
+    t.equal(admission.offer(back, now), undefined)
+    t.equal(admission.take(now), back, `${threads} threads, ${ms} ms: after ${refusal.retryAfter} s`)
+  }
+})
+
+t.test('a job that was promised a thread outlasts maxWait, for a thread that takes long to start', async (t) => {
+  const admission = create({ threads: 2 })
+  const jobs = ['a', 'b', 'c', 'd'].map((name) => new Job(name))
+  for (const job of jobs) admission.offer(job, 0)
+  admission.offer(new Job('later'), 15_000)
+  t.same([admission.take(15_000), admission.take(15_000)], jobs.slice(0, 2))
+  t.match([jobs[2]!.refusal, jobs[3]!.refusal], [{ reason: 'shed' }, { reason: 'shed' }])
+})
+
 t.test('the deadline: refused when wait and run cannot meet it', async (t) => {
   const admission = create({ ...patient })
   for (const ms of [500, 100, 300, 600, 200]) learn(admission, 0, ms)

@@ -360,7 +360,10 @@ function closeClients ({ server }: FastifyRequest): void {
 }
 
 /** Who writes to the stream may not have heard yet that it has ended; without a listener, the error of that write would end the process. */
-function endStream ({ raw }: FastifyReply): void {
+function endStream (reply: FastifyReply): void {
+  const raw = rawOf(reply)
+  const { socket } = reply.raw
   raw.on('error', () => {})
-  raw.end()
+  // The stream was sent as keep-alive. NestJS lets go of it only when its connection ends.
+  raw.end(() => { if (isHttp1(raw)) socket?.end() })
 }

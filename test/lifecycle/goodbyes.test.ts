@@ -62,6 +62,24 @@ t.test('event streams end cleanly when requests drain, however they are written'
   t.ok(durationMs < 30_000)
 })
 
+t.test('the connection of an event stream ends with it: a handler may wait for that, as NestJS does', async (t) => {
+  const app = await build(t)
+  app.get('/', async (request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream', connection: 'keep-alive' })
+    reply.raw.write('data: x\n\n')
+    await once(request.raw.socket, 'close')
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = connect(portOf(app), '127.0.0.1')
+  t.teardown(() => client.destroy())
+  client.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
+  await once(client, 'data')
+  const ended = once(client.resume(), 'end')
+  t.match(await app.lifecycle.shutdown(), { completed: 1, abandoned: [] })
+  await ended
+})
+
 t.test('HTTP/2: event streams end cleanly too', async (t) => {
   const app = await build(t, {}, { http2: true } as FastifyServerOptions)
   app.get('/', writeEvents)

@@ -8,10 +8,10 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import type { Jobs } from '../workers/jobs.ts'
-import type { LifecycleOptions } from './lifecycle/index.ts'
+import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
 import * as check from './options.ts'
-import type { TasksOptions } from './tasks/index.ts'
+import tasks, { type TasksOptions } from './tasks/index.ts'
 import { refuseInThread } from './thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
@@ -31,7 +31,7 @@ export type { Register } from './register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
 export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'
 
-/** The options of the parts. One that is `false`, or has nothing to do, is left out, and nothing of it is loaded. */
+/** The options of the parts. A part whose option is `false`, or that has nothing to do, is left out. */
 export interface ConcurrencyOptions<J extends Jobs = Jobs> {
   /**
    * Lets the parts know the current request through AsyncLocalStorage.
@@ -59,9 +59,10 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const limiterOptions = optionsOf('limiter', options.limiter ?? false)
   const workersOptions = optionsOf('workers', options.workers ?? false)
   const tasksOptions = optionsOf('tasks', options.tasks ?? {})
+  // lifecycle and tasks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
+  // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
   if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
   if (lifecycleOptions !== undefined) {
-    const { default: lifecycle } = await import('./lifecycle/index.ts')
     await app.register(lifecycle, lifecycleOptions)
   }
   // The limiter comes before the plugins whose routes it must know, and before the work that it refuses.
@@ -74,7 +75,6 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
     await app.register(workers, { ...workersOptions, ambient: workersOptions.ambient ?? ambient })
   }
   if (tasksOptions !== undefined) {
-    const { default: tasks } = await import('./tasks/index.ts')
     await app.register(tasks, { ...tasksOptions, ambient: tasksOptions.ambient ?? ambient })
   }
 }

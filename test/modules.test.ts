@@ -1,7 +1,7 @@
 // What each part costs to load: itself, its ground and its own dependencies. A part not used loads nothing, and a thread doesn't load the app.
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
@@ -48,9 +48,11 @@ t.test('a thread loads its host, piscina\'s worker and the jobs; nothing of the 
   t.strictSame(packages, ['piscina'])
 })
 
-t.test('the suite loads only the parts that are used', async (t) => {
+t.test('the suite loads lifecycle and tasks at once, before a boot has to wait for them, and other parts only if they are used', async (t) => {
   const { own, packages } = await loadedBy('fastify-concurrency')
-  t.strictSame(own.filter((file) => !/^plugins\/[^/]+$/.test(file)), ['workers/mark.ts'])
+  const folders = own.map((file) => dirname(file)).filter((folder) => folder !== 'plugins')
+  t.strictSame([...new Set(folders)], ['plugins/cancellation', 'plugins/lifecycle', 'plugins/tasks', 'workers'])
+  t.strictSame(own.filter((file) => file.startsWith('workers/')), ['workers/mark.ts'])
   t.notOk(packages.includes('piscina'))
   const without = await loadedBy('./without-workers.ts')
   t.strictSame(without.own.filter((file) => file.startsWith('plugins/workers/')), [])

@@ -4,7 +4,15 @@ import { inspect } from 'node:util'
 import { OptionInvalidError } from './errors.ts'
 
 function invalid (option: string, expected: string, received: unknown): never {
-  throw new OptionInvalidError(option, expected, inspect(received, { depth: 0, breakLength: Infinity }).slice(0, 200))
+  throw new OptionInvalidError(option, expected, shown(received))
+}
+
+function shown (received: unknown): string {
+  try {
+    return inspect(received, { depth: 0, breakLength: Infinity }).slice(0, 200)
+  } catch { // The value's own inspection function or getter throws.
+    return `a value of type ${typeof received}`
+  }
 }
 
 interface Range {

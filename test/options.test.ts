@@ -23,3 +23,8 @@ t.test('a valid option is returned as it came', async (t) => {
   t.equal(check.number('rate', 0.5, { min: 0 }), 0.5)
   t.same(check.record('o', { a: 1 }, ['a']), { a: 1 })
 })
+
+t.test('a value whose own inspection throws is refused as any other', async (t) => {
+  const value = { [Symbol.for('nodejs.util.inspect.custom')] () { throw new Error('mine') } }
+  t.throws(() => integer('maxThreads', value), { code: 'FC_ERR_OPTION_INVALID', message: /maxThreads.*a value of type object/ })
+})

@@ -4,9 +4,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Jobs } from '../../workers/jobs.ts'
 import { hasLeft } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
-import { WorkersOverloadedError } from '../errors.ts'
+import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../errors.ts'
 import { watchForwarded } from '../forwarded.ts'
 import { ensure } from '../options.ts'
+import { addressKey } from './default-key.ts'
 import { mapOrdered } from './map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
 import type { Pool } from './pool.ts'
@@ -49,6 +50,20 @@ export interface Workers<J extends Jobs> {
 const MAP_AHEAD_MS = 2
 const MAP_MAX_PER_THREAD = 64
 
+/** The errors that the load, a client, a thread or a shutdown causes, and no code of the application. */
+const notOfTheApplication = [WorkersOverloadedError, WorkersUnavailableError, JobAbortedError, JobTimeoutError, JobCrashedError, ClosingError]
+
+/** Follows `promise`. If nobody awaits the returned promise, an error that no code of the application caused doesn't end the process. */
+function quiet<T> (promise: Promise<T>): Promise<T> {
+  const quieted = new Promise<T>((resolve, reject) => {
+    promise.then(resolve, (error: unknown) => {
+      if (notOfTheApplication.some((each) => error instanceof each)) quieted.catch(() => {})
+      reject(error)
+    })
+  })
+  return quieted
+}
+
 /** @internal Out of the declarations, and with it all that the pool is made of. */
 export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, app: FastifyInstance): Workers<J> {
   const watch = watchForwarded(app)
@@ -70,7 +85,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       payload,
       signals,
       client,
-      key: run.key ?? request?.ip ?? '',
+      key: run.key ?? addressKey(request?.ip ?? ''),
       priority: run.priority ?? registered.priority,
       timeout: run.timeout ?? registered.timeout ?? options.timeout,
       transferList: run.transferList,
@@ -78,6 +93,16 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       onProgress: run.onProgress && AsyncResource.bind(run.onProgress),
       log: request?.log ?? app.log
     })
+  }
+
+  async function map (name: string, items: Iterable<unknown>, run: RunOptions): Promise<unknown[]> {
+    const { index } = registry.get(name)
+    ensure(typeof items?.[Symbol.iterator] === 'function', 'map.items', 'an iterable', items)
+    const room = options.maxThreads + options.maxQueue
+    const width = (): number => Math.min(room, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity)))))
+    const each = (item: unknown, signal: AbortSignal): Promise<unknown> => start(name, item, run, signal)
+    const isRefusal = (error: unknown): boolean => error instanceof WorkersOverloadedError
+    return await mapOrdered<unknown, unknown>(items, each, { width, isRefusal })
   }
 
   return {
@@ -90,14 +115,8 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       }
     },
 
-    async map (name, items, run = noOptions) {
-      const { index } = registry.get(name)
-      ensure(typeof items?.[Symbol.iterator] === 'function', 'map.items', 'an iterable', items)
-      const room = options.maxThreads + options.maxQueue
-      const width = (): number => Math.min(room, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity)))))
-      const each = (item: unknown, signal: AbortSignal): Promise<unknown> => start(name, item, run, signal)
-      const isRefusal = (error: unknown): boolean => error instanceof WorkersOverloadedError
-      return await mapOrdered<unknown, unknown>(items, each, { width, isRefusal }) as Array<JobResult<J, typeof name>>
+    map (name, items, run = noOptions) {
+      return quiet(map(name, items, run)) as Promise<Array<JobResult<J, typeof name>>>
     },
 
     idle: () => pool.idle(),

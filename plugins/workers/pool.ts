@@ -116,9 +116,9 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   #break (error: Error): void {
     this.#broken = error
     for (const job of this.#liveJobs()) {
-      this.#ledger.failed(job, 0, error)
       this.#reject(job, error)
       this.#stop(job, error)
+      this.#ledger.failed(job, 0, error)
     }
   }
 
@@ -151,13 +151,13 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     if (job.settled) return
     if (status === COMPLETED) {
       this.#live.delete(job)
-      this.#ledger.completed(job, runMs)
       job.resolve(value)
+      this.#ledger.completed(job, runMs)
       return
     }
     const error = status === FAILED ? jobError(job.name, value) : resultError(job.name, status, value)
-    this.#ledger.failed(job, runMs, error)
     this.#reject(job, error)
+    this.#ledger.failed(job, runMs, error)
   }
 
   onLog (job: Job | undefined, { log: level, seq, job: name, fields, errors, message }: JobLine): void {
@@ -182,9 +182,10 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
 
   #failProgress (job: Job, error: unknown): void {
     if (job.settled) return
-    this.#ledger.failed(job, this.#clock.now() - job.handedAt, error)
+    const runMs = this.#clock.now() - job.handedAt
     this.#reject(job, error)
     this.#stop(job, error)
+    this.#ledger.failed(job, runMs, error)
   }
 
   onUnreadable (job: Job | undefined, err: unknown): void {

@@ -127,7 +127,7 @@ export class Thread {
       }
       this.#os = os
       port1.on('message', this.#onMessage)
-      port1.on('messageerror', (error: unknown) => this.#transitions.run(() => this.#receive(() => this.#onUnreadable(error))))
+      port1.on('messageerror', (error: unknown) => this.#receive(() => this.#onUnreadable(error)))
     })
     this.state = 'starting'
     this.heldUp = false
@@ -271,13 +271,14 @@ export class Thread {
     this.#posted++
   }
 
-  readonly #onMessage = (message: FromHost): void => this.#transitions.run(() => this.#receive(() => this.#handle(message)))
+  readonly #onMessage = (message: FromHost): void => this.#receive(() => this.#handle(message))
 
+  /** Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled. */
   #receive (first: () => void): void {
     this.heardAt = performance.now()
-    first()
+    this.#transitions.run(first)
     // Reading on costs half of what an event a message costs.
-    while (this.#receiveOne()) {
+    while (this.#receiveOne(this.#transitions.run)) {
       if (performance.now() - this.heardAt < MAX_READING) continue
       // Node too would read on, until there is nothing more, and a job may talk without end. A port without a listener is not read.
       const port = this.#port
@@ -287,21 +288,22 @@ export class Thread {
     }
   }
 
-  /** Hears all that was said until now. */
+  /** Hears all that was said until now, as part of the transition that is under way. */
   #receiveAll (): void {
-    for (let count = 0; count < MAX_BURST && this.#receiveOne(); count++);
+    for (let count = 0; count < MAX_BURST && this.#receiveOne((handle) => handle()); count++);
   }
 
-  #receiveOne (): boolean {
+  #receiveOne (run: (handle: () => void) => void): boolean {
     let next: { message: FromHost } | undefined
     try {
       next = this.#port === undefined ? undefined : receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
     } catch (error) {
-      this.#onUnreadable(error)
+      run(() => this.#onUnreadable(error))
       return true
     }
     if (next === undefined) return false
-    this.#handle(next.message)
+    const { message } = next
+    run(() => this.#handle(message))
     return true
   }
 

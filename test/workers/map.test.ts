@@ -109,3 +109,20 @@ t.test('a map is cancelled by its signal', async (t) => {
   t.match(await rejection(workers.map('spin', [{ ms: 60_000 }, { ms: 60_000 }, { ms: 60_000 }], { signal: AbortSignal.timeout(50) })), { code: 'FC_ERR_JOB_ABORTED' })
   await workers.idle()
 })
+
+t.test('a map() that nobody awaits doesn\'t end the process when it is aborted; an error of its own job is reported by Node.js', async (t) => {
+  const { workers } = await startApp(t)
+  const unhandled: Error[] = []
+  const onUnhandled = (error: Error): void => { unhandled.push(error) }
+  process.on('unhandledRejection', onUnhandled)
+  t.teardown(() => process.off('unhandledRejection', onUnhandled))
+  const controller = new AbortController()
+  void workers.map('spin', [{ ms: Infinity }, { ms: Infinity }], { signal: controller.signal })
+  await until(() => workers.stats().running > 0, 'it runs')
+  controller.abort()
+  await workers.idle()
+  void workers.map('fail', ['custom'])
+  await until(() => unhandled.length > 0, 'the error of the job is unhandled')
+  t.equal(unhandled.length, 1)
+  t.notMatch(unhandled[0], { code: 'FC_ERR_JOB_ABORTED' })
+})

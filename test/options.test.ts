@@ -26,5 +26,5 @@ t.test('a valid option is returned as it came', async (t) => {
 
 t.test('a value whose own inspection throws is refused as any other', async (t) => {
   const value = { [Symbol.for('nodejs.util.inspect.custom')] () { throw new Error('mine') } }
-  t.throws(() => integer('maxThreads', value), { code: 'FC_ERR_OPTION_INVALID', message: /maxThreads.*a value of type object/ })
+  t.throws(() => check.integer('maxThreads', value), { code: 'FC_ERR_OPTION_INVALID', message: /maxThreads.*a value of type object/ })
 })

@@ -3,16 +3,16 @@ import tseslint from 'typescript-eslint'
 
 // The house rules of CONTRIBUTING.md, as imports that don't lint.
 const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'race', 'tasks', 'workers']
-const siblings = {
-  group: plugins.map((name) => `../${name}/*`).concat('!../cancellation/index.ts', '!../cancellation/disconnected.ts'),
+/** @param {string} up the way from the importing file to plugins/ */
+const siblings = (up) => ({
+  group: plugins.map((name) => `${up}${name}/*`).concat(`!${up}cancellation/index.ts`, `!${up}cancellation/disconnected.ts`),
   allowTypeImports: true,
-  message: 'A plugin never imports another plugin: reach it through its decorator. Only cancellation is everyone\'s ground.'
-}
-// From plugins/ itself `../workers/` is what runs in threads, and not the plugin.
+  message: 'A plugin never imports another plugin: reach it through its decorator. Only cancellation and shared are everyone\'s ground.'
+})
 const ground = {
-  group: plugins.map((name) => `./${name}/*`),
+  group: plugins.map((name) => `../${name}/*`),
   allowTypeImports: true,
-  message: 'What every plugin stands on imports none of them; only the suite, index.ts, does.'
+  message: 'What every plugin stands on imports none of them.'
 }
 const threads = {
   group: ['**/workers/host.ts', '**/workers/context.ts', '**/workers/run.ts'],
@@ -21,7 +21,7 @@ const threads = {
 }
 
 /** One adapter file a dependency. */
-const adapters = { piscina: 'plugins/workers/piscina.ts', '@fastify/rate-limit': 'plugins/limiter/rate-limit.ts', ioredis: 'plugins/limiter/redis-store.ts' }
+const adapters = { piscina: 'plugins/workers/threads/piscina.ts', '@fastify/rate-limit': 'plugins/limiter/compat/rate-limit.ts', ioredis: 'plugins/limiter/stores/redis-store.ts' }
 const dependencies = (file) => Object.entries(adapters)
   .filter(([, adapter]) => adapter !== file)
   .map(([name, adapter]) => ({ name, message: `Only ${adapter} talks to ${name}.` }))
@@ -51,10 +51,12 @@ export default tseslint.config(
       '@stylistic/spaced-comment': ['error', 'always', { exceptions: ['-'] }]
     }
   },
-  { files: ['plugins/**/*.ts'], rules: restricted([siblings, threads]) },
-  { files: ['plugins/*.ts'], rules: restricted([ground, threads]) },
-  { files: ['plugins/index.ts'], rules: restricted([threads]) },
-  ...Object.values(adapters).map((file) => ({ files: [file], rules: restricted([siblings, threads], dependencies(file)) })),
+  // Two levels of folders: `../../workers/` is what runs in threads to a plugin's own files, and the plugin to those in its rooms.
+  { files: ['plugins/*/*.ts'], rules: restricted([siblings('../'), threads]) },
+  { files: ['plugins/*/*/*.ts'], rules: restricted([siblings('../../'), threads]) },
+  { files: ['plugins/shared/*.ts'], rules: restricted([ground, threads]) },
+  { files: ['plugins/*.ts'], rules: restricted([threads]) },
+  ...Object.values(adapters).map((file) => ({ files: [file], rules: restricted([siblings('../../'), threads], dependencies(file)) })),
   {
     files: ['workers/**/*.ts'],
     rules: restricted([{ regex: '^(?!node:|\\./)', message: 'workers/ imports node: and itself only: a thread must not load fastify.' }])

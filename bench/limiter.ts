@@ -9,7 +9,7 @@ import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { MemoryStore } from '../plugins/limiter/memory-store.ts'
+import { MemoryStore } from '../plugins/limiter/stores/memory-store.ts'
 import { variants } from './limiter-server.ts'
 
 const rounds = Number(process.argv[2] ?? 5)

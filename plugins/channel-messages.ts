@@ -1,4 +1,4 @@
-import type { TypedChannel } from './channels.ts'
+import type { TypedChannel } from './shared/typed-channel.ts'
 import type * as lifecycle from './lifecycle/channels.ts'
 import type * as limiter from './limiter/channels.ts'
 import type * as tasks from './tasks/channels.ts'

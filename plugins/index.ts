@@ -10,9 +10,9 @@ import type { FastifyInstance } from 'fastify'
 import type { Jobs } from '../workers/jobs.ts'
 import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
-import * as check from './options.ts'
+import * as check from './shared/options.ts'
 import tasks, { type TasksOptions } from './tasks/index.ts'
-import { refuseInThread } from './thread-guard.ts'
+import { refuseInThread } from './shared/thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
 export type { CancellationOptions } from './cancellation/index.ts'
@@ -22,12 +22,12 @@ export {
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
-} from './errors.ts'
-export type { Refusal, RefusalReason, TasksFull } from './errors.ts'
+} from './shared/errors.ts'
+export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
 export type { Abandoned, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
-export { definePolicies } from './define-policies.ts'
-export type { Register } from './register.ts'
+export { definePolicies } from './shared/define-policies.ts'
+export type { Register } from './shared/register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
 export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'
 
@@ -84,7 +84,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
  * such routes, but their config passes no onRoute hook.
  */
 async function warnOfEarlierRoutes (app: FastifyInstance): Promise<void> {
-  const { printedRoutes, printsItsOwnWay } = await import('./limiter/honesty.ts')
+  const { printedRoutes, printsItsOwnWay } = await import('./limiter/boot-checks.ts')
   if (printsItsOwnWay(app)) return
   const routes = printedRoutes(app).map(({ name }) => name)
   if (routes.length === 0) return

@@ -2,7 +2,7 @@
 import { AssertionError } from 'node:assert'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
-import { drainablesOf, type Drainable } from './drainables.ts'
+import { drainablesOf, type Drainable } from './shared/drainables.ts'
 
 const signals = ['SIGTERM', 'SIGINT'] as const
 

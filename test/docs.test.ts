@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import * as errors from '../plugins/errors.ts'
+import * as errors from '../plugins/shared/errors.ts'
 import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
 import { policyOptionNames } from '../plugins/limiter/policies.ts'

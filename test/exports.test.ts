@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import * as suite from '../plugins/index.ts'
-import * as errorClasses from '../plugins/errors.ts'
+import * as errorClasses from '../plugins/shared/errors.ts'
 import { exportsOf, program, root } from './compiler.ts'
 
 interface Conditions { 'fastify-concurrency-source': string, types: string, default: string }

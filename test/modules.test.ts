@@ -50,8 +50,8 @@ t.test('a thread loads its host, piscina\'s worker and the jobs; nothing of the 
 
 t.test('the suite loads lifecycle and tasks at once, before a boot has to wait for them, and other parts only if they are used', async (t) => {
   const { own, packages } = await loadedBy('fastify-concurrency')
-  const folders = own.map((file) => dirname(file)).filter((folder) => folder !== 'plugins')
-  t.strictSame([...new Set(folders)], ['plugins/cancellation', 'plugins/lifecycle', 'plugins/tasks', 'workers'])
+  const folders = own.map((file) => dirname(file)).filter((folder) => folder !== 'plugins' && folder !== 'plugins/shared')
+  t.strictSame([...new Set(folders.map((folder) => folder.split('/', 2).join('/')))], ['plugins/cancellation', 'plugins/lifecycle', 'plugins/tasks', 'workers'])
   t.strictSame(own.filter((file) => file.startsWith('workers/')), ['workers/mark.ts'])
   t.notOk(packages.includes('piscina'))
   const without = await loadedBy('./without-workers.ts')
@@ -72,7 +72,7 @@ for (const subpath of Object.keys(exports)) {
   if (!exports[subpath]?.['fastify-concurrency-source']?.startsWith(`./plugins/${name}/`)) continue
   t.test(`${name} loads no sibling but cancellation, no framework, and no dependency of another plugin`, async (t) => {
     const { own, packages } = await loadedBy(`fastify-concurrency/${name}`)
-    t.strictSame(own.filter((file) => !/^(workers\/|plugins\/[^/]+$|plugins\/cancellation\/)/.test(file) && !file.startsWith(`plugins/${name}/`)), [])
+    t.strictSame(own.filter((file) => !/^(workers\/|plugins\/[^/]+$|plugins\/(shared|cancellation)\/)/.test(file) && !file.startsWith(`plugins/${name}/`)), [])
     const allowed = ['@fastify/error', 'fastify-plugin', ...dependencies[name] ?? []]
     t.strictSame(packages.filter((name) => !allowed.includes(name)), [])
   })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import Fastify from 'fastify'
 import { AssertionError } from 'node:assert'
-import { drainablesOf } from '../plugins/drainables.ts'
+import { drainablesOf } from '../plugins/shared/drainables.ts'
 import lifecycle from '../plugins/lifecycle/index.ts'
 import { assertIdle } from '../plugins/testing.ts'
 import { deferred, fakeDrainable } from './lifecycle/fixtures.ts'

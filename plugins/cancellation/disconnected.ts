@@ -5,7 +5,7 @@
  * after a disconnect it never aborts. The response is what tells: it closes without having been finished.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isHttp1, onSocketClosed, rawOf } from '../sockets.ts'
+import { isHttp1, onSocketClosed, rawOf } from '../shared/sockets.ts'
 
 export const kReply = Symbol('fastify-concurrency.reply')
 export const kDisconnected = Symbol('fastify-concurrency.disconnected')

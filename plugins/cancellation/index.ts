@@ -5,7 +5,7 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { boolean, record } from '../options.ts'
+import { boolean, record } from '../shared/options.ts'
 import { enterRequest } from './ambient.ts'
 import { abortWhenDisconnected, kDisconnected, kReply, type Tracked } from './disconnected.ts'
 

@@ -1,5 +1,5 @@
 // What lifecycle publishes. `server` tells apps in one process apart.
-import { typedChannel } from '../channels.ts'
+import { typedChannel } from '../shared/typed-channel.ts'
 import type { Phase } from './phases.ts'
 import type { ShutdownReport } from './index.ts'
 

@@ -3,7 +3,7 @@
  * Knows neither Fastify nor timers: the deadline is a promise.
  */
 import { setImmediate as turn } from 'node:timers/promises'
-import { drainPhases, type Abandoned, type Drainable, type DrainPhase } from '../drainables.ts'
+import { drainPhases, type Abandoned, type Drainable, type DrainPhase } from '../shared/drainables.ts'
 
 export interface Drained {
   /** Units of work that finished while draining. */

@@ -1,7 +1,7 @@
 /** Where requests come in: counted, or refused by phase. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { ClosingError } from '../errors.ts'
-import { countRefusal } from '../refusal-log.ts'
+import { ClosingError } from '../shared/errors.ts'
+import { countRefusal } from '../shared/refusal-log.ts'
 import { requestRefused } from './channels.ts'
 import { admits, isStopping, type Phase } from './phases.ts'
 import type { InFlight } from './requests.ts'

@@ -1,4 +1,4 @@
-import * as check from '../options.ts'
+import * as check from '../shared/options.ts'
 
 /**
  * Tells whether something that the service needs is there. A check fails if it throws, rejects, returns `false` or takes longer

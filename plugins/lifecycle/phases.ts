@@ -5,7 +5,7 @@
  * first: a readiness probe would never see the change, and a database plugin registered after ours would be closed
  * under the tasks that still write to it. So everything is drained first, while the server still listens.
  */
-import { drainPhases, type DrainPhase } from '../drainables.ts'
+import { drainPhases, type DrainPhase } from '../shared/drainables.ts'
 
 /**
  * - `serving`: as usual

@@ -1,6 +1,6 @@
 /** What a load balancer asks (readiness: send me requests?) and what a supervisor asks (liveness: restart me?). */
 import type { FastifyInstance } from 'fastify'
-import { monotonic } from '../clock.ts'
+import { monotonic } from '../shared/clock.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
 import { createReadiness } from './readiness.ts'
 

@@ -2,7 +2,7 @@
  * Asks the application's own checks whether it is ready. However often the probe is asked, and by however many, a check runs at most once a
  * second, and never twice at the same time: a database that doesn't answer must not gather a pile of questions.
  */
-import { within } from '../within.ts'
+import { within } from '../shared/within.ts'
 import type { ReadyCheck } from './options.ts'
 
 export interface FailedCheck {

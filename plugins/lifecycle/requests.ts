@@ -10,9 +10,9 @@
  */
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Abandoned, Drainable } from '../drainables.ts'
-import { LiveList, type Live } from '../live.ts'
-import { isHttp1, rawOf } from '../sockets.ts'
+import type { Abandoned, Drainable } from '../shared/drainables.ts'
+import { LiveList, type Live } from '../shared/dense-set.ts'
+import { isHttp1, rawOf } from '../shared/sockets.ts'
 import { observe, type Observer } from './contexts.ts'
 import { createPipelines } from './pipelines.ts'
 

@@ -1,4 +1,4 @@
-import { MAX_DURATION } from '../options.ts'
+import { MAX_DURATION } from '../shared/options.ts'
 
 export interface Timers {
   /** Runs `fn` after `ms`; with `Infinity`, or once cleared, never. */

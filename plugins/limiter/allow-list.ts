@@ -1,7 +1,7 @@
 /** Who isn't limited: keys, or addresses and networks. */
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
-import { array, ensure, text } from '../options.ts'
+import { array, ensure, text } from '../shared/options.ts'
 import { guarded } from './functions.ts'
 import { plainAddress } from './keys.ts'
 import type { MaybePromise } from './maybe.ts'

@@ -1,17 +1,17 @@
 /** `app.limiter`: the policies for code. */
 import type { FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
-import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../errors.ts'
-import { duration, integer, MAX_DURATION, record } from '../options.ts'
+import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
+import { duration, integer, MAX_DURATION, record } from '../shared/options.ts'
 import type { AddressList } from './allow-list.ts'
-import { SLACK } from './bucket.ts'
+import { SLACK } from './stores/bucket.ts'
 import { rejected } from './channels.ts'
 import { retryAfter } from './headers.ts'
 import { checkedKey, type AddressKey } from './keys.ts'
 import type { MaybePromise } from './maybe.ts'
 import { demandOf } from './plan.ts'
 import type { PolicyName, ResolvedPolicy } from './policies.ts'
-import type { Demand, Store } from './store.ts'
+import type { Demand, Store } from './stores/store.ts'
 import type { Waiting } from './waiting.ts'
 
 export interface ReserveOptions {

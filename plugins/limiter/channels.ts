@@ -1,5 +1,5 @@
 /** What the limiter publishes. */
-import { typedChannel } from '../channels.ts'
+import { typedChannel } from '../shared/typed-channel.ts'
 
 export interface LimitRejected {
   policy: string

@@ -1,6 +1,6 @@
 /** The application's functions, called so that nothing that they throw or give lets a request pass unjudged. */
 import { types } from 'node:util'
-import { LimitInvalidError } from '../errors.ts'
+import { LimitInvalidError } from '../shared/errors.ts'
 import { isPromise, type MaybePromise } from './maybe.ts'
 
 /**

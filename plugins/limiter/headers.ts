@@ -6,10 +6,10 @@
  * is never above the rate. `t` is the seconds, rounded up, until there is more: the next token, or for a refused request what it costs.
  */
 import type { FastifyReply } from 'fastify'
-import { SLACK, type Shape } from './bucket.ts'
+import { SLACK, type Shape } from './stores/bucket.ts'
 import type { Plan } from './plan.ts'
 import type { Stage } from './policies.ts'
-import type { Demand, Outcome } from './store.ts'
+import type { Demand, Outcome } from './stores/store.ts'
 
 /** The largest integer of a structured field. */
 const LARGEST = 999_999_999_999_999

@@ -1,7 +1,7 @@
 /** The HTTP side: a request's plan is decided in a hook, which answers a refusal itself, since throwing costs twice what serving does. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { isRefusal, limitedMessage, LimitedError } from '../errors.ts'
+import { isRefusal, limitedMessage, LimitedError } from '../shared/errors.ts'
 import { rejected } from './channels.ts'
 import { asError } from './functions.ts'
 import { retryAfter, setFields, setLegacyFields } from './headers.ts'

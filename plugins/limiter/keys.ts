@@ -1,10 +1,10 @@
 /** Whose bucket a request belongs to. A request never gets round a limit by what it leaves out or sends too much of. */
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { LimitInvalidError } from '../errors.ts'
+import { LimitInvalidError } from '../shared/errors.ts'
 import { brief } from './functions.ts'
 import { after, type MaybePromise } from './maybe.ts'
-import { ownCopy } from './own-copy.ts'
+import { ownCopy } from './stores/own-copy.ts'
 import type { ResolvedPolicy } from './policies.ts'
 
 /** Longer keys are stored by their digest, so that a store's memory is bounded by its number of keys. */

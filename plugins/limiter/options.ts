@@ -1,14 +1,14 @@
 /** The limiter's options: what an application may say, and what it comes down to. */
 import type { FastifyRequest } from 'fastify'
-import { monotonic, type Clock } from '../clock.ts'
-import type { LimitedError } from '../errors.ts'
-import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../options.ts'
+import { monotonic, type Clock } from '../shared/clock.ts'
+import type { LimitedError } from '../shared/errors.ts'
+import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
 import { addressList, type AddressList } from './allow-list.ts'
 import { guarded } from './functions.ts'
 import type { MaybePromise } from './maybe.ts'
 import { resolvePolicies, type Policies, type ResolvedPolicy } from './policies.ts'
-import type { RedisClient } from './redis-store.ts'
-import { refuseReplaced } from './route-limit.ts'
+import type { RedisClient } from './stores/redis-store.ts'
+import { refuseReplaced } from './compat/route-limit.ts'
 
 export interface LimiterOptions {
   /** The limits, by name. At least one. */

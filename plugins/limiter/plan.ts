@@ -1,12 +1,12 @@
 /** What one request asks of the store in one stage: a demand a policy. The store decides on all of them at once. */
 import type { FastifyRequest } from 'fastify'
-import { LimitInvalidError, LimitKeyMissingError } from '../errors.ts'
-import type { Shape } from './bucket.ts'
+import { LimitInvalidError, LimitKeyMissingError } from '../shared/errors.ts'
+import type { Shape } from './stores/bucket.ts'
 import { brief } from './functions.ts'
 import { readKey, storedKey, storedSubstitute, type AddressKey, type AddressOf } from './keys.ts'
 import { after, isPromise, type MaybePromise } from './maybe.ts'
 import type { ResolvedPolicy, Stage } from './policies.ts'
-import type { Demand, Store, Verdict } from './store.ts'
+import type { Demand, Store, Verdict } from './stores/store.ts'
 
 /** Tokens that a request takes from each of its policies. */
 export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)

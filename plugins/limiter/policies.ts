@@ -1,15 +1,15 @@
 /** What an application says about its limits, and what the rest of the limiter reads. */
 import type { FastifyRequest } from 'fastify'
-import { LimitInvalidError } from '../errors.ts'
-import { boolean, ensure, oneOf, record, text } from '../options.ts'
-import type { Register } from '../register.ts'
+import { LimitInvalidError } from '../shared/errors.ts'
+import { boolean, ensure, oneOf, record, text } from '../shared/options.ts'
+import type { Register } from '../shared/register.ts'
 import { resolveAllowList, type IsListed } from './allow-list.ts'
-import type { Shape } from './bucket.ts'
+import type { Shape } from './stores/bucket.ts'
 import { brief, guarded } from './functions.ts'
 import { policyItem, quote } from './headers.ts'
 import type { AddressKey } from './keys.ts'
 import type { MaybePromise } from './maybe.ts'
-import type { OnStoreError } from './store.ts'
+import type { OnStoreError } from './stores/store.ts'
 
 /** A number, or a function that gives one: how plans differ between tiers. `request` is undefined in calls outside a request. */
 export type Tiered = number | ((key: string, request: FastifyRequest | undefined) => MaybePromise<number>)

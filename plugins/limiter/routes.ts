@@ -1,5 +1,5 @@
 /** What applies to a route: the policies for all routes, those that its `config.limiter` names, and its own `config.rateLimit`. */
-import { array, ensure, integer, record } from '../options.ts'
+import { array, ensure, integer, record } from '../shared/options.ts'
 import { guarded } from './functions.ts'
 import type { Cost, Recipe } from './plan.ts'
 import { ensureAffordable, type PolicyName, type ResolvedPolicy, type Stage } from './policies.ts'

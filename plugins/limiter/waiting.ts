@@ -1,6 +1,6 @@
 /** Those who wait for tokens that are reserved for them: how many, and what wakes them before their time. */
-import { ClosingError } from '../errors.ts'
-import { MAX_DURATION } from '../options.ts'
+import { ClosingError } from '../shared/errors.ts'
+import { MAX_DURATION } from '../shared/options.ts'
 
 export class Waiting {
   readonly #maxTotal: number

@@ -1,5 +1,5 @@
 // What tasks publish. `server` tells apps in one process apart.
-import { typedChannel } from '../channels.ts'
+import { typedChannel } from '../shared/typed-channel.ts'
 
 export interface TaskMessage {
   /** The app's server. */

@@ -1,7 +1,7 @@
 /** The end of an app that has no lifecycle plugin. With it there is nothing left to do here. */
 import type { FastifyInstance } from 'fastify'
-import { drainablesOf, type Drainable } from '../drainables.ts'
-import { within } from '../within.ts'
+import { drainablesOf, type Drainable } from '../shared/drainables.ts'
+import { within } from '../shared/within.ts'
 
 export function drainOnClose (app: FastifyInstance, drainables: readonly Drainable[], { closeTimeout, grace }: { closeTimeout: number, grace: number }): void {
   app.addHook('onClose', async () => {

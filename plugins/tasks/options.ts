@@ -1,8 +1,8 @@
 import { types } from 'node:util'
-import * as check from '../options.ts'
+import * as check from '../shared/options.ts'
 import type { Backoff } from './backoff.ts'
-import type { TaskDefinitions } from './define.ts'
-import { memoryEngine, type EngineFactory } from './engine.ts'
+import type { TaskDefinitions } from './named/define.ts'
+import { memoryEngine, type EngineFactory } from './named/engine.ts'
 
 /** What to do about a task whose id waits or runs already: refuse the newcomer, hand out the old one's handle, or abort the old one. */
 export type DuplicatePolicy = 'reject' | 'join' | 'replace'

@@ -1,6 +1,6 @@
 /** Decides whether a task that has failed is tried again, and when. */
 import { types } from 'node:util'
-import { OptionInvalidError } from '../errors.ts'
+import { OptionInvalidError } from '../shared/errors.ts'
 import { retryDelay } from './backoff.ts'
 import type { Observer } from './observer.ts'
 import { RETRY_IF } from './options.ts'

@@ -2,9 +2,9 @@
  * Runs accepted tasks: the queue, the slots, retries that hold no slot, functions that ignore their signal.
  * Whether a task is accepted, and what becomes of its id and its place, is the scheduler's.
  */
-import type { Clock } from '../clock.ts'
-import type { Abandoned } from '../drainables.ts'
-import { TaskAbortedError, TaskTimeoutError } from '../errors.ts'
+import type { Clock } from '../shared/clock.ts'
+import type { Abandoned } from '../shared/drainables.ts'
+import { TaskAbortedError, TaskTimeoutError } from '../shared/errors.ts'
 import { Attempt } from './attempt.ts'
 import { List } from './list.ts'
 import type { Observer } from './observer.ts'

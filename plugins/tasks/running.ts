@@ -2,7 +2,7 @@
  * The tasks that run, and one timer for the earliest of their deadlines. A timer each would cost more than running a short task does;
  * this one is rearmed only when an earlier deadline comes, and looks at all that run, which `concurrency` bounds.
  */
-import type { Clock } from '../clock.ts'
+import type { Clock } from '../shared/clock.ts'
 import type { Task } from './task.ts'
 import type { Timers } from './timers.ts'
 

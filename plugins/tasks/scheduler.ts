@@ -1,9 +1,9 @@
 /**
  * Which tasks are accepted: a bounded number, one an id, until the service closes. Knows neither Fastify nor the log.
  */
-import type { Clock } from '../clock.ts'
-import type { Abandoned, Drainable } from '../drainables.ts'
-import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../errors.ts'
+import type { Clock } from '../shared/clock.ts'
+import type { Abandoned, Drainable } from '../shared/drainables.ts'
+import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../shared/errors.ts'
 import { Ids } from './ids.ts'
 import { Room, secondsUntilRoom } from './room.ts'
 import type { Observer } from './observer.ts'

@@ -1,6 +1,6 @@
 /** A task as it is submitted, held and seen from outside. */
 import { AsyncResource } from 'node:async_hooks'
-import type { Abandoned } from '../drainables.ts'
+import type { Abandoned } from '../shared/drainables.ts'
 import type { Attempt, TaskContext } from './attempt.ts'
 import type { Linked, List } from './list.ts'
 import type { TaskOptions } from './options.ts'

@@ -1,5 +1,5 @@
 /** What functions of the application throw: any value, errors with getters that throw, causes that form a cycle. */
-import { TaskThrewError } from '../errors.ts'
+import { TaskThrewError } from '../shared/errors.ts'
 
 /** Returns what was thrown, or an error that has it as its cause. */
 export function toError (id: string, thrown: unknown): Error {

@@ -1,4 +1,4 @@
-import { MAX_DURATION } from '../options.ts'
+import { MAX_DURATION } from '../shared/options.ts'
 
 /**
  * Timers that are counted, so that a test can see that none is left. Ref'd: a task that waits for its retry was accepted, and a

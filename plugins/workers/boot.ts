@@ -1,7 +1,7 @@
 /** The start of a pool whose app boots: every thread has loaded the jobs, or the app is told why not. */
-import { JobsInvalidError } from '../errors.ts'
-import { within } from '../within.ts'
-import type { Pool } from './pool.ts'
+import { JobsInvalidError } from '../shared/errors.ts'
+import { within } from '../shared/within.ts'
+import type { Pool } from './pool/pool.ts'
 
 /** Of Fastify's own limit on a plugin, whose error would not say what took so long. */
 const SHARE = 0.9

@@ -1,6 +1,6 @@
 /** What the pool tells whoever listens. Durations in ms. */
-import { typedChannel } from '../channels.ts'
-import type { Refusal } from '../errors.ts'
+import { typedChannel } from '../shared/typed-channel.ts'
+import type { Refusal } from '../shared/errors.ts'
 
 /** In every message: which pool, which job. */
 export interface JobEvent {

@@ -2,11 +2,11 @@
 import type { FastifyRequest } from 'fastify'
 import type { ResourceLimits } from 'node:worker_threads'
 import type { Jobs, Priority, Transferable } from '../../workers/jobs.ts'
-import * as check from '../options.ts'
-import { admissionDefaults } from './admission.ts'
+import * as check from '../shared/options.ts'
+import { admissionDefaults } from './admission/admission.ts'
 import { availableCpus } from './cpus.ts'
 import { validateJobs } from './registry.ts'
-import { priorities } from './ticket.ts'
+import { priorities } from './admission/queue-entry.ts'
 
 /** Durations are in ms. */
 export interface WorkersOptions<J extends Jobs = Jobs> {

@@ -1,8 +1,8 @@
 /** The jobs of a pool, by name and by index: messages and the admission refer to a job by its index. */
 import { isJobs, type JobDefinition, type Jobs, type Priority } from '../../workers/jobs.ts'
-import { JobUnknownError } from '../errors.ts'
-import * as check from '../options.ts'
-import { priorities } from './ticket.ts'
+import { JobUnknownError } from '../shared/errors.ts'
+import * as check from '../shared/options.ts'
+import { priorities } from './admission/queue-entry.ts'
 
 export interface RegisteredJob {
   readonly index: number

@@ -1,6 +1,6 @@
 /** From the definitions of jobs to the types of `run()`. */
 import type { JobFunction, Jobs } from '../../workers/jobs.ts'
-import type { Register } from '../register.ts'
+import type { Register } from '../shared/register.ts'
 
 /** The jobs of the application, if it said which: see {@link Register}. */
 export type RegisteredJobs = Register extends { jobs: infer J extends Jobs } ? J : Jobs

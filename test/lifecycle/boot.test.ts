@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import lifecycle from '../../plugins/lifecycle/index.ts'
 import { logLines } from '../helper.ts'
 import { fakeDrainable, phase } from './fixtures.ts'
-import { drainablesOf } from '../../plugins/drainables.ts'
+import { drainablesOf } from '../../plugins/shared/drainables.ts'
 
 const stops: Record<string, (app: FastifyInstance) => unknown> = {
   'shutdown() in an onReady hook': (app) => app.addHook('onReady', async () => { void app.lifecycle.shutdown() }),

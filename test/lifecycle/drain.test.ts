@@ -1,7 +1,7 @@
 import t from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import { drain, type Drained } from '../../plugins/lifecycle/drain.ts'
-import type { Drainable } from '../../plugins/drainables.ts'
+import type { Drainable } from '../../plugins/shared/drainables.ts'
 import { deferred, fakeDrainable, type Deferred } from './fixtures.ts'
 
 interface Run {

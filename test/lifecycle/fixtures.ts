@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
-import { drainablesOf, type Abandoned, type Drainable, type DrainPhase } from '../../plugins/drainables.ts'
+import { drainablesOf, type Abandoned, type Drainable, type DrainPhase } from '../../plugins/shared/drainables.ts'
 import type {} from '../../plugins/lifecycle/index.ts'
 
 export interface Deferred<T> {

@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
-import { drainablesOf } from '../../plugins/drainables.ts'
+import { drainablesOf } from '../../plugins/shared/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { deferred, fakeDrainable, inFlight, phase } from './fixtures.ts'
 

@@ -6,7 +6,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import cancellation from '../../plugins/cancellation/index.ts'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
-import { drainablesOf } from '../../plugins/drainables.ts'
+import { drainablesOf } from '../../plugins/shared/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { deferred, fakeDrainable, inFlight, phase } from './fixtures.ts'
 

@@ -5,7 +5,7 @@ import t from 'tap'
 import limiter from '../../plugins/limiter/index.ts'
 import { rejected } from '../../plugins/limiter/channels.ts'
 import { Waiting } from '../../plugins/limiter/waiting.ts'
-import { MAX_DURATION } from '../../plugins/options.ts'
+import { MAX_DURATION } from '../../plugins/shared/options.ts'
 import { build, NEVER } from './helper.ts'
 
 const slow = { rate: 0.1, burst: 1, routes: 'named' } as const

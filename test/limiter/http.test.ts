@@ -4,7 +4,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { rejected, type LimitRejected } from '../../plugins/limiter/channels.ts'
-import { printedRoutes } from '../../plugins/limiter/honesty.ts'
+import { printedRoutes } from '../../plugins/limiter/boot-checks.ts'
 import { build, NEVER } from './helper.ts'
 
 const from = (remoteAddress: string, url = '/') => ({ url, remoteAddress })

@@ -2,8 +2,8 @@
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import t from 'tap'
-import { trustProxyOf } from '../../plugins/forwarded.ts'
-import { printedRoutes, printsItsOwnWay } from '../../plugins/limiter/honesty.ts'
+import { trustProxyOf } from '../../plugins/shared/forwarded.ts'
+import { printedRoutes, printsItsOwnWay } from '../../plugins/limiter/boot-checks.ts'
 
 type Options = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>
 type Done = (error: Error | null, result?: { current: number, ttl: number }) => void

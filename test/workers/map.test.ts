@@ -1,5 +1,5 @@
 import t from 'tap'
-import { mapOrdered } from '../../plugins/workers/map.ts'
+import { mapOrdered } from '../../plugins/workers/pool/map.ts'
 import { deferred, rejection, startApp, until } from '../helper.ts'
 
 const isRefusal = (error: unknown): boolean => (error as Error).message === 'refused'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Stats } from '../../plugins/workers/stats.ts'
+import { Stats } from '../../plugins/workers/pool/stats.ts'
 
 t.test('percentiles are in ms, within 1 %', async (t) => {
   const stats = new Stats(['a', 'b'])

@@ -1,0 +1,16 @@
+/** Apart from the limiter, so that naming one's policies loads nothing of it. */
+import type { Policies } from '../limiter/policies.ts'
+
+/**
+ * Types a table of policies, so that `declare module 'fastify-concurrency' { interface Register { policies: typeof policies } }` types their names.
+ * They are checked when the limiter is registered.
+ *
+ * @example
+ * export const policies = definePolicies({
+ *   service: { rate: 500, burst: 1_000, expose: false },
+ *   client: { rate: 10, burst: 20, key: 'address' }
+ * })
+ */
+export function definePolicies<const P extends Policies> (policies: P): P {
+  return policies
+}

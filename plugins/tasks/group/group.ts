@@ -1,0 +1,267 @@
+/**
+ * Parallel work that belongs together, after Go's x/sync/errgroup: the first error aborts the rest, and wait() returns when all of it
+ * has settled, so that nothing runs on behind the caller's back.
+ *
+ * As in Go, a function that ignores the signal is waited for: a group can't return before what it started.
+ */
+import { GroupEndedError } from '../../shared/errors.ts'
+import * as check from '../../shared/options.ts'
+import { follow } from '../follow.ts'
+import { Reader } from './reader.ts'
+import { nextTurn, Turn } from '../turns.ts'
+import { Unattended } from './unattended.ts'
+import { Watched } from '../watched.ts'
+
+export interface GroupContext {
+  /** Aborts with the first error of the group, or with its parent signal. */
+  readonly signal: AbortSignal
+}
+
+export type GroupFunction<T> = (context: GroupContext) => T | PromiseLike<T>
+
+export type MapFunction<Item, Result> = (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>
+
+export class Group<T = unknown> {
+  readonly limit: number
+  readonly #controller = new AbortController()
+  readonly #unattended: Unattended
+  readonly #results: T[] = []
+  readonly #errors: unknown[] = []
+  readonly #running = new Set<Promise<void>>()
+  readonly #leaveParents: () => void
+  #waiting: Array<() => void> = []
+  #active = 0
+  #started = 0
+  #skipped = false
+  /** wait() was called: it will throw what fails from now on. */
+  #waited = false
+  #ended = false
+
+  constructor (limit: number, parents: readonly AbortSignal[], unattended: Unattended = new Unattended()) {
+    this.limit = limit
+    this.#unattended = unattended
+    this.#leaveParents = follow(parents, this.#controller)
+    this.signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
+  }
+
+  /** Aborts with the first error, or when the parent does: in a handler, when the client leaves. */
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** All errors but the first, in the order in which they came. Those that are the signal's own reason aren't repeated. */
+  get errors (): readonly unknown[] {
+    return this.#errors.slice(1)
+  }
+
+  /**
+   * Starts `fn` as soon as fewer than `limit` run. Resolves when it has started: to false if the group was aborted first.
+   * Await it: a loop that doesn't keeps all its functions in memory.
+   *
+   * @throws {GroupEndedError} after wait()
+   */
+  go (fn: GroupFunction<T>): Promise<boolean> {
+    this.#check(fn)
+    if (this.tryGo(fn)) return Promise.resolve(true)
+    if (this.#aborted()) return Promise.resolve(false)
+    const started = new Promise<boolean>((resolve) => {
+      this.#waiting.push(() => {
+        const may = !this.#aborted()
+        if (may) this.#start(fn)
+        resolve(may)
+      })
+    })
+    this.#attend()
+    return started
+  }
+
+  /** Starts `fn` if fewer than `limit` run and the group isn't aborted; else returns false, and `fn` is never called. */
+  tryGo (fn: GroupFunction<T>): boolean {
+    this.#check(fn)
+    if (this.#active >= this.limit || this.#aborted()) return false
+    this.#start(fn)
+    return true
+  }
+
+  #check (fn: unknown): void {
+    if (this.#ended) throw new GroupEndedError()
+    check.fn('tasks.group.fn', fn)
+  }
+
+  #aborted (): boolean {
+    if (this.signal.aborted) this.#skipped = true
+    return this.signal.aborted
+  }
+
+  #attend (): void {
+    if (!this.#waited) this.#unattended.started()
+  }
+
+  #start (fn: GroupFunction<T>): void {
+    this.#active++
+    this.#attend()
+    const index = this.#started++
+    const run = (async () => fn({ signal: this.signal }))()
+      .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unattended.functionFailed(error) })
+      .then(() => {
+        this.#active--
+        this.#running.delete(run)
+        this.#waiting.shift()?.()
+      })
+    this.#running.add(run)
+  }
+
+  /** Hands out a promise whose rejection can't end the process, and is reported if nobody asks for it. */
+  #promise<Result> (kind: 'map' | 'race' | 'wait', work: Promise<Result>): Promise<Result> {
+    const { signal } = this
+    const unattended = this.#unattended
+    const outcome = unattended.promised(kind === 'map')
+    if (kind === 'map' && this.#waited && !this.#ended) unattended.asked(outcome)
+    return Watched.of(work, () => unattended.asked(outcome), (error) => {
+      // That the client has left, or the scope was, is no error of the application. A race that the group's error ended has none of its own.
+      const isReason = signal.aborted && error === signal.reason
+      if (!isReason || (kind !== 'race' && this.#errors.includes(error))) unattended.failed(outcome, error)
+    })
+  }
+
+  /** Tracks work that was not started by go() but that wait() must still wait for. */
+  #alongside<Result> (work: Promise<Result>): Promise<Result> {
+    const done = (): void => { this.#running.delete(settled) }
+    const settled: Promise<void> = work.then(done, done)
+    this.#running.add(settled)
+    return work
+  }
+
+  /** Returns false if the error only repeats why the group was aborted. */
+  #fail (error: unknown): boolean {
+    if (this.signal.aborted && error === this.signal.reason) {
+      this.#skipped = true
+      return false
+    }
+    this.#errors.push(error)
+    this.#controller.abort(error)
+    return true
+  }
+
+  #wakeAll (): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
+
+  /**
+   * Resolves when all have settled, to what they returned, in the order in which they started. Rejects with the first error itself;
+   * the others are in its `errors`, if it is an object that has none, and in the group's. Rejects with the parent's reason if that
+   * kept a function from starting.
+   */
+  wait (): Promise<T[]> {
+    this.#unattended.waited()
+    this.#waited = true
+    return this.#promise('wait', this.#wait())
+  }
+
+  async #wait (): Promise<T[]> {
+    await this.#settle()
+    if (this.#errors.length > 0) throw withErrors(this.#errors[0], this.errors)
+    if (this.#skipped) throw this.signal.reason
+    return this.#results
+  }
+
+  async #settle (): Promise<void> {
+    // Read again after each: a function may start further ones until the last has settled.
+    while (this.#running.size > 0 || this.#waiting.length > 0) await Promise.all(this.#running)
+    this.#ended = true
+    this.#leaveParents()
+  }
+
+  /**
+   * `fn` of each item, at most `limit` at once; resolves to the results in the order of the items. An async iterable is read no
+   * further ahead than that. The first error aborts the group, ends the reading, and is thrown when all have settled.
+   */
+  map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
+    return this.#promise('map', (async () => {
+      this.#check(fn)
+      check.ensure(isIterable(items), 'tasks.group.map.items', 'an iterable or an async iterable', items)
+      return this.#alongside(this.#map(items, fn))
+    })())
+  }
+
+  async #map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
+    const group = new Group<Result>(this.limit, [this.signal])
+    const reader = new Reader(items, group.signal)
+    const turn = new Turn()
+    let index = 0
+    try {
+      for (;;) {
+        await group.#vacancy()
+        if (turn.isOver()) await nextTurn()
+        const next = await reader.next()
+        if (reader.ended || group.#aborted() || next === undefined) break
+        const at = index++
+        group.tryGo(({ signal }) => fn(next.value, { signal, index: at }))
+      }
+    } catch (error) {
+      group.#fail(error)
+    }
+    try {
+      return await group.wait()
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    } finally {
+      reader.leave()
+    }
+  }
+
+  /** Resolves when another could start, or never will. */
+  async #vacancy (): Promise<void> {
+    if (this.#active < this.limit || this.signal.aborted) return
+    await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+  }
+
+  /**
+   * Starts all of `fns` at once, whatever the limit; the first to settle decides, as in Promise.race(). The others' signal aborts,
+   * and they are waited for. An error is thrown, and doesn't abort the group.
+   */
+  race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
+    return this.#promise('race', (async () => {
+      for (const fn of check.array('tasks.group.race.fns', fns)) this.#check(fn)
+      this.signal.throwIfAborted()
+      return this.#alongside(this.#race(fns))
+    })())
+  }
+
+  async #race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
+    const losers = new AbortController()
+    const leave = follow([this.signal], losers)
+    const runs = fns.map(async (fn) => fn({ signal: losers.signal }))
+    try {
+      if (runs.length === 0) throw new TypeError('race() of nothing has no winner')
+      return await Promise.race(runs)
+    } finally {
+      losers.abort(new DOMException('Another has won the race', 'AbortError'))
+      await Promise.allSettled(runs)
+      leave()
+    }
+  }
+
+  /** Leaves nothing running: aborts what nobody has waited for, and waits for that. Throws nothing: wait() is where errors come out. */
+  async [Symbol.asyncDispose] (): Promise<void> {
+    if (this.#running.size > 0 || this.#waiting.length > 0) {
+      this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
+    }
+    await this.#settle()
+    this.#unattended.end()
+  }
+}
+
+function withErrors (first: unknown, others: readonly unknown[]): unknown {
+  if (others.length > 0 && first instanceof Error && !('errors' in first) && Object.isExtensible(first)) {
+    Object.defineProperty(first, 'errors', { value: others, configurable: true, writable: true })
+  }
+  return first
+}
+
+function isIterable (items: unknown): boolean {
+  return typeof items === 'string' || (typeof items === 'object' && items !== null && (Symbol.asyncIterator in items || Symbol.iterator in items))
+}

@@ -1,0 +1,55 @@
+/**
+ * Named tasks: an async function with a name and a payload that can be stored, so that it may run in another process, later.
+ */
+import * as check from '../../shared/options.ts'
+import type { Register } from '../../shared/register.ts'
+import type { RunOptions } from '../options.ts'
+import type { TaskContext } from '../attempt.ts'
+
+export interface TaskDefinition<Payload = never, Result = unknown> extends RunOptions {
+  handler: (payload: Payload, context: TaskContext) => Result | Promise<Result>
+  /** Checks each payload before it is accepted: JSON Schema, or anything with `~standard` (zod, valibot, arktype, …). */
+  schema?: object
+}
+
+export type TaskDefinitions = Readonly<Record<string, TaskDefinition>>
+
+type Merged<Definitions extends readonly TaskDefinitions[]> = Definitions extends readonly [infer First, ...infer Rest extends readonly TaskDefinitions[]]
+  ? First & Merged<Rest>
+  : unknown
+
+/**
+ * Returns `definitions` as one, typed. Register the tasks plugin with `{ tasks }`.
+ *
+ * @example
+ * export const tasks = defineTasks({
+ *   welcome: { handler: async ({ to }: { to: string }, { signal }) => sendWelcome(to, { signal }), retries: 5 }
+ * })
+ * declare module 'fastify-concurrency' { interface Register { tasks: typeof tasks } }
+ *
+ * @throws FC_ERR_OPTION_INVALID if a name is defined twice
+ */
+export function defineTasks<const Definitions extends readonly TaskDefinitions[]> (...definitions: Definitions): Merged<Definitions> {
+  const merged: Record<string, TaskDefinition> = {}
+  for (const each of definitions) {
+    for (const [name, definition] of Object.entries(check.record('defineTasks', each) as TaskDefinitions)) {
+      check.ensure(!Object.hasOwn(merged, name), `defineTasks.${name}`, 'a name that is defined once', name)
+      merged[name] = definition
+    }
+  }
+  return merged as Merged<Definitions>
+}
+
+/** The application's tasks, from its `Register`; any name and payload until it has said which. */
+export type RegisteredTasks = Register extends { tasks: infer Definitions extends TaskDefinitions } ? Definitions : Record<string, TaskDefinition<unknown>>
+
+export type TaskName = keyof RegisteredTasks & string
+
+export type PayloadOf<Definition> = Definition extends { handler: (...args: infer Args) => unknown } ? Args extends [] ? undefined : Args[0] : never
+
+export type ResultOf<Definition> = Definition extends { handler: (...args: never[]) => infer Result } ? Awaited<Result> : never
+
+/** The payload may be left out if the handler takes none. */
+export type EnqueueArgs<Payload, Options> = undefined extends Payload
+  ? [payload?: Payload, options?: Options]
+  : [payload: Payload, options?: Options]

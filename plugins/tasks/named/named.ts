@@ -1,0 +1,82 @@
+/** The tasks of defineTasks(): checked at boot, their payloads at each enqueue. */
+import { TaskPayloadError, TaskUnknownError } from '../../shared/errors.ts'
+import * as check from '../../shared/options.ts'
+import type { TaskDefinitions } from './define.ts'
+import { checkRunOptions, resolveRunOptions, type TaskOptions } from '../options.ts'
+import { whyNotSerialisable } from './payload.ts'
+import { compileSchema, type Validate } from './schema.ts'
+import type { TaskContext } from '../attempt.ts'
+
+/** Characters of a payload's own text that an error's message may hold. */
+const MAX_REASON = 300
+
+/** A copy by way of JSON. A getter of the payload may throw, or give something else when it is read again. */
+function copyOf (name: string, payload: unknown): unknown {
+  let bad: string | undefined
+  try {
+    bad = whyNotSerialisable(payload)
+    if (bad === undefined) return payload === undefined ? undefined : JSON.parse(JSON.stringify(payload))
+  } catch (cause) {
+    throw new TaskPayloadError(name, 'can\'t be stored: reading it has thrown', { cause })
+  }
+  throw new TaskPayloadError(name, bad.slice(0, MAX_REASON))
+}
+
+interface Named {
+  handler: (payload: never, context: TaskContext) => unknown
+  defaults: TaskOptions
+  validate: Validate | undefined
+}
+
+export class NamedTasks {
+  readonly #tasks = new Map<string, Named>()
+
+  /** Rejects with FC_ERR_OPTION_INVALID. */
+  static async load (definitions: TaskDefinitions, defaults: TaskOptions): Promise<NamedTasks> {
+    const named = new NamedTasks()
+    for (const [name, definition] of Object.entries(check.record('tasks.tasks', definitions) as TaskDefinitions)) {
+      const prefix = `tasks.tasks.${name}`
+      check.ensure(/^[\w.-]{1,64}$/.test(name), prefix, 'a name of 1 to 64 letters, digits, dots, dashes and underscores', name)
+      checkRunOptions(prefix, definition, ['handler', 'schema'])
+      named.#tasks.set(name, {
+        handler: check.fn(`${prefix}.handler`, definition.handler),
+        defaults: resolveRunOptions(prefix, definition, defaults),
+        validate: definition.schema === undefined ? undefined : await compileSchema(`${prefix}.schema`, definition.schema)
+      })
+    }
+    return named
+  }
+
+  get names (): string[] {
+    return [...this.#tasks.keys()]
+  }
+
+  defaults (name: string): TaskOptions {
+    return this.#get(name).defaults
+  }
+
+  /** The payload as the handler will get it. Throws FC_ERR_TASK_UNKNOWN or FC_ERR_TASK_PAYLOAD. */
+  async accept (name: string, payload: unknown): Promise<unknown> {
+    const { validate } = this.#get(name)
+    // Copied before anything is awaited: the caller may go on to change its own.
+    const copy = copyOf(name, payload)
+    let invalid: string | undefined
+    try {
+      invalid = await validate?.(copy)
+    } catch (cause) {
+      throw new TaskPayloadError(name, 'could not be checked: its schema has thrown', { cause })
+    }
+    if (invalid !== undefined) throw new TaskPayloadError(name, `isn't valid: ${invalid.slice(0, MAX_REASON)}`)
+    return copy
+  }
+
+  run (name: string, payload: unknown, context: TaskContext): unknown {
+    return this.#get(name).handler(payload as never, context)
+  }
+
+  #get (name: string): Named {
+    const named = this.#tasks.get(name)
+    if (named === undefined) throw new TaskUnknownError(typeof name === 'string' ? name.slice(0, MAX_REASON) : typeof name, this.names.join(', ') || 'none')
+    return named
+  }
+}

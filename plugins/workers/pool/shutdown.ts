@@ -1,0 +1,16 @@
+/** The end of a pool whose app is closed: drain within a deadline, abandon by name, end the threads. */
+import type { FastifyBaseLogger } from 'fastify'
+import { within } from '../../shared/within.ts'
+import type { ResolvedOptions } from '../options.ts'
+import type { Pool } from './pool.ts'
+
+/** Nothing is left to drain if the lifecycle plugin did so before. */
+export async function shutDown (pool: Pool, { closeTimeout, grace }: ResolvedOptions, log: FastifyBaseLogger): Promise<void> {
+  pool.close()
+  if (!await within(closeTimeout, pool.idle())) {
+    // An endless grace is for a job's own time, not for a process that is to end.
+    const abandoned = await pool.abandon(grace === Infinity ? 0 : grace)
+    log.warn({ pool: pool.name, abandoned }, `closing abandoned ${abandoned.length} jobs after ${closeTimeout} ms`)
+  }
+  await pool.destroy()
+}

@@ -1,0 +1,122 @@
+/**
+ * The only file that knows piscina. Each thread is a piscina pool of its own that holds one thread at most and lives as long as it:
+ * piscina starts the thread, applies its limits and carries our host. Its queue, its cancellation and its respawn are not used. The
+ * respawn would start a thread before the last one is gone, and starts none once a thread has failed before it was ready.
+ * What is leaned on is pinned by test/workers/threads/piscina.test.ts.
+ */
+import { existsSync } from 'node:fs'
+import { extname, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { MessagePort, ResourceLimits, Worker } from 'node:worker_threads'
+import { Piscina } from 'piscina'
+import type { HostData } from '../../../workers/protocol.ts'
+import { JobsInvalidError } from '../../shared/errors.ts'
+
+/** The same expression finds host.ts beside the sources and host.js in the build. */
+const hostUrl = new URL('../../../workers/host' + extname(import.meta.url), import.meta.url)
+
+export interface ThreadSettings {
+  readonly resourceLimits?: ResourceLimits
+  readonly execArgv?: readonly string[]
+  readonly env?: Readonly<Record<string, string | undefined>>
+}
+
+/** @throws JobsInvalidError if a bundler has left the host behind */
+export function checkHost (): void {
+  if (existsSync(hostUrl)) return
+  throw new JobsInvalidError(`There is no ${fileURLToPath(hostUrl)}: bundlers must keep fastify-concurrency external (esbuild: packages: 'external')`)
+}
+
+/** A thread of the operating system, from its start until it is gone. */
+export class OsThread {
+  readonly #pool: Piscina
+  #worker: Worker | undefined
+  #error: Error | undefined
+  #alive = true
+  readonly #onGone: (error: Error) => void
+
+  /** @param onGone the thread is gone, with what ended it; called once */
+  constructor ({ resourceLimits, execArgv, env }: ThreadSettings, onGone: (error: Error) => void) {
+    this.#onGone = onGone
+    this.#pool = new Piscina({
+      filename: hostUrl.href,
+      minThreads: 0,
+      maxThreads: 1,
+      maxQueue: 1,
+      // A parked thread keeps what it has loaded.
+      idleTimeout: Infinity,
+      // 'sync' freezes the event loop of an idle worker: timers and ports that a job left behind wouldn't fire.
+      atomics: 'disabled',
+      recordTiming: false,
+      ...(resourceLimits !== undefined && { resourceLimits }),
+      ...(execArgv !== undefined && { execArgv: [...execArgv] }),
+      ...(env !== undefined && { env: env as Record<string, string> })
+    })
+    // The thread's own events tell the same.
+    this.#pool.on('error', () => {})
+  }
+
+  /** False once the thread has died or been ended: it may not be gone yet. */
+  get alive (): boolean {
+    return this.#alive
+  }
+
+  /**
+   * Runs a host, the first time in a new thread. `onReturned` is called when the host has returned, not if the thread ends.
+   * @throws the error of worker_threads if there can't be a thread, such as the operating system's EAGAIN
+   */
+  run (data: HostData, onReturned: () => void): void {
+    const running: Promise<void> = this.#pool.run(data, { transferList: [data.port as MessagePort] })
+    running.then(onReturned, (error: unknown) => {
+      // A host that fails by itself leaves its thread alive.
+      if (this.#alive) this.end(error as Error)
+    })
+    if (this.#worker !== undefined) return
+    this.#worker = this.#pool.threads[0] as Worker
+    this.#worker.once('error', (error: unknown) => {
+      this.#alive = false
+      this.#error ??= error instanceof Error ? error : new Error('The thread threw what is no Error', { cause: error })
+    })
+    this.#worker.once('exit', (code) => {
+      this.#alive = false
+      this.#onGone(this.#error ?? new Error(`worker exited with code: ${code}`))
+    })
+  }
+
+  /** Ends the thread, whatever it is doing. It isn't gone before a native function that it runs has returned. */
+  end (why: Error = new DOMException('The pool ended the thread', 'AbortError')): void {
+    if (!this.#alive) return
+    this.#alive = false
+    this.#error ??= why
+    void this.#pool.destroy()
+  }
+}
+
+/** Node options whose value is a module that a thread loads before all others: a path, or what `import` takes. */
+const REQUIRES = new Set(['-r', '--require'])
+const IMPORTS = new Set(['--import', '--loader', '--experimental-loader'])
+
+/**
+ * Makes relative preloads absolute. Node looks them up from the working directory each time a thread starts, and the application may
+ * have left that directory by then.
+ */
+export function absolutePreloads (execArgv: readonly string[], directory: string): string[] {
+  const absolute = (option: string, module: string): string => {
+    if (!/^\.\.?[/\\]/.test(module)) return module
+    if (REQUIRES.has(option)) return resolve(directory, module)
+    return IMPORTS.has(option) ? pathToFileURL(resolve(directory, module)).href : module
+  }
+  return execArgv.map((argument, index) => {
+    const equals = argument.indexOf('=')
+    if (equals === -1) return absolute(execArgv[index - 1] ?? '', argument)
+    const option = argument.slice(0, equals)
+    return `${option}=${absolute(option, argument.slice(equals + 1))}`
+  })
+}
+
+/** Without the options that Node refused: its message names them. If it names none, threads inherit the process's options unchanged. */
+export function withoutRefused ({ execArgv = [], ...settings }: ThreadSettings, { message }: Error): ThreadSettings {
+  const refused = new Set(message.replace(/^[^:]*: /, '').split(', '))
+  const kept = execArgv.filter((argument) => !refused.has(argument))
+  return kept.length < execArgv.length ? { ...settings, execArgv: kept } : settings
+}

@@ -1,0 +1,152 @@
+import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { Cluster, Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { RedisStore, type RedisClient } from '../../../plugins/limiter/stores/redis-store.ts'
+import { contract, demand, NEVER } from './contract.ts'
+import { noRedis, startRedis, type RedisServer } from '../redis.ts'
+
+const skip = await noRedis()
+const options = skip === false ? {} : { skip }
+
+const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, Math.ceil(ms)))
+
+/** The keys of the store, without its prefix. */
+async function stored (client: Redis): Promise<string[]> {
+  return (await client.keys('*')).sort()
+}
+
+t.test('the contract', options, async (t) => {
+  const redis = await startRedis(t)
+  const client = redis.client()
+  let run = 0
+  contract(t, async () => ({ store: new RedisStore(client, `run${run++}`), pass }))
+})
+
+t.test('with a real server', options, async (t) => {
+  const redis: RedisServer = await startRedis(t)
+  const client = redis.client()
+  t.beforeEach(() => client.flushall())
+
+  t.test('every key expires, after the time until it is full', async (t) => {
+    const store = new RedisStore(client, 'app')
+    await store.take([demand({ policy: 'a', rate: 1, burst: 10, cost: 10 }), demand({ policy: 'b', key: 'x', rate: NEVER })], 0)
+    await store.take([demand({ policy: 'c', rate: 1e-300, burst: 10, cost: 10 })], 0)
+    const slow = demand({ policy: 'd', rate: 1, burst: 1 })
+    for (let i = 0; i < 2; i++) await store.take([slow], 1e6)
+    const last = await store.take([slow], 1e6)
+    await store.giveBack(slow, last.at + last.outcomes[0]!.wait)
+    const keys = await stored(client)
+    t.same(keys, ['{app:limiter}:a:k', '{app:limiter}:b:x', '{app:limiter}:c:k', '{app:limiter}:d:k'])
+    const lives = await Promise.all(keys.map((key) => client.pttl(key)))
+    t.ok(lives.every((life) => life > 0), `lives: ${lives.join(', ')}`)
+    t.ok(lives[0]! > 9_000 && lives[0]! <= 10_001)
+    t.ok(lives[3]! > 1_000 && lives[3]! <= 2_001)
+  })
+
+  t.test('what is full again is gone', async (t) => {
+    const store = new RedisStore(client, 'app')
+    await store.take([demand({ rate: 1000, burst: 5 })], 0)
+    await pass(20)
+    t.same(await stored(client), [])
+  })
+
+  t.test('looking and being refused write nothing', async (t) => {
+    const store = new RedisStore(client, 'app')
+    await store.take([demand({ cost: 0 })], 0)
+    await store.take([demand({ policy: 'a' }), demand({ policy: 'b', burst: 1, cost: 2 })], 0)
+    t.same(await stored(client), [])
+  })
+
+  t.test('one command a decision, however many policies; a script flush costs one more', async (t) => {
+    const store = new RedisStore(client, 'app')
+    const plan = ['a', 'b', 'c', 'd'].map((policy) => demand({ policy, burst: 1000 }))
+    await store.take(plan, 0)
+    await client.config('RESETSTAT')
+    for (let i = 0; i < 50; i++) await store.take(plan, 0)
+    const stats = await client.info('commandstats')
+    t.match(stats, /cmdstat_evalsha:calls=50,/)
+    t.notMatch(stats, /cmdstat_eval:/)
+  })
+
+  t.test('a script flush in the middle of a run is not noticed', async (t) => {
+    const store = new RedisStore(client, 'app')
+    const granted: boolean[] = []
+    for (let i = 0; i < 30; i++) {
+      const [verdict] = await Promise.all([store.take([demand({ burst: 20 })], 0), i % 3 === 0 ? client.script('FLUSH') : undefined])
+      granted.push(verdict.granted)
+    }
+    t.equal(granted.filter(Boolean).length, 20)
+  })
+
+  t.test('a value that isn\'t ours counts as a full bucket and is written over', async (t) => {
+    const store = new RedisStore(client, 'app')
+    for (const spoil of [
+      () => client.set('{app:limiter}:p:k', 'garbage'), () => client.set('{app:limiter}:p:k', 'nan inf nan'), () => client.set('{app:limiter}:p:k', '-inf 5'),
+      () => client.lpush('{app:limiter}:p:k', 'x'), () => client.set('{app:limiter}:p:k', '')
+    ]) {
+      await client.flushall()
+      await spoil()
+      const { granted, outcomes } = await store.take([demand()], 0)
+      t.ok(granted)
+      t.ok(Math.abs(outcomes[0]!.tokens - 2) < 1e-3)
+    }
+  })
+
+  t.test('the server\'s clock set back: a little grants nothing, a lot doesn\'t shut everybody out', async (t) => {
+    const store = new RedisStore(client, 'app')
+    const { at } = await store.take([demand({ cost: 0 })], 0)
+    await client.set('{app:limiter}:p:k', `0 ${at + 9_000}`, 'PX', 60_000)
+    const { granted, outcomes } = await store.take([demand({ rate: 1 })], 0)
+    t.notOk(granted)
+    t.ok(outcomes[0]!.wait > 9_000 && outcomes[0]!.wait <= 10_000, `tokens flow when the clock is where it was: ${outcomes[0]!.wait}`)
+    await client.set('{app:limiter}:p:k', `0 ${at + 3_600_000}`, 'PX', 60_000)
+    t.notOk((await store.take([demand({ rate: 0.1 })], 0)).granted, 'an hour: the tokens are the same')
+    t.ok((await store.take([demand({ rate: 0.1 })], 11_000)).granted)
+    t.ok(Number((await client.get('{app:limiter}:p:k'))!.split(' ')[1]) < at + 60_000, 'and flow again from now on')
+  })
+
+  t.test('a replica that became read-only is an error, for onStoreError to decide', async (t) => {
+    await client.call('REPLICAOF', '127.0.0.1', '1')
+    t.teardown(() => client.call('REPLICAOF', 'NO', 'ONE'))
+    await t.rejects(Promise.resolve(new RedisStore(client, 'app').take([demand()], 0)), { message: /READONLY/ })
+  })
+})
+
+/** Something on a socket that answers every command with `reply`. */
+async function impostor (t: Test, reply: string): Promise<Redis> {
+  const server = createServer((socket) => {
+    socket.on('error', () => {})
+    socket.on('data', (data) => {
+      socket.write(reply.repeat(data.toString().match(/^\*\d+\r$/gm)?.length ?? 0))
+    })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  const client = new Redis({ port, host: '127.0.0.1', enableReadyCheck: false, maxRetriesPerRequest: 0, disableClientInfo: true })
+  client.on('error', () => {})
+  t.teardown(() => { client.disconnect(); server.close() })
+  return client
+}
+
+t.test('a server that answers with something else is an error, never a decision', async (t) => {
+  for (const reply of [
+    ':1\r\n', '+OK\r\n', '$-1\r\n', '*0\r\n', '$9\r\n1 2 abc 4\r\n', '$3\r\n1 2\r\n', '*4\r\n:1\r\n:2\r\n:3\r\n:4\r\n', '$9\r\n1 1 inf 0\r\n', '$8\r\n1 1 1 -1\r\n', '$7\r\n7 1 1 0\r\n',
+    '-MOVED 1 127.0.0.1:1\r\n',
+    '-LOADING Redis is loading the dataset in memory\r\n', '-OOM command not allowed\r\n', '-CLUSTERDOWN The cluster is down\r\n'
+  ]) {
+    const store = new RedisStore(await impostor(t, reply), 'app')
+    await t.rejects(Promise.resolve(store.take([demand()], 0)), Error, JSON.stringify(reply))
+  }
+})
+
+t.test('clients of ioredis fit without a cast', async (t) => {
+  const fits = (client: RedisClient): string => typeof client.evalsha
+  const redis = new Redis({ lazyConnect: true })
+  const cluster = new Cluster([], { lazyConnect: true })
+  t.equal(fits(redis), 'function')
+  t.equal(fits(cluster), 'function')
+  redis.disconnect()
+  cluster.disconnect()
+})

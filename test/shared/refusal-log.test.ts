@@ -1,0 +1,96 @@
+import t from 'tap'
+import Fastify from 'fastify'
+import { mock } from 'node:test'
+import { WorkersOverloadedError } from '../../plugins/shared/errors.ts'
+import refusalLog from '../../plugins/shared/refusal-log.ts'
+import { logLines, startApp, until } from '../helper.ts'
+
+t.test('refusals: one line at debug each, without a stack, one at warn for all; other errors as ever', async (t) => {
+  const { lines, logger } = logLines()
+  const restored: boolean[] = []
+  const { app, workers } = await startApp(t, { maxQueue: 1 }, { logger }, (app, workers) => {
+    app.get('/', async () => workers.run('spin', { ms: 300 }))
+    app.addHook('onResponse', async (request, reply) => { restored.push(reply.log === request.log) })
+    app.get('/broken', async () => { throw new Error('broken') })
+  })
+  const accepted = [app.inject('/')]
+  await until(() => workers.stats().running === 1, 'the first runs')
+  accepted.push(app.inject('/'))
+  await until(() => workers.stats().waiting === 1, 'the second waits')
+  const refused = await Promise.all(Array.from({ length: 20 }, () => app.inject('/')))
+  t.ok(refused.every(({ statusCode }) => statusCode === 503))
+  const [first] = refused
+  t.match(first?.headers['retry-after'], /^[1-9]\d*$/)
+  t.same(first?.json(), { statusCode: 503, code: 'FC_ERR_WORKERS_OVERLOADED', error: 'Service Unavailable', message: `The job "spin" was refused: the workers are overloaded, try again in ${first?.headers['retry-after']} s` })
+  await app.inject('/broken')
+  await Promise.all(accepted)
+  await app.close()
+
+  t.same([restored.length, new Set(restored)], [23, new Set([true])], 'each reply has its own log again')
+  t.match(lines.filter(({ level }) => level === 50).map(({ msg }) => msg), ['broken'], 'an error is still an error')
+  const each = lines.filter(({ level, err }) => level === 20 && (err as { code?: string } | undefined)?.code === 'FC_ERR_WORKERS_OVERLOADED')
+  t.equal(each.length, 20)
+  t.match(each[0], { err: { reason: 'count', waiting: 1, limit: 1, estimatedWait: Number, job: 'spin' } }, 'with its arithmetic')
+  t.notOk((each[0] as { err?: { stack?: string } }).err?.stack)
+  const summaries = lines.filter(({ level, msg }) => level === 40 && msg === 'requests were refused')
+  t.equal(summaries.length, 2, 'at the first, and at the end')
+  t.equal(summaries.reduce((sum, line) => sum + (line as unknown as { refused: Record<string, number> }).refused['FC_ERR_WORKERS_OVERLOADED']!, 0), 20)
+})
+
+t.test('an error handler of the application still has the last word', async (t) => {
+  const { lines, logger } = logLines()
+  const { app, workers } = await startApp(t, { maxQueue: 0 }, { logger }, (app, workers) => {
+    app.setErrorHandler(async (error: Error & { code?: string }, _request, reply) => {
+      reply.log.error({ err: new Error('another') }, 'mine')
+      return reply.code(418).send({ mine: error.code })
+    })
+    app.get('/', async () => workers.run('spin', { ms: 300 }))
+  })
+  const first = app.inject('/')
+  await until(() => workers.stats().running === 1, 'the first runs')
+  const second = await app.inject('/')
+  t.equal(second.statusCode, 418)
+  t.same(second.json(), { mine: 'FC_ERR_WORKERS_OVERLOADED' })
+  t.match(lines.filter(({ level }) => level === 50), [{ msg: 'mine' }])
+  await first
+})
+
+t.test('a logger of the application\'s own, with private fields', async (t) => {
+  const said: string[] = []
+  class Logger {
+    readonly #said = said
+    level = 'info'
+    info (fields: object): void { this.#said.push(`info ${Object.keys(fields).join()}`) }
+    error (): void { this.#said.push('error') }
+    debug (): void { this.#said.push('debug') }
+    warn (): void { this.#said.push('warn') }
+    fatal (): void {}
+    trace (): void {}
+    silent (): void {}
+    child (): Logger { return this }
+  }
+  const { app, workers } = await startApp(t, { maxQueue: 0 }, { loggerInstance: new Logger() } as object, (app, workers) => {
+    app.get('/', async () => workers.run('spin', { ms: 200 }))
+  })
+  const first = app.inject('/')
+  await until(() => workers.stats().running === 1, 'the first runs')
+  t.equal((await app.inject('/')).statusCode, 503)
+  await first
+  t.notOk(said.includes('error'))
+  t.ok(said.includes('info res,responseTime'), 'the request\'s own lines are as ever')
+})
+
+t.test('refusals of a period are told at its end, though none follows', async (t) => {
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger })
+  t.teardown(() => app.close())
+  await app.register(refusalLog)
+  app.get('/', async () => { throw new WorkersOverloadedError('spin', { reason: 'count', waiting: 1, estimatedWait: 0, limit: 1, retryAfter: 1 }) })
+  const told = (): unknown[] => lines.filter(({ level }) => level === 40).map(({ refused }) => refused)
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  for (let n = 0; n < 3; n++) await app.inject('/')
+  t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }])
+  mock.timers.tick(10_000)
+  t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }, { FC_ERR_WORKERS_OVERLOADED: 2 }])
+})

@@ -1,0 +1,99 @@
+import t from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import tasks, { defineTasks } from '../../../plugins/tasks/index.ts'
+import { memoryEngine } from '../../../plugins/tasks/named/engine.ts'
+import { assertIdle } from '../../../plugins/testing.ts'
+import { deferred, rejection } from '../../helper.ts'
+import { engineContract } from './engine-contract.ts'
+
+engineContract(t, {
+  name: 'memory',
+  engine: memoryEngine,
+  build: async (t, options) => {
+    const app = Fastify() as unknown as FastifyInstance
+    t.teardown(async () => {
+      await app.close()
+      await assertIdle(app)
+    })
+    await app.register(tasks, options)
+    await app.ready()
+    return app
+  }
+})
+
+t.test('memory: named tasks share the places of the others', async (t) => {
+  const app = Fastify()
+  const go = deferred()
+  await app.register(tasks, { concurrency: 1, maxQueue: 0, tasks: defineTasks({ work: { handler: () => go.promise } }) })
+  const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string) => Promise<unknown>
+  app.tasks.submit('other', () => go.promise)
+  t.match(await rejection(enqueue('work')), { code: 'FC_ERR_TASKS_FULL' })
+  go.resolve()
+  await app.close()
+})
+
+t.test('a Standard Schema validates payloads too', async (t) => {
+  const app = Fastify()
+  const schema = {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: async (value: unknown) => value === 7 ? { value } : { issues: [{ message: 'is not seven', path: ['a', { key: 0 }] }] }
+    }
+  }
+  await app.register(tasks, { tasks: defineTasks({ seven: { handler: (n: number) => n, schema } }) })
+  const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string, payload: unknown) => Promise<{ done: Promise<unknown> }>
+  t.equal(await (await enqueue('seven', 7)).done, 7)
+  t.match(await rejection(enqueue('seven', 8)), { code: 'FC_ERR_TASK_PAYLOAD', message: 'The payload of task "seven" isn\'t valid: payload/a/0 is not seven' })
+  await app.close()
+})
+
+t.test('the payload is what it was when enqueue() was called; bad options are refused by code', async (t) => {
+  const app = Fastify()
+  const checking = deferred()
+  const schema = { '~standard': { validate: async (value: unknown) => { await checking.promise; return { value } } } }
+  await app.register(tasks, { stacks: true, grace: 1, tasks: defineTasks({ echo: { handler: (value: unknown) => value, schema } }) })
+  const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string, payload: unknown, options?: unknown) => Promise<{ done: Promise<unknown> }>
+  const payload: Record<string, unknown> = { n: 1 }
+  const accepted = enqueue('echo', payload)
+  payload['n'] = 2n
+  checking.resolve()
+  t.same(await (await accepted).done, { n: 1 })
+  for (const options of [null, 'x', { wait: new AbortController().signal }, { id: '' }, { retries: NaN }, { delay: -1 }]) {
+    t.match(await rejection(enqueue('echo', 1, options)), { code: 'FC_ERR_OPTION_INVALID' })
+  }
+  await app.close()
+})
+
+t.test('a leaked named task is reported with the stack that enqueued it', async (t) => {
+  const lines: Array<{ submitted?: string }> = []
+  const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(JSON.parse(line) as object) } } } })
+  const [begun, go] = [deferred(), deferred()]
+  await app.register(tasks, { stacks: true, grace: 1, tasks: defineTasks({ deaf: { handler: async () => { begun.resolve(); await go.promise } } }) })
+  const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string) => Promise<{ done: Promise<unknown>, cancel (): void }>
+  const enqueuedHere = async (): Promise<{ done: Promise<unknown>, cancel (): void }> => {
+    const accepted = enqueue('deaf')
+    return accepted
+  }
+  const handle = await enqueuedHere()
+  await begun.promise
+  handle.cancel()
+  await rejection(handle.done)
+  t.match(lines.find(({ submitted }) => submitted !== undefined)?.submitted, /enqueuedHere/)
+  go.resolve()
+  await app.close()
+})
+
+t.test('definitions: several make one; a name defined twice, a bad name, handler, option or schema is refused at boot', async (t) => {
+  const mail = { welcome: { handler: () => 1 } }
+  t.same(Object.keys(defineTasks(mail, { report: { handler: () => 2 } })), ['welcome', 'report'])
+  t.throws(() => defineTasks(mail, { welcome: { handler: () => 2 } }), { code: 'FC_ERR_OPTION_INVALID', message: /defineTasks\.welcome": expected a name that is defined once/ })
+  for (const definitions of [
+    { 'a:b': { handler () {} } }, { '': { handler () {} } }, { a: {} }, { a: { handler: 'x' } }, { a: { handler () {}, retry: 1 } },
+    { a: { handler () {}, timeout: -1 } }, { a: { handler () {}, schema: 'x' } }, { a: { handler () {}, schema: { type: 'nonsense' } } }, { a: null }
+  ]) {
+    const app = Fastify()
+    t.match(await rejection((async () => app.register(tasks, { tasks: definitions as never }))()), { code: 'FC_ERR_OPTION_INVALID' }, JSON.stringify(definitions))
+    await app.close()
+  }
+})

@@ -1,0 +1,51 @@
+import t from 'tap'
+import fc from 'fast-check'
+import { isDeepStrictEqual } from 'node:util'
+import { whyNotSerialisable } from '../../../plugins/tasks/named/payload.ts'
+
+t.test('what is refused, with its path', async (t) => {
+  const cycle: Record<string, unknown> = { user: {} }
+  ;(cycle['user'] as Record<string, unknown>)['self'] = cycle
+  let deep: unknown = 1
+  for (let i = 0; i < 100_000; i++) deep = [deep]
+  class User {}
+  for (const [payload, message] of [
+    [{ user: { greet () {} } }, "can't be stored: payload.user.greet is a function"],
+    [{ ids: [1, 2n] }, "can't be stored: payload.ids[1] is a bigint"],
+    [cycle, "can't be stored: payload.user.self contains itself"],
+    [{ at: new Date() }, "can't be stored: payload.at is a Date, not a plain object or array"],
+    [{ 'first name': Symbol('x') }, 'can\'t be stored: payload["first name"] is a symbol'],
+    [NaN, "can't be stored: payload is NaN"],
+    [{ n: -Infinity }, "can't be stored: payload.n is -Infinity"],
+    [new Map(), "can't be stored: payload is a Map, not a plain object or array"],
+    [Buffer.from('x'), "can't be stored: payload is a Buffer, not a plain object or array"],
+    [new User(), "can't be stored: payload is a User, not a plain object or array"],
+    [{ toJSON: () => 1 }, "can't be stored: payload is an object with toJSON(), not a plain object or array"],
+    [[1, undefined], "can't be stored: payload[1] is undefined"],
+    // eslint-disable-next-line no-sparse-arrays -- the hole is what is tested
+    [[1, , 3], "can't be stored: payload[1] is undefined"],
+    [deep, "can't be stored: it is nested more than 500 deep"]
+  ] as const) t.equal(whyNotSerialisable(payload), message)
+})
+
+t.test('what passes', async (t) => {
+  const shared = { x: 1 }
+  for (const payload of [undefined, null, 0, '', false, [], {}, { a: undefined }, { a: shared, b: [shared, shared] }, Object.create(null)]) {
+    t.equal(whyNotSerialisable(payload), undefined)
+  }
+})
+
+t.test('what passes survives JSON as it is', async () => {
+  fc.assert(fc.property(fc.anything({ withDate: true, withBigInt: true, withMap: true, withSparseArray: true, withNullPrototype: false }), (payload) => {
+    if (payload === undefined || whyNotSerialisable(payload) !== undefined) return true
+    return isDeepStrictEqual(normal(JSON.parse(JSON.stringify(payload))), normal(payload))
+  }))
+})
+
+/** Without what is absent on the other side: undefined properties, and the sign of zero. */
+function normal (value: unknown): unknown {
+  if (typeof value === 'number') return value + 0
+  if (Array.isArray(value)) return value.map(normal)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined).map(([key, each]) => [key, normal(each)]))
+}

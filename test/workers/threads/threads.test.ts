@@ -1,0 +1,97 @@
+import t from 'tap'
+import Fastify from 'fastify'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { threadEnded, threadStarted } from '../../../plugins/workers/channels.ts'
+import workersPlugin, { type Workers } from '../../../plugins/workers/index.ts'
+import { jobs as mortal } from '../../fixtures/mortal.ts'
+import { jobs as slow } from '../../fixtures/slow.ts'
+import { execArgv, logLines, rejection, startApp, until, type LogLine } from '../../helper.ts'
+
+t.test('boot waits for the slowest thread, and the first don\'t retire meanwhile', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(workersPlugin, { jobs: slow, maxThreads: 2, execArgv })
+  await app.ready()
+  t.equal(app.getDecorator<{ stats (): { threads: number } }>('workers').stats().threads, 2)
+})
+
+t.test('an idle pool retires its threads\' hosts and starts them on demand, with the modules still loaded', async (t) => {
+  const { workers } = await startApp(t)
+  const { threadId } = await workers.run('inspect')
+  await workers.run('move', new ArrayBuffer(1))
+  await until(() => workers.stats().threads === 0, 'it has retired')
+  t.equal((await workers.run('inspect')).threadId, threadId)
+  t.equal((await workers.run('move', new ArrayBuffer(1))).keptBefore, 0, 'what the job\'s module keeps is still there')
+})
+
+t.test('a thread past its memory bound is replaced between two jobs; garbage alone is no reason', async (t) => {
+  const { lines, logger } = logLines()
+  const { workers } = await startApp(t, { maxThreadMemory: 60 * 2 ** 20, maxWait: Infinity, targetWait: 60_000 }, { logger })
+  const { threadId } = await workers.run('inspect')
+  for (let n = 0; n < 4; n++) await workers.run('hoard', { megabytes: 80, keep: false, ms: 110 })
+  t.equal((await workers.run('inspect')).threadId, threadId, 'after much garbage it is the same')
+  const kept = Array.from({ length: 20 }, () => workers.run('hoard', { megabytes: 10, keep: true, ms: 30 }))
+  t.equal((await Promise.all(kept)).length, 20, 'no job was lost')
+  t.not((await workers.run('inspect')).threadId, threadId, 'after a leak it is another')
+  for (let n = 0; n < 10; n++) await workers.run('hoard', { megabytes: 10, keep: true, ms: 110 })
+  t.ok((await workers.run('inspect')).threadId > threadId + 1, 'also when no job waits for it')
+  t.match(lines.find(({ msg }) => /memory bound/.test(msg)), { level: 30, bytes: Number, maxThreadMemory: 60 * 2 ** 20 })
+})
+
+t.test('a thread past its memory bound ends what it has started since', async (t) => {
+  const { workers } = await startApp(t, { maxThreadMemory: 60 * 2 ** 20 })
+  const { threadId } = await workers.run('inspect')
+  await workers.map('hoard', Array.from({ length: 300 }, () => ({ megabytes: 0, keep: false, ms: 0 }))) // known to be short: handed ahead
+  const runs = [[80, 150], [0, 0], [0, 400]].map(([megabytes = 0, ms = 0]) => workers.run('hoard', { megabytes, keep: true, ms }))
+  await new Promise((resolve) => process.nextTick(resolve))
+  const end = performance.now() + 300
+  while (performance.now() < end); // it hears of the first two when the third has begun
+  t.equal((await Promise.all(runs)).length, 3)
+  t.not((await workers.run('inspect')).threadId, threadId)
+})
+
+t.test('threads that die while they start are tried again ever later; jobs wait, or meet their deadline', async (t) => {
+  const file = join(t.testdir(), 'broken')
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger })
+  t.teardown(() => app.close())
+  await app.register(workersPlugin, { jobs: mortal, maxThreads: 1, execArgv, env: { BROKEN: file } })
+  await app.ready()
+  const workers = app.getDecorator<Workers<typeof mortal>>('workers')
+  writeFileSync(file, '') // what a deploy under the running process may do
+  t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
+  const waiting = workers.run('echo', 1)
+  t.match(await rejection(workers.run('echo', 1, { timeout: 100 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /while queued/ })
+  const failures = (): LogLine[] => lines.filter(({ msg }) => /can't start/.test(msg))
+  const gap = (nth: number): number => (failures()[nth]?.['time'] as number) - (failures()[nth - 1]?.['time'] as number)
+  await until(() => failures().length === 5, 'five attempts')
+  t.ok(gap(4) > 790, 'later each time')
+  t.match(failures()[0], { level: 50, err: { code: 'FC_ERR_JOBS_INVALID', message: /exited with code 7/ } })
+  rmSync(file)
+  t.equal(await waiting, 1, 'and when they can start again, they do')
+  writeFileSync(file, '')
+  t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
+  const again = workers.run('echo', 2)
+  await until(() => failures().length >= 7, 'two more')
+  t.ok(gap(6) < 2_500, 'soon again, the next time')
+  rmSync(file)
+  t.equal(await again, 2)
+})
+
+t.test('threads are announced when they start and end', async (t) => {
+  const seen: string[] = []
+  const started = (message: unknown): void => { seen.push(`started ${(message as { thread: number }).thread}`) }
+  const ended = (message: unknown): void => { seen.push(`ended ${(message as { thread: number, why: string }).thread} ${(message as { why: string }).why}`) }
+  subscribe(threadStarted.name, started)
+  subscribe(threadEnded.name, ended)
+  t.teardown(() => { unsubscribe(threadStarted.name, started); unsubscribe(threadEnded.name, ended) })
+  const { app, workers } = await startApp(t, { grace: 20 })
+  await rejection(workers.run('die', 'exit'))
+  await until(() => seen.length === 3, 'replaced')
+  await rejection(workers.run('stubborn', { ms: Infinity }, { timeout: 20 }))
+  await until(() => seen.length === 5, 'replaced again')
+  await app.close()
+  t.same(seen, ['started 0', 'ended 0 crashed', 'started 0', 'ended 0 killed', 'started 0', 'ended 0 retired'])
+})

@@ -31,8 +31,8 @@ const restricted = (patterns, paths = dependencies()) => ({
 })
 
 export default tseslint.config(
-  // test/consumer: projects of their own, compiled where the package is installed.
-  { ignores: ['dist', '.tap', 'coverage', '**/node_modules', 'test/consumer'] },
+  // test/consumer and the assemblies: projects of their own, compiled where the package is installed.
+  { ignores: ['dist', '.tap', 'coverage', '**/node_modules', 'test/consumer', 'test/ecosystem/assemblies/**/*.ts'] },
   ...neostandard({ ts: true }),
   {
     files: ['**/*.ts'],

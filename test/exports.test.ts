@@ -84,6 +84,15 @@ t.test('instanceof tells each exported error class from every other, and says th
   }
 })
 
+t.test('each error has the fields of http-errors, by which frameworks with error handling of their own know its status', async (t) => {
+  for (const [name, Class] of exported) {
+    const error = new Class('x', {}, {}) as Coded & { status?: number, expose?: boolean }
+    t.equal(error.status, error.statusCode, name)
+    t.equal(error.expose, true, name)
+    t.notOk(Object.keys(error).includes('status'), 'not among what is logged')
+  }
+})
+
 t.test('each error class that answers 429 or 503 is a refusal, and captures no stack', async (t) => {
   const refusals: string[] = []
   for (const [name, Class] of exported) {

@@ -17,6 +17,7 @@ import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { connectionsOf } from './connections.ts'
 import { runsReadyHooks, serverOption } from './contexts.ts'
 import { drain } from './drain.ts'
+import { watchExit } from './exits.ts'
 import { addGate, isAlways } from './gate.ts'
 import { createGoodbyes, type Goodbye } from './shutdown-hooks.ts'
 import { resolveOptions, type LifecycleOptions } from './options.ts'
@@ -118,6 +119,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     const startedAt = monotonic.now()
     deadlineAt = startedAt + options.timeout
     const timers = createTimers()
+    const unwatch = watchExit(() => reportExit(startedAt))
     try {
       if (delay > 0) {
         enter('leaving')
@@ -140,7 +142,18 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
       return report
     } finally {
       timers.clear()
+      unwatch()
     }
+  }
+
+  /** What the process leaves unfinished when it ends in the middle of a drain. */
+  function reportExit (startedAt: number): void {
+    const abandoned = [...drainablesOf(app)].flatMap((drainable) => [...drainable.held?.() ?? [], ...drainable.lost?.() ?? []])
+    if (abandoned.length === 0) return
+    const durationMs = Math.round(monotonic.now() - startedAt)
+    log('error', { shutdown: { reason, abandoned, durationMs } },
+      `shutdown: the process was ended after ${durationMs} ms, with ${abandoned.length} unfinished. A shutdown may take ${options.timeout + options.grace} ms: ` +
+      'what handles the signals must wait longer (close-with-grace: delay; fastify-cli: --close-grace-delay)')
   }
 
   async function stop (): Promise<ShutdownReport> {

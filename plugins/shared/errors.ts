@@ -4,13 +4,25 @@
  * A refusal (503, 429) is answered once per refused request, at the worst moment to spend time: it captures no stack.
  * It explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
-import { createError, type FastifyErrorConstructor } from '@fastify/error'
+import { createError as createFastifyError, type FastifyErrorConstructor } from '@fastify/error'
+
+/**
+ * Creates the base class of an error. Its errors also carry the fields of http-errors, by which frameworks that handle errors themselves know
+ * that status and message are meant for the client. NestJS knows Fastify's own errors by the name of their class: it would answer ours with 500.
+ */
+function createError<Args extends unknown[]> (code: string, message: string, statusCode = 500, captureStack = true): FastifyErrorConstructor<{ code: string }, Args> {
+  const Base = createFastifyError<Args>(code, message, statusCode, Error, captureStack)
+  for (const [field, value] of Object.entries({ status: statusCode, expose: true })) {
+    Object.defineProperty(Base.prototype, field, { value, writable: true, configurable: true })
+  }
+  return Base
+}
 
 const kRefusal = Symbol.for('fastify-concurrency.refusal')
 
 /** Creates the base class of a refusal. Its errors say themselves that they are refusals, and capture no stack. */
 function refusal<Args extends unknown[]> (code: string, message: string, statusCode: number): FastifyErrorConstructor<{ code: string }, Args> {
-  const Base = createError<Args>(code, message, statusCode, Error, false)
+  const Base = createError<Args>(code, message, statusCode, false)
   Object.defineProperty(Base.prototype, kRefusal, { value: true })
   return Base
 }
@@ -209,7 +221,7 @@ export class LimitWaitersFullError extends WaitersFull {
 
 /** `limiter.wait()`: `cause` is the signal's reason. */
 export class LimitWaitAbortedError extends createError<[policy: string, options?: ErrorOptions]>(
-  'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499, Error, false) {}
+  'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499, false) {}
 
 const Closing = refusal<[what: string]>('FC_ERR_CLOSING', '%s is closing and takes no new work', 503)
 

@@ -2,11 +2,13 @@ import t, { type Test } from 'tap'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import type { ShutdownReport } from '../../plugins/lifecycle/index.ts'
 
 async function start (t: Test): Promise<{ child: ChildProcess, port: number }> {
   const child = fork(fileURLToPath(new URL('../fixtures/lifecycle-server.ts', import.meta.url)), {
+    silent: true,
     execArgv: ['--conditions=fastify-concurrency-source', '--import', new URL('../../tsx.js', import.meta.url).href]
   })
   t.teardown(() => child.kill('SIGKILL'))
@@ -63,8 +65,9 @@ t.test('SIGTERM under load: nobody who stops on readiness is refused, cut off or
   t.ok(report.durationMs < 1_500, `took ${report.durationMs} ms`)
 })
 
-t.test('a second signal ends at once', async (t) => {
+t.test('a second signal ends at once, and the log names what was unfinished', async (t) => {
   const { child, port } = await start(t)
+  const log = text(child.stdout!)
   const stuck = ask(port, '/stuck', new Agent())
   while (await ask(port, '/ready', new Agent()) !== 'whole');
   child.kill('SIGTERM')
@@ -75,4 +78,8 @@ t.test('a second signal ends at once', async (t) => {
   t.equal(code, 1)
   t.equal(await stuck, 'reset')
   t.ok(performance.now() - before < 2_000, 'long before the timeout')
+  const { level, msg, shutdown } = JSON.parse(await log) as { level: number, msg: string, shutdown: ShutdownReport }
+  t.equal(level, 50)
+  t.match(msg, /^shutdown: the process was ended after \d+ ms, with 1 unfinished\. A shutdown may take 5100 ms: /)
+  t.match(shutdown, { reason: 'SIGTERM', abandoned: [{ kind: 'request', name: 'GET /stuck' }] })
 })

@@ -1,0 +1,25 @@
+/** Ways of asking, for checks: `ended` is a promise of what the client has in the end, `leave()` cuts the connection. */
+import { request } from 'node:http'
+import { WebSocket } from 'ws'
+
+/** A request over a connection of its own. Ends with status and body; if the connection is cut before the end, with the error's code. */
+export function http (url, { method = 'GET', headers } = {}) {
+  const sent = request(url, { method, headers, agent: false })
+  const ended = new Promise((resolve) => {
+    const failed = ({ code }) => resolve(code)
+    sent.on('error', failed).on('response', (response) => {
+      let body = ''
+      response.setEncoding('utf8').on('data', (text) => { body += text }).on('error', failed)
+        .on('end', () => resolve(`${response.statusCode} ${body}`))
+    })
+  })
+  sent.end()
+  return { ended, leave: () => sent.destroy() }
+}
+
+/** A WebSocket. Ends with the code that it is closed with. */
+export function socket (url) {
+  const client = new WebSocket(url.replace('http', 'ws'))
+  const ended = new Promise((resolve) => { client.on('close', resolve).on('error', () => {}) })
+  return { ended, leave: () => client.terminate(), client }
+}

@@ -4,6 +4,7 @@
  * npm resolves as of a fixed day, so that a suite is the same wherever and whenever it is installed.
  */
 import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -24,8 +25,10 @@ export function cached (folder, fill) {
   return folder
 }
 
+/** @param pins versions of packages that the tests need, by name, where the package's own manifest doesn't do */
 export function installSuite (cache, { name, version, pins = {} }, { before, fastify }) {
-  return cached(join(cache, `${name.replace('/', '-')}-${version}-${before}`), (folder) => {
+  const key = createHash('sha256').update(JSON.stringify([pins, before, fastify])).digest('hex').slice(0, 8)
+  return cached(join(cache, `${name.replace('/', '-')}-${version}-${key}`), (folder) => {
     npm(folder, 'pack', `${name}@${version}`)
     const [tarball] = readdirSync(folder)
     execFileSync('tar', ['-xzf', tarball, '--strip-components=1'], { cwd: folder })
@@ -36,8 +39,8 @@ export function installSuite (cache, { name, version, pins = {} }, { before, fas
     // Linters and type checkers aside: what the tests name.
     const texts = testFiles(folder, /\.[cm]?js$/).map((file) => readFileSync(join(folder, file), 'utf8')).join('\n')
     const needed = Object.entries(devDependencies).filter(([each]) => ['\'', '"'].some((quote) => texts.includes(`${quote}${each}${quote}`) || texts.includes(`${quote}${each}/`)))
-    const pinned = Object.fromEntries(needed.map(([each, range]) => [each, pins[each] ?? (each === 'fastify' ? fastify : range)]))
-    writeFileSync(manifest, JSON.stringify({ ...rest, devDependencies: pinned }))
+    const ranges = Object.fromEntries(needed.map(([each, range]) => [each, each === 'fastify' ? fastify : range]))
+    writeFileSync(manifest, JSON.stringify({ ...rest, devDependencies: { ...ranges, ...pins } }))
     npm(folder, 'install', '--ignore-scripts', `--before=${before}`)
   })
 }

@@ -61,14 +61,24 @@ function nodeBinary (major) {
 
 let runs = 0
 
-/** Runs one file of tests: each test's outcome by its name, and the file's own under `(the file)`. */
-async function runFile (job, file, plugin) {
+/** Makes Node skip these tests of a file, which must be outermost ones. The root, of which all are part, has one of two names. */
+function skipping (names) {
+  const escaped = names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'))
+  return escaped.length === 0 ? [] : [`--test-name-pattern=/^(?!(?:(?:<root>)?|${escaped.join('|')})$)/`]
+}
+
+/**
+ * Runs one file of tests: each test's outcome by its name, and the file's own under `(the file)`.
+ *
+ * @param skipped names of tests that are not to run
+ */
+async function runFile (job, file, plugin, skipped = []) {
   const results = join(scratch, `${++runs}.jsonl`)
   const count = join(scratch, `${runs}.count`)
   writeFileSync(results, '')
   writeFileSync(count, '')
   const startedAt = performance.now()
-  const child = spawn(job.node, ['--test-reporter', join(here, 'reporter.mjs'), '--test-reporter-destination', 'stdout', file], {
+  const child = spawn(job.node, ['--test-reporter', join(here, 'reporter.mjs'), '--test-reporter-destination', 'stdout', ...skipping(skipped), file], {
     cwd: job.folder,
     // A group of its own, so that what it started ends with it.
     detached: true,
@@ -112,15 +122,22 @@ async function runFile (job, file, plugin) {
     for (let nth = 2; tests.has(name); nth++) name = `${test} #${nth}`
     tests.set(name, result)
   }
-  const ms = Math.round(performance.now() - startedAt)
+  // Of the file, how long it went on after its last test.
+  const ms = Math.round(Date.now() - statSync(results).mtimeMs)
   const passed = code === 0 && !stuck
   tests.set('(the file)', { outcome: passed ? 'pass' : 'fail', ms, ...(!passed && { error: `${stuck ? 'stuck' : `exit code ${code}`}\n${output}` }) })
   return { tests, instances: readFileSync(count, 'utf8').length }
 }
 
 const isBad = ({ outcome, ms }) => outcome === 'fail' || ms > slower
-const isListed = (job, file, name) => exceptions.some(({ suite, file: inFile, test, registration, reason }) =>
-  reason !== '' && suite === job.suite.name && inFile === file && (test === name || name === '(the file)') && (registration ?? job.registration) === job.registration)
+/** The names of the tests of a file that may be lost. */
+const exceptionsIn = (job, file) => exceptions
+  .filter((each) => each.reason !== '' && each.suite === job.suite.name && each.file === file && (each.registration ?? job.registration) === job.registration)
+  .map(({ test }) => test)
+function isListed (job, file, name) {
+  const names = exceptionsIn(job, file)
+  return names.includes(name) || (name === '(the file)' && names.length > 0)
+}
 
 /** A failed test fails those that contain it: name the innermost ones only. */
 function innermost (names) {
@@ -128,26 +145,29 @@ function innermost (names) {
   return all.length === 0 ? names : all.filter((name) => !all.some((other) => other.startsWith(`${name} > `)))
 }
 
+const passed = ({ tests }) => [...tests].filter(([name, { outcome }]) => name !== '(the file)' && outcome === 'pass').map(([name]) => name)
+
+/** What became of a file's tests: which passed, which are lost, and which of those that are listed were lost. */
 async function judge (job, file, first, control) {
   const bad = [...first.tests].filter(([, result]) => isBad(result)).map(([name]) => name)
-  if (innermost(bad).every((name) => isListed(job, file, name)) && !flags.full) return { lost: [], excepted: innermost(bad) }
-  const again = await runFile(job, file, job.ours)
-  const still = bad.filter((name) => isBad(again.tests.get(name) ?? { outcome: 'fail' }))
-  if (still.length === 0) return { lost: [], excepted: [] }
+  const excepted = innermost(bad).filter((name) => isListed(job, file, name))
+  if (bad.length === 0 || (excepted.length === innermost(bad).length && !flags.full)) return { passed: passed(first), lost: [], excepted }
+  // Without the listed ones: one that gets stuck takes down those that follow it.
+  const again = await runFile(job, file, job.ours, exceptionsIn(job, file))
   const reference = control ?? await runFile(job, file, job.control)
-  // A file that got stuck, or whose process ended, says nothing of the tests that were still to come: those are lost as well.
-  const names = innermost([...reference.tests].filter(([name, theirs]) => {
-    const ours = again.tests.get(name)
-    return theirs.outcome === 'pass' && first.tests.get(name)?.outcome !== 'pass'
-      ? ours?.outcome !== 'pass'
-      : still.includes(name) && theirs.outcome === 'pass' && ours?.outcome === 'pass' && ours.ms > theirs.ms + slower
-  }).map(([name]) => name))
-  const lost = names.filter((name) => !isListed(job, file, name)).map((name) => {
-    const ours = again.tests.get(name)
-    const why = ours?.outcome === 'pass' ? `${ours.ms} ms, with the control ${reference.tests.get(name).ms} ms` : ours?.error ?? 'did not run'
+  const names = [...reference.tests].filter(([name, theirs]) => {
+    if (theirs.outcome !== 'pass') return false
+    const [before, now] = [first.tests.get(name), again.tests.get(name)]
+    // A file that got stuck, or whose process ended, says nothing of the tests that were still to come: those are lost as well.
+    if (before?.outcome !== 'pass') return now?.outcome !== 'pass'
+    return isBad(before) && now?.outcome === 'pass' && now.ms > theirs.ms + slower
+  }).map(([name]) => name)
+  const lost = innermost(names).filter((name) => !isListed(job, file, name)).map((name) => {
+    const now = again.tests.get(name)
+    const why = now?.outcome === 'pass' ? `${now.ms} ms, with the control ${reference.tests.get(name).ms} ms` : now?.error ?? 'did not run'
     return { file, test: name, why, output: again.tests.get('(the file)').error }
   })
-  return { lost, excepted: names.filter((name) => isListed(job, file, name)) }
+  return { passed: [...new Set([...passed(first), ...passed(again)])], lost, excepted }
 }
 
 async function inParallel (list, run) {
@@ -159,7 +179,6 @@ async function inParallel (list, run) {
   return results
 }
 
-const passes = ({ tests }) => [...tests].filter(([name, { outcome }]) => name !== '(the file)' && outcome === 'pass').length
 const sum = (numbers) => numbers.reduce((all, each) => all + each, 0)
 
 async function runJob (job) {
@@ -168,24 +187,19 @@ async function runJob (job) {
   const files = testFiles(job.folder, new RegExp(job.suite.files ?? '\\.test\\.m?js$')).filter((file) => only.test(file))
   const first = await inParallel(files, (file) => runFile(job, file, job.ours))
   const controls = flags.full ? await inParallel(files, (file) => runFile(job, file, job.control)) : []
-  const lost = []
-  const excepted = []
-  for (const [index, file] of files.entries()) {
-    if (![...first[index].tests.values()].some(isBad)) continue
-    const verdict = await judge(job, file, first[index], controls[index])
-    lost.push(...verdict.lost)
-    excepted.push(...verdict.excepted.map((test) => ({ file, test })))
-  }
+  const verdicts = []
+  // One at a time: a test that fails for want of a processor passes now.
+  for (const [index, file] of files.entries()) verdicts.push(await judge(job, file, first[index], controls[index]))
   return {
     suite: `${job.suite.name} ${job.suite.version}`,
     registration: job.registration,
     node: job.major,
     files: files.length,
     instances: sum(first.map(({ instances }) => instances)),
-    passes: sum(first.map(passes)),
-    ...(flags.full && { control: sum(controls.map(passes)) }),
-    lost,
-    excepted,
+    passes: sum(verdicts.map(({ passed }) => passed.length)),
+    ...(flags.full && { control: sum(controls.map((control) => passed(control).length)), broken: files.filter((file, index) => controls[index].tests.get('(the file)').outcome !== 'pass') }),
+    lost: verdicts.flatMap(({ lost }) => lost),
+    excepted: verdicts.flatMap(({ excepted }, index) => excepted.map((test) => ({ file: files[index], test }))),
     seconds: Math.round((performance.now() - startedAt) / 1_000)
   }
 }
@@ -213,6 +227,7 @@ try {
     report.push(result)
     const { suite, node, registration, files, instances, control, lost, excepted, seconds } = result
     console.log(`${suite}, Node ${node}, ${registration}: ${result.passes} pass${control === undefined ? '' : ` (control: ${control})`}, ${lost.length} lost, ${excepted.length} excepted; ${files} files, ${instances} instances, ${seconds} s`)
+    if (result.broken?.length > 0) console.log(`  fail with the control too: ${result.broken.join(', ')}`)
     for (const { file, test, why } of lost) console.log(`  lost: ${file}: ${test}\n    ${why.split('\n').slice(0, 12).join('\n    ')}`)
     if (flags.file === '' && result.passes < (job.suite.tests ?? 0) * 0.95) {
       console.log(`  ${result.passes} tests passed, of ${job.suite.tests}: has the suite run at all?`)

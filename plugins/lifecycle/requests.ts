@@ -8,7 +8,7 @@
  * Once the client has left, nothing here keeps the request or the reply alive, and what still runs is waited for only so long: a promise
  * that never settles must not hold up each shutdown.
  */
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Abandoned, Drainable } from '../shared/drainables.ts'
 import { LiveList, type Live } from '../shared/dense-set.ts'
@@ -19,7 +19,10 @@ import { createPipelines } from './pipelines.ts'
 export interface InFlightOptions {
   /** How long what runs on is waited for after its client has left, in ms. */
   timeout: number
-  /** The same, where nothing tells whether anything runs: a handler without a promise that has not answered. */
+  /**
+   * The same, where nothing tells whether anything runs: a handler without a promise that has not answered. A request of inject(), which has
+   * no client who could leave, is then waited for only this long when a drain has begun.
+   */
   grace: number
   now: () => number
 }
@@ -35,7 +38,10 @@ export interface InFlight extends Drainable {
   tellToClose (reply: FastifyReply): void
   /** Stops waiting for requests that are always answered, and tells every client that its connection ends with the response. */
   windDown (isAlways: (request: FastifyRequest) => boolean): void
-  /** Gives up what has outlived its time after its client left, and upgraded connections, which belong to who upgraded them. */
+  /**
+   * Gives up what has outlived its time after its client left, upgraded connections, which belong to who upgraded them, and requests of
+   * inject() that nobody seems to answer.
+   */
   sweep (): void
   /** Ends event streams of browsers, whose clients then connect to another server. */
   endEventStreams (): void
@@ -155,6 +161,14 @@ class Entry implements Live, Observer {
     const { upgrade, headers } = this.reply.raw.req as { upgrade?: boolean | null, headers: { upgrade?: string } }
     return upgrade ?? headers.upgrade !== undefined
   }
+
+  /** A request of inject() that has no answer, and of which nothing is known to run. Fastify's own close() doesn't wait for it either. */
+  get isStrayInjection (): boolean {
+    const { reply } = this
+    if (reply === undefined || (this.runs && (!reply.sent || this.running > 0))) return false
+    const raw = rawOf(reply)
+    return isHttp1(raw) && !(raw.req.socket instanceof Socket) && !raw.headersSent
+  }
 }
 
 function nameOf (request: FastifyRequest): string {
@@ -181,6 +195,8 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   let awaited = 0
   let completed = 0
   let draining = false
+  /** Until when a request is waited for of which nothing tells whether it will be answered. */
+  let strayUntil = Infinity
   let abandoning = false
   const lost: Abandoned[] = []
 
@@ -276,7 +292,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     sweep () {
       // Past the deadline all that is left is reported.
       if (!abandoning) lookThrough()
-      for (const entry of open.all()) if (entry.isUpgraded) forget(entry)
+      for (const entry of open.all()) if (entry.isUpgraded || (now() >= strayUntil && entry.isStrayInjection)) forget(entry)
     },
 
     endEventStreams () {
@@ -303,8 +319,10 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     // The gate is a hook: see index.ts.
     close () {
       // Called again past the deadline, when all that is left is reported.
-      if (!draining) inFlight.sweep()
+      if (draining) return
+      inFlight.sweep()
       draining = true
+      strayUntil = now() + grace
     },
 
     idle: () => awaited === 0 ? Promise.resolve() : new Promise((resolve) => { waiters.push(resolve) }),

@@ -344,6 +344,32 @@ t.test('a request without a socket, as injectWS of @fastify/websocket makes it, 
   t.equal(await settles(app.lifecycle.shutdown(), 200), true)
 })
 
+t.test('a request of inject() that nobody answers does not hold up close()', async (t) => {
+  const app = await build(t, { grace: 10 })
+  const entered = deferred()
+  const go = deferred()
+  app.get('/never', () => {})
+  app.get('/hijacked', { onRequest: (_request, reply) => { reply.hijack() } }, async () => 'never')
+  app.get('/works', async () => {
+    entered.resolve()
+    await go.promise
+    return 'done'
+  })
+  await app.ready()
+  for (const path of ['/never', '/hijacked']) app.inject(path, () => t.fail('was answered'))
+  const working = app.inject('/works')
+  await entered.promise
+  await inFlight(app, 3)
+
+  const closed = app.lifecycle.shutdown()
+  // The handler that runs is waited for, past the grace.
+  await inFlight(app, 1)
+  t.equal(await settles(closed), false)
+  go.resolve()
+  t.equal((await working).body, 'done')
+  t.same((await closed).abandoned, [])
+})
+
 t.test('a destroyed log stream does not make close() reject', async (t) => {
   const lines = { write () { throw new Error('SonicBoom destroyed') } }
   const app = Fastify({ logger: { level: 'error', stream: lines } })

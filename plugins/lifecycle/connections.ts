@@ -9,10 +9,12 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Server as HttpServer } from 'node:http'
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
+import { closeWebSocket } from './websockets.ts'
 
 export interface Connections {
   /** Streams of HTTP/2 go on, no new ones come. */
   close (): void
+  closeWebSockets (): void
   /** Cuts all, of any protocol. */
   destroy (): void
   /** Resolves when none is left. Then nothing listens for new ones any more. */
@@ -21,7 +23,7 @@ export interface Connections {
 
 interface Emitter {
   on (event: 'session', listener: (session: Http2Session) => void): unknown
-  on (event: 'connection', listener: (socket: Socket) => void): unknown
+  on (event: 'connection' | 'secureConnection', listener: (socket: Socket) => void): unknown
   listeners (event: 'request'): unknown[]
 }
 
@@ -46,6 +48,8 @@ export function connectionsOf (server: Emitter): Connections {
 
   function watch (server: Emitter): void {
     server.on('connection', add)
+    // With TLS, what Node and ws call the socket is another object, over the one of the connection.
+    server.on('secureConnection', add)
     // An HTTP/1 server never emits it.
     server.on('session', (session) => {
       if (closing) return session.close()
@@ -78,6 +82,9 @@ export function connectionsOf (server: Emitter): Connections {
     close () {
       closing = true
       for (const session of sessions) session.close()
+    },
+    closeWebSockets () {
+      for (const socket of sockets) closeWebSocket(socket)
     },
     destroy () {
       for (const session of sessions) session.destroy()

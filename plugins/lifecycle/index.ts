@@ -110,7 +110,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     if (phase !== 'leaving' && goodbyes.pending === 0) {
       inFlight.endEventStreams()
       // In a close(), the plugin's own preClose hook follows, with the words that it was given.
-      if (!byClose) inFlight.closeWebSockets()
+      if (!byClose) connections.closeWebSockets()
     }
     timers.after(SWEEP, () => sweep(timers, byClose))
   }
@@ -215,6 +215,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     enter('closing')
     connections.close()
     inFlight.endEventStreams()
+    // Those that have no preClose hook to close them.
+    closing.after(SWEEP, () => connections.closeWebSockets())
     // A stream that answers to the end, a request of which only half the headers came: Fastify would wait for them.
     closing.after(remaining(), () => {
       inFlight.cut()

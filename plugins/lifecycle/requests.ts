@@ -45,8 +45,6 @@ export interface InFlight extends Drainable {
   sweep (): void
   /** Ends event streams of browsers, whose clients then connect to another server. */
   endEventStreams (): void
-  /** Closes the sockets of @fastify/websocket with 1001, "going away". */
-  closeWebSockets (): void
   /** Cuts every connection that still has a request on it. */
   cut (): void
   /** Cuts them, and waits for nothing. */
@@ -301,12 +299,6 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       }
     },
 
-    closeWebSockets () {
-      for (const { request, isUpgraded } of open.all()) {
-        if (isUpgraded && request !== undefined) closeClients(request)
-      }
-    },
-
     cut () {
       for (const { reply } of open.all()) reply?.raw.destroy()
     },
@@ -360,21 +352,6 @@ function isEventStream (request: FastifyRequest, reply: FastifyReply): boolean {
 /** Headers passed to writeHead() are nowhere but in what was sent. */
 function sentHeaders (raw: object): string {
   return (raw as { _header?: string })._header ?? ''
-}
-
-/** What @fastify/websocket decorates the instance with that it was registered in. */
-interface WebSocketServer {
-  clients?: Iterable<{ readyState: number, close (code: number, reason: string): void }>
-}
-
-const OPEN = 1
-const GOING_AWAY = 1001
-
-function closeClients ({ server }: FastifyRequest): void {
-  const { websocketServer } = server as { websocketServer?: WebSocketServer }
-  for (const client of websocketServer?.clients ?? []) {
-    if (client.readyState === OPEN) client.close(GOING_AWAY, 'The service is closing')
-  }
 }
 
 /** Who writes to the stream may not have heard yet that it has ended; without a listener, the error of that write would end the process. */

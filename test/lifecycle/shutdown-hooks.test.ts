@@ -129,29 +129,32 @@ t.test('a goodbye of the application comes before the end of its event stream', 
   t.match(await ended, /event: bye\n\n$/)
 })
 
-/** Does what @fastify/websocket does with a connection, without the frames: routes the request, hijacks, closes clients in preClose. */
+/** Does what ws does with a connection, without the frames. */
+function webSocket (socket: Socket): { close (code?: number): void } {
+  socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n')
+  const client = {
+    readyState: 1,
+    close (code = 1005) {
+      if (client.readyState !== 1) return
+      client.readyState = 2
+      socket.end(String(code))
+    }
+  }
+  return Object.assign(socket, { [Symbol('websocket')]: client }) && client
+}
+
+/** Does what @fastify/websocket does: routes the request, hijacks, closes clients in preClose. */
 const upgrades = fp(async (app: FastifyInstance) => {
   const { ServerResponse } = await import('node:http')
-  const clients = new Set<{ readyState: number, close (code?: number): void }>()
-  app.decorate('websocketServer', { clients })
+  const clients = new Set<ReturnType<typeof webSocket>>()
   app.server.on('upgrade', (request, socket) => {
     const response = new ServerResponse(request)
     response.assignSocket(socket as Socket)
     app.routing(request, response)
   })
   app.get('/ws', async (request, reply) => {
-    const { socket } = request.raw
     reply.hijack()
-    socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n')
-    const client = {
-      readyState: 1,
-      close (code = 1005) {
-        if (client.readyState !== 1) return
-        client.readyState = 2
-        socket.end(String(code))
-      }
-    }
-    clients.add(client)
+    clients.add(webSocket(request.raw.socket))
   })
   app.addHook('preClose', async () => { for (const client of clients) client.close() })
 }, { name: 'upgrades' })
@@ -189,6 +192,25 @@ t.test('in a close(), the preClose hook of who upgraded a connection closes it, 
   const { ended } = await upgrade(app)
   await app.close()
   t.equal(await ended, '1005')
+})
+
+t.test('WebSockets that no request tells of, as those of a NestJS gateway, hear 1001 too', async (t) => {
+  for (const how of ['shutdown', 'close'] as const) {
+    const app = await build(t)
+    app.server.on('upgrade', (_request, socket) => { webSocket(socket as Socket) })
+    const tasks = fakeDrainable('tasks', 'tasks')
+    drainablesOf(app).add(tasks)
+    if (how === 'shutdown') tasks.hold('long')
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const { ended } = await upgrade(app)
+    const closed = how === 'close' ? app.close() : app.lifecycle.shutdown()
+    t.equal(await ended, '1001', how)
+    if (how === 'shutdown') {
+      t.equal(app.lifecycle.phase, 'tasks', 'while tasks go on')
+      tasks.finish('long')
+    }
+    await closed
+  }
 })
 
 /** Not every machine has ::1. Fastify makes a server for each address of localhost. */

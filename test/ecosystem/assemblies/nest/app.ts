@@ -1,10 +1,10 @@
 /** A NestJS application: an event stream, a WebSocket gateway, and work on a thread. argv[2]: whether the suite's registration is awaited. */
 import 'reflect-metadata'
-import { Catch, Controller, Get, Inject, Module, Req, Sse } from '@nestjs/common'
-import { BaseExceptionFilter, HttpAdapterHost, NestFactory } from '@nestjs/core'
+import { Catch, Controller, Get, Module, Req, Sse } from '@nestjs/common'
+import { BaseExceptionFilter, NestFactory } from '@nestjs/core'
 import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { WsAdapter } from '@nestjs/platform-ws'
-import { MessageBody, SubscribeMessage, WebSocketGateway, WebSocketServer } from '@nestjs/websockets'
+import { MessageBody, SubscribeMessage, WebSocketGateway } from '@nestjs/websockets'
 import closeWithGrace from 'close-with-grace'
 import concurrency, { WorkersOverloadedError } from 'fastify-concurrency'
 import { Observable } from 'rxjs'
@@ -36,24 +36,8 @@ class AppController {
 
 @WebSocketGateway({ path: '/socket' })
 class Gateway {
-  @WebSocketServer() server
-  #log
-  #adapterHost
-
-  constructor (@Inject(HttpAdapterHost) adapterHost) {
-    this.#adapterHost = adapterHost
-  }
-
-  onApplicationBootstrap () {
-    const app = this.#adapterHost.httpAdapter.getInstance()
-    this.#log = app.log
-    app.lifecycle.onGoodbye(() => {
-      for (const client of this.server.clients) client.close(1001)
-    })
-  }
-
-  handleConnection () { this.#log.info('work begins') }
-  handleDisconnect () { this.#log.info('work stopped') }
+  handleConnection () { fastify.log.info('work begins') }
+  handleDisconnect () { fastify.log.info('work stopped') }
 
   @SubscribeMessage('echo')
   echo (@MessageBody() data) { return data }

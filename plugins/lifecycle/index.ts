@@ -196,8 +196,9 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   app.addHook('onReady', async () => { booted = true })
 
   // A close() during boot doesn't keep Fastify from listening afterwards, for ever.
-  app.addHook('onListen', async () => {
+  app.addHook('onListen', (done) => {
     if (later(phase, 'closing') === phase) app.server.close()
+    done()
   })
 
   app.addHook('preClose', async () => {

@@ -16,7 +16,11 @@ export function watchListening (app: FastifyInstance, now: () => number): () => 
   let listening = false
   let begun = false
   app.addHook('onReady', async () => { readyAt = now() })
-  app.addHook('onListen', async () => { listening = true })
+  // A callback, since Fastify runs the next hook at once after it: the application's own are not put off.
+  app.addHook('onListen', (done) => {
+    listening = true
+    done()
+  })
   // Before Fastify's own listener, which is still there. A server that was made to listen past Fastify (by supertest, say) has none.
   app.server.on('listening', () => { begun = isAwaited(app.server) })
   const underWay = (): boolean => !listening && (begun ? app.server.listening : isAwaited(app.server) && now() < readyAt + BEGINS)

@@ -40,7 +40,7 @@ export interface InFlight extends Drainable {
   windDown (isAlways: (request: FastifyRequest) => boolean): void
   /**
    * Gives up what has outlived its time after its client left, upgraded connections, which belong to who upgraded them, and requests of
-   * inject() that nobody seems to answer.
+   * inject() that nothing seems to run for.
    */
   sweep (): void
   /** Ends event streams of browsers, whose clients then connect to another server. */
@@ -160,12 +160,12 @@ class Entry implements Live, Observer {
     return upgrade ?? headers.upgrade !== undefined
   }
 
-  /** A request of inject() that has no answer, and of which nothing is known to run. Fastify's own close() doesn't wait for it either. */
+  /** A request of inject() of which nothing is known to run. Fastify's own close() doesn't wait for it either. */
   get isStrayInjection (): boolean {
     const { reply } = this
     if (reply === undefined || (this.runs && (!reply.sent || this.running > 0))) return false
     const raw = rawOf(reply)
-    return isHttp1(raw) && !(raw.req.socket instanceof Socket) && !raw.headersSent
+    return isHttp1(raw) && !(raw.req.socket instanceof Socket)
   }
 }
 

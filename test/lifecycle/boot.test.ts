@@ -28,6 +28,26 @@ for (const [what, stop] of Object.entries(stops)) {
   }
 }
 
+t.test('onListen hooks of the application run as soon as without the plugin', async (t) => {
+  async function orderOf (app: FastifyInstance): Promise<string[]> {
+    t.teardown(() => app.close())
+    const order: string[] = []
+    app.addHook('onListen', (done) => {
+      order.push('hook')
+      done()
+    })
+    await new Promise<void>((resolve) => app.listen({ port: 0, host: '127.0.0.1' }, () => {
+      order.push('listens')
+      queueMicrotask(() => order.push('microtask'))
+      setImmediate(resolve)
+    }))
+    return order
+  }
+  const app = Fastify()
+  await app.register(lifecycle)
+  t.same(await orderOf(app), await orderOf(Fastify()))
+})
+
 t.test('a refusal of the gate is one line at debug, and counted in the line at warn', async (t) => {
   const { lines, logger } = logLines()
   const app = Fastify({ logger }) as unknown as FastifyInstance

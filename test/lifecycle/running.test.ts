@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { request as httpRequest, type ClientRequest } from 'node:http'
 import { connect as connectHttp2 } from 'node:http2'
 import { connect, type AddressInfo } from 'node:net'
+import { PassThrough } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions } from 'fastify'
 import fp from 'fastify-plugin'
@@ -332,7 +333,6 @@ t.test('a request without a socket, as injectWS of @fastify/websocket makes it, 
   app.get('/', async () => 'hello')
   await app.ready()
   const { ServerResponse } = await import('node:http')
-  const { PassThrough } = await import('node:stream')
   const made = { method: 'GET', url: '/', headers: { upgrade: 'websocket' }, httpVersion: '1.1' }
   const response = new ServerResponse(made as never)
   const stream = new PassThrough()
@@ -344,22 +344,23 @@ t.test('a request without a socket, as injectWS of @fastify/websocket makes it, 
   t.equal(await settles(app.lifecycle.shutdown(), 200), true)
 })
 
-t.test('a request of inject() that nobody answers does not hold up close()', async (t) => {
+t.test('a request of inject() that nobody answers, or whose stream never ends, does not hold up close()', async (t) => {
   const app = await build(t, { grace: 10 })
   const entered = deferred()
   const go = deferred()
   app.get('/never', () => {})
   app.get('/hijacked', { onRequest: (_request, reply) => { reply.hijack() } }, async () => 'never')
+  app.get('/stream', (_request, reply) => reply.send(new PassThrough()))
   app.get('/works', async () => {
     entered.resolve()
     await go.promise
     return 'done'
   })
   await app.ready()
-  for (const path of ['/never', '/hijacked']) app.inject(path, () => t.fail('was answered'))
+  for (const path of ['/never', '/hijacked', '/stream']) app.inject(path, () => t.fail('was answered'))
   const working = app.inject('/works')
   await entered.promise
-  await inFlight(app, 3)
+  await inFlight(app, 4)
 
   const closed = app.lifecycle.shutdown()
   // The handler that runs is waited for, past the grace.

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { addressKey } from '../../plugins/workers/default-key.ts'
+import { addressKey } from '../../plugins/shared/address-key.ts'
 
 t.test('the addresses of one IPv6 prefix of 64 bits are one client, however they are written', async (t) => {
   for (const ip of ['2001:db8:1:2::1', '2001:db8:1:2:3:4:5:6', '2001:db8:1:2::', '2001:db8:1:2::1%eth0']) t.equal(addressKey(ip), '2001:db8:1:2::/64')

@@ -22,7 +22,7 @@ for (const hammer of [false, true]) {
   const overheads = results.map(({ overheadMs }) => overheadMs)
   console.log(`${RUNS} runs, 50 clients that ${hammer ? 'hammer on' : 'stop on readiness'}`)
   console.log(`  accepted  ${sum(({ ledger }) => ledger.requests.begun)} handlers, ${sum(({ ledger }) => ledger.tasks.accepted)} tasks, ${sum(({ ledger }) => ledger.jobs.accepted)} jobs`)
-  console.log(`  lost      ${sum(({ ledger: { requests } }) => requests.begun - requests.ended)} handlers, ${sum(({ ledger: { tasks } }) => tasks.accepted - tasks.completed)} tasks, ${sum(({ ledger: { jobs } }) => jobs.accepted - jobs.completed)} jobs; ${sum(({ report }) => report.abandoned.length)} reported, ${results.filter(({ exitCode }) => exitCode !== 0).length} exits that were not clean`)
+  console.log(`  lost      ${sum(({ ledger: { requests } }) => requests.begun - requests.ended)} handlers, ${sum(({ ledger: { tasks } }) => tasks.accepted - tasks.completed)} tasks, ${sum(({ ledger: { jobs } }) => jobs.accepted - jobs.completed)} jobs; ${sum(({ report }) => report.unfinished.length)} reported, ${results.filter(({ exitCode }) => exitCode !== 0).length} exits that were not clean`)
   console.log(`  answers   ${answers('200')} whole, ${answers('503')} refused, ${answers('truncated')} truncated, ${answers('reset')} reset, ${answers('unconnected')} not connected`)
   console.log(`  drain − longest remaining work: median ${median(overheads)} ms, worst ${Math.max(...overheads).toFixed(0)} ms; SIGTERM to exit: median ${median(results.map(({ exitMs }) => exitMs))} ms (delay ${DELAY} ms)`)
 }

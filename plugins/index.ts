@@ -24,7 +24,7 @@ export {
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
-export type { Abandoned, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
+export type { Unfinished, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
 export { definePolicies } from './shared/define-policies.ts'
 export type { Register } from './shared/register.ts'

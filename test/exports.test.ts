@@ -15,16 +15,16 @@ const errorNames = Object.entries(errorClasses).filter(([, value]) => (value.pro
 const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
     values: [...errorNames, 'default', 'definePolicies'].sort(),
-    types: ['Abandoned', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions',
-      'Limiter', 'LimiterOptions', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions', 'ShutdownReport',
-      'TaskContext', 'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'Workers', 'WorkersOptions']
+    types: ['CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
+      'LimiterOptions', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions', 'ShutdownReport', 'TaskContext',
+      'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'Unfinished', 'Workers', 'WorkersOptions']
   },
   './workers': {
     values: ['default'],
     types: ['JobName', 'JobPayload', 'JobResult', 'JobStats', 'Percentiles', 'PoolStats', 'Register', 'RunOptions', 'Workers', 'WorkersOptions']
   },
   './cancellation': { values: ['currentRequest', 'default', 'outsideRequest'], types: ['CancellationOptions'] },
-  './lifecycle': { values: ['default'], types: ['Abandoned', 'Goodbye', 'Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownReport'] },
+  './lifecycle': { values: ['default'], types: ['Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownHook', 'ShutdownReport', 'Unfinished'] },
   './limiter': {
     values: ['default', 'definePolicies'],
     types: ['Limiter', 'LimiterOptions', 'Peek', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'Register', 'Reservation', 'ReserveOptions',
@@ -32,9 +32,9 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   },
   './tasks': {
     values: ['default', 'defineTasks'],
-    types: ['Abandoned', 'DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions',
-      'NamedTask', 'Register', 'Reservation', 'RunOptions', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle',
-      'TaskStatus', 'Tasks', 'TasksOptions', 'TasksStats']
+    types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask',
+      'Register', 'Reservation', 'RunOptions', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskStatus',
+      'Tasks', 'TasksOptions', 'TasksStats', 'Unfinished']
   },
   './jobs': {
     values: ['defineJobs', 'transfer'],

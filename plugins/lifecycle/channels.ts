@@ -9,5 +9,5 @@ export const phaseEntered = typedChannel<{ server: object, phase: Phase, reason:
 /** A new request got our 503. `route` is the pattern, undefined for a 404. */
 export const requestRefused = typedChannel<{ server: object, phase: Phase, method: string, route: string | undefined }>('lifecycle:refused')
 
-/** Everything accepted has finished or was abandoned. */
+/** Everything accepted has finished or was given up. */
 export const drained = typedChannel<{ server: object, report: ShutdownReport }>('lifecycle:drained')

@@ -1,20 +1,20 @@
 /**
- * Drains what holds accepted work, phase by phase, until a deadline; past it, abandons what is left.
+ * Drains what holds accepted work, phase by phase, until a deadline; past it, gives up what is left.
  * Knows neither Fastify nor timers: the deadline is a promise.
  */
 import { setImmediate as turn } from 'node:timers/promises'
-import { drainPhases, type Abandoned, type Drainable, type DrainPhase } from '../shared/drainables.ts'
+import { drainPhases, type Unfinished, type Drainable, type DrainPhase } from '../shared/drainables.ts'
 
 export interface Drained {
   /** Units of work that finished while draining. */
   completed: number
-  abandoned: Abandoned[]
+  unfinished: Unfinished[]
 }
 
 export interface DrainOptions {
   /** Resolves when time is up. */
   deadline: Promise<void>
-  /** For each drainable's abandon(), in ms. */
+  /** For each drainable's giveUp(), in ms. */
   grace: number
   /** Called when a phase begins. */
   enter: (phase: DrainPhase) => void
@@ -34,9 +34,9 @@ export async function drain (drainables: Iterable<Drainable>, { deadline, grace,
     if (!late) await Promise.race([settle(() => [...drainables].filter((each) => each.phase === phase), () => late, onError), timeUp])
   }
 
-  const abandoned = [...drainables].flatMap((drainable) => drainable.lost?.() ?? [])
-  if (late) abandoned.push(...await abandon([...drainables], grace, onError))
-  return { completed: completed() - before, abandoned }
+  const unfinished = [...drainables].flatMap((drainable) => drainable.lost?.() ?? [])
+  if (late) unfinished.push(...await giveUp([...drainables], grace, onError))
+  return { completed: completed() - before, unfinished }
 }
 
 /** Closes and waits until nothing is pending, deciding by reading `pending` again: one drainable may feed another. */
@@ -60,11 +60,11 @@ async function settle (list: () => Drainable[], late: () => boolean, onError: Dr
 }
 
 /** All at once: a later phase's work mustn't go on unbounded while an earlier one has its grace. */
-async function abandon (all: Drainable[], grace: number, onError: DrainOptions['onError']): Promise<Abandoned[]> {
+async function giveUp (all: Drainable[], grace: number, onError: DrainOptions['onError']): Promise<Unfinished[]> {
   const lost = await Promise.all(all.map(async (drainable) => {
     try {
       drainable.close()
-      return drainable.pending === 0 ? [] : await drainable.abandon(grace)
+      return drainable.pending === 0 ? [] : await drainable.giveUp(grace)
     } catch (error) {
       onError(error, drainable)
       return []

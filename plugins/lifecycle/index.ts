@@ -11,7 +11,7 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
-import { drainablesOf, type Abandoned } from '../shared/drainables.ts'
+import { drainablesOf, type Unfinished } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { connectionsOf } from './connections.ts'
@@ -19,7 +19,7 @@ import { runsReadyHooks, serverOption } from './contexts.ts'
 import { drain } from './drain.ts'
 import { watchExit } from './exits.ts'
 import { addGate, isAlways } from './gate.ts'
-import { createGoodbyes, type Goodbye } from './shutdown-hooks.ts'
+import { createShutdownHooks, type ShutdownHook } from './shutdown-hooks.ts'
 import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { isReady, isStopping, later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
@@ -27,8 +27,8 @@ import { createInFlight } from './requests.ts'
 import { watchListening } from './listening.ts'
 import { createTimers, type Timers } from './timers.ts'
 
-export type { Abandoned } from '../shared/drainables.ts'
-export type { Goodbye } from './shutdown-hooks.ts'
+export type { Unfinished } from '../shared/drainables.ts'
+export type { ShutdownHook } from './shutdown-hooks.ts'
 export type { LifecycleOptions, ReadyCheck } from './options.ts'
 export type { Phase } from './phases.ts'
 
@@ -48,7 +48,7 @@ export interface ShutdownReport {
   /** Requests, tasks and jobs that finished while draining. */
   completed: number
   /** What was still unfinished past the deadline, by name. */
-  abandoned: Abandoned[]
+  unfinished: Unfinished[]
   /** From the call until nothing accepted was left. */
   durationMs: number
 }
@@ -59,17 +59,17 @@ export interface Lifecycle {
   readonly ready: boolean
   /**
    * Drains and closes the app. Idempotent: the first call's reason holds, later ones get the same promise.
-   * Never rejects because of abandoned work: read the report. Rejects if an onClose hook fails.
+   * Never rejects because of unfinished work: read the report. Rejects if an onClose hook fails.
    *
    * In a request (known through the ambient request) its promise resolves when all others have drained, before the app closes, so
    * that the answer can be sent. Awaited in a task, it waits for that task: until the deadline, which then reports it.
    */
   shutdown (reason?: string): Promise<ShutdownReport>
   /**
-   * Runs `goodbye` when requests drain: end the stream or socket there. Returns the function that takes it back.
+   * Runs `hook` when requests drain: end the stream or socket there. Returns the function that takes it back.
    * An error in it is logged, and stops nothing.
    */
-  onGoodbye (goodbye: Goodbye): () => void
+  onShutdown (hook: ShutdownHook): () => void
 }
 
 /** How often the requests in flight are looked through during a drain, in ms. */
@@ -79,12 +79,12 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
   await app.register(refusalLog)
   const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now })
-  const goodbyes = createGoodbyes((err) => app.log.error({ err }, 'a goodbye failed'))
+  const shutdownHooks = createShutdownHooks((err) => app.log.error({ err }, 'a shutdown hook failed'))
   const connections = connectionsOf(app.server)
   const closing = createTimers()
   const listenSettled = watchListening(app, monotonic.now)
   const log = quietly(app)
-  drainablesOf(app).add(goodbyes).add(inFlight)
+  drainablesOf(app).add(shutdownHooks).add(inFlight)
 
   let phase: Phase = 'serving'
   let booted = false
@@ -106,8 +106,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   /** Nobody tells when what a client left behind has outlived its time, or when a request in flight has become an event stream. */
   function sweep (timers: Timers, byClose: boolean): void {
     inFlight.sweep()
-    // Who says goodbye in words of his own comes first.
-    if (phase !== 'leaving' && goodbyes.pending === 0) {
+    // Shutdown hooks of the application come first.
+    if (phase !== 'leaving' && shutdownHooks.pending === 0) {
       inFlight.endEventStreams()
       // In a close(), the plugin's own preClose hook follows, with the words that it was given.
       if (!byClose) connections.closeWebSockets()
@@ -135,9 +135,9 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
         onError: (err, { name }) => log('error', { err, drainable: name }, `could not drain ${name}`)
       })
       sweep(timers, byClose)
-      const { completed, abandoned } = await draining
-      const report = { reason, completed, abandoned, durationMs: Math.round(monotonic.now() - startedAt) }
-      log(abandoned.length === 0 ? 'info' : 'error', { shutdown: report }, `shutdown: ${completed} completed, ${abandoned.length} abandoned in ${report.durationMs} ms`)
+      const { completed, unfinished } = await draining
+      const report = { reason, completed, unfinished, durationMs: Math.round(monotonic.now() - startedAt) }
+      log(unfinished.length === 0 ? 'info' : 'error', { shutdown: report }, `shutdown: ${completed} completed, ${unfinished.length} unfinished in ${report.durationMs} ms`)
       drainedChannel.publish({ server: app.server, report })
       return report
     } finally {
@@ -148,11 +148,11 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
 
   /** What the process leaves unfinished when it ends in the middle of a drain. */
   function reportExit (startedAt: number): void {
-    const abandoned = [...drainablesOf(app)].flatMap((drainable) => [...drainable.held?.() ?? [], ...drainable.lost?.() ?? []])
-    if (abandoned.length === 0) return
+    const unfinished = [...drainablesOf(app)].flatMap((drainable) => [...drainable.held?.() ?? [], ...drainable.lost?.() ?? []])
+    if (unfinished.length === 0) return
     const durationMs = Math.round(monotonic.now() - startedAt)
-    log('error', { shutdown: { reason, abandoned, durationMs } },
-      `shutdown: the process was ended after ${durationMs} ms, with ${abandoned.length} unfinished. A shutdown may take ${options.timeout + options.grace} ms: ` +
+    log('error', { shutdown: { reason, unfinished, durationMs } },
+      `shutdown: the process was ended after ${durationMs} ms, with ${unfinished.length} unfinished. A shutdown may take ${options.timeout + options.grace} ms: ` +
       'what handles the signals must wait longer (close-with-grace: delay; fastify-cli: --close-grace-delay)')
   }
 
@@ -187,7 +187,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
       shutdownStarted.catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
       return drainStarted!
     },
-    onGoodbye: (goodbye) => goodbyes.add(goodbye)
+    onShutdown: (hook) => shutdownHooks.add(hook)
   })
 
   addGate(app, inFlight, () => phase, serverOption(app, 'return503OnClosing') !== false)

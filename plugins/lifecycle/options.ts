@@ -14,14 +14,14 @@ export interface LifecycleOptions {
    */
   delay?: number
   /**
-   * How long a shutdown may take, in ms, before what is left is abandoned. `Infinity`: as long as it takes.
+   * How long a shutdown may take, in ms, before what is left is given up. `Infinity`: as long as it takes.
    * The default fits, with `grace`, into the 10 s after which close-with-grace ends the process. Keep that above this one.
    * A handler that still runs is also waited for only this long after its client has left.
    * @default 8_000
    */
   timeout?: number
   /**
-   * How long abandoned work may take to end by itself, in ms, before its threads and connections are cut.
+   * How long work that is given up may take to end by itself, in ms, before its threads and connections are cut.
    * @default 500
    */
   grace?: number

@@ -10,7 +10,7 @@
  */
 import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Abandoned, Drainable } from '../shared/drainables.ts'
+import type { Unfinished, Drainable } from '../shared/drainables.ts'
 import { LiveList, type Live } from '../shared/dense-set.ts'
 import { isHttp1, rawOf } from '../shared/sockets.ts'
 import { observe, type Observer } from './contexts.ts'
@@ -89,7 +89,7 @@ class Entry implements Live, Observer {
   thenable = false
   /** Liveness probes, dashboards and whoever asked for the shutdown aren't waited for. */
   awaited = true
-  /** Reported as abandoned: never counted as completed. */
+  /** Reported as unfinished: never counted as completed. */
   lost = false
   failed = false
   /** For a report, once the request is gone. */
@@ -195,8 +195,8 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   let draining = false
   /** Until when a request is waited for of which nothing tells whether it will be answered. */
   let strayUntil = Infinity
-  let abandoning = false
-  const lost: Abandoned[] = []
+  let givingUp = false
+  const lost: Unfinished[] = []
 
   function close (entry: Entry): void {
     if (!entry.open) return
@@ -214,8 +214,8 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   }
 
   function end (entry: Entry): void {
-    // Past the deadline an error tells the client that what it waited for was abandoned.
-    if (entry.awaited && !entry.lost && !(abandoning && entry.failed)) completed++
+    // Past the deadline an error tells the client that what it waited for was given up.
+    if (entry.awaited && !entry.lost && !(givingUp && entry.failed)) completed++
     forget(entry)
   }
 
@@ -239,7 +239,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     waiters = []
   }
 
-  const describe = (entry: Entry): Abandoned => ({
+  const describe = (entry: Entry): Unfinished => ({
     kind: 'request', name: entry.name, id: entry.id, ageMs: Math.round(now() - entry.since), attempt: 1
   })
 
@@ -289,7 +289,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
 
     sweep () {
       // Past the deadline all that is left is reported.
-      if (!abandoning) lookThrough()
+      if (!givingUp) lookThrough()
       for (const entry of open.all()) if (entry.isUpgraded || (now() >= strayUntil && entry.isStrayInjection)) forget(entry)
     },
 
@@ -323,10 +323,10 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
 
     lost: () => lost,
 
-    // There is nothing to abort: what they wait for is abandoned at the same time, and answers them.
+    // There is nothing to abort: what they wait for is given up at the same time, and answers them.
     // Cutting the connection is what aborts `request.disconnected`.
-    async abandon (grace) {
-      abandoning = true
+    async giveUp (grace) {
+      givingUp = true
       let timer: NodeJS.Timeout | undefined
       await Promise.race([inFlight.idle(), new Promise((resolve) => { timer = setTimeout(resolve, grace) })])
       clearTimeout(timer)

@@ -5,26 +5,26 @@
 import type { Drainable } from '../shared/drainables.ts'
 
 /** May send a last message and close; the shutdown waits for its promise, until the deadline. */
-export type Goodbye = () => void | Promise<void>
+export type ShutdownHook = () => void | Promise<void>
 
-export interface Goodbyes extends Drainable {
+export interface ShutdownHooks extends Drainable {
   /** Returns the function that takes it back: call it when the stream has ended. Runs at once if requests drain already. */
-  add (goodbye: Goodbye): () => void
+  add (goodbye: ShutdownHook): () => void
 }
 
-export function createGoodbyes (onError: (error: unknown) => void): Goodbyes {
+export function createShutdownHooks (onError: (error: unknown) => void): ShutdownHooks {
   // A Set of wrappers: the same function may be added for two streams.
-  const registered = new Set<{ goodbye: Goodbye }>()
+  const registered = new Set<{ goodbye: ShutdownHook }>()
   const running = new Set<Promise<void>>()
   let closed = false
 
-  function say (goodbye: Goodbye): void {
+  function say (goodbye: ShutdownHook): void {
     const said = (async () => goodbye())().catch(onError).finally(() => { running.delete(said) })
     running.add(said)
   }
 
   return {
-    name: 'goodbyes',
+    name: 'shutdownHooks',
     phase: 'requests',
     completed: 0,
     get pending () { return running.size },
@@ -48,6 +48,6 @@ export function createGoodbyes (onError: (error: unknown) => void): Goodbyes {
     async idle () { await Promise.all(running) },
 
     // The stream that waits for its farewell is a request in flight: it is in the report by that name.
-    abandon: async () => []
+    giveUp: async () => []
   }
 }

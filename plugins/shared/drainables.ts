@@ -5,8 +5,8 @@
  */
 import type { FastifyInstance } from 'fastify'
 
-/** A unit of work by name: what is held now, or what had to be abandoned. */
-export interface Abandoned {
+/** A unit of work by name: what is held now, or what had to be given up. */
+export interface Unfinished {
   kind: 'job' | 'task' | 'request'
   name: string
   id: string
@@ -38,14 +38,14 @@ export interface Drainable {
   /** Resolves when nothing runs or waits. Doesn't refuse new work by itself. */
   idle (): Promise<void>
   /** The units of work it holds, for a message that names what is left. */
-  held? (): Abandoned[]
+  held? (): Unfinished[]
   /** What it gave up before any deadline, and what still runs in vain: a retry too far away, a task that ignores its signal. */
-  lost? (): Abandoned[]
+  lost? (): Unfinished[]
   /**
    * Past the deadline: refuse everything, abort what is left cooperatively, wait for `grace` ms, then kill.
    * Resolves with what was lost when nothing of it runs any more. Called after close().
    */
-  abandon (grace: number): Promise<Abandoned[]>
+  giveUp (grace: number): Promise<Unfinished[]>
 }
 
 const drainables = new WeakMap<object, Set<Drainable>>()

@@ -14,7 +14,7 @@ export interface TaskContext {
   readonly name: string
   /** 1, then 2, … */
   readonly attempt: number
-  /** Aborts at the deadline, and when the task is cancelled, replaced, or abandoned by a shutdown. Never with the request. */
+  /** Aborts at the deadline, and when the task is cancelled, replaced, or given up by a shutdown. Never with the request. */
   readonly signal: AbortSignal
   /** When this attempt is aborted: epoch ms, or Infinity. */
   readonly deadline: number

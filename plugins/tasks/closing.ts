@@ -8,8 +8,8 @@ export function drainOnClose (app: FastifyInstance, drainables: readonly Drainab
     await Promise.all(drainables.map(async (drainable) => {
       drainable.close()
       if (!await within(closeTimeout, drainable.idle())) {
-        const abandoned = await drainable.abandon(grace)
-        app.log.error({ abandoned }, 'closing abandoned %d tasks after %d ms', abandoned.length, closeTimeout)
+        const unfinished = await drainable.giveUp(grace)
+        app.log.error({ unfinished }, 'closing gave up %d tasks after %d ms', unfinished.length, closeTimeout)
       }
     }))
     // What runs on in vain stays listed.

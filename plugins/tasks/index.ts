@@ -18,7 +18,7 @@ import { createObserver } from './observe.ts'
 import { resolveOptions, type TasksOptions } from './options.ts'
 import { Scheduler } from './scheduler.ts'
 
-export type { Abandoned } from '../shared/drainables.ts'
+export type { Unfinished } from '../shared/drainables.ts'
 export type { Register } from '../shared/register.ts'
 export type { EnqueueOptions, GroupOptions, Reservation, Tasks } from './decorator.ts'
 export { defineTasks } from './named/define.ts'

@@ -3,7 +3,7 @@
  * Whether a task is accepted, and what becomes of its id and its place, is the scheduler's.
  */
 import type { Clock } from '../shared/clock.ts'
-import type { Abandoned } from '../shared/drainables.ts'
+import type { Unfinished } from '../shared/drainables.ts'
 import { TaskAbortedError, TaskTimeoutError } from '../shared/errors.ts'
 import { Attempt } from './attempt.ts'
 import { List } from './list.ts'
@@ -44,7 +44,7 @@ export class Runner {
   /** Settled as leaked, while their functions run on. */
   readonly leaked = new Set<Task>()
   /** By a drain that doesn't sit out their backoff. */
-  readonly givenUp: Abandoned[] = []
+  readonly givenUp: Unfinished[] = []
   readonly counts = { completed: 0, failed: 0, retried: 0, aborted: 0 }
   #busy = 0
   #meanRunMs = 0

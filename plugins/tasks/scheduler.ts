@@ -2,7 +2,7 @@
  * Which tasks are accepted: a bounded number, one an id, until the service closes. Knows neither Fastify nor the log.
  */
 import type { Clock } from '../shared/clock.ts'
-import type { Abandoned, Drainable } from '../shared/drainables.ts'
+import type { Unfinished, Drainable } from '../shared/drainables.ts'
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../shared/errors.ts'
 import { Ids } from './ids.ts'
 import { Room, secondsUntilRoom } from './room.ts'
@@ -53,8 +53,8 @@ export class Scheduler implements Drainable {
   readonly #ids = new Ids()
   /** How many tasks are accepted and have no outcome. */
   #pending = 0
-  /** While abandoning: what doesn't complete any more. */
-  #abandoned: Abandoned[] | undefined
+  /** While giving up: what doesn't complete any more. */
+  #unfinished: Unfinished[] | undefined
   /** Places that are neither used nor given back, and since when. */
   readonly #reserved = new Map<Place, number>()
   #closing = false
@@ -223,7 +223,7 @@ export class Scheduler implements Drainable {
 
   #end (task: Task, outcome: Outcome, value: unknown): void {
     this.#runner.remove(task)
-    if (outcome !== 'completed') this.#abandoned?.push(task.describe(this.#clock.now(), this.#runner.leaked.has(task)))
+    if (outcome !== 'completed') this.#unfinished?.push(task.describe(this.#clock.now(), this.#runner.leaked.has(task)))
     task.settle(outcome, value)
     this.#pending--
     if (!this.#runner.leaked.has(task)) this.#free(task)
@@ -254,26 +254,26 @@ export class Scheduler implements Drainable {
   }
 
   /** Accepted and without an outcome, what leaked, and places that may still be used: a drain doesn't wait for those. */
-  held (): Abandoned[] {
+  held (): Unfinished[] {
     const now = this.#clock.now()
     const tasks = [...this.#ids.all()].map((task) => task.describe(now))
     if (this.#closed) return tasks
-    const places = [...this.#reserved.values()].map((since): Abandoned => ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
+    const places = [...this.#reserved.values()].map((since): Unfinished => ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
     return [...tasks, ...places]
   }
 
-  lost (): Abandoned[] {
+  lost (): Unfinished[] {
     const now = this.#clock.now()
     return [...this.#runner.givenUp, ...[...this.#runner.leaked].map((task) => task.describe(now, true))]
   }
 
-  async abandon (grace: number): Promise<Abandoned[]> {
+  async giveUp (grace: number): Promise<Unfinished[]> {
     this.#closing = true
-    this.#abandoned = []
+    this.#unfinished = []
     this.#runner.stopRetrying()
     this.#shut()
-    for (const task of [...this.#ids.all()]) this.#runner.cancel(task, 'abandoned by the shutdown', grace)
+    for (const task of [...this.#ids.all()]) this.#runner.cancel(task, 'given up by the shutdown', grace)
     await this.idle()
-    return this.#abandoned
+    return this.#unfinished
   }
 }

@@ -1,6 +1,6 @@
 /** A task as it is submitted, held and seen from outside. */
 import { AsyncResource } from 'node:async_hooks'
-import type { Abandoned } from '../shared/drainables.ts'
+import type { Unfinished } from '../shared/drainables.ts'
 import type { Attempt, TaskContext } from './attempt.ts'
 import type { Linked, List } from './list.ts'
 import type { TaskOptions } from './options.ts'
@@ -100,7 +100,7 @@ export class Task extends AsyncResource implements Linked<Task> {
     return this.#done
   }
 
-  describe (now: number, withStack = false): Abandoned {
+  describe (now: number, withStack = false): Unfinished {
     const { id, name, attempts, stack } = this
     return { kind: 'task', name, id, ageMs: Math.round(now - this.since), attempt: attempts, ...(withStack && stack !== undefined ? { stack } : {}) }
   }

@@ -10,7 +10,7 @@ const SHARE = 0.9
 export async function boot (pool: Pool, url: string, pluginTimeout = 10_000): Promise<void> {
   const limit = pluginTimeout === 0 ? Infinity : pluginTimeout * SHARE
   if (!await within(limit, pool.ready)) {
-    pool.giveUp(new JobsInvalidError(`The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`))
+    pool.failBoot(new JobsInvalidError(`The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`))
     await pool.ready
   }
 }

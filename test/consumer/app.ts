@@ -32,7 +32,7 @@ async function main (): Promise<void> {
   assert.notEqual(body.threadId, threadId)
 
   const report = await app.lifecycle.shutdown('done')
-  assert.deepEqual(report.abandoned, [])
+  assert.deepEqual(report.unfinished, [])
   await assertIdle(app)
 }
 

@@ -40,7 +40,7 @@ t.test('a later phase begins when the earlier one holds nothing any more', async
   t.same(entered, ['requests', 'tasks', 'workers'])
   t.not(workers.closed, 0)
   workers.finish('j1')
-  t.same(await result, { completed: 2, abandoned: [] })
+  t.same(await result, { completed: 2, unfinished: [] })
   t.same([...tasks.abandonedAfter, ...workers.abandonedAfter], [])
 })
 
@@ -58,7 +58,7 @@ t.test('two drainables of one phase may feed each other until both are empty', a
   t.equal((await result).completed, 2)
 })
 
-t.test('past the deadline what is left is abandoned in every phase at once, by name', async (t) => {
+t.test('past the deadline what is left is given up in every phase at once, by name', async (t) => {
   const tasks = fakeDrainable('tasks', 'tasks')
   const workers = fakeDrainable('workers', 'workers')
   const idle = fakeDrainable('idle', 'workers')
@@ -67,8 +67,8 @@ t.test('past the deadline what is left is abandoned in every phase at once, by n
   const { deadline, entered, result } = start(tasks, workers, idle)
   await turn()
   deadline.resolve()
-  const { abandoned } = await result
-  t.same(abandoned.map(({ kind, id }) => `${kind} ${id}`), ['task t1', 'job j1'])
+  const { unfinished } = await result
+  t.same(unfinished.map(({ kind, id }) => `${kind} ${id}`), ['task t1', 'job j1'])
   t.same(entered, ['requests', 'tasks', 'workers'], 'every gate is closed by then')
   t.same([tasks.abandonedAfter, workers.abandonedAfter, idle.abandonedAfter], [[7], [7], []])
 })
@@ -89,7 +89,7 @@ t.test('a drainable that throws does not keep the others from draining', async (
 t.test('an idle() that resolves while work is pending cannot spin past the deadline', async (t) => {
   let lost = 0
   const liar: Drainable = {
-    ...fakeDrainable('liar', 'tasks'), pending: 1, idle: async () => {}, abandon: async () => { lost++; return [] }
+    ...fakeDrainable('liar', 'tasks'), pending: 1, idle: async () => {}, giveUp: async () => { lost++; return [] }
   }
   const { deadline, result } = start(liar)
   setTimeout(deadline.resolve, 5)

@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
-import { drainablesOf, type Abandoned, type Drainable, type DrainPhase } from '../../plugins/shared/drainables.ts'
+import { drainablesOf, type Unfinished, type Drainable, type DrainPhase } from '../../plugins/shared/drainables.ts'
 import type {} from '../../plugins/lifecycle/index.ts'
 
 export interface Deferred<T> {
@@ -32,7 +32,7 @@ export function fakeDrainable (name: string, phase: DrainPhase): FakeDrainable {
     for (const resolve of waiters) resolve()
     waiters = []
   }
-  const list = (): Abandoned[] => [...held].map((id) => ({ kind: phase === 'tasks' ? 'task' : 'job', name, id, ageMs: 0, attempt: 1 }))
+  const list = (): Unfinished[] => [...held].map((id) => ({ kind: phase === 'tasks' ? 'task' : 'job', name, id, ageMs: 0, attempt: 1 }))
   return {
     name,
     phase,
@@ -49,7 +49,7 @@ export function fakeDrainable (name: string, phase: DrainPhase): FakeDrainable {
     close () { this.closed++ },
     idle: () => held.size === 0 ? Promise.resolve() : new Promise((resolve) => { waiters.push(resolve) }),
     held: list,
-    async abandon (grace) {
+    async giveUp (grace) {
       this.abandonedAfter.push(grace)
       const lost = list()
       held.clear()

@@ -87,7 +87,7 @@ t.test('phase by phase: what is answered and what is refused', async (t) => {
   workers.finish('thumbnail')
 
   const report = await shutdown
-  t.match(report, { reason: 'SIGTERM', completed: 3, abandoned: [] })
+  t.match(report, { reason: 'SIGTERM', completed: 3, unfinished: [] })
   t.ok(report.durationMs >= 300)
   t.equal(app.lifecycle.phase, 'closed')
 })
@@ -129,10 +129,10 @@ t.test('a bare close() drains too, before any onClose hook', async (t) => {
   tasks.finish('t1')
   await closed
   t.equal(atClose, 0)
-  t.match(await app.lifecycle.shutdown('too late'), { reason: 'close', completed: 1, abandoned: [] }, 'the report of what has happened')
+  t.match(await app.lifecycle.shutdown('too late'), { reason: 'close', completed: 1, unfinished: [] }, 'the report of what has happened')
 })
 
-t.test('past the timeout: abandoned by name, logged in one line, and the app closes all the same', async (t) => {
+t.test('past the timeout: given up by name, logged in one line, and the app closes all the same', async (t) => {
   const lines: string[] = []
   const app = await build(t, { timeout: 30, grace: 5 }, lines)
   const tasks = fakeDrainable('tasks', 'tasks')
@@ -145,13 +145,13 @@ t.test('past the timeout: abandoned by name, logged in one line, and the app clo
   await inFlight(app, 1)
 
   const report = await app.lifecycle.shutdown('SIGTERM')
-  t.match(report.abandoned, [{ kind: 'request', name: 'GET /stuck/:id', attempt: 1 }, { kind: 'task', id: 'welcome-email:1' }])
-  t.ok(report.abandoned[0]!.ageMs >= 30)
+  t.match(report.unfinished, [{ kind: 'request', name: 'GET /stuck/:id', attempt: 1 }, { kind: 'task', id: 'welcome-email:1' }])
+  t.ok(report.unfinished[0]!.ageMs >= 30)
   t.same(tasks.abandonedAfter, [5])
   await t.rejects(stuck, 'its connection was cut')
   const logged = lines.map((line) => JSON.parse(line)).filter((line) => line.shutdown !== undefined)
   t.equal(logged.length, 1)
-  t.match(logged[0], { level: 50, msg: /^shutdown: 0 completed, 2 abandoned in \d+ ms$/, shutdown: { reason: 'SIGTERM', abandoned: { length: 2 } } })
+  t.match(logged[0], { level: 50, msg: /^shutdown: 0 completed, 2 unfinished in \d+ ms$/, shutdown: { reason: 'SIGTERM', unfinished: { length: 2 } } })
   // The handler never settles: nothing can end it, and the app is closed. It isn't what this test's teardown is about.
   drainablesOf(app).clear()
 })
@@ -159,27 +159,27 @@ t.test('past the timeout: abandoned by name, logged in one line, and the app clo
 t.test('a request that ends within the grace is not lost', async (t) => {
   const app = await build(t, { timeout: 20, grace: 5_000 })
   const tasks = fakeDrainable('tasks', 'tasks')
-  const abandoned = deferred()
-  const abandon = tasks.abandon.bind(tasks)
-  tasks.abandon = async (grace) => { abandoned.resolve(); return abandon(grace) }
+  const unfinished = deferred()
+  const giveUp = tasks.giveUp.bind(tasks)
+  tasks.giveUp = async (grace) => { unfinished.resolve(); return giveUp(grace) }
   tasks.hold('t1')
   drainablesOf(app).add(tasks)
-  app.get('/', async () => { await abandoned.promise; return 'sorry' })
+  app.get('/', async () => { await unfinished.promise; return 'sorry' })
   await app.ready()
   const answer = app.inject('/')
   await inFlight(app, 1)
   const report = await app.lifecycle.shutdown()
   t.equal((await answer).body, 'sorry')
-  t.same(report.abandoned.map(({ kind }) => kind), ['task'])
+  t.same(report.unfinished.map(({ kind }) => kind), ['task'])
   t.equal(report.completed, 1)
 })
 
-t.test('what was abandoned is not counted as completed, nor is the error that tells a client so', async (t) => {
+t.test('what was given up is not counted as completed, nor is the error that tells a client so', async (t) => {
   const app = await build(t, { timeout: 20, grace: 50 })
   const jobs = fakeDrainable('workers', 'workers')
   const killed = deferred()
-  const abandon = jobs.abandon.bind(jobs)
-  jobs.abandon = async (grace) => { killed.reject(new Error('killed')); return abandon(grace) }
+  const giveUp = jobs.giveUp.bind(jobs)
+  jobs.giveUp = async (grace) => { killed.reject(new Error('killed')); return giveUp(grace) }
   jobs.hold('j1')
   drainablesOf(app).add(jobs)
   const stuck = deferred()
@@ -192,7 +192,7 @@ t.test('what was abandoned is not counted as completed, nor is the error that te
   await inFlight(app, 2)
   const report = await app.lifecycle.shutdown()
   t.equal((await failed).statusCode, 500)
-  t.match(report, { completed: 0, abandoned: [{ kind: 'request', name: 'GET /stuck' }, { kind: 'job' }] })
+  t.match(report, { completed: 0, unfinished: [{ kind: 'request', name: 'GET /stuck' }, { kind: 'job' }] })
   await t.rejects(assertIdle(app, { within: 5 }), { message: /GET \/stuck/ }, 'its handler still runs')
   stuck.resolve()
   await inFlight(app, 0)
@@ -215,7 +215,7 @@ t.test('a close() during the delay ends the delay', async (t) => {
   const shutdown = app.lifecycle.shutdown('SIGTERM')
   t.equal(app.lifecycle.phase, 'leaving')
   await app.close()
-  t.match(await shutdown, { reason: 'SIGTERM', abandoned: [] })
+  t.match(await shutdown, { reason: 'SIGTERM', unfinished: [] })
 })
 
 t.test('during boot: the app boots, then closes', async (t) => {
@@ -227,7 +227,7 @@ t.test('during boot: the app boots, then closes', async (t) => {
     app.addHook('onClose', async () => { order.push('closed') })
   })
   const report = await app.lifecycle.shutdown('SIGTERM')
-  t.match(report, { reason: 'SIGTERM', completed: 0, abandoned: [] })
+  t.match(report, { reason: 'SIGTERM', completed: 0, unfinished: [] })
   t.same(order, ['booting', 'closed'])
   await app.listen({ port: 0 })
   t.equal(app.server.listening, false, 'Fastify would listen now; the process would never end')
@@ -237,25 +237,25 @@ t.test('during a boot that fails: still the report', async (t) => {
   const app = Fastify()
   await app.register(lifecycle)
   app.register(async () => { throw new Error('no database') })
-  t.match(await app.lifecycle.shutdown(), { completed: 0, abandoned: [] })
+  t.match(await app.lifecycle.shutdown(), { completed: 0, unfinished: [] })
 })
 
-t.test('goodbyes are said when requests drain, waited for, and their errors are logged', async (t) => {
+t.test('shutdownHooks are said when requests drain, waited for, and their errors are logged', async (t) => {
   const lines: string[] = []
   const app = await build(t, {}, lines)
   const said: string[] = []
   const slow = deferred()
   await app.ready()
-  app.lifecycle.onGoodbye(async () => { said.push('slow'); await slow.promise })
-  app.lifecycle.onGoodbye(() => { throw new Error('the socket is gone') })
-  const takeBack = app.lifecycle.onGoodbye(() => { said.push('taken back') })
+  app.lifecycle.onShutdown(async () => { said.push('slow'); await slow.promise })
+  app.lifecycle.onShutdown(() => { throw new Error('the socket is gone') })
+  const takeBack = app.lifecycle.onShutdown(() => { said.push('taken back') })
   takeBack()
   takeBack()
   t.same(said, [])
   const shutdown = app.lifecycle.shutdown()
   await phase(app, 'requests')
   t.same(said, ['slow'])
-  app.lifecycle.onGoodbye(() => { said.push('late') })
+  app.lifecycle.onShutdown(() => { said.push('late') })
   t.same(said, ['slow', 'late'], 'a stream that opens while requests drain hears it at once')
   t.equal(app.lifecycle.phase, 'requests', 'waits for the slow one')
   slow.resolve()
@@ -270,7 +270,7 @@ t.test('an onClose hook that never ends does not hold shutdown() for ever', asyn
   await app.register(lifecycle, { timeout: 20, grace: 10 })
   app.addHook('onClose', async () => hook.promise)
   await app.ready()
-  t.match(await app.lifecycle.shutdown(), { completed: 0, abandoned: [] })
+  t.match(await app.lifecycle.shutdown(), { completed: 0, unfinished: [] })
   t.ok(lines.some((line) => line.includes('an onClose hook has not finished in time')))
   hook.resolve()
   await app.close()

@@ -167,7 +167,7 @@ for (const [what, work] of Object.entries(answersFirst)) {
     const shutdown = app.lifecycle.shutdown()
     t.equal(await settles(shutdown), false)
     go.resolve()
-    t.match(await shutdown, { completed: 1, abandoned: [] })
+    t.match(await shutdown, { completed: 1, unfinished: [] })
     t.ok(done)
   })
 }
@@ -229,7 +229,7 @@ for (const [what, work] of Object.entries(leftAlone)) {
       const shutdown = app.lifecycle.shutdown()
       t.equal(await settles(shutdown), false)
       go.resolve()
-      t.match(await shutdown, { abandoned: [] })
+      t.match(await shutdown, { unfinished: [] })
       t.equal(closedAfter, true, 'before the database is closed')
     })
   }
@@ -243,7 +243,7 @@ t.test('a handler that never settles is given up some time after its client has 
   await inFlight(app, 1)
   client.destroy()
   await inFlight(app, 0)
-  t.match(await app.lifecycle.shutdown(), { completed: 0, abandoned: [] })
+  t.match(await app.lifecycle.shutdown(), { completed: 0, unfinished: [] })
 })
 
 t.test('a shutdown that gives up a handler whose client has left reports it', async (t) => {
@@ -260,7 +260,7 @@ t.test('a shutdown that gives up a handler whose client has left reports it', as
   const [, response] = await arrived as [unknown, FastifyReply['raw']]
   client.destroy()
   await once(response, 'close')
-  t.match(await app.lifecycle.shutdown(), { completed: 0, abandoned: [{ kind: 'request', name: 'GET /stuck' }] })
+  t.match(await app.lifecycle.shutdown(), { completed: 0, unfinished: [{ kind: 'request', name: 'GET /stuck' }] })
   release!('late')
 })
 
@@ -307,7 +307,7 @@ t.test('HTTP/2: a handler that works on after the answer, and one whose client h
   first.resolve()
   t.equal(await settles(shutdown), false)
   second.resolve()
-  t.match(await shutdown, { abandoned: [] })
+  t.match(await shutdown, { unfinished: [] })
 })
 
 t.test('a request that Fastify answers without decorators is answered as ever: unknown HTTP/2 methods, bad URLs', async (t) => {
@@ -368,7 +368,7 @@ t.test('a request of inject() that nobody answers, or whose stream never ends, d
   t.equal(await settles(closed), false)
   go.resolve()
   t.equal((await working).body, 'done')
-  t.same((await closed).abandoned, [])
+  t.same((await closed).unfinished, [])
 })
 
 t.test('a destroyed log stream does not make close() reject', async (t) => {

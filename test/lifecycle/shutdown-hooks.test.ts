@@ -56,9 +56,9 @@ t.test('event streams end cleanly when requests drain, however they are written'
   app.get('/always', always, writeEvents)
   await app.listen({ port: 0, host: '127.0.0.1' })
   const streams = await Promise.all(['/raw', '/hijacked', '/stream', '/always'].map(async (path) => open(app, path)))
-  const { abandoned, durationMs } = await app.lifecycle.shutdown()
+  const { unfinished, durationMs } = await app.lifecycle.shutdown()
   for (const { ended } of streams) t.match(await ended, /^(data: x\n\n)*$/)
-  t.same(abandoned, [])
+  t.same(unfinished, [])
   t.ok(durationMs < 30_000)
 })
 
@@ -76,7 +76,7 @@ t.test('the connection of an event stream ends with it: a handler may wait for t
   client.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
   await once(client, 'data')
   const ended = once(client.resume(), 'end')
-  t.match(await app.lifecycle.shutdown(), { completed: 1, abandoned: [] })
+  t.match(await app.lifecycle.shutdown(), { completed: 1, unfinished: [] })
   await ended
 })
 
@@ -89,7 +89,7 @@ t.test('HTTP/2: event streams end cleanly too', async (t) => {
   const stream = session.request({ ':path': '/' })
   await once(stream, 'response')
   const closed = once(stream.resume(), 'close')
-  t.same((await app.lifecycle.shutdown()).abandoned, [])
+  t.same((await app.lifecycle.shutdown()).unfinished, [])
   await closed
   t.equal(stream.rstCode, 0)
 })
@@ -110,15 +110,15 @@ t.test('an event stream that answers a POST is one answer in parts: it is finish
   t.equal(app.lifecycle.phase, 'requests')
   rest.resolve()
   t.match(await ended, /\[DONE\]/)
-  t.match(await shutdown, { completed: 1, abandoned: [] })
+  t.match(await shutdown, { completed: 1, unfinished: [] })
 })
 
-t.test('a goodbye of the application comes before the end of its event stream', async (t) => {
+t.test('a shutdown hook of the application runs before the end of its event stream', async (t) => {
   const app = await build(t)
   app.get('/', (request, reply) => {
     reply.hijack()
     writeEvents(request, reply)
-    app.lifecycle.onGoodbye(async () => {
+    app.lifecycle.onShutdown(async () => {
       await new Promise((resolve) => setTimeout(resolve, 120))
       reply.raw.end('event: bye\n\n')
     })
@@ -182,7 +182,7 @@ t.test('WebSockets hear 1001 when requests drain, and hold no phase up', async (
   await phase(app, 'tasks')
   t.equal(await ended, '1001', 'while tasks go on')
   tasks.finish('long')
-  t.same((await shutdown).abandoned, [])
+  t.same((await shutdown).unfinished, [])
 })
 
 t.test('in a close(), the preClose hook of who upgraded a connection closes it, with its own words', async (t) => {

@@ -60,7 +60,7 @@ t.test('SIGTERM under load: nobody who stops on readiness is refused, cut off or
   const [message, [code]] = await Promise.all([once(child, 'message'), once(child, 'exit'), watch, ...clients])
   const { report } = message[0] as { report: ShutdownReport }
   t.equal(code, 0)
-  t.match(report, { reason: 'SIGTERM', abandoned: [] })
+  t.match(report, { reason: 'SIGTERM', unfinished: [] })
   t.same(Object.keys(outcomes), ['whole'], JSON.stringify(outcomes))
   t.ok(report.durationMs < 1_500, `took ${report.durationMs} ms`)
 })
@@ -81,5 +81,5 @@ t.test('a second signal ends at once, and the log names what was unfinished', as
   const { level, msg, shutdown } = JSON.parse(await log) as { level: number, msg: string, shutdown: ShutdownReport }
   t.equal(level, 50)
   t.match(msg, /^shutdown: the process was ended after \d+ ms, with 1 unfinished\. A shutdown may take 5100 ms: /)
-  t.match(shutdown, { reason: 'SIGTERM', abandoned: [{ kind: 'request', name: 'GET /stuck' }] })
+  t.match(shutdown, { reason: 'SIGTERM', unfinished: [{ kind: 'request', name: 'GET /stuck' }] })
 })

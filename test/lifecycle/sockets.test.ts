@@ -85,7 +85,7 @@ t.test('a client that left: its handler is waited for, and only as long as it ru
   go.resolve()
   const report = await shutdown
   t.equal(written, true)
-  t.match(report, { completed: 1, abandoned: [] })
+  t.match(report, { completed: 1, unfinished: [] })
 })
 
 t.test('a client that left before its handler began: hook and handler are waited for', async (t) => {
@@ -122,7 +122,7 @@ t.test('a client that left before its handler began: hook and handler are waited
   await inFlight(app, 1)
   t.equal(app.lifecycle.phase, 'requests')
   handlerGoes.resolve()
-  t.match(await shutdown, { completed: 2, abandoned: [] })
+  t.match(await shutdown, { completed: 2, unfinished: [] })
   t.equal(written, true)
 })
 
@@ -143,7 +143,7 @@ t.test('a client that left before our hook is not waited for in vain', async (t)
   await arrived
   client.destroy()
   await handled.promise
-  t.match(await app.lifecycle.shutdown(), { abandoned: [] })
+  t.match(await app.lifecycle.shutdown(), { unfinished: [] })
 })
 
 t.test('pipelined requests: all that had begun are answered; when their client leaves none stays in flight', async (t) => {
@@ -171,7 +171,7 @@ t.test('pipelined requests: all that had begun are answered; when their client l
   let answers = ''
   for await (const chunk of staying.setEncoding('utf8')) answers += chunk as string
   t.match(answers, /200 OK(?:(?!HTTP)[^])*one[^]*200 OK(?:(?!HTTP)[^])*two/)
-  t.match(await shutdown, { completed: 3, abandoned: [] })
+  t.match(await shutdown, { completed: 3, unfinished: [] })
 })
 
 t.test('clients that leave, before a body has come or in a callback handler that never answers, leave nothing in flight', async (t) => {
@@ -218,24 +218,24 @@ t.test('404s, errors, hijacked replies and streams are each counted once', async
   t.equal(requests.pending, 1, 'its handler has ended long ago, its response has not')
   end.resolve()
   t.equal((await hijacked).body, 'ab')
-  t.match(await shutdown, { completed: 1, abandoned: [] })
+  t.match(await shutdown, { completed: 1, unfinished: [] })
 })
 
-t.test('server-sent events end with a goodbye', async (t) => {
+t.test('server-sent events end with a last message', async (t) => {
   const app = await build(t, { timeout: 20_000 })
   app.get('/events', async (_request, reply) => {
     reply.hijack()
     reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
     reply.raw.write('data: hello\n\n')
-    const takeBack = app.lifecycle.onGoodbye(() => { reply.raw.end('event: bye\n\n') })
+    const takeBack = app.lifecycle.onShutdown(() => { reply.raw.end('event: bye\n\n') })
     reply.raw.once('close', takeBack)
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const events = answer(get(app, '/events'))
   await inFlight(app, 1)
-  const { abandoned, durationMs } = await app.lifecycle.shutdown()
+  const { unfinished, durationMs } = await app.lifecycle.shutdown()
   t.equal((await events).body, 'data: hello\n\nevent: bye\n\n')
-  t.same(abandoned, [])
+  t.same(unfinished, [])
   t.ok(durationMs < 5_000)
 })
 
@@ -251,7 +251,7 @@ t.test('a stream that answers to the end does not hold the shutdown up: it is cu
   response.resume()
   const ended = once(response, 'error')
   const report = await app.lifecycle.shutdown()
-  t.same(report.abandoned, [], 'it is no accepted work')
+  t.same(report.unfinished, [], 'it is no accepted work')
   t.match((await ended)[0], { code: 'ECONNRESET' })
   t.equal(app.lifecycle.phase, 'closed')
 })
@@ -294,7 +294,7 @@ t.test('shutdown() from inside a request: it gets the report, and answers, befor
   await phase(app, 'requests')
   go.resolve()
   t.equal((await slow).body, 'done', 'the others are waited for')
-  t.match(JSON.parse((await stopped).body), { reason: 'asked', completed: 1, abandoned: [] })
+  t.match(JSON.parse((await stopped).body), { reason: 'asked', completed: 1, unfinished: [] })
   t.match(await app.lifecycle.shutdown(), { reason: 'asked' })
   t.equal(app.lifecycle.phase, 'closed')
 })
@@ -306,8 +306,8 @@ t.test('shutdown() from inside a request without the ambient request: until the 
   const client = httpRequest({ port: port(app), host: '127.0.0.1', method: 'POST', path: '/stop' }).end()
   client.on('error', () => {})
   await phase(app, 'closed')
-  const { abandoned } = await app.lifecycle.shutdown()
-  t.match(abandoned, [{ kind: 'request', name: 'POST /stop' }])
+  const { unfinished } = await app.lifecycle.shutdown()
+  t.match(unfinished, [{ kind: 'request', name: 'POST /stop' }])
 })
 
 t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
@@ -330,7 +330,7 @@ t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
   t.equal((await stream(idle, '/slow')).status, 503)
   go.resolve()
   t.same(await slow, { status: 200, body: 'done' })
-  t.match(await shutdown, { completed: 1, abandoned: [] })
+  t.match(await shutdown, { completed: 1, unfinished: [] })
   await Promise.all(closed)
   t.ok(performance.now() - before < 10_000, 'the idle session did not hold close() up')
 })

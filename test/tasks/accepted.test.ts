@@ -130,7 +130,7 @@ class World {
       case 'turn': await turn(); return
       case 'ms': await sleep(1); return
       case 'close': return scheduler.close()
-      case 'abandon': await scheduler.abandon(1)
+      case 'abandon': await scheduler.giveUp(1)
     }
   }
 

@@ -48,9 +48,9 @@ t.test('submit in each phase', async (t) => {
   attempt()
   task.resolve()
   await slow.done
-  const { abandoned } = await shutdown
+  const { unfinished } = await shutdown
   attempt()
-  t.same(abandoned, [])
+  t.same(unfinished, [])
   t.same(inPhase, {
     serving: 'accepted', leaving: 'accepted', requests: 'accepted', tasks: 'accepted', closing: 'FC_ERR_CLOSING', closed: 'FC_ERR_CLOSING'
   })
@@ -77,7 +77,7 @@ t.test('a draining task may submit what its own finish needs, and the drain wait
   const shutdown = app.lifecycle.shutdown()
   await phase(app, 'tasks')
   go.resolve()
-  t.match(await shutdown, { completed: 3, abandoned: [] })
+  t.match(await shutdown, { completed: 3, unfinished: [] })
   t.same(order, ['child', 'parent', 'orphan'])
 })
 
@@ -90,10 +90,10 @@ t.test('a task that goes on submitting is bounded by the deadline', async (t) =>
   }
   app.tasks.submit('again:0', again)
   await app.ready()
-  const { abandoned, durationMs } = await app.lifecycle.shutdown()
+  const { unfinished, durationMs } = await app.lifecycle.shutdown()
   t.ok(durationMs < 5_000)
-  t.ok(abandoned.length >= 1)
-  t.ok(abandoned.every(({ name }) => name === 'again'))
+  t.ok(unfinished.length >= 1)
+  t.ok(unfinished.every(({ name }) => name === 'again'))
 })
 
 t.test('a database-like plugin before the suite and one after it are open while tasks drain, and while a retry is waited for', async (t) => {
@@ -114,7 +114,7 @@ t.test('a database-like plugin before the suite and one after it are open while 
   const shutdown = app.lifecycle.shutdown()
   await phase(app, 'tasks')
   go.resolve()
-  t.match(await shutdown, { completed: 1, abandoned: [] })
+  t.match(await shutdown, { completed: 1, unfinished: [] })
   t.same(writes, [{ before: 'open', after: 'open' }, { before: 'open', after: 'open' }])
   t.same(state, { before: 'closed', after: 'closed' })
 })
@@ -141,9 +141,9 @@ t.test('a drain does not sit out a long backoff or a delay: it reports the task,
   t.match(await rejection(retrying.done), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'busy' } })
   go.resolve()
   t.match(await rejection(later.done), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'busy too' } }, 'one that fails while draining as well')
-  const { abandoned, durationMs } = await shutdown
+  const { unfinished, durationMs } = await shutdown
   t.ok(durationMs < 10_000)
-  t.match(abandoned.map(({ kind, name, id, attempt }) => ({ kind, name, id, attempt })), [
+  t.match(unfinished.map(({ kind, name, id, attempt }) => ({ kind, name, id, attempt })), [
     { kind: 'task', name: 'webhook', id: 'webhook:1', attempt: 1 },
     { kind: 'task', name: 'reminder', id: 'reminder:1', attempt: 0 },
     { kind: 'task', name: 'webhook', id: 'webhook:2', attempt: 1 }
@@ -162,7 +162,7 @@ t.test('past the deadline: signals abort, who heeds them in time is lost or fini
   const report = await app.lifecycle.shutdown('SIGTERM')
   t.equal(finishing.status, 'completed')
   t.equal(report.completed, 1)
-  const byId = new Map(report.abandoned.map((each) => [each.id, each]))
+  const byId = new Map(report.unfinished.map((each) => [each.id, each]))
   t.same([...byId.keys()].sort(), ['deaf', 'polite', 'queued'])
   t.match(byId.get('deaf')!.stack, /drain\.test\.ts/)
   t.equal(byId.get('polite')!.stack, undefined)
@@ -185,7 +185,7 @@ t.test('callers that wait for a place that is reserved are refused when nothing 
   const place = app.tasks.reserve()
   const waiting = rejection(app.tasks.reserve({ wait: new AbortController().signal }))
   await app.ready()
-  t.match(await app.lifecycle.shutdown(), { abandoned: [] })
+  t.match(await app.lifecycle.shutdown(), { unfinished: [] })
   t.match(await waiting, { code: 'FC_ERR_CLOSING' })
   place.release()
 })
@@ -196,14 +196,14 @@ t.test('shutdown() inside a task: not awaited it drains that task; awaited, the 
   let shutdown!: Promise<unknown>
   const task = app.tasks.submit('asks', async () => { shutdown = app.lifecycle.shutdown('from a task') })
   await task.done
-  t.match(await shutdown, { reason: 'from a task', abandoned: [] })
+  t.match(await shutdown, { reason: 'from a task', unfinished: [] })
 
   const other = await build(t, { timeout: 50, grace: 10 })
   await other.ready()
   const waits = other.tasks.submit('waits', async () => { await other.lifecycle.shutdown('from a task') })
   await until(() => other.lifecycle.phase === 'tasks', 'it drains')
-  const { abandoned } = await other.lifecycle.shutdown()
-  t.match(abandoned, [{ kind: 'task', id: 'waits' }])
+  const { unfinished } = await other.lifecycle.shutdown()
+  t.match(unfinished, [{ kind: 'task', id: 'waits' }])
   t.equal(waits.status, 'aborted')
 })
 
@@ -220,5 +220,5 @@ t.test('a group in a task during a drain goes on', async (t) => {
   await phase(app, 'tasks')
   go.resolve()
   t.same(await task.done, [1, 4, 9])
-  t.match(await shutdown, { abandoned: [] })
+  t.match(await shutdown, { unfinished: [] })
 })

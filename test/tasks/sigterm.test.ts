@@ -7,7 +7,7 @@ for (const hammer of [false, true]) {
     const { exitCode, report, ledger, answers } = await runUnderLoad({ clients: 20, hammer, delay: 400, execArgv })
     const { requests, tasks, jobs } = ledger
     t.equal(exitCode, 0)
-    t.match(report, { reason: 'SIGTERM', abandoned: [] })
+    t.match(report, { reason: 'SIGTERM', unfinished: [] })
     t.equal(requests.ended, requests.begun, 'every handler that had begun has ended')
     t.equal(tasks.completed, tasks.accepted)
     t.equal(jobs.completed, jobs.accepted)

@@ -415,7 +415,7 @@ t.test('a task keeps the id and the trace of its request, and nothing of its dis
   t.same(lines.filter(({ msg }) => msg === 'in the task').map(({ reqId, task }) => [reqId, task]), ids.map((id) => [id, `t:${id}`]))
 })
 
-t.test('without lifecycle, closing drains: within closeTimeout, then abandons by name', async (t) => {
+t.test('without lifecycle, closing drains: within closeTimeout, then gives up by name', async (t) => {
   const { app } = await build(t)
   const go = deferred()
   const slow = app.tasks.submit('slow', () => go.promise)
@@ -430,8 +430,8 @@ t.test('without lifecycle, closing drains: within closeTimeout, then abandons by
   const stuck = other.app.tasks.submit('stuck', () => deaf.promise)
   await until(() => stuck.status === 'running', 'it runs')
   await other.app.close()
-  t.match(await rejection(stuck.done), { code: 'FC_ERR_TASK_ABORTED', message: 'The task "stuck" was abandoned by the shutdown' })
-  t.match(other.lines.find(({ msg }) => msg.startsWith('closing abandoned 1 tasks')), { abandoned: [{ kind: 'task', id: 'stuck' }] })
+  t.match(await rejection(stuck.done), { code: 'FC_ERR_TASK_ABORTED', message: 'The task "stuck" was given up by the shutdown' })
+  t.match(other.lines.find(({ msg }) => msg.startsWith('closing gave up 1 tasks')), { unfinished: [{ kind: 'task', id: 'stuck' }] })
   deaf.resolve()
 })
 

@@ -38,9 +38,9 @@ t.test('past closeTimeout what is left is aborted, then its thread ended, and na
   await until(() => workers.stats().running === 2, 'both threads run')
   await app.close()
   for (const error of await Promise.all(left)) t.match(error, { code: 'FC_ERR_CLOSING', statusCode: 503 })
-  t.match(lines.find(({ msg }) => /closing abandoned/.test(msg)), {
+  t.match(lines.find(({ msg }) => /closing gave up/.test(msg)), {
     level: 40,
-    abandoned: [{ kind: 'job', name: 'spin', id: '1', ageMs: Number, attempt: 1 }, { name: 'stubborn', attempt: 1 }, { name: 'echo', attempt: 0 }]
+    unfinished: [{ kind: 'job', name: 'spin', id: '1', ageMs: Number, attempt: 1 }, { name: 'stubborn', attempt: 1 }, { name: 'echo', attempt: 0 }]
   })
 })
 
@@ -59,7 +59,7 @@ t.test('the suite: shutdown() drains the jobs, then closes, and reports', async 
   const accepted = [1, 2, 3, 4].map(() => workers.run('spin', { ms: 50 }))
   const report = await app.lifecycle.shutdown('test')
   t.same(await Promise.all(accepted), ['done', 'done', 'done', 'done'])
-  t.match(report, { reason: 'test', completed: 4, abandoned: [] })
+  t.match(report, { reason: 'test', completed: 4, unfinished: [] })
   t.match(await rejection(workers.run('echo', 1)), { code: 'FC_ERR_CLOSING' })
 })
 
@@ -70,7 +70,7 @@ t.test('the suite: past its timeout the report names the jobs', async (t) => {
   const workers = app.getDecorator<TestWorkers>('workers')
   const left = rejection(workers.run('stubborn', { ms: Infinity }))
   await until(() => workers.stats().running === 1, 'it runs')
-  t.match(await app.lifecycle.shutdown('test'), { abandoned: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
+  t.match(await app.lifecycle.shutdown('test'), { unfinished: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
   t.match(await left, { code: 'FC_ERR_CLOSING' })
 })
 
@@ -83,7 +83,7 @@ t.test('the suite: past its timeout what was aborted before, and runs on in vain
   const { ended } = await startJob(workers, 'stubborn', { ms: Infinity }, { signal: controller.signal })
   controller.abort()
   t.match(await rejection(ended), { code: 'FC_ERR_JOB_ABORTED' })
-  t.match(await app.lifecycle.shutdown('test'), { abandoned: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
+  t.match(await app.lifecycle.shutdown('test'), { unfinished: [{ kind: 'job', name: 'stubborn', attempt: 1 }] })
 })
 
 t.test('close() twice, during boot, and before it', async (t) => {

@@ -109,7 +109,7 @@ t.test('a deploy under load: SIGTERM ends it with nothing lost that it had begun
   const reported = once(child, 'message') as Promise<[ShutdownReport]>
   child.kill('SIGTERM')
   t.same(statuses(await Promise.all(running)), { 200: 8 })
-  t.match((await reported)[0], { reason: 'SIGTERM', abandoned: [] })
+  t.match((await reported)[0], { reason: 'SIGTERM', unfinished: [] })
   const [code, signal] = child.exitCode === null ? await once(child, 'exit') as [number, string | null] : [child.exitCode, null]
   t.same([code, signal], [0, null])
 })

@@ -6,7 +6,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { COMPLETED, FAILED, type JobLine, type Outcome } from '../../../workers/protocol.ts'
 import { fromWire } from '../../../workers/wire-error.ts'
 import type { Clock } from '../../shared/clock.ts'
-import type { Abandoned, Drainable } from '../../shared/drainables.ts'
+import type { Unfinished, Drainable } from '../../shared/drainables.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal } from '../../shared/errors.ts'
 import { LiveList } from '../../shared/dense-set.ts'
 import { Admission } from '../admission/admission.ts'
@@ -71,7 +71,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
   }
 
   /** Ends the boot with an error, if it hasn't ended. */
-  giveUp (error: Error): void {
+  failBoot (error: Error): void {
     this.#crew.giveUp(error)
   }
 
@@ -346,15 +346,15 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     if (this.pending > 0) await new Promise<void>((resolve) => { this.#idleWaiters.push(resolve) })
   }
 
-  held (): Abandoned[] {
+  held (): Unfinished[] {
     const now = this.#clock.now()
     const held = new Set([...this.#liveJobs(), ...this.#crew.threads.flatMap((thread) => thread.jobs())])
     return [...held].map(({ name, id, arrived, attempt }) => ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
   }
 
-  async abandon (grace: number): Promise<Abandoned[]> {
+  async giveUp (grace: number): Promise<Unfinished[]> {
     this.close()
-    const abandoned = this.held()
+    const unfinished = this.held()
     const reason = new ClosingError(`The pool "${this.name}"`)
     this.#transitions.run(() => {
       for (const job of this.#liveJobs()) {
@@ -367,7 +367,7 @@ export class Pool implements Drainable, JobOwner, JobEvents, CrewOwner {
     })
     // A thread in native code ends when that returns, which a shutdown can't wait for.
     await within(grace + ENDING, this.idle())
-    return abandoned
+    return unfinished
   }
 
   /** Ends the threads. What still runs on them is lost: drain first. */

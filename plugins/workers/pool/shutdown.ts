@@ -1,4 +1,4 @@
-/** The end of a pool whose app is closed: drain within a deadline, abandon by name, end the threads. */
+/** The end of a pool whose app is closed: drain within a deadline, give up by name what is left, end the threads. */
 import type { FastifyBaseLogger } from 'fastify'
 import { within } from '../../shared/within.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -9,8 +9,8 @@ export async function shutDown (pool: Pool, { closeTimeout, grace }: ResolvedOpt
   pool.close()
   if (!await within(closeTimeout, pool.idle())) {
     // An endless grace is for a job's own time, not for a process that is to end.
-    const abandoned = await pool.abandon(grace === Infinity ? 0 : grace)
-    log.warn({ pool: pool.name, abandoned }, `closing abandoned ${abandoned.length} jobs after ${closeTimeout} ms`)
+    const unfinished = await pool.giveUp(grace === Infinity ? 0 : grace)
+    log.warn({ pool: pool.name, unfinished }, `closing gave up ${unfinished.length} jobs after ${closeTimeout} ms`)
   }
   await pool.destroy()
 }

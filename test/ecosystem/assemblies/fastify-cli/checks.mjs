@@ -44,7 +44,7 @@ export default async function ({ check, withApp, survives }) {
     app.terminate()
     const { msg, shutdown } = await app.logged(({ shutdown }) => shutdown !== undefined)
     match(msg, /with 2 unfinished.*--close-grace-delay/)
-    deepEqual(shutdown.abandoned.map(({ kind, name }) => `${kind} ${name}`), ['request GET /work', 'job work'])
+    deepEqual(shutdown.unfinished.map(({ kind, name }) => `${kind} ${name}`), ['request GET /work', 'job work'])
     equal(await ended, 'ECONNRESET')
     equal(await app.exited(), 1)
   }))

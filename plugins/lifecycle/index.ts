@@ -136,6 +136,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
       })
       sweep(timers, byClose)
       const { completed, unfinished } = await draining
+      // The last shutdown hook may have ended the drain at once.
+      if (!byClose) connections.closeWebSockets()
       const report = { reason, completed, unfinished, durationMs: Math.round(monotonic.now() - startedAt) }
       log(unfinished.length === 0 ? 'info' : 'error', { shutdown: report }, `shutdown: ${completed} completed, ${unfinished.length} unfinished in ${report.durationMs} ms`)
       drainedChannel.publish({ server: app.server, report })

@@ -185,6 +185,20 @@ t.test('WebSockets hear 1001 when requests drain, and hold no phase up', async (
   t.same((await shutdown).unfinished, [])
 })
 
+t.test('a WebSocket that waited for the last shutdown hook hears 1001 too', async (t) => {
+  const app = await build(t)
+  await app.register(upgrades)
+  const answered = deferred()
+  app.lifecycle.onShutdown(() => answered.promise)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { ended } = await upgrade(app)
+  const shutdown = app.lifecycle.shutdown()
+  await phase(app, 'requests')
+  answered.resolve()
+  await shutdown
+  t.equal(await ended, '1001')
+})
+
 t.test('in a close(), the preClose hook of who upgraded a connection closes it, with its own words', async (t) => {
   const app = await build(t)
   await app.register(upgrades)

@@ -7,7 +7,7 @@ import { types } from 'node:util'
 /** How many parts of a value (elements, fields, entries) are looked at: at most some 20 ms. */
 const MAX_PARTS = 20_000
 
-/** The main thread can read 1,800 levels of objects with the stack that Node gives it, and a worker thread many more. */
+/** How deep the search goes: a path that is longer helps nobody. */
 const MAX_DEPTH = 500
 
 /** A path in a message is cut in its middle, and long keys at their end: keys come from clients. */
@@ -26,22 +26,6 @@ type Child = readonly [key: unknown, child: unknown]
 /** The key of a Map's key, or of a Set's value. */
 const MEMBER = Symbol('member')
 
-/** How many parts may still be looked at. Shared by searches that belong together. */
-export interface Budget { parts: number }
-
-export function searchBudget (): Budget {
-  return { parts: MAX_PARTS }
-}
-
-/** Returns true if `value` can be cloned, and read by any thread; false if it can't, or if it is too large or too deep to say so. */
-export function isPortable (value: unknown, budget: Budget): boolean {
-  try {
-    return search(value, [], budget) === true
-  } catch { // a getter that throws
-    return false
-  }
-}
-
 /**
  * Says what in a value could not be sent.
  *
@@ -54,28 +38,29 @@ export function uncloneablePath (value: unknown, root: string, transferList: unk
   // A stack overflow. To tell which branch is too deep, the search would have to be as deep.
   if (cause instanceof RangeError) return `${root} is nested too deeply, or too large`
   try {
-    const found = search(value, transferList, searchBudget())
-    if (typeof found === 'object') return root + path(found)
+    const found = search(value, transferList)
+    if (found !== undefined) return root + path(found)
     return transferList.length > 0 ? 'the transferList' : root
   } catch { // a getter that throws
     return root
   }
 }
 
-/** Returns the levels that lead to a part that can't be cloned; true if there is none; false if the search gave up. */
-function search (value: unknown, moved: readonly unknown[], budget: Budget): readonly Level[] | boolean {
+interface Budget { parts: number }
+
+/** Returns the levels that lead to the first part that can't be cloned; undefined if none was found. */
+function search (value: unknown, moved: readonly unknown[]): readonly Level[] | undefined {
+  const budget = { parts: MAX_PARTS }
   const levels: Level[] = []
   const seen = new Set(moved)
-  let complete = true
   for (let part = value; ;) {
-    if (--budget.parts < 0) return false
+    if (--budget.parts < 0) return undefined
     if (typeof part === 'function' || typeof part === 'symbol') return levels
     if (typeof part === 'object' && part !== null && !seen.has(part)) {
       seen.add(part)
       const parts = children(part, budget)
       if (parts === REFUSED) return levels
       if (levels.length < MAX_DEPTH) levels.push({ part, children: parts, key: undefined })
-      else complete = false
     }
     let level = levels.at(-1)
     let next = level?.children.next()
@@ -84,7 +69,7 @@ function search (value: unknown, moved: readonly unknown[], budget: Budget): rea
       level = levels.at(-1)
       next = level?.children.next()
     }
-    if (level === undefined || next?.value === undefined) return complete
+    if (level === undefined || next?.value === undefined) return undefined
     level.key = next.value[0]
     part = next.value[1]
   }

@@ -1,6 +1,7 @@
 /** What a job is given beside its payload. */
 import type { FromHost, JobLine, LogLevel } from './protocol.ts'
-import { isPortable, searchBudget, uncloneablePath } from './cloneable.ts'
+import { boundedCopy, lineBudget, type Budget } from './bounded-copy.ts'
+import { uncloneablePath } from './cloneable.ts'
 import { heard, isAborted, mayTalk, type Assignment, type Slots } from './slots.ts'
 import { toWire, type WireError } from './wire-error.ts'
 
@@ -122,49 +123,51 @@ export class Context implements JobContext {
   }
 
   #write (level: LogLevel, fields: object | string, message?: string): void {
-    if (typeof fields === 'string') {
-      this.#say(this.#line(level, undefined, fields))
-      return
-    }
-    // Fields that can't be sent must neither cost the job its life nor the line its other fields.
-    const line = this.#line(level, undefined, message ?? (fields instanceof Error ? fields.message : undefined))
-    try {
-      this.#say({ ...line, ...sendable(fields instanceof Error ? { err: fields } : fields) })
-    } catch { // a getter that throws, an object that is exotic
-      this.#say(line)
-    }
+    if (typeof fields === 'string') this.#say(this.#line(level, undefined, fields))
+    else if (fields instanceof Error) this.#say({ ...this.#line(level, undefined, message ?? fields.message), ...loggable({ err: fields }) })
+    else this.#say({ ...this.#line(level, undefined, message), ...loggable(fields) })
   }
 
   #line (level: LogLevel, fields: object | undefined, message: string | undefined): JobLine {
-    return { log: level, slot: this.#slot, seq: this.#seq, job: this.name, fields, errors: undefined, message }
+    return { log: level, slot: this.#slot, seq: this.#seq, job: this.name, fields, errors: undefined, message: message === undefined ? undefined : cut(message) }
   }
 }
 
-/** Fields of a line as they can be sent: errors apart, since a clone of an error loses its code and its fields. */
-function sendable (fields: object): Pick<JobLine, 'fields' | 'errors'> {
-  const budget = searchBudget()
+const UNLOGGABLE = '[too large, too deep, or unreadable: not logged]'
+
+/** Returns the fields of a line as they are sent: errors apart, since a clone of an error loses its code and its fields. Never throws. */
+function loggable (fields: object): Pick<JobLine, 'fields' | 'errors'> {
+  const budget = lineBudget()
   const plain: Record<string, unknown> = {}
   let errors: Record<string, WireError> | undefined
-  for (const [key, value] of Object.entries(fields)) {
-    if (value instanceof Error) (errors ??= {})[key] = toWire(value)
-    else if (isPortable(value, budget)) plain[key] = value
-    else {
-      const json = asJson(value)
-      if (isPortable(json, budget)) plain[key] = json
+  try {
+    for (const key of Object.keys(fields).slice(0, budget.parts)) {
+      const value = copied(fields as Record<string, unknown>, key, budget)
+      if (value instanceof Error) (errors ??= {})[key] = toWire(value, budget)
+      else plain[key] = value
     }
-  }
+  } catch { /* A Proxy whose traps throw. */ }
   return { fields: plain, errors }
+}
+
+/** Fields that can't be sent must neither cost the job its life nor the line its other fields. */
+function copied (fields: Record<string, unknown>, key: string, budget: Budget): unknown {
+  try {
+    const value = fields[key]
+    return value instanceof Error ? value : boundedCopy(value, budget, UNLOGGABLE)
+  } catch {
+    return UNLOGGABLE
+  }
+}
+
+/** A message longer than this is cut: the main thread writes the message within its turn. */
+const MAX_MESSAGE = 8_192
+
+function cut (message: unknown): string {
+  const text = String(message)
+  return text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE)}…`
 }
 
 function abortError (): DOMException {
   return new DOMException('The job was aborted', 'AbortError')
-}
-
-/** What JSON keeps of a value; undefined for one that it doesn't take. */
-function asJson (value: unknown): unknown {
-  try {
-    return JSON.parse(JSON.stringify(value, (_key, field: unknown) => typeof field === 'bigint' ? String(field) : field)) as unknown
-  } catch {
-    return undefined
-  }
 }

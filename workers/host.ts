@@ -10,7 +10,7 @@ import { threadMark, type Refuse } from './mark.ts'
 import { MemoryBound } from './memory.ts'
 import { COMPLETED, FAILED, HANDOVER_WIDTH, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
 import { assignment, start } from './slots.ts'
-import { fromWire, postError, type WireError } from './wire-error.ts'
+import { fromWire, toWire, type WireError } from './wire-error.ts'
 import { uncloneablePath } from './cloneable.ts'
 
 /** Resolves when the host is told to retire. */
@@ -21,7 +21,7 @@ export default async function host (data: HostData): Promise<void> {
   const post = poster(data)
   const refuse: Refuse = (error) => {
     refused = true
-    postError(error, (broken) => post({ broken, what: error.message }))
+    post({ broken: toWire(error), what: error.message })
   }
   // Told at once: an app that fails to start may end its process, which here is the thread.
   (globalThis as { [threadMark]?: Refuse })[threadMark] = refuse
@@ -82,7 +82,7 @@ class Host {
     this.retired = new Promise((resolve) => {
       data.port.on('messageerror', (error: unknown) => {
         read[0] = ++count
-        postError(error, (wire) => this.#post({ unread: count, error: wire }))
+        this.#post({ unread: count, error: toWire(error) })
       })
       data.port.on('message', (message: ToHost) => {
         read[0] = ++count
@@ -181,14 +181,14 @@ class Host {
       this.#post([slot, COMPLETED, value, runMs], transferList)
     } catch (error) {
       const path = uncloneablePath(value, 'result', transferList, error)
-      postError(error, (wire) => this.#post([slot, UNCLONEABLE, { ...wire, fields: { path } }, runMs]))
+      this.#post([slot, UNCLONEABLE, { ...toWire(error), fields: { path } }, runMs])
     }
     this.#checkMemory()
   }
 
   #fail (current: Current, error: unknown, runMs: number): void {
     const slot = this.#end(current)
-    postError(error, (wire) => this.#post([slot, FAILED, wire, runMs]))
+    this.#post([slot, FAILED, toWire(error), runMs])
     this.#checkMemory()
   }
 

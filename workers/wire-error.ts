@@ -2,7 +2,7 @@
  * Errors across the thread boundary, both ways: structured clone keeps message, stack and cause, but loses custom names, codes,
  * status codes, own fields and the errors of an AggregateError, and a field that can't be cloned would lose the whole error.
  */
-import { isPortable, searchBudget } from './cloneable.ts'
+import { boundedCopy, errorBudget, type Budget } from './bounded-copy.ts'
 
 /** A thrown value as structured clone can carry it. */
 export interface WireError {
@@ -52,62 +52,49 @@ function text (value: unknown): string {
   }
 }
 
-/** Whether a field, or a thrown value that is no error, is kept. */
-type Keep = (value: unknown) => boolean
-
-/** Never throws, whatever was thrown. What the main thread could not read is left out, so that the rest arrives. */
-export function toWire (thrown: unknown): WireError {
-  const budget = searchBudget()
-  return wire(thrown, (value) => isPortable(value, budget))
-}
-
-/** Posts an error. If it can't be cloned all the same, as an exotic object may not, the error is posted without its objects. */
-export function postError (thrown: unknown, post: (wire: WireError) => void): void {
+/**
+ * Never throws, whatever was thrown. Fields past the budget are left out, so that the rest arrives; message and stack are cut there.
+ * @param budget what may be copied; of a line of a log it is less
+ */
+export function toWire (thrown: unknown, budget: Budget = errorBudget()): WireError {
   try {
-    post(toWire(thrown))
-  } catch {
-    post(wire(thrown, isPrimitive))
-  }
-}
-
-function isPrimitive (value: unknown): boolean {
-  return typeof value !== 'symbol' && typeof value !== 'function' && (typeof value !== 'object' || value === null)
-}
-
-function wire (thrown: unknown, keep: Keep): WireError {
-  try {
-    return wireOf(thrown, keep, 0, { left: MAX_ERRORS })
+    return wireOf(thrown, budget, 0, { left: MAX_ERRORS })
   } catch { // a Proxy whose traps throw
     return { isError: true, name: 'Error', message: 'An error that can\'t be read', fields: {}, domException: false }
   }
 }
 
-function wireOf (thrown: unknown, keep: Keep, depth: number, budget: { left: number }): WireError {
-  budget.left--
-  if (!isErrorLike(thrown)) {
-    const wire = { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false }
-    return keep(thrown) ? { ...wire, value: thrown } : wire
-  }
-  const nested = depth < MAX_DEPTH && budget.left > 0
+/** Cut where the budget ends. */
+function carriedText (value: unknown, budget: Budget): string {
+  const whole = text(value)
+  const kept = whole.slice(0, Math.max(0, budget.characters))
+  budget.characters -= kept.length
+  return kept
+}
+
+function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: number }): WireError {
+  count.left--
+  if (!isErrorLike(thrown)) return { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false, value: boundedCopy(thrown, budget) }
+  const nested = depth < MAX_DEPTH && count.left > 0
   const errors = read(thrown, 'errors')
   const fields: Record<string, unknown> = {}
   // `code` and `statusCode` may be accessors or fields of the prototype: `get statusCode () { return 404 }`.
   for (const key of ['code', 'statusCode', ...Object.keys(thrown).slice(0, MAX_FIELDS)]) {
     if (HANDLED.has(key) || (key === 'errors' && Array.isArray(errors))) continue
-    const value = read(thrown, key)
-    if ((value !== undefined || Object.hasOwn(thrown, key)) && keep(value)) fields[key] = value
+    const value = boundedCopy(read(thrown, key), budget)
+    if (value !== undefined) fields[key] = value
   }
   const stack = read(thrown, 'stack')
-  const cause = 'cause' in thrown && nested ? wireOf(read(thrown, 'cause'), keep, depth + 1, budget) : undefined
+  const cause = 'cause' in thrown && nested ? wireOf(read(thrown, 'cause'), budget, depth + 1, count) : undefined
   return {
     isError: true,
-    name: text(read(thrown, 'name')),
-    message: text(read(thrown, 'message')),
+    name: carriedText(read(thrown, 'name'), budget),
+    message: carriedText(read(thrown, 'message'), budget),
     fields,
     domException: typeof DOMException === 'function' && thrown instanceof DOMException,
-    ...(typeof stack === 'string' && { stack }),
+    ...(typeof stack === 'string' && { stack: carriedText(stack, budget) }),
     ...(cause !== undefined && { cause }),
-    ...(Array.isArray(errors) && nested && { errors: errors.slice(0, Math.max(0, budget.left)).map((error) => wireOf(error, keep, depth + 1, budget)) })
+    ...(Array.isArray(errors) && nested && { errors: errors.slice(0, Math.max(0, count.left)).map((error) => wireOf(error, budget, depth + 1, count)) })
   }
 }
 

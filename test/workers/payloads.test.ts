@@ -64,9 +64,7 @@ t.test('a line of the log arrives without the field that the main thread could n
   const { lines, logger } = logLines()
   const { workers } = await startApp(t, {}, { logger })
   t.equal(await deliver(workers, 'log'), 'done')
-  const line = lines.find(({ msg }) => msg === 'logged')
-  t.match(line, { job: 'deliver', kept: 1 })
-  t.notOk('value' in (line ?? {}))
+  t.match(lines.find(({ msg }) => msg === 'logged'), { job: 'deliver', kept: 1, value: /not logged/ })
 })
 
 t.test('an error arrives without the field that the main thread could not read', async (t) => {
@@ -167,7 +165,11 @@ t.test('a hostile job', async (t) => {
     thrownWide: { code: 'E_WIDE', field50: 50 },
     getterInLog: 'done',
     portInLog: 'done',
-    logInGetter: { part: 1 }
+    logInGetter: { part: 1 },
+    sharedInLog: 'done',
+    sharedInLoggedError: 'done',
+    sharedInThrownError: { message: 'shared', code: 'E_SHARED', value: undefined },
+    longInLog: 'done'
   } satisfies Record<keyof typeof others, unknown>)) {
     t.test(`is its own problem: ${way}`, async (t) => {
       t.match(await run({ way: way as keyof typeof others }).catch((error: unknown) => error), expected)
@@ -178,6 +180,15 @@ t.test('a hostile job', async (t) => {
   t.test('has ended no thread, and its lines are in the log', async (t) => {
     t.equal((await workers.run('inspect')).threadId, threadId)
     t.match(lines.filter(({ msg }) => /^with a|^in a/.test(msg)), [{ msg: 'with a getter' }, { msg: 'with a port', kept: 1 }, { msg: 'in a getter' }])
+  })
+
+  t.test('can log nothing that would hold the event loop while it is written', async (t) => {
+    const [value, error] = lines.filter(({ msg }) => msg === 'with shared parts')
+    t.match(value, { value: /not logged/, kept: 1 })
+    t.match(error, { err: { message: 'with shared parts', code: 'E_KEPT', value: undefined } })
+    const long = lines.find(({ msg }) => msg.startsWith('long')) ?? t.fail('it is in the log')
+    t.match(long, { value: /not logged/, kept: 1 })
+    t.ok(JSON.stringify(long).length < 10_000)
   })
 })
 

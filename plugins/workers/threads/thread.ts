@@ -5,7 +5,7 @@
 import { MessageChannel, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { UNREADABLE, type FromHost, type Handover, type HostData, type JobLine, type Outcome, type ToHost } from '../../../workers/protocol.ts'
 import { abort, assign, createSlots, free, heard, isStarted, revoke, type Slots } from '../../../workers/slots.ts'
-import { fromWire, postError } from '../../../workers/wire-error.ts'
+import { fromWire, toWire } from '../../../workers/wire-error.ts'
 import type { Job } from '../pool/job.ts'
 import { outside } from './outside.ts'
 import type { OsThread } from './piscina.ts'
@@ -219,7 +219,7 @@ export class Thread {
 
   abort (job: Job, reason: unknown): void {
     abort(this.#slots, job.slot)
-    postError(reason, (wire) => this.#send({ abort: job.seq, reason: wire }))
+    this.#send({ abort: job.seq, reason: toWire(reason) })
   }
 
   /** Hears now what it has said already. */

@@ -115,13 +115,16 @@ export interface PreparedRoute {
 /**
  * Refuses a config that an onRoute hook changed after the limiter had read it: the limit that it sets would never be.
  * @param standard the recipe of a route that says nothing, which needs no config
+ * @param preHandler the limiter's hook
  */
-export function checkPrepared (prepared: readonly PreparedRoute[], standard: Recipe): void {
+export function checkPrepared (prepared: readonly PreparedRoute[], standard: Recipe, preHandler: unknown): void {
   for (const { route, limiter, recipe } of prepared) {
     const { config = {} } = route
     const expected = 'set before the limiter reads it: by the route itself, or by an onRoute hook that is added before the limiter is registered'
     ensure(config.limiter === limiter, `${routeName(route)}: config.limiter`, expected, config.limiter)
     ensure(config.rateLimit === undefined, `${routeName(route)}: config.rateLimit`, expected, config.rateLimit)
     ensure(hasRecipe(config, recipe) || recipe === standard, `${routeName(route)}: config`, 'an object that onRoute hooks extend, and don\'t replace: { ...route.config }', config)
+    const isKept = recipe.policies.preHandler.length === 0 || [route.preHandler].flat().includes(preHandler)
+    ensure(isKept, `${routeName(route)}: preHandler`, 'a property that onRoute hooks set, and don\'t delete or define anew', route.preHandler)
   }
 }

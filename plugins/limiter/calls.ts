@@ -1,8 +1,8 @@
 /** `app.limiter`: the policies for code. */
 import type { FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
-import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
-import { duration, integer, MAX_DURATION, record } from '../shared/options.ts'
+import { LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
+import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
 import type { AddressList } from './allow-list.ts'
 import { SLACK } from './stores/bucket.ts'
 import { rejected } from './channels.ts'
@@ -12,7 +12,7 @@ import type { MaybePromise } from './maybe.ts'
 import { demandOf } from './plan.ts'
 import type { PolicyName, ResolvedPolicy } from './policies.ts'
 import type { Demand, Store } from './stores/store.ts'
-import type { Waiting } from './waiting.ts'
+import type { Waiters } from './waiters.ts'
 
 export interface ReserveOptions {
   /** Whole tokens, from 1 to the burst. @default 1 */
@@ -81,7 +81,7 @@ export interface CallsSettings {
 const nothing: Reservation = { ok: true, delay: 0, cancel: async () => {} }
 
 export function createLimiter (
-  policies: ReadonlyMap<string, ResolvedPolicy>, store: Store, waiting: Waiting, addressKey: AddressKey, settings: CallsSettings
+  policies: ReadonlyMap<string, ResolvedPolicy>, store: Store, waiters: Waiters, addressKey: AddressKey, settings: CallsSettings
 ): Limiter {
   function find (name: string): ResolvedPolicy {
     const policy = policies.get(name)
@@ -123,37 +123,40 @@ export function createLimiter (
 
     async wait (name, key, options = {}) {
       record('options', options, ['cost', 'signal', 'timeout', 'maxWaiting', 'detached'])
-      const { cost = 1, signal, detached = false } = options
+      const { cost = 1, signal } = options
+      ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+      const detached = boolean('detached', options.detached ?? false)
       const timeout = duration('timeout', options.timeout ?? settings.waitTimeout, { min: 0, max: MAX_DURATION })
       const maxWaiting = integer('maxWaiting', options.maxWaiting ?? settings.maxWaitingPerKey, { min: 0 })
-      if (waiting.closed) throw new ClosingError('The limiter')
+      waiters.ensureOpen()
       if (signal?.aborted) throw new LimitWaitAbortedError(name, { cause: signal.reason })
       const request = currentRequest()
       const policy = find(name)
       const asked = await demand(policy, key, cost, request)
       if (asked === undefined) return
 
+      const refused = (seconds: number): void => rejected.publish({ policy: name, key: asked.key, cost, retryAfter: seconds, requestId: request?.id })
       const bucket = `${name}\0${asked.key}`
-      const room = waiting.enter(bucket, maxWaiting)
-      try {
-        const { granted, outcomes: [outcome], at, store: holder } = await store.take([asked], room ? timeout : 0)
-        const { wait } = outcome!
-        if (!granted) {
-          const seconds = retryAfter(room ? wait - timeout : wait)
-          rejected.publish({ policy: name, key: asked.key, cost, retryAfter: seconds, requestId: request?.id })
-          throw room ? new LimitedError(policy.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiting.total, seconds)
-        }
-        if (wait === 0) return
-        const client = detached ? undefined : request?.disconnected
-        try {
-          await waiting.sleep(wait, [signal, client].filter((signal) => signal !== undefined))
-        } catch (error) {
-          await holder?.giveBack(asked, at + wait)
-          throw error instanceof ClosingError ? error : new LimitWaitAbortedError(name, { cause: error })
-        }
-      } finally {
-        if (room) waiting.leave(bucket)
+      if (!waiters.hasRoom(bucket, maxWaiting)) {
+        // Who needn't wait isn't refused.
+        const { granted, outcomes: [outcome] } = await store.take([asked], 0)
+        if (granted) return
+        const seconds = retryAfter(outcome!.wait)
+        refused(seconds)
+        throw new LimitWaitersFullError(name, waiters.total, seconds)
       }
+      const signals = [signal, detached ? undefined : request?.disconnected].filter((signal) => signal !== undefined)
+      let wait: number
+      try {
+        wait = await waiters.wait(bucket, asked, { store, timeout, signals })
+      } catch (error) {
+        const aborted = signals.find((signal) => signal.aborted && signal.reason === error)
+        throw aborted === undefined ? error : new LimitWaitAbortedError(name, { cause: error })
+      }
+      if (wait === 0) return
+      const seconds = retryAfter(wait - timeout)
+      refused(seconds)
+      throw new LimitedError(policy.expose ? name : undefined, seconds)
     },
 
     async peek (name, key) {

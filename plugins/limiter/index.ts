@@ -6,7 +6,7 @@
  * Redis is away each process counts for itself unless the policy says otherwise.
  */
 import fp from 'fastify-plugin'
-import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { watchForwarded } from '../shared/forwarded.ts'
@@ -27,7 +27,7 @@ import { RedisStore } from './stores/redis-store.ts'
 import { RouteLimits } from './compat/route-limit.ts'
 import { Recipes, type RouteConfig, type RouteLimiterOptions, type RouteWithConfig } from './routes.ts'
 import type { Store } from './stores/store.ts'
-import { Waiting } from './waiting.ts'
+import { Waiters } from './waiters.ts'
 
 export { definePolicies } from '../shared/define-policies.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './calls.ts'
@@ -65,10 +65,28 @@ function createStore (app: FastifyInstance, { redis, prefix, storeTimeout, maxKe
   })
 }
 
+/** Keeps the hook on the route, last unless a later plugin adds another one, even if an onRoute hook replaces `preHandler`. */
+function keepLast (route: RouteOptions, hook: preHandlerHookHandler): void {
+  let hooks: preHandlerHookHandler[]
+  const set = (value: RouteOptions['preHandler']): void => {
+    hooks = [value ?? []].flat() as preHandlerHookHandler[]
+    if (!hooks.includes(hook)) hooks.push(hook)
+  }
+  set(route.preHandler)
+  Object.defineProperty(route, 'preHandler', { get: () => hooks, set, enumerable: true, configurable: true })
+}
+
+/** The limiters of all apps, to tell one from a decorator of the application's own. */
+const limiters = new WeakSet<object>()
+
 async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<void> {
   const resolved = resolveOptions(options)
-  ensure(!app.hasDecorator('limiter'), 'limiter', 'to be registered once', 'a second registration')
-  ensure(!app.hasDecorator('createRateLimit'), '@fastify/rate-limit', 'to be registered by the limiter only', 'a registration of your own')
+  const present = app.hasDecorator('limiter') ? app.getDecorator<object>('limiter') : undefined
+  ensure(present === undefined || !limiters.has(present), 'limiter', 'to be registered once', 'a second registration')
+  ensure(!app.hasDecorator('limiter'), 'limiter', 'no decorator of that name before its registration', 'a decorator of your own')
+  for (const name of ['createRateLimit', 'rateLimit']) {
+    ensure(!app.hasDecorator(name), '@fastify/rate-limit', 'to be registered by the limiter only', `a registration, or a decorator "${name}", of your own`)
+  }
   const addressChecks = new AddressChecks(app)
   for (const policy of resolved.policies.values()) if (limitsByAddress(policy)) addressChecks.add(policy.name)
   if (resolved.exemptAddresses !== undefined) addressChecks.add('allowList')
@@ -76,7 +94,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
 
   const { ipv6Subnet, legacyHeaders, exemptAddresses } = resolved
   const store = createStore(app, resolved)
-  const waiting = new Waiting(resolved.maxWaiting)
+  const waiters = new Waiters(resolved.maxWaiting)
   const addressKey = addressKeyOf(ipv6Subnet)
   const watch = watchForwarded(app)
   const addressOf: AddressOf = (request) => {
@@ -86,7 +104,9 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   // Only waiting needs it, to know whose client left.
   if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
-  app.decorate('limiter', createLimiter(resolved.policies, store, waiting, addressKey, resolved))
+  const decorator = createLimiter(resolved.policies, store, waiters, addressKey, resolved)
+  limiters.add(decorator)
+  app.decorate('limiter', decorator)
 
   // Before that of @fastify/rate-limit, which would add a hook of its own to routes that have a config.rateLimit.
   app.addHook('onRoute', prepareRoute)
@@ -109,6 +129,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     else if (plan.demands.length > 0 && plan.recipe.policies.preHandler.length > 0) judged.set(request, plan)
     return decidePlan(plan, store)
   })
+  /** The requests whose preHandler stage was decided: if another plugin has wrapped the hook of a route, it may run twice. */
+  const passed = new WeakSet<FastifyRequest>()
   const answers = { legacyHeaders, body: resolved.body, onRefused: (code: string) => countRefusal(app, code) }
 
   // Named functions: their names are how a route that escapes is told from one that doesn't.
@@ -116,6 +138,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     decide('onRequest', judge, answers, request, reply, done)
   }
   function limiterPreHandler (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    if (passed.has(request)) return done()
+    passed.add(request)
     decide('preHandler', judge, answers, request, reply, done)
   }
   const hooks: string[] = [limiterOnRequest.name]
@@ -127,17 +151,17 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     prepared.push({ route: route as RouteWithConfig, limiter: config.limiter, recipe })
     route.config = config as NonNullable<RouteOptions['config']>
     // Last, since an authentication that is a preHandler of the route runs before it.
-    if (hooks.length > 1 || recipe.policies.preHandler.length > 0) route.preHandler = [route.preHandler ?? []].flat().concat(limiterPreHandler)
+    if (hooks.length > 1 || recipe.policies.preHandler.length > 0) keepLast(route, limiterPreHandler)
   }
 
   app.addHook('onRequest', limiterOnRequest)
   app.addHook('onReady', async () => {
     addressChecks.warn()
     checkRoutes(app, hooks, prepared)
-    checkPrepared(prepared, recipes.standard)
+    checkPrepared(prepared, recipes.standard, limiterPreHandler)
     prepared = []
   })
-  app.addHook('onClose', async () => waiting.close())
+  app.addHook('onClose', async () => waiters.close())
 }
 
 export default fp(limiter, { name: 'fastify-concurrency/limiter', fastify: '5.x' })

@@ -29,7 +29,7 @@ export interface RouteConfig {
   [kRecipe]?: Recipe
 }
 
-export type RouteWithConfig = RouteWithMethod & { config?: RouteConfig | undefined }
+export type RouteWithConfig = RouteWithMethod & { config?: RouteConfig | undefined, preHandler?: unknown }
 
 /** Whether a route's config still has the recipe that it was prepared with. */
 export function hasRecipe (config: RouteConfig, recipe: Recipe): boolean {

@@ -259,6 +259,15 @@ t.test('@fastify/rate-limit is the limiter\'s to register', async (t) => {
   await t.rejects((async () => { await app.register(limiter, { policies: { client } }) })(), { code: 'FC_ERR_OPTION_INVALID', message: /to be registered by the limiter only/ })
 })
 
+t.test('a decorator of the application\'s own is named as such', async (t) => {
+  for (const name of ['limiter', 'rateLimit', 'createRateLimit']) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    app.decorate(name, 1)
+    await t.rejects((async () => { await app.register(limiter, { policies: { client } }) })(), { code: 'FC_ERR_OPTION_INVALID', message: /of your own'$/ }, name)
+  }
+})
+
 t.test('the limiter is registered once', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())

@@ -4,7 +4,9 @@ import { connect } from 'node:net'
 import t from 'tap'
 import limiter from '../../plugins/limiter/index.ts'
 import { rejected } from '../../plugins/limiter/channels.ts'
-import { Waiting } from '../../plugins/limiter/waiting.ts'
+import { MemoryStore } from '../../plugins/limiter/stores/memory-store.ts'
+import { Waiters } from '../../plugins/limiter/waiters.ts'
+import { monotonic } from '../../plugins/shared/clock.ts'
 import { MAX_DURATION } from '../../plugins/shared/options.ts'
 import { build, NEVER } from './helper.ts'
 
@@ -76,15 +78,20 @@ t.test('wait: first come, first served, at the rate', async (t) => {
   t.ok(took >= 58, `three waited 60 ms in all: ${took}`)
 })
 
-t.test('nobody who waits acts early, by however little: else more would act than burst + rate·t', async (t) => {
-  const waiting = new Waiting(1)
-  let earliest = Infinity
+t.test('nobody who waits acts early, by however little: otherwise more would act than burst + rate·t', async (t) => {
+  const waiters = new Waiters(10)
+  const store = new MemoryStore(monotonic, 10)
+  const demand = { policy: 'p', key: 'k', rate: 1000 / 1.9, burst: 1, cost: 1, onStoreError: 'local' } as const
+  const acted: number[] = []
   for (let i = 0; i < 200; i++) {
-    const began = performance.now()
-    await waiting.sleep(1.9, [])
-    earliest = Math.min(earliest, performance.now() - began)
+    t.equal(await waiters.wait('k', demand, { store, timeout: 1000, signals: [] }), 0)
+    acted.push(performance.now())
   }
-  t.ok(earliest >= 1.9, `${earliest} ms instead of 1.9`)
+  for (let i = 1; i < acted.length; i++) {
+    const early = i - 1 - (acted[i]! - acted[0]!) / 1.9
+    if (early > 0) t.fail(`number ${i} acted ${early} tokens early`)
+  }
+  t.equal(acted.length, 200)
 })
 
 t.test('the longest wait that a timer can hold doesn\'t end at once', async (t) => {
@@ -120,6 +127,58 @@ t.test('an aborted wait gives its tokens back', async (t) => {
   t.ok((await app.limiter.peek('out')).tokens >= 0)
   await t.rejects(app.limiter.wait('out', undefined, { signal: controller.signal }), { code: 'FC_ERR_LIMIT_WAIT_ABORTED', cause: reason })
   t.ok((await app.limiter.peek('out')).tokens >= 0, 'one that is aborted before takes none')
+})
+
+const leaving: Record<string, (signals: AbortController[]) => AbortController[]> = {
+  'first come, first gone': (all) => all,
+  'last come, first gone': (all) => all.toReversed(),
+  'in no order': (all) => [...all.filter((_, index) => index % 3 === 1), ...all.filter((_, index) => index % 3 !== 1)]
+}
+for (const [order, inOrder] of Object.entries(leaving)) {
+  t.test(`clients that leave while they wait cost nobody a token: ${order}`, async (t) => {
+    const app = await real(t, { out: { rate: 5, burst: 5, routes: 'named' } })
+    const { limiter } = app
+    await limiter.allow('out', undefined, 5)
+    const controllers = Array.from({ length: 50 }, () => new AbortController())
+    const waits = controllers.map(({ signal }) => limiter.wait('out', undefined, { signal }))
+    for (const controller of inOrder(controllers)) controller.abort()
+    for (const result of await Promise.allSettled(waits)) t.match(result, { status: 'rejected', reason: { code: 'FC_ERR_LIMIT_WAIT_ABORTED' } })
+    const { wait } = await limiter.peek('out')
+    t.ok(wait <= 200, `the next one waits ${wait} ms, as if nobody had waited`)
+  })
+}
+
+t.test('those who wait behind clients that leave move up, in their order', async (t) => {
+  const app = await real(t, { out: { rate: 20, burst: 1, routes: 'named' } })
+  const { limiter } = app
+  await limiter.wait('out')
+  const began = performance.now()
+  const left = new AbortController()
+  const leaving = Array.from({ length: 80 }, () => limiter.wait('out', undefined, { signal: left.signal }).catch(() => 'left'))
+  const order: number[] = []
+  const staying = [0, 1, 2].map(async (number) => { await limiter.wait('out'); order.push(number) })
+  left.abort()
+  await Promise.all(staying)
+  const took = performance.now() - began
+  t.same(order, [0, 1, 2])
+  t.ok(took >= 150 && took < 2_000, `three waited ${took} ms, and 80 places ahead of them were worth 4 s`)
+  t.same(new Set(await Promise.all(leaving)), new Set(['left']))
+})
+
+t.test('one client that waits and leaves again and again fills the queue against nobody', async (t) => {
+  const app = await real(t, { out: { ...slow, rate: 1 } }, { maxWaitingPerKey: 10 })
+  const { limiter } = app
+  await limiter.wait('out')
+  const reserved = []
+  for (let round = 0; round < 50; round++) {
+    const left = new AbortController()
+    const waits = Array.from({ length: 10 }, () => limiter.wait('out', undefined, { signal: left.signal }).catch((error: Error & { code: string }) => error.code))
+    // A reservation behind them pins their slots.
+    if (round === 0) reserved.push(await limiter.reserve('out'))
+    left.abort()
+    t.same(new Set(await Promise.all(waits)), new Set(['FC_ERR_LIMIT_WAIT_ABORTED']), 'never FC_ERR_LIMITED')
+  }
+  t.ok((await limiter.peek('out')).tokens >= -11.5, 'the ten slots of the first round, and what was reserved behind them')
 })
 
 t.test('waiters are bounded, in all and per key; who needn\'t wait isn\'t refused', async (t) => {
@@ -204,12 +263,15 @@ t.test('bad input', async (t) => {
   await t.rejects(limiter.wait('out', 'k', { timeout: Infinity }), { code: 'FC_ERR_OPTION_INVALID' })
   await t.rejects(limiter.wait('out', 'k', { maxWaiting: 0.5 }), { code: 'FC_ERR_OPTION_INVALID' })
   await t.rejects(limiter.wait('out', 'k', { timeuot: 5 } as never), { code: 'FC_ERR_OPTION_INVALID' })
+  for (const signal of ['x', {}, 5, null]) await t.rejects(limiter.wait('out', 'k', { signal: signal as never }), { code: 'FC_ERR_OPTION_INVALID', message: /^Option "signal": expected an AbortSignal/ })
+  await t.rejects(limiter.wait('out', 'k', { detached: 'x' as never }), { code: 'FC_ERR_OPTION_INVALID', message: /"detached"/ })
   await t.rejects(limiter.reserve('out', 'k', { maxWait: NaN }), { code: 'FC_ERR_OPTION_INVALID' })
   t.equal((await limiter.peek('out', 'k')).tokens, 3, 'nothing was taken')
 })
 
 t.test('whoever waited leaves no listener and no timer behind', async (t) => {
-  const waiting = new Waiting(10)
+  const waiters = new Waiters(10)
+  const store = new MemoryStore(monotonic, 10)
   const counted = { added: 0, removed: 0 }
   const controller = new AbortController()
   const { signal } = controller
@@ -217,13 +279,17 @@ t.test('whoever waited leaves no listener and no timer behind', async (t) => {
   const remove = signal.removeEventListener.bind(signal)
   signal.addEventListener = (...args: unknown[]) => { counted.added++; add(...args as Parameters<typeof add>) }
   signal.removeEventListener = (...args: unknown[]) => { counted.removed++; remove(...args as Parameters<typeof remove>) }
-  await waiting.sleep(1, [signal])
-  const timers = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
-  const asleep = waiting.sleep(60_000, [signal])
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  const before = timers()
+  const wait = (rate: number) => waiters.wait('k', { policy: 'p', key: 'k', rate, burst: 1, cost: 1, onStoreError: 'local' }, { store, timeout: 1e8, signals: [signal] })
+  await wait(1000)
+  await wait(1000)
+  const asleep = wait(0.001)
   controller.abort()
   await t.rejects(asleep, { name: 'AbortError' })
-  t.same(counted, { added: 2, removed: 2 })
-  t.equal(process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length, timers)
-  waiting.close()
-  waiting.close()
+  t.same(counted, { added: 3, removed: 3 })
+  t.equal(timers(), before)
+  t.equal(waiters.total, 0)
+  waiters.close()
+  waiters.close()
 })

@@ -203,6 +203,25 @@ t.test('the same answers as with memory: fields, refusals, waits', options, asyn
   t.ok((await app.limiter.peek('client', '127.0.0.1')).tokens >= 0)
 })
 
+t.test('clients that leave while they wait cost nobody a token: on Redis', options, async (t) => {
+  const { app } = await withRedis(t, { policies: { out: { rate: 5, burst: 5, routes: 'named' } } })
+  await app.limiter.allow('out', undefined, 5)
+  // The server knows the script from now on: otherwise it is sent again, after the peek below.
+  await (await app.limiter.reserve('out')).cancel()
+  const controllers = Array.from({ length: 50 }, () => new AbortController())
+  const waits = controllers.map(({ signal }) => app.limiter.wait('out', undefined, { signal }))
+  const behind = app.limiter.wait('out').then(() => performance.now())
+  // Answered after the waits were granted, since commands are answered in their order.
+  const { wait: whole } = await app.limiter.peek('out')
+  t.ok(whole > 9_000, `51 wait: ${whole} ms`)
+  const left = performance.now()
+  for (const controller of controllers) controller.abort()
+  await Promise.allSettled(waits)
+  const { wait } = await app.limiter.peek('out')
+  t.ok(wait <= 400, `the next one waits ${wait} ms, behind one`)
+  t.ok(await behind - left < 2_000, 'that one moves up')
+})
+
 t.test('keys and policies that read alike on the wire to Redis have buckets of their own', options, async (t) => {
   const policy = { rate: NEVER, burst: 1, key: () => '', routes: 'named' } as const
   const names = ['a', 'a:b', 'a%3Ab', 'a b', '{a}', 'a}']

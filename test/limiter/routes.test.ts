@@ -115,6 +115,38 @@ t.test('an onRoute hook that throws a route\'s limit away with its config is an 
   })
 })
 
+t.test('an onRoute hook that replaces a route\'s preHandler, or wraps it, neither frees the route of its limit nor counts its requests twice', async (t) => {
+  type Hooks = { preHandler?: unknown }
+  const wrap = (hook: unknown) => function (this: unknown, ...args: unknown[]) { return (hook as (...args: unknown[]) => unknown).apply(this, args) }
+  const changes: Record<string, (route: Hooks) => void> = {
+    replaces: (route) => { route.preHandler = [async () => {}] },
+    'replaces by one function': (route) => { route.preHandler = async () => {} },
+    removes: (route) => { route.preHandler = undefined },
+    wraps: (route) => { route.preHandler = [route.preHandler ?? []].flat().map(wrap) },
+    'adds in front': (route) => { route.preHandler = [async () => {}, route.preHandler ?? []].flat() },
+    'adds behind': (route) => { (route.preHandler as unknown[] | undefined)?.push(async () => {}) }
+  }
+  const user = { rate: NEVER, burst: 2, key: 'address', stage: 'preHandler' } as const
+  for (const [name, change] of Object.entries(changes)) {
+    for (const policies of [{ user }, { wide, user: { ...user, routes: 'named' } }] as const) {
+      for (const preHandler of [undefined, async () => {}]) {
+        const { statuses } = await build(t, { policies }, (app) => {
+          app.addHook('onRoute', change as never)
+          app.get('/', { config: { limiter: { policies: ['user'] } }, ...(preHandler === undefined ? {} : { preHandler }) }, async () => 'ok')
+        })
+        t.same(await statuses('/', head('/'), '/', head('/')), [200, 200, 429, 429], name)
+      }
+    }
+  }
+})
+
+t.test('an onRoute hook that deletes a route\'s preHandler is an error at boot', async (t) => {
+  await refuses(t, /^Option "GET \/: preHandler": expected/, (app) => {
+    app.addHook('onRoute', (route) => { delete route.preHandler })
+    app.get('/', { config: { rateLimit: { ...window, hook: 'preHandler' } } }, async () => 'ok')
+  })
+})
+
 t.test('a router that prints its routes in its own way isn\'t taken for one whose routes escape', async (t) => {
   const warned: unknown[] = []
   const stream = { write: (line: string) => { const { level, routes } = JSON.parse(line) as { level: number, routes?: unknown }; if (level === 40 && routes !== undefined) warned.push(routes) } }

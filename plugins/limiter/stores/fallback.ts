@@ -54,9 +54,14 @@ export class FallbackStore implements Store {
   }
 
   /** Tokens that a store which is away can't take back are refilled in time anyway. */
-  async giveBack (demand: Demand, actsAt: number): Promise<void> {
-    if (this.#failedAt !== undefined) return
-    await this.#within(this.#remote.giveBack(demand, actsAt)).catch((error: Error) => this.#fail(error))
+  async giveBack (demand: Demand, actsAt: number): Promise<number> {
+    if (this.#failedAt !== undefined) return 0
+    try {
+      return await this.#within(this.#remote.giveBack(demand, actsAt))
+    } catch (error) {
+      this.#fail(error as Error)
+      return 0
+    }
   }
 
   /** Each policy in its own way: one that is closed refuses, those that are open ask for nothing. */

@@ -161,15 +161,16 @@ export class MemoryStore implements Store {
     return { granted, outcomes, at, store: shared ? undefined : this }
   }
 
-  giveBack (demand: Demand, actsAt: number): void {
+  giveBack (demand: Demand, actsAt: number): number {
     const at = this.#clock.now()
     const table = this.#table(demand.policy, at)
     const slot = table.find(demand.key, at)
     // Forgotten, so full: there is nothing to give back to, least of all the bucket that others share.
-    if (slot === undefined || slot === OVERFLOW) return
+    if (slot === undefined || slot === OVERFLOW) return 0
     const before = advance(table.load(slot), at, demand)
     const bucket = giveBack(before, at, demand, demand.cost, actsAt)
     table.store(slot, demand, bucket, before.tokens - bucket.tokens)
+    return bucket.tokens - before.tokens
   }
 
   #table (policy: string, now: number): Table {

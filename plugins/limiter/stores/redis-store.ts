@@ -53,8 +53,8 @@ export class RedisStore implements Store {
     return this.#verdict(await this.#run(take, demands.length, args), demands.length)
   }
 
-  async giveBack (demand: Demand, actsAt: number): Promise<void> {
-    await this.#run(giveBack, 1, [this.#key(demand), demand.rate, demand.burst, demand.cost, actsAt])
+  async giveBack (demand: Demand, actsAt: number): Promise<number> {
+    return Number(await this.#run(giveBack, 1, [this.#key(demand), demand.rate, demand.burst, demand.cost, actsAt]))
   }
 
   /** The policy is encoded, so that no policy and key read like another policy and key. */

@@ -67,14 +67,14 @@ end
 return table.concat(reply, ' ')
 `
 
-/** KEYS: the bucket. ARGV: rate, burst, cost, and when the reservation was to act. See giveBack in bucket.ts. */
+/** KEYS: the bucket. ARGV: rate, burst, cost, and when the reservation was to act. Returns the tokens restored, as text. See giveBack in bucket.ts. */
 export const giveBack = `${prelude}
 local rate, burst, cost, actsAt = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if actsAt < now or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if actsAt < now or redis.call('EXISTS', KEYS[1]) == 0 then return '0' end
 local tokens, at, left = load(KEYS[1], rate, burst)
 local lastActsAt = at + math.max(0, -tokens) * 1000 / rate
 local restored = math.min(cost, cost - (lastActsAt - actsAt) * rate / 1000)
-if restored <= 0 then return 0 end
+if restored <= 0 then return '0' end
 store(KEYS[1], math.min(burst, tokens + restored), at, left, -restored, rate, burst)
-return 1
+return string.format('%.17g', restored)
 `

@@ -40,8 +40,8 @@ export interface Store {
    */
   take (demands: readonly Demand[], maxWait: number): Verdict | Promise<Verdict>
   /**
-   * Gives the tokens of a grant back, as far as nothing was promised on top of it.
+   * Gives the tokens of a grant back, as far as nothing was promised on top of it. Returns how many tokens the bucket has more.
    * @param actsAt when it was to act, in ms of the store's own clock
    */
-  giveBack (demand: Demand, actsAt: number): void | Promise<void>
+  giveBack (demand: Demand, actsAt: number): number | Promise<number>
 }

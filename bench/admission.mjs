@@ -2,7 +2,7 @@
  * The cost of a decision, by how many are waiting: an arrival that is admitted, one that leaves, and the next that is taken and ends.
  * The admission alone, with the time as an argument.
  */
-import { Admission, Ticket } from '../dist/plugins/workers/admission.js'
+import { Admission, Ticket } from '../dist/plugins/workers/admission/admission.js'
 import { alternate, median, pairedRatio, Report } from './lib/report.mjs'
 
 const LENGTHS = /** @type {const} */ ([10, 10_000])

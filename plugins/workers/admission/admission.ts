@@ -40,6 +40,8 @@ interface Line {
   readonly job: number
   /** Jobs of a capped name that are runnable or taken. Invariant: never more than `cap`, so what is runnable can be taken, and take() never has to search. */
   holding: number
+  /** When a job was last offered to the line, be it admitted or refused. */
+  offeredAt: number
 }
 
 export class Admission<T extends Ticket> {
@@ -93,6 +95,7 @@ export class Admission<T extends Ticket> {
     const line = this.#lineFor(ticket)
     this.#advance(line, now)
     this.#expire(line, now)
+    line.offeredAt = now
     // Several jobs are offered before the first is taken, so those that a free thread is about to take don't wait for one.
     const free = Math.max(0, this.#threads - this.#running)
     const passing = Math.min(free, this.#runnable.queue.length)
@@ -160,7 +163,7 @@ export class Admission<T extends Ticket> {
 
   #line (job: number, cap: number): Line {
     const servers = Math.max(1, Math.min(this.#threads, cap))
-    return { queue: new FairQueue(this.#estimates), limit: new WaitLimit(this.#settings, servers), servers, cap, job, holding: 0 }
+    return { queue: new FairQueue(this.#estimates), limit: new WaitLimit(this.#settings, servers), servers, cap, job, holding: 0, offeredAt: -Infinity }
   }
 
   /** The line that an arriving job would join. */
@@ -218,7 +221,9 @@ export class Admission<T extends Ticket> {
       const oldest = flow.oldestFresh
       // The last one is served however long it has waited: refusing it would leave the thread idle.
       if (oldest !== undefined && !oldest.assured && now - oldest.since > limit && line.queue.length > 1) {
-        if (this.#backlog(line, oldest, flow, 0) > this.#settings.maxWait) this.#refuse(oldest, 'shed', now - oldest.since, limit, now)
+        // In a lone burst nobody comes who would be served sooner for it, so nobody is refused for the clients that left.
+        const overload = line.limit.overload(flow.key) && now - line.offeredAt <= limit
+        if (overload || line.queue.workUntil(oldest, flow, 0) / line.servers > this.#settings.maxWait) this.#refuse(oldest, 'shed', now - oldest.since, limit, now)
         else line.queue.postpone(flow)
       } else if (flow.late && !flow.demoted && now - flow.servedAt > limit) line.queue.demote(flow)
       else {
@@ -240,11 +245,6 @@ export class Admission<T extends Ticket> {
     }
   }
 
-  /** The time in which a line could serve what waits of a key at its share of the threads, `more` ms of work, and the debt that the key answers for, in ms. */
-  #backlog (line: Line, ticket: Ticket, flow: Flow | undefined, more: number): number {
-    return (line.queue.workUntil(ticket, flow, more) + line.limit.debt(ticket.key)) / line.servers
-  }
-
   /** The key with the most waiting, be it held or runnable. */
   #longest (): Flow | undefined {
     let longest = this.#runnable.queue.longest
@@ -262,10 +262,11 @@ export class Admission<T extends Ticket> {
     const left = ticket.deadline - now
     if (wait + this.#estimates.least(job, now) > left) return this.#refusal(line, 'deadline', wait, left)
     const limit = line.limit.of(key)
-    const backlog = this.#backlog(line, ticket, flow, expected)
-    if (wait <= limit || backlog <= this.#settings.maxWait) return undefined
+    const backlog = line.queue.workUntil(ticket, flow, expected) / line.servers
+    const overload = line.limit.overload(key)
+    if (wait <= limit || (!overload && backlog <= this.#settings.maxWait)) return undefined
     line.limit.waited(ticket, wait)
-    return line.limit.debt(key) > 0 ? this.#refusal(line, 'wait', wait, limit) : this.#refusal(line, 'wait', backlog, this.#settings.maxWait)
+    return overload ? this.#refusal(line, 'wait', wait, limit) : this.#refusal(line, 'wait', backlog, this.#settings.maxWait)
   }
 
   /**

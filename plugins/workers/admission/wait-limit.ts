@@ -2,8 +2,7 @@
  * The wait limit of a queue: how long a job may wait and still be served in the order of arrival.
  *
  * Nothing tells a burst from the first second of an overload. What tells an overload is work that waited in vain, because its client left or because it
- * was refused after waiting. This work is the queue's debt: the backlog that would still stand here, had all of it stayed. Idle thread time pays the debt
- * off. While there is no debt, the limit is `orderWait`. While there is, the limit is learned: as short as it can be with busy threads.
+ * was refused after waiting. This work is the queue's debt. Idle thread time pays the debt off. While there is no debt, the limit is `orderWait`. While there is, the limit is learned: as short as it can be with busy threads.
  */
 import { DominantKeys } from './dominant-keys.ts'
 import type { Ticket } from './queue-entry.ts'
@@ -74,12 +73,15 @@ export class WaitLimit {
 
   /** The wait limit of a key, in ms. */
   of (key: string): number {
-    return this.debt(key) > 0 ? this.#learned : this.#settings.orderWait
+    return this.#debt > 0 && this.#dominant.answers(key) ? this.#learned : this.#settings.orderWait
   }
 
-  /** The debt that a key answers for, in ms of thread time: all of it, unless other keys cause the overload. */
-  debt (key: string): number {
-    return this.#dominant.answers(key) ? this.#debt : 0
+  /**
+   * Reports whether a key takes part in an overload: the work that waited in vain would have kept the servers busy for `orderWait`. Less of it is a burst
+   * that some clients left, and nobody is refused for them.
+   */
+  overload (key: string): boolean {
+    return this.#debt > this.#settings.orderWait * this.#servers && this.#dominant.answers(key)
   }
 
   #set (limit: number): void {

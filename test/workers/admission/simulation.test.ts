@@ -83,6 +83,15 @@ t.test('a burst on a pool that is half busy is served, and the others hardly not
   atMost(t, 'what the others lose', lost, 0.02)
 })
 
+t.test('a burst that a tenth of its clients leave is served to the others', async (t) => {
+  const rows = bursts.filter(([name, work]) => work <= 8_000 && work / runTimes[name].mean > 10)
+  atMost(t, 'refused', figures(rows, ([name, work, keys], seed) => {
+    const sources = burst(runTimes[name], 0.9 * work, keys, 5_000)
+    const leaving = burst(runTimes[name], work / 10, keys, 5_000).slice(1).map((source) => ({ ...source, patience: 500 }))
+    return share(run({ sources: [...sources, ...leaving], seed, duration: 5_000 + work }).each.slice(1, sources.length), 'refused')
+  }), 0)
+})
+
 t.test('a burst every five seconds is served', async (t) => {
   const rows = (['10 ms', '200 ms', 'mixed', 'exponential'] as const).flatMap((name) => [1, 7].map((keys) => [name, keys] as const))
   atMost(t, 'refused', figures(rows, ([name, keys], seed) => {
@@ -105,6 +114,15 @@ t.test('the first seconds of a sudden overload', async (t) => {
       return (useful * 6_000 - runTime.mean) / 5_000
     }), bar)
   }
+})
+
+t.test('few clients wait in vain in the first five seconds of a sudden overload', async (t) => {
+  const rows = (['10 ms', '200 ms', 'mixed'] as const).flatMap((name) => [2, 4, 6].flatMap((load) => [1, 200].map((keys) => [name, load, keys] as const)))
+  atMost(t, 'in vain for more than 500 ms', figures(rows, ([name, load, keys], seed) => {
+    const runTime = runTimes[name]
+    const sources = [{ length: runTime, rate: 0, burst: 2, key: 'first' }, ...stream(runTime, load * capacity(runTime), keys, { from: 1_000 })]
+    return run({ sources, seed, duration: 6_000, patience: 1_000 }).total.inVain
+  }), 0.25)
 })
 
 t.test('the first twelve seconds of 6 times what two threads can do', async (t) => {

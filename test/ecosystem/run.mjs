@@ -11,7 +11,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { homedir, tmpdir } from 'node:os'
+import { availableParallelism, homedir, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -20,8 +20,8 @@ import { cached, installSuite, npm, testFiles } from './install.mjs'
 const here = fileURLToPath(new URL('.', import.meta.url))
 const readJson = (name) => JSON.parse(readFileSync(join(here, name), 'utf8'))
 
-/** How many files run at a time. Tests of timeouts fail when there are more than processors. */
-const parallel = 2
+/** How many files run at a time. Tests wait more than they compute; one that fails for want of a processor is run again alone. */
+const parallel = availableParallelism() + 1
 /** A file is stuck, and ends, when no test of it has ended for so long, in ms. */
 const stuckAfter = 20_000
 /** A test that takes so much longer than with the control, in ms, is lost as well: something holds it up. */
@@ -147,22 +147,29 @@ function innermost (names) {
 
 const passed = ({ tests }) => [...tests].filter(([name, { outcome }]) => name !== '(the file)' && outcome === 'pass').map(([name]) => name)
 
-/** What became of a file's tests: which passed, which are lost, and which of those that are listed were lost. */
-async function judge (job, file, first, control) {
-  const bad = [...first.tests].filter(([, result]) => isBad(result)).map(([name]) => name)
-  const excepted = innermost(bad).filter((name) => isListed(job, file, name))
-  if (bad.length === 0 || (excepted.length === innermost(bad).length && !flags.full)) return { passed: passed(first), lost: [], excepted }
+const badOf = ({ tests }) => innermost([...tests].filter(([, result]) => isBad(result)).map(([name]) => name))
+
+/**
+ * What became of a file's tests: which passed, which are lost, and which of those that are listed were lost.
+ *
+ * @param reference of the control; undefined if all that was bad is listed
+ */
+async function judge (job, file, first, reference) {
+  const excepted = badOf(first).filter((name) => isListed(job, file, name))
+  const nothingLost = { passed: passed(first), lost: [], excepted }
+  if (reference === undefined) return nothingLost
+  /** Those that are lost unless they are well in `now`. */
+  const worse = (now) => innermost([...reference.tests].filter(([name, theirs]) => {
+    if (theirs.outcome !== 'pass') return false
+    const [before, after] = [first.tests.get(name), now.tests.get(name)]
+    // A file that got stuck, or whose process ended, says nothing of the tests that were still to come: those are lost as well.
+    if (before?.outcome !== 'pass') return after?.outcome !== 'pass'
+    return isBad(before) && after?.outcome === 'pass' && after.ms > theirs.ms + slower
+  }).map(([name]) => name))
+  if (worse(first).length === 0) return nothingLost
   // Without the listed ones: one that gets stuck takes down those that follow it.
   const again = await runFile(job, file, job.ours, exceptionsIn(job, file))
-  const reference = control ?? await runFile(job, file, job.control)
-  const names = [...reference.tests].filter(([name, theirs]) => {
-    if (theirs.outcome !== 'pass') return false
-    const [before, now] = [first.tests.get(name), again.tests.get(name)]
-    // A file that got stuck, or whose process ended, says nothing of the tests that were still to come: those are lost as well.
-    if (before?.outcome !== 'pass') return now?.outcome !== 'pass'
-    return isBad(before) && now?.outcome === 'pass' && now.ms > theirs.ms + slower
-  }).map(([name]) => name)
-  const lost = innermost(names).filter((name) => !isListed(job, file, name)).map((name) => {
+  const lost = worse(again).filter((name) => !isListed(job, file, name)).map((name) => {
     const now = again.tests.get(name)
     const why = now?.outcome === 'pass' ? `${now.ms} ms, with the control ${reference.tests.get(name).ms} ms` : now?.error ?? 'did not run'
     return { file, test: name, why, output: again.tests.get('(the file)').error }
@@ -174,7 +181,7 @@ async function inParallel (list, run) {
   const rest = list.entries()
   const results = []
   await Promise.all(Array.from({ length: parallel }, async () => {
-    for (const [index, item] of rest) results[index] = await run(item)
+    for (const [index, item] of rest) results[index] = await run(item, index)
   }))
   return results
 }
@@ -186,9 +193,12 @@ async function runJob (job) {
   const only = new RegExp(flags.file)
   const files = testFiles(job.folder, new RegExp(job.suite.files ?? '\\.test\\.m?js$')).filter((file) => only.test(file))
   const first = await inParallel(files, (file) => runFile(job, file, job.ours))
-  const controls = flags.full ? await inParallel(files, (file) => runFile(job, file, job.control)) : []
+  const isInQuestion = (file, first) => badOf(first).some((name) => !isListed(job, file, name))
+  const controls = await inParallel(files, (file, index) => {
+    if (flags.full || isInQuestion(file, first[index])) return runFile(job, file, job.control)
+  })
   const verdicts = []
-  // One at a time: a test that fails for want of a processor passes now.
+  // One file at a time: a test that failed for want of a processor passes now.
   for (const [index, file] of files.entries()) verdicts.push(await judge(job, file, first[index], controls[index]))
   return {
     suite: `${job.suite.name} ${job.suite.version}`,

@@ -17,6 +17,7 @@ import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { connectionsOf } from './connections.ts'
 import { runsReadyHooks, serverOption } from './contexts.ts'
 import { drain } from './drain.ts'
+import { once } from './once.ts'
 import { watchExit } from './exits.ts'
 import { addGate, isAlways } from './gate.ts'
 import { createShutdownHooks, type ShutdownHook } from './shutdown-hooks.ts'
@@ -89,8 +90,6 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   let phase: Phase = 'serving'
   let booted = false
   let reason = 'close'
-  let drainStarted: Promise<ShutdownReport> | undefined
-  let shutdownStarted: Promise<ShutdownReport> | undefined
   let deadlineAt = Infinity
   let endDelay = (): void => {}
 
@@ -158,9 +157,9 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
       'what handles the signals must wait longer (close-with-grace: delay; fastify-cli: --close-grace-delay)')
   }
 
-  async function stop (): Promise<ShutdownReport> {
-    drainStarted ??= drainAll(options.delay, false)
-    const report = await drainStarted
+  const drainOnce = once(drainAll)
+  const stop = once(async (): Promise<ShutdownReport> => {
+    const report = await drainOnce(options.delay, false)
     const timers = createTimers()
     try {
       // What close() may still wait for is bounded by cutting connections (below); what onClose hooks do isn't ours to cut.
@@ -170,7 +169,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
       timers.clear()
     }
     return report
-  }
+  })
 
   /** For what the drain doesn't wait for: the rest of the budget, at least the grace. */
   const remaining = (): number => Math.max(deadlineAt - monotonic.now(), options.grace)
@@ -179,15 +178,14 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     get phase () { return phase },
     get ready () { return booted && isReady(phase) },
     shutdown (why = 'shutdown') {
-      if (drainStarted === undefined) reason = why
+      if (!drainOnce.started) reason = why
       const request = currentRequest()
       const inRequest = request !== undefined && inFlight.has(request)
       // An onReady hook that awaits the close, which awaits that hook, would wait for ever.
-      if (!inRequest && !runsReadyHooks(app)) return (shutdownStarted ??= stop())
+      if (!inRequest && !runsReadyHooks(app)) return stop()
       if (inRequest) inFlight.release(request)
-      shutdownStarted ??= stop()
-      shutdownStarted.catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
-      return drainStarted!
+      stop().catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
+      return drainOnce(options.delay, false)
     },
     onShutdown: (hook) => shutdownHooks.add(hook)
   })
@@ -207,13 +205,12 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     // Fastify refuses every request from here on: nobody is served by waiting.
     endDelay()
     // Who asks Fastify to cut connections when it closes doesn't wait for requests. shutdown() finishes them first.
-    const cuts = drainStarted === undefined && app.initialConfig.forceCloseConnections === true
+    const cuts = !drainOnce.started && app.initialConfig.forceCloseConnections === true
     if (cuts) {
       inFlight.drop()
       connections.destroy()
     }
-    drainStarted ??= drainAll(0, true)
-    await drainStarted
+    await drainOnce(0, true)
     await listenSettled()
     enter('closing')
     connections.close()

@@ -209,6 +209,25 @@ t.test('shutdown() twice is one shutdown', async (t) => {
   await app.close()
 })
 
+const recursions: Record<string, (app: FastifyInstance) => void> = {
+  'a shutdown hook': (app) => app.lifecycle.onShutdown(() => { void app.lifecycle.shutdown('again') }),
+  'a subscriber of lifecycle:entered': (app) => {
+    const again = (): void => { void app.lifecycle.shutdown('again') }
+    subscribe('fastify-concurrency:lifecycle:entered', again)
+    app.addHook('onClose', () => { unsubscribe('fastify-concurrency:lifecycle:entered', again) })
+  }
+}
+for (const [who, callAgain] of Object.entries(recursions)) {
+  t.test(`${who} that calls shutdown() gets the shutdown that runs, and the first reason holds`, async (t) => {
+    const app = await build(t)
+    callAgain(app)
+    await app.ready()
+    const first = app.lifecycle.shutdown('first')
+    t.equal(app.lifecycle.shutdown(), first)
+    t.equal((await first).reason, 'first')
+  })
+}
+
 t.test('a close() during the delay ends the delay', async (t) => {
   const app = await build(t, { delay: 60_000, timeout: 120_000 })
   await app.ready()

@@ -2,9 +2,9 @@ import * as check from '../shared/options.ts'
 
 /**
  * Tells whether something that the service needs is there. A check fails if it throws, rejects, returns `false` or takes longer
- * than `readyTimeout`.
+ * than `readyTimeout`; then `signal` aborts. A check that hangs without heeding the signal is called again ever later, up to 30 s apart.
  */
-export type ReadyCheck = () => unknown
+export type ReadyCheck = (signal: AbortSignal) => unknown
 
 export interface LifecycleOptions {
   /**
@@ -36,7 +36,7 @@ export interface LifecycleOptions {
    */
   livePath?: string | false
   /**
-   * What must be there for the service to be ready: `[async () => db.ping()]`. The probe at `readyPath` calls all checks at the same time, at
+   * What must be there for the service to be ready: `[async (signal) => db.ping({ signal })]`. The probe at `readyPath` calls all checks at the same time, at
    * most once a second, and names those that fail in the body of its 503. A function's name is its name there.
    * @default []
    */

@@ -1,6 +1,7 @@
 /**
- * Asks the application's own checks whether it is ready. However often the probe is asked, and by however many, a check runs at most once a
- * second, and never twice at the same time: a database that doesn't answer must not gather a pile of questions.
+ * Asks the application's own checks whether it is ready. However often the probe is asked, and by however many, a check is called at most once
+ * a second. A check that hangs is aborted by its signal and called again, ever later if it ignores the signal: one half-open connection must not
+ * keep a service out of its load balancer for good, and a database that never answers must not gather a pile of questions.
  */
 import { within } from '../shared/within.ts'
 import type { ReadyCheck } from './options.ts'
@@ -14,9 +15,12 @@ export interface FailedCheck {
 /** How long an answer holds, in ms. */
 const FRESH = 1_000
 
+/** The longest pause, in ms, between two calls of a check that hangs and ignores its signal. */
+const LONGEST_PAUSE = 30_000
+
 /** @returns a function that resolves to the checks that fail */
 export function createReadiness (checks: readonly ReadyCheck[], timeout: number, now: () => number): () => Promise<FailedCheck[]> {
-  const asks = checks.map((check, index) => createAsk(check, check.name === '' ? `ready[${index}]` : check.name, timeout))
+  const asks = checks.map((check, index) => createAsk(check, check.name === '' ? `ready[${index}]` : check.name, timeout, now))
   let answer: Promise<FailedCheck[]> = Promise.resolve([])
   let pending = false
   let askedAt = -Infinity
@@ -39,27 +43,39 @@ export function createReadiness (checks: readonly ReadyCheck[], timeout: number,
   }
 }
 
-function createAsk (check: ReadyCheck, name: string, timeout: number): () => Promise<FailedCheck | undefined> {
-  let running: Promise<void> | undefined
-  let error: string | undefined
-
-  async function run (): Promise<void> {
-    try {
-      error = await check() === false ? 'returned false' : undefined
-    } catch (thrown) {
-      error = thrown instanceof Error && thrown.message !== '' ? thrown.message : String(thrown)
-    } finally {
-      running = undefined
-    }
-  }
+function createAsk (check: ReadyCheck, name: string, timeout: number, now: () => number): () => Promise<FailedCheck | undefined> {
+  const late: FailedCheck = { name, error: `has not answered within ${timeout} ms` }
+  let pause = FRESH
+  let callAgainAt = -Infinity
 
   return async () => {
-    // Set before run() may unset it.
-    if (running === undefined) {
-      const started = Promise.resolve().then(run)
-      running = started
+    const calledAt = now()
+    if (calledAt < callAgainAt) return late
+    const controller = new AbortController()
+    let error: string | undefined
+    // A check that answers at all, if late or because it was aborted, is called again with the next probe.
+    const answered = failureOf(check, controller.signal).then((failure) => {
+      error = failure
+      pause = FRESH
+      callAgainAt = -Infinity
+    })
+    if (await within(timeout, answered)) return error === undefined ? undefined : { name, error }
+    callAgainAt = calledAt + pause
+    pause = Math.min(2 * pause, LONGEST_PAUSE)
+    controller.abort(new DOMException(`The check ${late.error}`, 'TimeoutError'))
+    return late
+  }
+}
+
+/** Resolves to undefined if the check passes. Never rejects. */
+async function failureOf (check: ReadyCheck, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    return await check(signal) === false ? 'returned false' : undefined
+  } catch (thrown) {
+    try {
+      return thrown instanceof Error && thrown.message !== '' ? String(thrown.message) : String(thrown)
+    } catch { // An object without a prototype, a proxy whose traps throw.
+      return 'threw a value that cannot be read'
     }
-    if (!await within(timeout, running)) return { name, error: `has not answered within ${timeout} ms` }
-    return error === undefined ? undefined : { name, error }
   }
 }

@@ -37,20 +37,53 @@ t.test('ready when every check passes; a 503 names those that fail, and why', as
   t.same((await healthy.inject('/ready')).json(), { status: 'ready' })
 })
 
-t.test('a check that does not answer in time fails, and is not asked again before it has answered', async (t) => {
-  const answer = deferred()
-  let calls = 0
+t.test('a check that hung once was never called again: the next second asks again', async (t) => {
   let now = 0
-  const ask = createReadiness([async () => { calls++; await answer.promise }, async () => {}], 20, () => now)
+  const signals: AbortSignal[] = []
+  const ask = createReadiness([async (signal) => {
+    signals.push(signal)
+    if (signals.length === 1) await new Promise(() => {})
+  }, async () => {}], 20, () => now)
   t.same(await ask(), [{ name: 'ready[0]', error: 'has not answered within 20 ms' }])
   now = 1_000
-  t.same(await ask(), [{ name: 'ready[0]', error: 'has not answered within 20 ms' }])
-  t.equal(calls, 1)
-  answer.resolve()
-  now = 2_000
-  await ask()
-  now = 3_000
   t.same(await ask(), [])
+  t.match(signals, [{ aborted: true, reason: { name: 'TimeoutError' } }, { aborted: false }])
+})
+
+t.test('a check that hangs without heeding its signal is called ever later, and at once when it has answered', async (t) => {
+  const answer = deferred()
+  let now = 0
+  const calledAt: number[] = []
+  const ask = createReadiness([async () => { calledAt.push(now / 1_000); await answer.promise }], 1, () => now)
+  for (; now <= 100_000; now += 1_000) t.same(await ask(), [{ name: 'ready[0]', error: 'has not answered within 1 ms' }])
+  t.same(calledAt, [0, 1, 3, 7, 15, 31, 61, 91])
+  answer.resolve()
+  await new Promise(setImmediate)
+  now += 1_000
+  t.same(await ask(), [])
+  t.equal(calledAt.length, 9)
+})
+
+t.test('a check that heeds its signal is called each second', async (t) => {
+  let now = 0
+  let calls = 0
+  const ask = createReadiness([async (signal) => {
+    calls++
+    await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  }], 1, () => now)
+  for (; now < 5_000; now += 1_000) {
+    t.equal((await ask()).length, 1)
+    await new Promise(setImmediate)
+  }
+  t.equal(calls, 5)
+})
+
+t.test('a check that throws what cannot be read is named in the 503', async (t) => {
+  const proxy: unknown = new Proxy({}, { get () { throw new Error('trap') }, getPrototypeOf () { throw new Error('trap') } })
+  const app = await build(t, { ready: [function bare () { throw Object.create(null) }, function trap () { throw proxy }] })
+  const response = await app.inject('/ready')
+  t.equal(response.statusCode, 503)
+  t.same(response.json().failed.map(({ name }: { name: string }) => name), ['bare', 'trap'])
 })
 
 t.test('checks run at the same time, once a second at most, however many ask', async (t) => {

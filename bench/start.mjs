@@ -20,7 +20,7 @@ const starts = {
     const { default: concurrency } = await import('fastify-concurrency')
     const { jobs } = await import('./one-job.mjs')
     let ms = 0
-    subscribe('fastify-concurrency:workers:thread-started', (message) => { ms = Math.max(ms, /** @type {{ startMs: number }} */ (message).startMs) })
+    subscribe('fastify-concurrency:workers:thread-started', (message) => { ms = Math.max(ms, /** @type {{ durationMs: number }} */ (message).durationMs) })
     const app = Fastify()
     await app.register(concurrency, { workers: { jobs, maxThreads: threads } })
     await app.ready()

@@ -23,8 +23,8 @@ export interface ChannelMessages {
   'fastify-concurrency:workers:dispatched': MessageOf<typeof workers.dispatched>
   'fastify-concurrency:workers:completed': MessageOf<typeof workers.completed>
   'fastify-concurrency:workers:failed': MessageOf<typeof workers.failed>
-  'fastify-concurrency:workers:rejected': MessageOf<typeof workers.rejected>
-  'fastify-concurrency:workers:cancelled': MessageOf<typeof workers.cancelled>
+  'fastify-concurrency:workers:refused': MessageOf<typeof workers.refused>
+  'fastify-concurrency:workers:aborted': MessageOf<typeof workers.aborted>
   'fastify-concurrency:workers:timed-out': MessageOf<typeof workers.timedOut>
   'fastify-concurrency:workers:crashed': MessageOf<typeof workers.crashed>
   'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>

@@ -7,13 +7,12 @@ import { Context } from './context.ts'
 import { asTransfer, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
 import { loadJob, loadJobs } from './load.ts'
 import { threadMark, type Refuse } from './mark.ts'
-import { MemoryBound } from './memory.ts'
 import { COMPLETED, FAILED, HANDOVER_WIDTH, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
 import { assignment, start } from './slots.ts'
 import { fromWire, toWire, type WireError } from './wire-error.ts'
 import { uncloneablePath } from './cloneable.ts'
 
-/** Resolves when the host is told to retire. */
+/** Resolves when the host is told to park. */
 export default async function host (data: HostData): Promise<void> {
   let jobs: Jobs
   const functions: Array<JobFunction | undefined> = []
@@ -35,7 +34,7 @@ export default async function host (data: HostData): Promise<void> {
     return
   }
   if (refused) return
-  await new Host(data, jobs, functions, post).retired
+  await new Host(data, jobs, functions, post).parked
 }
 
 type Post = (message: FromHost, transferList?: readonly Transferable[]) => void
@@ -61,11 +60,10 @@ interface Current {
 }
 
 class Host {
-  readonly retired: Promise<void>
+  readonly parked: Promise<void>
   readonly #data: HostData
   readonly #jobs: Jobs
   readonly #functions: Array<JobFunction | undefined>
-  readonly #memory: MemoryBound
   readonly #queue: Handover[] = []
   readonly #post: Post
   #running = false
@@ -75,11 +73,10 @@ class Host {
     this.#data = data
     this.#jobs = jobs
     this.#functions = functions
-    this.#memory = new MemoryBound(data.maxMemory)
     this.#post = post
     const { read } = data.slots
     let count = 0
-    this.retired = new Promise((resolve) => {
+    this.parked = new Promise((resolve) => {
       data.port.on('messageerror', (error: unknown) => {
         read[0] = ++count
         this.#post({ unread: count, error: toWire(error) })
@@ -183,13 +180,11 @@ class Host {
       const path = uncloneablePath(value, 'result', transferList, error)
       this.#post([slot, UNCLONEABLE, { ...toWire(error), fields: { path } }, runMs])
     }
-    this.#checkMemory()
   }
 
   #fail (current: Current, error: unknown, runMs: number): void {
     const slot = this.#end(current)
     this.#post([slot, FAILED, toWire(error), runMs])
-    this.#checkMemory()
   }
 
   #end ({ slot, context }: Current): number {
@@ -201,11 +196,6 @@ class Host {
   #abort (seq: number, reason: WireError): void {
     // It may have ended while the message was under way.
     if (this.#current?.seq === seq) this.#current.context.abort(fromWire(reason))
-  }
-
-  #checkMemory (): void {
-    const bytes = this.#memory.exceeded(performance.now())
-    if (bytes !== undefined) this.#post({ recycle: bytes })
   }
 }
 

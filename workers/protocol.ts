@@ -16,8 +16,6 @@ export interface HostData {
   readonly names: readonly string[]
   /** Import every job before saying ready: at boot, so that a broken one fails there and no request pays for the import. */
   readonly preload: boolean
-  /** Heap and external bytes past which the thread asks to be replaced; Infinity for no bound. */
-  readonly maxMemory: number
 }
 
 /** How many values a job takes in a Handover. */
@@ -34,7 +32,7 @@ export type ToHost =
   /** Abort the signal of the job with this sequence number. */
   | { readonly abort: number, readonly reason: WireError }
   /** Return, so that an idle pool holds no process open. */
-  | { readonly retire: true }
+  | { readonly park: true }
 
 export const COMPLETED = 0
 export const FAILED = 1
@@ -70,7 +68,5 @@ export type FromHost =
   | { readonly broken: WireError, readonly what: string }
   | JobLine
   | { readonly progress: unknown, readonly slot: number }
-  /** Past maxMemory: give it no more jobs and replace it. */
-  | { readonly recycle: number }
   /** It could not read a message: which one, in the order of all that the main thread has posted. */
   | { readonly unread: number, readonly error: WireError }

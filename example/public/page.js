@@ -64,7 +64,7 @@ function show ({ maxThreads, running, waiting, jobs }) {
   $('#jobs').replaceChildren(...Object.entries(jobs).map(([name, job]) => {
     const row = document.createElement('tr')
     const refused = Object.values(job.refused).reduce((sum, count) => sum + count, 0)
-    const cells = [name, job.completed, job.cancelled, job.failed + job.crashed + job.timedOut, refused, job.run.count === 0 ? '–' : millis(job.run.p50)]
+    const cells = [name, job.completed, job.aborted, job.failed + job.crashed + job.timedOut, refused, job.run.count === 0 ? '–' : millis(job.run.p50)]
     row.append(...cells.map((text, index) => {
       const cell = document.createElement(index === 0 ? 'th' : 'td')
       if (index === 0) cell.scope = 'row'
@@ -91,10 +91,10 @@ async function confirmed (job, before) {
   for (let attempt = 0; attempt < 30; attempt++) {
     stats = await refresh()
     // The job is cancelled at once; its thread is free when it has looked at `context.aborted`.
-    if (stats.jobs[job].cancelled > before && stats.running === 0) return 'The pool has stopped the job; its thread is free.'
+    if (stats.jobs[job].aborted > before && stats.running === 0) return 'The pool has stopped the job; its thread is free.'
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
-  return stats.jobs[job].cancelled > before ? `The pool has stopped the job; ${stats.running} still running.` : 'It had already ended.'
+  return stats.jobs[job].aborted > before ? `The pool has stopped the job; ${stats.running} still running.` : 'It had already ended.'
 }
 
 // ---- The three forms -----------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ function connect (id, job, work) {
     event.preventDefault()
     controller = new AbortController()
     const { signal } = controller
-    const before = stats?.jobs[job].cancelled ?? 0
+    const before = stats?.jobs[job].aborted ?? 0
     const begun = performance.now()
     submit.disabled = true
     cancel.disabled = false

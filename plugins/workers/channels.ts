@@ -1,31 +1,36 @@
-/** What the pool tells whoever listens. Durations in ms. */
+/** The pool's diagnostics channels. Durations are in ms. */
 import { typedChannel } from '../shared/typed-channel.ts'
 import type { Refusal } from '../shared/errors.ts'
 
-/** In every message: which pool, which job. */
-export interface JobEvent {
-  /** The decorator's name. */
-  pool: string
-  job: string
+/** Which job of which pool: part of every message about a job. */
+export interface JobIdentity {
+  kind: 'job'
+  /** The job's name. */
+  name: string
+  /** Unique in the pool. */
   id: string
+  /** The pool's decorator. */
+  pool: string
 }
 
-export const queued = typedChannel<JobEvent & { waiting: number }>('workers:queued')
-/** Handed to a thread. */
-export const dispatched = typedChannel<JobEvent & { waitMs: number, attempt: number }>('workers:dispatched')
-export const completed = typedChannel<JobEvent & { waitMs: number, runMs: number }>('workers:completed')
-export const failed = typedChannel<JobEvent & { waitMs: number, runMs: number, error: unknown }>('workers:failed')
-export const rejected = typedChannel<JobEvent & Refusal>('workers:rejected')
-export const cancelled = typedChannel<JobEvent & { where: 'queued' | 'running', reason: unknown }>('workers:cancelled')
-export const timedOut = typedChannel<JobEvent & { where: 'queued' | 'running', timeout: number }>('workers:timed-out')
-/** The job's thread died under it. */
-export const crashed = typedChannel<JobEvent & { error: Error }>('workers:crashed')
+export const queued = typedChannel<JobIdentity & { waiting: number }>('workers:queued')
+/** The job was handed to a thread. */
+export const dispatched = typedChannel<JobIdentity & { waitMs: number, attempt: number }>('workers:dispatched')
+export const completed = typedChannel<JobIdentity & { waitMs: number, durationMs: number }>('workers:completed')
+export const failed = typedChannel<JobIdentity & { waitMs: number, durationMs: number, error: unknown }>('workers:failed')
+export const refused = typedChannel<JobIdentity & Refusal>('workers:refused')
+export const aborted = typedChannel<JobIdentity & { where: 'queued' | 'running', reason: unknown }>('workers:aborted')
+export const timedOut = typedChannel<JobIdentity & { where: 'queued' | 'running', timeout: number }>('workers:timed-out')
+/** The job's thread died while it ran the job. */
+export const crashed = typedChannel<JobIdentity & { error: Error }>('workers:crashed')
 
-export interface ThreadEvent {
+export interface ThreadIdentity {
+  /** The pool's decorator. */
   pool: string
-  /** Its place in the pool, from 0. */
+  /** The thread's number in the pool, from 0. */
   thread: number
 }
 
-export const threadStarted = typedChannel<ThreadEvent & { startMs: number }>('workers:thread-started')
-export const threadEnded = typedChannel<ThreadEvent & { why: 'retired' | 'killed' | 'crashed' | 'recycled', error: Error | undefined }>('workers:thread-ended')
+/** A thread has loaded the jobs; `durationMs` is the time since its start. */
+export const threadStarted = typedChannel<ThreadIdentity & { durationMs: number }>('workers:thread-started')
+export const threadEnded = typedChannel<ThreadIdentity & { why: 'parked' | 'killed' | 'crashed', error: Error | undefined }>('workers:thread-ended')

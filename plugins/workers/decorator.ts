@@ -4,10 +4,11 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Jobs } from '../../workers/jobs.ts'
 import { hasLeft } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
-import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../shared/errors.ts'
+import { WorkersOverloadedError } from '../shared/errors.ts'
 import { watchForwarded } from '../shared/forwarded.ts'
 import { ensure } from '../shared/options.ts'
 import { addressKey } from '../shared/address-key.ts'
+import { isCausedOutside } from './job.ts'
 import { mapOrdered } from './pool/map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
 import type { Pool } from './pool/pool.ts'
@@ -50,14 +51,11 @@ export interface Workers<J extends Jobs> {
 const MAP_AHEAD_MS = 2
 const MAP_MAX_PER_THREAD = 64
 
-/** The errors that the load, a client, a thread or a shutdown causes, and no code of the application. */
-const notOfTheApplication = [WorkersOverloadedError, WorkersUnavailableError, JobAbortedError, JobTimeoutError, JobCrashedError, ClosingError]
-
 /** Follows `promise`. If nobody awaits the returned promise, an error that no code of the application caused doesn't end the process. */
 function quiet<T> (promise: Promise<T>): Promise<T> {
   const quieted = new Promise<T>((resolve, reject) => {
     promise.then(resolve, (error: unknown) => {
-      if (notOfTheApplication.some((each) => error instanceof each)) quieted.catch(() => {})
+      if (isCausedOutside(error)) quieted.catch(() => {})
       reject(error)
     })
   })

@@ -14,12 +14,10 @@ import { ensure } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { refuseInThread } from '../shared/thread-guard.ts'
 import { createWorkers, type Workers } from './decorator.ts'
-import { boot } from './boot.ts'
 import { resolveOptions, type WorkersOptions } from './options.ts'
 import { Pool } from './pool/pool.ts'
 import { Registry } from './registry.ts'
 import type { RegisteredJobs } from './types.ts'
-import { shutDown } from './pool/shutdown.ts'
 
 export type { Workers } from './decorator.ts'
 export type { RunOptions, WorkersOptions } from './options.ts'
@@ -46,9 +44,9 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   const drainables = drainablesOf(app)
   drainables.add(pool)
   // The threads load their jobs while the app boots, and it is ready when they are.
-  app.addHook('onReady', () => boot(pool, registry.url, app.initialConfig.pluginTimeout))
+  app.addHook('onReady', () => pool.boot(app.initialConfig.pluginTimeout))
   app.addHook('onClose', async () => {
-    await shutDown(pool, resolved, app.log)
+    await pool.shutDown()
     drainables.delete(pool)
   })
 }

@@ -61,11 +61,6 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
   closeTimeout?: number
   /** Limits of each thread's V8 heap and stack, as of `worker_threads`. A job past them is a crash of its thread. */
   resourceLimits?: ResourceLimits
-  /**
-   * Bytes (heap and external, garbage excluded) past which a thread is replaced once its job has ended: bounds a slow leak.
-   * @default Infinity
-   */
-  maxThreadMemory?: number
   /** Node options of the threads, such as `['--import', loader]`. @default those of the process */
   execArgv?: readonly string[]
   /** The threads' `process.env`. @default a copy of the process's */
@@ -88,7 +83,6 @@ export interface ResolvedOptions {
   readonly timeout: number
   readonly grace: number
   readonly closeTimeout: number
-  readonly maxThreadMemory: number
   readonly ambient: boolean
   readonly resourceLimits?: ResourceLimits
   readonly execArgv?: readonly string[]
@@ -98,7 +92,7 @@ export interface ResolvedOptions {
 const RESOURCE_LIMITS = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb']
 
 /** @internal Every option, for the test that compares them with the README. */
-export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'maxThreadMemory', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
+export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
 
 function resolveResourceLimits (value: unknown): ResourceLimits {
   for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {
@@ -140,9 +134,6 @@ export function resolveOptions (options: WorkersOptions): ResolvedOptions {
     timeout: check.duration('workers.timeout', options.timeout ?? 30_000, { min: 1 }),
     grace: check.duration('workers.grace', options.grace ?? 1_000),
     closeTimeout: check.duration('workers.closeTimeout', options.closeTimeout ?? 10_000),
-    maxThreadMemory: options.maxThreadMemory === undefined || options.maxThreadMemory === Infinity
-      ? Infinity
-      : check.integer('workers.maxThreadMemory', options.maxThreadMemory, { min: 1_048_576 }),
     ambient: check.boolean('workers.ambient', options.ambient ?? true),
     ...(resourceLimits !== undefined && { resourceLimits: resolveResourceLimits(resourceLimits) }),
     ...(execArgv !== undefined && { execArgv: resolveStrings('workers.execArgv', execArgv) }),

@@ -51,7 +51,7 @@ t.test('the page', { skip }, async (t) => {
   await page.locator('#search[data-state=cancelled] [role=status]:has-text("its thread is free")').waitFor()
   t.equal(await page.textContent('[data-job=search] td:nth-of-type(2)'), '1', 'one cancelled')
   await app.workers.idle()
-  t.match(app.workers.stats().jobs['search'], { cancelled: 1, completed: 0 }, 'the pool says so too')
+  t.match(app.workers.stats().jobs['search'], { aborted: 1, completed: 0 }, 'the pool says so too')
 
   // A quick one on the thread that was freed
   await page.click('#quick')

@@ -74,7 +74,7 @@ t.test('unbounded spawning: how many threads twelve requests have started', asyn
 })
 
 t.test('context not passed on: what became of a search whose client has left', async (t) => {
-  for (const [kind, expected] of [['bad', { completed: 1, cancelled: 0 }], ['good', { completed: 0, cancelled: 1 }]] as const) {
+  for (const [kind, expected] of [['bad', { completed: 1, aborted: 0 }], ['good', { completed: 0, aborted: 1 }]] as const) {
     const server = await app(t, context)
     await server.listen({ port: 0 })
     const dispatched = nextMessage(t, 'fastify-concurrency:workers:dispatched')

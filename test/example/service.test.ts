@@ -144,7 +144,7 @@ t.test('a client that leaves cancels its search, and the thread is free for the 
   t.equal(app.workers.stats().running, 1)
   client.destroy()
   await app.workers.idle()
-  t.match(app.workers.stats().jobs['search'], { cancelled: 1, completed: 0, failed: 0 })
+  t.match(app.workers.stats().jobs['search'], { aborted: 1, completed: 0, failed: 0 })
   t.equal((await app.inject('/search?q=tokoy')).statusCode, 200)
 })
 

@@ -2,8 +2,8 @@ import t from 'tap'
 import { getEventListeners } from 'node:events'
 import { assertIdle } from '../../plugins/testing.ts'
 import { start, type Slots } from '../../workers/slots.ts'
-import { Graces } from '../../plugins/workers/threads/kill-timers.ts'
-import { Job } from '../../plugins/workers/pool/job.ts'
+import { Job } from '../../plugins/workers/job.ts'
+import type { LifeEvent, ThreadEvent } from '../../plugins/workers/threads/events.ts'
 import type { OsThread } from '../../plugins/workers/threads/piscina.ts'
 import { Thread } from '../../plugins/workers/threads/thread.ts'
 import { Transitions } from '../../plugins/workers/threads/transitions.ts'
@@ -129,20 +129,23 @@ t.test('what a thread was handed ahead is taken back before the thread is ended,
       setImmediate(onGone, new Error('ended'))
     }
   }) as unknown as OsThread
-  const transitions = new Transitions()
-  const thread = new Thread(0, { onEnded: () => gone.resolve() } as never, {} as never, transitions)
-  thread.start(os, { url: '', names: [], preload: false, maxMemory: Infinity })
+  const events: Array<ThreadEvent | LifeEvent> = []
+  const thread = new Thread(0, new Transitions(), (_thread, event) => {
+    events.push(event)
+    if (event.type === 'stopped') gone.resolve()
+  })
+  thread.start(os, { url: '', names: [], preload: false })
   const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: undefined, signals: [], client: undefined, log: undefined as never, onProgress: undefined } as const
-  const job = (seq: number): Job => new Job(seq, { index: 0, name: 'job', timeout: undefined, concurrency: Infinity, priority: 'normal' }, settings, 0, {} as never)
+  const job = (seq: number): Job => new Job(seq, { index: 0, name: 'job', timeout: undefined, concurrency: Infinity, priority: 'normal' }, settings, 0, () => {})
   const running = job(1)
   const ahead = job(2)
-  thread.hand([running, ahead], 0)
+  const host = thread.host!
+  host.hand([running, ahead], 0)
   start(slots, running.slot)
-  const returned: Job[] = []
-  new Graces(transitions.run, (thread) => returned.push(...thread.kill())).give(1, thread, running)
+  t.equal(host.stop(running, new Error('stop'), 1), false)
   await gone.promise
   t.equal(started, false)
-  t.same(returned.map(({ seq }) => seq), [2])
+  t.match(events.filter(({ type }) => type === 'returned' || type === 'lost'), [{ type: 'returned', jobs: [{ seq: 2 }] }, { type: 'lost', job: { seq: 1 }, killed: true }])
 })
 
 t.test('a job that was cut off is known to take that long: another that can\'t make its deadline is refused, not left waiting for it', async (t) => {

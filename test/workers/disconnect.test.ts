@@ -36,7 +36,7 @@ for (const [method, body] of [['GET', undefined], ['POST', JSON.stringify({ big:
     t.equal(workers.stats().running, 1, 'the first goes on')
     running.destroy()
     await workers.idle()
-    t.equal(workers.stats().jobs.spin.cancelled, 2)
+    t.equal(workers.stats().jobs.spin.aborted, 2)
   })
 }
 
@@ -50,7 +50,7 @@ t.test('HTTP/2: a stream that is reset stops its job, and its neighbour on the s
   await until(() => workers.stats().running === 1, 'one was cancelled')
   staying?.close(8)
   await workers.idle()
-  t.equal(workers.stats().jobs.spin.cancelled, 2)
+  t.equal(workers.stats().jobs.spin.aborted, 2)
 })
 
 t.test('inject: its signal\'s abort stops the job', async (t) => {
@@ -72,7 +72,7 @@ t.test('a detached job goes on when its client leaves', async (t) => {
   await until(() => workers.stats().running === 1, 'it runs')
   client.destroy()
   await workers.idle()
-  t.match(workers.stats().jobs.spin, { completed: 1, cancelled: 0 })
+  t.match(workers.stats().jobs.spin, { completed: 1, aborted: 0 })
 })
 
 t.test('without the ambient request a job goes on, unless it is passed', async (t) => {
@@ -88,7 +88,7 @@ t.test('without the ambient request a job goes on, unless it is passed', async (
     client.destroy()
     await workers.idle()
   }
-  t.match(workers.stats().jobs.spin, { completed: 1, cancelled: 1 })
+  t.match(workers.stats().jobs.spin, { completed: 1, aborted: 1 })
 })
 
 t.test('a signal of one\'s own counts beside the client\'s', async (t) => {
@@ -99,7 +99,7 @@ t.test('a signal of one\'s own counts beside the client\'s', async (t) => {
   own.abort()
   await workers.idle()
   const client = send(port, 'GET') // its signal has aborted already: refused at once
-  await until(() => workers.stats().jobs.spin.cancelled === 2, 'the second was cancelled')
+  await until(() => workers.stats().jobs.spin.aborted === 2, 'the second was cancelled')
   client.destroy()
 })
 
@@ -125,7 +125,7 @@ t.test('pipelined requests whose client leaves are all cancelled, the one in the
   await until(() => workers.stats().running === 2, 'both run')
   socket.destroy()
   await workers.idle()
-  t.equal(workers.stats().jobs.spin.cancelled, 2)
+  t.equal(workers.stats().jobs.spin.aborted, 2)
 })
 
 t.test('a run whose client has left, or whose signal has aborted, takes no place in a full queue from one who waits', async (t) => {

@@ -45,7 +45,7 @@ for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
     const { lines, logger } = logLines()
     const app = Fastify({ logger })
     await app.register(workersPlugin, {
-      jobs, execArgv, maxThreads: 3, maxQueue: 200, grace: 40, timeout: 5_000, maxThreadMemory: 96 * 2 ** 20, resourceLimits: { maxOldGenerationSizeMb: 128 }
+      jobs, execArgv, maxThreads: 3, maxQueue: 200, grace: 40, timeout: 5_000, resourceLimits: { maxOldGenerationSizeMb: 128 }
     })
     await app.ready()
     const workers = app.getDecorator<Workers<typeof jobs>>('workers')
@@ -62,7 +62,7 @@ for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
       const [, { controller }] = [...under][random(under.size)]!
       controller.abort()
     }
-    for (const name of ['queued', 'dispatched', 'rejected', 'cancelled', 'crashed'] as const) {
+    for (const name of ['queued', 'dispatched', 'refused', 'aborted', 'crashed'] as const) {
       subscribe(channels[name].name, meddle)
       t.teardown(() => unsubscribe(channels[name].name, meddle))
     }

@@ -100,7 +100,7 @@ t.test('a bad option, and no list', async (t) => {
 t.test('a map whose first error comes while others run ends them', async (t) => {
   const { workers } = await startApp(t, { maxThreads: 2 })
   t.match(await rejection(workers.map('spin', [{ ms: Infinity }, null as never])), { name: 'TypeError' })
-  t.equal(workers.stats().jobs.spin.cancelled, 1)
+  t.equal(workers.stats().jobs.spin.aborted, 1)
   await workers.idle()
 })
 

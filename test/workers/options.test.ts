@@ -38,7 +38,6 @@ for (const [option, expected, options] of [
   ['workers.resourceLimits', 'an object', { resourceLimits: 64 }],
   ['workers.resourceLimits.maxHeap', 'one of the options', { resourceLimits: { maxHeap: 64 } }],
   ['workers.resourceLimits.stackSizeMb', 'a number', { resourceLimits: { stackSizeMb: '4' } }],
-  ['workers.maxThreadMemory', 'a whole number of at least 1048576, received 64', { maxThreadMemory: 64 }],
   ['workers.execArgv', 'an array', { execArgv: '--import x' }],
   ['workers.execArgv[0]', 'a string', { execArgv: [1] }],
   ['workers.execArgv', 'Node options that a worker thread takes', { execArgv: ['--no-such-option'] }],

@@ -3,7 +3,7 @@
  * short job a tenth of all it costs; the others are looked through now and then.
  */
 import type { LiveList } from '../../shared/dense-set.ts'
-import type { Job } from './job.ts'
+import type { Job } from '../job.ts'
 import { outside } from '../threads/outside.ts'
 
 /** How often, in ms, the jobs are looked through. */

@@ -1,63 +1,54 @@
 /**
- * Hands jobs from admission to threads: a free thread gets the next job; a thread whose work is short gets more of it ahead, as
- * much as fits into about a millisecond, since one message of sixteen jobs costs little more than one of one.
+ * Hands jobs from admission to threads: a free thread gets the next job, and a thread whose jobs are short gets more of them in advance.
+ *
+ * Prefetching gains a factor of 12 in the dispatch of short jobs: one message of sixteen jobs costs little more than one of one, and the
+ * thread doesn't wait between two jobs. It costs this file, a slot of shared memory for each job (workers/slots.ts), and the cases below:
+ * a job that takes longer than its estimate holds up those behind it, so they are taken back; a payload that is large, has moved or can't
+ * be read would harm its neighbours, so it goes alone.
  */
 import type { Clock } from '../../shared/clock.ts'
 import type { Admission } from '../admission/admission.ts'
-import type { Crew } from '../threads/thread-manager.ts'
-import type { Job } from './job.ts'
+import type { Job } from '../job.ts'
+import type { HostClient } from '../threads/host-client.ts'
 import { outside } from '../threads/outside.ts'
-import type { Thread } from '../threads/thread.ts'
+import type { Threads } from '../threads/threads.ts'
 import type { Transitions } from '../threads/transitions.ts'
+import { isSmall } from './payload-size.ts'
 
 /** Estimated work, in ms, that a thread is handed: more would only wait there, where no other thread can take it. */
 const AHEAD = 1
 
-/** A thread that has ended no job for this long, in ms, gives back what it was handed ahead: an estimate was wrong. */
+/** A thread that has ended no job for this long, in ms, gives back what it has not started: an estimate was wrong. */
 const STALLED = 5
-
-/** After this many ms without a job the threads retire. */
-const IDLE = 250
 
 /** For so long, in ms, payloads are cloned before others have their turn of the event loop. */
 const MAX_HANDING = 4
 
 /**
- * Whether a job shares no message with others, and goes to a free thread: what has moved to a thread can't be taken back from it; a
- * large payload would hold the event loop for longer with others beside it, and twice if one of those can't be cloned.
+ * Tells whether a job shares no message with others, and goes to a free thread. What has moved to a thread can't be taken back. A large
+ * payload would hold the event loop for longer with others beside it, and twice if one of those can't be cloned.
  */
 function goesAlone (job: Job): boolean {
-  return job.transferList !== undefined || job.suspect || !job.isSmall
-}
-
-export interface DispatcherEvents {
-  onDispatched (job: Job): void
-  /** The job's payload can't be sent. */
-  onUnsent (job: Job, error: unknown): void
-  onReturned (jobs: readonly Job[]): void
+  return job.transferList !== undefined || job.suspect || !isSmall(job.payload)
 }
 
 export class Dispatcher {
   readonly #admission: Admission<Job>
-  readonly #crew: Crew
+  readonly #threads: Threads
   readonly #clock: Clock
-  readonly #events: DispatcherEvents
   readonly #transitions: Transitions
   #scheduled = false
   #stopped = false
-  #activeAt = 0
-  #idleTimer: NodeJS.Timeout | undefined
   #stallTimer: NodeJS.Timeout | undefined
 
-  constructor (admission: Admission<Job>, crew: Crew, clock: Clock, events: DispatcherEvents, transitions: Transitions) {
+  constructor (admission: Admission<Job>, threads: Threads, clock: Clock, transitions: Transitions) {
     this.#admission = admission
-    this.#crew = crew
+    this.#threads = threads
     this.#clock = clock
-    this.#events = events
     this.#transitions = transitions
   }
 
-  /** Soon, after all that runs now: the continuations of a burst of results ask for more jobs, and one message carries many. */
+  /** Dispatches after all that runs now: the continuations of a burst of results ask for more jobs, and one message carries many. */
   schedule (): void {
     if (this.#scheduled || this.#stopped) return
     this.#scheduled = true
@@ -68,31 +59,29 @@ export class Dispatcher {
     this.#scheduled = false
     if (this.#stopped) return
     const now = this.#clock.now()
-    this.#activeAt = now
-    let ahead = false
-    for (const thread of this.#crew.threads) {
-      if (thread.state !== 'ready') continue
-      const jobs = thread.free ? this.#forFree(thread, now) : this.#forBusy(thread, now)
-      if (jobs.length > 0) this.#hand(thread, jobs, now)
-      if (thread.held > 1) ahead = true
+    let hasPrefetched = false
+    for (const host of this.#threads.hosts) {
+      const jobs = host.isFree ? this.#forFree(host, now) : this.#forBusy(host, now)
+      if (jobs.length > 0) host.hand(jobs, now)
+      if (host.held > 1) hasPrefetched = true
       if (jobs.length > 0 && this.#clock.now() - now > MAX_HANDING) {
         outside(() => setImmediate(() => this.schedule()))
         break
       }
     }
-    if (ahead) this.#watchForStalls()
-    this.#crew.wake(this.#admission.waiting)
-    this.#retireWhenIdle()
+    if (hasPrefetched) this.#watchForStalls()
+    this.#threads.wake(this.#admission.waiting)
   }
 
-  #forFree (thread: Thread, now: number): Job[] {
+  #forFree (host: HostClient, now: number): Job[] {
     const job = this.#admission.take(now)
-    return job === undefined ? [] : this.#fill([job], this.#work([job]), thread.room, now)
+    return job === undefined ? [] : this.#fill([job], this.#work([job]), host.room, now)
   }
 
-  #forBusy (thread: Thread, now: number): Job[] {
-    // Not for every job that ends: when half of what it was handed is done, a message carries as many again.
-    return this.#admission.waiting === 0 || thread.stalled || thread.held === 0 || thread.held > thread.filled / 2 ? [] : this.#fill([], this.#work(thread.jobs()), thread.room, now)
+  #forBusy (host: HostClient, now: number): Job[] {
+    // Not for every job that ends: when half of what the thread was handed is done, a message carries as many again.
+    const isFilled = host.stalled || host.held === 0 || host.held > host.filled / 2
+    return isFilled || this.#admission.waiting === 0 ? [] : this.#fill([], this.#work(host.jobs()), host.room, now)
   }
 
   #work (jobs: readonly Job[]): number {
@@ -117,31 +106,18 @@ export class Dispatcher {
     return jobs
   }
 
-  #hand (thread: Thread, jobs: readonly Job[], now: number): void {
-    try {
-      thread.hand(jobs, now)
-    } catch (error) {
-      // A payload can't be cloned. Of several, each goes alone: the others must not fail with it.
-      if (jobs.length > 1) for (const job of jobs) this.#hand(thread, [job], now)
-      else for (const job of jobs) this.#events.onUnsent(job, error)
-      return
-    }
-    this.#crew.watch()
-    for (const job of jobs) this.#events.onDispatched(job)
-  }
-
-  /** Jobs handed ahead behind one that takes longer than its estimate are taken back for the other threads. */
+  /** Takes jobs back for the other threads if they wait behind a job that takes longer than its estimate. */
   #watchForStalls (): void {
     if (this.#stallTimer !== undefined) return
-    const before = this.#crew.threads.map(({ ended }) => ended)
+    const before = new Map(this.#threads.hosts.map((host) => [host, host.ended]))
     const look = (): void => {
       this.#stallTimer = undefined
       if (this.#stopped) return
-      const holding = this.#crew.threads.filter(({ held }) => held > 1)
-      for (const thread of holding) {
-        if (thread.ended !== before[thread.index]) continue
-        thread.stalled = true
-        this.#events.onReturned(thread.revokeMovable())
+      const holding = this.#threads.hosts.filter(({ held }) => held > 1)
+      for (const host of holding) {
+        if (host.ended !== before.get(host)) continue
+        host.stalled = true
+        host.takeBack()
       }
       if (holding.length > 0) this.#watchForStalls()
     }
@@ -149,21 +125,8 @@ export class Dispatcher {
     this.#stallTimer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, look), STALLED)).unref()
   }
 
-  #retireWhenIdle (): void {
-    if (this.#idleTimer !== undefined) return
-    const look = (): void => {
-      this.#idleTimer = undefined
-      if (this.#stopped) return
-      const { waiting, running } = this.#admission
-      if (waiting + running > 0 || this.#clock.now() - this.#activeAt < IDLE) this.#retireWhenIdle()
-      else this.#crew.retire()
-    }
-    this.#idleTimer = outside(() => setTimeout(look, IDLE)).unref()
-  }
-
   stop (): void {
     this.#stopped = true
-    clearTimeout(this.#idleTimer)
     clearTimeout(this.#stallTimer)
   }
 }

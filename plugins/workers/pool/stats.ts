@@ -1,6 +1,7 @@
-/** Counts what became of each job, and how long it took. Memory is bounded by the number of job names. */
+/** Counts how jobs ended, and how long they took. Memory is bounded by the number of job names. */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import type { RefusalReason } from '../../shared/errors.ts'
+import type { JobEnd } from '../job.ts'
 
 /** Percentiles in ms, within 1 %; 0 when nothing was measured. */
 export interface Percentiles {
@@ -17,31 +18,30 @@ export interface JobStats {
   completed: number
   /** Rejected with the job's own error. */
   failed: number
-  /** By reason. */
+  /** Refused by admission, by reason. */
   refused: Record<RefusalReason, number>
-  /** By its caller's signal or its client's leaving. */
-  cancelled: number
+  /** Stopped because a signal aborted, the client left or the app closed. */
+  aborted: number
+  /** Stopped because the deadline passed. */
   timedOut: number
   /** Lost with their thread. */
   crashed: number
-  /** From run() to a thread, of jobs that completed or failed. */
+  /** The time from run() to a thread, of jobs that completed or failed. */
   wait: Percentiles
-  /** On the thread, the import of the job excluded. */
+  /** The time on the thread, without the import of the job. */
   run: Percentiles
 }
 
 /** `Name` is the names of the pool's jobs. */
 export interface PoolStats<Name extends string = string> {
-  /** Threads the pool may hold. */
+  /** Threads that the pool may hold. */
   maxThreads: number
-  /** Of them, those with a host that takes jobs now: 0 when the pool is idle. */
+  /** Threads that take jobs now: 0 when the pool is idle. */
   threads: number
   running: number
   waiting: number
   jobs: Record<Name, JobStats>
 }
-
-type Count = 'completed' | 'failed' | 'cancelled' | 'timedOut' | 'crashed'
 
 /** Microseconds: the histogram takes whole numbers from 1. */
 const UNIT = 1_000
@@ -61,52 +61,27 @@ function record (to: RecordableHistogram, ms: number): void {
   to.record(Math.min(HIGHEST, Math.max(1, Math.round(ms * UNIT))))
 }
 
-class Counters {
-  completed = 0
-  failed = 0
-  cancelled = 0
-  timedOut = 0
-  crashed = 0
-  readonly refused: Record<RefusalReason, number> = { count: 0, wait: 0, deadline: 0, shed: 0 }
-  readonly wait = histogram()
-  readonly run = histogram()
+/** The counters of one job name. */
+export class Counters {
+  readonly #counts = { completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0 }
+  readonly #refused: Record<RefusalReason, number> = { count: 0, wait: 0, deadline: 0, shed: 0 }
+  readonly #wait = histogram()
+  readonly #run = histogram()
+
+  count (end: JobEnd, waitMs: number): void {
+    if (end.how === 'refused') this.#refused[end.refusal.reason]++
+    else this.#counts[end.how]++
+    if (end.how !== 'completed' && end.how !== 'failed') return
+    record(this.#wait, waitMs)
+    record(this.#run, end.durationMs)
+  }
+
+  /** Jobs that have run to their end, with a result or an error of their own. */
+  get finished (): number {
+    return this.#counts.completed + this.#counts.failed
+  }
 
   snapshot (): JobStats {
-    const { completed, failed, cancelled, timedOut, crashed } = this
-    return { completed, failed, refused: { ...this.refused }, cancelled, timedOut, crashed, wait: percentiles(this.wait), run: percentiles(this.run) }
-  }
-}
-
-export class Stats {
-  readonly #names: readonly string[]
-  readonly #jobs: readonly Counters[]
-
-  constructor (names: readonly string[]) {
-    this.#names = names
-    this.#jobs = names.map(() => new Counters())
-  }
-
-  count (job: number, what: Count): void {
-    (this.#jobs[job] as Counters)[what]++
-  }
-
-  refused (job: number, reason: RefusalReason): void {
-    (this.#jobs[job] as Counters).refused[reason]++
-  }
-
-  waited (job: number, ms: number): void {
-    record((this.#jobs[job] as Counters).wait, ms)
-  }
-
-  ran (job: number, ms: number): void {
-    record((this.#jobs[job] as Counters).run, ms)
-  }
-
-  get completed (): number {
-    return this.#jobs.reduce((sum, { completed, failed }) => sum + completed + failed, 0)
-  }
-
-  snapshot (): Record<string, JobStats> {
-    return Object.fromEntries(this.#jobs.map((counters, index) => [this.#names[index], counters.snapshot()]))
+    return { ...this.#counts, refused: { ...this.#refused }, wait: percentiles(this.#wait), run: percentiles(this.#run) }
   }
 }

@@ -1,77 +1,62 @@
-/** Tells what became of each job, wherever that is heard: the statistics, the channels, the log at debug. It decides nothing. */
-import type { Refusal } from '../../shared/errors.ts'
+/** Reports how jobs end to the statistics, the channels and, at debug, the log. It decides nothing. */
 import * as channels from '../channels.ts'
-import type { Job } from './job.ts'
-import { Stats, type JobStats } from './stats.ts'
+import type { Job, JobEnd } from '../job.ts'
+import { Counters, type JobStats } from './stats.ts'
 
-export class Ledger {
+export class Telemetry {
   readonly #pool: string
-  readonly #stats: Stats
+  readonly #names: readonly string[]
+  readonly #counters: readonly Counters[]
 
   constructor (pool: string, names: readonly string[]) {
     this.#pool = pool
-    this.#stats = new Stats(names)
+    this.#names = names
+    this.#counters = names.map(() => new Counters())
   }
 
-  /** How many jobs have run to their end, with a result or an error of their own. */
-  get completedJobs (): number {
-    return this.#stats.completed
+  /** The number of jobs that have run to their end. */
+  get finished (): number {
+    return this.#counters.reduce((sum, { finished }) => sum + finished, 0)
   }
 
   jobs (): Record<string, JobStats> {
-    return this.#stats.snapshot()
-  }
-
-  #event (job: Job): channels.JobEvent {
-    return { pool: this.#pool, job: job.name, id: job.id }
+    return Object.fromEntries(this.#counters.map((counters, index) => [this.#names[index], counters.snapshot()]))
   }
 
   queued (job: Job, waiting: number): void {
-    if (channels.queued.hasSubscribers) channels.queued.publish({ ...this.#event(job), waiting })
-  }
-
-  refused (job: Job, refusal: Refusal): void {
-    this.#stats.refused(job.registered.index, refusal.reason)
-    if (channels.rejected.hasSubscribers) channels.rejected.publish({ ...this.#event(job), ...refusal })
+    if (channels.queued.hasSubscribers) channels.queued.publish({ ...this.#identity(job), waiting })
   }
 
   dispatched (job: Job): void {
     const { attempt, waitMs } = job
-    if (channels.dispatched.hasSubscribers) channels.dispatched.publish({ ...this.#event(job), waitMs, attempt })
+    if (channels.dispatched.hasSubscribers) channels.dispatched.publish({ ...this.#identity(job), waitMs, attempt })
   }
 
-  completed (job: Job, runMs: number): void {
-    const { name, waitMs } = job
-    this.#stats.count(job.registered.index, 'completed')
-    this.#stats.waited(job.registered.index, waitMs)
-    this.#stats.ran(job.registered.index, runMs)
-    if (channels.completed.hasSubscribers) channels.completed.publish({ ...this.#event(job), waitMs, runMs })
-    job.log.debug({ job: name, jobId: job.seq, waitMs, durationMs: runMs }, 'job completed')
+  /** Called while the job still has its thread, if it has one. */
+  ended (job: Job, end: JobEnd): void {
+    this.#counters[job.registered.index]?.count(end, job.waitMs)
+    this.#publish(job, end)
+    const { name, seq, waitMs, where, timeout } = job
+    if (end.how === 'completed' || end.how === 'failed') job.log.debug({ job: name, jobId: seq, waitMs, durationMs: end.durationMs }, `job ${end.how}`)
+    else if (end.how === 'aborted') job.log.debug({ job: name, jobId: seq, where }, 'job aborted')
+    else if (end.how === 'timedOut') job.log.debug({ job: name, jobId: seq, where, timeout }, 'job timed out')
   }
 
-  failed (job: Job, runMs: number, error: unknown): void {
-    const { name, waitMs } = job
-    this.#stats.count(job.registered.index, 'failed')
-    this.#stats.waited(job.registered.index, waitMs)
-    this.#stats.ran(job.registered.index, runMs)
-    if (channels.failed.hasSubscribers) channels.failed.publish({ ...this.#event(job), waitMs, runMs, error })
-    job.log.debug({ job: name, jobId: job.seq, waitMs, durationMs: runMs }, 'job failed')
+  #publish (job: Job, end: JobEnd): void {
+    if (!channels[end.how].hasSubscribers) return
+    const identity = this.#identity(job)
+    const { waitMs, where, timeout } = job
+    switch (end.how) {
+      case 'completed': channels.completed.publish({ ...identity, waitMs, durationMs: end.durationMs }); break
+      case 'failed': channels.failed.publish({ ...identity, waitMs, durationMs: end.durationMs, error: end.error }); break
+      case 'refused': channels.refused.publish({ ...identity, ...end.refusal }); break
+      case 'aborted': channels.aborted.publish({ ...identity, where, reason: end.reason }); break
+      case 'timedOut': channels.timedOut.publish({ ...identity, where, timeout }); break
+      case 'crashed': channels.crashed.publish({ ...identity, error: end.error })
+    }
   }
 
-  cancelled (job: Job, reason: unknown): void {
-    this.#stats.count(job.registered.index, 'cancelled')
-    if (channels.cancelled.hasSubscribers) channels.cancelled.publish({ ...this.#event(job), where: job.where, reason })
-    job.log.debug({ job: job.name, jobId: job.seq, where: job.where }, 'job cancelled')
-  }
-
-  timedOut (job: Job): void {
-    this.#stats.count(job.registered.index, 'timedOut')
-    if (channels.timedOut.hasSubscribers) channels.timedOut.publish({ ...this.#event(job), where: job.where, timeout: job.timeout })
-    job.log.debug({ job: job.name, jobId: job.seq, where: job.where, timeout: job.timeout }, 'job timed out')
-  }
-
-  crashed (job: Job, error: Error): void {
-    this.#stats.count(job.registered.index, 'crashed')
-    if (channels.crashed.hasSubscribers) channels.crashed.publish({ ...this.#event(job), error })
+  #identity ({ name, id }: Job): channels.JobIdentity {
+    return { kind: 'job', name, id, pool: this.#pool }
   }
 }

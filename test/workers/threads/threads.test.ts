@@ -26,32 +26,6 @@ t.test('an idle pool retires its threads\' hosts and starts them on demand, with
   t.equal((await workers.run('move', new ArrayBuffer(1))).keptBefore, 0, 'what the job\'s module keeps is still there')
 })
 
-t.test('a thread past its memory bound is replaced between two jobs; garbage alone is no reason', async (t) => {
-  const { lines, logger } = logLines()
-  const { workers } = await startApp(t, { maxThreadMemory: 60 * 2 ** 20, maxWait: Infinity, targetWait: 60_000 }, { logger })
-  const { threadId } = await workers.run('inspect')
-  for (let n = 0; n < 4; n++) await workers.run('hoard', { megabytes: 80, keep: false, ms: 110 })
-  t.equal((await workers.run('inspect')).threadId, threadId, 'after much garbage it is the same')
-  const kept = Array.from({ length: 20 }, () => workers.run('hoard', { megabytes: 10, keep: true, ms: 30 }))
-  t.equal((await Promise.all(kept)).length, 20, 'no job was lost')
-  t.not((await workers.run('inspect')).threadId, threadId, 'after a leak it is another')
-  for (let n = 0; n < 10; n++) await workers.run('hoard', { megabytes: 10, keep: true, ms: 110 })
-  t.ok((await workers.run('inspect')).threadId > threadId + 1, 'also when no job waits for it')
-  t.match(lines.find(({ msg }) => /memory bound/.test(msg)), { level: 30, bytes: Number, maxThreadMemory: 60 * 2 ** 20 })
-})
-
-t.test('a thread past its memory bound ends what it has started since', async (t) => {
-  const { workers } = await startApp(t, { maxThreadMemory: 60 * 2 ** 20 })
-  const { threadId } = await workers.run('inspect')
-  await workers.map('hoard', Array.from({ length: 300 }, () => ({ megabytes: 0, keep: false, ms: 0 }))) // known to be short: handed ahead
-  const runs = [[80, 150], [0, 0], [0, 400]].map(([megabytes = 0, ms = 0]) => workers.run('hoard', { megabytes, keep: true, ms }))
-  await new Promise((resolve) => process.nextTick(resolve))
-  const end = performance.now() + 300
-  while (performance.now() < end); // it hears of the first two when the third has begun
-  t.equal((await Promise.all(runs)).length, 3)
-  t.not((await workers.run('inspect')).threadId, threadId)
-})
-
 t.test('threads that die while they start are tried again ever later; jobs wait, or meet their deadline', async (t) => {
   const file = join(t.testdir(), 'broken')
   const { lines, logger } = logLines()

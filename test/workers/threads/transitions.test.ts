@@ -2,10 +2,6 @@
 import t from 'tap'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import * as channels from '../../../plugins/workers/channels.ts'
-import { Job } from '../../../plugins/workers/pool/job.ts'
-import type { OsThread } from '../../../plugins/workers/threads/piscina.ts'
-import { Thread } from '../../../plugins/workers/threads/thread.ts'
-import { Transitions } from '../../../plugins/workers/threads/transitions.ts'
 import { rejection, startApp } from '../../helper.ts'
 
 t.test('a job that a subscriber aborts while it is being handed to a thread isn\'t handed over afterwards', async (t) => {
@@ -13,12 +9,12 @@ t.test('a job that a subscriber aborts while it is being handed to a thread isn\
   await workers.map('echo', Array.from({ length: 300 }, (_, n) => n)) // known to be short: several go in one message
   const controller = new AbortController()
   const events: string[] = []
-  const listen = (name: 'rejected' | 'dispatched' | 'cancelled') => (message: unknown): void => {
+  const listen = (name: 'refused' | 'dispatched' | 'aborted') => (message: unknown): void => {
     const { id } = message as { id: string }
     events.push(`${name} ${id}`)
-    if (name === 'rejected') controller.abort()
+    if (name === 'refused') controller.abort()
   }
-  for (const name of ['rejected', 'dispatched', 'cancelled'] as const) {
+  for (const name of ['refused', 'dispatched', 'aborted'] as const) {
     const listener = listen(name)
     subscribe(channels[name].name, listener)
     t.teardown(() => unsubscribe(channels[name].name, listener))
@@ -30,7 +26,7 @@ t.test('a job that a subscriber aborts while it is being handed to a thread isn\
   t.match(await aborted, { code: 'FC_ERR_JOB_ABORTED' })
   t.match(await late, { code: 'FC_ERR_WORKERS_OVERLOADED', reason: 'deadline' })
   const order = events.map((event) => event.split(' ')[0])
-  t.same(order, ['rejected', 'dispatched', 'cancelled'], events.join())
+  t.same(order, ['refused', 'dispatched', 'aborted'], events.join())
 })
 
 t.test('whatever subscribers abort and run, every job settles and the pool serves', async (t) => {
@@ -53,7 +49,7 @@ t.test('whatever subscribers abort and run, every job settles and the pool serve
     if (seen % 3 === 0) controllers[(seen * 7_919) % controllers.length]?.abort()
     if (seen % 5 === 0 && controllers.length < 4_000) run()
   }
-  for (const name of ['queued', 'dispatched', 'completed', 'failed', 'rejected', 'cancelled', 'timedOut'] as const) {
+  for (const name of ['queued', 'dispatched', 'completed', 'failed', 'refused', 'aborted', 'timedOut'] as const) {
     subscribe(channels[name].name, meddle)
     t.teardown(() => unsubscribe(channels[name].name, meddle))
   }
@@ -68,24 +64,4 @@ t.test('whatever subscribers abort and run, every job settles and the pool serve
   await workers.idle()
   t.match(workers.stats(), { running: 0, waiting: 0 })
   t.equal(await workers.run('echo', 'served'), 'served')
-})
-
-t.test('a thread that is to be replaced ends when the last job that it hadn\'t started is aborted', async (t) => {
-  let ended = 0
-  let gone!: (error: Error) => void
-  const os = (onGone: typeof gone): OsThread => {
-    gone = onGone
-    return { alive: true, run: () => {}, end: () => { ended++ } } as unknown as OsThread
-  }
-  const thread = new Thread(0, { onReady: () => {}, onEnded: () => {} } as never, {} as never, new Transitions())
-  thread.start(os, { url: '', names: [], preload: false, maxMemory: Infinity })
-  thread.state = 'ready'
-  const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: [], signals: [], client: undefined, log: undefined as never, onProgress: undefined } as const
-  const job = new Job(1, { index: 0, name: 'job', timeout: undefined, concurrency: Infinity, priority: 'normal' }, settings, 0, {} as never)
-  thread.hand([job], 0)
-  thread.recycle()
-  t.equal(ended, 0, 'what has moved to it may still run')
-  t.ok(thread.revoke(job))
-  t.equal(ended, 1)
-  gone(new Error('ended'))
 })

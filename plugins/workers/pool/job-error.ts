@@ -3,7 +3,7 @@ import { uncloneablePath } from '../../../workers/cloneable.ts'
 import { UNREADABLE, type Outcome } from '../../../workers/protocol.ts'
 import { fromWire, type WireError } from '../../../workers/wire-error.ts'
 import { JobThrewError, PayloadNotCloneableError, ResultNotCloneableError } from '../../shared/errors.ts'
-import type { Job } from '../pool/job.ts'
+import type { Job } from '../job.ts'
 
 /** A job whose payload could not be posted. */
 export function unsentError ({ name, payload, transferList }: Job, cause: unknown): Error {

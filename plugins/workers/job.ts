@@ -1,0 +1,153 @@
+/** One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its caller's promise. */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Priority, Transferable } from '../../workers/jobs.ts'
+import type { Live } from '../shared/dense-set.ts'
+import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal } from '../shared/errors.ts'
+import { Ticket } from './admission/queue-entry.ts'
+import type { RegisteredJob } from './registry.ts'
+import { follow, unfollow, type Abortable } from './signals.ts'
+
+/** What the decorator says about a job. */
+export interface JobSettings {
+  readonly key: string
+  readonly priority: Priority
+  readonly timeout: number
+  readonly payload: unknown
+  readonly transferList: readonly Transferable[] | undefined
+  readonly signals: readonly AbortSignal[]
+  /** The client whose leaving aborts the job. Read only once the job is admitted: the signal costs as much as all else that a refusal does. */
+  readonly client: { readonly disconnected: AbortSignal } | undefined
+  readonly log: FastifyBaseLogger
+  readonly onProgress: ((value: unknown) => void) | undefined
+}
+
+/** The thread that has a job, as the pool sees it. */
+export interface JobHolder {
+  /** Handles what the thread has posted and nobody has read. */
+  poll (): void
+  /**
+   * Stops a job. A job that has not started never will. A job that runs is asked to stop, and its thread is ended after `grace` ms.
+   * @returns whether the thread is done with the job, because the job had not started
+   */
+  stop (job: Job, reason: unknown, grace: number): boolean
+}
+
+/** How a caller's wait ended. The thread may still be busy with the job. */
+export type JobEnd =
+  | { readonly how: 'completed', readonly durationMs: number, readonly value: unknown }
+  /** The job, or the code around it, has thrown. */
+  | { readonly how: 'failed', readonly durationMs: number, readonly error: unknown }
+  | { readonly how: 'refused', readonly refusal: Refusal, readonly error: Error }
+  | { readonly how: 'aborted', readonly reason: unknown, readonly error: Error }
+  | { readonly how: 'timedOut', readonly error: Error }
+  | { readonly how: 'crashed', readonly error: Error }
+
+const causedOutside = [WorkersOverloadedError, WorkersUnavailableError, JobAbortedError, JobTimeoutError, JobCrashedError, ClosingError]
+
+/**
+ * Tells whether the load, a client, a thread or a shutdown caused an error, and no code of the application. Such an error doesn't end the
+ * process if nobody awaits its promise: of two jobs that a handler awaits one after the other, the second may reject before it is awaited.
+ */
+export function isCausedOutside (error: unknown): boolean {
+  return causedOutside.some((each) => error instanceof each)
+}
+
+export class Job extends Ticket implements Abortable, Live {
+  readonly seq: number
+  readonly registered: RegisteredJob
+  readonly timeout: number
+  readonly log: FastifyBaseLogger
+  readonly transferList: readonly Transferable[] | undefined
+  readonly onProgress: ((value: unknown) => void) | undefined
+  readonly promise: Promise<unknown>
+  payload: unknown
+  /** The thread that has the job, and the slot there; undefined while the job waits. */
+  holder: JobHolder | undefined = undefined
+  slot = -1
+  /** How often the job was handed to a thread. */
+  attempt = 0
+  /** When it was last handed to a thread. */
+  handedAt = 0
+  /** A thread could not read the message that brought the job, or died before it had: the job goes alone, so that no other is lost with it. */
+  suspect = false
+  /** How many threads have died while they were to read the job. */
+  threadsEnded = 0
+  /** The log has a line about progress of the job that the main thread could not read. */
+  unreadableLogged = false
+  /** The caller has its answer. */
+  settled = false
+  liveAt = -1
+  #signals: readonly AbortSignal[]
+  readonly #client: JobSettings['client']
+  #timer: NodeJS.Timeout | undefined
+  readonly #onStop: (job: Job, why: { aborted: unknown } | 'deadline') => void
+  #resolve!: (value: unknown) => void
+  #reject!: (error: unknown) => void
+
+  /** @param onStop called when a signal aborts or the deadline passes before the job has settled */
+  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, now: number, onStop: (job: Job, why: { aborted: unknown } | 'deadline') => void) {
+    super(registered.index, settings.key, settings.priority, now + settings.timeout)
+    this.seq = seq
+    this.registered = registered
+    this.timeout = settings.timeout
+    this.log = settings.log
+    this.transferList = settings.transferList
+    this.onProgress = settings.onProgress
+    this.payload = settings.payload
+    this.#signals = settings.signals
+    this.#client = settings.client
+    this.#onStop = onStop
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  get name (): string {
+    return this.registered.name
+  }
+
+  get id (): string {
+    return String(this.seq)
+  }
+
+  get where (): 'queued' | 'running' {
+    return this.holder === undefined ? 'queued' : 'running'
+  }
+
+  /** The time that the job waited for a thread, in ms; 0 if it never got one. */
+  get waitMs (): number {
+    return this.attempt === 0 ? 0 : this.handedAt - this.arrived
+  }
+
+  /** Follows the signals, from admission on. One that has aborted meanwhile, in a listener to the refusal of another job, aborts this one at once. */
+  listen (): void {
+    if (this.#client !== undefined) this.#signals = [...this.#signals, this.#client.disconnected]
+    for (const signal of this.#signals) if (!this.settled) follow(signal, this)
+  }
+
+  /** Arms the timer of a deadline that is near. */
+  arm (now: number): void {
+    this.#timer ??= setTimeout(this.#onStop, Math.max(0, this.deadline - now), this, 'deadline').unref()
+  }
+
+  /** Called by signals.ts. */
+  aborted (reason: unknown): void {
+    this.#onStop(this, { aborted: reason })
+  }
+
+  /** Gives the caller its answer. */
+  settle (end: JobEnd): void {
+    this.settled = true
+    this.payload = undefined
+    clearTimeout(this.#timer)
+    for (const signal of this.#signals) unfollow(signal, this)
+    this.#signals = []
+    if (end.how === 'completed') {
+      this.#resolve(end.value)
+      return
+    }
+    if (isCausedOutside(end.error)) this.promise.catch(() => {})
+    this.#reject(end.error)
+  }
+}

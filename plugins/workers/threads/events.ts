@@ -1,0 +1,41 @@
+/** What the threads report to the pool, and, of that, what a thread keeps to itself. */
+import type { JobLine, Outcome } from '../../../workers/protocol.ts'
+import type { WireError } from '../../../workers/wire-error.ts'
+import type { Job } from '../job.ts'
+
+export type ThreadEvent =
+  /** A thread may take a job, or more of them. */
+  | { readonly type: 'room' }
+  /** The job was handed to a thread. */
+  | { readonly type: 'dispatched', readonly job: Job }
+  /** The job's payload can't be posted. The job has left its thread. */
+  | { readonly type: 'unsent', readonly job: Job, readonly error: unknown }
+  /** The thread can't read the job's payload. The job has left its thread. */
+  | { readonly type: 'unread', readonly job: Job, readonly error: unknown }
+  /** The job has run, and `at` is when that was received. */
+  | { readonly type: 'outcome', readonly job: Job, readonly outcome: Outcome, readonly at: number }
+  | { readonly type: 'progress', readonly job: Job, readonly value: unknown }
+  /** `job` is undefined for a line that came after the job's end. */
+  | { readonly type: 'log', readonly job: Job | undefined, readonly line: JobLine }
+  /** A progress value could not be read: probably of this job, if the thread runs one. */
+  | { readonly type: 'unreadable', readonly job: Job | undefined, readonly error: unknown }
+  /** No thread has started these jobs, nor will: they can run on another. In the order in which they were handed over. */
+  | { readonly type: 'returned', readonly jobs: readonly Job[] }
+  /** The thread died while it ran the job, or the job has ended a second thread before that could start it. */
+  | { readonly type: 'lost', readonly job: Job, readonly error: Error | undefined, readonly durationMs: number, readonly killed: boolean }
+  /** No thread is left, and none has started for a while. The next is tried within `retryAfter` seconds. */
+  | { readonly type: 'unable', readonly error: Error, readonly retryAfter: number }
+  /** Handling a message has thrown, as a logger may. */
+  | { readonly type: 'fault', readonly error: unknown }
+
+/** What happens to a thread itself. */
+export type LifeEvent =
+  | { readonly type: 'ready' }
+  /** The thread can't load the jobs. */
+  | { readonly type: 'broken', readonly error: WireError, readonly what: string }
+  /** A job goes on after its grace. */
+  | { readonly type: 'overdue' }
+  /** The host has returned, or its thread is gone; with the number of jobs that were lost and returned. */
+  | { readonly type: 'stopped', readonly error: Error | undefined, readonly lost: number, readonly returned: number }
+  /** A parked thread is gone. */
+  | { readonly type: 'gone', readonly error: Error }

@@ -1,0 +1,340 @@
+/**
+ * The main thread's end of the conversation with one host: hands it jobs, receives how they ended, takes back what has not started,
+ * aborts jobs and times their grace. A host that is started again gets a new client.
+ */
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import { UNREADABLE, type FromHost, type Handover, type Outcome, type ToHost } from '../../../workers/protocol.ts'
+import { abort, assign, createSlots, free, heard, isStarted, revoke } from '../../../workers/slots.ts'
+import { fromWire, toWire } from '../../../workers/wire-error.ts'
+import type { Job, JobHolder } from '../job.ts'
+import type { LifeEvent, ThreadEvent } from './events.ts'
+import { outside } from './outside.ts'
+import type { Transitions } from './transitions.ts'
+
+/** How many jobs a thread may hold: the job that it runs and those prefetched. */
+const MAX_HELD = 64
+
+/** Messages read in one go where they must be read now: more than a thread can have posted unread. */
+const MAX_BURST = 2_048
+
+/** A job that has ended so many threads before they could start it is given up. */
+const MAX_THREADS_ENDED = 2
+
+/** How long, in ms, messages are read on before others have their turn of the event loop: each may take as long as its value is large. */
+const MAX_READING = 4
+
+export class HostClient implements JobHolder {
+  /** Shared with the host. */
+  readonly slots = createSlots(MAX_HELD)
+  /** The host has loaded the jobs. */
+  isReady = false
+  /** Jobs that the host has and that were not taken back. */
+  held = 0
+  /** How many it had when it was last handed some. */
+  filled = 0
+  /** How many jobs it has ended: a thread on which this stands still is stuck in one. */
+  ended = 0
+  /** How many jobs it has ended or skipped: a thread on which this stands still makes no progress. */
+  progress = 0
+  /** What was prefetched was taken back, since nothing ends: the host gets no more until a job ends. */
+  stalled = false
+  /** It makes no progress: nobody waits for it to start. */
+  heldUp = false
+  readonly #port: MessagePort
+  readonly #transitions: Transitions
+  readonly #emit: (event: ThreadEvent | LifeEvent) => void
+  /** By slot. */
+  readonly #jobs: Array<Job | undefined> = []
+  readonly #free = Array.from({ length: MAX_HELD }, (_, index) => MAX_HELD - 1 - index)
+  /** By slot: which message, of all that were posted, brought the job. */
+  readonly #broughtBy: number[] = []
+  readonly #killTimers = new Map<Job, NodeJS.Timeout>()
+  #posted = 0
+  #received = 0
+  /** When it was last heard from. */
+  #heardAt = 0
+  /** Since when it runs the job that it runs. */
+  #busySince = 0
+
+  constructor (port: MessagePort, transitions: Transitions, emit: (event: ThreadEvent | LifeEvent) => void) {
+    this.#port = port
+    this.#transitions = transitions
+    this.#emit = emit
+    port.on('message', this.#onMessage)
+    port.on('messageerror', (error: unknown) => this.#receive(() => this.#onUnreadable(error)))
+  }
+
+  /** The number of jobs that the host can be handed: a slot taken back stays taken until the host has seen that. */
+  get room (): number {
+    return this.#free.length
+  }
+
+  /** The host has nothing to do, and has seen what was taken back: one that has not may be held up. */
+  get isFree (): boolean {
+    return this.#free.length === MAX_HELD
+  }
+
+  /** The host has jobs, and runs none of them. */
+  get isDue (): boolean {
+    return !this.isFree && !this.#jobs.some((job) => job !== undefined && isStarted(this.slots, job.slot))
+  }
+
+  get killTimers (): number {
+    return this.#killTimers.size
+  }
+
+  /** The jobs that the host has. */
+  jobs (): Job[] {
+    return this.#jobs.filter((job) => job !== undefined)
+  }
+
+  /** Hands over jobs, in order. Of several, each is posted alone if one can't be cloned: the others must not fail with it. */
+  hand (jobs: readonly Job[], now: number): void {
+    try {
+      this.#post(jobs, now)
+    } catch (error) {
+      const [job] = jobs
+      if (jobs.length > 1) for (const each of jobs) this.hand([each], now)
+      else if (job !== undefined) this.#emit({ type: 'unsent', job, error })
+      return
+    }
+    for (const job of jobs) this.#emit({ type: 'dispatched', job })
+  }
+
+  /** @throws DataCloneError, RangeError, whatever a getter throws: a payload can't be cloned, and no job was handed over */
+  #post (jobs: readonly Job[], now: number): void {
+    if (this.held === 0) this.#busySince = now
+    const handover: Handover = []
+    const epoch = Date.now() - now
+    for (const job of jobs) {
+      const slot = this.#free.pop() as number
+      assign(this.slots, slot, job.seq, job.registered.index, job.attempt + 1, epoch + job.deadline)
+      this.#jobs[slot] = job
+      job.slot = slot
+      job.holder = this
+      job.handedAt = now
+      this.held++
+      handover.push(slot, job.payload)
+    }
+    // A getter of a payload may abort its job, which leaves its slot then.
+    const slots = jobs.map(({ slot }) => slot)
+    const transferList = jobs[0]?.transferList // A job that has one goes alone.
+    try {
+      if (transferList === undefined) this.#port.postMessage(handover)
+      else this.#port.postMessage(handover, transferList)
+    } catch (error) {
+      for (const slot of slots) this.#vacate(slot)
+      throw error
+    }
+    this.#posted++
+    for (const slot of slots) this.#broughtBy[slot] = this.#posted
+    for (const job of jobs) job.attempt++
+    this.filled = this.held
+  }
+
+  stop (job: Job, reason: unknown, grace: number): boolean {
+    if (this.#revoke(job)) return true
+    abort(this.slots, job.slot)
+    this.send({ abort: job.seq, reason: toWire(reason) })
+    this.giveGrace(job, grace)
+    return false
+  }
+
+  /** Ends the thread after `grace` ms, if it still runs the job then. Called again, the new grace holds. */
+  giveGrace (job: Job, grace: number): void {
+    if (grace === Infinity) return
+    clearTimeout(this.#killTimers.get(job))
+    this.#killTimers.set(job, setTimeout(this.#transitions.run, grace, () => {
+      this.#killTimers.delete(job)
+      // If it was this event loop that stood still, the job has ended long since, and its thread runs another.
+      this.poll()
+      if (job.holder === this) this.#emit({ type: 'overdue' })
+    }).unref())
+  }
+
+  /** Takes a job back: true if it had not started, and now won't. */
+  #revoke (job: Job): boolean {
+    if (!revoke(this.slots, job.slot)) return false
+    this.#drop(job) // Its slot stays taken until the host has seen it.
+    return true
+  }
+
+  /** Takes back what has not started, so that it can run elsewhere: also what has moved here, if the thread is to be ended. */
+  takeBack (withMoved = false): void {
+    const reading = this.#reading()
+    const jobs = this.#inOrder().filter((job) => (withMoved || job.transferList === undefined) && this.#revoke(job))
+    // The host runs none, and has not read what it was handed: that may be about to end its thread.
+    if (!withMoved && this.held === 0) for (const job of jobs) if (reading.includes(job)) job.suspect = true
+    if (jobs.length > 0) this.#emit({ type: 'returned', jobs })
+  }
+
+  send (message: ToHost): void {
+    this.#port.postMessage(message)
+    this.#posted++
+  }
+
+  poll (): void {
+    this.#heardAt = performance.now()
+    for (let count = 0; count < MAX_BURST && this.#receiveOne((handle) => handle()); count++);
+  }
+
+  /**
+   * Ends the conversation: the host has returned, or its thread is gone.
+   * @param onItsOwn nobody ended the thread, so that it may have died of what it read
+   */
+  close (error: Error | undefined, onItsOwn: boolean): { lost: number, returned: number } {
+    // What the host said before it ended counts: its messages are here already.
+    this.poll()
+    const reading = onItsOwn ? this.#reading() : []
+    const held = this.#inOrder()
+    const unstarted = held.filter((job) => this.#revoke(job))
+    const lost = held.filter((job) => job.holder === this)
+    for (const job of lost) this.#drop(job)
+    for (const job of reading) {
+      job.suspect = true
+      job.threadsEnded++
+    }
+    const returned = unstarted.filter(({ threadsEnded }) => threadsEnded < MAX_THREADS_ENDED)
+    lost.push(...unstarted.filter((job) => !returned.includes(job)))
+    this.#port.close()
+    const durationMs = performance.now() - this.#busySince
+    if (returned.length > 0) this.#emit({ type: 'returned', jobs: returned })
+    for (const job of lost) this.#emit({ type: 'lost', job, error, durationMs, killed: !onItsOwn })
+    return { lost: lost.length, returned: returned.length }
+  }
+
+  readonly #onMessage = (message: FromHost): void => this.#receive(() => this.#handle(message))
+
+  /** Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled. */
+  #receive (first: () => void): void {
+    this.#heardAt = performance.now()
+    this.#transitions.run(first)
+    // Reading on costs half of what an event a message costs.
+    while (this.#receiveOne(this.#transitions.run)) {
+      if (performance.now() - this.#heardAt < MAX_READING) continue
+      // Node too would read on, until there is nothing more, and a job may post without end. A port without a listener is not read.
+      this.#port.off('message', this.#onMessage)
+      outside(() => setImmediate(() => this.#port.on('message', this.#onMessage)))
+      return
+    }
+  }
+
+  #receiveOne (run: (handle: () => void) => void): boolean {
+    let next: { message: FromHost } | undefined
+    try {
+      next = receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
+    } catch (error) {
+      run(() => this.#onUnreadable(error))
+      return true
+    }
+    if (next === undefined) return false
+    const { message } = next
+    run(() => this.#handle(message))
+    return true
+  }
+
+  /** Never throws: an exception out of a port's listener ends the process. */
+  #handle (message: FromHost): void {
+    this.#received++
+    try {
+      if (Array.isArray(message)) this.#onOutcome(message)
+      else this.#onNews(message)
+    } catch (error) {
+      this.#emit({ type: 'fault', error })
+    }
+  }
+
+  #onNews (message: Exclude<FromHost, Outcome>): void {
+    if ('progress' in message) {
+      heard(this.slots)
+      const job = this.#jobs[message.slot]
+      if (job !== undefined) this.#emit({ type: 'progress', job, value: message.progress })
+    } else if ('log' in message) {
+      heard(this.slots)
+      const job = this.#jobs[message.slot]
+      this.#emit({ type: 'log', job: job?.seq === message.seq ? job : undefined, line: message })
+    } else if ('unread' in message) this.#onUnread(message.unread, fromWire(message.error))
+    else if ('broken' in message) this.#emit({ type: 'broken', error: message.broken, what: message.what })
+    else {
+      this.isReady = true
+      this.#progressed()
+      this.#emit({ type: 'ready' })
+    }
+  }
+
+  /** A message of the host is lost: it is nested too deeply for this thread's stack, or too large. */
+  #onUnreadable (error: unknown): void {
+    const slot = this.slots.outcomes.indexOf(++this.#received)
+    const job = this.#jobs[slot]
+    try {
+      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#heardAt - this.#busySince])
+      else {
+        heard(this.slots)
+        this.#emit({ type: 'unreadable', job: this.#inOrder()[0], error })
+      }
+    } catch (error) {
+      this.#emit({ type: 'fault', error })
+    }
+  }
+
+  /** The host could not read a message of ours: none of the jobs that the message brought will start, nor will the host name their slots. */
+  #onUnread (ordinal: number, error: unknown): void {
+    const slots = [...this.#broughtBy.keys()].filter((slot) => this.#broughtBy[slot] === ordinal && !this.#free.includes(slot))
+    const jobs = this.#inOrder().filter(({ slot }) => slots.includes(slot))
+    this.#progressed()
+    for (const slot of slots) this.#vacate(slot)
+    const [job] = jobs
+    if (slots.length === 1 && job !== undefined) this.#emit({ type: 'unread', job, error })
+    else {
+      for (const each of jobs) each.suspect = true // Any of them may be the one that can't be read.
+      this.#emit({ type: 'returned', jobs })
+    }
+  }
+
+  #onOutcome (outcome: Outcome): void {
+    const slot = outcome[0]
+    const job = this.#jobs[slot]
+    this.#vacate(slot)
+    this.#progressed()
+    if (job === undefined) { // It was taken back, and the host has seen that.
+      this.#emit({ type: 'room' })
+      return
+    }
+    this.#busySince = this.#heardAt
+    this.ended++
+    this.stalled = false
+    this.#emit({ type: 'outcome', job, outcome, at: this.#heardAt })
+  }
+
+  #progressed (): void {
+    this.progress++
+    this.heldUp = false
+  }
+
+  /** The host is done with a slot, or never got it. */
+  #vacate (slot: number): void {
+    free(this.slots, slot)
+    this.#free.push(slot)
+    const job = this.#jobs[slot]
+    if (job !== undefined) this.#drop(job) // Otherwise the job was taken back.
+  }
+
+  #drop (job: Job): void {
+    this.#jobs[job.slot] = undefined
+    job.holder = undefined
+    this.held--
+    if (this.#killTimers.size === 0) return
+    clearTimeout(this.#killTimers.get(job))
+    this.#killTimers.delete(job)
+  }
+
+  /** The jobs of the message that the host is reading, or reads next. */
+  #reading (): Job[] {
+    const next = (this.slots.read[0] as number) + 1
+    return this.jobs().filter(({ slot }) => this.#broughtBy[slot] === next)
+  }
+
+  #inOrder (): Job[] {
+    return this.jobs().sort((a, b) => a.handedAt - b.handedAt || a.seq - b.seq)
+  }
+}

@@ -38,14 +38,16 @@ export interface JobContext {
 const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal']
 
 export class Context implements JobContext {
+  /** @internal */
+  readonly seq: number
+  /** @internal */
+  readonly slot: number
   readonly id: string
   readonly name: string
   readonly attempt: number
   readonly deadline: number
   readonly #slots: Slots
-  readonly #slot: number
   readonly #post: (message: FromHost) => void
-  readonly #seq: number
   #controller: AbortController | undefined
   #log: JobLogger | undefined
   /** Set when the job has ended: its slot belongs to another job from then on, and code it left behind must not read that. */
@@ -55,18 +57,18 @@ export class Context implements JobContext {
   #dropped = 0
 
   constructor (name: string, { seq, attempt, deadline }: Assignment, slots: Slots, slot: number, post: (message: FromHost) => void) {
-    this.#seq = seq
+    this.seq = seq
     this.id = String(seq)
     this.name = name
     this.attempt = attempt
     this.deadline = deadline
     this.#slots = slots
-    this.#slot = slot
+    this.slot = slot
     this.#post = post
   }
 
   get aborted (): boolean {
-    return this.#ended ?? isAborted(this.#slots, this.#slot)
+    return this.#ended ?? isAborted(this.#slots, this.slot)
   }
 
   get signal (): AbortSignal {
@@ -89,7 +91,7 @@ export class Context implements JobContext {
     // Late progress of code that a job left behind would reach nobody.
     if (this.#ended !== undefined) return
     try {
-      this.#say({ progress: value, slot: this.#slot })
+      this.#say({ progress: value, slot: this.slot })
     } catch (cause) {
       const where = uncloneablePath(value, 'progress', [], cause)
       const error = new TypeError(`A progress value of job "${this.name}" can't be sent back from its thread: ${where}`, { cause })
@@ -105,7 +107,7 @@ export class Context implements JobContext {
 
   /** @internal */
   end (): void {
-    this.#ended = isAborted(this.#slots, this.#slot)
+    this.#ended = isAborted(this.#slots, this.slot)
     if (this.#dropped > 0 && mayTalk(this.#slots, true)) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job said more than the main thread could hear'))
   }
 
@@ -129,7 +131,7 @@ export class Context implements JobContext {
   }
 
   #line (level: LogLevel, fields: object | undefined, message: string | undefined): JobLine {
-    return { log: level, slot: this.#slot, seq: this.#seq, job: this.name, fields, errors: undefined, message: message === undefined ? undefined : cut(message) }
+    return { log: level, slot: this.slot, seq: this.seq, job: this.name, fields, errors: undefined, message: message === undefined ? undefined : cut(message) }
   }
 }
 

@@ -18,9 +18,6 @@ export interface HostData {
   readonly preload: boolean
 }
 
-/** How many values a job takes in a Handover. */
-export const HANDOVER_WIDTH = 2
-
 /**
  * Main to host: jobs, in order, as one flat array (cloning one array of 16 jobs costs a third of cloning 16 objects):
  * slot, payload, slot, payload, …
@@ -44,7 +41,7 @@ export const UNCLONEABLE = 3
 export const UNREADABLE = 4
 
 /** Host to main, one job each: a result that waited for company would be lost with its thread. The slot names the job. */
-export type Outcome = [slot: number, status: typeof COMPLETED | typeof FAILED | typeof SKIPPED | typeof UNCLONEABLE | typeof UNREADABLE, value: unknown, runMs: number]
+export type Outcome = [slot: number, status: typeof COMPLETED | typeof FAILED | typeof SKIPPED | typeof UNCLONEABLE | typeof UNREADABLE, value: unknown, durationMs: number]
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 

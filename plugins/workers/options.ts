@@ -72,22 +72,10 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
   ambient?: boolean
 }
 
-export interface ResolvedOptions {
-  readonly jobs: Jobs
-  readonly decorator: string
-  readonly maxThreads: number
-  readonly maxQueue: number
-  readonly maxWait: number
-  readonly orderWait: number
-  readonly targetWait: number
-  readonly timeout: number
-  readonly grace: number
-  readonly closeTimeout: number
-  readonly ambient: boolean
-  readonly resourceLimits?: ResourceLimits
-  readonly execArgv?: readonly string[]
-  readonly env?: Readonly<Record<string, string | undefined>>
-}
+/** Options of Node itself, which has the defaults. */
+type NodeOption = 'resourceLimits' | 'execArgv' | 'env'
+
+export type ResolvedOptions = Readonly<Required<Omit<WorkersOptions, NodeOption>> & Pick<WorkersOptions, NodeOption>>
 
 const RESOURCE_LIMITS = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb']
 

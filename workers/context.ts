@@ -1,11 +1,14 @@
-/** What a job is given beside its payload. */
+/** The second argument of a job: who it is, its deadline and signal, its log and its progress. */
 import type { FromHost, JobLine, LogLevel } from './protocol.ts'
 import { boundedCopy, lineBudget, type Budget } from './bounded-copy.ts'
 import { uncloneablePath } from './cloneable.ts'
-import { heard, isAborted, mayTalk, type Assignment, type Slots } from './slots.ts'
+import { received, isAborted, mayPost, type Assignment, type Slots } from './slots.ts'
 import { toWire, type WireError } from './wire-error.ts'
 
-/** Lines come out of the application's logger on the main thread, with the request's id, the job's name and its id. */
+/**
+ * Logs through the application's logger on the main thread, with the request's id, the job's name and its id. Fields are copied as JSON has
+ * them, up to some 2,000 parts and 64 KB a line.
+ */
 export type JobLogger = {
   readonly [level in LogLevel]: {
     (fields: object, message?: string): void
@@ -17,13 +20,13 @@ export interface JobContext {
   /** Unique in the pool. */
   readonly id: string
   readonly name: string
-  /** How often it was handed to a thread: above 1 if a thread died, or was held up, before it could start it. What has started never runs again. */
+  /** How often the job was handed to a thread: above 1 if a thread died, or was held up, before it could start the job. A job that has started never runs again. */
   readonly attempt: number
-  /** The instant, in epoch ms, by which it must have ended; Infinity if there is none. */
+  /** The instant, in epoch ms, by which the job must have ended; Infinity if there is none. */
   readonly deadline: number
-  /** Aborts when the client leaves, the caller aborts or the deadline passes. Only asynchronous code sees it: a loop polls `aborted`. */
+  /** Aborts when the client leaves, the caller aborts or the deadline passes. Only asynchronous code sees that: a loop polls `aborted`. */
   readonly signal: AbortSignal
-  /** The same, readable in a synchronous loop: about 8 ns a read. */
+  /** Whether the signal has aborted, readable in a synchronous loop: about 8 ns a read. */
   readonly aborted: boolean
   /** Throws the signal's reason if the job was aborted. */
   throwIfAborted (): void
@@ -34,8 +37,6 @@ export interface JobContext {
    */
   progress (value: unknown): void
 }
-
-const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'fatal']
 
 export class Context implements JobContext {
   /** @internal */
@@ -50,7 +51,7 @@ export class Context implements JobContext {
   readonly #post: (message: FromHost) => void
   #controller: AbortController | undefined
   #log: JobLogger | undefined
-  /** Set when the job has ended: its slot belongs to another job from then on, and code it left behind must not read that. */
+  /** Set when the job has ended. Its slot belongs to another job from then on, which code that the job left behind must not read. */
   #ended: boolean | undefined
   #reason: unknown
   /** Lines and progress values that the main thread couldn't keep up with. */
@@ -83,7 +84,8 @@ export class Context implements JobContext {
   }
 
   get log (): JobLogger {
-    this.#log ??= Object.fromEntries(LEVELS.map((level) => [level, this.#write.bind(this, level)])) as unknown as JobLogger
+    const at = (level: LogLevel) => (fields: object | string, message?: string): void => this.#write(level, fields, message)
+    this.#log ??= { trace: at('trace'), debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), fatal: at('fatal') }
     return this.#log
   }
 
@@ -91,7 +93,7 @@ export class Context implements JobContext {
     // Late progress of code that a job left behind would reach nobody.
     if (this.#ended !== undefined) return
     try {
-      this.#say({ progress: value, slot: this.slot })
+      this.#postIfRead({ progress: value, slot: this.slot })
     } catch (cause) {
       const where = uncloneablePath(value, 'progress', [], cause)
       const error = new TypeError(`A progress value of job "${this.name}" can't be sent back from its thread: ${where}`, { cause })
@@ -108,26 +110,26 @@ export class Context implements JobContext {
   /** @internal */
   end (): void {
     this.#ended = isAborted(this.#slots, this.slot)
-    if (this.#dropped > 0 && mayTalk(this.#slots, true)) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job said more than the main thread could hear'))
+    if (this.#dropped > 0 && mayPost(this.#slots, true)) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job logged and reported more than the main thread could receive'))
   }
 
-  #say (message: JobLine | { progress: unknown, slot: number }): void {
-    if (!mayTalk(this.#slots)) {
+  #postIfRead (message: JobLine | { progress: unknown, slot: number }): void {
+    if (!mayPost(this.#slots)) {
       this.#dropped++
       return
     }
     try {
       this.#post(message)
     } catch (error) {
-      heard(this.#slots)
+      received(this.#slots)
       throw error
     }
   }
 
   #write (level: LogLevel, fields: object | string, message?: string): void {
-    if (typeof fields === 'string') this.#say(this.#line(level, undefined, fields))
-    else if (fields instanceof Error) this.#say({ ...this.#line(level, undefined, message ?? fields.message), ...loggable({ err: fields }) })
-    else this.#say({ ...this.#line(level, undefined, message), ...loggable(fields) })
+    if (typeof fields === 'string') this.#postIfRead(this.#line(level, undefined, fields))
+    else if (fields instanceof Error) this.#postIfRead({ ...this.#line(level, undefined, message ?? fields.message), ...loggable({ err: fields }) })
+    else this.#postIfRead({ ...this.#line(level, undefined, message), ...loggable(fields) })
   }
 
   #line (level: LogLevel, fields: object | undefined, message: string | undefined): JobLine {
@@ -144,6 +146,7 @@ function loggable (fields: object): Pick<JobLine, 'fields' | 'errors'> {
   let errors: Record<string, WireError> | undefined
   try {
     for (const key of Object.keys(fields).slice(0, budget.parts)) {
+      if ((budget.characters -= key.length) < 0) break
       const value = copied(fields as Record<string, unknown>, key, budget)
       if (value instanceof Error) (errors ??= {})[key] = toWire(value, budget)
       else plain[key] = value

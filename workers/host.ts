@@ -166,7 +166,7 @@ class Host {
       this.#post([context.slot, COMPLETED, value, durationMs], transferList)
     } catch (error) {
       const path = uncloneablePath(value, 'result', transferList, error)
-      this.#post([context.slot, UNCLONEABLE, { ...toWire(error), fields: { path } }, durationMs])
+      this.#post([context.slot, UNCLONEABLE, { path, cause: toWire(error) }, durationMs])
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * What an application imports to define its jobs: by the main thread for names and types, by every worker thread to run them.
+ * Defines jobs. The main thread imports this module for names and types, and every worker thread to run the jobs.
  * It loads nothing outside itself, so that a thread doesn't load fastify (a thread that does takes 65 ms to start, not 14).
  */
 import type { MessagePort } from 'node:worker_threads'
@@ -7,7 +7,7 @@ import type { JobContext } from './context.ts'
 
 export type { JobContext, JobLogger } from './context.ts'
 
-/** A job: runs on a worker thread, one at a time there. CPU-bound work may be synchronous. */
+/** A job. A worker thread runs one at a time, so CPU-bound work may be synchronous. */
 // `never` makes every job assignable here, whatever its payload.
 export type JobFunction<Payload = never, Result = unknown> = (payload: Payload, context: JobContext) => Result | Promise<Result>
 
@@ -28,12 +28,12 @@ export interface JobDefinition<Module extends JobModule = JobModule> {
    */
   readonly timeout?: number
   /**
-   * How many threads this job may hold at once: keeps a slow job from taking the whole pool.
+   * The number of threads that this job may hold at a time: keeps a slow job from taking the whole pool.
    * @default Infinity
    */
   readonly concurrency?: number
   /**
-   * The class it is served in; classes are weighted and age, none starves.
+   * The class in which the job is served. Classes are weighted, and jobs that wait rise: none starves.
    * @default 'normal'
    */
   readonly priority?: Priority

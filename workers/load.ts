@@ -1,4 +1,4 @@
-/** Finds the jobs of a pool in a worker thread, and the functions behind their names. */
+/** Loads the jobs of a pool in a worker thread, and the functions behind their names. */
 import { isAbsolute } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { collectJobs, type JobFunction, type Jobs } from './jobs.ts'

@@ -1,18 +1,18 @@
 /**
- * What the main thread and a host say to each other over their own MessagePort (piscina's is piscina's).
+ * The messages between the main thread and a host, over a MessagePort of their own (piscina has another).
  * Both sides import this file; it has no imports but types.
  */
 import type { MessagePort } from 'node:worker_threads'
 import type { WireError } from './wire-error.ts'
 import type { Slots } from './slots.ts'
 
-/** What a host gets as its piscina task. */
+/** The piscina task of a host. */
 export interface HostData {
   readonly port: MessagePort
   readonly slots: Slots
   /** The module that defines the jobs. */
   readonly url: string
-  /** Names by job index: how messages refer to jobs. */
+  /** Names by job index, by which messages refer to jobs. */
   readonly names: readonly string[]
   /** Import every job before saying ready: at boot, so that a broken one fails there and no request pays for the import. */
   readonly preload: boolean
@@ -35,13 +35,23 @@ export const COMPLETED = 0
 export const FAILED = 1
 /** Taken back before it started. */
 export const SKIPPED = 2
-/** The result can't be cloned; the value is a WireError, with what can't in its field `path`. */
 export const UNCLONEABLE = 3
-/** Posted by no worker: the main thread could not read the outcome. The value is what it threw. */
+/** Posted by no worker: the main thread could not read the outcome. */
 export const UNREADABLE = 4
 
+/** How a job failed, or failed to send its result. */
+export type Failure =
+  | [slot: number, status: typeof FAILED, thrown: WireError, durationMs: number]
+  /** `path` is the part of the result that can't be cloned. */
+  | [slot: number, status: typeof UNCLONEABLE, refused: { readonly path: string, readonly cause: WireError }, durationMs: number]
+  /** `cause` is what reading the outcome threw. */
+  | [slot: number, status: typeof UNREADABLE, cause: unknown, durationMs: number]
+
 /** Host to main, one job each: a result that waited for company would be lost with its thread. The slot names the job. */
-export type Outcome = [slot: number, status: typeof COMPLETED | typeof FAILED | typeof SKIPPED | typeof UNCLONEABLE | typeof UNREADABLE, value: unknown, durationMs: number]
+export type Outcome =
+  | [slot: number, status: typeof COMPLETED, result: unknown, durationMs: number]
+  | [slot: number, status: typeof SKIPPED, nothing: undefined, durationMs: 0]
+  | Failure
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'
 

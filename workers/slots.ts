@@ -1,12 +1,12 @@
 /**
- * One word of shared memory for each job that a thread holds, moved by compare-and-swap: it decides between a worker that starts a
- * job and a main thread that takes it back, so that a job never runs twice and one never started isn't lost with its thread.
+ * Slots: one word of shared memory for each job that a thread holds, changed by compare-and-swap. The word decides between a worker that
+ * starts a job and a main thread that takes it back, so that no job runs twice, and none that has not started is lost with its thread.
  *
  *   FREE -> ASSIGNED -> STARTED -> FREE          main hands it over, the worker starts it, main takes its result
- *           ASSIGNED -> REVOKED -> FREE          main took it back first: the worker skips it and says so
+ *           ASSIGNED -> REVOKED -> FREE          main took it back first: the worker skips it and posts that
  *                       STARTED -> ABORTED       main wants it stopped: `context.aborted` turns true, in a synchronous loop too
  *
- * Main frees a slot only after the worker has spoken, since a message that names the slot may still be under way.
+ * Main frees a slot only after the worker has posted that it is done with it, since a message that names the slot may still be under way.
  */
 export const FREE = 0
 export const ASSIGNED = 1
@@ -14,7 +14,7 @@ export const STARTED = 2
 export const REVOKED = 3
 export const ABORTED = 4
 
-/** What a job is, beside its payload: read from here, for a third of what it costs to clone it with each message. */
+/** A job without its payload. It is read from shared memory, for a third of what it costs to clone it with each message. */
 export interface Assignment {
   /** Its number in the pool. */
   seq: number
@@ -32,7 +32,7 @@ export interface Slots {
   readonly states: Int32Array<SharedArrayBuffer>
   /** Written by the main thread before the message that names the slot, read by the worker after it. */
   readonly assignments: Float64Array<SharedArrayBuffer>
-  /** One word: lines and progress values that the worker has sent and the main thread hasn't heard. */
+  /** One word: lines and progress values that the worker has sent and the main thread hasn't received. */
   readonly backlog: Int32Array<SharedArrayBuffer>
   /**
    * One for each slot: which message, in the order of all that the worker has posted, carries the outcome. A message that the main
@@ -63,7 +63,7 @@ export function assign ({ states, assignments }: Slots, slot: number, seq: numbe
   Atomics.store(states, slot, ASSIGNED)
 }
 
-/** Worker: what it was handed. */
+/** Worker: returns the job that it was handed. */
 export function assignment ({ assignments }: Slots, slot: number): Assignment {
   const at = slot * FIELDS
   return { seq: assignments[at] as number, job: assignments[at + 1] as number, attempt: assignments[at + 2] as number, deadline: assignments[at + 3] as number }
@@ -95,22 +95,22 @@ export function isAborted ({ states }: Slots, slot: number): boolean {
   return Atomics.load(states, slot) === ABORTED
 }
 
-/** Main: the worker has spoken. */
+/** Main: the worker is done with the slot. */
 export function free ({ states }: Slots, slot: number): void {
   Atomics.store(states, slot, FREE)
 }
 
-/** A job that talks in a loop would fill the memory of a main thread that can't keep up. */
+/** A job that logs or reports in a loop would fill the memory of a main thread that can't keep up. */
 const MAX_BACKLOG = 1_000
 
-/** Worker: true if it may send another line or progress value; false if it must drop it. One that says how many it dropped `must` be sent. */
-export function mayTalk ({ backlog }: Slots, must = false): boolean {
+/** Worker: returns whether it may post another line or progress value, or must drop it. The line that says how many were dropped `must` be posted. */
+export function mayPost ({ backlog }: Slots, must = false): boolean {
   if (Atomics.add(backlog, 0, 1) < MAX_BACKLOG || must) return true
   Atomics.sub(backlog, 0, 1)
   return false
 }
 
-/** Main: it has heard one. Worker: it could not post one. */
-export function heard ({ backlog }: Slots): void {
+/** Main: it has received one. Worker: it could not post one. */
+export function received ({ backlog }: Slots): void {
   Atomics.sub(backlog, 0, 1)
 }

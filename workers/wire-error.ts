@@ -1,5 +1,5 @@
 /**
- * Errors across the thread boundary, both ways: structured clone keeps message, stack and cause, but loses custom names, codes,
+ * Carries errors across the thread boundary, both ways. Structured clone keeps message, stack and cause, but loses custom names, codes,
  * status codes, own fields and the errors of an AggregateError, and a field that can't be cloned would lose the whole error.
  */
 import { boundedCopy, errorBudget, type Budget } from './bounded-copy.ts'
@@ -98,7 +98,7 @@ function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: 
   }
 }
 
-/** What a thrown non-error is, in a few words. */
+/** Says in a few words what a thrown value is that is no error. */
 export function describe (value: unknown): string {
   if (value === null) return 'null'
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 100))
@@ -108,7 +108,7 @@ export function describe (value: unknown): string {
 
 const NATIVE = { Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError } as const
 
-/** The error again, or the value that was thrown. */
+/** Returns the error again, or the value that was thrown. */
 export function fromWire (wire: WireError): unknown {
   if (!wire.isError) return wire.value
   const error = revive(wire)

@@ -1,5 +1,5 @@
 /**
- * The CPUs that this process may really use. `os.availableParallelism()` knows the affinity mask, but on Node 20 not the CPU quota
+ * Counts the CPUs that this process may use. `os.availableParallelism()` knows the affinity mask, but on Node 20 not the CPU quota
  * of a container: 64 threads on a quota of 2 CPUs are throttled together, and the event loop with them.
  */
 import { readFileSync } from 'node:fs'
@@ -24,14 +24,14 @@ function quotient (quota: string | undefined, period: string | undefined): numbe
   return cpus > 0 ? cpus : Infinity // "max", "-1", absent
 }
 
-/** The smallest quota from the process's own cgroup up to the root: a parent's bound holds for its children. */
+/** Returns the smallest quota from the process's own cgroup up to the root: a parent's bound holds for its children. */
 function smallest (path: string, quotaOf: (folder: string) => number, root: string): number {
   let least = Infinity
   for (let folder = join(root, path); folder.startsWith(root); folder = dirname(folder)) least = Math.min(least, quotaOf(folder))
   return least
 }
 
-/** The CPU quota in CPUs, of cgroup v2 or v1; Infinity if there is none. */
+/** Returns the CPU quota in CPUs, of cgroup v2 or v1; Infinity if there is none. */
 export function cpuQuota (read: ReadText = readText): number {
   let quota = Infinity
   for (const line of (read('/proc/self/cgroup') ?? '0::/').split('\n')) {
@@ -49,7 +49,7 @@ export function cpuQuota (read: ReadText = readText): number {
   return quota
 }
 
-/** At least 1. A fraction is rounded down: the event loop needs the rest, and a throttled thread throttles it. */
+/** Returns the CPUs to use, at least 1. A fraction is rounded down: the event loop needs the rest, and a throttled thread throttles it. */
 export function availableCpus (read: ReadText = readText, parallelism: number = availableParallelism()): number {
   return Math.max(1, Math.min(parallelism, Math.floor(cpuQuota(read))))
 }

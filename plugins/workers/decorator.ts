@@ -1,4 +1,4 @@
-/** What `app.workers` is. */
+/** The decorator `app.workers`: what a caller asks for, made complete with the request, the job's defaults and the pool's. */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Jobs } from '../../workers/jobs.ts'
@@ -19,9 +19,10 @@ import type { JobName, JobPayload, JobResult, RunArguments } from './types.ts'
 /** A pool of worker threads, typed by the jobs that it runs. */
 export interface Workers<J extends Jobs> {
   /**
-   * Runs a job on a worker thread, or waits for one, or refuses.
+   * Runs a job on a worker thread, once one is free. Use this method for work that computes for a millisecond or more; use `map()` for many
+   * items, and a task for work that waits for I/O and outlives its request. A job that can't be served in time is refused at once.
    *
-   * In a handler the job belongs to the request: it is cancelled when the client leaves, and its log lines carry the request's id.
+   * In a handler the job belongs to the request: it is aborted when the client leaves, and its log lines carry the request's id.
    * The payload is cloned when a thread takes the job, not before: don't change it meanwhile.
    *
    * @returns what the job returned, cloned or transferred
@@ -32,23 +33,24 @@ export interface Workers<J extends Jobs> {
   run<Name extends JobName<J>> (name: Name, ...args: RunArguments<JobPayload<J, Name>, RunOptions>): Promise<JobResult<J, Name>>
 
   /**
-   * Runs a job for each item: as many at once as keep the threads busy and no more, so that a large array neither fills the queue
-   * nor takes more than one caller's share.
+   * Runs a job for each item, as many at a time as keep the threads busy and no more: a large array neither fills the queue
+   * nor takes more than one caller's share. Use this method in place of `Promise.all()` over `run()`.
    *
    * @returns the results, in the order of the items
-   * @throws the first error, once all others have been cancelled
+   * @throws the first error, once all other jobs of the call have been aborted
    */
   map<Name extends JobName<J>> (name: Name, items: Iterable<JobPayload<J, Name>>, options?: Omit<RunOptions, 'transferList'>): Promise<Array<JobResult<J, Name>>>
 
-  /** Resolves when nothing runs or waits, at once if so already. */
+  /** Resolves when no job runs or waits. */
   idle (): Promise<void>
 
-  /** Counts and times since the pool was started. */
+  /** Returns counts and times since the pool was started. */
   stats (): PoolStats<JobName<J>>
 }
 
-/** How many jobs of one map() are under way: enough that a thread needn't wait, and for short jobs enough to hand many over at once. */
+/** The work, in ms, that one map() keeps ready for each thread: enough that no thread waits, and that many short jobs go in one message. */
 const MAP_AHEAD_MS = 2
+/** The jobs of one map() for each thread, at most. */
 const MAP_MAX_PER_THREAD = 64
 
 /** Follows `promise`. If nobody awaits the returned promise, an error that no code of the application caused doesn't end the process. */
@@ -62,7 +64,7 @@ function quiet<T> (promise: Promise<T>): Promise<T> {
   return quieted
 }
 
-/** @internal Out of the declarations, and with it all that the pool is made of. */
+/** @internal Left out of the published declarations, and with it all that the pool is made of. */
 export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, app: FastifyInstance): Workers<J> {
   const watch = watchForwarded(app)
   const noOptions: RunOptions = {}
@@ -76,7 +78,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     if (run.signal !== undefined) signals = [run.signal]
     if (also !== undefined) signals = [...signals, also]
     const client = run.detached === true ? undefined : request
-    // Before its admission: it must not take a place in the queue from one who is still there.
+    // Before admission: the job of a client that has left must not take a place in the queue from others.
     if (client !== undefined && hasLeft(client)) signals = [...signals, client.disconnected]
     if (run.key === undefined && request !== undefined) watch(request)
     return pool.run(registered, {
@@ -104,7 +106,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
   }
 
   return {
-    // Not async: the promise of the pool is the caller's, without two more turns of the microtask queue a job.
+    // Not an async function, which would take two more turns of the microtask queue for each job.
     run (name, ...[payload, run = noOptions]) {
       try {
         return start(name, payload, run) as Promise<JobResult<J, typeof name>>

@@ -1,9 +1,9 @@
 /**
- * A pool of worker threads for CPU-bound jobs.
+ * The workers plugin: a pool of worker threads for CPU-bound jobs.
  *
- * Guarantees: nothing queues without bound; a job runs at most once; one whose client left, caller aborted or deadline passed stops;
- * what was accepted is finished before the app has closed, within a deadline. It doesn't bound what a job does on its thread: a job
- * that opens files or sockets closes them itself when its signal aborts.
+ * It guarantees that nothing queues without bound, that a job runs at most once, that a job stops when its client leaves, its caller
+ * aborts or its deadline passes, and that accepted jobs are finished before the app has closed, within a deadline. It doesn't bound what
+ * a job does on its thread: a job that opens files or sockets closes them itself when its signal aborts.
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
@@ -43,7 +43,7 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, app))
   const drainables = drainablesOf(app)
   drainables.add(pool)
-  // The threads load their jobs while the app boots, and it is ready when they are.
+  // The threads load the jobs while the app boots, and the app is ready when they are.
   app.addHook('onReady', () => pool.boot(app.initialConfig.pluginTimeout))
   app.addHook('onClose', async () => {
     await pool.shutDown()

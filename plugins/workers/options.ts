@@ -1,4 +1,4 @@
-/** The plugin's options, and those of one run. */
+/** The options of the plugin, and those of one call of `run()`. */
 import type { FastifyRequest } from 'fastify'
 import type { ResourceLimits } from 'node:worker_threads'
 import type { Jobs, Priority, Transferable } from '../../workers/jobs.ts'
@@ -18,44 +18,44 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   decorator?: string
   /**
-   * Threads. More than there are CPUs only makes every job slower, the event loop first.
-   * @default the CPUs that this process may really use, its container's quota included
+   * The number of threads, 1 to 1024. More threads than CPUs only make every job slower, the event loop first.
+   * @default the CPUs that this process may use, its container's quota included
    */
   maxThreads?: number
   /**
-   * Jobs waiting, at most: a bound on memory. What bounds the wait is `maxWait`.
+   * The number of jobs that may wait: a bound on memory. `maxWait` bounds the time.
    * @default 1000
    */
   maxQueue?: number
   /**
-   * How long a job may wait: a job that would wait longer, or has waited longer, is refused. So it is also how much work may wait, by time.
+   * The time that a job may wait. A job that would wait longer, or has waited longer, is refused, so this also bounds the work that waits.
    * `Infinity` for no bound.
    * @default 10000
    */
   maxWait?: number
   /**
-   * How long the jobs of a key keep the order of their arrival. Jobs that have waited longer are served when nothing newer of their key waits:
-   * in an overload it is better to serve those who came lately than those who are about to leave.
+   * The time for which the jobs of a key keep the order of their arrival. Jobs that have waited longer are served when nothing newer of their
+   * key waits: in an overload it is better to serve the clients that came lately than those about to leave.
    * @default 1000
    */
   orderWait?: number
   /**
-   * The wait in a sustained overload, or more if that keeps the threads busy. Those who are served are served fast, and the others are refused at once.
+   * The wait that a sustained overload settles at, or more if the threads would idle otherwise. Jobs past it are refused, so that the others are fast.
    * @default 100
    */
   targetWait?: number
   /**
-   * The deadline over queue and run of a job that names none; `Infinity` for none.
+   * The deadline over queue and run, from the call, of a job that has none of its own. `Infinity` for none.
    * @default 30000
    */
   timeout?: number
   /**
-   * How long a job that was aborted may go on before its thread is ended; `Infinity` to never end it.
+   * The grace period: the time that an aborted job may go on before its thread is ended. `Infinity` to never end it.
    * @default 1000
    */
   grace?: number
   /**
-   * How long closing waits for accepted jobs when the lifecycle plugin isn't there to say it.
+   * The time that closing the app waits for accepted jobs. With the lifecycle plugin its `timeout` counts instead.
    * @default 10000
    */
   closeTimeout?: number
@@ -66,7 +66,7 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
   /** The threads' `process.env`. @default a copy of the process's */
   env?: Readonly<Record<string, string | undefined>>
   /**
-   * Cancels a job when the client of the request being handled leaves, without the request being passed along.
+   * Aborts a job when the client of the current request leaves. You don't have to pass the request.
    * @default true
    */
   ambient?: boolean
@@ -129,23 +129,23 @@ export function resolveOptions (options: WorkersOptions): ResolvedOptions {
   }
 }
 
-/** How one job is run. */
+/** The options of one call of `run()`. */
 export interface RunOptions {
-  /** Aborts the job, in the queue or on its thread. Beside the client's disconnect, not in its place. */
+  /** Aborts the job, in the queue or on its thread. The client's disconnect still does so too. */
   signal?: AbortSignal | undefined
-  /** The deadline over queue and run, in ms from now; `Infinity` for none. @default the job's, else the pool's */
+  /** The deadline over queue and run, in ms from the call; `Infinity` for none. @default the job's, otherwise the pool's */
   timeout?: number | undefined
-  /** The class it is served in. @default the job's */
+  /** The class in which the job is served. @default the job's */
   priority?: Priority | undefined
-  /** Whose job this is: threads are shared fairly between keys. @default the client's address in a request, else one key for all */
+  /** Names whose job this is: threads are shared fairly between keys. @default the client's address in a request, otherwise one key for all */
   key?: string | undefined
-  /** Go on when the client leaves. @default false */
+  /** Lets the job go on when the client leaves. @default false */
   detached?: boolean | undefined
-  /** The request that this belongs to, where it isn't the ambient one. */
+  /** The request that the job belongs to. @default the current request */
   request?: FastifyRequest | undefined
-  /** Buffers of the payload that move to the thread and aren't copied. They are unusable here afterwards. */
+  /** Buffers of the payload that move to the thread and aren't copied. The caller can't use them afterwards. */
   transferList?: readonly Transferable[] | undefined
-  /** Called with each value that the job passes to `context.progress()`. If it throws, the job is aborted and rejects with that. */
+  /** Called with each value that the job passes to `context.progress()`. If it throws, the job is aborted and rejects with that error. */
   onProgress?: ((value: unknown) => void) | undefined
 }
 

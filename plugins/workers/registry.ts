@@ -1,4 +1,4 @@
-/** The jobs of a pool, by name and by index: messages and the admission refer to a job by its index. */
+/** Looks up the jobs of a pool by name. Messages and admission refer to a job by its index. */
 import { isJobs, type JobDefinition, type Jobs, type Priority } from '../../workers/jobs.ts'
 import { JobUnknownError } from '../shared/errors.ts'
 import * as check from '../shared/options.ts'
@@ -7,7 +7,7 @@ import { priorities } from './admission/queue-entry.ts'
 export interface RegisteredJob {
   readonly index: number
   readonly name: string
-  /** ms; undefined for the pool's. */
+  /** In ms; undefined for the pool's. */
   readonly timeout: number | undefined
   readonly concurrency: number
   readonly priority: Priority
@@ -39,7 +39,7 @@ export class Registry {
 /** @internal Every option of a job, for the test that compares them with the README. */
 export const jobOptionNames = ['load', 'timeout', 'concurrency', 'priority'] as const satisfies ReadonlyArray<keyof JobDefinition>
 
-/** Refuses what `defineJobs` would not have made, or was called with. */
+/** Validates the option `jobs`, also in what `defineJobs()` takes unchecked. */
 export function validateJobs (option: string, value: unknown): Jobs {
   check.ensure(isJobs(value), option, 'what defineJobs() returns', value)
   const jobs = value as Jobs

@@ -1,9 +1,9 @@
 /**
- * One listener a signal, however many jobs follow it: a thousand runs on one signal would otherwise be a thousand listeners,
+ * Lets jobs follow signals, with one listener for each signal. A thousand jobs on one signal would otherwise be a thousand listeners,
  * with a MaxListenersExceededWarning at the eleventh.
  */
 
-/** Something that a signal stops. */
+/** What a signal stops. */
 export interface Abortable {
   aborted (reason: unknown): void
 }

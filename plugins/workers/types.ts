@@ -2,7 +2,7 @@
 import type { JobFunction, Jobs } from '../../workers/jobs.ts'
 import type { Register } from '../shared/register.ts'
 
-/** The jobs of the application, if it said which: see {@link Register}. */
+/** The jobs that the application has registered in {@link Register}, or any. */
 export type RegisteredJobs = Register extends { jobs: infer J extends Jobs } ? J : Jobs
 
 type Modules<J extends Jobs> = J extends Jobs<infer M> ? M : never
@@ -12,11 +12,11 @@ export type JobName<J extends Jobs> = J extends Jobs<infer M> ? keyof M & string
 
 type FunctionOf<Module> = Module extends JobFunction ? Module : Module extends { default: infer Inner } ? FunctionOf<Inner> : never
 
-/** What the job takes. `unknown` when the application didn't say which jobs it has. */
+/** The payload that a job takes; `unknown` if the application has registered no jobs. */
 export type JobPayload<J extends Jobs, Name extends JobName<J>> =
   string extends JobName<J> ? unknown : Parameters<FunctionOf<Modules<J>[Name]>> extends [] ? undefined : Parameters<FunctionOf<Modules<J>[Name]>>[0]
 
-/** What the job resolves with. */
+/** The value that a job resolves with. */
 export type JobResult<J extends Jobs, Name extends JobName<J>> =
   string extends JobName<J> ? unknown : Awaited<ReturnType<FunctionOf<Modules<J>[Name]>>>
 

@@ -264,7 +264,7 @@ t.test('a job that talks without end loses words, not the main thread\'s memory 
   const timer = setInterval(() => turns++, 1)
   await workers.run('report', 'flood', { onProgress: (value) => { heard.push(value) } })
   clearInterval(timer)
-  const dropped = lines.find(({ msg }) => /more than the main thread could hear/.test(msg))?.['dropped'] as number | undefined ?? 0
+  const dropped = lines.find(({ msg }) => /more than the main thread could receive/.test(msg))?.['dropped'] as number | undefined ?? 0
   t.equal(lines.filter(({ msg }) => msg === 'flood').length + heard.length + dropped, 40_000, 'what was dropped is counted')
   t.ok(dropped > 0, `${dropped} dropped`)
   t.same(heard, heard.toSorted((a, b) => (a as number) - (b as number)), 'in order')

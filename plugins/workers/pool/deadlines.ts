@@ -1,12 +1,12 @@
 /**
- * A timer only for jobs whose deadline is near. Most end long before theirs, and arming and clearing a timer for each would cost a
- * short job a tenth of all it costs; the others are looked through now and then.
+ * Arms timers for the deadlines that are near. Most jobs end long before their deadline, and a timer for each would cost a short job a
+ * tenth of all it costs. So the jobs whose deadline is far are only looked through now and then.
  */
 import type { LiveList } from '../../shared/dense-set.ts'
 import type { Job } from '../job.ts'
 import { outside } from '../threads/outside.ts'
 
-/** How often, in ms, the jobs are looked through. */
+/** The time between two looks through the jobs, in ms. */
 const LOOK = 500
 
 export class Deadlines {
@@ -20,7 +20,7 @@ export class Deadlines {
     this.#now = now
   }
 
-  /** A job is live from now on. */
+  /** Watches the deadline of a job. */
   watch (job: Job, now: number): void {
     if (job.deadline - now <= 2 * LOOK) job.arm(now)
     else if (this.#timer === undefined && job.deadline !== Infinity) this.#timer = outside(() => setTimeout(this.#look, LOOK)).unref()

@@ -1,30 +1,24 @@
-/** The errors that a caller of `run()` gets for what happened on, or on the way to, a thread. */
+/** The errors that a caller of `run()` gets for what happened on a thread, or on the way to it. */
 import { uncloneablePath } from '../../../workers/cloneable.ts'
-import { UNREADABLE, type Outcome } from '../../../workers/protocol.ts'
-import { fromWire, type WireError } from '../../../workers/wire-error.ts'
+import { FAILED, UNREADABLE, type Failure } from '../../../workers/protocol.ts'
+import { fromWire } from '../../../workers/wire-error.ts'
 import { JobThrewError, PayloadNotCloneableError, ResultNotCloneableError } from '../../shared/errors.ts'
 import type { Job } from '../job.ts'
 
-/** A job whose payload could not be posted. */
+/** The payload of the job could not be posted. */
 export function unsentError ({ name, payload, transferList }: Job, cause: unknown): Error {
   return new PayloadNotCloneableError(name, uncloneablePath(payload, 'payload', transferList, cause), { cause })
 }
 
-/** A job whose payload was posted, and could not be read by its thread. */
+/** The payload of the job was posted, and its thread could not read it. */
 export function unreadError (name: string, cause: unknown): Error {
   return new PayloadNotCloneableError(name, 'payload is nested too deeply, or too large, for the thread to read', { cause })
 }
 
-/** @param value a WireError, with the path of what can't be cloned in its fields; or what reading the outcome threw */
-export function resultError (name: string, status: Outcome[1], value: unknown): Error {
+/** The job has thrown, or its result didn't arrive. Returns the job's own error, or one of ours around a value that is no error. */
+export function failureError (name: string, [, status, value]: Failure): unknown {
   if (status === UNREADABLE) return new ResultNotCloneableError(name, 'result is nested too deeply, or too large, for the main thread to read', { cause: value })
-  const { path } = (value as WireError).fields
-  return new ResultNotCloneableError(name, String(path), { cause: fromWire(value as WireError) })
-}
-
-/** What the job threw: its own error, or one of ours around what is no error. */
-export function jobError (name: string, wire: unknown): unknown {
-  const { isError, message } = wire as WireError
-  const value = fromWire(wire as WireError)
-  return isError ? value : new JobThrewError(name, message, { cause: value })
+  if (status !== FAILED) return new ResultNotCloneableError(name, value.path, { cause: fromWire(value.cause) })
+  const thrown = fromWire(value)
+  return value.isError ? thrown : new JobThrewError(name, value.message, { cause: thrown })
 }

@@ -1,9 +1,9 @@
-/** A large array over the threads: in order, bounded, the first error cancels the rest. */
+/** Runs many jobs for one caller: a bounded number at a time, results in order, and the first error aborts the rest. */
 
 export interface MapOptions {
-  /** How many may run at once; asked before each start, since it may widen as jobs prove short. */
+  /** Returns how many may run at a time. Called before each start, since the width may grow as jobs prove short. */
   width (): number
-  /** Whether an item that was refused may be tried again once another of the same map has ended: then there were too many at once. */
+  /** Tells whether an error is a refusal. A refused item is tried again once another of the same call has ended: too many ran at a time. */
   isRefusal (error: unknown): boolean
 }
 

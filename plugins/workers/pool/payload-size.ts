@@ -1,10 +1,10 @@
-/** Whether a payload is small enough to share a message with others: a message is cloned in one go, and holds the event loop meanwhile. */
+/** Tells whether a payload is small enough to share a message with others. A message is cloned in one go, and holds the event loop meanwhile. */
 import { types } from 'node:util'
 
-/** Elements, fields, and hundreds of characters or bytes. Cloning so many takes some ten microseconds. */
+/** The bound in parts: elements, fields, and hundreds of characters or bytes. Cloning so many takes some ten microseconds. */
 const SMALL = 100
 
-/** Looks at no more than a small payload has. */
+/** Looks at no more parts than a small payload has. */
 export function isSmall (payload: unknown): boolean {
   try {
     return left(payload, SMALL) >= 0
@@ -13,7 +13,7 @@ export function isSmall (payload: unknown): boolean {
   }
 }
 
-/** How many of `parts` are left after those of the value; negative if they don't suffice. */
+/** Returns how many of `parts` are left after those of the value; a negative number if there are too few. */
 function left (value: unknown, parts: number): number {
   if (typeof value === 'string') return parts - 1 - value.length / 100
   if (typeof value !== 'object' || value === null) return parts - 1

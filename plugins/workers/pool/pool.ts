@@ -3,7 +3,7 @@
  * Admission decides who runs next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { COMPLETED, FAILED, type JobLine, type Outcome } from '../../../workers/protocol.ts'
+import { COMPLETED, SKIPPED, type JobLine, type Outcome } from '../../../workers/protocol.ts'
 import { fromWire } from '../../../workers/wire-error.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { LiveList } from '../../shared/dense-set.ts'
@@ -20,7 +20,7 @@ import { ENDING, Threads } from '../threads/threads.ts'
 import { Transitions } from '../threads/transitions.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { jobError, resultError, unreadError, unsentError } from './job-error.ts'
+import { failureError, unreadError, unsentError } from './job-error.ts'
 import type { PoolStats } from './stats.ts'
 import { Telemetry } from './telemetry.ts'
 
@@ -189,12 +189,13 @@ export class Pool implements Drainable {
     }
   }
 
-  #onOutcome (job: Job, [, status, value, durationMs]: Outcome, at: number): void {
+  #onOutcome (job: Job, outcome: Outcome, at: number): void {
+    const durationMs = outcome[3]
     // A job that was stopped would have run longer.
     this.#release(job, durationMs, job.settled ? 'censored' : 'completed', at)
-    if (job.settled) return
-    if (status === COMPLETED) this.#end(job, { how: 'completed', durationMs, value })
-    else this.#end(job, { how: 'failed', durationMs, error: status === FAILED ? jobError(job.name, value) : resultError(job.name, status, value) })
+    if (job.settled || outcome[1] === SKIPPED) return
+    if (outcome[1] === COMPLETED) this.#end(job, { how: 'completed', durationMs, value: outcome[2] })
+    else this.#end(job, { how: 'failed', durationMs, error: failureError(job.name, outcome) })
   }
 
   #onLog (job: Job | undefined, { log: level, seq, job: name, fields, errors = {}, message }: JobLine): void {

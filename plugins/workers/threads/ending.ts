@@ -1,6 +1,6 @@
 /**
- * What ended a thread, in a few words that may be sent to a client: the text of an error may be about another client's work, which a
- * timer that a finished job left behind goes on with. The errors are piscina's and Node's: see test/workers/threads/piscina.test.ts.
+ * Says what ended a thread, in a few words that may be sent to a client. The text of the error itself may be about another client's work,
+ * which a timer that a finished job left behind goes on with. The errors are piscina's and Node's: see test/workers/threads/piscina.test.ts.
  */
 export function howItEnded (error: Error | undefined): string {
   if (error === undefined) return 'it ended'

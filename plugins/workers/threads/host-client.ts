@@ -4,7 +4,7 @@
  */
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { UNREADABLE, type FromHost, type Handover, type Outcome, type ToHost } from '../../../workers/protocol.ts'
-import { abort, assign, createSlots, free, heard, isStarted, revoke } from '../../../workers/slots.ts'
+import { abort, assign, createSlots, free, isStarted, received, revoke } from '../../../workers/slots.ts'
 import { fromWire, toWire } from '../../../workers/wire-error.ts'
 import type { Job, JobHolder } from '../job.ts'
 import type { LifeEvent, ThreadEvent } from './events.ts'
@@ -51,8 +51,8 @@ export class HostClient implements JobHolder {
   readonly #killTimers = new Map<Job, NodeJS.Timeout>()
   #posted = 0
   #received = 0
-  /** When it was last heard from. */
-  #heardAt = 0
+  /** When a message was last received. */
+  #receivedAt = 0
   /** Since when it runs the job that it runs. */
   #busySince = 0
 
@@ -174,7 +174,7 @@ export class HostClient implements JobHolder {
   }
 
   poll (): void {
-    this.#heardAt = performance.now()
+    this.#receivedAt = performance.now()
     for (let count = 0; count < MAX_BURST && this.#receiveOne((handle) => handle()); count++);
   }
 
@@ -207,11 +207,11 @@ export class HostClient implements JobHolder {
 
   /** Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled. */
   #receive (first: () => void): void {
-    this.#heardAt = performance.now()
+    this.#receivedAt = performance.now()
     this.#transitions.run(first)
     // Reading on costs half of what an event a message costs.
     while (this.#receiveOne(this.#transitions.run)) {
-      if (performance.now() - this.#heardAt < MAX_READING) continue
+      if (performance.now() - this.#receivedAt < MAX_READING) continue
       // Node too would read on, until there is nothing more, and a job may post without end. A port without a listener is not read.
       this.#port.off('message', this.#onMessage)
       outside(() => setImmediate(() => this.#port.on('message', this.#onMessage)))
@@ -246,11 +246,11 @@ export class HostClient implements JobHolder {
 
   #onNews (message: Exclude<FromHost, Outcome>): void {
     if ('progress' in message) {
-      heard(this.slots)
+      received(this.slots)
       const job = this.#jobs[message.slot]
       if (job !== undefined) this.#emit({ type: 'progress', job, value: message.progress })
     } else if ('log' in message) {
-      heard(this.slots)
+      received(this.slots)
       const job = this.#jobs[message.slot]
       this.#emit({ type: 'log', job: job?.seq === message.seq ? job : undefined, line: message })
     } else if ('unread' in message) this.#onUnread(message.unread, fromWire(message.error))
@@ -267,9 +267,9 @@ export class HostClient implements JobHolder {
     const slot = this.slots.outcomes.indexOf(++this.#received)
     const job = this.#jobs[slot]
     try {
-      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#heardAt - this.#busySince])
+      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#receivedAt - this.#busySince])
       else {
-        heard(this.slots)
+        received(this.slots)
         this.#emit({ type: 'unreadable', job: this.#inOrder()[0], error })
       }
     } catch (error) {
@@ -300,10 +300,10 @@ export class HostClient implements JobHolder {
       this.#emit({ type: 'room' })
       return
     }
-    this.#busySince = this.#heardAt
+    this.#busySince = this.#receivedAt
     this.ended++
     this.stalled = false
-    this.#emit({ type: 'outcome', job, outcome, at: this.#heardAt })
+    this.#emit({ type: 'outcome', job, outcome, at: this.#receivedAt })
   }
 
   #progressed (): void {

@@ -1,8 +1,8 @@
 /**
- * The only file that knows piscina. Each thread is a piscina pool of its own that holds one thread at most and lives as long as it:
+ * The adapter for piscina, and the only file that knows it. Each thread is a piscina pool of its own that holds one thread at most and lives as long as it:
  * piscina starts the thread, applies its limits and carries our host. Its queue, its cancellation and its respawn are not used. The
  * respawn would start a thread before the last one is gone, and starts none once a thread has failed before it was ready.
- * What is leaned on is pinned by test/workers/threads/piscina.test.ts.
+ * What this file leans on is pinned by test/workers/threads/piscina.test.ts.
  */
 import { existsSync } from 'node:fs'
 import { extname } from 'node:path'
@@ -35,7 +35,7 @@ export class OsThread {
   #alive = true
   readonly #onGone: (error: Error) => void
 
-  /** @param onGone the thread is gone, with what ended it; called once */
+  /** @param onGone called once, when the thread is gone, with what ended it */
   constructor ({ resourceLimits, execArgv, env }: ThreadSettings, onGone: (error: Error) => void) {
     this.#onGone = onGone
     this.#pool = new Piscina({
@@ -52,7 +52,7 @@ export class OsThread {
       ...(execArgv !== undefined && { execArgv: [...execArgv] }),
       ...(env !== undefined && { env: env as Record<string, string> })
     })
-    // The thread's own events tell the same.
+    // The thread's own events say the same.
     this.#pool.on('error', () => {})
   }
 

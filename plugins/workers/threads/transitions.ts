@@ -1,6 +1,6 @@
 /**
- * Transitions change the pool's state one at a time. While one is under way it calls code of the application: subscribers of channels,
- * `onProgress`, the logger. That code may abort a job or run another one; what it asks for is done once the transition is complete.
+ * Changes the pool's state one transition at a time. A transition calls code of the application: subscribers of channels, `onProgress`,
+ * the logger. That code may abort a job or run another one; what it asks for is done once the transition is complete.
  */
 export class Transitions {
   #active = false

@@ -15,7 +15,8 @@ const ROUNDS = 15
 const CONCURRENCY = 64
 
 const app = Fastify()
-await app.register(tasks, { concurrency: CONCURRENCY, maxQueue: TASKS })
+// One key fills half of the queue.
+await app.register(tasks, { concurrency: CONCURRENCY, maxQueue: 2 * TASKS })
 await app.ready()
 const pQueue = new PQueue({ concurrency: CONCURRENCY })
 const fQueue = fastq.promise(async (fn: () => Promise<void>) => fn(), CONCURRENCY)

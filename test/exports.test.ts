@@ -33,7 +33,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './tasks': {
     values: ['default', 'defineTasks'],
     types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask',
-      'Register', 'Reservation', 'RunOptions', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskStatus',
+      'Register', 'Reservation', 'ReserveOptions', 'RunOptions', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskStatus',
       'Tasks', 'TasksOptions', 'TasksStats', 'Unfinished']
   },
   './jobs': {

@@ -273,7 +273,7 @@ export class TaskTimeoutError extends createError<[id: string, timeout: number, 
 
 /** The reason of the task's signal, and what its handle rejects with. */
 export class TaskAbortedError extends createError<[id: string, why: string, options?: ErrorOptions]>(
-  'FC_ERR_TASK_ABORTED', 'The task "%s" was %s', 499) {}
+  'FC_ERR_TASK_ABORTED', 'The task "%s" was aborted: %s', 499) {}
 
 /** `cause` is the value that was thrown. */
 export class TaskThrewError extends createError<[id: string, what: string, options?: ErrorOptions]>(

@@ -1,28 +1,36 @@
-/** `app.tasks`: what callers see, arguments checked. */
+/** What `app.tasks` is: calls with their arguments checked, refusals published, and promises that may be dropped. */
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { monotonic } from '../shared/clock.ts'
+import { addressKey } from '../shared/address-key.ts'
 import { isRefusal, TasksFullError } from '../shared/errors.ts'
+import { watchForwarded } from '../shared/forwarded.ts'
 import * as check from '../shared/options.ts'
-import { countRefusal } from '../shared/refusal-log.ts'
-import { CallSites } from './group/call-sites.ts'
-import { taskRefused } from './channels.ts'
-import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'
-import type { DroppedGroups } from './group/dropped.ts'
-import type { Engine } from './named/engine.ts'
+import type { CallSites } from './call-sites.ts'
 import { Group } from './group/group.ts'
+import { watchRequestEnds } from './group/request-end.ts'
+import { UnseenErrors } from './group/unseen-errors.ts'
+import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'
+import type { Engine } from './named/engine.ts'
 import type { NamedTasks } from './named/named.ts'
-import { currentTask } from './observe.ts'
-import { checkId, resolveSubmitOptions, type ResolvedTasksOptions, type SubmitOptions } from './options.ts'
+import type { ResolvedTasksOptions } from './options.ts'
+import { currentAttempt } from './running/attempt.ts'
 import type { Place, Scheduler, TasksStats } from './scheduler.ts'
-import { say } from './say.ts'
+import { checkId, checkKey, resolveSubmitOptions, type SubmitOptions, type TaskOptions } from './task-options.ts'
 import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
-import { toError } from './thrown.ts'
+import type { Telemetry } from './telemetry.ts'
 import { Watched } from './watched.ts'
 
 export interface WaitOptions {
-  /** If there is no room, waits for it until this aborts, instead of refusing. */
+  /** If there is no place for the task, the call waits for one until this signal aborts, instead of being refused. Keys take turns. */
   wait: AbortSignal
+}
+
+export interface ReserveOptions {
+  /**
+   * Whose task this will be, as `key` of submit().
+   * @default the address of the client in a request, otherwise one key for all reservations
+   */
+  key?: string
 }
 
 export interface EnqueueOptions extends SubmitOptions {
@@ -48,31 +56,38 @@ export interface GroupOptions {
   detached?: boolean
 }
 
-/** A place for one task. Given back when it goes out of a `using` scope unused. */
+/** Reservation is a place for one task. It is given back when it goes out of a `using` scope unused. */
 export interface Reservation extends Disposable {
-  /** Never refused for want of room. @throws FC_ERR_PLACE_USED, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING */
-  submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions): TaskHandle<T>
+  /** Runs `fn` in the background; never refused for want of a place. @throws FC_ERR_PLACE_USED, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING */
+  submit<T> (id: string, fn: TaskFunction<T>, options?: Omit<SubmitOptions, 'key'>): TaskHandle<T>
   /** Gives the place back, unless it is used. Idempotent. */
   release (): void
 }
 
 export interface Tasks {
   /**
-   * Runs `fn` in the background. `id` is 1 to 256 characters; the part before the first colon is the task's name in logs and metrics.
-   * @throws FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING
+   * Runs `fn` in the background, once the current code has run. Use enqueue() for work that should survive this process one day, and a
+   * job for work that needs the CPU.
+   *
+   * @param id 1 to 256 characters; the part before the first colon is the task's name in logs and metrics
+   * @throws FC_ERR_TASKS_FULL (503, Retry-After) if there is no place for the key; FC_ERR_TASK_DUPLICATE (409); FC_ERR_CLOSING (503)
    */
   submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions & { wait?: never }): TaskHandle<T>
-  /** Waits for room. Rejects with the signal's reason, FC_ERR_TASKS_FULL if too many wait, FC_ERR_CLOSING when the service gives up. */
+  /** Waits for a place. Rejects with the signal's reason, FC_ERR_TASKS_FULL if too many wait, FC_ERR_CLOSING when the service gives up. */
   submit<T> (id: string, fn: TaskFunction<T>, options: SubmitOptions & WaitOptions): Promise<TaskHandle<T>>
-  /** Takes a place before something is done that can't be taken back. @throws FC_ERR_TASKS_FULL, FC_ERR_CLOSING */
-  reserve (): Reservation
-  reserve (options: WaitOptions): Promise<Reservation>
   /**
-   * Runs the named task. The payload must survive JSON as it is, and match the task's schema if it has one.
-   * Rejects with FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD, and as submit() does.
+   * Takes a place now. Use it before something is done that can't be taken back, and whose task must not be refused afterwards.
+   * @throws FC_ERR_TASKS_FULL, FC_ERR_CLOSING
+   */
+  reserve (options?: ReserveOptions & { wait?: never }): Reservation
+  /** Waits for a place, as submit() does. */
+  reserve (options: ReserveOptions & WaitOptions): Promise<Reservation>
+  /**
+   * Runs the task of this name, which defineTasks() has defined. The payload must survive JSON as it is, and match the task's schema if
+   * it has one. Rejects with FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD, and as submit() does.
    */
   enqueue<Name extends TaskName> (name: Name, ...args: EnqueueArgs<PayloadOf<RegisteredTasks[Name]>, EnqueueOptions>): Promise<TaskHandle<ResultOf<RegisteredTasks[Name]>>>
-  /** Parallel work inside one request or task: errgroup. */
+  /** Runs functions in parallel inside one request or task, as errgroup does: the first error aborts the rest. */
   group<T = unknown> (options?: GroupOptions): Group<T>
   /** Resolves when no task runs or waits, for its delay or a retry included. */
   idle (): Promise<void>
@@ -87,20 +102,31 @@ export interface TasksDeps {
   engine: Engine
   named: NamedTasks
   options: ResolvedTasksOptions
-  dropped: DroppedGroups
+  telemetry: Telemetry
+  callSites: CallSites
   currentRequest: () => FastifyRequest | undefined
 }
 
-export function createTasks ({ app, scheduler, engine, named, options, dropped, currentRequest }: TasksDeps): Tasks {
-  const sites = new CallSites(options.stacks, monotonic.now)
+export function createTasks ({ app, scheduler, engine, named, options, telemetry, callSites, currentRequest }: TasksDeps): Tasks {
+  const whenRequestEnds = watchRequestEnds(app)
+  const watchProxy = watchForwarded(app)
 
-  function submission (id: unknown, fn: unknown, given: SubmitOptions | undefined, above: Above, further?: readonly string[]): Submission {
+  /** Returns the address of the request's client, otherwise `fallback`. */
+  function defaultKey (fallback: string): string {
+    const request = currentRequest()
+    if (request === undefined) return fallback
+    watchProxy(request)
+    return addressKey(request.ip ?? '')
+  }
+
+  function submission (id: string, fn: TaskFunction<unknown>, taskOptions: TaskOptions, above: Above): Submission {
     return {
       id: checkId(id),
+      key: taskOptions.key ?? defaultKey(nameOf(id)),
       fn: check.fn('tasks.fn', fn),
-      options: resolveSubmitOptions('tasks.submit', given, options.defaults, further),
+      options: taskOptions,
       reqId: currentRequest()?.id,
-      submittedAt: sites.capture(above)
+      submittedAt: callSites.capture(above)
     }
   }
 
@@ -109,7 +135,7 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
     try {
       return accept()
     } catch (error) {
-      refused(id, error)
+      telemetry.refused(id, error)
       throw error
     }
   }
@@ -119,29 +145,21 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
     try {
       return await accepted
     } catch (error) {
-      refused(id, error)
+      telemetry.refused(id, error)
       throw error
     }
   }
 
-  function refused (id: string, error: unknown): void {
-    if (taskRefused.hasSubscribers) taskRefused.publish({ server: app.server, name: nameOf(id), id, error: toError(id, error) })
-  }
-
   /** Hands out the promise of a call. An error that the caller doesn't ask for is logged, and doesn't end the process. */
-  function promised<T> (call: string, id: string, work: Promise<T>, signal?: AbortSignal): Promise<T> {
-    let asked = false
-    return Watched.of(work, () => { asked = true }, (error) => {
+  function handOut<T> (call: string, id: string, work: Promise<T>, signal?: AbortSignal): Promise<T> {
+    return Watched.of(work, (error, isAsked) => {
       // After a turn of the event loop: the caller may return the promise, or await it next.
-      setImmediate(() => { if (!asked) reportLost(call, id, error, signal) })
+      setImmediate(() => {
+        if (isAsked()) return
+        const isExpected = isRefusal(error) || (signal?.aborted === true && error === signal.reason)
+        telemetry.refusalUnseen(call, id, error, isExpected)
+      })
     })
-  }
-
-  function reportLost (call: string, id: string, err: unknown, signal: AbortSignal | undefined): void {
-    const isExpected = isRefusal(err) || (signal?.aborted === true && err === signal.reason)
-    // Load must not flood the log: refusals are counted into its sampled line.
-    if (isRefusal(err)) countRefusal(app, (err as { code: string }).code)
-    say(app.log, isExpected ? 'debug' : 'error', { task: id, err }, `${call} has failed, and nobody awaits its promise: the task was not accepted`)
   }
 
   async function submitWhenFree (task: Submission, signal: AbortSignal): Promise<TaskHandle> {
@@ -151,32 +169,34 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
     } catch (error) {
       if (!(error instanceof TasksFullError)) throw error
     }
-    using place = reservation(await scheduler.reserveWhenFree(signal))
-    return place.use(task)
-  }
-
-  function reservation (place: Place): Reservation & { use: (task: Submission) => TaskHandle } {
-    const submit = <T>(id: string, fn: TaskFunction<T>, given?: SubmitOptions): TaskHandle<T> =>
-      refusing(id, () => place.submit(submission(id, fn, given, submit))) as TaskHandle<T>
-    return {
-      use: (task) => place.submit(task),
-      submit,
-      release: () => place.release(),
-      [Symbol.dispose]: () => place.release()
+    const place = await scheduler.reserveWhenFree(task.key, signal)
+    try {
+      return place.submit(task)
+    } finally {
+      place.release()
     }
   }
 
+  function reservation (place: Place, key: string): Reservation {
+    const submit = <T>(id: string, fn: TaskFunction<T>, given?: Omit<SubmitOptions, 'key'>): TaskHandle<T> => refusing(id, () => {
+      check.ensure(given === undefined || !('key' in given), 'tasks.submit.key', 'the key to be given to reserve()', given)
+      const taskOptions = resolveSubmitOptions('tasks.submit', given, options.defaults)
+      return place.submit(submission(id, fn, { ...taskOptions, key }, submit)) as TaskHandle<T>
+    })
+    return { submit, release: () => place.release(), [Symbol.dispose]: () => place.release() }
+  }
+
   async function enqueue (name: string, payload: unknown, given: EnqueueOptions | undefined): Promise<TaskHandle> {
-    const defaults = named.defaults(name)
-    const taskOptions = resolveSubmitOptions('tasks.enqueue', given, defaults, ['id'])
+    const taskOptions = resolveSubmitOptions('tasks.enqueue', given, named.defaults(name), ['id'])
     const task = {
       name,
       // Not a sequence: callers choose ids too, and a durable engine holds those of other processes and of earlier runs.
       id: `${name}:${given?.id === undefined ? randomUUID() : checkId(given.id)}`,
+      key: taskOptions.key ?? defaultKey(name),
       options: taskOptions,
       reqId: currentRequest()?.id,
       // Before anything is awaited: after that the caller isn't on the stack any more.
-      submittedAt: sites.capture(tasks.enqueue),
+      submittedAt: callSites.capture(tasks.enqueue),
       payload: await named.accept(name, payload)
     }
     return refusingLater(task.id, engine.enqueue(task))
@@ -184,21 +204,23 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
 
   const tasks: Omit<Tasks, 'submit' | 'reserve' | 'enqueue'> & Record<'submit' | 'reserve' | 'enqueue', (...args: never[]) => unknown> = {
     submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions & Partial<WaitOptions>) {
-      const task = submission(id, fn, given, tasks.submit, ['wait'])
+      const task = submission(id, fn, resolveSubmitOptions('tasks.submit', given, options.defaults, ['wait']), tasks.submit)
       if (given?.wait === undefined) return refusing(id, () => scheduler.submit(task))
       const signal = checkSignal('tasks.submit.wait', given.wait)
-      return promised('tasks.submit()', id, refusingLater(id, submitWhenFree(task, signal)), signal)
+      return handOut('tasks.submit()', id, refusingLater(id, submitWhenFree(task, signal)), signal)
     },
 
-    reserve (given?: WaitOptions) {
-      if (given === undefined) return refusing('reserved', () => reservation(scheduler.reserve()))
-      check.record('tasks.reserve', given, ['wait'])
+    reserve (given: ReserveOptions & Partial<WaitOptions> = {}) {
+      check.record('tasks.reserve', given, ['key', 'wait'])
+      const key = given.key === undefined ? defaultKey('reserved') : checkKey('tasks.reserve.key', given.key)
+      if (given.wait === undefined) return refusing('reserved', () => reservation(scheduler.reserve(key), key))
       const signal = checkSignal('tasks.reserve.wait', given.wait)
-      return promised('tasks.reserve()', 'reserved', refusingLater('reserved', scheduler.reserveWhenFree(signal)).then(reservation), signal)
+      const reserved = scheduler.reserveWhenFree(key, signal).then((place) => reservation(place, key))
+      return handOut('tasks.reserve()', 'reserved', refusingLater('reserved', reserved), signal)
     },
 
     enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
-      return promised('tasks.enqueue()', typeof name === 'string' ? name : typeof name, enqueue(name, payload, given))
+      return handOut('tasks.enqueue()', typeof name === 'string' ? name : typeof name, enqueue(name, payload, given))
     },
 
     group<T> (given: GroupOptions = {}) {
@@ -206,16 +228,17 @@ export function createTasks ({ app, scheduler, engine, named, options, dropped, 
       const limit = given.limit === Infinity ? Infinity : check.integer('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
       const detached = check.boolean('tasks.group.detached', given.detached ?? false)
       const request = currentRequest()
-      const task = currentTask()
+      const attempt = currentAttempt()
       const parents = [
         given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal),
         detached ? undefined : request?.disconnected,
-        detached ? undefined : task?.signal
+        detached ? undefined : attempt?.signal
       ].filter((signal) => signal !== undefined)
-      const unattended = dropped.unattended(sites.capture(tasks.group))
-      const group = new Group<T>(limit, parents, unattended)
-      dropped.watch(group as Group<never>, unattended, request ?? task)
-      return group
+      const unseen = new UnseenErrors((error) => telemetry.groupErrorUnseen(error))
+      if (request !== undefined) whenRequestEnds(request, () => unseen.end())
+      else if (attempt !== undefined) attempt.onEnd(() => unseen.end())
+      else unseen.end()
+      return new Group<T>(limit, parents, unseen)
     },
 
     idle: async () => {

@@ -8,27 +8,28 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import cancellation, { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
+import { closeDrainable } from '../shared/close.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
-import { drainOnClose } from './closing.ts'
+import { CallSites } from './call-sites.ts'
 import { createTasks, type Tasks } from './decorator.ts'
-import { reportDroppedGroups } from './group/dropped.ts'
+import { checkEngine } from './named/engine.ts'
 import { NamedTasks } from './named/named.ts'
-import { createObserver } from './observe.ts'
 import { resolveOptions, type TasksOptions } from './options.ts'
 import { Scheduler } from './scheduler.ts'
+import { Telemetry } from './telemetry.ts'
 
 export type { Unfinished } from '../shared/drainables.ts'
 export type { Register } from '../shared/register.ts'
-export type { EnqueueOptions, GroupOptions, Reservation, Tasks } from './decorator.ts'
+export type { EnqueueOptions, GroupOptions, Reservation, ReserveOptions, Tasks } from './decorator.ts'
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
 export type { Engine, EngineFactory, EngineHost, NamedTask } from './named/engine.ts'
 export type { Group, GroupContext, GroupFunction } from './group/group.ts'
-export type { DuplicatePolicy, RunOptions, SubmitOptions, TasksOptions } from './options.ts'
-export type { TaskContext } from './attempt.ts'
+export type { TasksOptions } from './options.ts'
 export type { TasksStats } from './scheduler.ts'
-export type { TaskFunction, TaskHandle, TaskStatus } from './task.ts'
+export type { DuplicatePolicy, RunOptions, SubmitOptions } from './task-options.ts'
+export type { TaskContext, TaskFunction, TaskHandle, TaskStatus } from './task.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -42,18 +43,23 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const named = await NamedTasks.load(resolved.tasks, resolved.defaults)
-  const dropped = reportDroppedGroups(app)
-  const scheduler = new Scheduler(resolved, createObserver(app, (context) => dropped.ended(context)), monotonic)
-  const engine = await resolved.engine({
+  const telemetry = new Telemetry(app)
+  const scheduler = new Scheduler(resolved, { telemetry, log: app.log, clock: monotonic })
+  const engine = checkEngine(await resolved.engine({
     names: named.names,
     log: app.log,
     scheduler,
     run: (name, payload, context) => named.run(name, payload, context)
-  })
+  }))
   const drainables = [scheduler, ...(engine.drainable === undefined ? [] : [engine.drainable])]
   for (const drainable of drainables) drainablesOf(app).add(drainable)
-  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, dropped, currentRequest }))
-  drainOnClose(app, drainables, resolved)
+  const callSites = new CallSites(resolved.stacks, monotonic.now)
+  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, telemetry, callSites, currentRequest }))
+  app.addHook('onClose', async () => {
+    await Promise.all(drainables.map(async (drainable) => closeDrainable(drainable, resolved, app.log)))
+    // A function that ignores its signal stays listed.
+    for (const drainable of drainables) if (drainable.held?.().length === 0) drainablesOf(app).delete(drainable)
+  })
 }
 
 export default fp(tasks, { name: 'fastify-concurrency/tasks', fastify: '5.x' })

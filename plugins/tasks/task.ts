@@ -1,88 +1,116 @@
-/** A task as it is submitted, held and seen from outside. */
+/** Task is what was submitted, as it is held; TaskHandle is what its submitter sees of it. */
 import { AsyncResource } from 'node:async_hooks'
+import type { FastifyBaseLogger } from 'fastify'
 import type { Unfinished } from '../shared/drainables.ts'
-import type { Attempt, TaskContext } from './attempt.ts'
-import type { Linked, List } from './list.ts'
-import type { TaskOptions } from './options.ts'
+import type { TaskOptions } from './task-options.ts'
+import type { Permit } from './queue/capacity.ts'
+import type { Keyed } from './queue/fair-queue.ts'
+import type { List } from './queue/list.ts'
+
+export interface TaskContext {
+  readonly id: string
+  /** The part of the id before the first colon. */
+  readonly name: string
+  /** 1 for the first attempt, then 2, … */
+  readonly attempt: number
+  /** Aborts at the deadline, on cancel(), and when a shutdown gives the task up. It never aborts with the request. */
+  readonly signal: AbortSignal
+  /** When this attempt is aborted: epoch ms, or Infinity. */
+  readonly deadline: number
+  /** The app's logger, with the task's id and its request's. */
+  readonly log: FastifyBaseLogger
+}
 
 export type TaskFunction<T> = (context: TaskContext) => T | PromiseLike<T>
 
 /** `waiting` is for a slot, or for its delay to pass. */
-export type TaskStatus = 'waiting' | 'running' | 'retrying' | 'completed' | 'failed' | 'aborted'
+export type TaskStatus = 'waiting' | 'running' | 'retrying' | Outcome
+
+export type Outcome = 'completed' | 'failed' | 'aborted'
 
 export interface TaskHandle<T = unknown> {
   readonly id: string
   readonly status: TaskStatus
-  /** What the function returned, or its last error. Ignored, it never becomes an unhandled rejection. */
+  /** What the function returned, or its last error. If nobody looks at it, it never becomes an unhandled rejection. */
   readonly done: Promise<T>
-  /** Aborts the task's signal, or takes it out of the queue. `done` rejects with FC_ERR_TASK_ABORTED, unless it succeeds after all. */
+  /** Aborts the task's signal, or takes the task out of the queue. `done` rejects with FC_ERR_TASK_ABORTED, unless the task succeeds after all. */
   cancel (): void
 }
 
 export interface Submission {
   id: string
+  /** Whose share of the queue the task takes. */
+  key: string
   fn: TaskFunction<unknown>
   options: TaskOptions
-  /** Of the request it was submitted in. */
+  /** Of the request in which the task was submitted. */
   reqId: string | undefined
   submittedAt: { stack: string } | undefined
 }
 
-export type Outcome = 'completed' | 'failed' | 'aborted'
-
 /**
- * An AsyncResource, since each attempt must run in the async context of the submitter (its trace): else it would run in that of
+ * An AsyncResource, since each attempt must run in the async context of the submitter (its trace). Otherwise it would run in that of
  * whichever task happened to end before.
  */
-export class Task extends AsyncResource implements Linked<Task> {
+export class Task extends AsyncResource implements Keyed<Task> {
   readonly submission: Submission
   readonly since: number
   readonly handle: TaskHandle
-  status: TaskStatus = 'waiting'
-  attempts = 0
-  startedAt = 0
-  current: Attempt | undefined
-  lastError: Error | undefined
-  /** Why it is not to be tried again. */
-  cancelled: Error | undefined
-  /** On the runner's clock: when its delay or its attempt is over; while aborted, when its grace is. */
-  dueAt = 0
-  /** Whether its place is free for others when it ends: not if another task has taken it over. */
-  hasPlace = true
-  /** Where it is, while it isn't running: in the queue, on a timer, or behind the task that it replaces. */
+  /** Given back when the task settles. */
+  readonly permit: Permit
   list: List<Task> | undefined
   previous: Task | undefined
   next: Task | undefined
-  timer: NodeJS.Timeout | undefined
-  /** The task of the same id that waits until the function of this one has ended. */
-  successor: Task | undefined
+  /** Why the task is not tried again. The runner sets it. */
+  abortedBy: Error | undefined
+  #attempts = 0
+  #lastError: Error | undefined
+  #status: TaskStatus = 'waiting'
   #value: unknown
   #done: Promise<unknown> | undefined
   #resolve: ((value: unknown) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
 
-  constructor (submission: Submission, since: number, canceller: Canceller) {
+  constructor (submission: Submission, permit: Permit, since: number, canceller: Canceller) {
     super('FastifyConcurrencyTask', { requireManualDestroy: true })
     this.submission = submission
+    this.permit = permit
     this.since = since
     this.handle = new Handle(this, canceller)
   }
 
   get id (): string { return this.submission.id }
+  get key (): string { return this.permit.key }
+  get name (): string { return nameOf(this.id) }
   get options (): TaskOptions { return this.submission.options }
   get reqId (): string | undefined { return this.submission.reqId }
   get stack (): string | undefined { return this.submission.submittedAt?.stack }
-
-  get name (): string { return nameOf(this.id) }
+  get attempts (): number { return this.#attempts }
+  /** Why it is tried again. */
+  get lastError (): Error | undefined { return this.#lastError }
+  get status (): TaskStatus { return this.#status }
 
   get settled (): boolean {
-    return this.status === 'completed' || this.status === 'failed' || this.status === 'aborted'
+    return this.#status === 'completed' || this.#status === 'failed' || this.#status === 'aborted'
+  }
+
+  start (): void {
+    this.#status = 'running'
+    this.#attempts++
+    this.permit.run()
+  }
+
+  retry (error: Error): void {
+    this.#status = 'retrying'
+    this.#lastError = error
+    this.permit.wait()
   }
 
   settle (outcome: Outcome, value: unknown): void {
-    this.status = outcome
+    this.#status = outcome
     this.#value = value
     this.emitDestroy()
+    this.permit[Symbol.dispose]()
     if (outcome === 'completed') this.#resolve?.(value)
     else this.#reject?.(value)
   }
@@ -91,7 +119,7 @@ export class Task extends AsyncResource implements Linked<Task> {
   get done (): Promise<unknown> {
     if (this.#done === undefined) {
       this.#done = new Promise((resolve, reject) => {
-        if (this.status === 'completed') resolve(this.#value)
+        if (this.#status === 'completed') resolve(this.#value)
         else if (this.settled) reject(this.#value)
         else [this.#resolve, this.#reject] = [resolve, reject]
       })
@@ -106,17 +134,16 @@ export class Task extends AsyncResource implements Linked<Task> {
   }
 }
 
-/** The name of a task in logs and metrics: the part of its id before the first colon. */
+/** Returns the name of a task in logs and metrics: the part of its id before the first colon. */
 export function nameOf (id: string): string {
   const colon = id.indexOf(':')
   return colon > 0 ? id.slice(0, colon) : id
 }
 
 interface Canceller {
-  cancel (task: Task, why: string): void
+  abort (task: Task, why: string): void
 }
 
-/** What callers get of a task. */
 class Handle implements TaskHandle {
   readonly #task: Task
   readonly #canceller: Canceller
@@ -129,5 +156,5 @@ class Handle implements TaskHandle {
   get id (): string { return this.#task.id }
   get status (): TaskStatus { return this.#task.status }
   get done (): Promise<unknown> { return this.#task.done }
-  cancel (): void { this.#canceller.cancel(this.#task, 'cancelled') }
+  cancel (): void { this.#canceller.abort(this.#task, 'cancel() was called') }
 }

@@ -137,15 +137,15 @@ t.test('a drain does not sit out a long backoff or a delay: it reports the task,
   await app.ready()
   const shutdown = app.lifecycle.shutdown()
   await phase(app, 'tasks')
-  t.match(await rejection(delayed.done), { code: 'FC_ERR_TASK_ABORTED', message: /^The task "reminder:1" was given up by the shutdown$/ })
+  t.match(await rejection(delayed.done), { code: 'FC_ERR_TASK_ABORTED', message: /^The task "reminder:1" was aborted: the shutdown does not wait for its delay or retry$/ })
   t.match(await rejection(retrying.done), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'busy' } })
   go.resolve()
   t.match(await rejection(later.done), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'busy too' } }, 'one that fails while draining as well')
   const { unfinished, durationMs } = await shutdown
   t.ok(durationMs < 10_000)
   t.match(unfinished.map(({ kind, name, id, attempt }) => ({ kind, name, id, attempt })), [
-    { kind: 'task', name: 'webhook', id: 'webhook:1', attempt: 1 },
     { kind: 'task', name: 'reminder', id: 'reminder:1', attempt: 0 },
+    { kind: 'task', name: 'webhook', id: 'webhook:1', attempt: 1 },
     { kind: 'task', name: 'webhook', id: 'webhook:2', attempt: 1 }
   ])
 })

@@ -6,10 +6,10 @@
  */
 import { GroupEndedError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
-import { follow } from '../follow.ts'
+import { follow } from './follow.ts'
 import { Reader } from './reader.ts'
 import { nextTurn, Turn } from '../turns.ts'
-import { Unattended } from './unattended.ts'
+import { UnseenErrors } from './unseen-errors.ts'
 import { Watched } from '../watched.ts'
 
 export interface GroupContext {
@@ -24,7 +24,7 @@ export type MapFunction<Item, Result> = (item: Item, context: GroupContext & { i
 export class Group<T = unknown> {
   readonly limit: number
   readonly #controller = new AbortController()
-  readonly #unattended: Unattended
+  readonly #unseen: UnseenErrors
   readonly #results: T[] = []
   readonly #errors: unknown[] = []
   readonly #running = new Set<Promise<void>>()
@@ -37,9 +37,9 @@ export class Group<T = unknown> {
   #waited = false
   #ended = false
 
-  constructor (limit: number, parents: readonly AbortSignal[], unattended: Unattended = new Unattended()) {
+  constructor (limit: number, parents: readonly AbortSignal[], unseen = new UnseenErrors()) {
     this.limit = limit
-    this.#unattended = unattended
+    this.#unseen = unseen
     this.#leaveParents = follow(parents, this.#controller)
     this.signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
   }
@@ -64,15 +64,13 @@ export class Group<T = unknown> {
     this.#check(fn)
     if (this.tryGo(fn)) return Promise.resolve(true)
     if (this.#aborted()) return Promise.resolve(false)
-    const started = new Promise<boolean>((resolve) => {
+    return new Promise((resolve) => {
       this.#waiting.push(() => {
         const may = !this.#aborted()
         if (may) this.#start(fn)
         resolve(may)
       })
     })
-    this.#attend()
-    return started
   }
 
   /** Starts `fn` if fewer than `limit` run and the group isn't aborted; else returns false, and `fn` is never called. */
@@ -93,16 +91,11 @@ export class Group<T = unknown> {
     return this.signal.aborted
   }
 
-  #attend (): void {
-    if (!this.#waited) this.#unattended.started()
-  }
-
   #start (fn: GroupFunction<T>): void {
     this.#active++
-    this.#attend()
     const index = this.#started++
     const run = (async () => fn({ signal: this.signal }))()
-      .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unattended.functionFailed(error) })
+      .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unseen.add(error, () => this.#waited) })
       .then(() => {
         this.#active--
         this.#running.delete(run)
@@ -112,15 +105,14 @@ export class Group<T = unknown> {
   }
 
   /** Hands out a promise whose rejection can't end the process, and is reported if nobody asks for it. */
-  #promise<Result> (kind: 'map' | 'race' | 'wait', work: Promise<Result>): Promise<Result> {
-    const { signal } = this
-    const unattended = this.#unattended
-    const outcome = unattended.promised(kind === 'map')
-    if (kind === 'map' && this.#waited && !this.#ended) unattended.asked(outcome)
-    return Watched.of(work, () => unattended.asked(outcome), (error) => {
+  #handOut<Result> (kind: 'map' | 'race' | 'wait', work: Promise<Result>): Promise<Result> {
+    // wait() throws the error of a map() too, unless it has returned before.
+    const throughWait = kind === 'map' && !this.#ended
+    return Watched.of(work, (error, isAsked) => {
       // That the client has left, or the scope was, is no error of the application. A race that the group's error ended has none of its own.
-      const isReason = signal.aborted && error === signal.reason
-      if (!isReason || (kind !== 'race' && this.#errors.includes(error))) unattended.failed(outcome, error)
+      const isReason = this.signal.aborted && error === this.signal.reason
+      if (isReason && (kind === 'race' || !this.#errors.includes(error))) return
+      this.#unseen.add(error, () => isAsked() || (throughWait && this.#waited))
     })
   }
 
@@ -155,9 +147,8 @@ export class Group<T = unknown> {
    * kept a function from starting.
    */
   wait (): Promise<T[]> {
-    this.#unattended.waited()
     this.#waited = true
-    return this.#promise('wait', this.#wait())
+    return this.#handOut('wait', this.#wait())
   }
 
   async #wait (): Promise<T[]> {
@@ -179,7 +170,7 @@ export class Group<T = unknown> {
    * further ahead than that. The first error aborts the group, ends the reading, and is thrown when all have settled.
    */
   map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
-    return this.#promise('map', (async () => {
+    return this.#handOut('map', (async () => {
       this.#check(fn)
       check.ensure(isIterable(items), 'tasks.group.map.items', 'an iterable or an async iterable', items)
       return this.#alongside(this.#map(items, fn))
@@ -224,8 +215,9 @@ export class Group<T = unknown> {
    * and they are waited for. An error is thrown, and doesn't abort the group.
    */
   race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
-    return this.#promise('race', (async () => {
-      for (const fn of check.array('tasks.group.race.fns', fns)) this.#check(fn)
+    return this.#handOut('race', (async () => {
+      check.ensure(check.array('tasks.group.race.fns', fns).length > 0, 'tasks.group.race.fns', 'at least one function: a race of none has no winner', fns)
+      for (const fn of fns) this.#check(fn)
       this.signal.throwIfAborted()
       return this.#alongside(this.#race(fns))
     })())
@@ -236,7 +228,6 @@ export class Group<T = unknown> {
     const leave = follow([this.signal], losers)
     const runs = fns.map(async (fn) => fn({ signal: losers.signal }))
     try {
-      if (runs.length === 0) throw new TypeError('race() of nothing has no winner')
       return await Promise.race(runs)
     } finally {
       losers.abort(new DOMException('Another has won the race', 'AbortError'))
@@ -251,7 +242,7 @@ export class Group<T = unknown> {
       this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
     }
     await this.#settle()
-    this.#unattended.end()
+    this.#unseen.end()
   }
 }
 

@@ -3,8 +3,8 @@
  */
 import * as check from '../../shared/options.ts'
 import type { Register } from '../../shared/register.ts'
-import type { RunOptions } from '../options.ts'
-import type { TaskContext } from '../attempt.ts'
+import type { RunOptions } from '../task-options.ts'
+import type { TaskContext } from '../task.ts'
 
 export interface TaskDefinition<Payload = never, Result = unknown> extends RunOptions {
   handler: (payload: Payload, context: TaskContext) => Result | Promise<Result>

@@ -4,10 +4,10 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Drainable } from '../../shared/drainables.ts'
-import type { TaskContext } from '../attempt.ts'
-import type { TaskOptions } from '../options.ts'
+import type { TaskOptions } from '../task-options.ts'
+import * as check from '../../shared/options.ts'
 import type { Scheduler } from '../scheduler.ts'
-import type { Submission, TaskHandle } from '../task.ts'
+import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
 export interface NamedTask {
   name: string
@@ -16,6 +16,8 @@ export interface NamedTask {
   /** A copy that JSON made; the caller's own isn't seen by the handler. */
   payload: unknown
   options: TaskOptions
+  /** Whose share of the queue the task takes. */
+  key: string
   reqId: string | undefined
   submittedAt: { stack: string } | undefined
 }
@@ -41,6 +43,13 @@ export interface EngineHost {
 
 /** Called while the app boots; if it throws, so does boot. */
 export type EngineFactory = (host: EngineHost) => Engine | Promise<Engine>
+
+/** Throws FC_ERR_OPTION_INVALID if what a factory has returned is no engine. */
+export function checkEngine (engine: unknown): Engine {
+  const isEngine = typeof engine === 'object' && engine !== null && 'enqueue' in engine && typeof engine.enqueue === 'function'
+  check.ensure(isEngine, 'tasks.engine', 'a function that returns an engine, which has enqueue()', engine)
+  return engine as Engine
+}
 
 export const memoryEngine: EngineFactory = ({ scheduler, run }) => ({
   enqueue: async ({ name, payload, ...rest }) => {

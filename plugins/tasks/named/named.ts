@@ -2,10 +2,10 @@
 import { TaskPayloadError, TaskUnknownError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
 import type { TaskDefinitions } from './define.ts'
-import { checkRunOptions, resolveRunOptions, type TaskOptions } from '../options.ts'
+import { checkRunOptions, resolveRunOptions, type TaskOptions } from '../task-options.ts'
 import { whyNotSerialisable } from './payload.ts'
 import { compileSchema, type Validate } from './schema.ts'
-import type { TaskContext } from '../attempt.ts'
+import type { TaskContext } from '../task.ts'
 
 /** Characters of a payload's own text that an error's message may hold. */
 const MAX_REASON = 300

@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { MAX_RETRY_AFTER, retryDelay } from '../../plugins/tasks/backoff.ts'
+import { MAX_RETRY_AFTER, retryDelay } from '../../../plugins/tasks/running/retry.ts'
 
 const backoff = { base: 100, max: 1_000 }
 

@@ -1,0 +1,115 @@
+/**
+ * Attempt is one run of a task's function: its deadline, its signal, and the context that the function gets.
+ *
+ * JavaScript can't stop a function. So an aborted attempt still counts as running until the function settles, and if the function
+ * succeeds after all, the task has succeeded: an email that was sent isn't sent again.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { FastifyBaseLogger } from 'fastify'
+import { currentRequest, outsideRequest } from '../../cancellation/index.ts'
+import type { Task, TaskContext } from '../task.ts'
+
+const current = new AsyncLocalStorage<Attempt>()
+
+/** Returns the attempt that the running code is part of. */
+export function currentAttempt (): Attempt | undefined {
+  return current.getStore()
+}
+
+export class Attempt {
+  readonly task: Task
+  readonly number: number
+  readonly startedAt: number
+  /** When the time of the attempt is over, on the runner's clock. Once it is aborted: when its grace period is. */
+  dueAt: number
+  readonly #logger: FastifyBaseLogger
+  readonly context: TaskContext
+  #controller: AbortController | undefined
+  #log: FastifyBaseLogger | undefined
+  #reason: Error | undefined
+  #onEnd: Array<() => void> | undefined
+
+  constructor (task: Task, now: number, logger: FastifyBaseLogger) {
+    this.task = task
+    this.number = task.attempts
+    this.startedAt = now
+    this.dueAt = now + task.options.timeout
+    this.#logger = logger
+    this.context = new Context(this, this.dueAt)
+  }
+
+  /** Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not abort its jobs. */
+  call (): unknown {
+    return this.task.runInAsyncScope(callOutsideRequest, undefined, this)
+  }
+
+  /** Made when first read, as is the logger: most functions read neither. */
+  get signal (): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  get log (): FastifyBaseLogger {
+    const { id, reqId } = this.task
+    this.#log ??= this.#logger.child(reqId === undefined ? { task: id } : { task: id, reqId })
+    return this.#log
+  }
+
+  /** Why the attempt was aborted, if it was. */
+  get reason (): Error | undefined {
+    return this.#reason
+  }
+
+  /** The first reason holds. Aborted again, the function gets no more time. */
+  abort (reason: Error, graceEndsAt: number): void {
+    this.dueAt = this.#reason === undefined ? graceEndsAt : Math.min(this.dueAt, graceEndsAt)
+    if (this.#reason !== undefined) return
+    this.#reason = reason
+    this.#controller?.abort(reason)
+  }
+
+  /** Calls `listener` when the function has ended. */
+  onEnd (listener: () => void): void {
+    (this.#onEnd ??= []).push(listener)
+  }
+
+  /** The function has ended. */
+  end (): void {
+    this.#onEnd?.forEach((listener) => listener())
+  }
+}
+
+function callOutsideRequest (attempt: Attempt): unknown {
+  return currentRequest() === undefined ? current.run(attempt, call, attempt) : outsideRequest(() => current.run(attempt, call, attempt))
+}
+
+/** What the function returns may be a thenable that runs a query each time it is asked, or settles twice: Promise.resolve() asks it once. */
+function call ({ task, context }: Attempt): unknown {
+  const result = task.submission.fn(context)
+  const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
+  return isObject ? Promise.resolve(result) : result
+}
+
+/** Context is what the function sees of its attempt. */
+class Context implements TaskContext {
+  readonly #attempt: Attempt
+  readonly #timeoutAt: number
+
+  constructor (attempt: Attempt, timeoutAt: number) {
+    this.#attempt = attempt
+    this.#timeoutAt = timeoutAt
+  }
+
+  get id (): string { return this.#attempt.task.id }
+  get name (): string { return this.#attempt.task.name }
+  get attempt (): number { return this.#attempt.number }
+  get signal (): AbortSignal { return this.#attempt.signal }
+  get log (): FastifyBaseLogger { return this.#attempt.log }
+
+  get deadline (): number {
+    return this.#timeoutAt === Infinity ? Infinity : Math.round(performance.timeOrigin + this.#timeoutAt)
+  }
+}

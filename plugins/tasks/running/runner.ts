@@ -1,0 +1,239 @@
+/**
+ * Runner runs tasks that were accepted: those that wait for a slot, a delay or a retry, those that run, and functions that ignore their
+ * signal (leaked). Each task ends in settle(), with one outcome. The runner knows neither who submitted a task nor who may.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Clock } from '../../shared/clock.ts'
+import type { Unfinished } from '../../shared/drainables.ts'
+import { TaskAbortedError, TaskTimeoutError } from '../../shared/errors.ts'
+import { secondsUntilFree } from '../queue/estimate.ts'
+import { FairQueue } from '../queue/fair-queue.ts'
+import type { Outcome, Task } from '../task.ts'
+import type { Telemetry } from '../telemetry.ts'
+import { addCause, toError } from '../thrown.ts'
+import { Turn } from '../turns.ts'
+import { Attempt } from './attempt.ts'
+import { Deadlines } from './deadlines.ts'
+import { retryDelay, wantsRetry } from './retry.ts'
+
+/** The promise is one of ours by now, but may still have a `then` of its own. */
+const adopted = Promise.prototype.then
+
+/** The weight of the newest run in the mean run time, which so follows the last ten or so. */
+const NEWEST = 0.1
+
+export interface RunnerOptions {
+  /** How many functions run at once: the slots. */
+  concurrency: number
+  /** How long a function may ignore its signal before it counts as leaked, in ms. */
+  grace: number
+  clock: Clock
+  /** From [0, 1). */
+  random: () => number
+  telemetry: Telemetry
+  /** The parent of each task's logger. */
+  log: FastifyBaseLogger
+  /** Called when a task has its outcome. Its function may run on: then the task is among the leaked ones, and stopped() follows. */
+  settled: (task: Task) => void
+  /** Called when the function of a leaked task has ended after all. */
+  stopped: (task: Task) => void
+}
+
+interface Delayed {
+  dueAt: number
+  timer: NodeJS.Timeout
+}
+
+export class Runner {
+  readonly #options: RunnerOptions
+  /** Tasks that wait for a slot. */
+  readonly #queue = new FairQueue<Task>()
+  /** Tasks that wait for their delay or their retry. */
+  readonly #delayed = new Map<Task, Delayed>()
+  readonly #running: Deadlines
+  /** Tasks that have their outcome, while their functions run on. */
+  readonly leaked = new Set<Task>()
+  /** What drain() has given up. */
+  readonly givenUp: Unfinished[] = []
+  readonly counts = { completed: 0, failed: 0, retried: 0, aborted: 0 }
+  readonly #turn = new Turn()
+  #meanRunMs: number | undefined
+  #isPumping = false
+  /** Delays and retries that are due later than this many ms from now are given up. */
+  #patience = Infinity
+
+  constructor (options: RunnerOptions) {
+    this.#options = options
+    this.#running = new Deadlines(options.clock, (attempt) => this.#due(attempt))
+  }
+
+  get running (): number { return this.#running.size }
+  /** How many timers are armed. */
+  get timers (): number { return this.#delayed.size + (this.#running.isArmed ? 1 : 0) }
+
+  /**
+   * A leaked function's slot goes to others, or a few functions that never end would end the service. But as many leaked ones as there are
+   * slots are too many: each further one keeps its slot, so that at most twice `concurrency` functions run.
+   */
+  get #busy (): number {
+    return this.#running.size + Math.max(this.leaked.size - this.#options.concurrency, 0)
+  }
+
+  /** Runs the task when it has a slot: at the earliest in a microtask, so that submit() returns before the function starts. */
+  run (task: Task, delay: number): void {
+    // Whoever was told of the submission may have cancelled the task.
+    if (task.settled) return
+    if (delay > 0) return this.#runLater(task, delay)
+    this.#queue.push(task)
+    this.#pumpSoon()
+  }
+
+  #runLater (task: Task, delay: number): void {
+    if (delay > this.#patience) return this.#giveUp(task)
+    const timer = setTimeout(() => {
+      this.#delayed.delete(task)
+      this.run(task, 0)
+    }, delay)
+    // Not unref'd: the task was accepted, and a process that ended meanwhile would lose it without a word.
+    this.#delayed.set(task, { timer, dueAt: this.#options.clock.now() + delay })
+  }
+
+  abort (task: Task, why: string, grace = this.#options.grace): void {
+    if (task.settled) return
+    task.abortedBy ??= new TaskAbortedError(task.id, why, ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
+    const attempt = this.#running.get(task)
+    if (attempt !== undefined) this.#interrupt(attempt, task.abortedBy, grace)
+    // A task that is being settled has its outcome decided there.
+    else if (task.status !== 'running') this.#settle(task, 'aborted', task.abortedBy)
+  }
+
+  /** Gives up delays and retries that are due later than `patience` ms from now, from now on. */
+  drain (patience: number): void {
+    this.#patience = Math.min(patience, this.#patience)
+    const now = this.#options.clock.now()
+    for (const [task, { dueAt }] of [...this.#delayed]) if (dueAt - now > this.#patience) this.#giveUp(task)
+  }
+
+  /** Returns the whole seconds after which a refused task may find a place. */
+  secondsUntilFree (reserved: number): number {
+    let nextDueAt = Infinity
+    for (const { dueAt } of this.#delayed.values()) nextDueAt = Math.min(nextDueAt, dueAt)
+    const { concurrency, clock } = this.#options
+    const queued = this.#queue.size + reserved
+    return secondsUntilFree({ running: this.#running.all(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs }, clock.now())
+  }
+
+  #giveUp (task: Task): void {
+    this.givenUp.push(task.describe(this.#options.clock.now()))
+    this.abort(task, 'the shutdown does not wait for its delay or retry')
+  }
+
+  #pumpSoon (): void {
+    if (this.#isPumping) return
+    this.#isPumping = true
+    queueMicrotask(() => this.#pump())
+  }
+
+  #pump (): void {
+    this.#isPumping = false
+    while (this.#busy < this.#options.concurrency && this.#queue.size > 0) {
+      if (this.#turn.isOver()) {
+        this.#isPumping = true
+        setImmediate(() => this.#pump())
+        return
+      }
+      const task = this.#queue.shift()
+      if (task !== undefined) this.#start(task)
+    }
+  }
+
+  #start (task: Task): void {
+    const { clock, log, telemetry } = this.#options
+    task.start()
+    const attempt = new Attempt(task, clock.now(), log)
+    this.#running.add(attempt)
+    telemetry.started(task, attempt.startedAt - task.since)
+    let result: unknown
+    try {
+      result = attempt.call()
+    } catch (error) {
+      return this.#ended(attempt, false, error)
+    }
+    if (result instanceof Promise) void adopted.call(result, (value) => this.#ended(attempt, true, value), (error: unknown) => this.#ended(attempt, false, error))
+    else this.#ended(attempt, true, result)
+  }
+
+  #interrupt (attempt: Attempt, reason: Error, grace: number): void {
+    attempt.abort(reason, this.#options.clock.now() + grace)
+    this.#running.add(attempt)
+  }
+
+  #due (attempt: Attempt): void {
+    if (attempt.reason !== undefined) return this.#leak(attempt, attempt.reason)
+    this.#interrupt(attempt, new TaskTimeoutError(attempt.task.id, attempt.task.options.timeout), this.#options.grace)
+  }
+
+  /** The function of an attempt has ended. */
+  #ended (attempt: Attempt, ok: boolean, value: unknown): void {
+    const { task } = attempt
+    attempt.end()
+    this.#pumpSoon()
+    if (this.leaked.delete(task)) return this.#options.stopped(task)
+    this.#running.delete(attempt)
+    const durationMs = this.#options.clock.now() - attempt.startedAt
+    this.#meanRunMs = this.#meanRunMs === undefined ? durationMs : this.#meanRunMs + (durationMs - this.#meanRunMs) * NEWEST
+    if (ok) return this.#settle(task, 'completed', value, durationMs)
+    const thrown = toError(task.id, value)
+    if (attempt.reason !== undefined) addCause(attempt.reason, thrown)
+    this.#failed(task, attempt.reason ?? thrown)
+  }
+
+  #failed (task: Task, error: Error): void {
+    const delay = this.#retryDelay(task, error)
+    if (delay === undefined) return this.#fail(task, error)
+    task.retry(error)
+    this.#runLater(task, delay)
+    if (task.settled) return
+    this.counts.retried++
+    this.#options.telemetry.retried(task, error, delay)
+  }
+
+  /** Returns the ms until the next attempt, undefined if there is none. */
+  #retryDelay (task: Task, error: Error): number | undefined {
+    const { attempts, options: { retries, retryIf, backoff } } = task
+    if (task.abortedBy !== undefined || attempts > retries) return undefined
+    const wanted = wantsRetry(retryIf, error, attempts, (thrown) => this.#options.telemetry.retryIfFailed(task, toError(task.id, thrown)))
+    const delay = wanted ? retryDelay(attempts, error, backoff, this.#options.random()) : undefined
+    // Read again: retryIf is the application's, and may have called cancel(). At least 1 ms, on a timer: attempts that fail at once would
+    // otherwise follow one another without a turn of the event loop.
+    return delay === undefined || task.abortedBy !== undefined ? undefined : Math.max(delay, 1)
+  }
+
+  /** The last attempt has failed. */
+  #fail (task: Task, error: Error): void {
+    if (task.abortedBy === undefined) return this.#settle(task, 'failed', error)
+    addCause(task.abortedBy, error)
+    this.#settle(task, 'aborted', task.abortedBy)
+  }
+
+  /** Gives the task its outcome before anybody is told: whoever is told may call the runner. */
+  #settle (task: Task, outcome: Outcome, value: unknown, durationMs = 0): void {
+    this.#queue.remove(task)
+    clearTimeout(this.#delayed.get(task)?.timer)
+    this.#delayed.delete(task)
+    this.counts[outcome]++
+    task.settle(outcome, value)
+    this.#options.settled(task)
+    this.#options.telemetry.settled(task, outcome, value, durationMs)
+  }
+
+  /** The task isn't tried again: two attempts would run at once. */
+  #leak (attempt: Attempt, reason: Error): void {
+    const { task } = attempt
+    this.#running.delete(attempt)
+    this.leaked.add(task)
+    this.#pumpSoon()
+    this.#fail(task, reason)
+    this.#options.telemetry.leaked(task)
+  }
+}

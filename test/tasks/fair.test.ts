@@ -1,0 +1,92 @@
+// Fair: one client or one kind of task can't starve the others, nor fill the queue against them.
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import tasks, { defineTasks, type TasksOptions } from '../../plugins/tasks/index.ts'
+import { assertIdle } from '../../plugins/testing.ts'
+import { deferred, rejection, until } from '../helper.ts'
+
+async function build (t: Test, options: TasksOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify() as unknown as FastifyInstance
+  t.teardown(async () => {
+    await app.close()
+    await assertIdle(app)
+  })
+  await app.register(tasks, options)
+  return app
+}
+
+/** Submits tasks until one is refused; returns how many were accepted. */
+function flood (app: FastifyInstance, name: string, fn: () => unknown, key?: string): number {
+  for (let i = 0; ; i++) {
+    try {
+      app.tasks.submit(`${name}:${i}`, fn, key === undefined ? {} : { key })
+    } catch {
+      return i
+    }
+  }
+}
+
+t.test('one client fills half of the queue with webhooks to a silent peer; twenty others are served, and next', async (t) => {
+  const app = await build(t, { concurrency: 4, maxQueue: 100 })
+  const go = deferred()
+  const order: string[] = []
+  app.post('/hooks', async () => ({ accepted: flood(app, 'hook', async () => { order.push('hook'); await go.promise }) }))
+  app.post<{ Params: { n: string } }>('/mail/:n', async ({ params }) => {
+    app.tasks.submit(`mail:${params.n}`, () => { order.push('mail') })
+  })
+  const { accepted } = (await app.inject({ method: 'POST', url: '/hooks', remoteAddress: '203.0.113.1' })).json<{ accepted: number }>()
+  t.equal(accepted, 54)
+  for (let i = 0; i < 20; i++) {
+    t.equal((await app.inject({ method: 'POST', url: `/mail/${i}`, remoteAddress: `198.51.100.${i}` })).statusCode, 200)
+  }
+  go.resolve()
+  await app.tasks.idle()
+  t.same(order.slice(0, 4), Array(4).fill('hook'), 'they ran when the others came')
+  t.equal(order.slice(4, 4 + 21).filter((name) => name === 'mail').length, 20, 'each of the others has its turn before the second of the first client')
+})
+
+t.test('without a request the key is the name: a kind of task that fills the queue leaves places to others', async (t) => {
+  const app = await build(t, { concurrency: 1, maxQueue: 10, tasks: defineTasks({ mail: { handler: () => 'sent' } }) })
+  const go = deferred()
+  t.equal(flood(app, 'hook', () => go.promise), 6)
+  const enqueue = app.tasks.enqueue as unknown as (name: string) => Promise<{ done: Promise<unknown> }>
+  const mail = await enqueue('mail')
+  go.resolve()
+  t.equal(await mail.done, 'sent')
+})
+
+t.test('a key of one\'s own: tenants share the queue, whatever their addresses and names are', async (t) => {
+  const app = await build(t, { concurrency: 1, maxQueue: 10 })
+  const go = deferred()
+  const order: string[] = []
+  app.tasks.submit('block', () => go.promise)
+  await until(() => app.tasks.stats().running === 1, 'it runs')
+  for (const key of ['a', 'a', 'a', 'b', 'b']) app.tasks.submit(`${key}:${order.length}:${Math.random()}`, () => { order.push(key) }, { key })
+  {
+    using place = app.tasks.reserve({ key: 'c' })
+    place.submit('c', () => { order.push('c') })
+  }
+  go.resolve()
+  await app.tasks.idle()
+  t.same(order, ['a', 'b', 'c', 'a', 'b', 'a'])
+  for (const wrong of [() => app.tasks.submit('x', () => {}, { key: 7 as never }), () => app.tasks.reserve({ key: 7 as never })]) t.throws(wrong, { code: 'FC_ERR_OPTION_INVALID' })
+  using place = app.tasks.reserve()
+  t.throws(() => place.submit('x', () => {}, { key: 'a' } as never), { code: 'FC_ERR_OPTION_INVALID' })
+})
+
+t.test('Retry-After is when the first of the silent tasks is due', async (t) => {
+  const app = await build(t, { concurrency: 2, maxQueue: 1 })
+  const go = deferred()
+  flood(app, 'hook', () => go.promise)
+  await until(() => app.tasks.stats().running === 2, 'they run')
+  t.match(await rejection((async () => app.tasks.submit('hook', () => {}))()), { code: 'FC_ERR_TASKS_FULL', retryAfter: 30 })
+  go.resolve()
+})
+
+t.test('an engine factory that returns no engine is refused by name', async (t) => {
+  for (const engine of [() => {}, () => null, async () => ({})]) {
+    const app = Fastify()
+    t.match(await rejection((async () => app.register(tasks, { engine: engine as never }))()), { code: 'FC_ERR_OPTION_INVALID', message: /tasks\.engine/ })
+    await app.close()
+  }
+})

@@ -51,8 +51,12 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
 /** Every option, for the test that compares them with the README. @internal */
 const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
+const kSuite = Symbol('fastify-concurrency.suite')
+
 async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): Promise<void> {
   refuseInThread()
+  check.ensure(!app.hasDecorator(kSuite), 'concurrency', 'the suite to be registered once', 'a second registration')
+  app.decorate(kSuite, true)
   check.record('concurrency', options, concurrencyOptionNames)
   const ambient = check.boolean('concurrency.ambient', options.ambient ?? true)
   const lifecycleOptions = optionsOf('lifecycle', options.lifecycle ?? {})

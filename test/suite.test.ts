@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import concurrency, { type ConcurrencyOptions } from '../plugins/index.ts'
 import { currentRequest } from '../plugins/cancellation/index.ts'
+import lifecycle from '../plugins/lifecycle/index.ts'
 import { execArgv, logLines } from './helper.ts'
 import { jobs } from './fixtures/jobs.ts'
 
@@ -91,4 +92,12 @@ t.test('a limiter that is registered first says nothing of routes', async (t) =>
   app.get('/', async () => 'x')
   await app.ready()
   t.strictSame(lines.filter(({ level }) => level >= 40), [])
+})
+
+t.test('a second registration of the suite, or of lifecycle beside it, says so', async (t) => {
+  for (const again of [concurrency, lifecycle]) {
+    const app = create(t)
+    await app.register(concurrency)
+    await t.rejects(async () => app.register(again), { code: 'FC_ERR_OPTION_INVALID', message: /once.*a second registration/ })
+  }
 })

@@ -10,10 +10,30 @@ import { isHttp1, onSocketClosed, rawOf } from '../shared/sockets.ts'
 export const kReply = Symbol('fastify-concurrency.reply')
 export const kDisconnected = Symbol('fastify-concurrency.disconnected')
 
-/** What a request carries. */
-export interface Tracked {
-  [kReply]: FastifyReply | null
-  [kDisconnected]: AbortController | null
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** @internal Null until the request has passed our hook. */
+    [kReply]?: FastifyReply | null
+    /** @internal Null until `disconnected` is read. */
+    [kDisconnected]?: AbortController | null
+  }
+}
+
+/** Returns the controller of `request.disconnected`, made when it is first needed. */
+export function controllerOf (request: FastifyRequest): AbortController {
+  const { [kReply]: reply, [kDisconnected]: known } = request
+  if (known != null) return known
+  const controller = request[kDisconnected] = new AbortController()
+  if (reply != null) abortWhenDisconnected(controller, reply)
+  return controller
+}
+
+/**
+ * Aborts `request.disconnected` while the client is still there, for work that the service gives up; also if `disconnected` is first read later.
+ * Without effect if the cancellation plugin isn't registered.
+ */
+export function abortRequest (request: FastifyRequest, reason: Error): void {
+  if (kDisconnected in request) controllerOf(request).abort(reason)
 }
 
 /** Whether the client has left already; never after a response that was sent whole. */
@@ -25,10 +45,10 @@ function isGone (reply: FastifyReply): boolean {
   return !raw.writableEnded && (raw.destroyed || raw.req.socket?.destroyed)
 }
 
-/** What `disconnected.aborted` says, without the cost of a signal. */
+/** Returns what `disconnected.aborted` says, without the cost of a signal. */
 export function hasLeft (request: FastifyRequest): boolean {
-  const { [kReply]: reply = null, [kDisconnected]: controller = null } = request as Partial<Tracked>
-  return controller === null ? reply !== null && isGone(reply) : controller.signal.aborted
+  const { [kReply]: reply, [kDisconnected]: controller } = request
+  return controller?.signal.aborted ?? (reply != null && isGone(reply))
 }
 
 /** Aborts `controller` 1-3 ms after the client leaves, or at once if it has left already; never after a response that was sent whole. */

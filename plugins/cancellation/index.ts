@@ -7,14 +7,15 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { boolean, record } from '../shared/options.ts'
 import { enterRequest } from './ambient.ts'
-import { abortWhenDisconnected, kDisconnected, kReply, type Tracked } from './disconnected.ts'
+import { abortWhenDisconnected, controllerOf, kDisconnected, kReply } from './disconnected.ts'
 
 export { currentRequest, outsideRequest } from './ambient.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /**
-     * Aborts when the client leaves before the response was sent; `reason` is an AbortError.
+     * Aborts when the client leaves before the response was sent; `reason` is then an AbortError. Aborts also when a shutdown gives the request
+     * up, with the client still there; `reason` is then a ClosingError (FC_ERR_CLOSING, 503), and the handler has `grace` ms to answer.
      * Unlike `request.signal` it holds on requests with a body, and when first read after the client left.
      */
     readonly disconnected: AbortSignal
@@ -34,7 +35,7 @@ const kAmbient = Symbol('fastify-concurrency.ambient')
 async function cancellation (app: FastifyInstance, options: CancellationOptions): Promise<void> {
   record('cancellation', options, ['ambient'])
   const ambient = boolean('cancellation.ambient', options.ambient ?? true)
-  if (!app.hasRequestDecorator('disconnected')) track(app)
+  if (!app.hasRequestDecorator(kDisconnected)) track(app)
   // One part may want it and another not: whoever wants it gets it.
   if (!ambient || app.hasDecorator(kAmbient)) return
   app.decorate(kAmbient, true)
@@ -46,20 +47,13 @@ function track (app: FastifyInstance): void {
   app.decorateRequest(kReply, null)
   app.decorateRequest(kDisconnected, null)
   app.decorateRequest('disconnected', {
-    getter (this: FastifyRequest) {
-      const tracked = this as unknown as Tracked
-      if (tracked[kDisconnected] === null) {
-        tracked[kDisconnected] = new AbortController()
-        if (tracked[kReply] !== null) abortWhenDisconnected(tracked[kDisconnected], tracked[kReply])
-      }
-      return tracked[kDisconnected].signal
-    }
+    getter (this: FastifyRequest) { return controllerOf(this).signal }
   })
   app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
-    const tracked = request as unknown as Tracked
-    tracked[kReply] = reply
+    request[kReply] = reply
     // Read by a hook that runs before this one.
-    if (tracked[kDisconnected] !== null) abortWhenDisconnected(tracked[kDisconnected], reply)
+    const controller = request[kDisconnected]
+    if (controller != null) abortWhenDisconnected(controller, reply)
     done()
   })
 }

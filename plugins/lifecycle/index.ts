@@ -12,6 +12,7 @@ import fp from 'fastify-plugin'
 import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { drainablesOf, type Unfinished } from '../shared/drainables.ts'
+import { ensure } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { connectionsOf } from './connections.ts'
@@ -24,7 +25,7 @@ import { createShutdownHooks, type ShutdownHook } from './shutdown-hooks.ts'
 import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { isReady, isStopping, later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
-import { createInFlight } from './requests.ts'
+import { createInFlight, kEntry } from './requests.ts'
 import { watchListening } from './listening.ts'
 import { createTimers, type Timers } from './timers.ts'
 
@@ -78,6 +79,7 @@ const SWEEP = 50
 
 const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
+  ensure(!app.hasRequestDecorator(kEntry), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
   await app.register(refusalLog)
   const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now })
   const shutdownHooks = createShutdownHooks((err) => app.log.error({ err }, 'a shutdown hook failed'))

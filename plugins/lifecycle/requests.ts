@@ -51,7 +51,7 @@ export interface InFlight extends Drainable {
   drop (): void
 }
 
-const kEntry = Symbol('fastify-concurrency.inFlight')
+export const kEntry = Symbol('fastify-concurrency.inFlight')
 
 /** Null before the request has entered; undefined if Fastify made it without decorators. */
 interface Entered {

@@ -238,3 +238,10 @@ t.test('one part may want the ambient request and another not: whoever wants it 
   app.get('/', async (request) => ({ same: currentRequest() === request }))
   t.same((await app.inject('/')).json(), { same: true })
 })
+
+t.test('an application that has its own request.disconnected fails at boot, not in its handlers', async (t) => {
+  const app = Fastify() as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  app.decorateRequest('disconnected', null as never)
+  await t.rejects(async () => app.register(cancellation), { code: 'FST_ERR_DEC_ALREADY_PRESENT', message: /disconnected/ })
+})

@@ -10,7 +10,9 @@
  */
 import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { abortRequest } from '../cancellation/disconnected.ts'
 import type { Unfinished, Drainable } from '../shared/drainables.ts'
+import { ClosingError } from '../shared/errors.ts'
 import { LiveList, type Live } from '../shared/dense-set.ts'
 import { isHttp1, rawOf } from '../shared/sockets.ts'
 import { observe, type Observer } from './contexts.ts'
@@ -323,10 +325,12 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
 
     lost: () => lost,
 
-    // There is nothing to abort: what they wait for is given up at the same time, and answers them.
-    // Cutting the connection is what aborts `request.disconnected`.
     async giveUp (grace) {
       givingUp = true
+      // Jobs and tasks are given up in the same turn: a request that waits for one rejects with that error, which says more.
+      await Promise.resolve()
+      const reason = new ClosingError('The service')
+      for (const { request, awaited } of open.all()) if (awaited && request !== undefined) abortRequest(request, reason)
       let timer: NodeJS.Timeout | undefined
       await Promise.race([inFlight.idle(), new Promise((resolve) => { timer = setTimeout(resolve, grace) })])
       clearTimeout(timer)

@@ -1,7 +1,9 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { once } from 'node:events'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import cancellation from '../../plugins/cancellation/index.ts'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
 import { drainablesOf } from '../../plugins/shared/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
@@ -172,6 +174,33 @@ t.test('a request that ends within the grace is not lost', async (t) => {
   t.equal((await answer).body, 'sorry')
   t.same(report.unfinished.map(({ kind }) => kind), ['task'])
   t.equal(report.completed, 1)
+})
+
+t.test('at the deadline requests heard nothing before their connections were cut: their signal aborts, and they answer within the grace', async (t) => {
+  const app = await build(t, { timeout: 20, grace: 10_000 })
+  await app.register(cancellation)
+  const grouped = deferred()
+  app.get('/signal', async (request) => {
+    await once(request.disconnected, 'abort')
+    request.disconnected.throwIfAborted()
+  })
+  app.get('/late', async (request) => {
+    await grouped.promise
+    request.disconnected.throwIfAborted()
+  })
+  app.get('/deaf', async () => {
+    await grouped.promise
+    return 'done'
+  })
+  await app.ready()
+  const [signal, late, deaf] = ['/signal', '/late', '/deaf'].map(async (url) => app.inject(url)) as [ReturnType<typeof app.inject>, ReturnType<typeof app.inject>, ReturnType<typeof app.inject>]
+  await inFlight(app, 3)
+  const shutdown = app.lifecycle.shutdown()
+  t.match((await signal).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' })
+  grouped.resolve()
+  t.match((await late).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' }, 'also if the signal is first read afterwards')
+  t.equal((await deaf).body, 'done')
+  t.match(await shutdown, { completed: 1, unfinished: [] })
 })
 
 t.test('what was given up is not counted as completed, nor is the error that tells a client so', async (t) => {

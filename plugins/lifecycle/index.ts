@@ -12,7 +12,8 @@ import fp from 'fastify-plugin'
 import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { drainablesOf, type Unfinished } from '../shared/drainables.ts'
-import { ensure } from '../shared/options.ts'
+import { logSafely } from '../shared/log.ts'
+import { ensure, fn } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { connectionsOf } from './connections.ts'
@@ -82,7 +83,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   ensure(!app.hasRequestDecorator(kEntry), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
   await app.register(refusalLog)
   const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now })
-  const shutdownHooks = createShutdownHooks((err) => app.log.error({ err }, 'a shutdown hook failed'))
+  const shutdownHooks = createShutdownHooks(monotonic.now, (err) => logSafely(app.log, 'error', { err }, 'a shutdown hook failed'))
   const connections = connectionsOf(app.server)
   const closing = createTimers()
   const listenSettled = watchListening(app, monotonic.now)
@@ -189,7 +190,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
       stop().catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
       return drainOnce(options.delay, false)
     },
-    onShutdown: (hook) => shutdownHooks.add(hook)
+    onShutdown: (hook) => shutdownHooks.add(fn<ShutdownHook>('onShutdown', hook))
   })
 
   addGate(app, inFlight, () => phase, serverOption(app, 'return503OnClosing') !== false)

@@ -1,53 +1,70 @@
 /**
- * Streams and sockets that would never end by themselves (server-sent events, WebSockets) and want to hear that the
- * service is going: as a drainable, so that a slow farewell is bounded like everything else.
+ * Shutdown hooks: functions that end a stream or socket which would never end by itself (server-sent events, WebSockets). They are a drainable,
+ * so that a slow hook is bounded by the deadline and reported by name, like all other work.
  */
-import type { Drainable } from '../shared/drainables.ts'
+import type { Drainable, Unfinished } from '../shared/drainables.ts'
+import { within } from '../shared/within.ts'
 
 /** May send a last message and close; the shutdown waits for its promise, until the deadline. */
 export type ShutdownHook = () => void | Promise<void>
 
 export interface ShutdownHooks extends Drainable {
-  /** Returns the function that takes it back: call it when the stream has ended. Runs at once if requests drain already. */
-  add (goodbye: ShutdownHook): () => void
+  /** Returns the function that removes the hook: call it when the stream has ended. A hook that is added while requests drain runs at once. */
+  add (hook: ShutdownHook): () => void
 }
 
-export function createShutdownHooks (onError: (error: unknown) => void): ShutdownHooks {
+interface Running {
+  readonly name: string
+  readonly id: string
+  readonly since: number
+  readonly settled: Promise<void>
+}
+
+export function createShutdownHooks (now: () => number, onError: (error: unknown) => void): ShutdownHooks {
   // A Set of wrappers: the same function may be added for two streams.
-  const registered = new Set<{ goodbye: ShutdownHook }>()
-  const running = new Set<Promise<void>>()
+  const registered = new Set<{ hook: ShutdownHook }>()
+  const running = new Set<Running>()
+  let started = 0
   let closed = false
 
-  function say (goodbye: ShutdownHook): void {
-    const said = (async () => goodbye())().catch(onError).finally(() => { running.delete(said) })
-    running.add(said)
+  function run (hook: ShutdownHook): void {
+    const settled = (async () => hook())().catch(onError).finally(() => { running.delete(entry) })
+    const entry: Running = { name: hook.name || '(anonymous)', id: String(++started), since: now(), settled }
+    running.add(entry)
   }
 
-  return {
+  const hooks: ShutdownHooks & { held (): Unfinished[] } = {
     name: 'shutdownHooks',
     phase: 'requests',
     completed: 0,
     get pending () { return running.size },
 
-    add (goodbye) {
+    add (hook) {
       if (closed) {
-        say(goodbye)
+        run(hook)
         return () => {}
       }
-      const entry = { goodbye }
+      const entry = { hook }
       registered.add(entry)
       return () => { registered.delete(entry) }
     },
 
     close () {
       closed = true
-      for (const { goodbye } of registered) say(goodbye)
+      const due = [...registered]
       registered.clear()
+      for (const { hook } of due) run(hook)
     },
 
-    async idle () { await Promise.all(running) },
+    async idle () { await Promise.all([...running].map(async ({ settled }) => settled)) },
 
-    // The stream that waits for its farewell is a request in flight: it is in the report by that name.
-    giveUp: async () => []
+    held: () => [...running].map(({ name, id, since }) => ({ kind: 'hook', name, id, ageMs: Math.round(now() - since), attempt: 1 })),
+
+    // A hook has no signal: the stream that it waits for is given up at the same time.
+    async giveUp (grace) {
+      await within(grace, hooks.idle())
+      return hooks.held()
+    }
   }
+  return hooks
 }

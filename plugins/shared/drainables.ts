@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify'
 
 /** A unit of work by name: what is held now, or what had to be given up. */
 export interface Unfinished {
-  kind: 'job' | 'task' | 'request'
+  kind: 'job' | 'task' | 'request' | 'hook'
   name: string
   id: string
   ageMs: number

@@ -311,6 +311,26 @@ t.test('shutdownHooks are said when requests drain, waited for, and their errors
   t.equal(lines.filter((line) => line.includes('the socket is gone')).length, 1)
 })
 
+t.test('a shutdown hook that hangs was given up without a word: the report names it', async (t) => {
+  const app = Fastify()
+  const hang = deferred()
+  await app.register(lifecycle, { timeout: 20, grace: 5 })
+  await app.ready()
+  app.lifecycle.onShutdown(async function sayGoodbye () { await hang.promise })
+  app.lifecycle.onShutdown(async () => hang.promise)
+  const { unfinished } = await app.lifecycle.shutdown()
+  t.match(unfinished, [{ kind: 'hook', name: 'sayGoodbye', attempt: 1 }, { kind: 'hook', name: '(anonymous)' }])
+  t.ok(unfinished[0]!.ageMs >= 20)
+  await t.rejects(assertIdle(app, { within: 5 }), { message: /hook sayGoodbye/ }, 'it still runs')
+  hang.resolve()
+  await assertIdle(app)
+})
+
+t.test('a shutdown hook that is no function is refused when it is added', async (t) => {
+  const app = await build(t)
+  t.throws(() => app.lifecycle.onShutdown(5 as never), { code: 'FC_ERR_OPTION_INVALID', message: /"onShutdown": expected a function, received 5/ })
+})
+
 t.test('an onClose hook that never ends does not hold shutdown() for ever', async (t) => {
   const lines: string[] = []
   const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })

@@ -3,23 +3,20 @@ import { TaskPayloadError, TaskUnknownError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
 import type { TaskDefinitions } from './define.ts'
 import { checkRunOptions, resolveRunOptions, type TaskOptions } from '../task-options.ts'
-import { whyNotSerialisable } from './payload.ts'
+import { copyAsJson, UnstorableError } from './payload.ts'
 import { compileSchema, type Validate } from './schema.ts'
 import type { TaskContext } from '../task.ts'
 
 /** Characters of a payload's own text that an error's message may hold. */
 const MAX_REASON = 300
 
-/** A copy by way of JSON. A getter of the payload may throw, or give something else when it is read again. */
 function copyOf (name: string, payload: unknown): unknown {
-  let bad: string | undefined
   try {
-    bad = whyNotSerialisable(payload)
-    if (bad === undefined) return payload === undefined ? undefined : JSON.parse(JSON.stringify(payload))
+    return copyAsJson(payload)
   } catch (cause) {
+    if (cause instanceof UnstorableError) throw new TaskPayloadError(name, cause.message.slice(0, MAX_REASON))
     throw new TaskPayloadError(name, 'can\'t be stored: reading it has thrown', { cause })
   }
-  throw new TaskPayloadError(name, bad.slice(0, MAX_REASON))
 }
 
 interface Named {

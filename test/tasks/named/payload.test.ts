@@ -1,7 +1,7 @@
 import t from 'tap'
 import fc from 'fast-check'
 import { isDeepStrictEqual } from 'node:util'
-import { whyNotSerialisable } from '../../../plugins/tasks/named/payload.ts'
+import { copyAsJson } from '../../../plugins/tasks/named/payload.ts'
 
 t.test('what is refused, with its path', async (t) => {
   const cycle: Record<string, unknown> = { user: {} }
@@ -25,21 +25,42 @@ t.test('what is refused, with its path', async (t) => {
     // eslint-disable-next-line no-sparse-arrays -- the hole is what is tested
     [[1, , 3], "can't be stored: payload[1] is undefined"],
     [deep, "can't be stored: it is nested more than 500 deep"]
-  ] as const) t.equal(whyNotSerialisable(payload), message)
+  ] as const) t.throws(() => copyAsJson(payload), { message })
 })
 
 t.test('what passes', async (t) => {
   const shared = { x: 1 }
   for (const payload of [undefined, null, 0, '', false, [], {}, { a: undefined }, { a: shared, b: [shared, shared] }, Object.create(null)]) {
-    t.equal(whyNotSerialisable(payload), undefined)
+    t.doesNotThrow(() => copyAsJson(payload))
   }
 })
 
-t.test('what passes survives JSON as it is', async () => {
+t.test('a copy is what JSON gives back, and differs from the payload in nothing but what is absent', async (t) => {
+  let copies = 0
   fc.assert(fc.property(fc.anything({ withDate: true, withBigInt: true, withMap: true, withSparseArray: true, withNullPrototype: false }), (payload) => {
-    if (payload === undefined || whyNotSerialisable(payload) !== undefined) return true
-    return isDeepStrictEqual(normal(JSON.parse(JSON.stringify(payload))), normal(payload))
+    let copy: unknown
+    try {
+      copy = copyAsJson(payload)
+    } catch {
+      return true
+    }
+    if (payload === undefined) return copy === undefined
+    copies++
+    return isDeepStrictEqual(copy, JSON.parse(JSON.stringify(payload))) && isDeepStrictEqual(copy, normal(payload))
   }))
+  t.ok(copies > 0)
+})
+
+t.test('a property named __proto__ is copied as a property', async (t) => {
+  const copy = copyAsJson(JSON.parse('{ "__proto__": { "admin": true } }')) as Record<string, unknown>
+  t.ok(Object.hasOwn(copy, '__proto__'))
+  t.equal(copy['admin'], undefined)
+})
+
+t.test('objects that are shared are not written out without end', async (t) => {
+  let payload: unknown = 1
+  for (let level = 0; level < 40; level++) payload = [payload, payload]
+  t.throws(() => copyAsJson(payload), { message: /holds more than \d+ values/ })
 })
 
 /** Without what is absent on the other side: undefined properties, and the sign of zero. */

@@ -2,7 +2,7 @@
  * The cost of a decision, by how many are waiting: an arrival that is admitted, one that leaves, and the next that is taken and ends.
  * The admission alone, with the time as an argument.
  */
-import { Admission, Ticket } from '../dist/plugins/workers/admission/admission.js'
+import { Admission, QueueEntry } from '../dist/plugins/workers/admission/admission.js'
 import { alternate, median, pairedRatio, Report } from './lib/report.mjs'
 
 const LENGTHS = /** @type {const} */ ([10, 10_000])
@@ -21,12 +21,12 @@ function measure (waiting, keys) {
   const settings = { threads: 2, maxQueue: 2 * waiting, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }
   const admission = new Admission(settings, () => { throw new Error('nothing is refused here') })
   let index = 0
-  const ticket = () => new Ticket(0, `key ${keys === 1 ? 0 : index++ % waiting}`, 'normal', Infinity)
-  for (let i = 0; i < waiting; i++) admission.offer(ticket(), 0)
+  const entry = () => new QueueEntry(0, `key ${keys === 1 ? 0 : index++ % waiting}`, 'normal', Infinity)
+  for (let i = 0; i < waiting; i++) admission.offer(entry(), 0)
   const began = performance.now()
   for (let i = 1; i <= decisions; i++) {
-    admission.offer(ticket(), i)
-    const left = ticket()
+    admission.offer(entry(), i)
+    const left = entry()
     admission.offer(left, i)
     admission.leave(left, i)
     const taken = admission.take(i)

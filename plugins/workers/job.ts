@@ -3,7 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
 import type { Live } from '../shared/dense-set.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal } from '../shared/errors.ts'
-import { Ticket } from './admission/queue-entry.ts'
+import { QueueEntry } from './admission/queue-entry.ts'
 import type { RegisteredJob } from './registry.ts'
 import { follow, unfollow, type Abortable } from './signals.ts'
 
@@ -52,7 +52,7 @@ export function isCausedOutside (error: unknown): boolean {
   return causedOutside.some((each) => error instanceof each)
 }
 
-export class Job extends Ticket implements Abortable, Live {
+export class Job extends QueueEntry implements Abortable, Live {
   readonly seq: number
   readonly registered: RegisteredJob
   readonly timeout: number

@@ -1,12 +1,13 @@
 /**
- * The keys that cause an overload: those with the most among the jobs that came past the wait limit lately.
+ * The keys that cause an overload: those with the most among the jobs that waited for the wait limit or longer lately.
  *
  * When a few keys stand out, the others don't answer for the overload. When none stands out, all answer, since many keys that each ask for little are an
  * overload too.
  */
 
-/** A key stands out if it has this share of the jobs, and at least so many. A key with less than this share of what the first has doesn't answer. */
+/** A key stands out if it has this share of the jobs. A key with less than this share of what the first has does not answer. */
 const SHARE = 1 / 4
+/** A key that stands out has at least so many jobs: of a few jobs any key may have a quarter by chance. */
 const LEAST = 16
 /** Past so many jobs, all counts are halved: a bound on memory, and on how long a change of clients goes unnoticed. */
 const REMEMBERED = 1_024
@@ -17,13 +18,13 @@ export class DominantKeys {
   #total = 0
   #most = 0
 
-  /** Adds a job that came past the limit. */
+  /** Adds a job that waited for the limit or longer. */
   add (key: string): void {
     this.#count(key, (this.#counts.get(key) ?? 0) + 1, 1)
     if (this.#total >= REMEMBERED) this.#halve()
   }
 
-  /** Whether a key answers for the overload. */
+  /** Reports whether a key answers for the overload. */
   answers (key: string): boolean {
     return this.#most < Math.max(LEAST, SHARE * this.#total) || (this.#counts.get(key) ?? 0) >= SHARE * this.#most
   }

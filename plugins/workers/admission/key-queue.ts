@@ -1,132 +1,111 @@
 /**
- * A flow: the waiting jobs of one key in one priority class, and the key's account of thread time. (Flow is fair queueing's term for a per-key queue.)
+ * The waiting jobs of one key in one class of priority, and the key's account of thread time. (Fair queueing calls it a flow.)
  *
- * A job is fresh until it has waited longer than its key's wait limit, and late from then on. Since jobs wait in the order of arrival, the late
- * ones are a prefix of the list. A flow serves its fresh jobs first, oldest first, and then its late jobs, newest first.
+ * An entry is fresh until it has waited longer than its key's wait limit, and late from then on. Fresh entries are served first, in the order of
+ * arrival. Late entries are served after them, the newest first.
  */
-import type { Ticket } from './queue-entry.ts'
+import { Link, LinkedList } from './linked-list.ts'
+import type { Priority, QueueEntry } from './queue-entry.ts'
 
-export class Flow {
+export class KeyQueue {
   readonly key: string
-  readonly rank: number
+  readonly priority: Priority
 
-  /** Jobs waiting. */
+  /** Entries waiting. */
   length = 0
-  /** Jobs taken and not finished: their measured time is still to be charged here. */
+  /** Entries taken and not finished. Their measured time is still to be charged to this key. */
   running = 0
-  /** The expected run time of the waiting jobs, and of the fresh ones, in ms. */
+  /** The expected run time of the waiting entries, in ms. */
   work = 0
+  /** The expected run time of those that are not late, in ms. */
   freshWork = 0
-  /** When a job of this flow was last taken. */
+  /** When an entry of this queue was last taken. */
   servedAt = -Infinity
-  /** The flow comes after every flow that isn't demoted: see fair-queue.ts. */
+  /** The queue comes after every queue that is not demoted: see fair-queue.ts. */
   demoted = false
 
-  /** Virtual time at which the service of the next job starts, and ends: see fair-queue.ts. */
+  /** The virtual time at which the service of the next entry starts, and at which it ends: see fair-queue.ts. */
   start = 0
   finish = 0
-  /** The order of becoming runnable breaks ties, so that jobs which cost nothing still take turns. */
-  turn = 0
-  /** The flow's index in the heap of its class, -1 outside. */
+  /** The sequence number of the next entry. */
+  nextSequence = 0
+  /** The index in the heap of the class, -1 outside. */
   heapIndex = -1
+  /** The link in the list of the queues of the same length: see longest-queue.ts. */
+  readonly lengthLink = new Link<KeyQueue>(this)
 
-  /** The neighbours among the flows of the same length: see longest.ts. */
-  peerNext: Flow | undefined = undefined
-  peerPrevious: Flow | undefined = undefined
+  readonly #fresh = new LinkedList<QueueEntry>()
+  readonly #late = new LinkedList<QueueEntry>()
+  /**
+   * Entries that waited elsewhere before, for a permit or for a thread that died. They keep their place in the order of arrival, and never become late.
+   * They are few; to find their place among the fresh ones would cost O(n).
+   */
+  readonly #returned = new LinkedList<QueueEntry>()
 
-  #first: Ticket | undefined = undefined
-  #last: Ticket | undefined = undefined
-  #oldestFresh: Ticket | undefined = undefined
-  // A second list, in the order of arrival too, holds the jobs that come back (from a thread that died, or from behind their cap). They are few
-  // and belong further ahead: finding their place in the first list would cost O(n). They stay fresh, because they have waited already.
-  #firstBack: Ticket | undefined = undefined
-  #lastBack: Ticket | undefined = undefined
-
-  constructor (key: string, rank: number) {
+  constructor (key: string, priority: Priority) {
     this.key = key
-    this.rank = rank
+    this.priority = priority
   }
 
-  /** The job that this flow serves next. */
-  get head (): Ticket | undefined {
-    const fresh = this.#oldestFresh
-    const back = this.#firstBack
-    if (back === undefined) return fresh ?? this.#last
-    return fresh === undefined || back.sequence < fresh.sequence ? back : fresh
+  /** The entry that is served next. */
+  get head (): QueueEntry | undefined {
+    const fresh = this.#fresh.first
+    const returned = this.#returned.first
+    if (returned === undefined) return fresh ?? this.#late.last
+    return fresh === undefined || returned.sequence < fresh.sequence ? returned : fresh
   }
 
-  /** The job that this flow serves last. */
-  get tail (): Ticket | undefined {
-    const first = this.#first
-    if (first?.late === true) return first
-    const last = this.#last
-    const back = this.#lastBack
-    if (back === undefined) return last
-    return last === undefined || back.sequence > last.sequence ? back : last
+  /** The entry that is served last. */
+  get tail (): QueueEntry | undefined {
+    const fresh = this.#fresh.last
+    const returned = this.#returned.last
+    if (this.#late.first !== undefined || returned === undefined) return this.#late.first ?? fresh
+    return fresh === undefined || returned.sequence > fresh.sequence ? returned : fresh
   }
 
-  /** The oldest fresh job, among those that can become late. */
-  get oldestFresh (): Ticket | undefined {
-    return this.#oldestFresh
+  /** The oldest of the entries that can become late. */
+  get oldestFresh (): QueueEntry | undefined {
+    return this.#fresh.first
   }
 
-  /** All of the waiting jobs are late. */
-  get late (): boolean {
-    return this.#oldestFresh === undefined && this.#firstBack === undefined
+  /** Whether all waiting entries are late. */
+  get isLate (): boolean {
+    return this.#fresh.first === undefined && this.#returned.first === undefined
   }
 
-  /** Adds a job that arrived after all others. */
-  append (ticket: Ticket): void {
-    ticket.previous = this.#last
-    if (this.#last === undefined) this.#first = ticket
-    else this.#last.next = ticket
-    this.#last = ticket
-    this.#oldestFresh ??= ticket
-    this.#count(ticket)
+  /** Adds an entry that arrived after all others. */
+  append (entry: QueueEntry): void {
+    this.#fresh.append(entry.link)
+    this.#added(entry)
   }
 
-  /** Adds a job that comes back, at its place in the order of arrival. */
-  insert (ticket: Ticket): void {
-    let before = this.#lastBack
-    while (before !== undefined && before.sequence > ticket.sequence) before = before.previous
-    const after = before === undefined ? this.#firstBack : before.next
-    ticket.previous = before
-    ticket.next = after
-    if (before === undefined) this.#firstBack = ticket
-    else before.next = ticket
-    if (after === undefined) this.#lastBack = ticket
-    else after.previous = ticket
-    this.#count(ticket)
+  /** Adds an entry that comes back, at its place in the order of arrival. */
+  insert (entry: QueueEntry): void {
+    this.#returned.insert(entry.link, ({ sequence }) => sequence > entry.sequence)
+    this.#added(entry)
   }
 
-  /** Makes the oldest fresh job late. */
+  /** Makes the oldest fresh entry late. */
   postpone (): void {
-    const ticket = this.#oldestFresh!
-    ticket.late = true
-    this.#oldestFresh = ticket.next
-    this.freshWork = this.late ? 0 : this.freshWork - ticket.expected
+    const entry = this.#fresh.first
+    if (entry === undefined) return
+    entry.late = true
+    entry.link.remove()
+    this.#late.append(entry.link)
+    this.freshWork -= entry.expected
   }
 
-  remove (ticket: Ticket): void {
-    const { previous, next } = ticket
-    if (this.#oldestFresh === ticket) this.#oldestFresh = next
-    if (previous !== undefined) previous.next = next
-    else if (this.#first === ticket) this.#first = next
-    else this.#firstBack = next
-    if (next !== undefined) next.previous = previous
-    else if (this.#last === ticket) this.#last = previous
-    else this.#lastBack = previous
-    ticket.previous = ticket.next = undefined
+  remove (entry: QueueEntry): void {
+    entry.link.remove()
     this.length--
-    this.work = this.length === 0 ? 0 : this.work - ticket.expected
-    this.freshWork = this.late ? 0 : this.freshWork - (ticket.late ? 0 : ticket.expected)
+    this.work -= entry.expected
+    if (!entry.late) this.freshWork -= entry.expected
   }
 
-  #count (ticket: Ticket): void {
-    ticket.flow = this
-    ticket.late = false
+  #added (entry: QueueEntry): void {
+    entry.late = false
     this.length++
-    this.work += ticket.expected
-    this.freshWork += ticket.expected
+    this.work += entry.expected
+    this.freshWork += entry.expected
   }
 }

@@ -1,67 +1,63 @@
-/**
- * One job on its way through admission: who it is, where it stands, and its links in the lists that hold it.
- * The links are in the ticket itself (intrusive), so that a job costs admission no allocation and leaves any list at once.
- */
+/** One job on its way through admission: who it is, where it stands, and its links in the lists that hold it. */
 import { createHash } from 'node:crypto'
-import type { Flow } from './key-queue.ts'
+import { Link } from './linked-list.ts'
 
-export type Priority = 'high' | 'normal' | 'low'
+/** Best first. */
+export const priorities = ['high', 'normal', 'low'] as const
 
-/** Best first: a ticket's `rank` is an index into it. */
-export const priorities = ['high', 'normal', 'low'] as const satisfies readonly Priority[]
+export type Priority = typeof priorities[number]
 
-/** held: its name's cap has no place for it. runnable: only the threads keep it waiting. gone: refused, left or finished. */
-export type Place = 'outside' | 'held' | 'runnable' | 'taken' | 'gone'
+/**
+ * Where an entry stands. new: not offered yet. capped: it waits until its name has a free permit. runnable: it waits for a thread only.
+ * taken: a thread has it. done: refused, left or finished.
+ */
+export type EntryState = 'new' | 'capped' | 'runnable' | 'taken' | 'done'
 
+/** Keys of more characters are replaced by their digest, so that a queue of keys of 10 MB keeps none of them. */
 const LONGEST_KEY = 256
 
-/**
- * A long key is replaced by its digest, so that a queue of 10 MB keys holds none of them. Not cut short: two tenants whose
- * keys begin alike would share one place in the queue. Hashing costs the caller about 1 ms a MB, on the main thread.
- */
+/** A long key is not cut short, since two tenants whose keys begin alike would share a queue. Hashing costs the main thread about 1 ms a MB. */
 function compact (key: string): string {
   return key.length <= LONGEST_KEY ? key : `sha256:${createHash('sha256').update(key).digest('base64')}`
 }
 
-/** From its arrival to its end. The fields below `deadline` belong to admission: read them, don't write them. */
-export class Ticket {
-  /** Index of the job's name. */
+/** The fields below `deadline` belong to admission. Others may read them. */
+export class QueueEntry {
+  /** The index of the job's name. */
   readonly job: number
   readonly key: string
-  readonly rank: number
+  readonly priority: Priority
   /** An instant on the clock that admission is given, or Infinity. */
   readonly deadline: number
 
-  place: Place = 'outside'
-  /** When it was offered. */
+  state: EntryState = 'new'
+  /** When the entry was offered. */
   arrived = 0
-  /** Since when only the threads keep it waiting: later than `arrived` if its name's cap held it back. */
+  /** Since when the entry waits in the queue where it is now: later than `arrived` for an entry that has waited for a permit of its name. */
   since = 0
-  /** When it was last given to a thread. */
-  taken = 0
-  /** Its number in the order of arrival. */
+  /** When the entry was last given to a thread. */
+  takenAt = 0
+  /** The entry's number in the order of arrival. */
   sequence = 0
-  /** It has waited longer than its key's wait limit, and is served when nothing fresh waits. */
+  /** The entry has waited longer than its key's wait limit, and is served only when its key has nothing fresh. */
   late = false
-  /** Its client doesn't wait for it any more. */
+  /** The client has left. */
   left = false
-  /** Admitted because a thread was idle: not shed afterwards, so that a wrong estimate is always put to the test. */
+  /** The entry was admitted because a thread was free. It is not refused afterwards, so a wrong estimate is always put to the test. */
   assured = false
-  /** The run time expected when it joined its queue, in ms; 0 for a name without an estimate. */
+  /** The run time that was expected when the entry was offered, in ms; 0 for a name without an estimate. */
   expected = 0
-  /** What its key was charged for it, in ms, until the run is measured. */
+  /** What the key was charged for the entry when it was taken, in ms, until the run is measured. */
   charged = 0
-  flow: Flow | undefined = undefined
-  previous: Ticket | undefined = undefined
-  next: Ticket | undefined = undefined
-  /** The neighbours in the order in which jobs joined the queue: see fair-queue.ts. */
-  older: Ticket | undefined = undefined
-  newer: Ticket | undefined = undefined
+  /** The link in a list of the entry's key. */
+  readonly link = new Link(this)
+  /** The link in the list of all that wait, by age. */
+  readonly ageLink = new Link(this)
 
   constructor (job: number, key: string, priority: Priority, deadline: number) {
     this.job = job
     this.key = compact(key)
-    this.rank = priorities.indexOf(priority)
+    this.priority = priority
     this.deadline = deadline
   }
 }

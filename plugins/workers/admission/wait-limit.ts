@@ -1,11 +1,12 @@
 /**
  * The wait limit of a queue: how long a job may wait and still be served in the order of arrival.
  *
- * Nothing tells a burst from the first second of an overload. What tells an overload is work that waited in vain, because its client left or because it
- * was refused after waiting. This work is the queue's debt. Idle thread time pays the debt off. While there is no debt, the limit is `orderWait`. While there is, the limit is learned: as short as it can be with busy threads.
+ * The limit is `orderWait` until work waits in vain: its client leaves, or it is refused after waiting. This work is the queue's debt, which idle servers
+ * pay off. While there is debt, the limit is learned: as short as it can be with busy servers. Much debt is an overload. (CoDel by Nichols and Jacobson,
+ * 2012, calls what the limit keeps short a standing queue. CoDel refuses after a time above a target, and so refuses bursts as well.)
  */
 import { DominantKeys } from './dominant-keys.ts'
-import type { Ticket } from './queue-entry.ts'
+import type { QueueEntry } from './queue-entry.ts'
 
 export interface WaitSettings {
   /** How long any job may wait, in ms. */
@@ -16,7 +17,7 @@ export interface WaitSettings {
   targetWait: number
 }
 
-/** How much shorter the limit becomes for each ms of work that waited in vain. With idle time, which makes it longer, it finds the shortest queue that keeps the threads busy. */
+/** The limit becomes shorter by this much for each ms of work that waited in vain. Idle time makes it longer again. Together they find the shortest queue that keeps the servers busy. */
 const SHORTER = 0.1
 /** What is left of the limit when a client leaves whose job was to be served in order. A few impatient clients don't decide for the others, and many do so fast. */
 const LEFT = 0.7
@@ -26,7 +27,7 @@ export class WaitLimit {
   readonly #servers: number
   readonly #dominant = new DominantKeys()
   #learned: number
-  /** In ms of thread time, and at most what may wait. */
+  /** In ms of server time, at most what may wait. */
   #debt = 0
   #at = 0
 
@@ -37,38 +38,36 @@ export class WaitLimit {
     this.#learned = settings.orderWait
   }
 
-  /** Says that `idle` servers have been idle until now. A clock that went backwards counts as no time. */
+  /** Records that `idle` servers have been idle until now. A clock that went backwards counts as no time. */
   advance (now: number, idle: number): void {
-    const elapsed = Math.max(0, now - this.#at)
+    const paid = Math.max(0, now - this.#at) * idle
     this.#at = now
-    if (this.#debt === 0 || elapsed === 0) return
-    this.#debt -= elapsed * idle
-    if (this.#debt > 0) this.#set(this.#learned + elapsed * idle)
-    else {
-      this.#debt = 0
-      this.#learned = this.#settings.orderWait
-      this.#dominant.clear()
-    }
+    if (this.#debt === 0 || paid === 0) return
+    this.#debt = Math.max(0, this.#debt - paid)
+    this.#learn(this.#learned + paid)
+    if (this.#debt > 0) return
+    this.#learned = this.#settings.orderWait
+    this.#dominant.clear()
   }
 
-  /** Says that a job waited for `wait` ms, be it that it is served or that it is refused now. */
-  waited ({ key }: Ticket, wait: number): void {
+  /** Records that a job waited for `wait` ms, whether it is served now or refused. */
+  recordWait ({ key }: QueueEntry, wait: number): void {
     if (this.#debt > 0 && wait >= this.#learned) this.#dominant.add(key)
   }
 
-  /** Says that a job waited for `wait` ms in vain. */
-  wasted ({ key, expected }: Ticket, wait: number): void {
-    // The limit can't be shorter than this, so it was not the limit that was too long.
+  /** Records that a job waited for `wait` ms in vain. */
+  recordWaste ({ key, expected }: QueueEntry, wait: number): void {
+    // The limit can't be shorter than targetWait, so it was not the limit that was too long.
     if (wait < this.#settings.targetWait) return
     this.#debt = Math.min(this.#settings.maxWait * this.#servers, this.#debt + expected)
     this.#dominant.add(key)
-    this.#set(this.#learned - SHORTER * expected)
+    this.#learn(this.#learned - SHORTER * expected)
   }
 
-  /** Says that the client of a job left after `wait` ms in the queue. */
-  left (ticket: Ticket, wait: number): void {
-    this.wasted(ticket, wait)
-    if (!ticket.late && wait >= this.#settings.targetWait) this.#set(LEFT * this.#learned)
+  /** Records that the client of a job left after the job had waited for `wait` ms. */
+  recordDeparture (entry: QueueEntry, wait: number): void {
+    this.recordWaste(entry, wait)
+    if (!entry.late && wait >= this.#settings.targetWait) this.#learn(LEFT * this.#learned)
   }
 
   /** The wait limit of a key, in ms. */
@@ -80,11 +79,11 @@ export class WaitLimit {
    * Reports whether a key takes part in an overload: the work that waited in vain would have kept the servers busy for `orderWait`. Less of it is a burst
    * that some clients left, and nobody is refused for them.
    */
-  overload (key: string): boolean {
+  isOverloaded (key: string): boolean {
     return this.#debt > this.#settings.orderWait * this.#servers && this.#dominant.answers(key)
   }
 
-  #set (limit: number): void {
+  #learn (limit: number): void {
     const { targetWait, orderWait } = this.#settings
     this.#learned = Math.min(orderWait, Math.max(targetWait, limit))
   }

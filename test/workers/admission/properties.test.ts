@@ -1,7 +1,7 @@
 // What holds whatever happens, in any order: arrivals, threads that take, finish and die, clients that leave, a clock that misbehaves.
 import fc from 'fast-check'
 import t from 'tap'
-import { Admission, Ticket, type Outcome, type Priority } from '../../../plugins/workers/admission/admission.ts'
+import { Admission, QueueEntry, type RunOutcome, type Priority } from '../../../plugins/workers/admission/admission.ts'
 
 const HOUR = 3_600_000
 
@@ -9,7 +9,7 @@ type Step =
   | { do: 'offer', job: number, key: string, priority: Priority, patience: number }
   | { do: 'take' }
   | { do: 'takeShort', budget: number }
-  | { do: 'finish', which: number, run: number, outcome: Outcome }
+  | { do: 'finish', which: number, run: number, outcome: RunOutcome }
   | { do: 'putBack', which: number }
   | { do: 'leave', which: number }
   | { do: 'die' }
@@ -33,7 +33,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       do: fc.constant('finish' as const),
       which: fc.nat(),
       run: fc.constantFrom(0, 0.01, 5, 50, 10_000, -1),
-      outcome: fc.constantFrom<Outcome>('completed', 'completed', 'censored', 'unknown')
+      outcome: fc.constantFrom<RunOutcome>('completed', 'completed', 'censored', 'unknown')
     })
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('putBack' as const), which: fc.nat() }) },
@@ -47,10 +47,10 @@ const settings = { threads: 2, maxWait: 2_000, orderWait: 300, targetWait: 100 }
 /** A pool that believes nothing: it keeps its own books, and compares. */
 class Suspicious {
   readonly concurrency = [Infinity, 1, 2]
-  readonly waiting = new Set<Ticket>()
-  readonly taken = new Set<Ticket>()
-  readonly gone = new Set<Ticket>()
-  readonly admission: Admission<Ticket>
+  readonly waiting = new Set<QueueEntry>()
+  readonly taken = new Set<QueueEntry>()
+  readonly gone = new Set<QueueEntry>()
+  readonly admission: Admission<QueueEntry>
   readonly maxQueue: number
   threads = settings.threads
   now = 0
@@ -68,7 +68,7 @@ class Suspicious {
     if (!condition) throw new Error(promise)
   }
 
-  of (set: Set<Ticket>, job: number): number {
+  of (set: Set<QueueEntry>, job: number): number {
     return [...set].filter((ticket) => ticket.job === job).length
   }
 
@@ -77,7 +77,7 @@ class Suspicious {
     return this.concurrency.reduce((sum, cap, job) => sum + Math.min(this.of(this.waiting, job), cap - this.of(this.taken, job)), 0)
   }
 
-  pick (set: Set<Ticket>, which: number): Ticket | undefined {
+  pick (set: Set<QueueEntry>, which: number): QueueEntry | undefined {
     return [...set][which % set.size]
   }
 
@@ -128,7 +128,7 @@ class Suspicious {
   }
 
   offer ({ job, key, priority, patience }: Extract<Step, { do: 'offer' }>): void {
-    const ticket = new Ticket(job, key, priority, this.now + patience)
+    const ticket = new QueueEntry(job, key, priority, this.now + patience)
     const before = this.waiting.size
     const idle = this.threads - this.taken.size > this.runnable
     const capped = this.of(this.waiting, job) + this.of(this.taken, job) >= this.concurrency[job]!
@@ -140,13 +140,13 @@ class Suspicious {
     this.holds(this.waiting.size <= Math.max(before, bound), 'never more waiting than the bound')
   }
 
-  took (ticket: Ticket | undefined, short = false): void {
+  took (ticket: QueueEntry | undefined, short = false): void {
     if (ticket === undefined) return this.holds(short || this.runnable === 0, 'a thread that asks gets what there is')
     for (const other of this.waiting) {
-      if (other === ticket || other.key !== ticket.key || other.rank !== ticket.rank) continue
+      if (other === ticket || other.key !== ticket.key || other.priority !== ticket.priority) continue
       const comparable = this.concurrency[other.job] === Infinity || other.job === ticket.job
       if (!comparable) continue
-      if (ticket.late) this.holds(other.place === 'held' || (other.late && other.sequence < ticket.sequence), 'late jobs come after fresh ones, newest first')
+      if (ticket.late) this.holds(other.state === 'capped' || (other.late && other.sequence < ticket.sequence), 'late jobs come after fresh ones, newest first')
       else this.holds(other.late || other.sequence > ticket.sequence, 'fresh jobs come first in, first out within a key and class')
     }
     this.holds(this.waiting.delete(ticket), 'nothing is taken twice, nor without having been admitted')
@@ -185,12 +185,12 @@ t.test('keys of one class that always have jobs waiting get the same thread time
   const cost = fc.double({ min: 0.1, max: 100, noNaN: true })
   fc.assert(fc.property(fc.array(cost, { minLength: 2, maxLength: 6 }), fc.integer({ min: 1, max: 4 }), (costs, threads) => {
     // Each key has its own job, of its own length.
-    const admission = new Admission<Ticket>(
+    const admission = new Admission<QueueEntry>(
       { threads, maxQueue: 1_000, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: costs.map(() => Infinity) },
       () => {})
     let now = 0
     const offer = (job: number): void => {
-      if (admission.offer(new Ticket(job, `key ${job}`, 'normal', Infinity), now) !== undefined) throw new Error('refused')
+      if (admission.offer(new QueueEntry(job, `key ${job}`, 'normal', Infinity), now) !== undefined) throw new Error('refused')
     }
     costs.forEach((ms, job) => {
       offer(job)
@@ -198,7 +198,7 @@ t.test('keys of one class that always have jobs waiting get the same thread time
     })
     costs.forEach((_, job) => { for (let i = 0; i < 3; i++) offer(job) })
     const time = costs.map(() => 0)
-    const running: { ticket: Ticket, end: number }[] = []
+    const running: { ticket: QueueEntry, end: number }[] = []
     for (let i = 0; i < 400; i++) {
       while (running.length < threads) {
         const ticket = admission.take(now)!
@@ -223,14 +223,14 @@ t.test('keys of one class that always have jobs waiting get the same thread time
 t.test('thread time is what a run measured, not what was expected', async () => {
   // One name, so one estimate; the runs of one key are 20 times as long as those of the other.
   fc.assert(fc.property(fc.integer({ min: 2, max: 50 }), fc.integer({ min: 1, max: 3 }), (factor, threads) => {
-    const admission = new Admission<Ticket>(
+    const admission = new Admission<QueueEntry>(
       { threads, maxQueue: 1_000, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
     const lengths: Record<string, number> = { short: 1, long: factor }
     const time: Record<string, number> = { short: 0, long: 0 }
     let now = 0
-    const offer = (key: string): void => { admission.offer(new Ticket(0, key, 'normal', Infinity), now) }
+    const offer = (key: string): void => { admission.offer(new QueueEntry(0, key, 'normal', Infinity), now) }
     for (const key of Object.keys(lengths)) for (let i = 0; i < 60; i++) offer(key)
-    const running: { ticket: Ticket, end: number }[] = []
+    const running: { ticket: QueueEntry, end: number }[] = []
     for (let i = 0; i < 3_000; i++) {
       while (running.length < threads) {
         const ticket = admission.take(now)!
@@ -249,10 +249,10 @@ t.test('thread time is what a run measured, not what was expected', async () => 
 })
 
 t.test('a key gains at most one job by leaving and coming back', async (t) => {
-  const admission = new Admission<Ticket>({ ...settings, threads: 1, maxQueue: 100, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
+  const admission = new Admission<QueueEntry>({ ...settings, threads: 1, maxQueue: 100, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
   const served: Record<string, number> = { stays: 0, leaves: 0 }
   let now = 0
-  const offer = (key: string): void => { admission.offer(new Ticket(0, key, 'normal', Infinity), now) }
+  const offer = (key: string): void => { admission.offer(new QueueEntry(0, key, 'normal', Infinity), now) }
   for (let i = 0; i < 20; i++) offer('stays')
   offer('leaves')
   for (let i = 0; i < 1_000; i++) {

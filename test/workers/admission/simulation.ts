@@ -2,7 +2,7 @@
  * A discrete-event simulation of a pool: the admission of plugins/workers, unchanged, in virtual time. Open-loop arrivals,
  * threads that are busy for as long as a job takes, clients that give up. Seeded: the same options give the same result.
  */
-import { Admission, admissionDefaults, Ticket, type AdmissionSettings, type Priority } from '../../../plugins/workers/admission/admission.ts'
+import { Admission, admissionDefaults, QueueEntry, type AdmissionSettings, type Priority } from '../../../plugins/workers/admission/admission.ts'
 import type { Refusal } from '../../../plugins/shared/errors.ts'
 
 export type Random = () => number
@@ -89,7 +89,7 @@ export interface Outcome {
   p99: number
 }
 
-class Client extends Ticket {
+class Client extends QueueEntry {
   readonly source: number
   readonly ms: number
   start = 0

@@ -29,7 +29,7 @@ export interface ChannelMessages {
   'fastify-concurrency:workers:crashed': MessageOf<typeof workers.crashed>
   'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>
   'fastify-concurrency:workers:thread-ended': MessageOf<typeof workers.threadEnded>
-  'fastify-concurrency:limiter:rejected': MessageOf<typeof limiter.rejected>
+  'fastify-concurrency:limiter:refused': MessageOf<typeof limiter.refused>
   'fastify-concurrency:limiter:store-failed': MessageOf<typeof limiter.storeFailed>
   'fastify-concurrency:limiter:store-recovered': MessageOf<typeof limiter.storeRecovered>
   'fastify-concurrency:tasks:submitted': MessageOf<typeof tasks.taskSubmitted>

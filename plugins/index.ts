@@ -88,8 +88,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
  * such routes, but their config passes no onRoute hook.
  */
 async function warnOfEarlierRoutes (app: FastifyInstance): Promise<void> {
-  const { printedRoutes, printsItsOwnWay } = await import('./limiter/boot-checks.ts')
-  if (printsItsOwnWay(app)) return
+  const { printedRoutes } = await import('./limiter/boot-checks.ts')
   const routes = printedRoutes(app).map(({ name }) => name)
   if (routes.length === 0) return
   app.log.warn({ routes },

@@ -2,14 +2,13 @@
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { array, ensure, text } from '../shared/options.ts'
-import { guarded } from './functions.ts'
+import { guarded, type MaybePromise } from './functions.ts'
 import { plainAddress } from './keys.ts'
-import type { MaybePromise } from './maybe.ts'
 
-/** Whether an address is on a list of addresses and networks. An address that is listed says nothing about its neighbours. */
+/** Tells whether an address is on a list of addresses and networks. An address that is listed says nothing about its neighbours. */
 export type AddressList = (ip: string | undefined) => boolean
 
-/** Whether a policy exempts a key. Of a policy by address, `ip` is the address itself: its key may stand for a whole network. */
+/** Tells whether a policy exempts a key. Of a policy by address, `ip` is the address itself: its key may stand for a whole network. */
 export type IsListed = (key: string, ip: string | undefined, request: FastifyRequest | undefined) => MaybePromise<boolean>
 
 type ListFunction = (key: string, request: FastifyRequest | undefined) => MaybePromise<boolean>
@@ -39,10 +38,11 @@ function strings (option: string, list: readonly string[]): readonly string[] {
 export function addressList (option: string, list: readonly string[]): AddressList {
   const entries = new BlockList()
   for (const [index, entry] of strings(option, list).entries()) {
-    const [, address, bits] = /^(.*?)(?:\/(\d{1,3}))?$/s.exec(entry) as unknown as [string, string, string | undefined]
+    const [address = '', bits, ...rest] = entry.split('/')
     const ip = plainAddress(address)
     const family = isIP(ip) === 6 ? 'ipv6' : 'ipv4'
-    const isValid = isIP(ip) !== 0 && Number(bits ?? 0) <= (family === 'ipv6' ? 128 : 32)
+    const isNetwork = bits !== undefined && /^\d{1,3}$/.test(bits) && Number(bits) <= (family === 'ipv6' ? 128 : 32)
+    const isValid = isIP(ip) !== 0 && rest.length === 0 && (bits === undefined || isNetwork)
     ensure(isValid, `${option}[${index}]`, 'an address, or a network like \'10.0.0.0/8\'', entry)
     if (bits === undefined) entries.addAddress(ip, family)
     else entries.addSubnet(ip, Number(bits), family)

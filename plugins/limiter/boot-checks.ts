@@ -1,15 +1,26 @@
-/** What would make the limits mean less than they say, told at boot. */
+/** The boot checks: what would make the limits mean less than they say is an error or a warning at boot. */
 import cluster from 'node:cluster'
 import type { FastifyInstance } from 'fastify'
-import { fastifyOptionsOf, trustProxyOf } from '../shared/forwarded.ts'
+import { trustProxyOf } from '../shared/forwarded.ts'
 import { ensure } from '../shared/options.ts'
-import type { Recipe } from './plan.ts'
-import type { ResolvedPolicy } from './policies.ts'
-import { routeName } from './route-name.ts'
-import { hasRecipe, type RouteConfig, type RouteWithConfig } from './routes.ts'
+import { hasRules, routeName, type RouteConfig, type RouteRules, type RouteWithConfig } from './route-rules.ts'
 
-export function limitsByAddress (policy: ResolvedPolicy): boolean {
-  return policy.key === 'address' || policy.missingKey === 'address'
+/** Refuses a registration whose decorators exist already. Throws FC_ERR_OPTION_INVALID. */
+export function ensureFree (app: FastifyInstance, isLimiter: (value: unknown) => boolean): void {
+  if (app.hasDecorator('limiter')) {
+    const isSecond = isLimiter(app.getDecorator('limiter'))
+    ensure(!isSecond, 'limiter', 'to be registered once', 'a second registration')
+    ensure(isSecond, 'limiter', 'no decorator of that name before its registration', 'a decorator of your own')
+  }
+  for (const name of ['createRateLimit', 'rateLimit']) {
+    ensure(!app.hasDecorator(name), '@fastify/rate-limit', 'to be registered by the limiter only', `a registration, or a decorator "${name}", of your own`)
+  }
+}
+
+/** Warns that memory is a process's own: with n workers a client gets n times its limit. */
+export function checkCluster (app: FastifyInstance, hasRedis: boolean): void {
+  if (!cluster.isWorker || hasRedis) return
+  app.log.warn('limiter: this is a cluster worker and its limits are in its own memory, so n workers grant n times as much. Fix: pass redis')
 }
 
 /**
@@ -18,113 +29,105 @@ export function limitsByAddress (policy: ResolvedPolicy): boolean {
  */
 export class AddressChecks {
   readonly #app: FastifyInstance
-  readonly #trustProxy: unknown
   readonly #limits = new Set<string>()
 
   constructor (app: FastifyInstance) {
     this.#app = app
-    this.#trustProxy = trustProxyOf(app)
   }
 
   /** Takes note of a limit by address. Throws FC_ERR_OPTION_INVALID. */
   add (limit: string): void {
-    ensure(typeof this.#trustProxy !== 'number', 'trustProxy', 'the addresses of your proxies, or a function: Fastify ignores a number, so clients behind a proxy would share one bucket', this.#trustProxy)
+    const trustProxy = trustProxyOf(this.#app)
+    ensure(typeof trustProxy !== 'number', 'trustProxy', 'the addresses of your proxies, or a function: Fastify ignores a number, so clients behind a proxy would share one bucket', trustProxy)
     this.#limits.add(limit)
   }
 
   /** Warns of all limits by address in one line. */
   warn (): void {
-    if (this.#limits.size === 0 || this.#trustProxy !== true) return
+    if (this.#limits.size === 0 || trustProxyOf(this.#app) !== true) return
     this.#app.log.warn({ limits: [...this.#limits] },
       'limiter: under trustProxy: true a client writes its own address into X-Forwarded-For, a new one for each request if it likes, and ' +
       'gets round limits by address. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', \'10.0.0.0/8\']')
   }
 }
 
-/** Memory is a process's own: with n workers a client gets n times its limit. */
-export function checkCluster (app: FastifyInstance, hasRedis: boolean): void {
-  if (!cluster.isWorker || hasRedis) return
-  app.log.warn('limiter: this is a cluster worker and its limits are in its own memory, so n workers grant n times as much. Fix: pass redis')
+/** A route as Fastify hands it from one onRoute hook to the next, and what the limiter made of its config when it read it. */
+export interface PreparedRoute {
+  route: RouteWithConfig
+  limiter: RouteConfig['limiter']
+  rules: RouteRules
 }
 
-/** A route as `printRoutes({ includeHooks: true })` shows it. */
+/**
+ * Refuses what an onRoute hook changed after the limiter had read the route: the limit that the change sets or removes would be ignored.
+ * @param standard the rules of a route that says nothing, which needs no config
+ * @param preHandler the limiter's hook
+ */
+export function checkPrepared (prepared: readonly PreparedRoute[], standard: RouteRules, preHandler: unknown): void {
+  for (const { route, limiter, rules } of prepared) {
+    const { config = {} } = route
+    const expected = 'set before the limiter reads it: by the route itself, or by an onRoute hook that is added before the limiter is registered'
+    ensure(config.limiter === limiter, `${routeName(route)}: config.limiter`, expected, config.limiter)
+    ensure(config.rateLimit === undefined, `${routeName(route)}: config.rateLimit`, expected, config.rateLimit)
+    ensure(hasRules(config, rules) || rules === standard, `${routeName(route)}: config`, 'an object that onRoute hooks extend, and don\'t replace: { ...route.config }', config)
+    const isHooked = rules.preHandler.length === 0 || [route.preHandler].flat().some((hook) => hook === preHandler)
+    ensure(isHooked, `${routeName(route)}: preHandler`, 'a property that onRoute hooks set, and don\'t delete or define anew', route.preHandler)
+  }
+}
+
 interface PrintedRoute {
+  /** Method and path. */
   name: string
+  /** The names of the route's hooks. */
   hooks: string
 }
 
-/** The routes of the whole app. Its tree is the only public list of the routes that were declared before us or outside our scope. */
+/**
+ * Returns the routes of the whole app, as `printRoutes` shows them: the only public list that has the routes that were added before the
+ * limiter or outside its scope. Empty if the application has a `buildPrettyMeta` of its own that can't print every route.
+ */
 export function printedRoutes (app: FastifyInstance): PrintedRoute[] {
   const routes: PrintedRoute[] = []
   const path: string[] = []
   let node: PrintedRoute[] = []
-  for (const line of app.printRoutes({ includeHooks: true }).split('\n')) {
-    const [, indent, text] = /^([│├└─ ]*)(.*)$/u.exec(line) as unknown as [string, string, string]
+  for (const line of print(app).split('\n')) {
+    const depth = line.search(/[^│├└─ ]/) / 4
+    const text = line.slice(depth * 4)
     if (text.startsWith('•')) {
       for (const route of node) route.hooks += text
       continue
     }
-    const [, segment, methods] = /^(.*?) \(([A-Z, -]+)\)/u.exec(text) ?? [text, text === '(empty root node)' ? '' : text]
-    const depth = indent.length / 4
-    path.length = depth
-    path[depth - 1] = segment!
-    node = (methods?.split(', ') ?? []).map((method) => ({ name: `${method} ${path.join('')}`, hooks: '' }))
+    const [, segment = text, methods = ''] = /^(.*?) \(([A-Z, -]+)\)/.exec(text) ?? []
+    path.splice(depth - 1, Infinity, text === '(empty root node)' ? '' : segment)
+    node = methods === '' ? [] : methods.split(', ').map((method) => ({ name: `${method} ${path.join('')}`, hooks: '' }))
     routes.push(...node)
   }
   return routes
 }
 
-/**
- * Whether the application prints its routes in its own way (Fastify's option `buildPrettyMeta`), which need not name hooks, nor be able to
- * print every route. Fastify's own way is told by its name.
- */
-export function printsItsOwnWay (app: FastifyInstance): boolean {
-  const { buildPrettyMeta } = (fastifyOptionsOf(app)['routerOptions'] ?? {}) as { buildPrettyMeta?: unknown }
-  return typeof buildPrettyMeta === 'function' && buildPrettyMeta.name !== 'defaultBuildPrettyMeta'
+function print (app: FastifyInstance): string {
+  try {
+    return app.printRoutes({ includeHooks: true })
+  } catch {
+    return ''
+  }
 }
 
 /**
- * Names the routes that the limiter doesn't reach, by the hooks that Fastify prints with each route. The print says nothing where hooks lose
- * their names, as under a tracer that wraps each of them: then it shows our hooks on no route, not even on those that the limiter has
- * prepared.
+ * Warns of the routes that the limiter doesn't reach: those without its onRequest hook and, if there are policies for all routes in the
+ * preHandler stage, those that were added before it. The print shows no hooks if a tracer wraps them, or if the application prints its routes
+ * in its own way: that is so if none of the routes that the limiter has prepared has the hook in the print.
  *
- * @param hooks names of the hooks that every route should have
- * @param prepared the routes that the limiter has prepared
+ * @param hook the name of the onRequest hook
+ * @param early the routes that were added before the limiter and pass its preHandler stage unchecked
  */
-export function checkRoutes (app: FastifyInstance, hooks: readonly string[], prepared: readonly PreparedRoute[]): void {
-  if (printsItsOwnWay(app)) return
-  const reached = new Set(prepared.flatMap(({ route: { method, url } }) => [method].flat().map((method) => `${method} ${url}`)))
+export function checkRoutes (app: FastifyInstance, hook: string, prepared: readonly PreparedRoute[], early: readonly string[]): void {
   const printed = printedRoutes(app)
-  const shows = (route: PrintedRoute): boolean => hooks.every((hook) => route.hooks.includes(`"${hook}()"`))
-  const known = printed.filter(({ name }) => reached.has(name))
-  if (known.length > 0 && !known.some(shows)) return
-  const routes = printed.filter((route) => !shows(route)).map(({ name }) => name)
+  const outside = printed.filter(({ hooks }) => !hooks.includes(`"${hook}()"`)).map(({ name }) => name)
+  const isReadable = outside.length < printed.length || prepared.length === 0
+  const routes = [...new Set([...isReadable ? outside : [], ...early])]
   if (routes.length === 0) return
   app.log.warn({ routes },
     `limiter: ${routes.join(', ')} escape the limiter: declared before it, or outside the scope that registered it. ` +
     'Fix: register the limiter first, on the app itself')
-}
-
-/** A route as Fastify hands it from one onRoute hook to the next, and what the limiter made of its config when it read it. */
-export interface PreparedRoute {
-  route: RouteWithConfig
-  limiter: RouteConfig['limiter']
-  recipe: Recipe
-}
-
-/**
- * Refuses a config that an onRoute hook changed after the limiter had read it: the limit that it sets would never be.
- * @param standard the recipe of a route that says nothing, which needs no config
- * @param preHandler the limiter's hook
- */
-export function checkPrepared (prepared: readonly PreparedRoute[], standard: Recipe, preHandler: unknown): void {
-  for (const { route, limiter, recipe } of prepared) {
-    const { config = {} } = route
-    const expected = 'set before the limiter reads it: by the route itself, or by an onRoute hook that is added before the limiter is registered'
-    ensure(config.limiter === limiter, `${routeName(route)}: config.limiter`, expected, config.limiter)
-    ensure(config.rateLimit === undefined, `${routeName(route)}: config.rateLimit`, expected, config.rateLimit)
-    ensure(hasRecipe(config, recipe) || recipe === standard, `${routeName(route)}: config`, 'an object that onRoute hooks extend, and don\'t replace: { ...route.config }', config)
-    const isKept = recipe.policies.preHandler.length === 0 || [route.preHandler].flat().includes(preHandler)
-    ensure(isKept, `${routeName(route)}: preHandler`, 'a property that onRoute hooks set, and don\'t delete or define anew', route.preHandler)
-  }
 }

@@ -1,7 +1,7 @@
 /** What the limiter publishes. */
 import { typedChannel } from '../shared/typed-channel.ts'
 
-export interface LimitRejected {
+export interface LimitRefused {
   policy: string
   key: string
   /** Tokens asked for. */
@@ -17,12 +17,13 @@ export interface StoreFailed {
 }
 
 export interface StoreRecovered {
-  /** How many ms it was away. */
-  afterMs: number
+  /** How long the store was away. */
+  durationMs: number
 }
 
 /** A request was answered 429, or `limiter.wait` refused. */
-export const rejected = typedChannel<LimitRejected>('limiter:rejected')
+export const refused = typedChannel<LimitRefused>('limiter:refused')
 /** The store can't be reached: each policy decides as its `onStoreError` says. */
 export const storeFailed = typedChannel<StoreFailed>('limiter:store-failed')
+/** The store is back. */
 export const storeRecovered = typedChannel<StoreRecovered>('limiter:store-recovered')

@@ -1,11 +1,29 @@
-/** The application's functions, called so that nothing that they throw or give lets a request pass unjudged. */
+/**
+ * The application's functions: they may be asynchronous, and whatever they throw or return, no request passes unchecked.
+ *
+ * Where a value isn't asynchronous the limiter makes no promise, since a promise costs more than all else that it does for a request.
+ */
 import { types } from 'node:util'
 import { LimitInvalidError } from '../shared/errors.ts'
-import { isPromise, type MaybePromise } from './maybe.ts'
+
+export type MaybePromise<T> = T | Promise<T>
 
 /**
- * Returns `fn`, but that whatever it throws or rejects with is an Error. Callbacks such as a hook's `done` take a falsy error for success,
- * so a function that throws `undefined`, 0 or '' would let its request pass.
+ * Tells whether `await` would wait for the value, which depends on its method `then` only. A query builder is no Promise, and may be a
+ * function: taken for a value it would pass for `true`.
+ */
+export function isPromise<T> (value: MaybePromise<T>): value is Promise<T> {
+  return ((typeof value === 'object' && value !== null) || typeof value === 'function') && typeof (value as { then?: unknown }).then === 'function'
+}
+
+/** Calls `next` with the value, at once if the value is there. */
+export function after<T, Result> (value: MaybePromise<T>, next: (value: T) => MaybePromise<Result>): MaybePromise<Result> {
+  return isPromise(value) ? Promise.resolve(value).then(next) : next(value)
+}
+
+/**
+ * Returns a function that does what `fn` does, except that whatever it throws or rejects with is an Error. Callbacks such as a hook's `done`
+ * take a falsy error for success, so a function that throws `undefined`, 0 or '' would let its request pass.
  *
  * @param limit the policy whose function it is; '*' for all of them
  * @param what the function's option
@@ -30,7 +48,7 @@ export function asError (thrown: unknown, limit = '*', what = 'function'): Error
   return new LimitInvalidError(limit, what, 'a function that throws Errors', `one that threw ${brief(thrown)}`, { cause: thrown })
 }
 
-/** Describes a value in a few characters. It may be a whole body: `inspect` would write out each of its 100,000 properties. */
+/** Describes a value in a few characters. The value may be a whole body: `inspect` would write out each of its 100,000 properties. */
 export function brief (value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value)
   if (typeof value === 'bigint') return value > -1e30 && value < 1e30 ? `${value}n` : 'a huge bigint'

@@ -2,22 +2,24 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../shared/errors.ts'
-import { brief } from './functions.ts'
-import { after, type MaybePromise } from './maybe.ts'
+import { after, brief, type MaybePromise } from './functions.ts'
+import type { KeyFunction } from './policies.ts'
 import { ownCopy } from './stores/own-copy.ts'
-import type { ResolvedPolicy } from './policies.ts'
 
-/** Longer keys are stored by their digest, so that a store's memory is bounded by its number of keys. */
-const LONGEST = 256
-/** Begins the stored keys of our own making: a digest, and the address in place of a key. */
+/** Longer keys are stored as their digest, so that the number of keys bounds a store's memory. */
+const LONGEST_KEY = 256
+/** The first character of the keys that the limiter makes: a digest, and the address in place of a key. */
 const OWN = '\0'
 
-/** A client's address as a key: IPv6 by its prefix, since a client has a whole one; IPv4 written as IPv6 as IPv4. */
+/** Makes a key of a client's address: of IPv6 its prefix, since a client has a whole one; of IPv4 written as IPv6 the IPv4 address. */
 export type AddressKey = (ip: string | undefined) => string
 
-/** The spellings of an address that a key must not differ by: brackets, the port that some proxies write beside it, an IPv6 zone. */
+/** Reads the client's address of a request. */
+export type AddressOf = (request: FastifyRequest) => string | undefined
+
+/** The spellings of an address that must not make another key: brackets, the port that some proxies write beside it, an IPv6 zone. */
 const SPELLING = /^(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([^:]+):\d+|([^[%]+)%.*)$/
-/** No address is longer, however it is written. What is longer comes from a client, by way of a proxy that is trusted: not worth parsing. */
+/** No address is longer, however it is written. A longer one comes from a client, by way of a proxy that is trusted: not worth parsing. */
 const LONGEST_ADDRESS = 100
 
 /** Returns the address without what may be written around it. */
@@ -25,13 +27,13 @@ export function plainAddress (ip: string): string {
   return ip.length <= LONGEST_ADDRESS ? ip.replace(SPELLING, '$1$2$3') : ip
 }
 
-/** How many addresses to remember: parsing an IPv6 address costs more than everything else that a limiter does for a request. */
+/** How many addresses to remember: parsing an IPv6 address costs more than everything else that the limiter does for a request. */
 const REMEMBERED = 1000
 
 export function createAddressKey (normalize: (ip: string) => string): AddressKey {
   const remembered = new Map<string, string>()
   return (ip = '') => {
-    // IPv4 needs no parsing; a Unix socket has no address: its clients share one bucket.
+    // IPv4 needs no parsing. A Unix socket has no address: its clients share one bucket.
     if (!ip.includes(':') || ip.length > LONGEST_ADDRESS) return ip
     let key = remembered.get(ip)
     if (key === undefined) {
@@ -42,35 +44,31 @@ export function createAddressKey (normalize: (ip: string) => string): AddressKey
   }
 }
 
-/** Returns the key as a store and `limiter.wait()` keep it: a short one as it is. No two keys are stored alike. */
+/** Returns the key as stores keep it: a short one as it is. No two keys are stored alike. */
 export function storedKey (key: string): string {
   // As UTF-8, which Redis stores, all lone surrogates would be one character.
-  if (key.length <= LONGEST && !key.startsWith(OWN) && key.isWellFormed()) return key
+  if (key.length <= LONGEST_KEY && !key.startsWith(OWN) && key.isWellFormed()) return key
   return `${OWN}sha256:${createHash('sha256').update(key, 'utf16le').digest('hex')}`
 }
 
-/** Returns how the address in place of a missing key is stored: marked, so that nobody can spend its tokens by sending it as a key. */
+/** Returns the stored key of an address in place of a missing key. It is marked: nobody can spend its tokens by sending the address as a key. */
 export function storedSubstitute (address: string): string {
   return `${OWN}address:${storedKey(address)}`
 }
 
-/** Reads the client's address of a request. */
-export type AddressOf = (request: FastifyRequest) => string | undefined
-
-/** Reads the request's key for a policy that isn't by address; undefined if it has none. Throws FC_ERR_LIMIT_INVALID, or what the key function throws. */
-export function readKey ({ name, key }: ResolvedPolicy, request: FastifyRequest): MaybePromise<string | undefined> {
-  if (key === 'none' || key === 'address') return ''
-  if (typeof key !== 'function') return checkedKey(name, readHeader(request, key.header))
-  return after(key(request), (value) => checkedKey(name, value))
+/** Reads a request's key from a header or by a function; undefined if there is none. Throws FC_ERR_LIMIT_INVALID, or what the function throws. */
+export function readKey (policy: string, key: { readonly header: string } | KeyFunction, request: FastifyRequest): MaybePromise<string | undefined> {
+  if (typeof key !== 'function') return checkedKey(policy, readHeader(request, key.header))
+  return after(key(request), (value) => checkedKey(policy, value))
 }
 
 function readHeader ({ headers }: FastifyRequest, name: string): string | undefined {
   if (name !== 'host') return headers[name]?.toString()
-  // HTTP/2 clients send `:authority` in its place, as Fastify's request.host knows. A host is the same in capitals.
+  // HTTP/2 clients send `:authority` in place of the host, as Fastify's request.host knows. Capitals make no other host.
   return (headers.host || headers[':authority']?.toString())?.toLowerCase()
 }
 
-/** The key as text; undefined if there is none. An object is a mistake: as text, all of them would be one key. */
+/** Returns the key as text; undefined if there is none. An object is a mistake: as text, all objects would be one key. */
 export function checkedKey (policy: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'string') return value

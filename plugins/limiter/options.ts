@@ -1,22 +1,25 @@
-/** The limiter's options: what an application may say, and what it comes down to. */
+/** The limiter's options: what an application may say, validated and compiled. */
 import type { FastifyRequest } from 'fastify'
 import { monotonic, type Clock } from '../shared/clock.ts'
 import type { LimitedError } from '../shared/errors.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
 import { addressList, type AddressList } from './allow-list.ts'
-import { guarded } from './functions.ts'
-import type { MaybePromise } from './maybe.ts'
+import { addressKeyOf } from './compat/rate-limit.ts'
+import { refuseReplaced } from './compat/replaced.ts'
+import { guarded, type MaybePromise } from './functions.ts'
 import { resolvePolicies, type Policies, type ResolvedPolicy } from './policies.ts'
 import type { RedisClient } from './stores/redis-store.ts'
-import { refuseReplaced } from './compat/route-limit.ts'
 
 export interface LimiterOptions {
   /** The limits, by name. At least one. */
   policies: Policies
-  /** A constructed ioredis (or iovalkey) `Redis` or `Cluster`, so that processes share their limits; it stays yours to close. Without it, memory. */
+  /**
+   * A constructed ioredis (or iovalkey) `Redis` or `Cluster`, so that processes share their limits; the client stays yours to close. Without
+   * it, limits are in this process's memory.
+   */
   redis?: RedisClient
   /**
-   * Before every key in Redis, without braces. Apps that share a Redis take one each; in a cluster, each is on one node.
+   * Text before every key in Redis, without braces. Apps that share a Redis take one each; in a cluster, each prefix is on one node.
    * @default 'fastify-concurrency'
    */
   prefix?: string
@@ -26,11 +29,11 @@ export interface LimiterOptions {
    */
   storeTimeout?: number
   /**
-   * How many keys of a policy are kept in memory, at least 1; about 130 bytes each. Further keys share one bucket until others are full again.
+   * How many keys of each policy are kept in memory, at least 1; about 105 bytes each. Further keys share one bucket until there is room.
    * @default 100_000
    */
   maxKeys?: number
-  /** Addresses, and networks like `'10.0.0.0/8'`, that no policy limits; or a function that says so. */
+  /** Addresses, and networks like `'10.0.0.0/8'`, that no policy limits; or a function that tells whether a request isn't limited. */
   allowList?: readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
   /**
    * How many leading bits of an IPv6 address make the key, from 1 to 128: a client usually has a whole /64 to itself.
@@ -42,20 +45,20 @@ export interface LimiterOptions {
    * @default false
    */
   legacyHeaders?: boolean
-  /** Makes the body of a 429. `error.policy` is undefined if the policy isn't exposed. */
+  /** Makes the body of a 429; it may be asynchronous. `error.policy` is undefined if the policy isn't exposed. */
   body?: (request: FastifyRequest, error: LimitedError) => unknown
   /**
-   * How many ms `limiter.wait` may wait.
+   * How many ms `limiter.wait` may wait, and `limiter.reserve` may look ahead.
    * @default 30_000
    */
   waitTimeout?: number
   /**
-   * How many calls may wait at once in this process.
+   * How many calls of `limiter.wait` may wait at once in this process.
    * @default 1_000
    */
   maxWaiting?: number
   /**
-   * How many of them for the same key of a policy.
+   * How many calls of `limiter.wait` may wait at once for the same key of a policy.
    * @default 100
    */
   maxWaitingPerKey?: number
@@ -64,28 +67,18 @@ export interface LimiterOptions {
    * @default true
    */
   ambient?: boolean
-  /** For tests: where the memory store reads time. */
+  /** For tests: where the memory store reads the time. */
   clock?: Clock
 }
 
-export interface ResolvedOptions {
+export interface ResolvedOptions extends Required<Omit<LimiterOptions, 'policies' | 'redis' | 'allowList' | 'body'>> {
   policies: Map<string, ResolvedPolicy>
   redis: RedisClient | undefined
-  prefix: string
-  storeTimeout: number
-  maxKeys: number
   /** `allowList`, if it is a list. */
   exemptAddresses: AddressList | undefined
   /** `allowList`, if it is a function. */
   isExempt: ((request: FastifyRequest) => MaybePromise<boolean>) | undefined
-  ipv6Subnet: number
-  legacyHeaders: boolean
   body: LimiterOptions['body']
-  waitTimeout: number
-  maxWaiting: number
-  maxWaitingPerKey: number
-  ambient: boolean
-  clock: Clock
 }
 
 /** @internal Every option, for the test that compares them with the README. */
@@ -97,13 +90,14 @@ export const limiterOptionNames = [
 export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   refuseReplaced('limiter', options, limiterOptionNames)
   record('limiter', options, limiterOptionNames)
-  const policies = resolvePolicies('limiter.policies', options.policies)
+  const ipv6Subnet = integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 })
+  const policies = resolvePolicies('limiter.policies', options.policies, addressKeyOf(ipv6Subnet))
   ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
   const { redis, clock = monotonic, allowList, body } = options
   ensure(redis === undefined || (typeof redis?.evalsha === 'function' && typeof redis.eval === 'function'),
     'limiter.redis', 'a constructed ioredis client', redis)
   const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
-  // Braces would end the hash tag early, and a script's keys would lie on several nodes.
+  // Braces would end the hash tag early, and the keys of one script would lie on several nodes.
   ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
   if (body !== undefined) fn('limiter.body', body)
   fn('limiter.clock.now', record('limiter.clock', clock)['now'])
@@ -115,7 +109,7 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
     maxKeys: integer('limiter.maxKeys', options.maxKeys ?? 100_000, { min: 1 }),
     exemptAddresses: allowList === undefined || typeof allowList === 'function' ? undefined : addressList('limiter.allowList', allowList),
     isExempt: typeof allowList === 'function' ? guarded('*', 'allowList', allowList) : undefined,
-    ipv6Subnet: integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 }),
+    ipv6Subnet,
     legacyHeaders: boolean('limiter.legacyHeaders', options.legacyHeaders ?? false),
     body: body && guarded('*', 'body', body),
     waitTimeout: duration('limiter.waitTimeout', options.waitTimeout ?? 30_000, { min: 0, max: MAX_DURATION }),

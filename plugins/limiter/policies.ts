@@ -5,58 +5,59 @@ import { boolean, ensure, oneOf, record, text } from '../shared/options.ts'
 import type { Register } from '../shared/register.ts'
 import { resolveAllowList, type IsListed } from './allow-list.ts'
 import type { Shape } from './stores/bucket.ts'
-import { brief, guarded } from './functions.ts'
+import { brief, guarded, type MaybePromise } from './functions.ts'
 import { policyItem, quote } from './headers.ts'
 import type { AddressKey } from './keys.ts'
-import type { MaybePromise } from './maybe.ts'
 import type { OnStoreError } from './stores/store.ts'
 
-/** A number, or a function that gives one: how plans differ between tiers. `request` is undefined in calls outside a request. */
+/** A number, or a function that returns one, so that tiers differ. `request` is undefined in calls outside a request. */
 export type Tiered = number | ((key: string, request: FastifyRequest | undefined) => MaybePromise<number>)
 
-/** Reads a request's key. `undefined`, `null` and `''` mean that it has none. */
+/** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
 export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
 
-/** When a policy decides: as soon as the headers are there, or after authentication, before the handler. */
+/** When a policy is checked: as soon as the headers are there, or after authentication, before the handler. */
 export type Stage = 'onRequest' | 'preHandler'
 
 export interface Policy {
-  /** Tokens a second that flow back, above 0; `Infinity` is no limit. */
+  /** Tokens that flow back each second, above 0; `Infinity` is no limit. */
   rate: Tiered
-  /** Tokens that a full bucket holds, a whole number of at least 1: how much may come at once. */
+  /** Tokens that a full bucket holds, a whole number from 1 to 1e9: how much may come at once. */
   burst: Tiered
   /**
-   * What each bucket belongs to: `'address'`, the client's address (IPv6 by prefix); a header; or what a function gives.
-   * Without it the whole service shares one bucket.
+   * What each bucket belongs to: `'address'`, the client's address (IPv6 by prefix); a header; or what a function returns.
+   * Without a key the whole service shares one bucket.
    */
   key?: 'address' | { header: string } | KeyFunction
   /**
-   * `preHandler` for a key that is known only after authentication.
+   * When the policy is checked. Use `preHandler` for a key that is known only after authentication.
    * @default 'onRequest'
    */
   stage?: Stage
   /**
-   * Which routes it applies to: all, or those that name it in `config.limiter.policies`. Use `named` too for a policy that only code asks for.
+   * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` too for a policy that only code
+   * asks for.
    * @default 'all'
    */
   routes?: 'all' | 'named'
   /**
-   * What a request without the key gets: a 401, or a bucket of its address. Never a bypass.
+   * What a request without the key gets: a 401, or a bucket of its address. It never bypasses the limit.
    * @default 'reject'
    */
   missingKey?: 'reject' | 'address'
   /**
-   * Keys that aren't limited, or a function that says so; `request` is undefined in calls outside a request. For a policy by address the
-   * list holds addresses, and networks like `'10.0.0.0/8'`: an IPv6 address on it exempts that address only, not its whole prefix.
+   * Keys that aren't limited, or a function that tells whether a key is; `request` is undefined in calls outside a request. For a policy by
+   * address the list holds addresses, and networks like `'10.0.0.0/8'`: an IPv6 address on it exempts that address only, not its prefix.
    */
   allowList?: readonly string[] | ((key: string, request: FastifyRequest | undefined) => MaybePromise<boolean>)
   /**
-   * While Redis is away: `local` limits in this process's memory, `open` lets all pass, `closed` answers 503.
+   * What happens while Redis is away: `local` limits in this process's memory, `open` lets all pass, `closed` answers 503.
    * @default 'local'
    */
   onStoreError?: OnStoreError
   /**
-   * Whether responses name it: in `RateLimit`, `RateLimit-Policy` and the body of a 429. Say false for a limit that isn't the client's own.
+   * Whether responses name the policy: in `RateLimit`, `RateLimit-Policy` and the body of a 429. Use false for a limit that isn't the
+   * client's own.
    * @default true
    */
   expose?: boolean
@@ -73,11 +74,11 @@ export interface ResolvedPolicy {
   readonly quoted: string
   /** Its item of `RateLimit-Policy`, if its numbers are known at boot. */
   readonly item: string | undefined
-  /** The numbers, or what gives them for a key. */
+  /** The numbers, or what returns them for a key. */
   readonly shape: Shape | ((key: string, request: FastifyRequest | undefined) => Promise<Shape>)
   readonly key: 'address' | 'none' | { readonly header: string } | KeyFunction
-  /** Makes keys of addresses; undefined if the policy does it as the others do. */
-  readonly addressKey?: AddressKey
+  /** Makes keys of addresses. */
+  readonly addressKey: AddressKey
   readonly stage: Stage
   readonly routes: 'all' | 'named'
   readonly missingKey: 'reject' | 'address'
@@ -89,15 +90,15 @@ export interface ResolvedPolicy {
 /** @internal Every option, for the test that compares them with the README. */
 export const policyOptionNames = ['rate', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'onStoreError', 'expose'] as const satisfies ReadonlyArray<keyof Policy>
 
+/** Above it, floating point can't count single tokens. */
+const MAX_BURST = 1e9
+
 function isRate (rate: unknown): rate is number {
   return typeof rate === 'number' && rate > 0
 }
 
-/** Beyond it, floating point can't count single tokens. */
-const MAX_BURST = 1e9
-
 function isBurst (burst: unknown): burst is number {
-  return Number.isInteger(burst) && (burst as number) >= 1 && (burst as number) <= MAX_BURST
+  return typeof burst === 'number' && Number.isInteger(burst) && burst >= 1 && burst <= MAX_BURST
 }
 
 const expected = {
@@ -105,13 +106,18 @@ const expected = {
   burst: `a whole number from 1 to ${MAX_BURST}`
 }
 
-/** Sorted out once, at boot. Throws FC_ERR_OPTION_INVALID. */
-export function resolvePolicies (option: string, policies: unknown): Map<string, ResolvedPolicy> {
-  const entries = Object.entries(record(option, policies))
-  return new Map(entries.map(([name, policy]) => [name, resolvePolicy(`${option}.${name}`, name, policy)]))
+/** Tells whether the policy limits some requests by their address. */
+export function limitsByAddress ({ key, missingKey }: ResolvedPolicy): boolean {
+  return key === 'address' || missingKey === 'address'
 }
 
-function resolvePolicy (option: string, name: string, value: unknown): ResolvedPolicy {
+/** Validates and compiles all policies, at boot. Throws FC_ERR_OPTION_INVALID. */
+export function resolvePolicies (option: string, policies: unknown, addressKey: AddressKey): Map<string, ResolvedPolicy> {
+  const entries = Object.entries(record(option, policies))
+  return new Map(entries.map(([name, policy]) => [name, resolvePolicy(`${option}.${name}`, name, policy, addressKey)]))
+}
+
+function resolvePolicy (option: string, name: string, value: unknown, addressKey: AddressKey): ResolvedPolicy {
   // The fields of the responses are ASCII; quotes and backslashes are escaped there.
   ensure(/^[\x20-\x7e]{1,100}$/.test(name), option, 'a name of 1 to 100 printable ASCII characters', name)
   const policy = record(option, value, policyOptionNames) as Partial<Policy>
@@ -122,6 +128,7 @@ function resolvePolicy (option: string, name: string, value: unknown): ResolvedP
     name,
     ...describeShape(name, resolveShape(option, name, policy.rate, policy.burst)),
     key,
+    addressKey,
     stage: oneOf(`${option}.stage`, policy.stage ?? 'onRequest', ['onRequest', 'preHandler']),
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
     missingKey,
@@ -139,34 +146,23 @@ function resolveKey (option: string, key: Policy['key'], name: string): Resolved
   return { header: text(`${option}.header`, record(option, key, ['header'])['header']).toLowerCase() }
 }
 
-function resolveShape (option: string, name: string, rate: unknown, burst: unknown): ResolvedPolicy['shape'] {
-  if (typeof rate !== 'function') ensure(isRate(rate), `${option}.rate`, `${expected.rate}, or a function`, rate)
-  if (typeof burst !== 'function') ensure(isBurst(burst), `${option}.burst`, `${expected.burst}, or a function`, burst)
+function resolveShape (option: string, name: string, rate: Tiered | undefined, burst: Tiered | undefined): ResolvedPolicy['shape'] {
+  ensure(typeof rate === 'function' || isRate(rate), `${option}.rate`, `${expected.rate}, or a function`, rate)
+  ensure(typeof burst === 'function' || isBurst(burst), `${option}.burst`, `${expected.burst}, or a function`, burst)
   if (typeof rate === 'number' && typeof burst === 'number') return { rate, burst }
-  const rateOf = tiered(name, 'rate', rate as Tiered)
-  const burstOf = tiered(name, 'burst', burst as Tiered)
-  return async (key, request) => checkedShape(name, await rateOf(key, request), await burstOf(key, request))
+  const rateOf = typeof rate === 'function' ? guarded(name, 'rate', rate) : () => rate
+  const burstOf = typeof burst === 'function' ? guarded(name, 'burst', burst) : () => burst
+  return async (key, request) => {
+    const shape = { rate: await rateOf(key, request), burst: await burstOf(key, request) }
+    // A wrong number must not mean no limit.
+    if (!isRate(shape.rate)) throw new LimitInvalidError(name, 'rate', expected.rate, brief(shape.rate))
+    if (!isBurst(shape.burst)) throw new LimitInvalidError(name, 'burst', expected.burst, brief(shape.burst))
+    return { rate: shape.rate, burst: shape.burst }
+  }
 }
 
-function tiered (name: string, what: string, value: Tiered): (key: string, request: FastifyRequest | undefined) => MaybePromise<number> {
-  return typeof value === 'function' ? guarded(name, what, value) : () => value
-}
-
-/** A shape with what responses say about it. */
+/** Returns a shape with what responses say about it. */
 export function describeShape (name: string, shape: ResolvedPolicy['shape']): Pick<ResolvedPolicy, 'shape' | 'quoted' | 'item'> {
   const quoted = quote(name)
   return { shape, quoted, item: typeof shape === 'object' ? policyItem(quoted, shape) : undefined }
-}
-
-/** The shape that a policy's functions gave for one key. Throws FC_ERR_LIMIT_INVALID: a wrong number must not mean no limit. */
-export function checkedShape (name: string, rate: unknown, burst: unknown): Shape {
-  if (!isRate(rate)) throw new LimitInvalidError(name, 'rate', expected.rate, brief(rate))
-  if (!isBurst(burst)) throw new LimitInvalidError(name, 'burst', expected.burst, brief(burst))
-  return { rate, burst }
-}
-
-/** A cost that the policy could never grant is a mistake in the configuration: found at boot where both are numbers. */
-export function ensureAffordable (option: string, cost: number, { name, shape }: ResolvedPolicy): void {
-  if (typeof shape !== 'object') return
-  ensure(cost <= shape.burst, option, `at most the burst of the policy "${name}", ${shape.burst}`, cost)
 }

@@ -3,7 +3,7 @@ import cluster from 'node:cluster'
 import Fastify, { type FastifyInstance } from 'fastify'
 import rateLimit from '@fastify/rate-limit'
 import t, { type Test } from 'tap'
-import { rejected, type LimitRejected } from '../../plugins/limiter/channels.ts'
+import { refused, type LimitRefused } from '../../plugins/limiter/channels.ts'
 import limiter, { type LimiterOptions } from '../../plugins/limiter/index.ts'
 import { build, NEVER } from './helper.ts'
 
@@ -187,9 +187,9 @@ t.test('keys of any length cost the same memory', async (t) => {
   const { app } = await build(t, { policies: { p: { rate: NEVER, burst: 1, key: ({ headers }) => `${'x'.repeat(300)}${headers['x-id']}` } } })
   const status = async (id: string): Promise<number> => (await app.inject({ url: '/', headers: { 'x-id': id } })).statusCode
   const keys: string[] = []
-  const listener = (message: unknown): void => { keys.push((message as LimitRejected).key) }
-  rejected.subscribe(listener)
-  t.teardown(() => rejected.unsubscribe(listener))
+  const listener = (message: unknown): void => { keys.push((message as LimitRefused).key) }
+  refused.subscribe(listener)
+  t.teardown(() => refused.unsubscribe(listener))
   t.same([await status('a'), await status('a'), await status('b')], [200, 429, 200], 'and are still told apart')
   t.ok(keys.length === 1 && keys[0]!.length < 100, 'by their digest')
 })

@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import t from 'tap'
 import { trustProxyOf } from '../../plugins/shared/forwarded.ts'
-import { printedRoutes, printsItsOwnWay } from '../../plugins/limiter/boot-checks.ts'
+import { printedRoutes } from '../../plugins/limiter/boot-checks.ts'
 
 type Options = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>
 type Done = (error: Error | null, result?: { current: number, ttl: number }) => void
@@ -126,11 +126,6 @@ t.test('Fastify keeps its trustProxy where we look', async (t) => {
     t.equal(trustProxyOf(app), trustProxy)
     t.equal(inner, trustProxy)
   }
-})
-
-t.test('Fastify keeps buildPrettyMeta where we look, and its own has the name that we know', async (t) => {
-  t.equal(printsItsOwnWay(Fastify() as unknown as FastifyInstance), false)
-  t.equal(printsItsOwnWay(Fastify({ routerOptions: { buildPrettyMeta: () => ({}) } } as object) as unknown as FastifyInstance), true)
 })
 
 t.test('Fastify prints its routes, their methods and the names of their hooks', async (t) => {

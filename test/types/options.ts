@@ -9,7 +9,7 @@ import workers, { type RunOptions, type WorkersOptions } from 'fastify-concurren
 import type { lifecycleOptionNames } from '../../plugins/lifecycle/options.ts'
 import type { limiterOptionNames } from '../../plugins/limiter/options.ts'
 import type { policyOptionNames } from '../../plugins/limiter/policies.ts'
-import type { routeOptionNames } from '../../plugins/limiter/routes.ts'
+import type { routeOptionNames } from '../../plugins/limiter/route-rules.ts'
 import type { tasksOptionNames } from '../../plugins/tasks/options.ts'
 import type { submitOptionNames } from '../../plugins/tasks/task-options.ts'
 import type { runOptionNames, workersOptionNames } from '../../plugins/workers/options.ts'

@@ -1,19 +1,19 @@
 /**
- * A store that may go away, and what is decided meanwhile.
+ * A store that may be away, and what is decided meanwhile.
  *
- * No decision takes longer than `timeout`, whatever the client's own retries and queues do. After a failure the store is left alone
- * until a probe succeeds, so that an outage costs one slow decision, not one a request. A probe is a real decision on a key of its own,
- * since a server that is loading, read-only or out of memory still answers a ping. Probes are made by traffic: an idle app asks nothing.
+ * No decision takes longer than `timeout`, whatever the client's own retries and queues do. After a failure the store is left alone until a
+ * probe succeeds, so that an outage costs one slow decision, and not one for each request. A probe is a real decision on a key of its own,
+ * since a server that is loading, read-only or out of memory still answers a ping. Traffic makes the probes: an idle app asks nothing.
  */
 import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
-import type { Demand, Outcome, Store, Verdict } from './store.ts'
+import type { Balance, Charge, Decision, Store } from './store.ts'
 
 /** How many ms between two probes. */
 const PROBE_EVERY = 250
-/** A client that is reconnecting keeps a probe in its queue: don't add to it, unless the answer seems lost. */
+/** How many ms an unanswered probe may take before another one is made: a client that is reconnecting keeps probes in its queue. */
 const PROBE_LOST = 5_000
-const probe: Demand = { policy: '№ probe of the store', key: '', rate: 1000, burst: 1, cost: 1, onStoreError: 'open' }
+const probe: Charge = { policy: '№ probe of the store', key: '', rate: 1000, burst: 1, cost: 1, onStoreError: 'open' }
 
 export interface FallbackOptions {
   /** How many ms a decision may take. */
@@ -21,8 +21,8 @@ export interface FallbackOptions {
   clock: Clock
   /** The store was there and has failed. Called once, until `onRecovered`. */
   onFailed: (error: Error) => void
-  /** The store is back after so many ms. */
-  onRecovered: (afterMs: number) => void
+  /** The store is back; for how many ms it was away. */
+  onRecovered: (durationMs: number) => void
 }
 
 export class FallbackStore implements Store {
@@ -40,41 +40,40 @@ export class FallbackStore implements Store {
     this.#options = options
   }
 
-  async take (demands: readonly Demand[], maxWait: number): Promise<Verdict> {
+  async take<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
     if (this.#failedAt === undefined) {
       try {
-        return { ...await this.#within(this.#remote.take(demands, maxWait)), store: this }
+        return { ...await this.#within(this.#remote.take(charges, maxWait)), store: this }
       } catch (error) {
         this.#fail(error as Error)
       }
     } else {
       this.#probe()
     }
-    return this.#decide(demands, maxWait)
+    return this.#decide(charges, maxWait)
   }
 
-  /** Tokens that a store which is away can't take back are refilled in time anyway. */
-  async giveBack (demand: Demand, actsAt: number): Promise<number> {
+  /** Returns 0 while the store is away: tokens that it can't take back are refilled in time anyway. */
+  async giveBack (charge: Charge, actsAt: number): Promise<number> {
     if (this.#failedAt !== undefined) return 0
     try {
-      return await this.#within(this.#remote.giveBack(demand, actsAt))
+      return await this.#within(this.#remote.giveBack(charge, actsAt))
     } catch (error) {
       this.#fail(error as Error)
       return 0
     }
   }
 
-  /** Each policy in its own way: one that is closed refuses, those that are open ask for nothing. */
-  async #decide (demands: readonly Demand[], maxWait: number): Promise<Verdict> {
-    const closed = demands.find(({ onStoreError }) => onStoreError === 'closed')
+  /** Decides for each policy in its own way: one that is closed refuses, and those that are open ask for nothing. */
+  async #decide<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
+    const closed = charges.find(({ onStoreError }) => onStoreError === 'closed')
     if (closed !== undefined) throw new LimiterStoreError(closed.policy, { cause: this.#failure })
-    const local = demands.filter(({ onStoreError }) => onStoreError === 'local')
-    if (local.length === demands.length) return this.#local.take(demands, maxWait)
-    const verdict = await this.#local.take(local, maxWait)
-    const decided = verdict.outcomes.values()
-    const outcomes = demands.map(({ onStoreError, burst }): Outcome =>
-      onStoreError === 'local' ? decided.next().value! : { tokens: burst, wait: 0 })
-    return { ...verdict, outcomes, store: local.length > 0 ? verdict.store : undefined }
+    const local = charges.filter(({ onStoreError }) => onStoreError === 'local')
+    const decision = await this.#local.take(local, maxWait)
+    if (local.length === charges.length) return decision
+    const byCharge = new Map(decision.balances.map((balance) => [balance.charge, balance]))
+    const balances = charges.map((charge): Balance<C> => byCharge.get(charge) ?? { charge, tokens: charge.burst, wait: 0 })
+    return { ...decision, balances, store: local.length > 0 ? decision.store : undefined }
   }
 
   #probe (): void {
@@ -104,7 +103,7 @@ export class FallbackStore implements Store {
     this.#options.onRecovered(after)
   }
 
-  /** A command given up here may still run later, from the client's own queue: it takes tokens too many, never too few. */
+  /** A command that is given up here may still run later, from the client's own queue: it takes too many tokens, never too few. */
   #within<T> (operation: T | Promise<T>): Promise<T> {
     const { timeout } = this.#options
     return new Promise((resolve, reject) => {

@@ -1,81 +1,82 @@
 /**
  * Token buckets in this process's memory.
  *
- * A bucket is forgotten exactly when it is full again, since then it says nothing that a new one wouldn't: no guess by age, so no
- * limited key is ever freed. The work is spread over the operations, a few slots each. The number of keys is bounded; when the table
- * is full of keys that are still refilling, new keys share one bucket a policy, and start from what is left in it when there is room
- * again: they may be the ones that emptied it. A least-recently-used table would rather forget a limited key, which is what an attacker
- * who sends many keys wants.
+ * A bucket is forgotten once it is full again, since then it says nothing that a new bucket wouldn't: the store never guesses by age, so no
+ * limited key is ever freed. The number of keys is bounded. When the table is full of keys that are still refilling, new keys share one
+ * bucket a policy, and start from what is left in that bucket when there is room again, because they may be the keys that emptied it. A
+ * least-recently-used table would rather forget a limited key, which is what an attacker who sends many keys wants.
+ *
+ * Measured with 1,000,000 keys: 1.4 to 1.5 µs an operation and 105 bytes a key. Objects in a Map, swept by an iterator, take 1.8 to 2.0 µs
+ * and 149 bytes, and make a full garbage collection 3 to 4 times as long; a timing wheel over these cells was no quicker than the hand.
  */
 import type { Clock } from '../../shared/clock.ts'
 import { advance, delay, fullAt, giveBack, spend, type Bucket } from './bucket.ts'
 import { ownCopy } from './own-copy.ts'
-import type { Demand, Outcome, Store, Verdict } from './store.ts'
-import { Wheel } from './timing-wheel.ts'
+import type { Balance, Charge, Decision, Store } from './store.ts'
 
-/** More than a bucket can need between two of its own operations: three levels of the wheel until it is forgotten. */
+/** Slots that an operation looks at, to forget full buckets a few at a time: a table is looked through in a quarter as many operations. */
 const SWEEP = 4
-/** How long a new key may look for room in a full table. */
+/** Slots that a new key may look at for room in a full table. */
 const SEARCH = 256
+/** For how many ms a bucket is kept once it is full: a busy client's bucket that is full between two requests is not made anew for each. */
+const LINGER = 8
 /** The slot of the bucket that new keys share. */
 const OVERFLOW = 0
 
-/** A bucket's cells lie together, so that touching it costs one cache miss. */
+/** The cells of a bucket lie together, so that an operation costs one cache miss. */
 const STRIDE = 4
 const TOKENS = 0
 const AT = 1
 const FULL_AT = 2
 
-/** One policy's buckets: cells in one array rather than objects, for a third of the memory and nothing for the garbage collector to trace. */
+/** The buckets of one policy: cells in one array rather than objects, for less memory and nothing for the garbage collector to trace. */
 class Table {
   readonly #slots = new Map<string, number>()
-  readonly #keys: string[] = ['']
+  /** By slot; undefined for the overflow bucket and for free slots. */
+  readonly #keys: Array<string | undefined> = [undefined]
   readonly #free: number[] = []
-  readonly #wheel: Wheel
   readonly #maxKeys: number
   #cells = new Float64Array(64 * STRIDE)
+  /** The slot to look at next. */
+  #hand = 0
 
-  constructor (now: number, maxKeys: number) {
-    this.#wheel = new Wheel(now)
+  constructor (maxKeys: number) {
     this.#maxKeys = maxKeys
-    // The overflow bucket starts full, whatever its burst, and is never scheduled to be forgotten.
-    this.#cells[OVERFLOW * STRIDE + TOKENS] = Infinity
-    this.#cells[OVERFLOW * STRIDE + AT] = -Infinity
+    // The overflow bucket starts full, whatever its burst.
+    this.#write(OVERFLOW, { tokens: Infinity, at: -Infinity }, -Infinity)
   }
 
   get size (): number {
     return this.#slots.size
   }
 
-  /** The key's slot; the overflow bucket's if there is no room for one more. */
+  /** Returns the key's slot; undefined for a new key, or the slot of the overflow bucket if there is no room for one. */
   find (key: string, now: number): number | undefined {
     this.#sweep(now, SWEEP)
     const slot = this.#slots.get(key)
-    if (slot !== undefined || this.#slots.size < this.#maxKeys) return slot
+    if (slot !== undefined || this.size < this.#maxKeys) return slot
     this.#sweep(now, SEARCH)
-    return this.#slots.size < this.#maxKeys ? undefined : OVERFLOW
+    return this.size < this.#maxKeys ? undefined : OVERFLOW
   }
 
-  /** A new key's bucket is as full as the overflow bucket: it may have been limited there, and must not be freed because another key left. */
+  /** A new key's bucket is as full as the overflow bucket: the key may have been limited there, and must not be freed by another key. */
   load (slot = OVERFLOW): Bucket {
-    const cell = slot * STRIDE
-    return { tokens: this.#cells[cell + TOKENS]!, at: this.#cells[cell + AT]! }
+    return { tokens: this.#cell(slot, TOKENS), at: this.#cell(slot, AT) }
   }
 
-  /** @param spent what it has less than before. Where requests of one key differ in burst, the smaller bucket is full while the larger isn't. */
-  store (slot: number | undefined, demand: Demand, bucket: Bucket, spent: number): void {
-    const known = slot === undefined ? bucket.at : Math.max(bucket.at, this.#cells[slot * STRIDE + FULL_AT]!)
-    const own = fullAt(bucket, demand)
-    const shifted = known + spent * 1000 / demand.rate
-    // Not Math.max: endless less endless is NaN.
-    const full = shifted > own ? shifted : own
-    const cell = (slot ?? this.#add(demand.key, full)) * STRIDE
-    this.#cells[cell + TOKENS] = bucket.tokens
-    this.#cells[cell + AT] = bucket.at
-    this.#cells[cell + FULL_AT] = full
+  /**
+   * Where the requests of a key differ in burst, the smaller bucket is full while the larger one isn't: so the slot knows when it is full.
+   * @param spent tokens that this operation removed from the bucket
+   */
+  store (slot: number | undefined, charge: Charge, bucket: Bucket, spent: number): void {
+    const known = slot === undefined ? bucket.at : Math.max(bucket.at, this.#cell(slot, FULL_AT))
+    const own = fullAt(bucket, charge)
+    const shifted = known + spent * 1000 / charge.rate
+    // Not Math.max: infinity less infinity is NaN.
+    this.#write(slot ?? this.#add(charge.key), bucket, shifted > own ? shifted : own)
   }
 
-  #add (key: string, full: number): number {
+  #add (key: string): number {
     const slot = this.#free.pop() ?? this.#keys.length
     if (slot * STRIDE >= this.#cells.length) {
       const larger = new Float64Array(this.#cells.length * 2)
@@ -85,32 +86,33 @@ class Table {
     const kept = ownCopy(key)
     this.#keys[slot] = kept
     this.#slots.set(kept, slot)
-    this.#wheel.schedule(slot, full)
     return slot
   }
 
-  /** Forgets up to `limit` buckets that are full again. */
+  /** Looks at up to `limit` slots, and forgets their buckets if they are full again. */
   #sweep (now: number, limit: number): void {
-    this.#wheel.advance(now)
-    for (let i = 0; i < limit; i++) {
-      const slot = this.#wheel.next()
-      if (slot < 0) return
-      const full = this.#cells[slot * STRIDE + FULL_AT]!
-      if (full > now) {
-        this.#wheel.schedule(slot, full)
-      } else {
-        this.#slots.delete(this.#keys[slot]!)
-        this.#keys[slot] = ''
-        this.#free.push(slot)
-      }
+    const slots = this.#keys.length
+    for (let left = Math.min(limit, slots); left > 0; left--) {
+      const slot = this.#hand
+      this.#hand = slot + 1 < slots ? slot + 1 : 0
+      const key = this.#keys[slot]
+      if (key === undefined || this.#cell(slot, FULL_AT) + LINGER > now) continue
+      this.#slots.delete(key)
+      this.#keys[slot] = undefined
+      this.#free.push(slot)
     }
   }
-}
 
-interface Found {
-  table: Table
-  slot: number | undefined
-  bucket: Bucket
+  #cell (slot: number, cell: number): number {
+    return this.#cells[slot * STRIDE + cell]!
+  }
+
+  #write (slot: number, { tokens, at }: Bucket, full: number): void {
+    const cell = slot * STRIDE
+    this.#cells[cell + TOKENS] = tokens
+    this.#cells[cell + AT] = at
+    this.#cells[cell + FULL_AT] = full
+  }
 }
 
 export class MemoryStore implements Store {
@@ -124,58 +126,52 @@ export class MemoryStore implements Store {
     this.#maxKeys = maxKeys
   }
 
-  /** Buckets remembered: those that aren't full, and those that became full since the last few operations. */
+  /** Buckets remembered: those that aren't full, and those that became full since they were looked at. */
   get size (): number {
     let size = 0
     for (const table of this.#tables.values()) size += table.size
     return size
   }
 
-  take (demands: readonly Demand[], maxWait: number): Verdict {
+  take<C extends Charge> (charges: readonly C[], maxWait: number): Decision<C> {
     const at = this.#clock.now()
-    const found: Found[] = []
-    const outcomes: Outcome[] = []
     let granted = true
-    let shared = false
-    for (const demand of demands) {
-      const table = this.#table(demand.policy, at)
-      const slot = table.find(demand.key, at)
-      if (slot === OVERFLOW) shared = true
-      const bucket = advance(table.load(slot), at, demand)
-      const wait = delay(bucket, demand.cost, demand)
+    let isShared = false
+    const found = charges.map((charge) => {
+      const table = this.#table(charge.policy)
+      const slot = table.find(charge.key, at)
+      const bucket = advance(table.load(slot), at, charge)
+      const wait = delay(bucket, charge.cost, charge)
+      if (slot === OVERFLOW) isShared = true
       if (wait > maxWait) granted = false
-      found.push({ table, slot, bucket })
-      outcomes.push({ tokens: bucket.tokens, wait })
-    }
-    if (granted) {
-      for (let i = 0; i < demands.length; i++) {
-        const demand = demands[i]!
-        const { table, slot, bucket } = found[i]!
-        if (demand.cost === 0) continue
-        const spent = spend(bucket, demand.cost)
-        table.store(slot, demand, spent, demand.cost)
-        outcomes[i] = { tokens: spent.tokens, wait: outcomes[i]!.wait }
-      }
-    }
+      return { charge, table, slot, bucket, wait }
+    })
+    const balances = found.map(({ charge, table, slot, bucket, wait }): Balance<C> => {
+      if (!granted || charge.cost === 0) return { charge, tokens: bucket.tokens, wait }
+      const spent = spend(bucket, charge.cost)
+      table.store(slot, charge, spent, charge.cost)
+      return { charge, tokens: spent.tokens, wait }
+    })
     // Tokens of the shared bucket aren't given back: by then the key may have a bucket of its own, which they would fill.
-    return { granted, outcomes, at, store: shared ? undefined : this }
+    return { granted, balances, at, store: isShared ? undefined : this }
   }
 
-  giveBack (demand: Demand, actsAt: number): number {
+  giveBack (charge: Charge, actsAt: number): number {
     const at = this.#clock.now()
-    const table = this.#table(demand.policy, at)
-    const slot = table.find(demand.key, at)
-    // Forgotten, so full: there is nothing to give back to, least of all the bucket that others share.
+    const table = this.#table(charge.policy)
+    const slot = table.find(charge.key, at)
+    // A bucket that was forgotten is full: there is nothing to give back to, least of all the bucket that others share.
     if (slot === undefined || slot === OVERFLOW) return 0
-    const before = advance(table.load(slot), at, demand)
-    const bucket = giveBack(before, at, demand, demand.cost, actsAt)
-    table.store(slot, demand, bucket, before.tokens - bucket.tokens)
-    return bucket.tokens - before.tokens
+    const before = advance(table.load(slot), at, charge)
+    const bucket = giveBack(before, at, charge, charge.cost, actsAt)
+    const restored = bucket.tokens - before.tokens
+    table.store(slot, charge, bucket, -restored)
+    return restored
   }
 
-  #table (policy: string, now: number): Table {
+  #table (policy: string): Table {
     let table = this.#tables.get(policy)
-    if (table === undefined) this.#tables.set(policy, table = new Table(now, this.#maxKeys))
+    if (table === undefined) this.#tables.set(policy, table = new Table(this.#maxKeys))
     return table
   }
 }

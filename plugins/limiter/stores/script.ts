@@ -1,21 +1,21 @@
 /**
- * The bucket in Lua: what runs inside Redis or Valkey, so that one round trip decides on all of a stage's policies atomically, by one clock.
+ * The bucket in Lua, as it runs inside Redis or Valkey: one round trip decides on all policies of a stage, atomically, by one clock.
  *
- * Numbers come and go as text, since Redis cuts a Lua number in a reply down to a whole one. A value that isn't ours, or of another type, counts
- * as a full bucket and is written over: one odd key must not take the limiter away from everybody.
+ * Numbers come and go as text, since Redis cuts a Lua number in a reply down to a whole one. A value that isn't ours, or is of another type,
+ * counts as a full bucket and is written over: one odd key must not take the limiter away from everybody.
  *
- * A bucket is written as its tokens, when that was, and how many ms later it may be forgotten. That isn't when its own burst is there again:
- * where requests of one key differ in burst, the smaller one would free the key from the larger.
+ * A bucket is written as its tokens, the time of that count, and how many ms later the bucket may be forgotten. That isn't when its own burst
+ * is there again: where requests of one key differ in burst, the smaller burst would free the key from the larger one.
  */
 import { SLACK } from './bucket.ts'
 
 /**
- * A server's clock may be set back, by hand or by a failover to a machine whose clock is behind. After a small step nothing flows until the
- * clock is where it was, and waits say so; after a larger one the buckets start again from the new time, or else every limited key would be
- * refused for as long as the step.
+ * The largest step back of the server's clock, in ms, that buckets wait out; it happens by hand, or by a failover to a machine whose clock is
+ * behind. After a small step nothing flows until the clock is where it was, and waits say so. After a larger step the buckets start again
+ * from the new time: otherwise every limited key would be refused for as long as the step.
  */
 const STEP = 10_000
-/** Redis refuses longer lives than its clock can hold: thirty thousand years are enough. */
+/** The longest life of a key, in ms. Redis refuses lives that its clock can't hold; thirty thousand years are enough. */
 const LONGEST = 1e15
 
 const prelude = `
@@ -41,7 +41,7 @@ end
 `
 
 /**
- * KEYS: one a demand. ARGV: maxWait, then rate, burst and cost of each.
+ * KEYS: one for each charge. ARGV: maxWait, then rate, burst and cost of each.
  * Returns one text, which is quicker to parse than a list: granted (1 or 0), now, then tokens and wait of each.
  */
 export const take = `${prelude}

@@ -1,12 +1,12 @@
-/** What a store of token buckets must do: the contract that the memory and the Redis store share, and one suite tests on both. */
+/** What a store of token buckets must do: the contract that the memory and the Redis store share, and that one suite tests on both. */
 import type { Shape } from './bucket.ts'
 
 /** What to do with a policy's requests while the store can't be reached. */
 export type OnStoreError = 'local' | 'open' | 'closed'
 
-/** Tokens asked of one bucket. */
-export interface Demand extends Shape {
-  /** Names the policy among all of the store's. */
+/** Tokens that are asked of one bucket. */
+export interface Charge extends Shape {
+  /** Names the policy among all policies of the store. */
   readonly policy: string
   readonly key: string
   /** Whole tokens, from 0 (only look) to `burst`. */
@@ -14,34 +14,43 @@ export interface Demand extends Shape {
   readonly onStoreError: OnStoreError
 }
 
-/** One demand's bucket after the decision. */
-export interface Outcome {
+/** The bucket of one charge after the decision. */
+export interface Balance<C extends Charge = Charge> {
+  readonly charge: C
   /** Tokens left; below 0 while reservations wait. */
   readonly tokens: number
-  /** If granted: how many ms until it may act. If not: how many ms until this demand would fit. */
+  /** If granted: how many ms until the charge may act. If not: how many ms until the charge would fit. */
   readonly wait: number
 }
 
-export interface Verdict {
-  /** Either every demand was granted, or none took a token. */
+export interface Decision<C extends Charge = Charge> {
+  /** Either every charge was granted, or none took a token. */
   readonly granted: boolean
-  /** In the order of the demands. */
-  readonly outcomes: readonly Outcome[]
-  /** When it was decided, in ms of the store's own clock. */
+  /** In the order of the charges. */
+  readonly balances: ReadonlyArray<Balance<C>>
+  /** When the store decided, in ms of its own clock. */
   readonly at: number
-  /** Who decided, to give tokens back to; nobody if the store was away and the policies say `open`, or if they aren't the key's own. */
+  /**
+   * Where to give tokens back. Undefined if the store was away and the policies say `open`, or if the bucket isn't the key's own.
+   */
   readonly store: Store | undefined
 }
 
 export interface Store {
   /**
-   * Grants all of the demands or none. Each demand must be of another policy.
-   * @param maxWait how many ms in the future the last demand may act; 0 grants only what may act now
+   * Grants all charges or none. Each charge must be of another policy.
+   * @param maxWait how many ms in the future the last charge may act; 0 grants only what may act now
    */
-  take (demands: readonly Demand[], maxWait: number): Verdict | Promise<Verdict>
+  take<C extends Charge> (charges: readonly C[], maxWait: number): Decision<C> | Promise<Decision<C>>
   /**
-   * Gives the tokens of a grant back, as far as nothing was promised on top of it. Returns how many tokens the bucket has more.
-   * @param actsAt when it was to act, in ms of the store's own clock
+   * Gives the tokens of a granted charge back, as far as nothing was promised on top of it. Returns how many tokens the bucket has more.
+   * @param actsAt when the charge was to act, in ms of the store's own clock
    */
-  giveBack (demand: Demand, actsAt: number): number | Promise<number>
+  giveBack (charge: Charge, actsAt: number): number | Promise<number>
+}
+
+/** Has a store decide on one charge. */
+export async function takeOne (store: Store, charge: Charge, maxWait: number): Promise<Balance & Omit<Decision, 'balances'>> {
+  const { balances: [balance], ...decision } = await store.take([charge], maxWait)
+  return { ...balance!, ...decision }
 }

@@ -1,6 +1,6 @@
 // What every store must do, whatever it is made of.
 import type { Test } from 'tap'
-import type { Demand, Store } from '../../../plugins/limiter/stores/store.ts'
+import type { Charge, Store } from '../../../plugins/limiter/stores/store.ts'
 
 export interface Subject {
   store: Store
@@ -11,7 +11,7 @@ export interface Subject {
 /** So slow that nothing flows back during a test. */
 export const NEVER = 1e-6
 
-export function demand (part: Partial<Demand> = {}): Demand {
+export function charge (part: Partial<Charge> = {}): Charge {
   return { policy: 'p', key: 'k', rate: NEVER, burst: 3, cost: 1, onStoreError: 'closed', ...part }
 }
 
@@ -19,91 +19,91 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
   t.test('grants the burst, then refuses and says how long', async (t) => {
     const { store } = await create(t)
     for (let left = 2; left >= 0; left--) {
-      const { granted, outcomes } = await store.take([demand()], 0)
+      const { granted, balances } = await store.take([charge()], 0)
       t.ok(granted)
-      t.ok(Math.abs(outcomes[0]!.tokens - left) < 1e-3, `${left} left`)
-      t.equal(outcomes[0]!.wait, 0)
+      t.ok(Math.abs(balances[0]!.tokens - left) < 1e-3, `${left} left`)
+      t.equal(balances[0]!.wait, 0)
     }
-    const { granted, outcomes } = await store.take([demand({ cost: 2 })], 0)
+    const { granted, balances } = await store.take([charge({ cost: 2 })], 0)
     t.notOk(granted)
-    t.ok(Math.abs(outcomes[0]!.wait / (2 * 1000 / NEVER) - 1) < 0.001)
+    t.ok(Math.abs(balances[0]!.wait / (2 * 1000 / NEVER) - 1) < 0.001)
   })
 
-  t.test('a refused demand takes nothing, and neither do those beside it', async (t) => {
+  t.test('a refused charge takes nothing, and neither do those beside it', async (t) => {
     const { store } = await create(t)
-    const a = demand({ policy: 'a', burst: 1 })
-    const b = demand({ policy: 'b', burst: 5 })
-    const c = demand({ policy: 'c', burst: 5 })
+    const a = charge({ policy: 'a', burst: 1 })
+    const b = charge({ policy: 'b', burst: 5 })
+    const c = charge({ policy: 'c', burst: 5 })
     t.ok((await store.take([b, a, c], 0)).granted)
     for (let i = 0; i < 3; i++) {
       const refused = await store.take([b, a, c], 0)
       t.notOk(refused.granted)
-      t.same(refused.outcomes.map(({ wait }) => wait > 0), [false, true, false], 'only the empty one waits')
+      t.same(refused.balances.map(({ wait }) => wait > 0), [false, true, false], 'only the empty one waits')
     }
     t.same((await store.take([{ ...b, cost: 4 }, { ...c, cost: 4 }], 0)).granted, true)
   })
 
   t.test('cost 0 only looks', async (t) => {
     const { store } = await create(t)
-    for (let i = 0; i < 5; i++) t.equal((await store.take([demand({ cost: 0 })], 0)).outcomes[0]!.tokens, 3)
-    await store.take([demand({ cost: 2 })], 0)
-    t.ok(Math.abs((await store.take([demand({ cost: 0 })], 0)).outcomes[0]!.tokens - 1) < 1e-3)
+    for (let i = 0; i < 5; i++) t.equal((await store.take([charge({ cost: 0 })], 0)).balances[0]!.tokens, 3)
+    await store.take([charge({ cost: 2 })], 0)
+    t.ok(Math.abs((await store.take([charge({ cost: 0 })], 0)).balances[0]!.tokens - 1) < 1e-3)
   })
 
   t.test('500 at once: exactly the burst passes', async (t) => {
     const { store } = await create(t)
-    const verdicts = await Promise.all(Array.from({ length: 500 }, () => store.take([demand({ burst: 100 })], 0)))
-    t.equal(verdicts.filter(({ granted }) => granted).length, 100)
+    const decisions = await Promise.all(Array.from({ length: 500 }, () => store.take([charge({ burst: 100 })], 0)))
+    t.equal(decisions.filter(({ granted }) => granted).length, 100)
   })
 
   t.test('tokens flow back at the rate', async (t) => {
     const { store, pass } = await create(t)
-    const slow = demand({ rate: 20, burst: 1 })
+    const slow = charge({ rate: 20, burst: 1 })
     t.ok((await store.take([slow], 0)).granted)
     const refused = await store.take([slow], 0)
     t.notOk(refused.granted)
-    t.ok(refused.outcomes[0]!.wait > 0 && refused.outcomes[0]!.wait <= 50, 'a twentieth of a second')
-    await pass(refused.outcomes[0]!.wait)
+    t.ok(refused.balances[0]!.wait > 0 && refused.balances[0]!.wait <= 50, 'a twentieth of a second')
+    await pass(refused.balances[0]!.wait)
     t.ok((await store.take([slow], 0)).granted, 'who waits as long as it was told is let through')
   })
 
   t.test('reservations queue up behind each other, and no further than maxWait', async (t) => {
     const { store } = await create(t)
-    const slow = demand({ rate: 0.1, burst: 1 })
+    const slow = charge({ rate: 0.1, burst: 1 })
     await store.take([slow], 0)
     const waits: number[] = []
-    for (let i = 0; i < 3; i++) waits.push((await store.take([slow], 31_000)).outcomes[0]!.wait)
+    for (let i = 0; i < 3; i++) waits.push((await store.take([slow], 31_000)).balances[0]!.wait)
     for (const [index, wait] of waits.entries()) t.ok(Math.abs(wait - (index + 1) * 10_000) < 500, `number ${index} waits ${wait} ms`)
     const tooLate = await store.take([slow], 31_000)
     t.notOk(tooLate.granted)
-    t.ok(tooLate.outcomes[0]!.tokens > -3.1, 'and took nothing')
+    t.ok(tooLate.balances[0]!.tokens > -3.1, 'and took nothing')
   })
 
   t.test('a reservation given back makes room, but not for what was promised behind it', async (t) => {
     const { store } = await create(t)
-    const slow = demand({ rate: 0.1, burst: 1 })
+    const slow = charge({ rate: 0.1, burst: 1 })
     await store.take([slow], 0)
     const first = await store.take([slow], 1e6)
     const second = await store.take([slow], 1e6)
-    await store.giveBack(slow, first.at + first.outcomes[0]!.wait)
+    await store.giveBack(slow, first.at + first.balances[0]!.wait)
     const third = await store.take([slow], 1e6)
-    t.ok(Math.abs(third.outcomes[0]!.wait - 30_000) < 500, 'the second still acts at 20 s')
-    await store.giveBack(slow, third.at + third.outcomes[0]!.wait)
-    t.ok(Math.abs((await store.take([slow], 1e6)).outcomes[0]!.wait - 30_000) < 500, 'the last place is free again')
+    t.ok(Math.abs(third.balances[0]!.wait - 30_000) < 500, 'the second still acts at 20 s')
+    await store.giveBack(slow, third.at + third.balances[0]!.wait)
+    t.ok(Math.abs((await store.take([slow], 1e6)).balances[0]!.wait - 30_000) < 500, 'the last place is free again')
     t.ok(second.granted)
     await store.giveBack(slow, first.at - 1)
-    t.ok((await store.take([{ ...slow, cost: 0 }], 0)).outcomes[0]!.tokens < -2.5, 'what has acted gives nothing back')
-    await store.giveBack(demand({ key: 'unknown' }), first.at + 1e6)
-    t.equal((await store.take([demand({ key: 'unknown', cost: 0 })], 0)).outcomes[0]!.tokens, 3)
+    t.ok((await store.take([{ ...slow, cost: 0 }], 0)).balances[0]!.tokens < -2.5, 'what has acted gives nothing back')
+    await store.giveBack(charge({ key: 'unknown' }), first.at + 1e6)
+    t.equal((await store.take([charge({ key: 'unknown', cost: 0 })], 0)).balances[0]!.tokens, 3)
   })
 
   t.test('a rate so small that the wait has no end', async (t) => {
     const { store } = await create(t)
-    const never = demand({ rate: 1e-320, burst: 1 })
+    const never = charge({ rate: 1e-320, burst: 1 })
     t.ok((await store.take([never], 0)).granted)
-    const { granted, outcomes } = await store.take([never], 0)
+    const { granted, balances } = await store.take([never], 0)
     t.notOk(granted)
-    t.equal(outcomes[0]!.wait, Infinity)
+    t.equal(balances[0]!.wait, Infinity)
   })
 
   t.test('every key has its own bucket, whatever it looks like', async (t) => {
@@ -112,14 +112,14 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
       ['p', '__proto__'], ['p', 'constructor'], ['p', ''], ['p', ' '], ['p', '{x}'], ['p', 'a\r\nb'], ['p', '\0'], ['p', '日本'], ['p', '0'],
       ['a:b', 'c'], ['a', 'b:c'], ['a"b', 'c'], ['a b', 'c'], ['__proto__', 'k']
     ]
-    for (const [policy, key] of names) t.ok((await store.take([demand({ policy, key, burst: 1 })], 0)).granted, JSON.stringify([policy, key, 'first']))
-    for (const [policy, key] of names) t.notOk((await store.take([demand({ policy, key, burst: 1 })], 0)).granted, JSON.stringify([policy, key, 'second']))
+    for (const [policy, key] of names) t.ok((await store.take([charge({ policy, key, burst: 1 })], 0)).granted, JSON.stringify([policy, key, 'first']))
+    for (const [policy, key] of names) t.notOk((await store.take([charge({ policy, key, burst: 1 })], 0)).granted, JSON.stringify([policy, key, 'second']))
   })
 
   t.test('a key whose requests differ in burst isn\'t freed by the smaller bucket, which is full sooner', async (t) => {
     const { store, pass } = await create(t)
-    const large = demand({ rate: 20, burst: 1000, cost: 1000 })
-    const small = demand({ rate: 20, burst: 1 })
+    const large = charge({ rate: 20, burst: 1000, cost: 1000 })
+    const small = charge({ rate: 20, burst: 1 })
     t.ok((await store.take([large], 0)).granted)
     for (let i = 0; i < 3; i++) {
       await pass(60)
@@ -131,9 +131,9 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
 
   t.test('a key whose plan changes keeps its tokens', async (t) => {
     const { store } = await create(t)
-    await store.take([demand({ burst: 100, cost: 10 })], 0)
-    t.equal((await store.take([demand({ burst: 20, cost: 0 })], 0)).outcomes[0]!.tokens, 20, 'a smaller bucket overflows')
-    await store.take([demand({ burst: 20, cost: 20 })], 0)
-    t.ok((await store.take([demand({ burst: 100, cost: 0 })], 0)).outcomes[0]!.tokens < 1, 'a larger one isn\'t filled for the change')
+    await store.take([charge({ burst: 100, cost: 10 })], 0)
+    t.equal((await store.take([charge({ burst: 20, cost: 0 })], 0)).balances[0]!.tokens, 20, 'a smaller bucket overflows')
+    await store.take([charge({ burst: 20, cost: 20 })], 0)
+    t.ok((await store.take([charge({ burst: 100, cost: 0 })], 0)).balances[0]!.tokens < 1, 'a larger one isn\'t filled for the change')
   })
 }

@@ -2,8 +2,8 @@ import t from 'tap'
 import type { LimiterStoreError } from '../../../plugins/shared/errors.ts'
 import { FallbackStore } from '../../../plugins/limiter/stores/fallback.ts'
 import { MemoryStore } from '../../../plugins/limiter/stores/memory-store.ts'
-import type { Demand, OnStoreError, Store, Verdict } from '../../../plugins/limiter/stores/store.ts'
-import { contract, demand } from './contract.ts'
+import type { Charge, OnStoreError, Store, Decision } from '../../../plugins/limiter/stores/store.ts'
+import { contract, charge } from './contract.ts'
 
 function deferred<T> (): { promise: Promise<T>, resolve: (value: T) => void, reject: (error: Error) => void } {
   let resolve!: (value: T) => void
@@ -14,12 +14,13 @@ function deferred<T> (): { promise: Promise<T>, resolve: (value: T) => void, rej
 
 function subject (timeout = 1000) {
   const clock = { time: 0, now () { return this.time } }
-  const calls: Array<ReturnType<typeof deferred<Verdict>> & { demands: readonly Demand[] }> = []
+  const calls: Array<ReturnType<typeof deferred<Decision>> & { charges: readonly Charge[] }> = []
   const remote: Store = {
-    take (demands) {
-      const call = { ...deferred<Verdict>(), demands }
+    async take (charges) {
+      const call = { ...deferred<Decision>(), charges }
       calls.push(call)
-      return call.promise
+      const { balances, ...decision } = await call.promise
+      return { ...decision, balances: charges.map((charge, index) => ({ ...balances[index]!, charge })) }
     },
     giveBack () { throw new Error('not called here') }
   }
@@ -27,7 +28,7 @@ function subject (timeout = 1000) {
   const store = new FallbackStore(remote, new MemoryStore(clock, 100), {
     timeout, clock, onFailed: ({ message }) => changes.push(message), onRecovered: (ms) => changes.push(`back after ${ms}`)
   })
-  const granted = (demands: readonly Demand[]): Verdict => ({ granted: true, at: 0, outcomes: demands.map(() => ({ tokens: 7, wait: 0 })), store: remote })
+  const granted = (charges: readonly Charge[]): Decision => ({ granted: true, at: 0, balances: charges.map((charge) => ({ charge, tokens: 7, wait: 0 })), store: remote })
   return { clock, calls, store, changes, granted, remote }
 }
 
@@ -47,7 +48,7 @@ t.test('each policy decides in its own way', async (t) => {
     const { store, calls } = subject()
     const granted: boolean[] = []
     for (let i = 0; i < times; i++) {
-      const decision = store.take(policies.map((onStoreError, index) => demand({ policy: `p${index}`, burst: 2, onStoreError })), 0)
+      const decision = store.take(policies.map((onStoreError, index) => charge({ policy: `p${index}`, burst: 2, onStoreError })), 0)
       if (i === 0) calls[0]!.reject(new Error('gone'))
       granted.push((await decision).granted)
     }
@@ -59,16 +60,16 @@ t.test('each policy decides in its own way', async (t) => {
   await t.rejects(fails(['local', 'open', 'closed'], 1), { code: 'FC_ERR_LIMITER_STORE', statusCode: 503, policy: 'p2', cause: { message: 'gone' } })
 })
 
-t.test('outcomes keep the order of the demands', async (t) => {
+t.test('balances keep the order of the charges', async (t) => {
   const { store, calls } = subject()
-  const decision = store.take([demand({ policy: 'a', onStoreError: 'open', burst: 9 }), demand({ policy: 'b', onStoreError: 'local', burst: 4 })], 0)
+  const decision = store.take([charge({ policy: 'a', onStoreError: 'open', burst: 9 }), charge({ policy: 'b', onStoreError: 'local', burst: 4 })], 0)
   calls[0]!.reject(new Error('gone'))
-  t.same((await decision).outcomes.map(({ tokens }) => tokens), [9, 3])
+  t.same((await decision).balances.map(({ tokens }) => tokens), [9, 3])
 })
 
 t.test('a store that doesn\'t answer costs the timeout once, then nothing', async (t) => {
   const { store, calls, changes } = subject(20)
-  const local = [demand({ onStoreError: 'local' })]
+  const local = [charge({ onStoreError: 'local' })]
   t.ok((await store.take(local, 0)).granted)
   t.same(changes, ['The store took longer than 20 ms'])
   const before = calls.length
@@ -78,7 +79,7 @@ t.test('a store that doesn\'t answer costs the timeout once, then nothing', asyn
 
 t.test('a probe brings it back; one line a change of state', async (t) => {
   const { store, calls, changes, clock, granted } = subject()
-  const local = [demand({ onStoreError: 'local', burst: 1000 })]
+  const local = [charge({ onStoreError: 'local', burst: 1000 })]
   const first = [store.take(local, 0), store.take(local, 0)]
   for (const call of calls) call.reject(new Error('gone'))
   await Promise.all(first)
@@ -87,7 +88,7 @@ t.test('a probe brings it back; one line a change of state', async (t) => {
   clock.time = 300
   for (let i = 0; i < 5; i++) await store.take(local, 0)
   t.equal(calls.length, 3, 'one probe at a time')
-  t.not(calls[2]!.demands[0]!.policy, local[0]!.policy, 'on a key of its own')
+  t.not(calls[2]!.charges[0]!.policy, local[0]!.policy, 'on a key of its own')
   calls[2]!.reject(new Error('READONLY'))
   await settled()
   await store.take(local, 0)
@@ -96,22 +97,22 @@ t.test('a probe brings it back; one line a change of state', async (t) => {
   clock.time = 600
   await store.take(local, 0)
   clock.time = 2000
-  calls[3]!.resolve(granted(calls[3]!.demands))
+  calls[3]!.resolve(granted(calls[3]!.charges))
   await settled()
   t.same(changes, ['gone'], 'an answer after more than the timeout is no recovery')
 
   await store.take(local, 0)
-  calls[4]!.resolve(granted(calls[4]!.demands))
+  calls[4]!.resolve(granted(calls[4]!.charges))
   await settled()
   t.same(changes, ['gone', 'back after 2000'])
   const decision = store.take(local, 0)
   calls[5]!.resolve(granted(local))
-  t.equal((await decision).outcomes[0]!.tokens, 7, 'the remote store decides again')
+  t.equal((await decision).balances[0]!.tokens, 7, 'the remote store decides again')
 })
 
 t.test('a probe whose answer is lost is followed by another', async (t) => {
   const { store, calls, clock } = subject()
-  const local = [demand({ onStoreError: 'local', burst: 1000 })]
+  const local = [charge({ onStoreError: 'local', burst: 1000 })]
   const first = store.take(local, 0)
   calls[0]!.reject(new Error('gone'))
   await first
@@ -124,30 +125,30 @@ t.test('a probe whose answer is lost is followed by another', async (t) => {
 
 t.test('what the local store granted is given back to it', async (t) => {
   const { store, calls } = subject()
-  const local = demand({ onStoreError: 'local', rate: 0.001, burst: 1 })
+  const local = charge({ onStoreError: 'local', rate: 0.001, burst: 1 })
   const first = store.take([local], 0)
   calls[0]!.reject(new Error('gone'))
   await first
   const held = await store.take([local], 1e9)
-  await held.store!.giveBack(local, held.at + held.outcomes[0]!.wait)
-  t.equal((await store.take([{ ...local, cost: 0 }], 0)).outcomes[0]!.tokens, 0)
+  await held.store!.giveBack(local, held.at + held.balances[0]!.wait)
+  t.equal((await store.take([{ ...local, cost: 0 }], 0)).balances[0]!.tokens, 0)
 })
 
 t.test('giving back to a store that has gone is no error of the caller', async (t) => {
   const { store, calls, granted, changes, remote } = subject()
-  const decision = store.take([demand()], 1000)
-  calls[0]!.resolve(granted([demand()]))
+  const decision = store.take([charge()], 1000)
+  calls[0]!.resolve(granted([charge()]))
   const held = await decision
   remote.giveBack = () => Promise.reject(new Error('gone'))
-  await held.store!.giveBack(demand(), 500)
+  await held.store!.giveBack(charge(), 500)
   t.same(changes, ['gone'])
-  await held.store!.giveBack(demand(), 500)
+  await held.store!.giveBack(charge(), 500)
   t.same(changes, ['gone'])
 })
 
 t.test('the refusal says when to try again, and no policy', async (t) => {
   const { store, calls } = subject()
-  const decision = store.take([demand({ policy: 'secret' })], 0)
+  const decision = store.take([charge({ policy: 'secret' })], 0)
   calls[0]!.reject(new Error('gone'))
   const error = await Promise.resolve(decision).catch((error: LimiterStoreError) => error) as LimiterStoreError
   t.equal(error.headers['retry-after'], '1')

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { MemoryStore } from '../../../plugins/limiter/stores/memory-store.ts'
 import { addressKeyOf } from '../../../plugins/limiter/compat/rate-limit.ts'
 import type { Store } from '../../../plugins/limiter/stores/store.ts'
-import { contract, demand, NEVER } from './contract.ts'
+import { contract, charge, NEVER } from './contract.ts'
 
 function manual (): { now (): number, time: number } {
   return { time: 1e6 + 0.123, now () { return this.time } }
@@ -21,7 +21,7 @@ t.test('the contract', async (t) => {
 t.test('a bucket is forgotten when it is full again, and not before', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 1000)
-  const ask = (key: string, cost = 1) => store.take([demand({ key, rate: 1, burst: 10, cost })], 0)
+  const ask = (key: string, cost = 1) => store.take([charge({ key, rate: 1, burst: 10, cost })], 0)
   ask('slow', 10)
   ask('quick')
   t.equal(store.size, 2)
@@ -47,14 +47,14 @@ t.test('whatever happens, buckets that are remembered are those that aren\'t ful
     const store = new MemoryStore(clock, 1000)
     for (const { after, key, cost } of steps) {
       clock.time += after
-      store.take([demand({ ...shape, key: String(key), cost })], 0)
+      store.take([charge({ ...shape, key: String(key), cost })], 0)
     }
     // Longer than the wheel's tick, with as many operations as it takes to sweep them all.
     clock.time += 8
-    for (let i = 0; i < 20; i++) store.take([demand({ ...shape, key: 'probe', cost: 0 })], 0)
+    for (let i = 0; i < 20; i++) store.take([charge({ ...shape, key: 'probe', cost: 0 })], 0)
     let partial = 0
     for (let key = 0; key <= 8; key++) {
-      if (store.take([demand({ ...shape, key: String(key), cost: 0 })], 0).outcomes[0]!.tokens < shape.burst) partial++
+      if (store.take([charge({ ...shape, key: String(key), cost: 0 })], 0).balances[0]!.tokens < shape.burst) partial++
     }
     return store.size === partial
   }))
@@ -63,12 +63,12 @@ t.test('whatever happens, buckets that are remembered are those that aren\'t ful
 t.test('a limited key stays limited while 1,000,000 others pass by', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 10_000)
-  const victim = demand({ key: 'victim', rate: 0.001, burst: 2 })
+  const victim = charge({ key: 'victim', rate: 0.001, burst: 2 })
   store.take([victim], 0)
   store.take([victim], 0)
   let passed = 0
   for (let i = 0; i < 1_000_000; i++) {
-    if (store.take([demand({ key: `other ${i}`, rate: 0.001, burst: 2 })], 0).granted) passed++
+    if (store.take([charge({ key: `other ${i}`, rate: 0.001, burst: 2 })], 0).granted) passed++
   }
   t.notOk(store.take([victim], 0).granted)
   t.equal(store.size, 10_000, 'bounded')
@@ -78,7 +78,7 @@ t.test('a limited key stays limited while 1,000,000 others pass by', async (t) =
 t.test('a full table has room for a new key as soon as one of the old is full again', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 3)
-  const ask = (key: string, cost = 1) => store.take([demand({ key, rate: 1, burst: 5, cost })], 0)
+  const ask = (key: string, cost = 1) => store.take([charge({ key, rate: 1, burst: 5, cost })], 0)
   ask('a', 5)
   ask('b', 1)
   ask('c', 5)
@@ -95,15 +95,15 @@ t.test('a full table has room for a new key as soon as one of the old is full ag
 t.test('what the shared bucket granted is not given back to a bucket of the key\'s own', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 1)
-  const ask = (key: string, cost: number, maxWait = 0) => store.take([demand({ key, rate: 1, burst: 5, cost })], maxWait)
+  const ask = (key: string, cost: number, maxWait = 0) => store.take([charge({ key, rate: 1, burst: 5, cost })], maxWait)
   ask('other', 2)
   ask('key', 5)
   const reserved = ask('key', 3, 10_000)
-  t.match([reserved.granted, reserved.outcomes[0]!.wait], [true, 3_000])
+  t.match([reserved.granted, reserved.balances[0]!.wait], [true, 3_000])
   clock.time += 2_010
   t.notOk(ask('key', 1).granted)
   t.ok(ask('key', 1, 10_000).granted, 'the other has been forgotten: a bucket of its own')
-  reserved.store?.giveBack(demand({ key: 'key', rate: 1, burst: 5, cost: 3 }), reserved.at + 3_000)
+  reserved.store?.giveBack(charge({ key: 'key', rate: 1, burst: 5, cost: 3 }), reserved.at + 3_000)
   t.notOk(ask('key', 1).granted)
 })
 
@@ -124,10 +124,10 @@ t.test('over any time a key acts at most burst + rate·t, also if it comes and g
       clock.time += after
       const victim = cancel === null ? undefined : held[cancel]
       if (victim === undefined) {
-        const { granted, at, outcomes, store: holder } = store.take([demand({ ...shape, key: String(key), cost })], maxWait)
-        if (granted) held.push({ key, cost, actsAt: at + outcomes[0]!.wait, holder })
+        const { granted, at, balances, store: holder } = store.take([charge({ ...shape, key: String(key), cost })], maxWait)
+        if (granted) held.push({ key, cost, actsAt: at + balances[0]!.wait, holder })
       } else if (victim.actsAt >= clock.time && victim.holder !== undefined) {
-        victim.holder.giveBack(demand({ ...shape, key: String(victim.key), cost: victim.cost }), victim.actsAt)
+        victim.holder.giveBack(charge({ ...shape, key: String(victim.key), cost: victim.cost }), victim.actsAt)
         held.splice(held.indexOf(victim), 1)
       }
     }
@@ -145,7 +145,7 @@ t.test('over any time a key acts at most burst + rate·t, also if it comes and g
 t.test('room is found behind many buckets that have been used again since', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 100)
-  const ask = (key: string, cost = 1) => store.take([demand({ key, rate: 1, burst: 5, cost })], 0)
+  const ask = (key: string, cost = 1) => store.take([charge({ key, rate: 1, burst: 5, cost })], 0)
   for (let i = 0; i < 99; i++) ask(String(i))
   ask('once')
   for (let i = 0; i < 99; i++) ask(String(i), 4)
@@ -156,27 +156,27 @@ t.test('room is found behind many buckets that have been used again since', asyn
 
 t.test('policies don\'t take each other\'s room', async (t) => {
   const store = new MemoryStore(manual(), 2)
-  for (let i = 0; i < 5; i++) store.take([demand({ policy: 'flooded', key: String(i) })], 0)
-  t.ok(store.take([demand({ policy: 'calm', key: 'a', burst: 1 })], 0).granted)
-  t.ok(store.take([demand({ policy: 'calm', key: 'b', burst: 1 })], 0).granted)
+  for (let i = 0; i < 5; i++) store.take([charge({ policy: 'flooded', key: String(i) })], 0)
+  t.ok(store.take([charge({ policy: 'calm', key: 'a', burst: 1 })], 0).granted)
+  t.ok(store.take([charge({ policy: 'calm', key: 'b', burst: 1 })], 0).granted)
 })
 
 t.test('no stop of the world: a million buckets that are full at one instant are forgotten a few at a time', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 1_000_000)
-  for (let i = 0; i < 200_000; i++) store.take([demand({ key: String(i), rate: 1, burst: 1 })], 0)
+  for (let i = 0; i < 200_000; i++) store.take([charge({ key: String(i), rate: 1, burst: 1 })], 0)
   t.equal(store.size, 200_000)
   clock.time += 10_000
-  store.take([demand({ key: 'next', rate: 1, burst: 1 })], 0)
+  store.take([charge({ key: 'next', rate: 1, burst: 1 })], 0)
   t.ok(store.size > 199_900, 'an operation sweeps a handful')
-  for (let i = 0; i < 100_000; i++) store.take([demand({ key: 'next', rate: NEVER, burst: 1 })], 0)
+  for (let i = 0; i < 100_000; i++) store.take([charge({ key: 'next', rate: NEVER, burst: 1 })], 0)
   t.ok(store.size <= 1, 'and soon all are gone')
 })
 
 t.test('a clock that steps back or far ahead', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 100)
-  const ask = (key: string) => store.take([demand({ key, rate: 1, burst: 2 })], 0).granted
+  const ask = (key: string) => store.take([charge({ key, rate: 1, burst: 2 })], 0).granted
   t.same([ask('a'), ask('a'), ask('a')], [true, true, false])
   clock.time -= 1e5
   t.notOk(ask('a'), 'back: nothing extra')
@@ -197,7 +197,7 @@ t.test('a key that was cut out of a longer text doesn\'t keep the text', async (
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < 2000; i++) {
     const [key, mapped, address] = `a key of one client ${i},::ffff:203.100.${100 + (i >> 8)}.${100 + (i & 127)},2001:db8::ffff:${i.toString(16)},${padding}`.split(',') as [string, string, string]
-    for (const stored of [key, addressKey(mapped), addressKey(address)]) store.take([demand({ key: stored, rate: NEVER, burst: 10 })], 0)
+    for (const stored of [key, addressKey(mapped), addressKey(address)]) store.take([charge({ key: stored, rate: NEVER, burst: 10 })], 0)
   }
   collect()
   const grown = process.memoryUsage().heapUsed - before

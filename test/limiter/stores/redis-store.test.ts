@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { RedisStore, type RedisClient } from '../../../plugins/limiter/stores/redis-store.ts'
-import { contract, demand, NEVER } from './contract.ts'
+import { contract, charge, NEVER } from './contract.ts'
 import { noRedis, startRedis, type RedisServer } from '../redis.ts'
 
 const skip = await noRedis()
@@ -30,12 +30,12 @@ t.test('with a real server', options, async (t) => {
 
   t.test('every key expires, after the time until it is full', async (t) => {
     const store = new RedisStore(client, 'app')
-    await store.take([demand({ policy: 'a', rate: 1, burst: 10, cost: 10 }), demand({ policy: 'b', key: 'x', rate: NEVER })], 0)
-    await store.take([demand({ policy: 'c', rate: 1e-300, burst: 10, cost: 10 })], 0)
-    const slow = demand({ policy: 'd', rate: 1, burst: 1 })
+    await store.take([charge({ policy: 'a', rate: 1, burst: 10, cost: 10 }), charge({ policy: 'b', key: 'x', rate: NEVER })], 0)
+    await store.take([charge({ policy: 'c', rate: 1e-300, burst: 10, cost: 10 })], 0)
+    const slow = charge({ policy: 'd', rate: 1, burst: 1 })
     for (let i = 0; i < 2; i++) await store.take([slow], 1e6)
     const last = await store.take([slow], 1e6)
-    await store.giveBack(slow, last.at + last.outcomes[0]!.wait)
+    await store.giveBack(slow, last.at + last.balances[0]!.wait)
     const keys = await stored(client)
     t.same(keys, ['{app:limiter}:a:k', '{app:limiter}:b:x', '{app:limiter}:c:k', '{app:limiter}:d:k'])
     const lives = await Promise.all(keys.map((key) => client.pttl(key)))
@@ -46,21 +46,21 @@ t.test('with a real server', options, async (t) => {
 
   t.test('what is full again is gone', async (t) => {
     const store = new RedisStore(client, 'app')
-    await store.take([demand({ rate: 1000, burst: 5 })], 0)
+    await store.take([charge({ rate: 1000, burst: 5 })], 0)
     await pass(20)
     t.same(await stored(client), [])
   })
 
   t.test('looking and being refused write nothing', async (t) => {
     const store = new RedisStore(client, 'app')
-    await store.take([demand({ cost: 0 })], 0)
-    await store.take([demand({ policy: 'a' }), demand({ policy: 'b', burst: 1, cost: 2 })], 0)
+    await store.take([charge({ cost: 0 })], 0)
+    await store.take([charge({ policy: 'a' }), charge({ policy: 'b', burst: 1, cost: 2 })], 0)
     t.same(await stored(client), [])
   })
 
   t.test('one command a decision, however many policies; a script flush costs one more', async (t) => {
     const store = new RedisStore(client, 'app')
-    const plan = ['a', 'b', 'c', 'd'].map((policy) => demand({ policy, burst: 1000 }))
+    const plan = ['a', 'b', 'c', 'd'].map((policy) => charge({ policy, burst: 1000 }))
     await store.take(plan, 0)
     await client.config('RESETSTAT')
     for (let i = 0; i < 50; i++) await store.take(plan, 0)
@@ -73,8 +73,8 @@ t.test('with a real server', options, async (t) => {
     const store = new RedisStore(client, 'app')
     const granted: boolean[] = []
     for (let i = 0; i < 30; i++) {
-      const [verdict] = await Promise.all([store.take([demand({ burst: 20 })], 0), i % 3 === 0 ? client.script('FLUSH') : undefined])
-      granted.push(verdict.granted)
+      const [decision] = await Promise.all([store.take([charge({ burst: 20 })], 0), i % 3 === 0 ? client.script('FLUSH') : undefined])
+      granted.push(decision.granted)
     }
     t.equal(granted.filter(Boolean).length, 20)
   })
@@ -87,29 +87,29 @@ t.test('with a real server', options, async (t) => {
     ]) {
       await client.flushall()
       await spoil()
-      const { granted, outcomes } = await store.take([demand()], 0)
+      const { granted, balances } = await store.take([charge()], 0)
       t.ok(granted)
-      t.ok(Math.abs(outcomes[0]!.tokens - 2) < 1e-3)
+      t.ok(Math.abs(balances[0]!.tokens - 2) < 1e-3)
     }
   })
 
   t.test('the server\'s clock set back: a little grants nothing, a lot doesn\'t shut everybody out', async (t) => {
     const store = new RedisStore(client, 'app')
-    const { at } = await store.take([demand({ cost: 0 })], 0)
+    const { at } = await store.take([charge({ cost: 0 })], 0)
     await client.set('{app:limiter}:p:k', `0 ${at + 9_000}`, 'PX', 60_000)
-    const { granted, outcomes } = await store.take([demand({ rate: 1 })], 0)
+    const { granted, balances } = await store.take([charge({ rate: 1 })], 0)
     t.notOk(granted)
-    t.ok(outcomes[0]!.wait > 9_000 && outcomes[0]!.wait <= 10_000, `tokens flow when the clock is where it was: ${outcomes[0]!.wait}`)
+    t.ok(balances[0]!.wait > 9_000 && balances[0]!.wait <= 10_000, `tokens flow when the clock is where it was: ${balances[0]!.wait}`)
     await client.set('{app:limiter}:p:k', `0 ${at + 3_600_000}`, 'PX', 60_000)
-    t.notOk((await store.take([demand({ rate: 0.1 })], 0)).granted, 'an hour: the tokens are the same')
-    t.ok((await store.take([demand({ rate: 0.1 })], 11_000)).granted)
+    t.notOk((await store.take([charge({ rate: 0.1 })], 0)).granted, 'an hour: the tokens are the same')
+    t.ok((await store.take([charge({ rate: 0.1 })], 11_000)).granted)
     t.ok(Number((await client.get('{app:limiter}:p:k'))!.split(' ')[1]) < at + 60_000, 'and flow again from now on')
   })
 
   t.test('a replica that became read-only is an error, for onStoreError to decide', async (t) => {
     await client.call('REPLICAOF', '127.0.0.1', '1')
     t.teardown(() => client.call('REPLICAOF', 'NO', 'ONE'))
-    await t.rejects(Promise.resolve(new RedisStore(client, 'app').take([demand()], 0)), { message: /READONLY/ })
+    await t.rejects(Promise.resolve(new RedisStore(client, 'app').take([charge()], 0)), { message: /READONLY/ })
   })
 })
 
@@ -137,7 +137,7 @@ t.test('a server that answers with something else is an error, never a decision'
     '-LOADING Redis is loading the dataset in memory\r\n', '-OOM command not allowed\r\n', '-CLUSTERDOWN The cluster is down\r\n'
   ]) {
     const store = new RedisStore(await impostor(t, reply), 'app')
-    await t.rejects(Promise.resolve(store.take([demand()], 0)), Error, JSON.stringify(reply))
+    await t.rejects(Promise.resolve(store.take([charge()], 0)), Error, JSON.stringify(reply))
   }
 })
 

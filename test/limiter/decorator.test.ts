@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import limiter from '../../plugins/limiter/index.ts'
-import { rejected } from '../../plugins/limiter/channels.ts'
+import { refused } from '../../plugins/limiter/channels.ts'
 import { MemoryStore } from '../../plugins/limiter/stores/memory-store.ts'
-import { Waiters } from '../../plugins/limiter/waiters.ts'
+import { Waiters } from '../../plugins/limiter/waiting/waiters.ts'
 import { monotonic } from '../../plugins/shared/clock.ts'
 import { MAX_DURATION } from '../../plugins/shared/options.ts'
 import { build, NEVER } from './helper.ts'
@@ -81,10 +81,10 @@ t.test('wait: first come, first served, at the rate', async (t) => {
 t.test('nobody who waits acts early, by however little: otherwise more would act than burst + rate·t', async (t) => {
   const waiters = new Waiters(10)
   const store = new MemoryStore(monotonic, 10)
-  const demand = { policy: 'p', key: 'k', rate: 1000 / 1.9, burst: 1, cost: 1, onStoreError: 'local' } as const
+  const charge = { policy: 'p', key: 'k', rate: 1000 / 1.9, burst: 1, cost: 1, onStoreError: 'local' } as const
   const acted: number[] = []
   for (let i = 0; i < 200; i++) {
-    t.equal(await waiters.wait('k', demand, { store, timeout: 1000, signals: [] }), 0)
+    t.equal(await waiters.wait(charge, { store, timeout: 1000, signals: [] }), 0)
     acted.push(performance.now())
   }
   for (let i = 1; i < acted.length; i++) {
@@ -105,8 +105,8 @@ t.test('wait refuses at once what would take too long', async (t) => {
   const app = await real(t, { out: slow, hidden: { ...slow, expose: false } })
   const refusals: unknown[] = []
   const listener = (message: unknown): void => { refusals.push(message) }
-  rejected.subscribe(listener)
-  t.teardown(() => rejected.unsubscribe(listener))
+  refused.subscribe(listener)
+  t.teardown(() => refused.unsubscribe(listener))
   await app.limiter.wait('out')
   await t.rejects(app.limiter.wait('out', undefined, { timeout: 5000 }), { code: 'FC_ERR_LIMITED', statusCode: 429, policy: 'out', retryAfter: 5 })
   t.match(refusals, [{ policy: 'out', retryAfter: 5 }])
@@ -281,7 +281,7 @@ t.test('whoever waited leaves no listener and no timer behind', async (t) => {
   signal.removeEventListener = (...args: unknown[]) => { counted.removed++; remove(...args as Parameters<typeof remove>) }
   const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   const before = timers()
-  const wait = (rate: number) => waiters.wait('k', { policy: 'p', key: 'k', rate, burst: 1, cost: 1, onStoreError: 'local' }, { store, timeout: 1e8, signals: [signal] })
+  const wait = (rate: number) => waiters.wait({ policy: 'p', key: 'k', rate, burst: 1, cost: 1, onStoreError: 'local' }, { store, timeout: 1e8, signals: [signal] })
   await wait(1000)
   await wait(1000)
   const asleep = wait(0.001)

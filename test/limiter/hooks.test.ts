@@ -3,7 +3,7 @@ import { get, ServerResponse, type IncomingMessage } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { rejected, type LimitRejected } from '../../plugins/limiter/channels.ts'
+import { refused, type LimitRefused } from '../../plugins/limiter/channels.ts'
 import { printedRoutes } from '../../plugins/limiter/boot-checks.ts'
 import { build, NEVER } from './helper.ts'
 
@@ -390,10 +390,10 @@ t.test('a body that is asynchronous, or fails', async (t) => {
 
 t.test('a refusal is published, and logged sampled', async (t) => {
   const { app, logged } = await build(t, { policies: { client: { rate: 0.1, burst: 1, key: 'address' } } })
-  const messages: LimitRejected[] = []
-  const listener = (message: unknown): void => { messages.push(message as LimitRejected) }
-  rejected.subscribe(listener)
-  t.teardown(() => rejected.unsubscribe(listener))
+  const messages: LimitRefused[] = []
+  const listener = (message: unknown): void => { messages.push(message as LimitRefused) }
+  refused.subscribe(listener)
+  t.teardown(() => refused.unsubscribe(listener))
   for (let i = 0; i < 5; i++) await app.inject('/')
   t.equal(messages.length, 4)
   t.match(messages[0], { policy: 'client', key: '127.0.0.1', cost: 1, retryAfter: 10, requestId: String })

@@ -1,9 +1,9 @@
 // Who waits for whose tokens: invariants of the queue, with a store and a clock of the test's own.
 import t from 'tap'
 import fc from 'fast-check'
-import { MemoryStore } from '../../plugins/limiter/stores/memory-store.ts'
-import { WaitQueue, type Waiter } from '../../plugins/limiter/wait-queue.ts'
-import { demand } from './stores/contract.ts'
+import { MemoryStore } from '../../../plugins/limiter/stores/memory-store.ts'
+import { WaitQueue, type Waiter } from '../../../plugins/limiter/waiting/queue.ts'
+import { charge } from '../stores/contract.ts'
 
 interface Caller extends Waiter {
   number: number
@@ -26,10 +26,10 @@ class Simulation {
     const caller: Caller = { cost, due: Infinity, end: { index: 0, used: 0 }, number: this.#number++ }
     this.queue.add(caller)
     if (caller.due === Infinity) {
-      const asked = demand({ ...this.shape, cost })
-      const { at, outcomes: [outcome], store } = this.store.take([asked], Infinity)
-      const actsAt = at + outcome!.wait
-      this.queue.addSlot({ demand: asked, store, actsAt, due: actsAt, tokens: cost, isKept: false })
+      const asked = charge({ ...this.shape, cost })
+      const { at, balances: [balance], store } = this.store.take([asked], Infinity)
+      const actsAt = at + balance!.wait
+      this.queue.addSlot({ charge: asked, store, actsAt, due: actsAt, tokens: cost, isKept: false })
     }
     this.#settle()
     return caller
@@ -53,7 +53,7 @@ class Simulation {
   #settle (): void {
     for (const { cost, number } of this.queue.serve(this.time)) this.acts.push({ at: this.time, cost, number })
     for (const slot of this.queue.spare()) {
-      const restored = this.store.giveBack({ ...slot.demand, cost: slot.tokens }, slot.actsAt)
+      const restored = this.store.giveBack({ ...slot.charge, cost: slot.tokens }, slot.actsAt)
       if (restored === 0) this.queue.addSlot({ ...slot, isKept: true })
     }
   }
@@ -81,13 +81,13 @@ t.test('over any time at most burst + rate·t acts, whoever leaves, and beside r
         const [caller] = waiting.splice(which % (waiting.length + 1), 1)
         if (caller !== undefined) simulation.leave(caller)
       } else if (what === 'reserve') {
-        const { at, outcomes: [outcome] } = simulation.store.take([demand({ ...shape, cost })], Infinity)
-        reserved.push({ actsAt: at + outcome!.wait, cost })
+        const { at, balances: [balance] } = simulation.store.take([charge({ ...shape, cost })], Infinity)
+        reserved.push({ actsAt: at + balance!.wait, cost })
       } else {
         const [victim] = reserved.splice(which % (reserved.length + 1), 1)
         if (victim === undefined) continue
         if (victim.actsAt < simulation.time) reserved.push(victim)
-        else simulation.store.giveBack(demand({ ...shape, cost: victim.cost }), victim.actsAt)
+        else simulation.store.giveBack(charge({ ...shape, cost: victim.cost }), victim.actsAt)
       }
     }
     simulation.pass(1e9)
@@ -114,7 +114,7 @@ t.test('everybody who stays is served, in order, and never later for another\'s 
         const [caller] = waiting.splice(which % (waiting.length + 1), 1)
         if (caller !== undefined && simulation.leave(caller)) left.add(caller.number)
       } else if (what === 'reserve') {
-        simulation.store.take([demand({ ...shape, cost: Math.min(cost, shape.burst) })], Infinity)
+        simulation.store.take([charge({ ...shape, cost: Math.min(cost, shape.burst) })], Infinity)
       } else {
         const caller = simulation.wait(Math.min(cost, shape.burst))
         waiting.push(caller)

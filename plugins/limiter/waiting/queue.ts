@@ -6,12 +6,12 @@
  * which nothing was reserved (as x/time/rate does). Tokens that the store can't take back stay for the next waiter. So waiters that leave
  * cost nobody a token, in whatever order they leave.
  */
-import type { Demand, Store } from './stores/store.ts'
+import type { Charge, Store } from '../stores/store.ts'
 
 /** Tokens that the store has reserved: they come one by one, at the rate, and the last one at an instant that the store has named. */
 export interface Slot {
   /** What was asked of the store. */
-  readonly demand: Demand
+  readonly charge: Charge
   /** The store to give the tokens back to; undefined if there is none. */
   readonly store: Store | undefined
   /** When the last token comes, in ms of the store's clock. */
@@ -39,8 +39,8 @@ export interface Waiter {
 }
 
 /** How long the last tokens of a slot take to come, in ms. */
-function span ({ demand }: Slot, tokens: number): number {
-  return tokens * 1000 / demand.rate
+function span ({ charge }: Slot, tokens: number): number {
+  return tokens * 1000 / charge.rate
 }
 
 /** Whether nothing of others is reserved between two slots. Half a token is the tolerance for rounding. */
@@ -58,9 +58,14 @@ export class WaitQueue<W extends Waiter> {
     return this.#waiters
   }
 
+  /** Whether the queue has neither waiters nor tokens. */
+  get isEmpty (): boolean {
+    return this.#waiters.length === 0 && this.#slots.length === 0
+  }
+
   /** When to serve next, in ms of this process's clock; undefined if there is nothing to do before the store answers. */
   get next (): number | undefined {
-    const due = (this.#waiters[0] ?? this.#slots[0])?.due
+    const due = (this.#waiters[0] ?? this.#slots.at(-1))?.due
     return due === Infinity ? undefined : due
   }
 
@@ -85,7 +90,7 @@ export class WaitQueue<W extends Waiter> {
     this.#allot()
   }
 
-  /** Takes the waiters out whose tokens are there, in their order, and forgets slots that nobody has used in time. */
+  /** Takes the waiters out whose tokens are there, in their order. Tokens that no waiter has used in time are lost, as those of a full bucket are. */
   serve (now: number): W[] {
     const served: W[] = []
     while (this.#waiters.length > 0 && this.#waiters[0]!.due <= now) {

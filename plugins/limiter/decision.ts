@@ -1,0 +1,139 @@
+/** The limiter's decision on one stage of a request: what the request is charged, and whether the store grants it. */
+import type { FastifyRequest } from 'fastify'
+import { LimitInvalidError, LimitKeyMissingError } from '../shared/errors.ts'
+import { after, brief, isPromise, type MaybePromise } from './functions.ts'
+import { readKey, storedKey, storedSubstitute, type AddressOf } from './keys.ts'
+import type { ResolvedPolicy, Stage } from './policies.ts'
+import type { Cost, RouteRules } from './route-rules.ts'
+import type { Shape } from './stores/bucket.ts'
+import type { Charge, Decision, Store } from './stores/store.ts'
+
+/** A charge of a request or of a call, with the policy that it is for. */
+export interface PolicyCharge extends Charge {
+  readonly limit: ResolvedPolicy
+}
+
+/** A decided stage of a request. */
+export interface Check {
+  readonly decision: Decision<PolicyCharge>
+  /** What the stage before has granted, if anything. */
+  readonly earlier: Decision<PolicyCharge> | undefined
+}
+
+/** What a charge is made of. */
+interface Asked {
+  readonly policy: ResolvedPolicy
+  /** The key as the policy's functions see it. */
+  readonly key: string
+  /** The address behind the key, of a policy by address. */
+  readonly ip?: string | undefined
+  /** Whether the key is an address in place of a key that is missing. */
+  readonly isSubstitute?: boolean
+  readonly cost: number
+  readonly request: FastifyRequest | undefined
+}
+
+/** Returns the charge of one policy; undefined if the key has no limit or is on the policy's allow list. */
+export function chargeOf (asked: Asked): MaybePromise<PolicyCharge | undefined> {
+  const { isListed } = asked.policy
+  if (isListed === undefined) return unlistedCharge(asked)
+  return after(isListed(asked.key, asked.ip, asked.request), (listed) => listed ? undefined : unlistedCharge(asked))
+}
+
+function unlistedCharge (asked: Asked): MaybePromise<PolicyCharge | undefined> {
+  const { shape } = asked.policy
+  return typeof shape === 'object' ? shapedCharge(asked, shape) : shape(asked.key, asked.request).then((shape) => shapedCharge(asked, shape))
+}
+
+function shapedCharge ({ policy, key, isSubstitute, cost }: Asked, { rate, burst }: Shape): PolicyCharge | undefined {
+  if (rate === Infinity) return undefined
+  if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
+    throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, brief(cost))
+  }
+  const stored = isSubstitute === true ? storedSubstitute(key) : storedKey(key)
+  return { limit: policy, policy: policy.name, key: stored, rate, burst, cost, onStoreError: policy.onStoreError }
+}
+
+export interface DecisionSettings {
+  rulesOf: (request: FastifyRequest) => RouteRules
+  store: Store
+  addressOf: AddressOf
+  /** Whether no policy limits a request; undefined if all requests are limited. */
+  isExempt: ((request: FastifyRequest) => MaybePromise<boolean>) | undefined
+}
+
+/**
+ * Decides a stage of a request; undefined if nothing limits the request. Throws or rejects with what the policies' functions throw, with a
+ * refusal for a missing key, or with the store's error: a request that can't be checked is not let through.
+ */
+export type Decide = (stage: Stage, request: FastifyRequest) => MaybePromise<Check | undefined>
+
+export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionSettings): Decide {
+  /** What the onRequest stage granted to requests that have a preHandler stage to pass. */
+  const granted = new WeakMap<FastifyRequest, Decision<PolicyCharge>>()
+  /** The requests whose preHandler stage is checked: the hook runs twice on a route on which another plugin has wrapped it. */
+  const passed = new WeakSet<FastifyRequest>()
+
+  function charge (policy: ResolvedPolicy, cost: number, request: FastifyRequest): MaybePromise<PolicyCharge | undefined> {
+    const { name, key } = policy
+    if (key === 'none') return chargeOf({ policy, key: '', cost, request })
+    if (key === 'address') {
+      const ip = addressOf(request)
+      return chargeOf({ policy, key: policy.addressKey(ip), ip, cost, request })
+    }
+    return after(readKey(name, key, request), (key) => {
+      if (key !== undefined) return chargeOf({ policy, key, cost, request })
+      if (policy.missingKey === 'reject') throw new LimitKeyMissingError(policy.expose ? name : undefined)
+      return chargeOf({ policy, key: policy.addressKey(addressOf(request)), isSubstitute: true, cost, request })
+    })
+  }
+
+  /** Adds the charges of the policies from `index` on. */
+  function addCharges (
+    charges: PolicyCharge[], policies: readonly ResolvedPolicy[], index: number, cost: number, request: FastifyRequest
+  ): MaybePromise<PolicyCharge[]> {
+    for (let i = index; i < policies.length; i++) {
+      const added = charge(policies[i]!, cost, request)
+      if (isPromise(added)) {
+        return added.then((added) => {
+          if (added !== undefined) charges.push(added)
+          return addCharges(charges, policies, i + 1, cost, request)
+        })
+      }
+      if (added !== undefined) charges.push(added)
+    }
+    return charges
+  }
+
+  function charges (policies: readonly ResolvedPolicy[], cost: Cost, request: FastifyRequest): MaybePromise<PolicyCharge[]> {
+    if (isExempt === undefined && typeof cost === 'number') return addCharges([], policies, 0, cost, request)
+    return after(isExempt?.(request) ?? false, (exempt) => {
+      if (exempt) return []
+      return after(typeof cost === 'function' ? cost(request) : cost, (cost) => addCharges([], policies, 0, cost, request))
+    })
+  }
+
+  function take (charges: readonly PolicyCharge[], stage: Stage, rules: RouteRules, request: FastifyRequest): MaybePromise<Check | undefined> {
+    if (charges.length === 0) return undefined
+    const decision = store.take(charges, 0)
+    return isPromise(decision) ? decision.then((decision) => check(decision, stage, rules, request)) : check(decision, stage, rules, request)
+  }
+
+  function check (decision: Decision<PolicyCharge>, stage: Stage, rules: RouteRules, request: FastifyRequest): Check {
+    if (stage === 'preHandler') return { decision, earlier: granted.get(request) }
+    if (rules.preHandler.length > 0) granted.set(request, decision)
+    return { decision, earlier: undefined }
+  }
+
+  return (stage, request) => {
+    const rules = rulesOf(request)
+    const policies = rules[stage]
+    if (policies.length === 0) return undefined
+    if (stage === 'preHandler') {
+      if (passed.has(request)) return undefined
+      passed.add(request)
+    }
+    const charged = charges(policies, rules.cost, request)
+    return isPromise(charged) ? charged.then((charged) => take(charged, stage, rules, request)) : take(charged, stage, rules, request)
+  }
+}

@@ -1,0 +1,184 @@
+/** `app.limiter`: the policies for code. */
+import type { FastifyRequest } from 'fastify'
+import { currentRequest } from '../cancellation/index.ts'
+import { LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
+import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
+import { refused } from './channels.ts'
+import { chargeOf, type PolicyCharge } from './decision.ts'
+import type { MaybePromise } from './functions.ts'
+import { retryAfter } from './headers.ts'
+import { checkedKey } from './keys.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { PolicyName, ResolvedPolicy } from './policies.ts'
+import { SLACK } from './stores/bucket.ts'
+import { takeOne, type Store } from './stores/store.ts'
+import type { Waiters } from './waiting/waiters.ts'
+
+export interface ReserveOptions {
+  /**
+   * Whole tokens to take, from 1 to the burst.
+   * @default 1
+   */
+  cost?: number
+  /**
+   * How many ms in the future the reservation may act at most.
+   * @default the limiter's `waitTimeout`
+   */
+  maxWait?: number
+}
+
+export interface WaitOptions {
+  /**
+   * Whole tokens to take, from 1 to the burst.
+   * @default 1
+   */
+  cost?: number
+  /** Stops waiting and gives the tokens back. */
+  signal?: AbortSignal
+  /**
+   * How many ms to wait at most. A call that would have to wait longer is refused at once.
+   * @default the limiter's `waitTimeout`
+   */
+  timeout?: number
+  /**
+   * How many calls may wait for this key at once. A further call is refused unless its tokens are there.
+   * @default the limiter's `maxWaitingPerKey`
+   */
+  maxWaiting?: number
+  /**
+   * Goes on waiting when the client of the current request leaves.
+   * @default false
+   */
+  detached?: boolean
+}
+
+/** Tokens that were promised for an instant. Act after `delay` ms, or cancel. */
+export interface Reservation {
+  /** False if the reservation would act too late: then nothing was taken. */
+  readonly ok: boolean
+  /** How many ms until the reservation may act; if it isn't ok, how many ms until it could. */
+  readonly delay: number
+  /**
+   * Gives the tokens back, as far as nothing was promised on top of them, as in Go's x/time/rate. Idempotent, and without effect once the
+   * delay is over. Use `wait` if you intend to leave often: there, the tokens go to those who wait behind.
+   */
+  cancel (): Promise<void>
+}
+
+export interface Peek {
+  /** Tokens in the bucket now, with fractions; below 0 while reservations wait; `Infinity` if there is no limit. */
+  readonly tokens: number
+  readonly burst: number
+  /** How many ms until one token is there. */
+  readonly wait: number
+}
+
+/**
+ * The policies for code. A policy without a `key` is one bucket. Each method rejects with FC_ERR_LIMIT_UNKNOWN for a policy that isn't
+ * registered, with FC_ERR_LIMIT_INVALID for a key or cost that can't be used, and with FC_ERR_LIMITER_STORE if Redis is away and the policy
+ * says `closed`.
+ */
+export interface Limiter {
+  /**
+   * Takes `cost` tokens if they are there now, and tells whether they were. Use this method if you intend to drop or skip what exceeds the
+   * limit. Otherwise use `wait` or `reserve`.
+   */
+  allow (policy: PolicyName, key?: string, cost?: number): Promise<boolean>
+  /**
+   * Takes tokens that will be there, and tells how many ms you must wait before you act. Use this method if you intend to slow down by means
+   * of your own, or to decide by the delay. Use `wait` if you intend to do nothing else meanwhile, and `allow` if you don't intend to wait.
+   */
+  reserve (policy: PolicyName, key?: string, options?: ReserveOptions): Promise<Reservation>
+  /**
+   * Waits until `cost` tokens are the caller's own, first come, first served among all who wait for the key. Inside a request, waiting stops
+   * when the client leaves.
+   * Rejects with FC_ERR_LIMITED if that would take too long, FC_ERR_LIMIT_WAITERS_FULL, FC_ERR_LIMIT_WAIT_ABORTED, or FC_ERR_CLOSING.
+   *
+   * @example
+   * await app.limiter.wait('github', undefined, { timeout: 2_000 })
+   * const response = await fetch('https://api.github.com/…')
+   */
+  wait (policy: PolicyName, key?: string, options?: WaitOptions): Promise<void>
+  /** Looks at a bucket without taking tokens. */
+  peek (policy: PolicyName, key?: string): Promise<Peek>
+}
+
+const unlimited: Reservation = { ok: true, delay: 0, cancel: async () => {} }
+
+export function createLimiter ({ policies, exemptAddresses, waitTimeout, maxWaitingPerKey }: ResolvedOptions, store: Store, waiters: Waiters): Limiter {
+  /** Returns the charge of a call; undefined if the key has no limit. A key that is an address is grouped as a request's would be. */
+  function charge (name: string, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<PolicyCharge | undefined> {
+    const policy: ResolvedPolicy | undefined = policies.get(name)
+    if (policy === undefined) throw new LimitUnknownError(name, [...policies.keys()].join(', '))
+    const checked = checkedKey(name, key) ?? ''
+    if (policy.key !== 'address') return chargeOf({ policy, key: checked, cost, request })
+    if (exemptAddresses?.(checked) === true) return undefined
+    return chargeOf({ policy, key: policy.addressKey(checked), ip: checked, cost, request })
+  }
+
+  return {
+    async allow (name, key, cost = 1) {
+      const charged = await charge(name, key, cost, currentRequest())
+      return charged === undefined || (await takeOne(store, charged, 0)).granted
+    },
+
+    async reserve (name, key, options = {}) {
+      record('options', options, ['cost', 'maxWait'])
+      const maxWait = duration('maxWait', options.maxWait ?? waitTimeout, { min: 0, max: MAX_DURATION })
+      const charged = await charge(name, key, options.cost ?? 1, currentRequest())
+      if (charged === undefined) return unlimited
+      const { granted, wait, at, store: holder } = await takeOne(store, charged, maxWait)
+      let isHeld = granted
+      return {
+        ok: granted,
+        delay: wait,
+        cancel: async () => {
+          if (!isHeld) return
+          isHeld = false
+          await holder?.giveBack(charged, at + wait)
+        }
+      }
+    },
+
+    async wait (name, key, options = {}) {
+      record('options', options, ['cost', 'signal', 'timeout', 'maxWaiting', 'detached'])
+      const { cost = 1, signal } = options
+      ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+      const isDetached = boolean('detached', options.detached ?? false)
+      const timeout = duration('timeout', options.timeout ?? waitTimeout, { min: 0, max: MAX_DURATION })
+      const maxWaiting = integer('maxWaiting', options.maxWaiting ?? maxWaitingPerKey, { min: 0 })
+      waiters.ensureOpen()
+      if (signal?.aborted) throw new LimitWaitAbortedError(name, { cause: signal.reason })
+      const request = currentRequest()
+      const charged = await charge(name, key, cost, request)
+      if (charged === undefined) return
+
+      const signals = [signal, isDetached ? undefined : request?.disconnected].filter((signal) => signal !== undefined)
+      const hasRoom = waiters.hasRoom(charged, maxWaiting)
+      // Without room the call is refused, unless its tokens are there.
+      const wait = hasRoom ? await waitFor(charged, timeout, signals) : (await takeOne(store, charged, 0)).wait
+      if (wait === 0) return
+      const seconds = retryAfter(hasRoom ? wait - timeout : wait)
+      refused.publish({ policy: name, key: charged.key, cost, retryAfter: seconds, requestId: request?.id })
+      throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiters.total, seconds)
+    },
+
+    async peek (name, key) {
+      const charged = await charge(name, key, 1, currentRequest())
+      if (charged === undefined) return { tokens: Infinity, burst: Infinity, wait: 0 }
+      const { tokens } = await takeOne(store, { ...charged, cost: 0 }, 0)
+      const missing = 1 - tokens
+      return { tokens, burst: charged.burst, wait: missing <= SLACK ? 0 : missing * 1000 / charged.rate }
+    }
+  }
+
+  /** Waits as `Waiters` does, but rejects with FC_ERR_LIMIT_WAIT_ABORTED if one of the signals ends the wait. */
+  async function waitFor (charged: PolicyCharge, timeout: number, signals: readonly AbortSignal[]): Promise<number> {
+    try {
+      return await waiters.wait(charged, { store, timeout, signals })
+    } catch (error) {
+      const isAborted = signals.some(({ aborted, reason }) => aborted && reason === error)
+      throw isAborted ? new LimitWaitAbortedError(charged.policy, { cause: error }) : error
+    }
+  }
+}

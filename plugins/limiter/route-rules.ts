@@ -1,0 +1,140 @@
+/** What applies to a route: the policies for all routes, the policies that its `config.limiter` names, and its own `config.rateLimit`. */
+import type { FastifyRequest, RouteOptions } from 'fastify'
+import { array, ensure, integer, record } from '../shared/options.ts'
+import { guarded, type MaybePromise } from './functions.ts'
+import type { PolicyName, ResolvedPolicy, Stage } from './policies.ts'
+
+/** Tokens that a request takes from each of its policies. */
+export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)
+
+/** `config.limiter` of a route. */
+export interface RouteLimiterOptions {
+  /**
+   * Tokens that a request takes from each of the route's policies: a whole number from 1 to the smallest burst, or a function that returns one.
+   * @default 1
+   */
+  cost?: Cost
+  /** Policies with `routes: 'named'` that apply to this route, besides the policies for all routes. */
+  policies?: readonly PolicyName[]
+}
+
+/** @internal Every option, for the test that compares them with the README. */
+export const routeOptionNames = ['cost', 'policies'] as const satisfies ReadonlyArray<keyof RouteLimiterOptions>
+
+/** The policies of a route by stage, and the cost of its requests. */
+export interface RouteRules extends Readonly<Record<Stage, readonly ResolvedPolicy[]>> {
+  readonly cost: Cost
+}
+
+/** A route's rules travel in its config: a request leads to its config without a look-up by name. */
+const kRules = Symbol('fastify-concurrency.limiter.rules')
+
+/** A route's config, as far as the limiter reads it. */
+export interface RouteConfig {
+  limiter?: false | RouteLimiterOptions
+  rateLimit?: unknown
+  [kRules]?: RouteRules
+}
+
+/** A route as Fastify's onRoute hooks see it. */
+export type RouteWithConfig = Pick<RouteOptions, 'method' | 'url' | 'constraints' | 'preHandler'> & { prefix?: string, config?: RouteConfig }
+
+/** Returns one name for all methods of a route: `GET,POST /search`. HEAD counts with GET, and routes that differ in version or host count apart. */
+export function routeName (route: RouteWithConfig): string {
+  return nameOf(methodsOf(route).join(','), route)
+}
+
+/**
+ * Returns the names of a route's own bucket, one for each of its methods, since Fastify adds HEAD as a route of its own. In a scope with a
+ * prefix it also adds HEAD for the prefix with a slash, whose GET is that of the bare prefix: `alias` is the name of that GET.
+ */
+export function bucketNames (route: RouteWithConfig): { names: string[], alias?: string } {
+  const names = methodsOf(route).map((method) => nameOf(method, route))
+  const { method, url, prefix = '' } = route
+  return method === 'HEAD' && prefix !== '' && url === `${prefix}/` ? { names, alias: nameOf('GET', { ...route, url: prefix }) } : { names }
+}
+
+function methodsOf ({ method }: RouteWithConfig): string[] {
+  return [...new Set([method].flat().map((name) => name === 'HEAD' ? 'GET' : name))]
+}
+
+function nameOf (method: string, { url, constraints = {} }: RouteWithConfig): string {
+  const apart = Object.entries(constraints).map(([name, value]) => ` ${name}=${String(value)}`)
+  return `${method} ${url}${apart.join('')}`
+}
+
+/** Tells whether a route's config still has the rules that the limiter has put there. */
+export function hasRules (config: RouteConfig, rules: RouteRules): boolean {
+  return config[kRules] === rules
+}
+
+function rulesOf (policies: readonly ResolvedPolicy[], cost: Cost): RouteRules {
+  const at = (stage: Stage): ResolvedPolicy[] => policies.filter((policy) => policy.stage === stage)
+  return { onRequest: at('onRequest'), preHandler: at('preHandler'), cost }
+}
+
+export class RulesOfRoutes {
+  readonly #policies: ReadonlyMap<string, ResolvedPolicy>
+  readonly #ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
+  /** The rules of routes that say nothing, and of what no route answers: 404s are limited too. */
+  readonly standard: RouteRules
+
+  /** @param ownPolicy makes the policy of a route's `config.rateLimit` */
+  constructor (policies: ReadonlyMap<string, ResolvedPolicy>, ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy) {
+    this.#policies = policies
+    this.#ownPolicy = ownPolicy
+    this.standard = rulesOf([...policies.values()].filter(({ routes }) => routes === 'all'), 1)
+  }
+
+  /**
+   * Compiles a route's config at boot. `rateLimit` is taken out of it, since @fastify/rate-limit would add its own hook to the route.
+   * Throws FC_ERR_OPTION_INVALID, naming the route.
+   */
+  prepare (route: RouteWithConfig): { config: RouteConfig, rules: RouteRules } {
+    const { rateLimit, ...config } = route.config ?? {}
+    const rules = this.#compile(route, config.limiter, rateLimit)
+    return { config: { ...config, [kRules]: rules }, rules }
+  }
+
+  /**
+   * Returns the rules for a request. A route that was declared before the limiter is prepared by its first request. A policy of its own in
+   * the preHandler stage comes too late then, and the request fails: it never bypasses the limit.
+   */
+  of (config: RouteConfig & { url?: string, method?: unknown }): RouteRules {
+    const known = config[kRules]
+    if (known !== undefined) return known
+    if (config.limiter === undefined && config.rateLimit === undefined) return this.standard
+    const route: RouteWithConfig = { url: config.url ?? '', method: config.method as string, config }
+    const { rules } = this.prepare(route)
+    const isLate = rules.preHandler.length > this.standard.preHandler.length
+    ensure(!isLate, `${routeName(route)}: config`, 'a route declared after the limiter, for a limit in preHandler', config)
+    config[kRules] = rules
+    delete config.rateLimit
+    return rules
+  }
+
+  #compile (route: RouteWithConfig, limiter: RouteConfig['limiter'], rateLimit: unknown): RouteRules {
+    if (limiter === undefined && rateLimit === undefined) return this.standard
+    if (limiter === false || rateLimit === false) return rulesOf([], 1)
+    const option = `${routeName(route)}: config.limiter`
+    const { cost = 1, policies = [] } = record(option, limiter ?? {}, routeOptionNames) as RouteLimiterOptions
+    const applied = new Set([...this.standard.onRequest, ...this.standard.preHandler])
+    for (const [index, name] of array(`${option}.policies`, policies).entries()) {
+      const policy = this.#policies.get(name as string)
+      ensure(policy !== undefined, `${option}.policies[${index}]`, `one of the policies ${[...this.#policies.keys()].join(', ')}`, name)
+      applied.add(policy as ResolvedPolicy)
+    }
+    if (rateLimit !== undefined) {
+      const own = this.#ownPolicy(rateLimit, route)
+      ensure(!this.#policies.has(own.name), `${routeName(route)}: config.rateLimit`, 'a route or group that no policy is named after', own.name)
+      applied.add(own)
+    }
+    if (typeof cost === 'function') return rulesOf([...applied], guarded('*', 'cost', cost))
+    integer(`${option}.cost`, cost, { min: 1 })
+    // A cost that a policy could never grant is a mistake: found at boot where both are numbers.
+    for (const { name, shape } of applied) {
+      if (typeof shape === 'object') ensure(cost <= shape.burst, `${option}.cost`, `at most the burst of the policy "${name}", ${shape.burst}`, cost)
+    }
+    return rulesOf([...applied], cost)
+  }
+}

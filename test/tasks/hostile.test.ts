@@ -212,7 +212,6 @@ t.test('payloads of any shape are refused by code, within their time, or arrive 
   let reads = 0
   const payloads: Record<string, unknown> = {
     'a getter that throws': Object.defineProperty({}, 'x', { enumerable: true, get () { throw new Error('in the getter') } }),
-    'a getter that changes': Object.defineProperty({}, 'x', { enumerable: true, get: () => reads++ === 0 ? 1 : 2n }),
     'toJSON that throws': { toJSON () { throw new Error('in toJSON') } },
     'a getter of toJSON that throws': Object.defineProperty({}, 'toJSON', { get () { throw new Error('in the getter') } }),
     'a BigInt': 1n,
@@ -226,6 +225,9 @@ t.test('payloads of any shape are refused by code, within their time, or arrive 
     t.equal(error['code'], 'FC_ERR_TASK_PAYLOAD', what)
     t.ok(error.message.length < 1_000, what)
   }
+  const changing = Object.defineProperty({}, 'x', { enumerable: true, get: () => reads++ === 0 ? 1 : 2n })
+  await (await enqueue('work', changing)).done
+  t.strictSame(got.pop(), { x: 1 }, 'a getter is read once')
   const polluting = JSON.parse('{"__proto__":{"polluted":true},"constructor":1}') as object
   const wide = Array.from({ length: 100_000 }, (_, i) => [i])
   for (const payload of [polluting, wide]) await (await enqueue('work', payload)).done

@@ -61,7 +61,7 @@ t.test('webhooks: 202 each, one that is repeated joins, 503 when full; 10,000 at
   await app.tasks.idle()
 
   const go = deferred()
-  for (let i = 0; i < 104; i++) app.tasks.submit(`block:${i}`, () => go.promise)
+  for (let i = 0; i < 104; i++) app.tasks.submit(`block:${i}`, () => go.promise, { key: String(i) })
   t.equal(await post('c'), 503)
   const flood = Promise.all(Array.from({ length: 10_000 }, (_, i) => post(`flood-${i}`)))
   t.equal((await app.inject('/live')).statusCode, 200)

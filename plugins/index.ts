@@ -26,7 +26,7 @@ export {
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
 export type { Unfinished, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
-export { definePolicies } from './shared/define-policies.ts'
+export { definePolicies } from './define-policies.ts'
 export type { Register } from './shared/register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
 export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'

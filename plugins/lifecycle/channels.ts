@@ -1,7 +1,7 @@
 // What lifecycle publishes. `server` tells apps in one process apart.
 import { typedChannel } from '../shared/typed-channel.ts'
 import type { Phase } from './phases.ts'
-import type { ShutdownReport } from './index.ts'
+import type { ShutdownReport } from './drain.ts'
 
 /** A phase began. */
 export const phaseEntered = typedChannel<{ server: object, phase: Phase, reason: string }>('lifecycle:entered')

@@ -6,9 +6,16 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { drainPhases, type Unfinished, type Drainable, type DrainPhase } from '../shared/drainables.ts'
 
 export interface Drained {
-  /** Units of work that finished while draining. */
+  /** Requests, tasks and jobs that finished while draining. */
   completed: number
+  /** What was still unfinished past the deadline, by name. */
   unfinished: Unfinished[]
+}
+
+export interface ShutdownReport extends Drained {
+  reason: string
+  /** From the call until nothing accepted was left. */
+  durationMs: number
 }
 
 export interface DrainOptions {

@@ -28,7 +28,7 @@ import { RedisStore } from './stores/redis-store.ts'
 import type { Store } from './stores/store.ts'
 import { Waiters } from './waiting/waiters.ts'
 
-export { definePolicies } from '../shared/define-policies.ts'
+export { definePolicies } from '../define-policies.ts'
 export type { Register } from '../shared/register.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './decorator.ts'
 export type { LimiterOptions } from './options.ts'

@@ -3,7 +3,9 @@
  * drains them all, in phases, before it closes the app. A plugin registered without lifecycle drains itself in onClose.
  * The set belongs to the server, not to a decorator, so registration order doesn't matter and no plugin imports another.
  */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { logSafely } from './log.ts'
+import { within } from './within.ts'
 
 /** A unit of work by name: what is held now, or what had to be given up. */
 export interface Unfinished {
@@ -55,4 +57,16 @@ export function drainablesOf (instance: FastifyInstance): Set<Drainable> {
   let set = drainables.get(instance.server)
   if (set === undefined) drainables.set(instance.server, set = new Set())
   return set
+}
+
+/**
+ * Finishes what a drainable holds when its app is closed, and gives up by name what is left after `closeTimeout` ms. It is for an app without
+ * the lifecycle plugin; with it, nothing is left to do here.
+ */
+export async function closeDrainable (drainable: Drainable, { closeTimeout, grace }: { closeTimeout: number, grace: number }, log: FastifyBaseLogger): Promise<void> {
+  drainable.close()
+  if (await within(closeTimeout, drainable.idle())) return
+  // An endless grace period is for the work's own time, not for a process that is to end.
+  const unfinished = await drainable.giveUp(grace === Infinity ? 0 : grace)
+  logSafely(log, 'error', { name: drainable.name, unfinished }, `closing gave up ${unfinished.length} ${drainable.phase === 'tasks' ? 'tasks' : 'jobs'} after ${closeTimeout} ms`)
 }

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { once } from 'node:events'
 import lifecycle from '../../plugins/lifecycle/index.ts'
 import { logLines } from '../helper.ts'
-import { fakeDrainable, phase } from './fixtures.ts'
+import { deferred, fakeDrainable, phase } from './fixtures.ts'
 import { drainablesOf } from '../../plugins/shared/drainables.ts'
 
 const stops: Record<string, (app: FastifyInstance) => unknown> = {
@@ -27,6 +27,43 @@ for (const [what, stop] of Object.entries(stops)) {
     })
   }
 }
+
+for (const [when, wait] of [['at once', () => {}], ['a microtask after', () => null], ['a turn after', () => new Promise(setImmediate)]] as const) {
+  t.test(`shutdown() ${when} listen() made both reject: the app boots, with its onReady hooks, and then closes`, async (t) => {
+    const app = Fastify()
+    await app.register(lifecycle, { timeout: 5_000 })
+    const order: string[] = []
+    app.register(async () => {
+      await new Promise(setImmediate)
+      await new Promise(setImmediate)
+    })
+    app.addHook('onReady', async () => { order.push(`ready in ${app.lifecycle.phase}`) })
+    app.addHook('onClose', async () => { order.push('closed') })
+    const listening = app.listen({ port: 0, host: '127.0.0.1' })
+    await wait()
+    t.match(await app.lifecycle.shutdown('SIGTERM'), { reason: 'SIGTERM', unfinished: [] })
+    await listening
+    t.same(order, ['ready in serving', 'closed'])
+    t.equal(app.server.listening, false)
+  })
+}
+
+t.test('an onReady hook that awaits a shutdown() begun before the boot holds up neither', async (t) => {
+  const app = Fastify()
+  await app.register(lifecycle, { timeout: 60_000 })
+  app.addHook('onReady', async () => { await app.lifecycle.shutdown('again') })
+  t.match(await app.lifecycle.shutdown('first'), { reason: 'first', unfinished: [] })
+})
+
+t.test('a boot that never ends is waited for until the deadline', async (t) => {
+  const app = Fastify({ pluginTimeout: 60_000 })
+  const hang = deferred()
+  await app.register(lifecycle, { timeout: 20, grace: 5 })
+  app.register(async () => hang.promise)
+  t.match(await app.lifecycle.shutdown(), { unfinished: [] })
+  hang.resolve()
+  await app.close()
+})
 
 t.test('onListen hooks of the application run as soon as without the plugin', async (t) => {
   async function orderOf (app: FastifyInstance): Promise<string[]> {

@@ -4,7 +4,7 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import { tracingChannel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
-import { runsReadyHooks, serverOption } from '../../plugins/lifecycle/contexts.ts'
+import { runsReadyHooks, serverOption } from '../../plugins/lifecycle/requests/contexts.ts'
 
 t.test('a request has its context, with the functions that Fastify calls', async (t) => {
   const app = Fastify()

@@ -3,7 +3,7 @@
  */
 import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isHttp1, onSocketClosed, rawOf } from '../shared/sockets.ts'
+import { isHttp1, onSocketClosed, rawOf } from '../../shared/sockets.ts'
 
 export interface Pipelines {
   /** Calls `gone`, at least once, when the response has been sent or its client has left; at once if it has left already. */

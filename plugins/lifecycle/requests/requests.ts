@@ -10,11 +10,12 @@
  */
 import { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { abortRequest } from '../cancellation/disconnected.ts'
-import type { Unfinished, Drainable } from '../shared/drainables.ts'
-import { ClosingError } from '../shared/errors.ts'
-import { LiveList, type Live } from '../shared/dense-set.ts'
-import { isHttp1, rawOf } from '../shared/sockets.ts'
+import { abortRequest } from '../../cancellation/disconnected.ts'
+import type { Unfinished, Drainable } from '../../shared/drainables.ts'
+import { ClosingError } from '../../shared/errors.ts'
+import { LiveList, type Live } from '../../shared/dense-set.ts'
+import { isHttp1, rawOf } from '../../shared/sockets.ts'
+import { within } from '../../shared/within.ts'
 import { observe, type Observer } from './contexts.ts'
 import { createPipelines } from './pipelines.ts'
 
@@ -55,25 +56,22 @@ export interface InFlight extends Drainable {
 
 export const kEntry = Symbol('fastify-concurrency.inFlight')
 
-/** Null before the request has entered; undefined if Fastify made it without decorators. */
-interface Entered {
-  [kEntry]?: Entry | null
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** @internal Null before the request has entered; undefined if Fastify made it without decorators. */
+    [kEntry]?: Entry | null
+  }
 }
 
-function entryOf (request: FastifyRequest): Entry | null | undefined {
-  return (request as unknown as Entered)[kEntry]
-}
-
-function setEntry (request: FastifyRequest, entry: Entry): void {
-  (request as unknown as Entered)[kEntry] = entry
-}
+const entryOf = (request: FastifyRequest): Entry | null | undefined => request[kEntry]
 
 /** How many entries whose client has left are kept before they are looked through for the first time. */
 const LOOK_THROUGH = 64
 
 const EVENT_STREAM = /^content-type: *text\/event-stream/im
 
-class Entry implements Live, Observer {
+/** @internal */
+export class Entry implements Live, Observer {
   liveAt = -1
   readonly since: number
   /** Undefined once the client has left or the response has ended. */
@@ -262,7 +260,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     enter (request, reply) {
       const entry = new Entry(request, reply, now(), settle)
       open.add(entry)
-      setEntry(request, entry)
+      request[kEntry] = entry
       awaited++
       observe(request, entryOf)
       onClose(request, reply, () => close(entry))
@@ -331,9 +329,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       await Promise.resolve()
       const reason = new ClosingError('The service')
       for (const { request, awaited } of open.all()) if (awaited && request !== undefined) abortRequest(request, reason)
-      let timer: NodeJS.Timeout | undefined
-      await Promise.race([inFlight.idle(), new Promise((resolve) => { timer = setTimeout(resolve, grace) })])
-      clearTimeout(timer)
+      await within(grace, inFlight.idle())
       const unfinished = inFlight.held?.() ?? []
       for (const entry of held()) entry.lost = true
       inFlight.cut()

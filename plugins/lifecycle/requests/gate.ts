@@ -1,9 +1,9 @@
 /** Where requests come in: counted, or refused by phase. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { ClosingError } from '../shared/errors.ts'
-import { countRefusal } from '../shared/refusal-log.ts'
-import { requestRefused } from './channels.ts'
-import { admits, isStopping, type Phase } from './phases.ts'
+import { ClosingError } from '../../shared/errors.ts'
+import { countRefusal } from '../../shared/refusal-log.ts'
+import { requestRefused } from '../channels.ts'
+import { admits, isStopping, type Phase } from '../phases.ts'
 import type { InFlight } from './requests.ts'
 
 /** @param refuses false with Fastify's own `return503OnClosing: false`: then requests are served as long as the server listens */

@@ -1,0 +1,195 @@
+/**
+ * The shutdown of an application, from the call of shutdown() or close() until the app is closed: boot, delay, drain, close. The drain finishes
+ * what was accepted, within a deadline; the close is Fastify's, with every connection that holds it up cut in time.
+ *
+ * A bare `app.close()` gets the same drain from its preClose hook, with what Fastify's order takes away: no delay, and from the first moment on
+ * Fastify answers every new request, liveness included, with its own 503.
+ */
+import type { FastifyInstance } from 'fastify'
+import { currentRequest } from '../cancellation/index.ts'
+import { monotonic } from '../shared/clock.ts'
+import { drainablesOf } from '../shared/drainables.ts'
+import { logSafely, type LogLevel } from '../shared/log.ts'
+import { drained as drainedChannel, phaseEntered } from './channels.ts'
+import { drain, type ShutdownReport } from './drain.ts'
+import { watchExit } from './exits.ts'
+import { watchListening } from './listening.ts'
+import { once } from './once.ts'
+import type { ResolvedLifecycleOptions } from './options.ts'
+import { isReady, isStopping, later, type Phase } from './phases.ts'
+import type { Connections } from './requests/connections.ts'
+import { runsReadyHooks } from './requests/contexts.ts'
+import { isAlways } from './requests/gate.ts'
+import type { InFlight } from './requests/requests.ts'
+import type { ShutdownHooks } from './shutdown-hooks.ts'
+import { createTimers, type Timers } from './timers.ts'
+
+export interface Shutdown {
+  readonly phase: Phase
+  readonly ready: boolean
+  /** Drains and closes the app; see Lifecycle.shutdown(). */
+  start (reason?: string): Promise<ShutdownReport>
+  /** For the hooks of the app. */
+  onReady (): void
+  preClose (): Promise<void>
+  onClose (): Promise<void>
+}
+
+export interface ShutdownParts {
+  inFlight: InFlight
+  hooks: ShutdownHooks
+  connections: Connections
+}
+
+/** How often the requests in flight are looked through during a drain, in ms. */
+const SWEEP = 50
+
+export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections }: ShutdownParts): Shutdown {
+  const listenSettled = watchListening(app, monotonic.now)
+  /** The timers of the close; the drain has its own. */
+  const closing = createTimers()
+  const log = (level: LogLevel, fields: object, message: string): void => logSafely(app.log, level, { ...fields }, message)
+
+  let phase: Phase = 'serving'
+  let hasBooted = false
+  let reason = 'close'
+  let deadlineAt = Infinity
+  let hurry = (): void => {}
+  /** Resolves when nobody is served by waiting for the boot or the delay any more. */
+  const hurried = new Promise<void>((resolve) => { hurry = resolve })
+
+  function enter (next: Phase): void {
+    const before = phase
+    phase = later(phase, next)
+    if (phase === before) return
+    if (isStopping(phase)) inFlight.windDown(isAlways)
+    log('debug', { phase, reason, inFlight: inFlight.pending }, `shutdown: ${phase}`)
+    phaseEntered.publish({ server: app.server, phase, reason })
+  }
+
+  /** Nobody tells when what a client left behind has outlived its time, or when a request in flight has become an event stream. */
+  function sweep (timers: Timers, byClose: boolean): void {
+    inFlight.sweep()
+    // Shutdown hooks of the application come first.
+    if (phase !== 'leaving' && hooks.pending === 0) {
+      inFlight.endEventStreams()
+      // In a close(), the plugin's own preClose hook follows, with the words that it was given.
+      if (!byClose) connections.closeWebSockets()
+    }
+    timers.after(SWEEP, () => sweep(timers, byClose))
+  }
+
+  const drainOnce = once(async (byClose: boolean): Promise<ShutdownReport> => {
+    const startedAt = monotonic.now()
+    deadlineAt = startedAt + options.timeout
+    const timers = createTimers()
+    const unwatch = watchExit(() => reportExit(startedAt))
+    try {
+      if (!byClose) await bootAndDelay(timers)
+      const draining = drain(drainablesOf(app), {
+        deadline: timers.wait(deadlineAt - monotonic.now()),
+        grace: options.grace,
+        enter,
+        onError: (err, { name }) => log('error', { err, drainable: name }, `could not drain ${name}`)
+      })
+      sweep(timers, byClose)
+      const { completed, unfinished } = await draining
+      // The last shutdown hook may have ended the drain at once.
+      if (!byClose) connections.closeWebSockets()
+      const report = { reason, completed, unfinished, durationMs: Math.round(monotonic.now() - startedAt) }
+      log(unfinished.length === 0 ? 'info' : 'error', { shutdown: report }, `shutdown: ${completed} completed, ${unfinished.length} unfinished in ${report.durationMs} ms`)
+      drainedChannel.publish({ server: app.server, report })
+      return report
+    } finally {
+      timers.clear()
+      unwatch()
+    }
+  })
+
+  /** Lets a boot end, or fail, which nothing has been accepted before; then serves on for the delay. Nothing of it outlives the deadline. */
+  async function bootAndDelay (timers: Timers): Promise<void> {
+    if (!hasBooted && !runsReadyHooks(app)) {
+      const booted = app.ready().then(() => {}, () => {})
+      await Promise.race([booted, hurried, timers.wait(options.timeout)])
+    }
+    if (options.delay === 0) return
+    enter('leaving')
+    await Promise.race([hurried, timers.wait(options.delay)])
+  }
+
+  /** Logs what the process leaves unfinished when it ends in the middle of a drain. */
+  function reportExit (startedAt: number): void {
+    const unfinished = [...drainablesOf(app)].flatMap((drainable) => [...drainable.held?.() ?? [], ...drainable.lost?.() ?? []])
+    if (unfinished.length === 0) return
+    const durationMs = Math.round(monotonic.now() - startedAt)
+    log('error', { shutdown: { reason, unfinished, durationMs } },
+      `shutdown: the process was ended after ${durationMs} ms, with ${unfinished.length} unfinished. A shutdown may take ${options.timeout + options.grace} ms: ` +
+      'what handles the signals must wait longer (close-with-grace: delay; fastify-cli: --close-grace-delay)')
+  }
+
+  const shutdownOnce = once(async (): Promise<ShutdownReport> => {
+    const report = await drainOnce(false)
+    const timers = createTimers()
+    try {
+      // What close() may still wait for is bounded by cutting connections (below); what onClose hooks do isn't ours to cut.
+      const closed = await Promise.race([app.close().then(() => true), timers.wait(remaining() + options.grace).then(() => false)])
+      if (!closed) log('warn', {}, 'shutdown: an onClose hook has not finished in time; not waiting any longer')
+    } finally {
+      timers.clear()
+    }
+    return report
+  })
+
+  /** For what the drain doesn't wait for: the rest of the time, at least the grace. */
+  const remaining = (): number => Math.max(deadlineAt - monotonic.now(), options.grace)
+
+  return {
+    get phase () { return phase },
+    get ready () { return hasBooted && !drainOnce.started && isReady(phase) },
+
+    start (why = 'shutdown') {
+      if (!drainOnce.started) reason = why
+      const request = currentRequest()
+      const isInRequest = request !== undefined && inFlight.has(request)
+      const isInBoot = runsReadyHooks(app)
+      if (isInRequest) inFlight.release(request)
+      // An onReady hook that awaits the boot, or the close, each of which awaits that hook, would wait for ever.
+      if (isInBoot) hurry()
+      const stopped = shutdownOnce()
+      if (!isInRequest && !isInBoot) return stopped
+      stopped.catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
+      return drainOnce(false)
+    },
+
+    onReady () { hasBooted = true },
+
+    async preClose () {
+      // Fastify refuses every request from here on: nobody is served by waiting.
+      hurry()
+      // Who asks Fastify to cut connections when it closes doesn't wait for requests. shutdown() finishes them first.
+      if (!drainOnce.started && app.initialConfig.forceCloseConnections === true) {
+        inFlight.drop()
+        connections.destroy()
+      }
+      await drainOnce(true)
+      await listenSettled()
+      enter('closing')
+      connections.close()
+      inFlight.endEventStreams()
+      // Those that have no preClose hook to close them.
+      closing.after(SWEEP, () => connections.closeWebSockets())
+      // A stream that answers to the end, a request of which only half the headers came: Fastify would wait for them.
+      closing.after(remaining(), () => {
+        inFlight.cut()
+        connections.destroy()
+      })
+    },
+
+    async onClose () {
+      // Fastify doesn't wait for its second server.
+      await connections.ended()
+      closing.clear()
+      enter('closed')
+    }
+  }
+}

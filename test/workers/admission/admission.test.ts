@@ -95,12 +95,12 @@ t.test('an idle thread admits, whatever is believed of the job', async (t) => {
   t.equal(slow.name, 'slow, they say', 'and the thread gets it')
   admission.offer(new Job('capped', { job: 1 }), 0)
   const capped = admission.take(0)!
-  admission.offer(new Job('held', { job: 1 }), 0)
+  admission.offer(new Job('capped too', { job: 1 }), 0)
   admission.finish(capped, 0, 1, 'completed')
   admission.take(0)
-  admission.offer(new Job('held too', { job: 1 }), 0)
+  admission.offer(new Job('capped as well', { job: 1 }), 0)
   admission.finish(slow, 0, 1, 'completed')
-  t.equal(admission.offer(new Job('fills no place'), 0), undefined, 'though the queue is full of held ones')
+  t.equal(admission.offer(new Job('an idle thread takes it'), 0), undefined, 'though the queue is full of capped ones')
 })
 
 t.test('a name that never ran is bounded by count only', async (t) => {
@@ -325,7 +325,7 @@ t.test('a job that is put back is at the head again, uncharged, and safe', async
   t.same(drain(admission, HOUR, 10).slice(0, 3).sort(), ['a1', 'b1', 'c1'])
 })
 
-t.test('a job that is put back is neither shed nor put last for the wait that it has behind it', async (t) => {
+t.test('a job that is put back is neither shed nor served last for having waited', async (t) => {
   const admission = create({ threads: 2 })
   learn(admission, 0, 10)
   const endless = occupy(admission, 2)
@@ -350,11 +350,11 @@ t.test('a client that leaves is out at once', async (t) => {
   admission.offer(first, 0)
   admission.offer(second, 0)
   admission.leave(first, 0)
-  t.same(drain(admission), ['a', 'c', 'second'], 'its place under its cap goes to the next')
+  t.same(drain(admission), ['a', 'c', 'second'], 'its permit goes to the next')
   t.equal(admission.leave(jobs[0]!, 0), false, 'one that ended has nothing to leave')
 })
 
-t.test('a capped name waits for its own places only, and so do its refusals say', async (t) => {
+t.test('a name with a cap waits for its own permits only, and its refusals say so', async (t) => {
   const admission = create({ threads: 4, concurrency: [Infinity, 1], maxWait: 10_000 })
   learn(admission, 1, 1_000)
   learn(admission, 0, 10)
@@ -380,7 +380,7 @@ t.test('a capped job keeps its place in the order of arrival', async (t) => {
   t.same(drain(admission), ['before', 'capped 2', 'after'])
 })
 
-t.test('handed ahead are only names whose runs almost all fit', async (t) => {
+t.test('only names whose runs almost all fit are prefetched', async (t) => {
   const admission = create({ ...patient })
   const jobs = [new Job('unknown'), new Job('also')]
   for (const job of jobs) admission.offer(job, 0)
@@ -402,7 +402,7 @@ t.test('handed ahead are only names whose runs almost all fit', async (t) => {
   t.equal(erratic.takeShort(0, 1), undefined, 'a mean that fits is not enough')
 })
 
-t.test('what is shed on the way does not let a long job be handed to a busy thread', async (t) => {
+t.test('a job that is shed on the way does not let a long job be handed to a busy thread', async (t) => {
   const admission = create()
   learn(admission, 0, 0.1, 0, 20)
   learn(admission, 1, 50, 0, 20)

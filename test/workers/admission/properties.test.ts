@@ -57,10 +57,10 @@ class Suspicious {
 
   constructor (maxQueue: number) {
     this.maxQueue = maxQueue
-    this.admission = new Admission({ ...settings, maxQueue, concurrency: this.concurrency }, (ticket, refusal) => {
-      this.holds(this.waiting.delete(ticket), 'only what waits is refused, and once')
+    this.admission = new Admission({ ...settings, maxQueue, concurrency: this.concurrency }, (entry, refusal) => {
+      this.holds(this.waiting.delete(entry), 'only what waits is refused, and once')
       this.holds(Number.isInteger(refusal.retryAfter) && refusal.retryAfter >= 1, 'Retry-After is in whole seconds')
-      this.gone.add(ticket)
+      this.gone.add(entry)
     })
   }
 
@@ -69,7 +69,7 @@ class Suspicious {
   }
 
   of (set: Set<QueueEntry>, job: number): number {
-    return [...set].filter((ticket) => ticket.job === job).length
+    return [...set].filter((entry) => entry.job === job).length
   }
 
   /** What waits for nothing but a thread. */
@@ -88,26 +88,26 @@ class Suspicious {
       case 'take': return this.took(admission.take(this.now))
       case 'takeShort': return this.took(admission.takeShort(this.now, step.budget), true)
       case 'finish': {
-        const ticket = this.pick(taken, step.which)
-        if (ticket === undefined) return
-        taken.delete(ticket)
-        gone.add(ticket)
-        return admission.finish(ticket, this.now, step.run, step.outcome)
+        const entry = this.pick(taken, step.which)
+        if (entry === undefined) return
+        taken.delete(entry)
+        gone.add(entry)
+        return admission.finish(entry, this.now, step.run, step.outcome)
       }
       case 'putBack': {
-        const ticket = this.pick(taken, step.which)
-        if (ticket === undefined) return
-        taken.delete(ticket)
-        waiting.add(ticket)
-        return admission.putBack(ticket)
+        const entry = this.pick(taken, step.which)
+        if (entry === undefined) return
+        taken.delete(entry)
+        waiting.add(entry)
+        return admission.putBack(entry)
       }
       case 'leave': {
         const all = new Set([...waiting, ...taken, ...gone])
-        const ticket = this.pick(all, step.which)
-        if (ticket === undefined) return
-        const waited = waiting.delete(ticket)
-        if (waited) gone.add(ticket)
-        return this.holds(admission.leave(ticket, this.now) === waited, 'leave() tells whether it waited')
+        const entry = this.pick(all, step.which)
+        if (entry === undefined) return
+        const waited = waiting.delete(entry)
+        if (waited) gone.add(entry)
+        return this.holds(admission.leave(entry, this.now) === waited, 'leave() tells whether it waited')
       }
       case 'die': {
         // A thread dies with all that was handed to it: the first ran, the others never started.
@@ -116,10 +116,10 @@ class Suspicious {
         taken.delete(first)
         gone.add(first)
         admission.finish(first, this.now, 1, 'unknown')
-        for (const ticket of others) {
-          taken.delete(ticket)
-          waiting.add(ticket)
-          admission.putBack(ticket)
+        for (const entry of others) {
+          taken.delete(entry)
+          waiting.add(entry)
+          admission.putBack(entry)
         }
         return
       }
@@ -128,30 +128,30 @@ class Suspicious {
   }
 
   offer ({ job, key, priority, patience }: Extract<Step, { do: 'offer' }>): void {
-    const ticket = new QueueEntry(job, key, priority, this.now + patience)
+    const entry = new QueueEntry(job, key, priority, this.now + patience)
     const before = this.waiting.size
     const idle = this.threads - this.taken.size > this.runnable
     const capped = this.of(this.waiting, job) + this.of(this.taken, job) >= this.concurrency[job]!
-    const refusal = this.admission.offer(ticket, this.now)
-    if (refusal === undefined) this.waiting.add(ticket)
+    const refusal = this.admission.offer(entry, this.now)
+    if (refusal === undefined) this.waiting.add(entry)
     else this.holds(!idle || capped, 'an idle thread always admits')
     // A free thread's jobs are on their way to it; and one put back had been admitted before.
     const bound = this.maxQueue + Math.max(0, this.threads - this.taken.size)
     this.holds(this.waiting.size <= Math.max(before, bound), 'never more waiting than the bound')
   }
 
-  took (ticket: QueueEntry | undefined, short = false): void {
-    if (ticket === undefined) return this.holds(short || this.runnable === 0, 'a thread that asks gets what there is')
+  took (entry: QueueEntry | undefined, short = false): void {
+    if (entry === undefined) return this.holds(short || this.runnable === 0, 'a thread that asks gets what there is')
     for (const other of this.waiting) {
-      if (other === ticket || other.key !== ticket.key || other.priority !== ticket.priority) continue
-      const comparable = this.concurrency[other.job] === Infinity || other.job === ticket.job
+      if (other === entry || other.key !== entry.key || other.priority !== entry.priority) continue
+      const comparable = this.concurrency[other.job] === Infinity || other.job === entry.job
       if (!comparable) continue
-      if (ticket.late) this.holds(other.state === 'capped' || (other.late && other.sequence < ticket.sequence), 'late jobs come after fresh ones, newest first')
-      else this.holds(other.late || other.sequence > ticket.sequence, 'fresh jobs come first in, first out within a key and class')
+      if (entry.late) this.holds(other.state === 'capped' || (other.late && other.sequence < entry.sequence), 'late jobs come after fresh ones, newest first')
+      else this.holds(other.late || other.sequence > entry.sequence, 'fresh jobs come first in, first out within a key and class')
     }
-    this.holds(this.waiting.delete(ticket), 'nothing is taken twice, nor without having been admitted')
-    this.taken.add(ticket)
-    this.holds(this.of(this.taken, ticket.job) <= this.concurrency[ticket.job]!, 'no name holds more threads than its cap')
+    this.holds(this.waiting.delete(entry), 'nothing is taken twice, nor without having been admitted')
+    this.taken.add(entry)
+    this.holds(this.of(this.taken, entry.job) <= this.concurrency[entry.job]!, 'no name holds more threads than its cap')
   }
 
   audit (): void {
@@ -198,18 +198,18 @@ t.test('keys of one class that always have jobs waiting get the same thread time
     })
     costs.forEach((_, job) => { for (let i = 0; i < 3; i++) offer(job) })
     const time = costs.map(() => 0)
-    const running: { ticket: QueueEntry, end: number }[] = []
+    const running: { entry: QueueEntry, end: number }[] = []
     for (let i = 0; i < 400; i++) {
       while (running.length < threads) {
-        const ticket = admission.take(now)!
-        time[ticket.job]! += costs[ticket.job]!
-        offer(ticket.job)
-        running.push({ ticket, end: now + costs[ticket.job]! })
+        const entry = admission.take(now)!
+        time[entry.job]! += costs[entry.job]!
+        offer(entry.job)
+        running.push({ entry, end: now + costs[entry.job]! })
       }
       running.sort((a, b) => a.end - b.end)
-      const { ticket, end } = running.shift()!
+      const { entry, end } = running.shift()!
       now = end
-      admission.finish(ticket, now, costs[ticket.job]!, 'completed')
+      admission.finish(entry, now, costs[entry.job]!, 'completed')
       // A quantum is one job of the key itself: it can be ahead by the one just taken, behind by the one to come.
       for (let a = 0; a < costs.length; a++) {
         for (let b = 0; b < costs.length; b++) {
@@ -230,18 +230,18 @@ t.test('thread time is what a run measured, not what was expected', async () => 
     let now = 0
     const offer = (key: string): void => { admission.offer(new QueueEntry(0, key, 'normal', Infinity), now) }
     for (const key of Object.keys(lengths)) for (let i = 0; i < 60; i++) offer(key)
-    const running: { ticket: QueueEntry, end: number }[] = []
+    const running: { entry: QueueEntry, end: number }[] = []
     for (let i = 0; i < 3_000; i++) {
       while (running.length < threads) {
-        const ticket = admission.take(now)!
-        running.push({ ticket, end: now + lengths[ticket.key]! })
-        offer(ticket.key)
+        const entry = admission.take(now)!
+        running.push({ entry, end: now + lengths[entry.key]! })
+        offer(entry.key)
       }
       running.sort((a, b) => a.end - b.end)
-      const { ticket, end } = running.shift()!
+      const { entry, end } = running.shift()!
       now = end
-      time[ticket.key]! += lengths[ticket.key]!
-      admission.finish(ticket, now, lengths[ticket.key]!, 'completed')
+      time[entry.key]! += lengths[entry.key]!
+      admission.finish(entry, now, lengths[entry.key]!, 'completed')
     }
     const difference = Math.abs(time['short']! - time['long']!)
     if (difference > 2 * factor * (threads + 1)) throw new Error(`${JSON.stringify(time)} with ${threads} threads, factor ${factor}`)
@@ -256,12 +256,12 @@ t.test('a key gains at most one job by leaving and coming back', async (t) => {
   for (let i = 0; i < 20; i++) offer('stays')
   offer('leaves')
   for (let i = 0; i < 1_000; i++) {
-    const ticket = admission.take(now)!
+    const entry = admission.take(now)!
     now += 10
-    served[ticket.key]!++
-    admission.finish(ticket, now, 10, 'completed')
+    served[entry.key]!++
+    admission.finish(entry, now, 10, 'completed')
     // It has nothing waiting and nothing running in between.
-    offer(ticket.key)
+    offer(entry.key)
   }
   t.ok(Math.abs(served['stays']! - served['leaves']!) <= 2, JSON.stringify(served))
 })

@@ -110,11 +110,12 @@ export class Context implements JobContext {
   /** @internal */
   end (): void {
     this.#ended = isAborted(this.#slots, this.slot)
-    if (this.#dropped > 0 && mayPost(this.#slots, true)) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job logged and reported more than the main thread could receive'))
+    if (this.#dropped > 0 && mayPost(this.#slots, 'must')) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job logged and reported more than the main thread could receive'))
   }
 
   #postIfRead (message: JobLine | { progress: unknown, slot: number }): void {
-    if (!mayPost(this.#slots)) {
+    const isError = 'log' in message && (message.log === 'error' || message.log === 'fatal')
+    if (!mayPost(this.#slots, isError ? 'error' : 'other')) {
       this.#dropped++
       return
     }

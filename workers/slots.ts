@@ -103,9 +103,13 @@ export function free ({ states }: Slots, slot: number): void {
 /** A job that logs or reports in a loop would fill the memory of a main thread that can't keep up. */
 const MAX_BACKLOG = 1_000
 
-/** Worker: returns whether it may post another line or progress value, or must drop it. The line that says how many were dropped `must` be posted. */
-export function mayPost ({ backlog }: Slots, must = false): boolean {
-  if (Atomics.add(backlog, 0, 1) < MAX_BACKLOG || must) return true
+/**
+ * Worker: returns whether it may post another line or progress value, or must drop it. Lines at error have half of the bound for themselves.
+ * The line that says how many were dropped `must` be posted.
+ */
+export function mayPost ({ backlog }: Slots, kind: 'error' | 'must' | 'other' = 'other'): boolean {
+  const max = kind === 'must' ? Infinity : kind === 'error' ? MAX_BACKLOG * 2 : MAX_BACKLOG
+  if (Atomics.add(backlog, 0, 1) < max) return true
   Atomics.sub(backlog, 0, 1)
   return false
 }

@@ -80,7 +80,10 @@ export type ResolvedOptions = Readonly<Required<Omit<WorkersOptions, NodeOption>
 const RESOURCE_LIMITS = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb']
 
 /** @internal Every option, for the test that compares them with the README. */
-export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
+export const workersOptionNames = [
+  'jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits',
+  'execArgv', 'env', 'ambient'
+] as const satisfies ReadonlyArray<keyof WorkersOptions>
 
 function resolveResourceLimits (value: unknown): ResourceLimits {
   for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {
@@ -103,11 +106,13 @@ function resolveEnv (value: unknown): Record<string, string | undefined> {
 export function resolveOptions (options: WorkersOptions): ResolvedOptions {
   check.record('workers', options, workersOptionNames)
   const { resourceLimits, execArgv, env } = options
+  const duration = (name: 'maxWait' | 'orderWait' | 'targetWait'): number | undefined =>
+    options[name] === undefined ? undefined : check.duration(`workers.${name}`, options[name], { min: 1 })
+  const [max, order, target] = [duration('maxWait'), duration('orderWait'), duration('targetWait')]
   // A default gives way to the options that are set.
-  const { targetWait: target, orderWait: order } = options
-  const maxWait = check.duration('workers.maxWait', options.maxWait ?? Math.max(admissionDefaults.maxWait, order ?? 0, target ?? 0), { min: 1 })
-  const orderWait = check.duration('workers.orderWait', order ?? Math.min(maxWait, Math.max(admissionDefaults.orderWait, target ?? 0)), { min: 1 })
-  const targetWait = check.duration('workers.targetWait', target ?? Math.min(admissionDefaults.targetWait, orderWait), { min: 1 })
+  const maxWait = max ?? Math.max(admissionDefaults.maxWait, order ?? 0, target ?? 0)
+  const orderWait = order ?? Math.min(maxWait, Math.max(admissionDefaults.orderWait, target ?? 0))
+  const targetWait = target ?? Math.min(admissionDefaults.targetWait, orderWait)
   check.ensure(orderWait <= maxWait, 'workers.orderWait', `at most maxWait (${maxWait})`, orderWait)
   check.ensure(targetWait <= maxWait, 'workers.targetWait', `at most maxWait (${maxWait})`, targetWait)
   check.ensure(targetWait <= orderWait, 'workers.targetWait', `at most orderWait (${orderWait})`, targetWait)
@@ -150,7 +155,9 @@ export interface RunOptions {
 }
 
 /** @internal The same for one run. */
-export const runOptionNames = ['signal', 'timeout', 'priority', 'key', 'detached', 'request', 'transferList', 'onProgress'] as const satisfies ReadonlyArray<keyof RunOptions>
+export const runOptionNames = [
+  'signal', 'timeout', 'priority', 'key', 'detached', 'request', 'transferList', 'onProgress'
+] as const satisfies ReadonlyArray<keyof RunOptions>
 
 /** @throws OptionInvalidError, which rejects the run */
 export function checkRunOptions (options: RunOptions): void {
@@ -161,7 +168,8 @@ export function checkRunOptions (options: RunOptions): void {
   if (priority !== undefined) check.oneOf('run.priority', priority, priorities)
   if (key !== undefined) check.ensure(typeof key === 'string', 'run.key', 'a string', key)
   if (detached !== undefined) check.boolean('run.detached', detached)
-  if (request !== undefined) check.ensure(typeof request === 'object' && request !== null && 'disconnected' in request, 'run.request', 'a request of this app', request)
+  const isRequest = request === undefined || (typeof request === 'object' && request !== null && 'disconnected' in request)
+  check.ensure(isRequest, 'run.request', 'a request of this app', request)
   if (transferList !== undefined) check.array('run.transferList', transferList)
   if (onProgress !== undefined) check.fn('run.onProgress', onProgress)
 }

@@ -39,7 +39,8 @@ t.test('past closeTimeout what is left is aborted, then its thread ended, and na
   await app.close()
   for (const error of await Promise.all(left)) t.match(error, { code: 'FC_ERR_CLOSING', statusCode: 503 })
   t.match(lines.find(({ msg }) => /closing gave up/.test(msg)), {
-    level: 40,
+    level: 50,
+    name: 'workers',
     unfinished: [{ kind: 'job', name: 'spin', id: '1', ageMs: Number, attempt: 1 }, { name: 'stubborn', attempt: 1 }, { name: 'echo', attempt: 0 }]
   })
 })

@@ -169,6 +169,7 @@ t.test('a hostile job', async (t) => {
     sharedInLog: 'done',
     sharedInLoggedError: 'done',
     sharedInThrownError: { message: 'shared', code: 'E_SHARED', value: undefined },
+    sharedThrown: { code: 'FC_ERR_JOB_THREW', cause: undefined },
     longInLog: 'done'
   } satisfies Record<keyof typeof others, unknown>)) {
     t.test(`is its own problem: ${way}`, async (t) => {

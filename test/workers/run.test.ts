@@ -267,6 +267,7 @@ t.test('a job that talks without end loses words, not the main thread\'s memory 
   const dropped = lines.find(({ msg }) => /more than the main thread could receive/.test(msg))?.['dropped'] as number | undefined ?? 0
   t.equal(lines.filter(({ msg }) => msg === 'flood').length + heard.length + dropped, 40_000, 'what was dropped is counted')
   t.ok(dropped > 0, `${dropped} dropped`)
+  t.match(lines.find(({ msg }) => msg === 'the last words'), { level: 50 }, 'an error is not lost among them')
   t.same(heard, heard.toSorted((a, b) => (a as number) - (b as number)), 'in order')
 })
 

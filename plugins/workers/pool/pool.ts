@@ -6,9 +6,11 @@ import type { FastifyBaseLogger } from 'fastify'
 import { COMPLETED, SKIPPED, type JobLine, type Outcome } from '../../../workers/protocol.ts'
 import { fromWire } from '../../../workers/wire-error.ts'
 import type { Clock } from '../../shared/clock.ts'
+import { closeDrainable } from '../../shared/close.ts'
 import { LiveList } from '../../shared/dense-set.ts'
 import type { Drainable, Unfinished } from '../../shared/drainables.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobsInvalidError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
+import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, type RunOutcome } from '../admission/admission.ts'
 import { Job, type JobEnd, type JobSettings } from '../job.ts'
@@ -16,7 +18,7 @@ import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
 import { howItEnded } from '../threads/ending.ts'
 import type { ThreadEvent } from '../threads/events.ts'
-import { ENDING, Threads } from '../threads/threads.ts'
+import { Threads } from '../threads/threads.ts'
 import { Transitions } from '../threads/transitions.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
@@ -26,6 +28,9 @@ import { Telemetry } from './telemetry.ts'
 
 /** The share of Fastify's pluginTimeout that the boot may take: our error can name the jobs file, Fastify's can't. */
 const BOOT_SHARE = 0.9
+
+/** The time, in ms, in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait for. */
+const KILL = 100
 
 export class Pool implements Drainable {
   readonly name: string
@@ -44,6 +49,7 @@ export class Pool implements Drainable {
   readonly #transitions = new Transitions()
   #seq = 0
   #closed = false
+  #hasGivenUp = false
   /** Why there are no threads: the boot failed. */
   #broken: Error | undefined
   #idleWaiters: Array<() => void> = []
@@ -183,9 +189,7 @@ export class Pool implements Drainable {
         return
       }
       case 'fault':
-        try {
-          this.#log.error({ err: event.error }, 'what a worker thread said could not be dealt with')
-        } catch { /* It is the logger that throws. */ }
+        logSafely(this.#log, 'error', { err: event.error }, 'a message of a worker thread could not be dealt with')
     }
   }
 
@@ -221,8 +225,8 @@ export class Pool implements Drainable {
     // A job that reports its progress may do so a thousand times.
     if (job?.unreadableLogged === true) return
     if (job !== undefined) job.unreadableLogged = true
-    const log = job?.log ?? this.#log
-    log.warn({ err, ...(job !== undefined && { job: job.name, jobId: job.seq }) }, 'a progress value of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
+    logSafely(job?.log ?? this.#log, 'warn', { err, ...(job !== undefined && { job: job.name, jobId: job.seq }) },
+      'a progress value of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
   }
 
   /** The job's payload has not reached a thread. */
@@ -245,7 +249,7 @@ export class Pool implements Drainable {
   #onLost ({ job, error: cause, durationMs, killed }: Extract<ThreadEvent, { type: 'lost' }>): void {
     if (!job.settled) this.#end(job, { how: 'crashed', error: new JobCrashedError(job.name, howItEnded(cause), { cause }) })
     else {
-      job.log.warn({ job: job.name, jobId: job.seq, grace: this.#options.grace }, killed
+      logSafely(job.log, 'warn', { job: job.name, jobId: job.seq, grace: this.#options.grace }, killed
         ? 'a job went on after it was aborted, for longer than its grace: its thread was replaced'
         : 'a job ended its thread after it was aborted')
     }
@@ -301,20 +305,15 @@ export class Pool implements Drainable {
       // Those too that were aborted before: their own grace may be longer.
       for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.giveGrace(job, grace)
     })
-    // A thread in native code ends when that returns, which a shutdown can't wait for.
-    await within(grace + ENDING, this.idle())
+    this.#hasGivenUp = true
+    await within(grace + KILL, this.idle())
     return unfinished
   }
 
-  /** The end of the pool with its app: drains within `closeTimeout`, gives up what is left, ends the threads. Nothing is left if lifecycle has drained the pool. */
+  /** Ends the pool with its app. Without lifecycle, which drains the pool before that, accepted jobs are finished here. */
   async shutDown (): Promise<void> {
     this.close()
-    const { closeTimeout, grace } = this.#options
-    if (!await within(closeTimeout, this.idle())) {
-      // An endless grace is for a job's own time, not for a process that is to end.
-      const unfinished = await this.giveUp(grace === Infinity ? 0 : grace)
-      this.#log.warn({ unfinished }, `closing gave up ${unfinished.length} jobs after ${closeTimeout} ms`)
-    }
+    if (!this.#hasGivenUp) await closeDrainable(this, this.#options, this.#log)
     this.#dispatcher.stop()
     this.#deadlines.stop()
     await this.#threads.destroy()

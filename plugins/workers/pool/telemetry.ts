@@ -1,4 +1,5 @@
 /** Reports how jobs end to the statistics, the channels and, at debug, the log. It decides nothing. */
+import { logSafely } from '../../shared/log.ts'
 import * as channels from '../channels.ts'
 import type { Job, JobEnd } from '../job.ts'
 import { Counters, type JobStats } from './stats.ts'
@@ -37,9 +38,9 @@ export class Telemetry {
     this.#counters[job.registered.index]?.count(end, job.waitMs)
     this.#publish(job, end)
     const { name, seq, waitMs, where, timeout } = job
-    if (end.how === 'completed' || end.how === 'failed') job.log.debug({ job: name, jobId: seq, waitMs, durationMs: end.durationMs }, `job ${end.how}`)
-    else if (end.how === 'aborted') job.log.debug({ job: name, jobId: seq, where }, 'job aborted')
-    else if (end.how === 'timedOut') job.log.debug({ job: name, jobId: seq, where, timeout }, 'job timed out')
+    if (end.how === 'completed' || end.how === 'failed') logSafely(job.log, 'debug', { job: name, jobId: seq, waitMs, durationMs: end.durationMs }, `job ${end.how}`)
+    else if (end.how === 'aborted') logSafely(job.log, 'debug', { job: name, jobId: seq, where }, 'job aborted')
+    else if (end.how === 'timedOut') logSafely(job.log, 'debug', { job: name, jobId: seq, where, timeout }, 'job timed out')
   }
 
   #publish (job: Job, end: JobEnd): void {

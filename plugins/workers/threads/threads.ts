@@ -3,6 +3,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import { fromWire } from '../../../workers/wire-error.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { ClosingError, JobsInvalidError, OptionInvalidError } from '../../shared/errors.ts'
+import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import * as channels from '../channels.ts'
 import type { ResolvedOptions } from '../options.ts'
@@ -39,7 +40,7 @@ const MAX_RESTART = 5_000
 const UNABLE = 5_000
 
 /** The time that a thread takes to end, in ms, if no native code holds it up. */
-export const ENDING = 1_000
+const ENDING = 1_000
 
 const NATIVE = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
 
@@ -158,7 +159,7 @@ export class Threads {
       this.#onGone = () => { if (this.#threads.every(({ thread }) => thread.isGone)) resolve() }
       this.#onGone()
     })
-    if (!await within(ENDING, gone)) this.#log.warn(NATIVE)
+    if (!await within(ENDING, gone)) logSafely(this.#log, 'warn', {}, NATIVE)
   }
 
   #start (thread: Thread, health: Health, preload: boolean): void {
@@ -253,7 +254,7 @@ export class Threads {
   #onFailed (thread: Thread, health: Health, error: Error): void {
     if (this.#boot !== undefined) return this.giveUpBoot(error)
     if (this.#destroyed) return
-    this.#log.error({ err: error, thread: thread.index }, 'a worker thread can\'t start')
+    logSafely(this.#log, 'error', { err: error, thread: thread.index }, 'a worker thread can\'t start')
     this.#restartLater(health)
     const now = this.#clock.now()
     const isUnable = this.#threads.every(({ thread: { host }, health: { failures, failingSince } }) => failures > 0 && now - failingSince >= UNABLE && host?.isReady !== true)
@@ -301,7 +302,7 @@ export class Threads {
     const { host } = thread
     const { ticks } = health
     if (due === 'end') {
-      if (ticks === ENDING / TICK) this.#log.warn({ thread: thread.index }, NATIVE)
+      if (ticks === ENDING / TICK) logSafely(this.#log, 'warn', { thread: thread.index }, NATIVE)
       return
     }
     // While the app boots, the pool bounds the time.
@@ -320,12 +321,13 @@ export class Threads {
     if (ticks < health.limit) return
     host.takeBack()
     if (ticks < health.limit + this.#grace) return
-    this.#log.warn({ thread: thread.index }, 'a worker thread was held up by code that a finished job left behind, and is replaced; the jobs that it had not started run on another')
+    logSafely(this.#log, 'warn', { thread: thread.index },
+      'a worker thread was held up by code that a finished job left behind, and is replaced; the jobs that it had not started run on another')
     thread.kill()
   }
 
   #logDeath (err: Error | undefined): void {
-    if (!this.#destroyed) this.#log.error({ err }, 'a worker thread died while it ran no job')
+    if (!this.#destroyed) logSafely(this.#log, 'error', { err }, 'a worker thread died while it ran no job')
   }
 
   #identity (thread: Thread): channels.ThreadIdentity {

@@ -51,29 +51,40 @@ class Search {
     this.#seen.add(part)
     // First: whatever else is asked of a Proxy runs its traps.
     if (types.isProxy(part)) return ''
-    if (ArrayBuffer.isView(part) || types.isAnyArrayBuffer(part)) return isDetached(ArrayBuffer.isView(part) ? part.buffer : part) ? '' : undefined
+    const buffer = ArrayBuffer.isView(part) ? part.buffer : part
+    if (types.isAnyArrayBuffer(buffer)) return isDetached(buffer) ? '' : undefined
     if (types.isNativeError(part) || types.isBoxedPrimitive(part)) return undefined
     if (depth === MAX_DEPTH) return undefined
     const below = (child: unknown, step: () => string): string | undefined => {
       const path = this.find(child, depth + 1)
       return path === undefined ? undefined : step() + path
     }
-    return Array.isArray(part) ? this.#inArray(part, below) : types.isMap(part) || types.isSet(part) ? this.#inCollection(part, below) : this.#inFields(part, below)
+    if (Array.isArray(part)) return this.#inArray(part, below)
+    if (types.isMap(part)) return this.#inMap(part, below)
+    return types.isSet(part) ? this.#inSet(part, below) : this.#inFields(part, below)
   }
 
   /** Stops when the budget is spent: an array may be sparse and billions long. */
   #inArray (array: readonly unknown[], below: Below): string | undefined {
     let path: string | undefined
-    for (let index = 0; index < array.length && path === undefined && this.#parts > 0; index++) path = below(array[index], () => `[${index}]`)
+    for (let index = 0; index < array.length && path === undefined && this.#parts > 0; index++) {
+      path = below(array[index], () => `[${index}]`)
+    }
     return path
   }
 
-  /** By the methods of Map and Set themselves, which a class of the application may have replaced. */
-  #inCollection (collection: Map<unknown, unknown> | Set<unknown>, below: Below): string | undefined {
-    const isMap = types.isMap(collection)
-    const entries = isMap ? Map.prototype.entries.call(collection) : Set.prototype.entries.call(collection)
-    for (const [key, value] of entries) {
-      const path = below(key, () => isMap ? '.keys()' : '.values()') ?? (isMap ? below(value, () => `.get(${typeof key === 'string' ? quoted(key) : typeof key === 'number' ? String(key) : '…'})`) : undefined)
+  /** By the method of Map itself, which a class of the application may have replaced. */
+  #inMap (map: Map<unknown, unknown>, below: Below): string | undefined {
+    for (const [key, value] of Map.prototype.entries.call(map)) {
+      const path = below(key, () => '.keys()') ?? below(value, () => `.get(${typeof key === 'string' ? quoted(key) : typeof key === 'object' ? '…' : String(key)})`)
+      if (path !== undefined || this.#parts <= 0) return path
+    }
+    return undefined
+  }
+
+  #inSet (set: Set<unknown>, below: Below): string | undefined {
+    for (const value of Set.prototype.values.call(set)) {
+      const path = below(value, () => '.values()')
       if (path !== undefined || this.#parts <= 0) return path
     }
     return undefined
@@ -85,7 +96,8 @@ class Search {
     // Without fields, cloning it costs little, and tells a Date from a Promise, a WeakMap or a MessagePort.
     if (keys.length === 0 && !this.#clones(object)) return ''
     for (const key of keys) {
-      const path = below((object as Record<string, unknown>)[key], () => key.length <= MAX_KEY && /^[\w$]+$/.test(key) ? `.${key}` : `[${quoted(key)}]`)
+      const step = (): string => key.length <= MAX_KEY && /^[\w$]+$/.test(key) ? `.${key}` : `[${quoted(key)}]`
+      const path = below((object as Record<string, unknown>)[key], step)
       if (path !== undefined || this.#parts <= 0) return path
     }
     return undefined

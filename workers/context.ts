@@ -20,7 +20,10 @@ export interface JobContext {
   /** Unique in the pool. */
   readonly id: string
   readonly name: string
-  /** How often the job was handed to a thread: above 1 if a thread died, or was held up, before it could start the job. A job that has started never runs again. */
+  /**
+   * How often the job was handed to a thread: above 1 if a thread died, or was held up, before it could start the job. A job that has
+   * started never runs again.
+   */
   readonly attempt: number
   /** The instant, in epoch ms, by which the job must have ended; Infinity if there is none. */
   readonly deadline: number
@@ -110,7 +113,8 @@ export class Context implements JobContext {
   /** @internal */
   end (): void {
     this.#ended = isAborted(this.#slots, this.slot)
-    if (this.#dropped > 0 && mayPost(this.#slots, 'must')) this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job logged and reported more than the main thread could receive'))
+    if (this.#dropped === 0 || !mayPost(this.#slots, 'must')) return
+    this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job logged and reported more than the main thread could receive'))
   }
 
   #postIfRead (message: JobLine | { progress: unknown, slot: number }): void {
@@ -129,12 +133,16 @@ export class Context implements JobContext {
 
   #write (level: LogLevel, fields: object | string, message?: string): void {
     if (typeof fields === 'string') this.#postIfRead(this.#line(level, undefined, fields))
-    else if (fields instanceof Error) this.#postIfRead({ ...this.#line(level, undefined, message ?? fields.message), ...loggable({ err: fields }) })
-    else this.#postIfRead({ ...this.#line(level, undefined, message), ...loggable(fields) })
+    else {
+      const isError = fields instanceof Error
+      const line = this.#line(level, undefined, message ?? (isError ? fields.message : undefined))
+      this.#postIfRead({ ...line, ...loggable(isError ? { err: fields } : fields) })
+    }
   }
 
   #line (level: LogLevel, fields: object | undefined, message: string | undefined): JobLine {
-    return { log: level, slot: this.slot, seq: this.seq, job: this.name, fields, errors: undefined, message: message === undefined ? undefined : cut(message) }
+    const { slot, seq, name: job } = this
+    return { log: level, slot, seq, job, fields, errors: undefined, message: message === undefined ? undefined : cut(message) }
   }
 }
 

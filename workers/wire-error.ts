@@ -25,7 +25,10 @@ export interface WireError {
 const MAX_DEPTH = 8
 const MAX_ERRORS = 100
 
-/** Own fields of one error beyond these are left out: the main thread defines each again, and a client's body may have been assigned to the error. */
+/**
+ * Own fields of one error beyond these are left out: the main thread defines each again, and a client's body may have been assigned to the
+ * error.
+ */
 const MAX_FIELDS = 100
 
 const HANDLED = new Set(['name', 'message', 'stack', 'cause'])
@@ -74,7 +77,9 @@ function carriedText (value: unknown, budget: Budget): string {
 
 function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: number }): WireError {
   count.left--
-  if (!isErrorLike(thrown)) return { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false, value: boundedCopy(thrown, budget) }
+  if (!isErrorLike(thrown)) {
+    return { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false, value: boundedCopy(thrown, budget) }
+  }
   const nested = depth < MAX_DEPTH && count.left > 0
   const errors = read(thrown, 'errors')
   const fields: Record<string, unknown> = {}
@@ -94,7 +99,9 @@ function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: 
     domException: typeof DOMException === 'function' && thrown instanceof DOMException,
     ...(typeof stack === 'string' && { stack: carriedText(stack, budget) }),
     ...(cause !== undefined && { cause }),
-    ...(Array.isArray(errors) && nested && { errors: errors.slice(0, Math.max(0, count.left)).map((error) => wireOf(error, budget, depth + 1, count)) })
+    ...(Array.isArray(errors) && nested && {
+      errors: errors.slice(0, Math.max(0, count.left)).map((error) => wireOf(error, budget, depth + 1, count))
+    })
   }
 }
 

@@ -39,7 +39,11 @@ export interface Workers<J extends Jobs> {
    * @returns the results, in the order of the items
    * @throws the first error, once all other jobs of the call have been aborted
    */
-  map<Name extends JobName<J>> (name: Name, items: Iterable<JobPayload<J, Name>>, options?: Omit<RunOptions, 'transferList'>): Promise<Array<JobResult<J, Name>>>
+  map<Name extends JobName<J>> (
+    name: Name,
+    items: Iterable<JobPayload<J, Name>>,
+    options?: Omit<RunOptions, 'transferList'>
+  ): Promise<Array<JobResult<J, Name>>>
 
   /** Resolves when no job runs or waits. */
   idle (): Promise<void>
@@ -99,7 +103,10 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     const { index } = registry.get(name)
     ensure(typeof items?.[Symbol.iterator] === 'function', 'map.items', 'an iterable', items)
     const room = options.maxThreads + options.maxQueue
-    const width = (): number => Math.min(room, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity)))))
+    const width = (): number => {
+      const perThread = Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity)))
+      return Math.min(room, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, perThread))
+    }
     const each = (item: unknown, signal: AbortSignal): Promise<unknown> => start(name, item, run, signal)
     const isRefusal = (error: unknown): boolean => error instanceof WorkersOverloadedError
     return await mapOrdered<unknown, unknown>(items, each, { width, isRefusal })

@@ -2,7 +2,9 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
 import type { Live } from '../shared/dense-set.ts'
-import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal } from '../shared/errors.ts'
+import {
+  ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal
+} from '../shared/errors.ts'
 import { QueueEntry } from './admission/queue-entry.ts'
 import type { RegisteredJob } from './registry.ts'
 import { follow, unfollow, type Abortable } from './signals.ts'
@@ -15,7 +17,9 @@ export interface JobSettings {
   readonly payload: unknown
   readonly transferList: readonly Transferable[] | undefined
   readonly signals: readonly AbortSignal[]
-  /** The client whose leaving aborts the job. Read only once the job is admitted: the signal costs as much as all else that a refusal does. */
+  /**
+   * The client whose leaving aborts the job. Read only once the job is admitted: the signal costs as much as all else that a refusal does.
+   */
   readonly client: { readonly disconnected: AbortSignal } | undefined
   readonly log: FastifyBaseLogger
   readonly onProgress: ((value: unknown) => void) | undefined
@@ -52,6 +56,8 @@ export function isCausedOutside (error: unknown): boolean {
   return causedOutside.some((each) => error instanceof each)
 }
 
+type OnStop = (job: Job, why: { aborted: unknown } | 'deadline') => void
+
 export class Job extends QueueEntry implements Abortable, Live {
   readonly seq: number
   readonly registered: RegisteredJob
@@ -68,7 +74,9 @@ export class Job extends QueueEntry implements Abortable, Live {
   attempt = 0
   /** When it was last handed to a thread. */
   handedAt = 0
-  /** A thread could not read the message that brought the job, or died before it had: the job goes alone, so that no other is lost with it. */
+  /**
+   * A thread could not read the message that brought the job, or died before it had: the job goes alone, so that no other is lost with it.
+   */
   suspect = false
   /** How many threads have died while they were to read the job. */
   threadsEnded = 0
@@ -80,12 +88,12 @@ export class Job extends QueueEntry implements Abortable, Live {
   #signals: readonly AbortSignal[]
   readonly #client: JobSettings['client']
   #timer: NodeJS.Timeout | undefined
-  readonly #onStop: (job: Job, why: { aborted: unknown } | 'deadline') => void
+  readonly #onStop: OnStop
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
   /** @param onStop called when a signal aborts or the deadline passes before the job has settled */
-  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, now: number, onStop: (job: Job, why: { aborted: unknown } | 'deadline') => void) {
+  constructor (seq: number, registered: RegisteredJob, settings: JobSettings, now: number, onStop: OnStop) {
     super(registered.index, settings.key, settings.priority, now + settings.timeout)
     this.seq = seq
     this.registered = registered
@@ -120,7 +128,10 @@ export class Job extends QueueEntry implements Abortable, Live {
     return this.attempt === 0 ? 0 : this.handedAt - this.arrived
   }
 
-  /** Follows the signals, from admission on. One that has aborted meanwhile, in a listener to the refusal of another job, aborts this one at once. */
+  /**
+   * Follows the signals, from admission on. One that has aborted meanwhile, in a listener to the refusal of another job, aborts this one
+   * at once.
+   */
   listen (): void {
     if (this.#client !== undefined) this.#signals = [...this.#signals, this.#client.disconnected]
     for (const signal of this.#signals) if (!this.settled) follow(signal, this)

@@ -142,7 +142,9 @@ export interface RunOptions {
   timeout?: number | undefined
   /** The class in which the job is served. @default the job's */
   priority?: Priority | undefined
-  /** Names whose job this is: threads are shared fairly between keys. @default the client's address in a request, otherwise one key for all */
+  /**
+   * Names whose job this is: threads are shared fairly between keys. @default the client's address in a request, otherwise one key for all
+   */
   key?: string | undefined
   /** Lets the job go on when the client leaves. @default false */
   detached?: boolean | undefined

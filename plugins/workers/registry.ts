@@ -20,7 +20,9 @@ export class Registry {
 
   constructor (jobs: Jobs) {
     this.url = jobs.url
-    this.jobs = Object.entries(jobs.definitions).map(([name, { timeout, concurrency = Infinity, priority = 'normal' }], index) => ({ index, name, timeout, concurrency, priority }))
+    this.jobs = Object.entries(jobs.definitions).map(([name, { timeout, concurrency = Infinity, priority = 'normal' }], index) => {
+      return { index, name, timeout, concurrency, priority }
+    })
     this.#byName = new Map(this.jobs.map((job) => [job.name, job]))
   }
 

@@ -17,7 +17,9 @@ export function unreadError (name: string, cause: unknown): Error {
 
 /** The job has thrown, or its result didn't arrive. Returns the job's own error, or one of ours around a value that is no error. */
 export function failureError (name: string, [, status, value]: Failure): unknown {
-  if (status === UNREADABLE) return new ResultNotCloneableError(name, 'result is nested too deeply, or too large, for the main thread to read', { cause: value })
+  if (status === UNREADABLE) {
+    return new ResultNotCloneableError(name, 'result is nested too deeply, or too large, for the main thread to read', { cause: value })
+  }
   if (status !== FAILED) return new ResultNotCloneableError(name, value.path, { cause: fromWire(value.cause) })
   const thrown = fromWire(value)
   return value.isError ? thrown : new JobThrewError(name, value.message, { cause: thrown })

@@ -1,4 +1,7 @@
-/** Tells whether a payload is small enough to share a message with others. A message is cloned in one go, and holds the event loop meanwhile. */
+/**
+ * Tells whether a payload is small enough to share a message with others. A message is cloned in one go, and holds the event loop
+ * meanwhile.
+ */
 import { types } from 'node:util'
 
 /** The bound in parts: elements, fields, and hundreds of characters or bytes. Cloning so many takes some ten microseconds. */

@@ -9,7 +9,9 @@ import type { Clock } from '../../shared/clock.ts'
 import { closeDrainable } from '../../shared/close.ts'
 import { LiveList } from '../../shared/dense-set.ts'
 import type { Drainable, Unfinished } from '../../shared/drainables.ts'
-import { ClosingError, JobAbortedError, JobCrashedError, JobsInvalidError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
+import {
+  ClosingError, JobAbortedError, JobCrashedError, JobsInvalidError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError
+} from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, type RunOutcome } from '../admission/admission.ts'
@@ -85,7 +87,8 @@ export class Pool implements Drainable {
     const limit = pluginTimeout === 0 ? Infinity : pluginTimeout * BOOT_SHARE
     if (!await within(limit, this.#threads.booted)) {
       const { url } = this.#registry
-      this.#threads.giveUpBoot(new JobsInvalidError(`The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`))
+      const what = `The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`
+      this.#threads.giveUpBoot(new JobsInvalidError(what))
     }
     await this.#threads.booted
   }

@@ -38,8 +38,9 @@ export class Telemetry {
     this.#counters[job.registered.index]?.count(end, job.waitMs)
     this.#publish(job, end)
     const { name, seq, waitMs, where, timeout } = job
-    if (end.how === 'completed' || end.how === 'failed') logSafely(job.log, 'debug', { job: name, jobId: seq, waitMs, durationMs: end.durationMs }, `job ${end.how}`)
-    else if (end.how === 'aborted') logSafely(job.log, 'debug', { job: name, jobId: seq, where }, 'job aborted')
+    if (end.how === 'completed' || end.how === 'failed') {
+      logSafely(job.log, 'debug', { job: name, jobId: seq, waitMs, durationMs: end.durationMs }, `job ${end.how}`)
+    } else if (end.how === 'aborted') logSafely(job.log, 'debug', { job: name, jobId: seq, where }, 'job aborted')
     else if (end.how === 'timedOut') logSafely(job.log, 'debug', { job: name, jobId: seq, where, timeout }, 'job timed out')
   }
 

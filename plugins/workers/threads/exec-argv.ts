@@ -25,7 +25,10 @@ export function absolutePreloads (execArgv: readonly string[], directory: string
   })
 }
 
-/** Returns the settings without the options that Node refused, which its message names. If it names none, threads inherit the process's options unchanged. */
+/**
+ * Returns the settings without the options that Node refused, which its message names. If it names none, threads inherit the process's
+ * options unchanged.
+ */
 export function withoutRefused ({ execArgv = [], ...settings }: ThreadSettings, { message }: Error): ThreadSettings {
   const refused = new Set(message.replace(/^[^:]*: /, '').split(', '))
   const kept = execArgv.filter((argument) => !refused.has(argument))

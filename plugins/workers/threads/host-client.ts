@@ -277,7 +277,9 @@ export class HostClient implements JobHolder {
     }
   }
 
-  /** The host could not read a message of ours: none of the jobs that the message brought will start, nor will the host name their slots. */
+  /**
+   * The host could not read a message of ours: none of the jobs that the message brought will start, nor will the host name their slots.
+   */
   #onUnread (ordinal: number, error: unknown): void {
     const slots = [...this.#broughtBy.keys()].filter((slot) => this.#broughtBy[slot] === ordinal && !this.#free.includes(slot))
     const jobs = this.#inOrder().filter(({ slot }) => slots.includes(slot))

@@ -1,4 +1,6 @@
-/** Keeps the pool's threads alive: boot, replacement, parking when idle, end. Their jobs are the pool's: it passes on what happens to them. */
+/**
+ * Keeps the pool's threads alive: boot, replacement, parking when idle, end. Their jobs are the pool's: it passes on what happens to them.
+ */
 import type { FastifyBaseLogger } from 'fastify'
 import { fromWire } from '../../../workers/wire-error.ts'
 import type { Clock } from '../../shared/clock.ts'
@@ -29,10 +31,15 @@ const IDLE = 3
 /** A thread that was handed a job begins it within a fraction of a millisecond. After so many ticks without a beginning, it is held up. */
 const HELD_UP = 5
 
-/** How often the time that a thread has is doubled: a machine that is slow for a while must not end every thread just before it is ready. */
+/**
+ * How often the time that a thread has is doubled: a machine that is slow for a while must not end every thread just before it is ready.
+ */
 const MAX_DOUBLINGS = 3
 
-/** The delay before a thread that died without having done anything is started again, in ms, doubled each time: at once, it would only burn a CPU. */
+/**
+ * The delay before a thread that died without having done anything is started again, in ms, doubled each time: at once, it would only burn
+ * a CPU.
+ */
 const RESTART = 100
 const MAX_RESTART = 5_000
 
@@ -86,7 +93,9 @@ export class Threads {
   #onGone = (): void => {}
 
   /** @param emit what happens to jobs, and when there may be a thread for more of them */
-  constructor (registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger, transitions: Transitions, emit: (event: ThreadEvent) => void) {
+  constructor (
+    registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger, transitions: Transitions, emit: (event: ThreadEvent) => void
+  ) {
     checkHost()
     const { maxThreads, resourceLimits, env, grace } = options
     this.count = maxThreads
@@ -100,12 +109,18 @@ export class Threads {
     const given = options.execArgv ?? process.execArgv
     const absolute = absolutePreloads(given, process.cwd())
     const execArgv = absolute.every((argument, index) => argument === given[index]) ? options.execArgv : absolute
-    this.#settings = { ...(resourceLimits !== undefined && { resourceLimits }), ...(execArgv !== undefined && { execArgv }), ...(env !== undefined && { env }) }
+    this.#settings = {
+      ...(resourceLimits !== undefined && { resourceLimits }),
+      ...(execArgv !== undefined && { execArgv }),
+      ...(env !== undefined && { env })
+    }
     this.booted = new Promise((resolve, reject) => { this.#boot = { resolve, reject } })
     // Whoever awaits it gets the rejection; nobody does if the app never boots.
     this.booted.catch(() => {})
     this.#threads = Array.from({ length: maxThreads }, (_, index) => {
-      const health: Health = { startedAt: 0, failures: 0, failingSince: 0, limit: 0, wasParked: false, broken: undefined, restart: undefined, due: undefined, progress: 0, ticks: 0 }
+      const health: Health = {
+        startedAt: 0, failures: 0, failingSince: 0, limit: 0, wasParked: false, broken: undefined, restart: undefined, due: undefined, progress: 0, ticks: 0
+      }
       return { thread: new Thread(index, transitions, (thread, event) => this.#onEvent(thread, health, event)), health }
     })
     for (const { thread, health } of this.#threads) this.#start(thread, health, true)
@@ -182,7 +197,8 @@ export class Threads {
         throw new OptionInvalidError('workers.execArgv', 'Node options that a worker thread takes', (error as Error).message)
       }
       // The operating system refuses a thread when there are too many, or too little memory. Both may pass.
-      this.#onFailed(thread, health, new JobsInvalidError(`A worker thread can't be started: ${(error as Error).message}`, { cause: error }))
+      const what = `A worker thread can't be started: ${(error as Error).message}`
+      this.#onFailed(thread, health, new JobsInvalidError(what, { cause: error }))
       return
     }
     this.#watch()
@@ -257,7 +273,9 @@ export class Threads {
     logSafely(this.#log, 'error', { err: error, thread: thread.index }, 'a worker thread can\'t start')
     this.#restartLater(health)
     const now = this.#clock.now()
-    const isUnable = this.#threads.every(({ thread: { host }, health: { failures, failingSince } }) => failures > 0 && now - failingSince >= UNABLE && host?.isReady !== true)
+    const isUnable = this.#threads.every(({ thread: { host }, health: { failures, failingSince } }) => {
+      return failures > 0 && now - failingSince >= UNABLE && host?.isReady !== true
+    })
     if (isUnable) this.#emit({ type: 'unable', error, retryAfter: MAX_RESTART / 1_000 })
   }
 
@@ -317,12 +335,15 @@ export class Threads {
     }
     // A payload that takes long to arrive looks the same: a job that comes back is given twice the time.
     if (due === 'park') health.limit = HELD_UP
-    else if (host.held > 0) health.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
+    else if (host.held > 0) {
+      const attempts = Math.max(...host.jobs().map(({ attempt }) => attempt))
+      health.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, attempts - 1)
+    }
     if (ticks < health.limit) return
     host.takeBack()
     if (ticks < health.limit + this.#grace) return
     logSafely(this.#log, 'warn', { thread: thread.index },
-      'a worker thread was held up by code that a finished job left behind, and is replaced; the jobs that it had not started run on another')
+      'a worker thread was held up by code that a finished job left behind, and is replaced; jobs that it had not started run on another')
     thread.kill()
   }
 

@@ -6,9 +6,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import { COMPLETED, SKIPPED, type JobLine, type Outcome } from '../../../workers/protocol.ts'
 import { fromWire } from '../../../workers/wire-error.ts'
 import type { Clock } from '../../shared/clock.ts'
-import { closeDrainable } from '../../shared/close.ts'
 import { LiveList } from '../../shared/dense-set.ts'
-import type { Drainable, Unfinished } from '../../shared/drainables.ts'
+import { closeDrainable, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import {
   ClosingError, JobAbortedError, JobCrashedError, JobsInvalidError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError
 } from '../../shared/errors.ts'

@@ -115,7 +115,8 @@ function print (app: FastifyInstance): string {
 
 /**
  * Warns of the routes that the limiter doesn't reach: those without its onRequest hook and, if there are policies for all routes in the
- * preHandler stage, those that were added before it. The print shows no hooks if a tracer wraps them, or if the application prints its routes
+ * preHandler stage, those that were added before it. The print shows no hooks if a tracer wraps them, or if the application prints its
+ * routes
  * in its own way: that is so if none of the routes that the limiter has prepared has the hook in the print.
  *
  * @param hook the name of the onRequest hook

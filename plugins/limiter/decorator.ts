@@ -85,12 +85,14 @@ export interface Limiter {
    */
   allow (policy: PolicyName, key?: string, cost?: number): Promise<boolean>
   /**
-   * Takes tokens that will be there, and tells how many ms you must wait before you act. Use this method if you intend to slow down by means
+   * Takes tokens that will be there, and tells how many ms you must wait before you act. Use this method if you intend to slow down by
+   * means
    * of your own, or to decide by the delay. Use `wait` if you intend to do nothing else meanwhile, and `allow` if you don't intend to wait.
    */
   reserve (policy: PolicyName, key?: string, options?: ReserveOptions): Promise<Reservation>
   /**
-   * Waits until `cost` tokens are the caller's own, first come, first served among all who wait for the key. Inside a request, waiting stops
+   * Waits until `cost` tokens are the caller's own, first come, first served among all who wait for the key. Inside a request, waiting
+   * stops
    * when the client leaves.
    * Rejects with FC_ERR_LIMITED if that would take too long, FC_ERR_LIMIT_WAITERS_FULL, FC_ERR_LIMIT_WAIT_ABORTED, or FC_ERR_CLOSING.
    *

@@ -22,7 +22,8 @@ export function after<T, Result> (value: MaybePromise<T>, next: (value: T) => Ma
 }
 
 /**
- * Returns a function that does what `fn` does, except that whatever it throws or rejects with is an Error. Callbacks such as a hook's `done`
+ * Returns a function that does what `fn` does, except that whatever it throws or rejects with is an Error. Callbacks such as a hook's
+ * `done`
  * take a falsy error for success, so a function that throws `undefined`, 0 or '' would let its request pass.
  *
  * @param limit the policy whose function it is; '*' for all of them
@@ -42,7 +43,9 @@ export function guarded<Arguments extends readonly unknown[], Result> (
   }
 }
 
-/** Returns what was thrown if it is an Error, also one of another realm; otherwise FC_ERR_LIMIT_INVALID with what was thrown as its cause. */
+/**
+ * Returns what was thrown if it is an Error, also one of another realm; otherwise FC_ERR_LIMIT_INVALID with what was thrown as its cause.
+ */
 export function asError (thrown: unknown, limit = '*', what = 'function'): Error {
   if (thrown instanceof Error || types.isNativeError(thrown)) return thrown
   return new LimitInvalidError(limit, what, 'a function that throws Errors', `one that threw ${brief(thrown)}`, { cause: thrown })

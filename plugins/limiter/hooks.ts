@@ -75,7 +75,8 @@ function answer (check: Check | undefined, { legacyHeaders, body, onRefused }: A
 }
 
 /**
- * Returns how many ms after a later stage's decision a request that the earlier stage granted could pass the earlier stage again: the tokens
+ * Returns how many ms after a later stage's decision a request that the earlier stage granted could pass the earlier stage again: the
+ * tokens
  * that it took there are spent, also if the later stage refuses.
  */
 function untilAgain (earlier: Decision<PolicyCharge>, later: Decision): number {
@@ -110,7 +111,9 @@ interface Refusal extends Error {
   headers?: Record<string, string>
 }
 
-/** Answers a refusal. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes. */
+/**
+ * Answers a refusal. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes.
+ */
 function answerError (error: unknown, { onRefused }: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
   endUpgrade(request, reply)
   if (!isRefusal(error)) return done(asError(error))

@@ -51,12 +51,18 @@ export function storedKey (key: string): string {
   return `${OWN}sha256:${createHash('sha256').update(key, 'utf16le').digest('hex')}`
 }
 
-/** Returns the stored key of an address in place of a missing key. It is marked: nobody can spend its tokens by sending the address as a key. */
+/**
+ * Returns the stored key of an address in place of a missing key. It is marked: nobody can spend its tokens by sending the address as a
+ * key.
+ */
 export function storedSubstitute (address: string): string {
   return `${OWN}address:${storedKey(address)}`
 }
 
-/** Reads a request's key from a header or by a function; undefined if there is none. Throws FC_ERR_LIMIT_INVALID, or what the function throws. */
+/**
+ * Reads a request's key from a header or by a function; undefined if there is none. Throws FC_ERR_LIMIT_INVALID, or what the function
+ * throws.
+ */
 export function readKey (policy: string, key: { readonly header: string } | KeyFunction, request: FastifyRequest): MaybePromise<string | undefined> {
   if (typeof key !== 'function') return checkedKey(policy, readHeader(request, key.header))
   return after(key(request), (value) => checkedKey(policy, value))

@@ -14,7 +14,8 @@ export interface LimiterOptions {
   /** The limits, by name. At least one. */
   policies: Policies
   /**
-   * A constructed ioredis (or iovalkey) `Redis` or `Cluster`, so that processes share their limits; the client stays yours to close. Without
+   * A constructed ioredis (or iovalkey) `Redis` or `Cluster`, so that processes share their limits; the client stays yours to close.
+   * Without
    * it, limits are in this process's memory.
    */
   redis?: RedisClient
@@ -29,7 +30,8 @@ export interface LimiterOptions {
    */
   storeTimeout?: number
   /**
-   * How many keys of each policy are kept in memory, at least 1; about 105 bytes each. Further keys share one bucket until there is room.
+   * How many keys of each policy are kept in memory, at least 1; about 105 bytes each in a large table. Further keys share one bucket until
+   * there is room.
    * @default 100_000
    */
   maxKeys?: number

@@ -35,7 +35,8 @@ export interface Policy {
    */
   stage?: Stage
   /**
-   * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` too for a policy that only code
+   * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` too for a policy that only
+   * code
    * asks for.
    * @default 'all'
    */

@@ -10,7 +10,8 @@ export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)
 /** `config.limiter` of a route. */
 export interface RouteLimiterOptions {
   /**
-   * Tokens that a request takes from each of the route's policies: a whole number from 1 to the smallest burst, or a function that returns one.
+   * Tokens that a request takes from each of the route's policies: a whole number from 1 to the smallest burst, or a function that returns
+   * one.
    * @default 1
    */
   cost?: Cost
@@ -39,7 +40,10 @@ export interface RouteConfig {
 /** A route as Fastify's onRoute hooks see it. */
 export type RouteWithConfig = Pick<RouteOptions, 'method' | 'url' | 'constraints' | 'preHandler'> & { prefix?: string, config?: RouteConfig }
 
-/** Returns one name for all methods of a route: `GET,POST /search`. HEAD counts with GET, and routes that differ in version or host count apart. */
+/**
+ * Returns one name for all methods of a route: `GET,POST /search`. HEAD counts with GET, and routes that differ in version or host count
+ * apart.
+ */
 export function routeName (route: RouteWithConfig): string {
   return nameOf(methodsOf(route).join(','), route)
 }

@@ -1,4 +1,4 @@
-// What an application's functions throw, reject with and give: a request that can't be judged is never served.
+// What an application's functions throw, reject with and give: a request that can't be checked is never served.
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { connect } from 'node:http2'
 import { once } from 'node:events'

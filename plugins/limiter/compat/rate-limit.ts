@@ -1,7 +1,8 @@
 /**
  * The adapter on @fastify/rate-limit, the only file that knows it. It is registered once, with a store of token buckets.
  *
- * It provides `app.rateLimit()` and `app.createRateLimit()`, which go on working, on buckets: `max` tokens that flow back over `timeWindow`;
+ * It provides `app.rateLimit()` and `app.createRateLimit()`, which go on working, on buckets: `max` tokens that flow back over
+ * `timeWindow`;
  * the meaning of the options of a route's `config.rateLimit`; and the grouping of addresses. It doesn't check the policies of requests: its
  * check takes three promises a request, which cost more than the decision, and its hooks on routes can check only one limit a request, and
  * throw, which costs twice what serving does.
@@ -106,7 +107,10 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
       this.#decide(key, done, timeWindow, max, 0)
     }
 
-    /** Throws FC_ERR_LIMIT_INVALID: to @fastify/rate-limit NaN isn't exceeded, and it passes on the numbers that functions return as they are. */
+    /**
+     * Throws FC_ERR_LIMIT_INVALID: to @fastify/rate-limit NaN isn't exceeded, and it passes on the numbers that functions return as they
+     * are.
+     */
     #decide (key: unknown, done: Done, timeWindow: number, max: number, cost: number): void {
       if (!Number.isFinite(max) || !Number.isFinite(timeWindow)) {
         throw new LimitInvalidError(this.#policy, 'max or timeWindow', 'a number, and milliseconds', `${brief(max)} and ${brief(timeWindow)}`)

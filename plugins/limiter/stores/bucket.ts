@@ -34,7 +34,10 @@ export function advance (bucket: Bucket | undefined, now: number, { rate, burst 
   return { tokens: Math.min(burst, bucket.tokens + (now - bucket.at) * rate / 1000), at: now }
 }
 
-/** How many ms until `cost` tokens are there, if nobody else takes any: 0 if they are there now, `Infinity` if the bucket never holds as many. */
+/**
+ * How many ms until `cost` tokens are there, if nobody else takes any: 0 if they are there now, `Infinity` if the bucket never holds as
+ * many.
+ */
 export function delay (bucket: Bucket, cost: number, { rate, burst }: Shape): number {
   if (rate === Infinity) return 0
   if (cost > burst) return Infinity

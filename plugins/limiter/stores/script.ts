@@ -1,16 +1,19 @@
 /**
  * The bucket in Lua, as it runs inside Redis or Valkey: one round trip decides on all policies of a stage, atomically, by one clock.
  *
- * Numbers come and go as text, since Redis cuts a Lua number in a reply down to a whole one. A value that isn't ours, or is of another type,
+ * Numbers come and go as text, since Redis cuts a Lua number in a reply down to a whole one. A value that isn't ours, or is of another
+ * type,
  * counts as a full bucket and is written over: one odd key must not take the limiter away from everybody.
  *
- * A bucket is written as its tokens, the time of that count, and how many ms later the bucket may be forgotten. That isn't when its own burst
+ * A bucket is written as its tokens, the time of that count, and how many ms later the bucket may be forgotten. That isn't when its own
+ * burst
  * is there again: where requests of one key differ in burst, the smaller burst would free the key from the larger one.
  */
 import { SLACK } from './bucket.ts'
 
 /**
- * The largest step back of the server's clock, in ms, that buckets wait out; it happens by hand, or by a failover to a machine whose clock is
+ * The largest step back of the server's clock, in ms, that buckets wait out; it happens by hand, or by a failover to a machine whose clock
+ * is
  * behind. After a small step nothing flows until the clock is where it was, and waits say so. After a larger step the buckets start again
  * from the new time: otherwise every limited key would be refused for as long as the step.
  */
@@ -67,7 +70,10 @@ end
 return table.concat(reply, ' ')
 `
 
-/** KEYS: the bucket. ARGV: rate, burst, cost, and when the reservation was to act. Returns the tokens restored, as text. See giveBack in bucket.ts. */
+/**
+ * KEYS: the bucket. ARGV: rate, burst, cost, and when the reservation was to act. Returns the tokens restored, as text. See giveBack in
+ * bucket.ts.
+ */
 export const giveBack = `${prelude}
 local rate, burst, cost, actsAt = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if actsAt < now or redis.call('EXISTS', KEYS[1]) == 0 then return '0' end

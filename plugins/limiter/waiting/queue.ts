@@ -1,7 +1,8 @@
 /**
  * The queue of callers that wait for tokens of one bucket, pure: the time is an argument.
  *
- * The tokens of the queue come in slots, which are reservations in the store. When a waiter leaves, those behind it take over its slot in turn.
+ * The tokens of the queue come in slots, which are reservations in the store. When a waiter leaves, those behind it take over its slot in
+ * turn.
  * The tokens that nobody needs any more then go back to the store, the last ones first, because a store takes back only tokens on top of
  * which nothing was reserved (as x/time/rate does). Tokens that the store can't take back stay for the next waiter. So waiters that leave
  * cost nobody a token, in whatever order they leave.
@@ -90,7 +91,10 @@ export class WaitQueue<W extends Waiter> {
     this.#allot()
   }
 
-  /** Takes the waiters out whose tokens are there, in their order. Tokens that no waiter has used in time are lost, as those of a full bucket are. */
+  /**
+   * Takes the waiters out whose tokens are there, in their order. Tokens that no waiter has used in time are lost, as those of a full
+   * bucket are.
+   */
   serve (now: number): W[] {
     const served: W[] = []
     while (this.#waiters.length > 0 && this.#waiters[0]!.due <= now) {
@@ -130,8 +134,10 @@ export class WaitQueue<W extends Waiter> {
   }
 
   /**
-   * Hands the tokens out, first come, first served, as if each waiter had reserved its own. A waiter can't add up tokens with a reservation of
-   * others between them: tokens that are used later than they were reserved for could act together with that reservation, and exceed the burst.
+   * Hands the tokens out, first come, first served, as if each waiter had reserved its own. A waiter can't add up tokens with a reservation
+   * of
+   * others between them: tokens that are used later than they were reserved for could act together with that reservation, and exceed the
+   * burst.
    */
   #allot (): void {
     let index = 0

@@ -60,7 +60,8 @@ export class Waiters {
   }
 
   /**
-   * Waits for the tokens of a charge. Resolves to 0 when they are the caller's own. Resolves at once to how many ms that would take, if it is
+   * Waits for the tokens of a charge. Resolves to 0 when they are the caller's own. Resolves at once to how many ms that would take, if it
+   * is
    * more than the timeout. Rejects with the reason of the first signal that aborts, with FC_ERR_CLOSING, or with the store's error.
    */
   async wait (charge: Charge, { store, timeout, signals }: WaitSettings): Promise<number> {

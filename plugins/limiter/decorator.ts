@@ -1,12 +1,12 @@
 /** `app.limiter`: the policies for code. */
 import type { FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
-import { LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
+import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
 import { refused } from './channels.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
 import type { MaybePromise } from './functions.ts'
-import { retryAfter } from './headers.ts'
+import { retryAfter } from './structured-fields.ts'
 import { checkedKey } from './keys.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { PolicyName, ResolvedPolicy } from './policies.ts'
@@ -179,7 +179,8 @@ export function createLimiter ({ policies, exemptAddresses, waitTimeout, maxWait
     try {
       return await waiters.wait(charged, { store, timeout, signals })
     } catch (error) {
-      const isAborted = signals.some(({ aborted, reason }) => aborted && reason === error)
+      // At its deadline a shutdown aborts the signal of the request: then the service is closing, and nobody has given up.
+      const isAborted = !(error instanceof ClosingError) && signals.some(({ aborted, reason }) => aborted && reason === error)
       throw isAborted ? new LimitWaitAbortedError(charged.policy, { cause: error }) : error
     }
   }

@@ -7,25 +7,9 @@
  */
 import type { FastifyReply } from 'fastify'
 import type { Check, PolicyCharge } from './decision.ts'
-import { SLACK, type Shape } from './stores/bucket.ts'
+import { SLACK } from './stores/bucket.ts'
 import type { Balance } from './stores/store.ts'
-
-/** The largest integer of a structured field. */
-const LARGEST = 999_999_999_999_999
-
-/** Returns the whole seconds after which a wait, in ms, is over: never too early, and at most 1 s late. */
-export function retryAfter (wait: number): number {
-  return Math.min(LARGEST, Math.max(1, Math.ceil(wait / 1000)))
-}
-
-/** Returns a name as a structured field's string. */
-export function quote (name: string): string {
-  return `"${name.replace(/["\\]/g, '\\$&')}"`
-}
-
-export function policyItem (quoted: string, { rate, burst }: Shape): string {
-  return `${quoted};q=${burst};w=${retryAfter(burst * 1000 / rate)}`
-}
+import { policyItem, retryAfter } from './structured-fields.ts'
 
 function remaining (tokens: number): number {
   return Math.max(0, Math.floor(tokens + SLACK))

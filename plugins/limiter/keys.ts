@@ -3,8 +3,10 @@ import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../shared/errors.ts'
 import { after, brief, type MaybePromise } from './functions.ts'
-import type { KeyFunction } from './policies.ts'
 import { ownCopy } from './stores/own-copy.ts'
+
+/** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
+export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
 
 /** Longer keys are stored as their digest, so that the number of keys bounds a store's memory. */
 const LONGEST_KEY = 256

@@ -6,15 +6,12 @@ import type { Register } from '../shared/register.ts'
 import { resolveAllowList, type IsListed } from './allow-list.ts'
 import type { Shape } from './stores/bucket.ts'
 import { brief, guarded, type MaybePromise } from './functions.ts'
-import { policyItem, quote } from './headers.ts'
-import type { AddressKey } from './keys.ts'
+import type { AddressKey, KeyFunction } from './keys.ts'
 import type { OnStoreError } from './stores/store.ts'
+import { policyItem, quote } from './structured-fields.ts'
 
 /** A number, or a function that returns one, so that tiers differ. `request` is undefined in calls outside a request. */
 export type Tiered = number | ((key: string, request: FastifyRequest | undefined) => MaybePromise<number>)
-
-/** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
-export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
 
 /** When a policy is checked: as soon as the headers are there, or after authentication, before the handler. */
 export type Stage = 'onRequest' | 'preHandler'

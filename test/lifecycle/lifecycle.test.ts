@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { once } from 'node:events'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import cancellation from '../../plugins/cancellation/index.ts'
+import limiter from '../../plugins/limiter/index.ts'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
 import { drainablesOf } from '../../plugins/shared/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
@@ -192,10 +193,15 @@ t.test('at the deadline requests heard nothing before their connections were cut
     await grouped.promise
     return 'done'
   })
+  await app.register(limiter, { policies: { slow: { rate: 0.01, burst: 1, routes: 'named' } } })
+  await app.limiter.wait('slow')
+  app.get('/limited', async (request) => app.limiter.wait('slow', undefined, { signal: request.disconnected, timeout: 1_000_000 }))
   await app.ready()
-  const [signal, late, deaf] = ['/signal', '/late', '/deaf'].map(async (url) => app.inject(url)) as [ReturnType<typeof app.inject>, ReturnType<typeof app.inject>, ReturnType<typeof app.inject>]
-  await inFlight(app, 3)
+  const [signal, late, deaf, limited] = ['/signal', '/late', '/deaf', '/limited'].map(async (url) => app.inject(url)) as
+    [ReturnType<typeof app.inject>, ReturnType<typeof app.inject>, ReturnType<typeof app.inject>, ReturnType<typeof app.inject>]
+  await inFlight(app, 4)
   const shutdown = app.lifecycle.shutdown()
+  t.match((await limited).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' }, 'a wait for tokens too')
   t.match((await signal).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' })
   grouped.resolve()
   t.match((await late).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' }, 'also if the signal is first read afterwards')

@@ -12,7 +12,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LimitedError, LimitInvalidError } from '../../shared/errors.ts'
 import { resolveAllowList } from '../allow-list.ts'
 import { brief, guarded, isPromise } from '../functions.ts'
-import { retryAfter } from '../headers.ts'
+import { retryAfter } from '../structured-fields.ts'
 import { checkedKey, createAddressKey, storedKey, type AddressKey, type AddressOf } from '../keys.ts'
 import type { Charge, Decision, Store } from '../stores/store.ts'
 

@@ -113,7 +113,7 @@ t.test('ChannelMessages has a type for the messages of each channel', async (t) 
   const checker = compiled.getTypeChecker()
   const [symbol] = checker.getExportsOfModule(checker.getSymbolAtLocation(compiled.getSourceFile(file)!)!)
   const names = checker.getDeclaredTypeOfSymbol(symbol!).getProperties().map((property) => {
-    t.notOk(checker.typeToString(checker.getTypeOfSymbol(property)) === 'never', property.name)
+    t.ok(checker.getTypeOfSymbol(property).getProperties().length > 0, property.name)
     return property.name
   })
   const plugins = ['lifecycle', 'limiter', 'tasks', 'workers']

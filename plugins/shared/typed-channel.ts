@@ -2,15 +2,18 @@
  * The suite's diagnostics channels: `fastify-concurrency:<plugin>:<what happened>`.
  * Plugins publish, nobody need listen: a channel without a subscriber costs one property read.
  */
-import { channel, type Channel } from 'node:diagnostics_channel'
+import { channel, type ChannelListener } from 'node:diagnostics_channel'
 
 /** A diagnostics channel whose messages are typed. */
 export interface TypedChannel<Message extends object> {
   readonly name: string
   readonly hasSubscribers: boolean
   publish (message: Message): void
+  subscribe (listener: ChannelListener): void
+  unsubscribe (listener: ChannelListener): void
 }
 
-export function typedChannel<Message extends object> (name: string): TypedChannel<Message> & Channel {
-  return channel(`fastify-concurrency:${name}`) as TypedChannel<Message> & Channel
+// Not Node's type as well: its publish(unknown) would hide the type of the messages from ChannelMessages.
+export function typedChannel<Message extends object> (name: string): TypedChannel<Message> {
+  return channel(`fastify-concurrency:${name}`) as TypedChannel<Message>
 }

@@ -48,7 +48,7 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
   tasks?: TasksOptions | false
 }
 
-/** Every option, for the test that compares them with the README. @internal */
+/** Every option, for the test that compares them with the docs. @internal */
 const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')

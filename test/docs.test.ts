@@ -1,4 +1,4 @@
-// What the code can say and take is in the README's tables, and nothing else is.
+// The tables of docs/ list the options, errors and channels that the code has, and no others.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -11,14 +11,17 @@ import { submitOptionNames } from '../plugins/tasks/task-options.ts'
 import { runOptionNames, workersOptionNames } from '../plugins/workers/options.ts'
 import { jobOptionNames } from '../plugins/workers/registry.ts'
 import { root } from './compiler.ts'
+import { readPages } from './docs/pages.ts'
 
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const pages = readPages()
 
-/** The rows of the table under a heading, a list of cells each; without its head. */
+/** The rows of the table under a heading, which one page has; a list of cells each, without its head. */
 function table (heading: string): string[][] {
-  const lines = readme.split('\n')
-  const from = lines.findIndex((line) => line.replace(/^#+ /, '') === heading && line.startsWith('#'))
-  if (from === -1) throw new Error(`The README has no heading "${heading}"`)
+  const isHeading = (line: string): boolean => line.replace(/^#+ /, '') === heading && line.startsWith('#')
+  const [page, ...others] = pages.filter(({ text }) => text.split('\n').some(isHeading))
+  if (page === undefined || others.length > 0) throw new Error(`The heading "${heading}" is not in exactly one page`)
+  const lines = page.text.split('\n')
+  const from = lines.findIndex(isHeading)
   const length = lines.slice(from + 1).findIndex((line) => line.startsWith('#'))
   const rows = lines.slice(from + 1, length === -1 ? undefined : from + 1 + length).filter((line) => line.startsWith('|'))
   return rows.slice(2).map((row) => row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim()))
@@ -64,7 +67,7 @@ const options: Record<string, readonly string[]> = {
 }
 
 t.test('every table of options is compared', async (t) => {
-  t.strictSame([...readme.matchAll(/^#+ (Options of .*)$/gm)].map((match) => match[1]).sort(), Object.keys(options).sort())
+  t.strictSame(pages.flatMap(({ text }) => [...text.matchAll(/^#+ (Options of .*)$/gm)].map((match) => match[1])).sort(), Object.keys(options).sort())
 })
 
 for (const [heading, known] of Object.entries(options)) {

@@ -11,7 +11,7 @@ function invalid (message: string, cause?: unknown): Error {
 /** On Node 20 a loader that a command like tsx sets up doesn't reach threads, and Node's own words don't say so. */
 function hint (error: unknown): string {
   const isUnread = error instanceof Error && /^Unknown file extension "\.[cm]?tsx?"/.test(error.message)
-  return isUnread ? ', which has no loader for TypeScript: see "TypeScript" in the README of fastify-concurrency' : ''
+  return isUnread ? ', which has no loader for TypeScript: see docs/typescript-and-bundlers.md of fastify-concurrency' : ''
 }
 
 function sameNames (jobs: Jobs, names: readonly string[]): boolean {

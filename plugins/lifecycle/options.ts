@@ -50,7 +50,7 @@ export interface LifecycleOptions {
 
 export type ResolvedLifecycleOptions = Required<LifecycleOptions>
 
-/** @internal Every option, for the test that compares them with the README. */
+/** @internal Every option, for the test that compares them with the docs. */
 export const lifecycleOptionNames = ['delay', 'timeout', 'grace', 'readyPath', 'livePath', 'ready', 'readyTimeout'] as const satisfies ReadonlyArray<keyof LifecycleOptions>
 
 export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOptions {

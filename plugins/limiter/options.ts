@@ -83,7 +83,7 @@ export interface ResolvedOptions extends Required<Omit<LimiterOptions, 'policies
   body: LimiterOptions['body']
 }
 
-/** @internal Every option, for the test that compares them with the README. */
+/** @internal Every option, for the test that compares them with the docs. */
 export const limiterOptionNames = [
   'policies', 'redis', 'prefix', 'storeTimeout', 'maxKeys', 'allowList', 'ipv6Subnet', 'legacyHeaders', 'body',
   'waitTimeout', 'maxWaiting', 'maxWaitingPerKey', 'ambient', 'clock'

@@ -85,7 +85,7 @@ export interface ResolvedPolicy {
   readonly expose: boolean
 }
 
-/** @internal Every option, for the test that compares them with the README. */
+/** @internal Every option, for the test that compares them with the docs. */
 export const policyOptionNames = ['rate', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'onStoreError', 'expose'] as const satisfies ReadonlyArray<keyof Policy>
 
 /** Above it, floating point can't count single tokens. */

@@ -19,7 +19,7 @@ export interface RouteLimiterOptions {
   policies?: readonly PolicyName[]
 }
 
-/** @internal Every option, for the test that compares them with the README. */
+/** @internal Every option, for the test that compares them with the docs. */
 export const routeOptionNames = ['cost', 'policies'] as const satisfies ReadonlyArray<keyof RouteLimiterOptions>
 
 /** The policies of a route by stage, and the cost of its requests. */

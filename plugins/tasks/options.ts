@@ -68,7 +68,7 @@ export interface ResolvedTasksOptions {
   defaults: TaskOptions
 }
 
-/** @internal Every option, for the test that compares them with the README. */
+/** @internal Every option, for the test that compares them with the docs. */
 export const tasksOptionNames = [
   'concurrency', 'maxQueue', 'maxWaiting', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'stacks', 'closeTimeout', 'tasks', 'engine', 'ambient'
 ] as const satisfies ReadonlyArray<keyof TasksOptions>

@@ -71,7 +71,7 @@ export interface TaskOptions {
 const runKeys = ['timeout', 'retries', 'backoff', 'retryIf'] as const
 const submitKeys = [...runKeys, 'key', 'duplicate', 'delay'] as const
 
-/** @internal Every option of submit(), for the test that compares them with the README; `wait` is read where it is used. */
+/** @internal Every option of submit(), for the test that compares them with the docs; `wait` is read where it is used. */
 export const submitOptionNames = [...submitKeys, 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions | 'wait'>
 
 /** What retryIf must be. A promise would be true whatever it resolves to. */

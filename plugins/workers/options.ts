@@ -79,11 +79,8 @@ export type ResolvedOptions = Readonly<Required<Omit<WorkersOptions, NodeOption>
 
 const RESOURCE_LIMITS = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb']
 
-/** @internal Every option, for the test that compares them with the README. */
-export const workersOptionNames = [
-  'jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits',
-  'execArgv', 'env', 'ambient'
-] as const satisfies ReadonlyArray<keyof WorkersOptions>
+/** @internal Every option, for the test that compares them with the docs. */
+export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
 
 function resolveResourceLimits (value: unknown): ResourceLimits {
   for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {

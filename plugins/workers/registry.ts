@@ -38,7 +38,7 @@ export class Registry {
   }
 }
 
-/** @internal Every option of a job, for the test that compares them with the README. */
+/** @internal Every option of a job, for the test that compares them with the docs. */
 export const jobOptionNames = ['load', 'timeout', 'concurrency', 'priority'] as const satisfies ReadonlyArray<keyof JobDefinition>
 
 /** Validates the option `jobs`, also in what `defineJobs()` takes unchecked. */

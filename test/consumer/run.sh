@@ -28,6 +28,9 @@ for form in esm commonjs; do
 done
 npx tsc -p bundler
 
+# The code blocks of the docs, with the types that are published.
+(cd "$here/../.." && node --import ./tsx.js test/docs/packed.ts "$scratch")
+
 esbuild() { npx esbuild --bundle --platform=node --format=esm --packages=external --log-level=warning "$@"; }
 esbuild --splitting --outdir=bundled esm/app.ts esm/jobs.ts
 esbuild --outfile=one-file/app.js esm/app.ts

@@ -214,7 +214,7 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
     // Node's words; the threads of this test have a loader.
     const url = 'data:text/javascript,throw new TypeError(\'Unknown file extension ".ts" for /app/jobs.ts\')'
     app.register(workersPlugin, { jobs: { ...jobs, url } as typeof jobs, maxThreads: 1, execArgv })
-    t.match(await rejection(Promise.resolve(app.ready())), { code: 'FC_ERR_JOBS_INVALID', message: /no loader for TypeScript: see "TypeScript" in the README/ })
+    t.match(await rejection(Promise.resolve(app.ready())), { code: 'FC_ERR_JOBS_INVALID', message: /no loader for TypeScript: see docs\/typescript-and-bundlers.md/ })
     await app.close()
   })
 

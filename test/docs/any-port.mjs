@@ -1,0 +1,12 @@
+// A preload for the services of the docs: what they do on port 3000 is done on any free port, which the parent process is told.
+import { Server } from 'node:net'
+import { isMainThread } from 'node:worker_threads'
+
+const { listen } = Server.prototype
+
+if (isMainThread) {
+  Server.prototype.listen = function (options, ...rest) {
+    this.once('listening', () => process.send?.({ port: this.address().port }))
+    return listen.call(this, options?.port === 3000 ? { ...options, port: 0 } : options, ...rest)
+  }
+}

@@ -8,6 +8,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
+import { fastifyOptionsOf } from '../shared/forwarded.ts'
 import { logSafely } from '../shared/log.ts'
 import { ensure, fn } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
@@ -16,7 +17,6 @@ import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
 import { connectionsOf } from './requests/connections.ts'
-import { serverOption } from './requests/contexts.ts'
 import { addGate } from './requests/gate.ts'
 import { createInFlight, kEntry } from './requests/requests.ts'
 import { createShutdownHooks, type ShutdownHook } from './shutdown-hooks.ts'
@@ -76,7 +76,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     shutdown: (reason) => shutdown.start(reason),
     onShutdown: (hook) => hooks.add(fn<ShutdownHook>('onShutdown', hook))
   })
-  addGate(app, inFlight, () => shutdown.phase, serverOption(app, 'return503OnClosing') !== false)
+  addGate(app, inFlight, () => shutdown.phase, fastifyOptionsOf(app)['return503OnClosing'] !== false)
   addProbes(app, options)
 
   app.addHook('onReady', async () => shutdown.onReady())

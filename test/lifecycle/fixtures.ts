@@ -1,7 +1,20 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import type { Test } from 'tap'
 import { drainablesOf, type Unfinished, type Drainable, type DrainPhase } from '../../plugins/shared/drainables.ts'
-import type {} from '../../plugins/lifecycle/index.ts'
+import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
+import { assertIdle } from '../../plugins/testing.ts'
+
+/** An app with lifecycle. The end of the test closes it, and fails the test if something is left. */
+export async function createApp (t: Test, options: LifecycleOptions, server: FastifyServerOptions): Promise<FastifyInstance> {
+  const app = Fastify(server) as unknown as FastifyInstance
+  t.teardown(async () => {
+    await app.close()
+    await assertIdle(app)
+  })
+  await app.register(lifecycle, options)
+  return app
+}
 
 export interface Deferred<T> {
   promise: Promise<T>

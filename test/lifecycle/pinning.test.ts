@@ -4,7 +4,8 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import { tracingChannel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
-import { runsReadyHooks, serverOption } from '../../plugins/lifecycle/requests/contexts.ts'
+import { runsReadyHooks } from '../../plugins/lifecycle/requests/contexts.ts'
+import { fastifyOptionsOf } from '../../plugins/shared/forwarded.ts'
 
 t.test('a request has its context, with the functions that Fastify calls', async (t) => {
   const app = Fastify()
@@ -28,7 +29,7 @@ t.test('a request has its context, with the functions that Fastify calls', async
 t.test('the state and the options of the instance', async (t) => {
   const app = Fastify({ return503OnClosing: false })
   t.teardown(async () => app.close())
-  t.equal(serverOption(app, 'return503OnClosing'), false)
+  t.equal(fastifyOptionsOf(app)['return503OnClosing'], false)
   const states: boolean[] = []
   app.addHook('onReady', async () => { states.push(runsReadyHooks(app)) })
   t.equal(runsReadyHooks(app), false)

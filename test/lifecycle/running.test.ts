@@ -10,18 +10,10 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOpt
 import fp from 'fastify-plugin'
 import { drainablesOf, type Drainable } from '../../plugins/shared/drainables.ts'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
-import { assertIdle } from '../../plugins/testing.ts'
-import { deferred, inFlight, phase } from './fixtures.ts'
+import { createApp, deferred, inFlight, phase } from './fixtures.ts'
 
-async function build (t: Test, options: LifecycleOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
-  const app = Fastify(server) as unknown as FastifyInstance
-  t.teardown(async () => {
-    await app.close()
-    await assertIdle(app)
-  })
-  await app.register(lifecycle, { timeout: 20_000, ...options })
-  return app
-}
+const build = async (t: Test, options: LifecycleOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> =>
+  createApp(t, { timeout: 20_000, ...options }, server)
 
 async function listen (app: FastifyInstance): Promise<number> {
   await app.listen({ port: 0, host: '127.0.0.1' })

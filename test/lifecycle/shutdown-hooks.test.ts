@@ -11,18 +11,10 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, 
 import fp from 'fastify-plugin'
 import { drainablesOf } from '../../plugins/shared/drainables.ts'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
-import { assertIdle } from '../../plugins/testing.ts'
-import { deferred, fakeDrainable, inFlight, phase } from './fixtures.ts'
+import { createApp, deferred, fakeDrainable, inFlight, phase } from './fixtures.ts'
 
-async function build (t: Test, options: LifecycleOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
-  const app = Fastify(server) as unknown as FastifyInstance
-  t.teardown(async () => {
-    await app.close()
-    await assertIdle(app)
-  })
-  await app.register(lifecycle, { timeout: 60_000, ...options })
-  return app
-}
+const build = async (t: Test, options: LifecycleOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> =>
+  createApp(t, { timeout: 60_000, ...options }, server)
 
 const portOf = (app: FastifyInstance): number => (app.server.address() as AddressInfo).port
 

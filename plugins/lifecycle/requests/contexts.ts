@@ -71,12 +71,6 @@ export function runsReadyHooks (app: FastifyInstance): boolean {
   return kState !== undefined && (app as unknown as Record<symbol, { booting?: boolean } | undefined>)[kState]?.booting === true
 }
 
-/** An option of `Fastify({ … })` that `app.initialConfig` doesn't show. */
-export function serverOption (app: FastifyInstance, name: string): unknown {
-  const kOptions = symbolOf(app, 'fastify.options')
-  return kOptions === undefined ? undefined : (app as unknown as Record<symbol, Record<string, unknown> | undefined>)[kOptions]?.[name]
-}
-
 /** Observes the context of the request from now on, for all its requests. Once is enough: a second call costs a property read. */
 export function observe (request: FastifyRequest, observerOf: ObserverOf): void {
   const context = contextOf(request)

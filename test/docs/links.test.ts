@@ -1,22 +1,23 @@
-// A link of README.md or docs/ to a file of the repository, or to a heading, leads there. The README can be read in a few minutes.
-import { existsSync } from 'node:fs'
+// A link to a file of the repository, or to a heading, leads there. The README can be read in a few minutes.
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
 import { root } from '../compiler.ts'
-import { readPages, type Page } from './pages.ts'
+import { readPages } from './pages.ts'
 
 const pages = readPages()
-const byPath = new Map(pages.map((page) => [`${page.name}.md`, page]))
+const papers = ['SECURITY', 'CONTRIBUTING', 'CHANGELOG'].map((name) => ({ name, text: readFileSync(join(root, `${name}.md`), 'utf8') }))
+const byPath = new Map([...pages, ...papers].map((page) => [`${page.name}.md`, page]))
 
 /** The anchors of the headings, as GitHub makes them. */
-function anchors ({ text }: Page): string[] {
+function anchors ({ text }: { text: string }): string[] {
   return [...withoutCode(text).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
     heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase().replace(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-'))
 }
 
 const withoutCode = (text: string): string => text.replace(/^ *```[^]*?^ *```$/gm, '')
 
-for (const page of pages) {
+for (const page of byPath.values()) {
   t.test(`the links of ${page.name}`, async (t) => {
     for (const [, target = ''] of withoutCode(page.text).matchAll(/\]\(([^)\s]+)\)/g)) {
       if (/^[a-z]+:/.test(target)) continue
@@ -27,6 +28,21 @@ for (const page of pages) {
     }
   })
 }
+
+t.test('links to the repository itself, which package.json names, lead to files', async (t) => {
+  const { homepage, bugs, repository } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { homepage: string, bugs: string, repository: { url: string } }
+  const home = homepage.replace(/#readme$/, '')
+  t.equal(repository.url, `git+${home}.git`)
+  t.equal(bugs, `${home}/issues`)
+  const github = readdirSync(join(root, '.github'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.yml'))
+  const texts = [...[...byPath.values()].map(({ text }) => text), ...github.map((file) => readFileSync(join(root, '.github', file), 'utf8'))]
+  const targets = texts.flatMap((text) => [...text.matchAll(/https:\/\/[^/\s]+\/fastify-concurrency\/[^)\s]*/g)].map(([target]) => target))
+  t.ok(targets.length > 0)
+  for (const target of targets) {
+    const [, file] = /^\/(?:blob|raw)\/main\/([^#]+)/.exec(target.slice(home.length)) ?? []
+    t.ok(target.startsWith(home) && (file === undefined || existsSync(join(root, file))), target)
+  }
+})
 
 t.test('the README leads to each page', async (t) => {
   const readme = byPath.get('README.md')!

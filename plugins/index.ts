@@ -10,6 +10,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Jobs } from '../workers/jobs.ts'
 import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
+import { logSafely } from './shared/log.ts'
 import * as check from './shared/options.ts'
 import tasks, { type TasksOptions } from './tasks/index.ts'
 import { refuseInThread } from './shared/thread-guard.ts'
@@ -91,10 +92,10 @@ async function warnOfEarlierRoutes (app: FastifyInstance): Promise<void> {
   const { printedRoutes } = await import('./limiter/boot-checks.ts')
   const routes = printedRoutes(app).map(({ name }) => name)
   if (routes.length === 0) return
-  app.log.warn({ routes },
-    'concurrency: %d routes were added before the suite was loaded. The limiter reads their config.limiter and config.rateLimit with their ' +
+  logSafely(app.log, 'warn', { routes },
+    `concurrency: ${routes.length} routes were added before the suite was loaded. The limiter reads their config.limiter and config.rateLimit with their ` +
     'first request: a mistake there, or a policy of the preHandler stage, fails that request instead of the boot. ' +
-    'Fix: await app.register(concurrency, …) before you add routes', routes.length)
+    'Fix: await app.register(concurrency, …) before you add routes')
 }
 
 /** Returns the options of a part, or undefined if the part is left out. */

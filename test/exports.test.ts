@@ -102,10 +102,23 @@ t.test('each error class that answers 429 or 503 is a refusal, and captures no s
       continue
     }
     refusals.push(name)
-    t.notMatch(error.stack ?? '', /^ {4}at /m, name)
+    t.equal(error.stack, `${error.name}: ${error.message}`, name)
   }
   t.ok(refusals.length > 5)
   for (const value of [undefined, null, { code: 'FC_ERR_CLOSING' }, new Error('x')]) t.equal(errorClasses.isRefusal(value), false)
+})
+
+t.test('an error that a client or a timer causes captures no stack: its `stack` is the line of the message', async (t) => {
+  const { JobAbortedError, JobTimeoutError, LimitWaitAbortedError, TaskAbortedError, TaskTimeoutError } = errorClasses
+  for (const error of [
+    new JobAbortedError('j', { cause: new Error('left') }), new JobTimeoutError('j', 1, 'queued'), new LimitWaitAbortedError('p'),
+    new TaskAbortedError('t', 'why'), new TaskTimeoutError('t', 1)
+  ]) {
+    t.equal(error.stack, `FastifyError: ${error.message}`)
+    error.stack = 'of a tool that keeps stacks of its own'
+    t.equal(error.stack, 'of a tool that keeps stacks of its own')
+  }
+  t.match(new errorClasses.GroupEndedError().stack, /exports\.test/, 'the stack of a caller\'s mistake is kept')
 })
 
 t.test('ChannelMessages has a type for the messages of each channel', async (t) => {

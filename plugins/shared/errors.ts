@@ -1,8 +1,7 @@
 /**
- * Every coded error of the suite. A new instance each throw; the original, if any, in `cause`.
+ * The coded errors of the suite. Each throw creates a new instance; the original error, if there is one, is its `cause`.
  *
- * A refusal (503, 429) is answered once per refused request, at the worst moment to spend time: it captures no stack.
- * It explains its arithmetic in fields, for the log, and not in its message, which clients see.
+ * An error explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
 import { createError as createFastifyError, type FastifyErrorConstructor } from '@fastify/error'
 
@@ -10,20 +9,48 @@ import { createError as createFastifyError, type FastifyErrorConstructor } from 
  * Creates the base class of an error. Its errors also carry the fields of http-errors, by which frameworks that handle errors themselves know
  * that status and message are meant for the client. NestJS knows Fastify's own errors by the name of their class: it would answer ours with 500.
  */
-function createError<Args extends unknown[]> (code: string, message: string, statusCode = 500, captureStack = true): FastifyErrorConstructor<{ code: string }, Args> {
-  const Base = createFastifyError<Args>(code, message, statusCode, Error, captureStack)
+function createError<Args extends unknown[], Fields extends object = object> (code: string, message: string, statusCode = 500, hasStack = true): FastifyErrorConstructor<{ code: string } & Fields, Args> {
+  const Base = createFastifyError<Args>(code, message, statusCode, Error, hasStack)
   for (const [field, value] of Object.entries({ status: statusCode, expose: true })) {
     Object.defineProperty(Base.prototype, field, { value, writable: true, configurable: true })
   }
+  return Base as FastifyErrorConstructor<{ code: string } & Fields, Args>
+}
+
+/**
+ * Creates the base class of an error that load, a client or a timer causes, many at once. Its stack would show nothing of the application's code
+ * and cost more than the refusal that it reports, so `stack` is the line of the message alone.
+ */
+function withoutStack<Args extends unknown[], Fields extends object = object> (code: string, message: string, statusCode: number): FastifyErrorConstructor<{ code: string } & Fields, Args> {
+  const Base = createError<Args, Fields>(code, message, statusCode, false)
+  Object.defineProperty(Base.prototype, 'stack', {
+    get (this: Error) { return `${this.name}: ${this.message}` },
+    set (this: Error, stack: unknown) { Object.defineProperty(this, 'stack', { value: stack, writable: true, configurable: true }) },
+    configurable: true
+  })
   return Base
 }
 
 const kRefusal = Symbol.for('fastify-concurrency.refusal')
 
-/** Creates the base class of a refusal. Its errors say themselves that they are refusals, and capture no stack. */
-function refusal<Args extends unknown[]> (code: string, message: string, statusCode: number): FastifyErrorConstructor<{ code: string }, Args> {
-  const Base = createError<Args>(code, message, statusCode, false)
+interface RefusalHeaders {
+  /** Read by Fastify's default error handler. */
+  readonly headers: Record<string, string>
+}
+
+/**
+ * Creates the base class of a refusal. A refusal with a `retryAfter` has the Retry-After header.
+ *
+ * @param headers the further headers of the answer
+ */
+function refusal<Args extends unknown[], Fields extends object = object> (code: string, message: string, statusCode: number, headers: Record<string, string> = {}): FastifyErrorConstructor<{ code: string } & Fields & RefusalHeaders, Args> {
+  const Base = withoutStack<Args, Fields & RefusalHeaders>(code, message, statusCode)
   Object.defineProperty(Base.prototype, kRefusal, { value: true })
+  Object.defineProperty(Base.prototype, 'headers', {
+    get (this: { retryAfter?: number }) {
+      return this.retryAfter === undefined ? headers : { 'retry-after': String(this.retryAfter), ...headers }
+    }
+  })
   return Base
 }
 
@@ -40,15 +67,17 @@ export class OptionInvalidError extends createError<[option: string, expected: s
 export class JobsInvalidError extends createError<[what: string, options?: ErrorOptions]>(
   'FC_ERR_JOBS_INVALID', '%s') {}
 
-const Unknown = createError<[name: string]>('FC_ERR_JOB_UNKNOWN', 'There is no job named "%s"', 500)
-
-export class JobUnknownError extends Unknown {
+interface UnknownJob {
   /** The names that there are: for the log, not for the client, who sees the message. */
   readonly known: readonly string[]
+}
 
+const Unknown = createError<[name: string], UnknownJob>('FC_ERR_JOB_UNKNOWN', 'There is no job named "%s"')
+
+export class JobUnknownError extends Unknown {
   constructor (name: string, known: readonly string[]) {
     super(name)
-    this.known = known
+    Object.assign(this, { known })
   }
 }
 
@@ -68,78 +97,65 @@ export interface Refusal {
   retryAfter: number
 }
 
-const Overloaded = refusal<[name: string, retryAfter: number]>(
+const Overloaded = refusal<[name: string, retryAfter: number], Readonly<Refusal> & { readonly job: string }>(
   'FC_ERR_WORKERS_OVERLOADED', 'The job "%s" was refused: the workers are overloaded, try again in %d s', 503)
 
-export class WorkersOverloadedError extends Overloaded implements Refusal {
-  readonly job: string
-  readonly reason: RefusalReason
-  readonly waiting: number
-  readonly estimatedWait: number
-  readonly limit: number
-  readonly retryAfter: number
-
+export class WorkersOverloadedError extends Overloaded {
   constructor (job: string, refusal: Refusal) {
     super(job, refusal.retryAfter)
-    this.job = job
-    this.reason = refusal.reason
-    this.waiting = refusal.waiting
-    this.estimatedWait = refusal.estimatedWait
-    this.limit = refusal.limit
-    this.retryAfter = refusal.retryAfter
-  }
-
-  /** Read by Fastify's default error handler. */
-  get headers (): Record<string, string> {
-    return { 'retry-after': String(this.retryAfter) }
+    Object.assign(this, { job, ...refusal })
   }
 }
 
-const Unavailable = refusal<[name: string, options?: ErrorOptions]>(
-  'FC_ERR_WORKERS_UNAVAILABLE', 'The job "%s" was refused: no worker thread can be started', 503)
-
-/** No worker thread has started for some seconds, which the log has said each time. `cause` is why the last one didn't. */
-export class WorkersUnavailableError extends Unavailable {
+interface Unavailability {
   /** When the next thread has been tried, in whole seconds. */
   readonly retryAfter: number
+}
 
+const Unavailable = refusal<[name: string, options?: ErrorOptions], Unavailability>(
+  'FC_ERR_WORKERS_UNAVAILABLE', 'The job "%s" was refused: no worker thread can be started', 503)
+
+/** No worker thread has started for some seconds; the log has a line for each failed start. `cause` is why the last start failed. */
+export class WorkersUnavailableError extends Unavailable {
   constructor (name: string, retryAfter: number, options?: ErrorOptions) {
     super(name, options)
-    this.retryAfter = retryAfter
-  }
-
-  /** Read by Fastify's default error handler. */
-  get headers (): Record<string, string> {
-    return { 'retry-after': String(this.retryAfter) }
+    Object.assign(this, { retryAfter })
   }
 }
 
-export class JobTimeoutError extends createError<[name: string, timeout: number, where: 'queued' | 'running']>(
+export class JobTimeoutError extends withoutStack<[name: string, timeout: number, where: 'queued' | 'running']>(
   'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}
 
 /** `cause` is the signal's reason. */
-export class JobAbortedError extends createError<[name: string, options?: ErrorOptions]>(
+export class JobAbortedError extends withoutStack<[name: string, options?: ErrorOptions]>(
   'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499) {}
 
 /** `cause` is what ended the thread. */
 export class JobCrashedError extends createError<[name: string, how: string, options?: ErrorOptions]>(
-  'FC_ERR_JOB_CRASHED', 'The job "%s" lost its thread: %s', 500) {}
+  'FC_ERR_JOB_CRASHED', 'The job "%s" lost its thread: %s') {}
 
 /** `cause` is the value that was thrown. */
 export class JobThrewError extends createError<[name: string, what: string, options?: ErrorOptions]>(
-  'FC_ERR_JOB_THREW', 'The job "%s" threw %s, which is not an Error', 500) {}
+  'FC_ERR_JOB_THREW', 'The job "%s" threw %s, which is not an Error') {}
 
 /** `cause` is the DataCloneError. */
 export class PayloadNotCloneableError extends createError<[name: string, where: string, options?: ErrorOptions]>(
-  'FC_ERR_PAYLOAD_NOT_CLONEABLE', 'The payload of job "%s" can\'t be sent to a thread: %s', 500) {}
+  'FC_ERR_PAYLOAD_NOT_CLONEABLE', 'The payload of job "%s" can\'t be sent to a thread: %s') {}
 
 /** `cause` is the DataCloneError. */
 export class ResultNotCloneableError extends createError<[name: string, where: string, options?: ErrorOptions]>(
-  'FC_ERR_RESULT_NOT_CLONEABLE', 'The result of job "%s" can\'t be sent back from its thread: %s', 500) {}
+  'FC_ERR_RESULT_NOT_CLONEABLE', 'The result of job "%s" can\'t be sent back from its thread: %s') {}
 
 // The limiter.
 
-const Limited = refusal<[message: string]>('FC_ERR_LIMITED', '%s', 429)
+interface Limit {
+  /** Undefined for a policy that isn't exposed. */
+  readonly policy: string | undefined
+  /** When the same would be granted, in whole seconds, if nobody else takes tokens; never too early. */
+  readonly retryAfter: number
+}
+
+const Limited = refusal<[message: string], Limit>('FC_ERR_LIMITED', '%s', 429, { 'cache-control': 'no-store' })
 
 export function limitedMessage (policy: string | undefined, retryAfter: number): string {
   return `${policy === undefined ? 'Too many requests' : `The limit "${policy}" is used up`}, try again in ${retryAfter} s`
@@ -147,20 +163,9 @@ export function limitedMessage (policy: string | undefined, retryAfter: number):
 
 /** A policy's bucket doesn't hold what was asked of it. */
 export class LimitedError extends Limited {
-  /** Undefined for a policy that isn't exposed. */
-  readonly policy: string | undefined
-  /** When the same would be granted, in whole seconds, if nobody else takes tokens; never too early. */
-  readonly retryAfter: number
-
   constructor (policy: string | undefined, retryAfter: number) {
     super(limitedMessage(policy, retryAfter))
-    this.policy = policy
-    this.retryAfter = retryAfter
-  }
-
-  /** Read by Fastify's default error handler. */
-  get headers (): Record<string, string> {
-    return { 'retry-after': String(this.retryAfter), 'cache-control': 'no-store' }
+    Object.assign(this, { policy, retryAfter })
   }
 }
 
@@ -174,65 +179,49 @@ export class LimitKeyMissingError extends KeyMissing {
   }
 }
 
-const StoreAway = refusal<[options: ErrorOptions]>('FC_ERR_LIMITER_STORE', 'The limits can\'t be checked now', 503)
+const StoreAway = refusal<[options: ErrorOptions], { readonly policy: string }>(
+  'FC_ERR_LIMITER_STORE', 'The limits can\'t be checked now', 503, { 'retry-after': '1', 'cache-control': 'no-store' })
 
 /** The store can't be reached and the policy says `onStoreError: 'closed'`. `cause` is the store's error. */
 export class LimiterStoreError extends StoreAway {
-  readonly policy: string
-
   constructor (policy: string, options: ErrorOptions) {
     super(options)
-    this.policy = policy
-  }
-
-  /** Read by Fastify's default error handler. */
-  get headers (): Record<string, string> {
-    return { 'retry-after': '1', 'cache-control': 'no-store' }
+    Object.assign(this, { policy })
   }
 }
 
 /** For one request, a policy's function gave something that can't be used, or threw it (`cause`): a key that is an object, a rate that is no number. */
 export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string, options?: ErrorOptions]>(
-  'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s', 500) {}
+  'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s') {}
 
 export class LimitUnknownError extends createError<[name: string, known: string]>(
-  'FC_ERR_LIMIT_UNKNOWN', 'There is no policy named "%s"; the limiter has %s', 500) {}
+  'FC_ERR_LIMIT_UNKNOWN', 'There is no policy named "%s"; the limiter has %s') {}
 
-const WaitersFull = refusal<[policy: string]>('FC_ERR_LIMIT_WAITERS_FULL', 'Too many already wait for the limit "%s"', 503)
-
-/** `limiter.wait()`: as many wait as may. */
-export class LimitWaitersFullError extends WaitersFull {
+interface FullWait {
   readonly policy: string
   readonly waiting: number
   readonly retryAfter: number
+}
 
+const WaitersFull = refusal<[policy: string], FullWait>('FC_ERR_LIMIT_WAITERS_FULL', 'Too many already wait for the limit "%s"', 503)
+
+/** `limiter.wait()`: as many wait as may. */
+export class LimitWaitersFullError extends WaitersFull {
   constructor (policy: string, waiting: number, retryAfter: number) {
     super(policy)
-    this.policy = policy
-    this.waiting = waiting
-    this.retryAfter = retryAfter
-  }
-
-  /** Read by Fastify's default error handler. */
-  get headers (): Record<string, string> {
-    return { 'retry-after': String(this.retryAfter) }
+    Object.assign(this, { policy, waiting, retryAfter })
   }
 }
 
 /** `limiter.wait()`: `cause` is the signal's reason. */
-export class LimitWaitAbortedError extends createError<[policy: string, options?: ErrorOptions]>(
-  'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499, false) {}
+export class LimitWaitAbortedError extends withoutStack<[policy: string, options?: ErrorOptions]>(
+  'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499) {}
 
-const Closing = refusal<[what: string]>('FC_ERR_CLOSING', '%s is closing and takes no new work', 503)
+/** Its header tells the client to look for another server. */
+export class ClosingError extends refusal<[what: string]>(
+  'FC_ERR_CLOSING', '%s is closing and takes no new work', 503, { connection: 'close' }) {}
 
-export class ClosingError extends Closing {
-  /** Read by Fastify's default error handler: the client should look for another server. */
-  get headers (): Record<string, string> {
-    return { connection: 'close' }
-  }
-}
-
-// ---- tasks and groups
+// Tasks and groups.
 
 /** The arithmetic behind a refused task. */
 export interface TasksFull {
@@ -245,52 +234,39 @@ export interface TasksFull {
   retryAfter: number
 }
 
-const Full = refusal<[retryAfter: number]>('FC_ERR_TASKS_FULL', 'There is no room for another task, try again in %d s', 503)
+const Full = refusal<[retryAfter: number], Readonly<TasksFull>>('FC_ERR_TASKS_FULL', 'There is no room for another task, try again in %d s', 503)
 
-export class TasksFullError extends Full implements TasksFull {
-  readonly running: number
-  readonly waiting: number
-  readonly limit: number
-  readonly retryAfter: number
-
+export class TasksFullError extends Full {
   constructor (full: TasksFull) {
     super(full.retryAfter)
-    this.running = full.running
-    this.waiting = full.waiting
-    this.limit = full.limit
-    this.retryAfter = full.retryAfter
-  }
-
-  /** Read by Fastify's default error handler. */
-  get headers (): Record<string, string> {
-    return { 'retry-after': String(this.retryAfter) }
+    Object.assign(this, full)
   }
 }
 
 /** The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did. */
-export class TaskTimeoutError extends createError<[id: string, timeout: number, options?: ErrorOptions]>(
+export class TaskTimeoutError extends withoutStack<[id: string, timeout: number, options?: ErrorOptions]>(
   'FC_ERR_TASK_TIMEOUT', 'The task "%s" passed its deadline of %d ms', 504) {}
 
 /** The reason of the task's signal, and what its handle rejects with. */
-export class TaskAbortedError extends createError<[id: string, why: string, options?: ErrorOptions]>(
+export class TaskAbortedError extends withoutStack<[id: string, why: string, options?: ErrorOptions]>(
   'FC_ERR_TASK_ABORTED', 'The task "%s" was aborted: %s', 499) {}
 
 /** `cause` is the value that was thrown. */
 export class TaskThrewError extends createError<[id: string, what: string, options?: ErrorOptions]>(
-  'FC_ERR_TASK_THREW', 'The task "%s" threw %s, which is not an Error', 500) {}
+  'FC_ERR_TASK_THREW', 'The task "%s" threw %s, which is not an Error') {}
 
 export class TaskDuplicateError extends createError<[id: string]>(
   'FC_ERR_TASK_DUPLICATE', 'A task "%s" is waiting or running already', 409) {}
 
 export class TaskUnknownError extends createError<[name: string, known: string]>(
-  'FC_ERR_TASK_UNKNOWN', 'There is no task named "%s"; defined are %s', 500) {}
+  'FC_ERR_TASK_UNKNOWN', 'There is no task named "%s"; defined are %s') {}
 
 /** `cause` is what a getter of the payload, or its schema, has thrown. */
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(
-  'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s', 500) {}
+  'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s') {}
 
 export class PlaceUsedError extends createError<[]>(
-  'FC_ERR_PLACE_USED', 'This reserved place was used or given back already', 500) {}
+  'FC_ERR_PLACE_USED', 'This reserved place was used or given back already') {}
 
 export class GroupEndedError extends createError<[]>(
-  'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for', 500) {}
+  'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for') {}

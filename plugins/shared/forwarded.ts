@@ -3,6 +3,7 @@
  * fair share of a thread pool, then count all of the proxy's clients as one.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { logSafely } from './log.ts'
 
 /** Returns the options that the app was made with, which Fastify doesn't publish; none if a later version keeps them elsewhere. */
 export function fastifyOptionsOf (app: FastifyInstance): Readonly<Record<string, unknown>> {
@@ -33,7 +34,7 @@ export function watchForwarded (app: FastifyInstance): (request: FastifyRequest)
     isWatching = false
     if (warned.has(app.server)) return
     warned.add(app.server)
-    app.log.warn('a request has X-Forwarded-For, and trustProxy is not set: behind a proxy all clients have the proxy\'s address, so they share ' +
+    logSafely(app.log, 'warn', {}, 'a request has X-Forwarded-For, and trustProxy is not set: behind a proxy all clients have the proxy\'s address, so they share ' +
       'one limit by address and one share of the thread pool. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', ' +
       '\'10.0.0.0/8\']; or false, if there is no proxy')
   }

@@ -1,20 +1,22 @@
 /**
- * A refusal never floods the log. Fastify's default handler logs a thrown 503 as an error with its stack, once a request: under
- * overload that is the service working as it should, told ten thousand times, by the CPU that is short. Instead each refusal is one
- * line at debug, and at most one line a period at warn says how many there were.
+ * The refusal log keeps refusals from flooding the log. Fastify's default handler logs each thrown 503 as an error. Under overload that is
+ * ten thousand lines about a service that works as designed, written by the CPU that is short. Here each refusal is one line at debug, and at
+ * most one line in ten seconds at warn says how many refusals there were.
  *
- * Only that line of the default handler changes: the answer, a handler of the application's own and what it logs stay as they are.
+ * Only that line of the default handler changes. The answer, and an error handler of the application's own with its log lines, stay as they are.
  */
 import fp from 'fastify-plugin'
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { isRefusal } from './errors.ts'
+import { logSafely } from './log.ts'
 
-/** ms between two lines at warn. */
+/** The time between two lines at warn, in ms. */
 const PERIOD = 10_000
 
 const kRefusalLog = Symbol('fastify-concurrency.refusalLog')
 
 class Sampler {
+  /** The number of refusals since the last line at warn, by code. */
   #refused: Record<string, number> = {}
   #saidAt = -Infinity
   #timer: NodeJS.Timeout | undefined
@@ -39,29 +41,25 @@ class Sampler {
     const refused = this.#refused
     this.#refused = {}
     if (Object.keys(refused).length === 0) return
-    try {
-      this.#log.warn({ refused }, 'requests were refused')
-    } catch {
-      // A log stream that was destroyed throws. It must not make close() reject.
-    }
+    logSafely(this.#log, 'warn', { refused }, 'requests were refused')
   }
 }
 
-/** Counts a refusal that is answered in a hook rather than thrown, and so passes no error handler. The app must have this plugin. */
+/** Counts a refusal that passes no error handler, since a hook answers it. The app must have this plugin. */
 export function countRefusal (app: FastifyInstance, code: string): void {
-  (app as unknown as { [kRefusalLog]: Sampler })[kRefusalLog].count(code, performance.now())
+  app.getDecorator<Sampler>(kRefusalLog).count(code, performance.now())
 }
 
 /**
- * The reply's log until the line that says this error, but for that line. A Proxy: a logger may have private fields, and methods that
- * want their own `this`.
+ * Returns the reply's log, but writes the line about this error at debug, and then puts the original log back. It is a Proxy, since a logger may
+ * have private fields, and methods that need their own `this`.
  */
 function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
   const { log } = reply
   const error = (fields: { err?: unknown }, ...rest: [string?]): void => {
     if (fields?.err !== refusal) return log.error(fields, ...rest)
     reply.log = log
-    log.debug(fields, ...rest)
+    logSafely(log, 'debug', fields, rest[0] ?? refusal.message)
   }
   return new Proxy(log, {
     get (target, key) {

@@ -1,9 +1,9 @@
 import t from 'tap'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { once } from 'node:events'
-import { Agent, request as httpRequest, type ClientRequest, type RequestOptions } from 'node:http'
+import { Agent, ServerResponse, request as httpRequest, type ClientRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { connect as http2Connect } from 'node:http2'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import cancellation, { currentRequest } from '../../plugins/cancellation/index.ts'
 import { deferred, until } from '../helper.ts'
 
@@ -244,4 +244,32 @@ t.test('an application that has its own request.disconnected fails at boot, not 
   t.teardown(() => app.close())
   app.decorateRequest('disconnected', null as never)
   await t.rejects(async () => app.register(cancellation), { code: 'FST_ERR_DEC_ALREADY_PRESENT', message: /disconnected/ })
+})
+
+t.test('the request of a WebSocket is disconnected when its client leaves; its messages are handled outside the ambient request', async (t) => {
+  const app = Fastify() as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  await app.register(cancellation)
+  // What @fastify/websocket does.
+  app.server.on('upgrade', (request: IncomingMessage, socket: Socket) => {
+    const response = new ServerResponse(request)
+    response.assignSocket(socket)
+    app.routing(request, response)
+  })
+  const received = deferred<{ ambient: FastifyRequest | undefined, signal: AbortSignal }>()
+  app.get('/ws', async (request, reply) => {
+    reply.hijack()
+    request.raw.socket.on('end', () => request.raw.socket.end())
+    request.raw.socket.on('data', () => received.resolve({ ambient: currentRequest(), signal: request.disconnected }))
+    request.raw.socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n')
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = httpRequest({ port: portOf(app), host: '127.0.0.1', path: '/ws', headers: { connection: 'upgrade', upgrade: 'websocket' } }).end()
+  const [, socket] = await once(client, 'upgrade') as [IncomingMessage, Socket]
+  socket.write('a message')
+  const { ambient, signal } = await received.promise
+  t.equal(ambient, undefined, 'so pass { request } there')
+  t.equal(signal.aborted, false)
+  socket.destroy()
+  await until(() => signal.aborted, 'the client has left')
 })

@@ -28,6 +28,23 @@ for (const [what, stop] of Object.entries(stops)) {
   }
 }
 
+t.test('shutdown() from outside while an onReady hook runs: listen() settles, and nothing listens afterwards', async (t) => {
+  const app = Fastify()
+  await app.register(lifecycle, { timeout: 5_000 })
+  const [runs, go] = [deferred(), deferred()]
+  app.addHook('onReady', async () => {
+    runs.resolve()
+    await go.promise
+  })
+  const listening = app.listen({ port: 0 })
+  await runs.promise
+  t.match(await app.lifecycle.shutdown(), { unfinished: [] })
+  go.resolve()
+  await listening.catch(() => {})
+  await phase(app, 'closed')
+  t.equal(app.server.listening, false)
+})
+
 for (const [when, wait] of [['at once', () => {}], ['a microtask after', () => null], ['a turn after', () => new Promise(setImmediate)]] as const) {
   t.test(`shutdown() ${when} listen() made both reject: the app boots, with its onReady hooks, and then closes`, async (t) => {
     const app = Fastify()

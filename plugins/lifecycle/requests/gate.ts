@@ -1,6 +1,7 @@
 /** Where requests come in: counted, or refused by phase. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ClosingError } from '../../shared/errors.ts'
+import { logSafely } from '../../shared/log.ts'
 import { countRefusal } from '../../shared/refusal-log.ts'
 import { requestRefused } from '../channels.ts'
 import { admits, isStopping, type Phase } from '../phases.ts'
@@ -22,7 +23,7 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
       if (requestRefused.hasSubscribers) {
         requestRefused.publish({ server: app.server, phase: phase(), method: request.method, route: request.routeOptions.url })
       }
-      request.log.debug({ err: error, phase: phase() }, error.message)
+      logSafely(request.log, 'debug', { err: error, phase: phase() }, error.message)
       countRefusal(app, error.code)
       return refuse(reply, body)
     }

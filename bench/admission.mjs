@@ -1,6 +1,6 @@
 /**
- * The cost of a decision, by how many are waiting: an arrival that is admitted, one that leaves, and the next that is taken and ends.
- * The admission alone, with the time as an argument.
+ * Measures what one admission decision costs, by the number of waiting jobs: a job arrives and is admitted, another leaves, and the next is taken
+ * and ends. Only the class Admission is measured, with the time as an argument, without threads.
  */
 import { Admission, QueueEntry } from '../dist/plugins/workers/admission/admission.js'
 import { alternate, median, pairedRatio, Report } from './lib/report.mjs'

@@ -1,4 +1,4 @@
-/** Every benchmark, one after the other, saved with `--save`. Exits with 1 if one can't run. */
+/** Runs every benchmark in turn; `--save` is passed on to each. The exit code is 1 if a benchmark can't run. */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 

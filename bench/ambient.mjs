@@ -1,4 +1,4 @@
-/** What the ambient request costs: CPU time a request, of the server's process alone, by version of Node. */
+/** Measures the cost of the ambient request: CPU time per request of the server's process, for each version of Node. */
 import { Clients, startServer } from './lib/cell.mjs'
 import { nodeBinary } from './lib/node.mjs'
 import { alternate, median, Report } from './lib/report.mjs'

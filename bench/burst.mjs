@@ -1,6 +1,6 @@
 /**
- * Bursts on an idle pool: requests that arrive at once, of one client or of seven. Each would be done within seconds, so none may be refused,
- * and the last answer comes when the threads have done the work: time ÷ work is 1 if they do nothing else.
+ * Sends bursts to an idle pool: requests of one client or of seven that arrive at once. Every burst could be served within seconds, so no request
+ * may be refused. The last answer comes when the threads have done all the work: time ÷ work is 1 if they do nothing else.
  *
  *   node bench/burst.mjs --only ours --rounds 3
  */
@@ -10,11 +10,11 @@ import { Clients, startServer } from './lib/cell.mjs'
 import { median, Report } from './lib/report.mjs'
 import { calibrate, work } from './lib/work.mjs'
 
-/** Requests, and the ms of work of each. */
+/** The bursts: the number of requests, and the work of each in ms. */
 const BURSTS = /** @type {const} */ ([[60, 10], [30, 100], [12, 300], [9, 900]])
 const KEYS = [1, 7]
 const PATIENCE = 30_000
-/** ms between bursts: the threads have retired. */
+/** ms between bursts, in which the threads are parked. */
 const REST = 600
 const BAR = 1.3
 
@@ -31,7 +31,7 @@ for (const [count, ms] of BURSTS) {
       const { port, stop } = await startServer(server, iterationsPerMs)
       /** @type {Array<import('./lib/client.mjs').Outcome & { ping: number }>} */
       const bursts = []
-      // The first burst finds run times that nobody knows yet.
+      // The pool doesn't know the run times yet when the first burst comes.
       for (let round = 0; round <= rounds; round++) {
         await sleep(REST)
         const burst = { name: 'burst', deck: [work(ms)], burst: count, keys: Array.from({ length: keys }, (_, index) => `client-${index}`) }

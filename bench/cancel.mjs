@@ -1,6 +1,6 @@
 /**
- * A client leaves: how long until its thread works for somebody else? From the destruction of the client's socket, over real HTTP, to
- * the instant at which the next job runs on the one thread of the pool.
+ * Measures how soon a thread works for another client after its own client has left: from the destruction of the client's socket, over real
+ * HTTP, to the start of the next job on the only thread of the pool.
  */
 import concurrency from 'fastify-concurrency'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 /**
- * What a job costs beside its own work: the identity job on two threads, 1 and 64 in flight. Ours with all its features (admission,
- * deadline, estimates, statistics, logger on) beside pools that have none of them.
+ * Measures what a job costs besides its own work: an identity job on two threads, with 1 and with 64 jobs in flight. Our pool runs with all its
+ * features (admission, deadlines, estimates, statistics, logger on); the other pools have none of these.
  */
 import { fileURLToPath } from 'node:url'
 import concurrency from 'fastify-concurrency'
@@ -13,7 +13,7 @@ import { app } from './lib/app.mjs'
 import { alternate, median, pairedRatio, Report } from './lib/report.mjs'
 
 const THREADS = 2
-/** ms before each measurement in which a pool that stood idle gets going. */
+/** Each measurement begins with this many ms of load that aren't counted, since an idle pool has parked its threads. */
 const WARM_UP = 50
 
 const report = new Report('dispatch', { rounds: '15', ms: '200' })
@@ -29,7 +29,7 @@ const piscina = new Piscina({ filename: identity, ...threads })
 const tinypool = new Tinypool({ filename: identity, ...threads })
 const workers = workerpool.pool(fileURLToPath(new URL('peers/workerpool.mjs', import.meta.url)), { workerType: 'thread', minWorkers: THREADS, maxWorkers: THREADS })
 const poolifier = new FixedThreadPool(THREADS, fileURLToPath(new URL('peers/poolifier.mjs', import.meta.url)))
-// A job with a transfer list is never handed ahead of a free thread: this is ours without its batches.
+// A job with a transfer list is never prefetched, so this row shows our pool without prefetching.
 const alone = { transferList: [] }
 
 /** @type {Record<string, (payload: number) => PromiseLike<unknown>>} */

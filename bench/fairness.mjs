@@ -1,6 +1,6 @@
 /**
- * One key sends ten times its share beside nine keys that send half of theirs: what do the nine lose, and how long do they wait,
- * compared with being alone? In `piscina`, that knows no keys, they wait behind it.
+ * Measures fairness: one key sends ten times its share while nine keys send half of theirs. The table shows what the nine lose and how long
+ * they wait, compared with a run without the heavy key. Piscina knows no keys, so the nine wait behind the heavy one.
  */
 import { capacity, Clients, startServer, warmUp } from './lib/cell.mjs'
 import { alternate, median, Report } from './lib/report.mjs'

@@ -1,4 +1,4 @@
-// The jobs of the benchmarks. Where a peer is measured beside ours, it runs the same functions.
+// The jobs of the benchmarks. Peers run the same functions.
 import { defineJobs } from 'fastify-concurrency/jobs'
 
 export const jobs = defineJobs(import.meta.url, {

@@ -1,4 +1,4 @@
-// A server of bench/limiter.ts: one variant a process, so that its CPU time and what the compiler knows of its code are its own.
+// One server of bench/limiter.ts. Each variant has a process of its own, so that CPU time and compiled code aren't shared.
 import { createWriteStream } from 'node:fs'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -62,7 +62,7 @@ if (process.send !== undefined) {
   app.get('/', async () => 'ok')
   await app.listen({ port: 0, host: '127.0.0.1' })
   process.on('message', () => process.send!(process.cpuUsage()))
-  // So that none outlives a benchmark that was stopped.
+  // Ends the server when the benchmark is stopped.
   process.once('disconnect', () => process.exit())
   process.send({ port: (app.server.address() as { port: number }).port })
 }

@@ -1,7 +1,7 @@
-// What limiting costs: requests a second and CPU a request, paired in one run; the memory store; Redis.
+// Measures what limiting costs: requests a second and CPU time per request, paired in one run; operations of the memory store; Redis.
 // node --conditions=fastify-concurrency-source --expose-gc --import ./tsx.js bench/limiter.ts [rounds] [ms a round]
-// The table goes round the servers; what a bar is held to is measured apart, two servers by turns (ABBA), since this takes minutes in
-// which the machine changes.
+// The table visits all servers in turn. The ratios that have a bar are measured apart, two servers by turns (ABBA), because the table takes minutes
+// in which the machine changes.
 import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -15,14 +15,14 @@ import { variants } from './limiter-server.ts'
 const rounds = Number(process.argv[2] ?? 5)
 const length = Number(process.argv[3] ?? 400)
 const SOCKETS = 32
-/** Until the compiler is done with a server, ms. */
+/** ms of load before a measurement, in which a server's code is compiled. */
 const WARM_UP = 2_500
-/** Of a pair: turns of each server, and their length in ms. */
+/** The turns of each server of a pair, and the length of a turn in ms. */
 const TURNS = 24
 const TURN = 150
 const REQUEST = 'GET / HTTP/1.1\r\nHost: bench\r\n\r\n'
 
-/** Keeps one request in flight a socket for so many ms; resolves with how many were answered. Counting is all that it does with an answer. */
+/** Keeps one request in flight on each socket for the given time, in ms. Resolves with the number of answers, which are only counted. */
 async function load (port: number, ms: number): Promise<number> {
   let answered = 0
   let stopped = false
@@ -112,7 +112,7 @@ async function http (): Promise<void> {
   }
 }
 
-/** Keys are built for each operation, as a request's are: a map then has to hash and compare them. */
+/** Builds a key for each operation, as a request does, because a map then has to hash and compare it. */
 function memory (keys: number): void {
   const key = (index: number): string => `2001:db8:${index.toString(16)}::`
   const demand = (index: number) => [{ policy: 'p', key: key(index), rate: 0.01, burst: 20, cost: 1, onStoreError: 'local' as const }]

@@ -1,6 +1,6 @@
 /**
- * Long jobs beside short ones: reports of 1 s, held to one thread by `concurrency: 1`, beside 5 ms jobs at 30 % of one thread. In
- * `piscina`, that has no such cap, two reports take both threads.
+ * Measures short jobs next to long ones: reports of 1 s, which `concurrency: 1` limits to one thread, and 5 ms jobs at 30 % of one thread. Piscina
+ * has no such limit, so two reports occupy both threads.
  */
 import { Clients, startServer, warmUp } from './lib/cell.mjs'
 import { alternate, median, Report } from './lib/report.mjs'
@@ -8,7 +8,7 @@ import { calibrate, work } from './lib/work.mjs'
 
 const SHORT = 5
 const LONG = 1_000
-/** More than the reports' one thread can do. */
+/** Reports a second: more than one thread can do. */
 const LONG_RATE = 1.5
 const PATIENCE = 5_000
 

@@ -1,10 +1,12 @@
 /**
- * More requests than the threads can serve: what a server does then. Open-loop arrivals at multiples of the capacity measured just
- * before; clients give up after a second. What is served late to nobody is lost; what is refused at once could go elsewhere.
- * The bimodal job takes 2 ms 95 times in 100, and 200 ms the other five. Each server first serves the same load unmeasured, until the
- * compiler is done with it: on two CPUs compiling takes a tenth of them for that long.
+ * Measures goodput (the work that is served to clients who still wait for it) when more requests arrive than the threads can serve. Requests
+ * arrive open loop, at a multiple of the capacity, which is measured just before; clients give up after a second. The bimodal job takes 2 ms in
+ * 95 of 100 runs and 200 ms in the other five. Each server first serves the same load unmeasured, because on two CPUs compiling its code
+ * takes a tenth of both.
  *
- * Then a sudden overload of a server that was idle: the first twelve seconds at six times the capacity, by the clients' patience in seconds.
+ * A second table shows a sudden overload: the first twelve seconds at six times the capacity on a server that was idle, for clients that
+ * give up after 0.3, 1 and 30 s. The clients and the main thread share the CPUs with the worker threads, so on two CPUs a server that
+ * refuses at no cost at all would stay below 1.
  *
  *   node bench/overload.mjs --only ours,queue --job 10 --load 6 --seconds 20 --sudden ''
  *   node bench/overload.mjs --only ours --load '' --sudden 0.3,1,30 --rounds 3
@@ -18,7 +20,7 @@ const SERVERS = { inline: 'inline', piscina: 'piscina', abort: 'piscina abort', 
 const TITLES = { inline: 'inline', piscina: 'piscina', abort: 'piscina + abort', queue: 'piscina, maxQueue 32', ours: 'ours', go: 'Go, bounded channel' }
 
 /**
- * The paths, and how much longer a run must be to have as many answers.
+ * The paths of each kind of job. `longer` is how much longer a run has to be to collect as many answers.
  *
  * @type {Record<'10' | '200' | 'bimodal', { deck: string[], longer: number }>}
  */
@@ -27,9 +29,9 @@ const JOBS = {
   200: { deck: [work(200)], longer: 2.5 },
   bimodal: { deck: [...new Array(19).fill(work(2)), work(200)], longer: 1.5 }
 }
-/** Goodput ÷ capacity at 2x and 6x, and p99 at 6x in ms. */
+/** Bars: goodput ÷ capacity at 2x and 6x; p99 and /ping p99 at 6x, in ms. */
 const BARS = { goodput: 0.95, p99: 150, ping: 15 }
-/** Of a sudden overload: goodput ÷ capacity by the clients' patience, in s. */
+/** Bars of the sudden overload: goodput ÷ capacity, by the time in s after which clients give up. */
 const SUDDEN = { 0.3: 0.9, 1: 0.92, 30: 0.95 }
 const SUDDEN_LOAD = 6
 const SUDDEN_SECONDS = 12
@@ -62,7 +64,7 @@ async function cell (server, { deck, longer }, load, full, seed) {
   const { streams, ping } = await clients.run({ ...orders, seconds: seconds * longer, seed })
   const { sent, refused, work: served, p50, p99, p99Late, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
   await stop().catch((/** @type {Error} */ error) => {
-    // A peer that crashed under the load has its row, with what it served until then.
+    // A peer that crashed under the load keeps its row, with what it had served by then.
     if (server === 'ours') throw error
     console.log(error.message)
   })
@@ -100,7 +102,7 @@ for (const name of report.list('job', keys(JOBS))) {
     const cells = new Map(servers.map((server) => [server, []]))
     for (let round = 0; round < rounds; round++) {
       for (const server of servers) {
-        // Just before each, since the machine changes within minutes. Go has another compiler, so another loop: its own capacity.
+        // The capacity is measured just before each run, because a machine changes within minutes. Go compiles the loop differently, so it has a capacity of its own.
         const full = await capacity(clients, job.deck, { iterationsPerMs, seconds: 3 * job.longer, ...(server === 'go' && { server }) })
         cells.get(server)?.push(await cell(server, job, Number(load), full, round + 1))
       }

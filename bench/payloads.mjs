@@ -1,6 +1,6 @@
 /**
- * Bodies of less than 1 MB, of every shape that JSON has, through an identity job on default options. How much longer is the event loop
- * held than by a route that answers with a structuredClone of the body? Does the process end, and is any other job lost?
+ * Sends bodies below 1 MB, of every shape that JSON has, through an identity job with default options. It measures how much longer the event loop is
+ * held than by a route that answers with a structuredClone of the body, and counts ends of the process and jobs of others that are lost.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -99,7 +99,7 @@ await start()
 await held('/job', many('1'), 8)
 const rows = []
 for (const [shape, text] of Object.entries(shapes)) {
-  // The quickest of the rounds: what else runs on the machine only ever adds to it.
+  // The quickest round counts, because other processes of the machine can only add to the time.
   const least = { clone: Infinity, job: Infinity, 'direct clone': Infinity, 'direct job': Infinity, 'clones at once': Infinity, 'jobs at once': Infinity }
   /** @param {keyof typeof least} what @param {number} ms */
   const note = (what, ms) => { least[what] = Math.min(least[what], ms) }

@@ -1,14 +1,14 @@
-/** bench/overload.svg, of the saved results of bench/overload.mjs. It follows the reader's colour scheme. */
+/** Draws bench/overload.svg from the saved results of bench/overload.mjs. The chart follows the reader's colour scheme. */
 import { writeFileSync } from 'node:fs'
 import { readResults } from './lib/report.mjs'
 
 const WIDTH = 960
 const PANEL = { width: 260, height: 170, left: 60, top: 74, across: 300, down: 240 }
 const OURS = 'ours'
-/** Okabe and Ito's, told apart by colour-blind readers too; ours is thick besides. */
+/** The palette of Okabe and Ito, which colour-blind readers can tell apart. Our line is also thicker. */
 const COLORS = ['#d55e00', '#e69f00', '#cc79a7', '#56b4e9', '#7f7f7f']
 const OUR_COLOR = '#009e73'
-/** About, of a letter. */
+/** The approximate width of a letter. */
 const LETTER = 7
 
 const MEASURES = [
@@ -51,7 +51,7 @@ function panel (title, servers, { column, top: highest, ticks }, left, top) {
   const grid = ticks.map((tick) => `<path class="grid" d="M${left} ${y(tick)}h${PANEL.width}"/><text class="tick" x="${left - 8}" y="${y(tick) + 4}" text-anchor="end">${tick}</text>`)
   const axis = loads.map((load, index) => `<text class="tick" x="${x(index)}" y="${top + PANEL.height + 18}" text-anchor="middle">${load}</text>`)
   const lines = [...servers].sort(([a], [b]) => Number(a === OURS) - Number(b === OURS)).map(([name, points]) => {
-    // Nobody served: no latency.
+    // A server that served nobody has no latency.
     const drawn = points.filter(({ row }) => typeof row[column] === 'number')
       .map(({ x: load, row }) => ({ x: x(loads.indexOf(load)), y: y(row[column]), label: `${name}, ${load}: ${Number(row[column].toPrecision(3))}` }))
     const path = `<polyline points="${drawn.map((point) => `${point.x},${point.y}`).join(' ')}" stroke="${color(name)}"${name === OURS ? ' class="ours"' : ''}/>`

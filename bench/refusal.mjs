@@ -1,4 +1,4 @@
-/** What a refusal costs: CPU time a request of the server's process, logger on, beside an answer that is sent and an error that is thrown. */
+/** Measures what a refusal costs, in CPU time per request of the server's process with the logger on, next to an answer that is sent and an error that is thrown. */
 import { Clients, startServer } from './lib/cell.mjs'
 import { alternate, median, Report } from './lib/report.mjs'
 

@@ -1,6 +1,6 @@
 /**
- * Long use: 100,000 runs of which one in ten is cancelled and one in a hundred takes its thread down. What a run leaves behind, a
- * listener, a timer, an object, would be there a hundred thousand times. Exits with 1 if anything has grown.
+ * Looks for leaks in 100,000 runs, of which one in ten is cancelled and one in a hundred ends its thread. A listener, a timer or an object
+ * that a run leaves behind would be found many times. The exit code is 1 if anything has grown.
  */
 import { getEventListeners } from 'node:events'
 import { readdirSync } from 'node:fs'
@@ -15,9 +15,9 @@ import { app } from './lib/app.mjs'
 import { Report } from './lib/report.mjs'
 
 const IN_FLIGHT = 64
-/** The first is after the caches have filled, and what comes later is compared with it. */
+/** The first checkpoint comes after the caches have filled; the later ones are compared with it. */
 const CHECKPOINTS = 10
-/** Bytes of heap by which a later checkpoint may be above the first. */
+/** Bytes of heap by which a later checkpoint may exceed the first. */
 const HEAP = 2 * 2 ** 20
 const TIME_LIMIT = 600_000
 
@@ -34,7 +34,7 @@ const Timeout = /** @type {Function} */ (setTimeout(() => {}).constructor)
 const server = app()
 await server.register(concurrency, { workers: { jobs, maxThreads: 2 } })
 await server.ready()
-/** One signal that lives as long as the process does, as that of a shutdown: each run listens to it, and must stop listening. */
+/** A signal that lives as long as the process, as the signal of a shutdown does. Each run listens to it and has to stop listening. */
 const shared = new AbortController().signal
 /** @type {Record<string, number>} */
 const endings = {}
@@ -44,7 +44,7 @@ async function one (index) {
   if (index % 100 === 50) return server.workers.run('die', index % 200 === 50 ? 'exit' : 'uncaught')
   if (index % 10 !== 5) return server.workers.run('identity', index, { signal: shared })
   const controller = new AbortController()
-  // Cancelled before, while it waits, or as soon as it runs.
+  // Some runs are cancelled before they are queued, some while they wait, and some as soon as they run.
   const when = index % 30
   if (when === 5) controller.abort()
   const result = server.workers.run('cooperativeLoop', undefined, { signal: controller.signal, onProgress: () => controller.abort() })
@@ -69,13 +69,13 @@ async function batch (from, to) {
 async function look () {
   await server.workers.idle()
   await assertIdle(server)
-  // What ended a moment ago is let go of: handles close, threads retire and are joined.
+  // Waits until what has ended is released: handles close, and threads are parked and joined.
   for (let turn = 0; turn < 10; turn++) {
     await sleep(50)
     gc()
   }
   const { heapUsed, external, rss } = process.memoryUsage()
-  // All that is alive, unref'd or not: what holds the process open is only a part of what can be left behind.
+  // Counts all live objects, unref'd or not, because handles that hold the process open are only a part of what can leak.
   const count = (/** @type {Function} */ of) => /** @type {number} */ (queryObjects(of, { format: 'count' }))
   return {
     heap: heapUsed,

@@ -1,6 +1,6 @@
 /**
- * What a thread of ours costs beyond a bare one of piscina's: until it takes jobs, and in memory. A process for each measurement, since
- * a second pool of a process finds everything loaded.
+ * Measures what a thread of our pool costs beyond a bare thread of piscina: the time until it takes jobs, and memory. Each measurement has a process
+ * of its own, because a second pool in the same process finds everything loaded.
  */
 import { execFileSync } from 'node:child_process'
 import { subscribe } from 'node:diagnostics_channel'
@@ -12,7 +12,7 @@ import { alternate, median, Report } from './lib/report.mjs'
 const FEW = 1
 const MANY = 5
 
-/** Each starts a pool and returns how long its threads took until they took jobs, in ms. */
+/** Each function starts a pool and returns how long its threads took until they could take jobs, in ms. */
 const starts = {
   /** @param {number} threads */
   async ours (threads) {
@@ -40,7 +40,7 @@ const starts = {
 
 /** @typedef {keyof typeof starts} Kind */
 
-/** In a process of its own. */
+/** Runs one measurement in a process of its own. */
 async function one (/** @type {Kind} */ kind, /** @type {number} */ threads) {
   const ms = await starts[kind](threads)
   setFlagsFromString('--expose-gc')

@@ -1,7 +1,7 @@
 /**
- * Submit throughput against p-queue and fastq: empty async functions, 64 at once. Each round runs all three, one after the other, so
- * that they share whatever the machine does meanwhile; printed are the medians of the rounds and of the paired ratios.
- * Ours keeps ids, deadlines, async contexts and, unless in production, stacks; the others don't.
+ * Compares the throughput of submit() with p-queue and fastq: empty async functions, 64 at a time. Each round runs all three in turn, so that
+ * changes of the machine affect all of them. Printed are the medians of the rounds and of the paired ratios. Our tasks carry ids, deadlines
+ * and async contexts; those of the others don't.
  *
  *   NODE_ENV=production node --conditions=fastify-concurrency-source --import ./tsx.js bench/tasks.ts
  */
@@ -42,7 +42,7 @@ for (let round = 0; round < ROUNDS + 3; round++) {
   for (const [name, run] of Object.entries(contenders)) {
     const before = performance.now()
     await run()
-    // The first three warm up.
+    // The first three rounds warm up.
     if (round >= 3) (rates[name] ??= []).push(TASKS / (performance.now() - before))
   }
 }

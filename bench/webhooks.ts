@@ -1,6 +1,7 @@
 /**
- * 10,000 webhooks at once, over 200 connections (or as many as are asked for), at the default options, each a task of 20 ms: what was answered, how the memory
- * grew, and how fast /live answered meanwhile. Service, flood and probe are processes of their own: none measures another's delay.
+ * Sends 10,000 webhooks at once over 200 connections (or the given number), each of which enqueues a task of 20 ms with default options. It prints
+ * what was answered, how the memory grew, and how fast /live answered meanwhile. The service, the flood and the probe are processes of their own, so
+ * that none of them measures the delay of another.
  *
  *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/webhooks.ts [connections]
  */

@@ -1,5 +1,5 @@
 /**
- * Waits for ever, and ends when its signal aborts.
+ * Waits until its signal aborts.
  *
  * @param {undefined} _payload
  * @param {import('fastify-concurrency/jobs').JobContext} context

@@ -1,5 +1,5 @@
 /**
- * Computes for ever, and ends when it sees that it was aborted.
+ * Computes until its signal aborts.
  *
  * @param {undefined} _payload
  * @param {import('fastify-concurrency/jobs').JobContext} context

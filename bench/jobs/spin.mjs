@@ -1,5 +1,5 @@
 /**
- * Computes. Work and not time: with more threads than CPUs, a loop that watches the clock would count the time in which it didn't run.
+ * Computes for a number of iterations. With more threads than CPUs, a loop that watches the clock would count time in which it didn't run.
  *
  * @param {number} iterations of about a nanosecond
  */

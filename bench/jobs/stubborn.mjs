@@ -1,5 +1,5 @@
 /**
- * Computes for ever, whatever anyone says.
+ * Computes for ever and ignores its signal.
  *
  * @param {undefined} _payload
  * @param {import('fastify-concurrency/jobs').JobContext} context

@@ -1,4 +1,4 @@
-/** Fastify as an application has it: the logger is on, at info. Its lines are written, to a file that keeps none of them. */
+/** Creates Fastify as an application does: the logger is on at level info. Its lines are written to a file that keeps none of them. */
 import { devNull } from 'node:os'
 import Fastify from 'fastify'
 

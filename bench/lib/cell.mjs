@@ -1,4 +1,4 @@
-/** A server and its clients, each a process of its own. */
+/** Starts a server and its clients, each in a process of its own. */
 import { execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -30,7 +30,7 @@ export function buildGo () {
 }
 
 /**
- * A server says its port on file descriptor 3 and ends when its standard input does, so that none outlives a benchmark.
+ * Starts a server. The server writes its port to file descriptor 3 and ends when its standard input ends, so that none outlives a benchmark.
  *
  * @param {string[]} command
  * @param {Record<string, string>} env
@@ -61,7 +61,7 @@ export async function startServer (name, iterationsPerMs, node = process.execPat
   return start(command, { ITERATIONS_PER_MS: String(iterationsPerMs) })
 }
 
-/** The clients' process. */
+/** The process that runs the clients. */
 export class Clients {
   #child = fork(file('lib/client.mjs'), { serialization: 'advanced' }) // JSON has no NaN
   #ended = once(this.#child, 'exit').then(() => [{ error: 'their process ended' }])
@@ -91,7 +91,7 @@ export class Clients {
   }
 
   /**
-   * CPU time of a request: of the server's process alone, in µs.
+   * Measures the CPU time of a request in the server's process, in µs.
    *
    * @param {{ port: number, path: string, count: number, inFlight: number, expect?: number }} orders
    */
@@ -120,7 +120,7 @@ export class Clients {
 }
 
 /**
- * What all threads together can serve, a second: measured on bare piscina, whatever server it is compared with.
+ * Measures how many requests all threads together can serve in a second, on bare piscina, whichever server is compared with it.
  *
  * @param {Clients} clients
  * @param {string[]} deck
@@ -137,7 +137,7 @@ export async function capacity (clients, deck, { iterationsPerMs, seconds, serve
 }
 
 /**
- * Compiled, connected, with its estimates made: a service that isn't in its first second.
+ * Warms a server up: its code is compiled, connections are open and run times are estimated.
  *
  * @param {Clients} clients
  * @param {number} port

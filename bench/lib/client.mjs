@@ -1,6 +1,6 @@
 /**
- * The clients, in a process of their own: streams of requests that arrive when they arrive, however the server is doing (open loop,
- * Poisson), give up after their patience, and a prober that asks for /ping. Started by lib/cell.mjs, which sends the orders.
+ * The clients, in a process of their own. Requests of a stream arrive open loop, as a Poisson process, whatever the server's state, and give up after
+ * their patience. A prober asks for /ping meanwhile. lib/cell.mjs starts this process and sends the orders.
  */
 import { Connections } from './connections.mjs'
 import { dealer, drawer, random } from './random.mjs'
@@ -37,13 +37,13 @@ import { workOf } from './work.mjs'
  * @property {number} max
  */
 
-/** ms that the rate leaves out: the server is filling up. */
+/** The first ms of a run, which the rate leaves out because the queue is still filling. */
 const RAMP = 1_000
-/** ms that `p99Late` leaves out. */
+/** The first ms of a run, which `p99Late` leaves out. */
 const SETTLED = 3_000
 /** Probes a second. */
 const PROBES = 20
-/** ms; a server that is stuck must not hold up the benchmark. */
+/** ms after which a probe gives up, so that a server that hangs can't hold up the benchmark. */
 const PROBE_PATIENCE = 5_000
 
 class Tally {
@@ -75,7 +75,7 @@ class Tally {
   outcome (duration, ramp = Math.min(RAMP, duration / 4)) {
     const { sent, refused, gaveUp, failed, served } = this
     const latencies = served.map(({ ms }) => ms)
-    // By the instant of the answer: threads that are always busy answer as often at the edges of the window as within it.
+    // Answers count by their instant: threads that are always busy answer as often at the edges of the window as within it.
     const counted = served.filter(({ at, ms }) => at + ms >= ramp && at + ms < duration)
     return {
       sent,
@@ -130,7 +130,7 @@ async function run ({ port, seconds, seed, patience, ramp, streams }) {
     const arrive = () => {
       for (const now = clock(); next <= now && next < duration; next = times.next().value ?? Infinity) {
         const headers = key === undefined ? '' : `x-key: ${key()}\r\n`
-        // From when it was due: a client that comes late must not make the server look fast.
+        // Latency counts from the instant at which the request was due: a client process that is late must not make the server look fast.
         const path = draw()
         follow(tally, next, path, connections.get(path, { patience, headers }))
       }
@@ -141,12 +141,12 @@ async function run ({ port, seconds, seed, patience, ramp, streams }) {
   })
 
   const pings = new Tally()
-  // A probe that is given up has waited that long at least.
+  // A probe that gives up counts as answered at that instant, since it has waited at least so long.
   const probe = () => probes.get('/ping', { patience: PROBE_PATIENCE }).then((ending) => ending === 'gaveUp' ? 200 : ending)
   const prober = setInterval(() => follow(pings, clock(), '/ping', probe()), 1_000 / PROBES)
   await new Promise((resolve) => setTimeout(resolve, duration))
   clearInterval(prober)
-  // No new requests arrive; those under way end, by their patience at the latest.
+  // No new requests arrive now. Those in flight end when their patience ends, at the latest.
   await Promise.all(pending)
   connections.close()
   probes.close()
@@ -158,7 +158,7 @@ async function run ({ port, seconds, seed, patience, ramp, streams }) {
 }
 
 /**
- * Keeps `inFlight` requests under way.
+ * Keeps `inFlight` requests in flight.
  *
  * @param {{ port: number, seconds: number, seed: number, deck: string[], inFlight: number, skip: number }} orders
  * @returns {Promise<number>} served a second, from the answer number `skip` on: with as many threads, the first that says anything
@@ -177,14 +177,14 @@ async function saturate ({ port, seconds, seed, deck, inFlight, skip }) {
     }
   }))
   connections.close()
-  // Up to the instant at which they stopped being replaced.
+  // Only answers up to the instant at which requests stopped being replaced count.
   const counted = served.filter((at) => at < end)
   const first = counted[skip - 1] ?? NaN
   return (counted.length - skip) * 1_000 / (/** @type {number} */ (counted.at(-1)) - first)
 }
 
 /**
- * Sends a number of requests, and waits for all.
+ * Sends a number of requests and waits for all answers.
  *
  * @param {{ port: number, path: string, count: number, inFlight: number, expect?: number }} orders
  */

@@ -1,6 +1,6 @@
 /**
- * The least HTTP client that can give up: keep-alive connections, one request at a time on each, and who gives up destroys its socket.
- * A client of more features would take the CPU that the server is measured on.
+ * A minimal HTTP client that can give up: keep-alive connections with one request at a time on each. A request that gives up destroys its socket.
+ * A client with more features would take CPU time from the server that is measured.
  */
 import { connect } from 'node:net'
 

@@ -1,4 +1,4 @@
-/** Other versions of Node, from npm. */
+/** Installs other versions of Node from npm. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { arch, platform, tmpdir } from 'node:os'

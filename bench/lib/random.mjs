@@ -1,5 +1,5 @@
 /**
- * Mulberry32, seeded: every server gets the same arrivals.
+ * A seeded generator (Mulberry32), so that every server gets the same arrivals.
  *
  * @param {number} seed
  * @returns {() => number} uniform in [0, 1)
@@ -16,8 +16,8 @@ export function random (seed) {
 }
 
 /**
- * Draws each card on its own: what arrives in the open doesn't know what came before. Dealt, the next requests after a long one
- * would be short ones, which is when a server is busy with the long one and refuses: measured, it then serves 15 % fewer in number.
+ * Draws each card independently, because real requests don't depend on those before them. With dealt cards, short requests would follow a long one
+ * just while the server is busy with it and refuses: measured, the server then serves 15 % fewer requests.
  *
  * @template T
  * @param {readonly T[]} cards
@@ -29,7 +29,7 @@ export function drawer (cards, rng) {
 }
 
 /**
- * Deals the cards in random order, all of them before any comes again: 5 in 100 stay 5 in 100 also in a short run.
+ * Deals the cards in random order and repeats none before all have been dealt, so that 5 in 100 are exactly 5 in 100 even in a short run.
  *
  * @template T
  * @param {readonly T[]} cards

@@ -1,4 +1,4 @@
-/** What every benchmark has: its arguments, its tables, its bars, and a file with all of it on `--save`. */
+/** The parts that every benchmark shares: arguments, tables, bars, and the file with the results that `--save` writes. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -124,7 +124,7 @@ export function median (values) {
 }
 
 /**
- * Measures all candidates once a round, in an order that turns, so that none always comes first or after the same one.
+ * Measures all candidates once in each round. The order rotates, so that no candidate always comes first or after the same other one.
  *
  * @template T, [Result = number]
  * @param {number} rounds
@@ -145,7 +145,7 @@ export async function alternate (rounds, candidates, measure) {
 }
 
 /**
- * The median of a candidate's round divided by another's of the same round: what drifts in the machine drifts in both.
+ * Returns the median of the ratios of two candidates within a round. A slow phase of the machine affects both.
  *
  * @param {readonly number[]} ours
  * @param {readonly number[]} theirs

@@ -1,4 +1,4 @@
-/** What the servers have in common: the logger, /ping, /cpu (CPU time of the process so far), and how they are started and stopped by lib/cell.mjs. */
+/** The parts that the servers share: the logger, /ping, /cpu (the process's CPU time so far), and how lib/cell.mjs starts and stops them. */
 import { writeSync } from 'node:fs'
 import Fastify from 'fastify'
 import { portOf } from './app.mjs'
@@ -9,7 +9,7 @@ const iterationsPerMs = Number(process.env['ITERATIONS_PER_MS'])
  * @param {(app: import('fastify').FastifyInstance) => unknown} setUp adds the routes
  */
 export async function serve (setUp) {
-  // As an application has it: to the standard output, which cell.mjs makes one that keeps nothing.
+  // The logger writes to the standard output, as in an application. cell.mjs discards it.
   const app = Fastify({ logger: true })
   app.get('/ping', async () => 'pong')
   app.get('/cpu', async () => {

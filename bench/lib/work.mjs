@@ -1,4 +1,4 @@
-/** Milliseconds as work. */
+/** Converts milliseconds to work: iterations of a loop. */
 import spin from '../jobs/spin.mjs'
 
 /** @returns how many iterations of spin() take a millisecond on a CPU of its own: measure it before anything else runs */

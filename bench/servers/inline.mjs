@@ -1,4 +1,4 @@
-// The CPU-bound work in the handler, on the event loop.
+// Runs the CPU-bound work in the handler, on the event loop.
 import { iterationsOf, serve } from '../lib/serve.mjs'
 import spin from '../jobs/spin.mjs'
 

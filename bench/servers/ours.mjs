@@ -1,4 +1,4 @@
-// Ours as it comes: registered, with no options.
+// Our suite with default options.
 import concurrency from 'fastify-concurrency'
 import { jobs } from '../jobs.mjs'
 import { iterationsOf, serve } from '../lib/serve.mjs'

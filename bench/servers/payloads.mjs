@@ -1,4 +1,4 @@
-/** Identity jobs by HTTP, a route that only clones in their place, and how long each held the event loop. Its parent asks, and counts its ends. */
+/** Serves identity jobs, and a route that only clones the body, and reports how long each held the event loop. The parent process counts how often this one ends. */
 import { setImmediate as turn } from 'node:timers/promises'
 import concurrency from 'fastify-concurrency'
 import { jobs } from '../jobs.mjs'
@@ -17,7 +17,7 @@ const look = () => {
 }
 setImmediate(look)
 
-/** Others' jobs. One that is refused is not lost. */
+/** Jobs of other clients. A job that is refused isn't lost. */
 let sent = 0
 let lost = 0
 setInterval(async () => {
@@ -31,7 +31,7 @@ setInterval(async () => {
 
 server.post('/job', (request) => server.workers.run('identity', request.body))
 server.post('/clone', async (request) => structuredClone(request.body))
-/** Without HTTP: the text is parsed in a turn of its own. */
+/** Runs a job without HTTP. The text is parsed in a turn of its own. */
 server.post('/direct/:how', async (request) => {
   const { how } = /** @type {{ how: string }} */ (request.params)
   const value = JSON.parse(/** @type {string} */ (request.body))

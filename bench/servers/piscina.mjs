@@ -1,4 +1,4 @@
-// Piscina as an application has it, a thread a CPU. `abort`: a client that leaves aborts its task. `queue`: at most 32 tasks wait.
+// Piscina as an application uses it, with one thread per CPU. `abort`: a client that leaves aborts its task. `queue`: at most 32 tasks wait.
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Piscina } from 'piscina'
@@ -23,7 +23,7 @@ const handlers = {
     return { result: await pool.run(iterationsOf(request), { signal: controller.signal }) }
   },
   queue: async (request, reply) => {
-    // Asked first: an error thrown for each refusal would cost more than the refusal.
+    // The length is checked first, because an error thrown for each refusal would cost more than the refusal itself.
     if (pool.queueSize >= MAX_QUEUE) return reply.code(503).header('retry-after', '1').send({ error: 'overloaded' })
     return { result: await pool.run(iterationsOf(request)) }
   }

@@ -1,4 +1,4 @@
-// Answers GET /work with a 503, in one of the ways that there are.
+// Answers GET /work with a 503 in one of several ways.
 import concurrency from 'fastify-concurrency'
 import { createError } from '@fastify/error'
 import { jobs } from '../jobs.mjs'
@@ -15,7 +15,7 @@ const kinds = {
   async ours (app) {
     await app.register(concurrency, { workers: { jobs, maxThreads: 1, maxQueue: 0 } })
     app.get('/work', async () => ({ result: await app.workers.run('spin', 1) }))
-    // Holds the one thread, and no CPU.
+    // Occupies the only thread without using the CPU.
     app.addHook('onReady', async () => { app.workers.run('cooperativeAsync', undefined, { timeout: Infinity }).catch(() => {}) })
   }
 }

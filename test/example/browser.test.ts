@@ -61,3 +61,20 @@ t.test('the page', { skip }, async (t) => {
   await page.locator('#password[data-state=done] output:has-text("$scrypt$")').waitFor()
   t.same(complaints, [], 'no error in the console')
 })
+
+t.test('the four cards are a row on a desktop, and a stack on a phone', { skip }, async (t) => {
+  const app = await serve(t)
+  await app.listen({ port: 0 })
+  const browser = await launch(t)
+  for (const [width, columns] of [[1440, 4], [800, 2], [390, 1]] as const) {
+    const page = await browser.newPage({ viewport: { width, height: 900 } })
+    await page.goto(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}/`)
+    const cards = await Promise.all((await page.locator('.card').all()).map((card) => card.boundingBox()))
+    const pool = await page.locator('.pool').boundingBox()
+    t.equal(cards.length, 4)
+    t.equal(new Set(cards.map((box) => Math.round(box?.x ?? NaN))).size, columns, `${columns} columns at ${width} px`)
+    t.equal(Math.max(...cards.map((box) => Math.round((box?.x ?? NaN) + (box?.width ?? NaN)))), Math.round((pool?.x ?? NaN) + (pool?.width ?? NaN)), 'the row is filled')
+    t.equal(await page.evaluate('document.documentElement.scrollWidth'), width, 'nothing is wider than the screen')
+    await page.close()
+  }
+})

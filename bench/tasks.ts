@@ -3,7 +3,7 @@
  * changes of the machine affect all of them. Printed are the medians of the rounds and of the paired ratios. Our tasks carry ids, deadlines
  * and async contexts; those of the others don't.
  *
- *   NODE_ENV=production node --conditions=fastify-concurrency-source --import ./tsx.js bench/tasks.ts
+ *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/tasks.ts
  */
 import fastq from 'fastq'
 import Fastify from 'fastify'
@@ -52,7 +52,7 @@ function median (numbers: number[]): number {
   return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
 }
 
-console.log(`stacks ${process.env['NODE_ENV'] === 'production' ? 'off' : 'on'}, Node ${process.version}, ${TASKS} tasks, ${ROUNDS} rounds`)
+console.log(`Node ${process.version}, ${TASKS} tasks, ${ROUNDS} rounds`)
 for (const [name, each] of Object.entries(rates)) {
   const ratio = median(rates['ours']!.map((ours, round) => ours / each[round]!))
   console.log(`${name.padEnd(8)} ${median(each).toFixed(0).padStart(5)} tasks/ms   ours ÷ it ${ratio.toFixed(2)}`)

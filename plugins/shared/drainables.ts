@@ -14,8 +14,6 @@ export interface Unfinished {
   id: string
   ageMs: number
   attempt: number
-  /** Where the work was submitted, if that is kept: for work that ignored its signal. */
-  stack?: string
 }
 
 /** Requests drain first: they may still submit tasks and run jobs; then tasks, which may still run jobs; then workers. */

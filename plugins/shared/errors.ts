@@ -228,7 +228,7 @@ export interface TasksFull {
   running: number
   /** Tasks waiting for a slot, a delay or a retry, and reserved places. */
   waiting: number
-  /** The bound that was met: of tasks held, or of callers that wait for room. */
+  /** How many tasks may be held. */
   limit: number
   /** When to try again, in whole seconds, from the work really ahead. */
   retryAfter: number

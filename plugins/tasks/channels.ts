@@ -30,8 +30,8 @@ export const taskAborted = typedChannel<TaskMessage & { attempt: number, error: 
 /** A task was not accepted: there was no place for it, its id was taken, or the service is closing. */
 export const taskRefused = typedChannel<TaskMessage & { error: Error }>('tasks:refused')
 
-/** The function of a task ignores its signal and runs on, and nobody waits for it. `stack` is where the task was submitted, if that is kept. */
-export const taskLeaked = typedChannel<TaskMessage & { attempt: number, stack: string | undefined }>('tasks:leaked')
+/** The function of a task ignores its signal and runs on, and nobody waits for it. */
+export const taskLeaked = typedChannel<TaskMessage & { attempt: number }>('tasks:leaked')
 
 /** A group has failed with an error that nobody has seen. */
 export const groupDropped = typedChannel<{ server: object, error: unknown }>('tasks:group-dropped')

@@ -2,28 +2,19 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressKey } from '../shared/address-key.ts'
-import { isRefusal, TasksFullError } from '../shared/errors.ts'
 import { watchForwarded } from '../shared/forwarded.ts'
 import * as check from '../shared/options.ts'
-import type { CallSites } from './call-sites.ts'
 import { Group } from './group/group.ts'
-import { watchRequestEnds } from './group/request-end.ts'
-import { UnseenErrors } from './group/unseen-errors.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'
 import type { Engine } from './named/engine.ts'
 import type { NamedTasks } from './named/named.ts'
 import type { ResolvedTasksOptions } from './options.ts'
 import { currentAttempt } from './running/attempt.ts'
-import type { Place, Scheduler, TasksStats } from './scheduler.ts'
+import type { Scheduler, TasksStats } from './scheduler.ts'
 import { checkId, checkKey, resolveSubmitOptions, type SubmitOptions, type TaskOptions } from './task-options.ts'
 import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
 import type { Telemetry } from './telemetry.ts'
 import { Watched } from './watched.ts'
-
-export interface WaitOptions {
-  /** If there is no place for the task, the call waits for one until this signal aborts, instead of being refused. Keys take turns. */
-  wait: AbortSignal
-}
 
 export interface ReserveOptions {
   /**
@@ -72,16 +63,12 @@ export interface Tasks {
    * @param id 1 to 256 characters; the part before the first colon is the task's name in logs and metrics
    * @throws FC_ERR_TASKS_FULL (503, Retry-After) if there is no place for the key; FC_ERR_TASK_DUPLICATE (409); FC_ERR_CLOSING (503)
    */
-  submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions & { wait?: never }): TaskHandle<T>
-  /** Waits for a place. Rejects with the signal's reason, FC_ERR_TASKS_FULL if too many wait, FC_ERR_CLOSING when the service gives up. */
-  submit<T> (id: string, fn: TaskFunction<T>, options: SubmitOptions & WaitOptions): Promise<TaskHandle<T>>
+  submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions): TaskHandle<T>
   /**
    * Takes a place now. Use it before something is done that can't be taken back, and whose task must not be refused afterwards.
    * @throws FC_ERR_TASKS_FULL, FC_ERR_CLOSING
    */
-  reserve (options?: ReserveOptions & { wait?: never }): Reservation
-  /** Waits for a place, as submit() does. */
-  reserve (options: ReserveOptions & WaitOptions): Promise<Reservation>
+  reserve (options?: ReserveOptions): Reservation
   /**
    * Runs the task of this name, which defineTasks() has defined. The payload must survive JSON as it is, and match the task's schema if
    * it has one. Rejects with FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD, and as submit() does.
@@ -94,8 +81,6 @@ export interface Tasks {
   stats (): TasksStats
 }
 
-type Above = (...args: never[]) => unknown
-
 export interface TasksDeps {
   app: FastifyInstance
   scheduler: Scheduler
@@ -103,12 +88,10 @@ export interface TasksDeps {
   named: NamedTasks
   options: ResolvedTasksOptions
   telemetry: Telemetry
-  callSites: CallSites
   currentRequest: () => FastifyRequest | undefined
 }
 
-export function createTasks ({ app, scheduler, engine, named, options, telemetry, callSites, currentRequest }: TasksDeps): Tasks {
-  const whenRequestEnds = watchRequestEnds(app)
+export function createTasks ({ app, scheduler, engine, named, options, telemetry, currentRequest }: TasksDeps): Tasks {
   const watchProxy = watchForwarded(app)
 
   /** Returns the address of the request's client, otherwise `fallback`. */
@@ -119,14 +102,13 @@ export function createTasks ({ app, scheduler, engine, named, options, telemetry
     return addressKey(request.ip ?? '')
   }
 
-  function submission (id: string, fn: TaskFunction<unknown>, taskOptions: TaskOptions, above: Above): Submission {
+  function submission (id: string, fn: TaskFunction<unknown>, taskOptions: TaskOptions): Submission {
     return {
       id: checkId(id),
       key: taskOptions.key ?? defaultKey(nameOf(id)),
       fn: check.fn('tasks.fn', fn),
       options: taskOptions,
-      reqId: currentRequest()?.id,
-      submittedAt: callSites.capture(above)
+      reqId: currentRequest()?.id
     }
   }
 
@@ -140,52 +122,6 @@ export function createTasks ({ app, scheduler, engine, named, options, telemetry
     }
   }
 
-  /** Publishes what `accepted` rejects with. */
-  async function refusingLater<T> (id: string, accepted: Promise<T>): Promise<T> {
-    try {
-      return await accepted
-    } catch (error) {
-      telemetry.refused(id, error)
-      throw error
-    }
-  }
-
-  /** Hands out the promise of a call. An error that the caller doesn't ask for is logged, and doesn't end the process. */
-  function handOut<T> (call: string, id: string, work: Promise<T>, signal?: AbortSignal): Promise<T> {
-    return Watched.of(work, (error, isAsked) => {
-      // After a turn of the event loop: the caller may return the promise, or await it next.
-      setImmediate(() => {
-        if (isAsked()) return
-        const isExpected = isRefusal(error) || (signal?.aborted === true && error === signal.reason)
-        telemetry.refusalUnseen(call, id, error, isExpected)
-      })
-    })
-  }
-
-  async function submitWhenFree (task: Submission, signal: AbortSignal): Promise<TaskHandle> {
-    signal.throwIfAborted()
-    try {
-      return scheduler.submit(task)
-    } catch (error) {
-      if (!(error instanceof TasksFullError)) throw error
-    }
-    const place = await scheduler.reserveWhenFree(task.key, signal)
-    try {
-      return place.submit(task)
-    } finally {
-      place.release()
-    }
-  }
-
-  function reservation (place: Place, key: string): Reservation {
-    const submit = <T>(id: string, fn: TaskFunction<T>, given?: Omit<SubmitOptions, 'key'>): TaskHandle<T> => refusing(id, () => {
-      check.ensure(given === undefined || !('key' in given), 'tasks.submit.key', 'the key to be given to reserve()', given)
-      const taskOptions = resolveSubmitOptions('tasks.submit', given, options.defaults)
-      return place.submit(submission(id, fn, { ...taskOptions, key }, submit)) as TaskHandle<T>
-    })
-    return { submit, release: () => place.release(), [Symbol.dispose]: () => place.release() }
-  }
-
   async function enqueue (name: string, payload: unknown, given: EnqueueOptions | undefined): Promise<TaskHandle> {
     const taskOptions = resolveSubmitOptions('tasks.enqueue', given, named.defaults(name), ['id'])
     const task = {
@@ -195,50 +131,48 @@ export function createTasks ({ app, scheduler, engine, named, options, telemetry
       key: taskOptions.key ?? defaultKey(name),
       options: taskOptions,
       reqId: currentRequest()?.id,
-      // Before anything is awaited: after that the caller isn't on the stack any more.
-      submittedAt: callSites.capture(tasks.enqueue),
       payload: await named.accept(name, payload)
     }
-    return refusingLater(task.id, engine.enqueue(task))
+    try {
+      return await engine.enqueue(task)
+    } catch (error) {
+      telemetry.refused(task.id, error)
+      throw error
+    }
   }
 
-  const tasks: Omit<Tasks, 'submit' | 'reserve' | 'enqueue'> & Record<'submit' | 'reserve' | 'enqueue', (...args: never[]) => unknown> = {
-    submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions & Partial<WaitOptions>) {
-      const task = submission(id, fn, resolveSubmitOptions('tasks.submit', given, options.defaults, ['wait']), tasks.submit)
-      if (given?.wait === undefined) return refusing(id, () => scheduler.submit(task))
-      const signal = checkSignal('tasks.submit.wait', given.wait)
-      return handOut('tasks.submit()', id, refusingLater(id, submitWhenFree(task, signal)), signal)
+  const tasks: Omit<Tasks, 'submit' | 'enqueue'> & Record<'submit' | 'enqueue', (...args: never[]) => unknown> = {
+    submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions) {
+      const task = submission(id, fn, resolveSubmitOptions('tasks.submit', given, options.defaults))
+      return refusing(id, () => scheduler.submit(task))
     },
 
-    reserve (given: ReserveOptions & Partial<WaitOptions> = {}) {
-      check.record('tasks.reserve', given, ['key', 'wait'])
+    reserve (given = {}) {
+      check.record('tasks.reserve', given, ['key'])
       const key = given.key === undefined ? defaultKey('reserved') : checkKey('tasks.reserve.key', given.key)
-      if (given.wait === undefined) return refusing('reserved', () => reservation(scheduler.reserve(key), key))
-      const signal = checkSignal('tasks.reserve.wait', given.wait)
-      const reserved = scheduler.reserveWhenFree(key, signal).then((place) => reservation(place, key))
-      return handOut('tasks.reserve()', 'reserved', refusingLater('reserved', reserved), signal)
+      const place = refusing('reserved', () => scheduler.reserve(key))
+      const submit = <T>(id: string, fn: TaskFunction<T>, given?: Omit<SubmitOptions, 'key'>): TaskHandle<T> => refusing(id, () => {
+        check.ensure(given === undefined || !('key' in given), 'tasks.submit.key', 'the key to be given to reserve()', given)
+        const taskOptions = resolveSubmitOptions('tasks.submit', given, options.defaults)
+        return place.submit(submission(id, fn, { ...taskOptions, key })) as TaskHandle<T>
+      })
+      return { submit, release: () => place.release(), [Symbol.dispose]: () => place.release() }
     },
 
     enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
-      return handOut('tasks.enqueue()', typeof name === 'string' ? name : typeof name, enqueue(name, payload, given))
+      return Watched.of(enqueue(name, payload, given), (error) => telemetry.enqueueUnseen(typeof name === 'string' ? name : typeof name, error))
     },
 
     group<T> (given: GroupOptions = {}) {
       check.record('tasks.group', given, ['limit', 'signal', 'detached'])
       const limit = given.limit === Infinity ? Infinity : check.integer('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
       const detached = check.boolean('tasks.group.detached', given.detached ?? false)
-      const request = currentRequest()
-      const attempt = currentAttempt()
       const parents = [
         given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal),
-        detached ? undefined : request?.disconnected,
-        detached ? undefined : attempt?.signal
+        detached ? undefined : currentRequest()?.disconnected,
+        detached ? undefined : currentAttempt()?.signal
       ].filter((signal) => signal !== undefined)
-      const unseen = new UnseenErrors((error) => telemetry.groupErrorUnseen(error))
-      if (request !== undefined) whenRequestEnds(request, () => unseen.end())
-      else if (attempt !== undefined) attempt.onEnd(() => unseen.end())
-      else unseen.end()
-      return new Group<T>(limit, parents, unseen)
+      return new Group<T>(limit, parents, (error) => telemetry.groupErrorUnseen(error))
     },
 
     idle: async () => {

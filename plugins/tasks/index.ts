@@ -10,7 +10,6 @@ import cancellation, { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { closeDrainable, drainablesOf } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
-import { CallSites } from './call-sites.ts'
 import { createTasks, type Tasks } from './decorator.ts'
 import { checkEngine } from './named/engine.ts'
 import { NamedTasks } from './named/named.ts'
@@ -52,8 +51,7 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   }))
   const drainables = [scheduler, ...(engine.drainable === undefined ? [] : [engine.drainable])]
   for (const drainable of drainables) drainablesOf(app).add(drainable)
-  const callSites = new CallSites(resolved.stacks, monotonic.now)
-  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, telemetry, callSites, currentRequest }))
+  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, telemetry, currentRequest }))
   app.addHook('onClose', async () => {
     await Promise.all(drainables.map(async (drainable) => closeDrainable(drainable, resolved, app.log)))
     // A function that ignores its signal stays listed.

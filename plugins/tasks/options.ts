@@ -18,20 +18,10 @@ export interface TasksOptions extends RunOptions {
    */
   maxQueue?: number
   /**
-   * How many callers may wait for room with `{ wait }`; the next is refused.
-   * @default 1_000
-   */
-  maxWaiting?: number
-  /**
    * How long a function may go on after its signal has aborted, in ms, before it is reported as leaked and its slot is given to others.
    * @default 1_000
    */
   grace?: number
-  /**
-   * Keeps the stacks of submit() and group(), up to 1,000 a second, for the report of work that ignores its signal.
-   * @default true, unless NODE_ENV is 'production'
-   */
-  stacks?: boolean
   /**
    * How long closing waits for accepted tasks, in ms, when the lifecycle plugin isn't there to say it.
    * @default 10_000
@@ -57,9 +47,7 @@ export interface TasksOptions extends RunOptions {
 export interface ResolvedTasksOptions {
   concurrency: number
   maxQueue: number
-  maxWaiting: number
   grace: number
-  stacks: boolean
   closeTimeout: number
   tasks: TaskDefinitions
   engine: EngineFactory
@@ -70,7 +58,7 @@ export interface ResolvedTasksOptions {
 
 /** @internal Every option, for the test that compares them with the docs. */
 export const tasksOptionNames = [
-  'concurrency', 'maxQueue', 'maxWaiting', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'stacks', 'closeTimeout', 'tasks', 'engine', 'ambient'
+  'concurrency', 'maxQueue', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'closeTimeout', 'tasks', 'engine', 'ambient'
 ] as const satisfies ReadonlyArray<keyof TasksOptions>
 
 export function resolveOptions (options: TasksOptions): ResolvedTasksOptions {
@@ -78,9 +66,7 @@ export function resolveOptions (options: TasksOptions): ResolvedTasksOptions {
   return {
     concurrency: check.integer('tasks.concurrency', options.concurrency ?? 64, { min: 1 }),
     maxQueue: check.integer('tasks.maxQueue', options.maxQueue ?? 1_000, { min: 0 }),
-    maxWaiting: check.integer('tasks.maxWaiting', options.maxWaiting ?? 1_000, { min: 0 }),
     grace: check.duration('tasks.grace', options.grace ?? 1_000, { min: 0, max: check.MAX_DURATION }),
-    stacks: check.boolean('tasks.stacks', options.stacks ?? process.env['NODE_ENV'] !== 'production'),
     closeTimeout: check.duration('tasks.closeTimeout', options.closeTimeout ?? 10_000),
     tasks: check.record('tasks.tasks', options.tasks ?? {}) as TaskDefinitions,
     engine: check.fn('tasks.engine', options.engine ?? memoryEngine),

@@ -39,8 +39,6 @@ export interface TasksStats {
   /** For a slot, a delay or a retry. */
   waiting: number
   reserved: number
-  /** Callers that wait for room. */
-  waitingForRoom: number
   /** Functions that ignore their signal and still run. */
   leaked: number
   /** Since the start, as are the following. */
@@ -56,7 +54,6 @@ export class Scheduler implements Drainable {
   readonly #clock: Clock
   readonly #telemetry: Telemetry
   readonly #capacity: Capacity
-  readonly #maxWaiting: number
   readonly #runner: Runner
   /** The ids that are taken: an id is free only when the function of its task has really ended, so that it never runs twice at once. */
   readonly #tasks = new Map<string, Task>()
@@ -73,7 +70,6 @@ export class Scheduler implements Drainable {
     this.#clock = clock
     this.#telemetry = telemetry
     this.#capacity = new Capacity(options)
-    this.#maxWaiting = options.maxWaiting
     this.#runner = new Runner({
       concurrency,
       grace,
@@ -97,7 +93,6 @@ export class Scheduler implements Drainable {
       running,
       waiting: this.pending - running,
       reserved: this.#reserved.size,
-      waitingForRoom: this.#capacity.waiters,
       leaked: leaked.size,
       ...counts
     }
@@ -111,18 +106,6 @@ export class Scheduler implements Drainable {
   /** Throws FC_ERR_TASKS_FULL or FC_ERR_CLOSING. */
   reserve (key: string): Place {
     return this.#place(this.#permit(key))
-  }
-
-  /** Takes a place when there is one. Rejects with the signal's reason, FC_ERR_TASKS_FULL or FC_ERR_CLOSING. */
-  async reserveWhenFree (key: string, signal: AbortSignal): Promise<Place> {
-    this.#checkOpen()
-    signal.throwIfAborted()
-    const waiting = this.#capacity.wait(key, signal)
-    if (waiting === undefined) throw this.#full(this.#maxWaiting)
-    const permit = await waiting
-    if (!this.#isClosed) return this.#place(permit)
-    permit[Symbol.dispose]()
-    throw new ClosingError('The service')
   }
 
   #place (permit: Permit): Place {
@@ -163,19 +146,15 @@ export class Scheduler implements Drainable {
   #permit (key: string): Permit {
     this.#checkOpen()
     const permit = this.#capacity.take(key)
-    if (permit === undefined) throw this.#full(this.#capacity.total)
-    return permit
+    if (permit !== undefined) return permit
+    const { running } = this.#runner
+    const { held, total } = this.#capacity
+    throw new TasksFullError({ running, waiting: held - running, limit: total, retryAfter: this.#runner.secondsUntilFree(this.#reserved.size) })
   }
 
   // Soft until nothing is left: a draining task may submit what its own finish needs. What bounds that is the deadline.
   #checkOpen (): void {
     if (this.#isClosed) throw new ClosingError('The service')
-  }
-
-  #full (limit: number): TasksFullError {
-    const { running } = this.#runner
-    const waiting = this.#capacity.held - running
-    return new TasksFullError({ running, waiting, limit, retryAfter: this.#runner.secondsUntilFree(this.#reserved.size) })
   }
 
   #accept (submission: Submission, permit: Permit): TaskHandle {
@@ -188,17 +167,12 @@ export class Scheduler implements Drainable {
 
   #settled (task: Task): void {
     const hasLeaked = this.#runner.leaked.has(task)
-    if (task.status !== 'completed') this.#unfinished?.push(task.describe(this.#clock.now(), hasLeaked))
+    if (task.status !== 'completed') this.#unfinished?.push(task.describe(this.#clock.now()))
     if (!hasLeaked) this.#tasks.delete(task.id)
     if (this.pending > 0) return
-    if (this.#isClosing) this.#shut()
+    this.#isClosed ||= this.#isClosing
     for (const resolve of this.#idleWaiters) resolve()
     this.#idleWaiters = []
-  }
-
-  #shut (): void {
-    this.#isClosed = true
-    this.#capacity.refuseAll(new ClosingError('The service'))
   }
 
   idle (): Promise<void> {
@@ -207,7 +181,7 @@ export class Scheduler implements Drainable {
 
   close (): void {
     this.#isClosing = true
-    if (this.pending === 0) this.#shut()
+    this.#isClosed ||= this.pending === 0
     this.#runner.drain(DRAIN_PATIENCE)
   }
 
@@ -222,13 +196,12 @@ export class Scheduler implements Drainable {
 
   lost (): Unfinished[] {
     const now = this.#clock.now()
-    return [...this.#runner.givenUp, ...[...this.#runner.leaked].map((task) => task.describe(now, true))]
+    return [...this.#runner.givenUp, ...[...this.#runner.leaked].map((task) => task.describe(now))]
   }
 
   async giveUp (grace: number): Promise<Unfinished[]> {
-    this.#isClosing = true
+    this.#isClosing = this.#isClosed = true
     const unfinished: Unfinished[] = this.#unfinished = []
-    this.#shut()
     for (const task of [...this.#tasks.values()]) this.#runner.abort(task, 'the shutdown gave it up', grace)
     await this.idle()
     return unfinished

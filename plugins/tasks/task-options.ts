@@ -69,10 +69,9 @@ export interface TaskOptions {
 }
 
 const runKeys = ['timeout', 'retries', 'backoff', 'retryIf'] as const
-const submitKeys = [...runKeys, 'key', 'duplicate', 'delay'] as const
 
-/** @internal Every option of submit(), for the test that compares them with the docs; `wait` is read where it is used. */
-export const submitOptionNames = [...submitKeys, 'wait'] as const satisfies ReadonlyArray<keyof SubmitOptions | 'wait'>
+/** @internal Every option of submit(), also for the test that compares them with the docs. */
+export const submitOptionNames = [...runKeys, 'key', 'duplicate', 'delay'] as const satisfies ReadonlyArray<keyof SubmitOptions>
 
 /** What retryIf must be. A promise would be true whatever it resolves to. */
 export const RETRY_IF = 'a function that returns true or false at once, not a promise'
@@ -102,7 +101,7 @@ function resolveRetryIf (option: string, retryIf: unknown): TaskOptions['retryIf
 /** `further`: keys that the caller reads itself. */
 export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions, further: readonly string[] = []): TaskOptions {
   if (options === undefined) return defaults
-  check.record(prefix, options, [...submitKeys, ...further])
+  check.record(prefix, options, [...submitOptionNames, ...further])
   return {
     ...resolveRunOptions(prefix, options, defaults),
     key: options.key === undefined ? undefined : checkKey(`${prefix}.key`, options.key),

@@ -45,7 +45,6 @@ export interface Submission {
   options: TaskOptions
   /** Of the request in which the task was submitted. */
   reqId: string | undefined
-  submittedAt: { stack: string } | undefined
 }
 
 /**
@@ -84,7 +83,6 @@ export class Task extends AsyncResource implements Keyed<Task> {
   get name (): string { return nameOf(this.id) }
   get options (): TaskOptions { return this.submission.options }
   get reqId (): string | undefined { return this.submission.reqId }
-  get stack (): string | undefined { return this.submission.submittedAt?.stack }
   get attempts (): number { return this.#attempts }
   /** Why it is tried again. */
   get lastError (): Error | undefined { return this.#lastError }
@@ -128,9 +126,9 @@ export class Task extends AsyncResource implements Keyed<Task> {
     return this.#done
   }
 
-  describe (now: number, withStack = false): Unfinished {
-    const { id, name, attempts, stack } = this
-    return { kind: 'task', name, id, ageMs: Math.round(now - this.since), attempt: attempts, ...(withStack && stack !== undefined ? { stack } : {}) }
+  describe (now: number): Unfinished {
+    const { id, name, attempts } = this
+    return { kind: 'task', name, id, ageMs: Math.round(now - this.since), attempt: attempts }
   }
 }
 

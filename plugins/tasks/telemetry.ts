@@ -51,8 +51,8 @@ export class Telemetry {
   }
 
   leaked (task: Task): void {
-    this.#log(task, 'error', 'task ignores its signal and runs on; nobody waits for it any more', { submitted: task.stack })
-    this.#publish(channels.taskLeaked, task.id, { attempt: task.attempts, stack: task.stack })
+    this.#log(task, 'error', 'task ignores its signal and runs on; nobody waits for it any more', {})
+    this.#publish(channels.taskLeaked, task.id, { attempt: task.attempts })
   }
 
   /** A task was not accepted. The error is thrown to the caller, so it isn't logged. */
@@ -60,20 +60,17 @@ export class Telemetry {
     if (channels.taskRefused.hasSubscribers) this.#publish(channels.taskRefused, id, { error: toError(id, error) })
   }
 
-  /**
-   * The promise of a call was rejected, and nobody awaits it.
-   *
-   * @param isExpected whether the error is no defect of the application: load, a client that left, a shutdown
-   */
-  refusalUnseen (call: string, id: string, err: unknown, isExpected: boolean): void {
+  /** The promise of enqueue() was rejected, and nobody awaits it. */
+  enqueueUnseen (name: string, err: unknown): void {
+    const refused = isRefusal(err)
     // Load must not flood the log: refusals are counted into its sampled line.
-    if (isRefusal(err)) countRefusal(this.#app, (err as { code: string }).code)
-    logSafely(this.#app.log, isExpected ? 'debug' : 'error', { task: id, err }, `${call} has failed, and nobody awaits its promise: the task was not accepted`)
+    if (refused) countRefusal(this.#app, (err as { code: string }).code)
+    logSafely(this.#app.log, refused ? 'debug' : 'error', { task: name, err }, 'tasks.enqueue() has failed, and nobody awaits its promise: the task was not accepted')
   }
 
   /** A group has failed with an error that nobody has seen. */
   groupErrorUnseen (error: unknown): void {
-    logSafely(this.#app.log, 'warn', { err: error }, 'a group was dropped with an error that nobody has seen: await wait(), map() or race()')
+    logSafely(this.#app.log, 'warn', { err: error }, 'a group has failed, and nobody awaits its promise: await wait(), map() or race()')
     if (channels.groupDropped.hasSubscribers) channels.groupDropped.publish({ server: this.#app.server, error })
   }
 

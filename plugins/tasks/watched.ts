@@ -1,9 +1,9 @@
 /**
- * Watched is a promise that knows whether anybody has asked for its outcome, and whose rejection never ends the process.
+ * Watched is a promise whose rejection never ends the process.
  *
  * Node.js ends a process for a rejection that nobody handles. A client that leaves, load and a shutdown all reject what the suite hands
- * out, so a caller that drops one such promise would let any client end the service. Instead, the error goes to whoever made the promise,
- * to be reported if nobody has asked for it.
+ * out, so a caller that drops one such promise would let any client end the service. Instead, the error is reported if nobody has asked for
+ * the outcome by the next turn of the event loop. That is when Node.js itself would have ended the process.
  */
 export class Watched<T> extends Promise<T> {
   #isAsked = false
@@ -13,10 +13,12 @@ export class Watched<T> extends Promise<T> {
     return Promise
   }
 
-  /** @param onRejected is called for a rejection, with a function that tells whether anybody has asked for the outcome so far */
-  static of<T> (work: Promise<T>, onRejected: (error: unknown, isAsked: () => boolean) => void): Promise<T> {
+  /** @param report is called for a rejection that nobody has asked for */
+  static of<T> (work: Promise<T>, report: (error: unknown) => void): Promise<T> {
     const watched = new Watched<T>((resolve) => resolve(work))
-    void Promise.prototype.then.call(watched, undefined, (error: unknown) => onRejected(error, () => watched.#isAsked))
+    void Promise.prototype.then.call(watched, undefined, (error: unknown) => {
+      setImmediate(() => { if (!watched.#isAsked) report(error) })
+    })
     return watched
   }
 

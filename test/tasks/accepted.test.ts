@@ -16,14 +16,14 @@ import { deferred, rejection, until } from '../helper.ts'
 const ways = ['returns', 'throws', 'resolves', 'rejects', 'waits', 'waits and fails', 'heeds', 'submits'] as const
 type Way = typeof ways[number]
 
-interface Submit { what: 'submit' | 'reserve and submit' | 'wait and submit', id: string, way: Way, options: Partial<TaskOptions> }
+interface Submit { what: 'submit' | 'reserve and submit', id: string, way: Way, options: Partial<TaskOptions> }
 type Command = Submit | { what: 'cancel' | 'release' | 'turn' | 'ms' | 'close' | 'give up', at: number }
 
 const commands = fc.array(fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      what: fc.constantFrom('submit' as const, 'submit' as const, 'reserve and submit' as const, 'wait and submit' as const),
+      what: fc.constantFrom('submit' as const, 'submit' as const, 'reserve and submit' as const),
       id: fc.constantFrom('a', 'b', '__proto__'),
       way: fc.constantFrom(...ways),
       options: fc.record({
@@ -66,7 +66,7 @@ class World {
   constructor () {
     const app = Fastify()
     this.telemetry = new Record(app)
-    this.scheduler = new Scheduler({ concurrency: 2, maxQueue: 3, maxWaiting: 2, grace: 2 }, { telemetry: this.telemetry, log: app.log, clock: monotonic })
+    this.scheduler = new Scheduler({ concurrency: 2, maxQueue: 3, grace: 2 }, { telemetry: this.telemetry, log: app.log, clock: monotonic })
   }
 
   submission ({ id, way, options }: Submit): Submission {
@@ -81,7 +81,7 @@ class World {
       if (result instanceof Error) throw result
       return result
     }
-    return { id, key: id, fn, options: { ...defaultTaskOptions, backoff: { base: 2, max: 2 }, ...options }, reqId: undefined, submittedAt: undefined }
+    return { id, key: id, fn, options: { ...defaultTaskOptions, backoff: { base: 2, max: 2 }, ...options }, reqId: undefined }
   }
 
   #run (way: Way, id: string, { signal }: { signal: AbortSignal }): unknown {
@@ -121,15 +121,6 @@ class World {
           place.release()
         }
       })
-      case 'wait and submit':
-        scheduler.reserveWhenFree(command.id, AbortSignal.timeout(3)).then((place) => this.attempt(() => {
-          try {
-            return place.submit(this.submission(command))
-          } finally {
-            place.release()
-          }
-        })).catch(() => {})
-        return
       case 'cancel': return [...this.handles][command.at % Math.max(this.handles.size, 1)]?.cancel()
       case 'release': return this.gates.splice(command.at % Math.max(this.gates.length, 1), 1)[0]?.()
       case 'turn': await turn(); return

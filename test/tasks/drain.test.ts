@@ -150,7 +150,7 @@ t.test('a drain does not sit out a long backoff or a delay: it reports the task,
   ])
 })
 
-t.test('past the deadline: signals abort, who heeds them in time is lost or finished, who does not is named with its stack', async (t) => {
+t.test('past the deadline: signals abort, who heeds them in time is lost or finished, who does not is named', async (t) => {
   const app = await build(t, { timeout: 50, grace: 30 }, { concurrency: 3 })
   const deaf = deferred()
   app.tasks.submit('polite', ({ signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))))
@@ -164,30 +164,9 @@ t.test('past the deadline: signals abort, who heeds them in time is lost or fini
   t.equal(report.completed, 1)
   const byId = new Map(report.unfinished.map((each) => [each.id, each]))
   t.same([...byId.keys()].sort(), ['deaf', 'polite', 'queued'])
-  t.match(byId.get('deaf')!.stack, /drain\.test\.ts/)
-  t.equal(byId.get('polite')!.stack, undefined)
   t.match(await rejection(queued.done), { code: 'FC_ERR_TASK_ABORTED' })
   t.throws(() => waiting.submit('late', () => {}), { code: 'FC_ERR_CLOSING' })
   deaf.resolve()
-})
-
-t.test('callers that wait for room are refused when the service gives up', async (t) => {
-  const app = await build(t, { timeout: 30, grace: 10 }, { concurrency: 1, maxQueue: 0 })
-  app.tasks.submit('stuck', ({ signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))))
-  const waiting = rejection(app.tasks.submit('waits', () => {}, { wait: new AbortController().signal }))
-  await app.ready()
-  await app.lifecycle.shutdown()
-  t.match(await waiting, { code: 'FC_ERR_CLOSING' })
-})
-
-t.test('callers that wait for a place that is reserved are refused when nothing is left to drain', async (t) => {
-  const app = await build(t, {}, { concurrency: 1, maxQueue: 0 })
-  const place = app.tasks.reserve()
-  const waiting = rejection(app.tasks.reserve({ wait: new AbortController().signal }))
-  await app.ready()
-  t.match(await app.lifecycle.shutdown(), { unfinished: [] })
-  t.match(await waiting, { code: 'FC_ERR_CLOSING' })
-  place.release()
 })
 
 t.test('shutdown() inside a task: not awaited it drains that task; awaited, the deadline reports it', async (t) => {

@@ -6,10 +6,9 @@
  */
 import { GroupEndedError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
+import { abortable } from './abortable.ts'
 import { follow } from './follow.ts'
-import { Reader } from './reader.ts'
 import { nextTurn, Turn } from '../turns.ts'
-import { UnseenErrors } from './unseen-errors.ts'
 import { Watched } from '../watched.ts'
 
 export interface GroupContext {
@@ -24,9 +23,11 @@ export type MapFunction<Item, Result> = (item: Item, context: GroupContext & { i
 export class Group<T = unknown> {
   readonly limit: number
   readonly #controller = new AbortController()
-  readonly #unseen: UnseenErrors
+  readonly #report: (error: unknown) => void
   readonly #results: T[] = []
   readonly #errors: unknown[] = []
+  /** The first error of a function of go(), which comes out of wait() alone. */
+  #unwaited: { error: unknown } | undefined
   readonly #running = new Set<Promise<void>>()
   readonly #leaveParents: () => void
   #waiting: Array<() => void> = []
@@ -37,9 +38,13 @@ export class Group<T = unknown> {
   #waited = false
   #ended = false
 
-  constructor (limit: number, parents: readonly AbortSignal[], unseen = new UnseenErrors()) {
+  /**
+   * @param parents abort the group when one of them aborts
+   * @param report is called for an error that nobody has asked for
+   */
+  constructor (limit: number, parents: readonly AbortSignal[], report: (error: unknown) => void = () => {}) {
     this.limit = limit
-    this.#unseen = unseen
+    this.#report = report
     this.#leaveParents = follow(parents, this.#controller)
     this.signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
   }
@@ -95,7 +100,7 @@ export class Group<T = unknown> {
     this.#active++
     const index = this.#started++
     const run = (async () => fn({ signal: this.signal }))()
-      .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unseen.add(error, () => this.#waited) })
+      .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unwaited ??= { error } })
       .then(() => {
         this.#active--
         this.#running.delete(run)
@@ -104,16 +109,21 @@ export class Group<T = unknown> {
     this.#running.add(run)
   }
 
-  /** Hands out a promise whose rejection can't end the process, and is reported if nobody asks for it. */
-  #handOut<Result> (kind: 'map' | 'race' | 'wait', work: Promise<Result>): Promise<Result> {
-    // wait() throws the error of a map() too, unless it has returned before.
-    const throughWait = kind === 'map' && !this.#ended
-    return Watched.of(work, (error, isAsked) => {
-      // That the client has left, or the scope was, is no error of the application. A race that the group's error ended has none of its own.
-      const isReason = this.signal.aborted && error === this.signal.reason
-      if (isReason && (kind === 'race' || !this.#errors.includes(error))) return
-      this.#unseen.add(error, () => isAsked() || (throughWait && this.#waited))
+  /**
+   * Hands out a promise whose rejection can't end the process.
+   *
+   * @param isSeen tells whether somebody gets the error by another way
+   */
+  #handOut<Result> (work: Promise<Result>, isSeen: (error: unknown) => boolean): Promise<Result> {
+    return Watched.of(work, (error) => {
+      // That the client has left is no error of the application.
+      const isExpected = this.#isReason(error) && !this.#errors.includes(error)
+      if (!isExpected && !isSeen(error)) this.#report(error)
     })
+  }
+
+  #isReason (error: unknown): boolean {
+    return this.signal.aborted && error === this.signal.reason
   }
 
   /** Tracks work that was not started by go() but that wait() must still wait for. */
@@ -126,7 +136,7 @@ export class Group<T = unknown> {
 
   /** Returns false if the error only repeats why the group was aborted. */
   #fail (error: unknown): boolean {
-    if (this.signal.aborted && error === this.signal.reason) {
+    if (this.#isReason(error)) {
       this.#skipped = true
       return false
     }
@@ -148,7 +158,7 @@ export class Group<T = unknown> {
    */
   wait (): Promise<T[]> {
     this.#waited = true
-    return this.#handOut('wait', this.#wait())
+    return this.#handOut(this.#wait(), () => false)
   }
 
   async #wait (): Promise<T[]> {
@@ -170,28 +180,35 @@ export class Group<T = unknown> {
    * further ahead than that. The first error aborts the group, ends the reading, and is thrown when all have settled.
    */
   map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
-    return this.#handOut('map', (async () => {
+    return this.#handOut((async () => {
       this.#check(fn)
       check.ensure(isIterable(items), 'tasks.group.map.items', 'an iterable or an async iterable', items)
       return this.#alongside(this.#map(items, fn))
-    })())
+    })(), () => this.#waited)
   }
 
   async #map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     const group = new Group<Result>(this.limit, [this.signal])
-    const reader = new Reader(items, group.signal)
     const turn = new Turn()
-    let index = 0
+    let iterator: Iterator<Item> | AsyncIterator<Item> | undefined
     try {
-      for (;;) {
+      iterator = iteratorOf(items)
+      for (let index = 0; ; index++) {
         await group.#vacancy()
         if (turn.isOver()) await nextTurn()
-        const next = await reader.next()
-        if (reader.ended || group.#aborted() || next === undefined) break
-        const at = index++
-        group.tryGo(({ signal }) => fn(next.value, { signal, index: at }))
+        group.signal.throwIfAborted()
+        const at = index
+        // The item isn't awaited: it may be a query, which awaiting would run, and which is the function's to run.
+        const { done, value } = resultOf(await abortable(iterator.next(), group.signal))
+        if (done === true) {
+          iterator = undefined
+          break
+        }
+        group.tryGo(({ signal }) => fn(value, { signal, index: at }))
       }
     } catch (error) {
+      // Unless the group was aborted, the error is the iterator's own, which has ended with it.
+      if (!group.signal.aborted) iterator = undefined
       group.#fail(error)
     }
     try {
@@ -200,7 +217,8 @@ export class Group<T = unknown> {
       this.#fail(error)
       throw error
     } finally {
-      reader.leave()
+      // Not awaited: the return() of an async generator waits for the item that the generator is making.
+      ;(async () => { await iterator?.return?.() })().catch(() => {})
     }
   }
 
@@ -215,12 +233,12 @@ export class Group<T = unknown> {
    * and they are waited for. An error is thrown, and doesn't abort the group.
    */
   race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
-    return this.#handOut('race', (async () => {
+    return this.#handOut((async () => {
       check.ensure(check.array('tasks.group.race.fns', fns).length > 0, 'tasks.group.race.fns', 'at least one function: a race of none has no winner', fns)
       for (const fn of fns) this.#check(fn)
       this.signal.throwIfAborted()
       return this.#alongside(this.#race(fns))
-    })())
+    })(), (error) => this.#isReason(error))
   }
 
   async #race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
@@ -242,7 +260,7 @@ export class Group<T = unknown> {
       this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
     }
     await this.#settle()
-    this.#unseen.end()
+    if (this.#unwaited !== undefined && !this.#waited) this.#report(this.#unwaited.error)
   }
 }
 
@@ -251,6 +269,18 @@ function withErrors (first: unknown, others: readonly unknown[]): unknown {
     Object.defineProperty(first, 'errors', { value: others, configurable: true, writable: true })
   }
   return first
+}
+
+function iteratorOf<Item> (items: Iterable<Item> | AsyncIterable<Item>): Iterator<Item> | AsyncIterator<Item> {
+  // Not `in`: a string is iterable too.
+  const made = (items as Partial<AsyncIterable<Item>>)[Symbol.asyncIterator]?.call(items)
+  return made ?? (items as Iterable<Item>)[Symbol.iterator]()
+}
+
+/** Without this check, an iterator that answers nothing would pass off a part of its items as the whole. */
+function resultOf<Item> (result: IteratorResult<Item>): IteratorResult<Item> {
+  if (typeof result === 'object' && result !== null) return result
+  throw new TypeError(`The iterator's next() returned ${String(result)}, which is not an object`)
 }
 
 function isIterable (items: unknown): boolean {

@@ -19,7 +19,6 @@ export interface NamedTask {
   /** Whose share of the queue the task takes. */
   key: string
   reqId: string | undefined
-  submittedAt: { stack: string } | undefined
 }
 
 export interface Engine {

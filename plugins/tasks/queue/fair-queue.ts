@@ -21,8 +21,6 @@ class Flow<T extends Keyed<T>> extends List<T> implements Linked<Flow<T>> {
   }
 }
 
-const any = (): boolean => true
-
 export class FairQueue<T extends Keyed<T>> {
   readonly #flows = new Map<string, Flow<T>>()
   /** The keys that have members, in the order of their turns. */
@@ -30,11 +28,6 @@ export class FairQueue<T extends Keyed<T>> {
   #size = 0
 
   get size (): number { return this.#size }
-
-  /** Returns how many members a key has. */
-  sizeOf (key: string): number {
-    return this.#flows.get(key)?.size ?? 0
-  }
 
   push (member: T): void {
     let flow = this.#flows.get(member.key)
@@ -47,20 +40,15 @@ export class FairQueue<T extends Keyed<T>> {
     this.#size++
   }
 
-  /**
-   * Takes out the member whose turn it is.
-   *
-   * @param mayGo tells whether a key may take its turn; a key that may not keeps it
-   */
-  shift (mayGo: (key: string) => boolean = any): T | undefined {
-    for (let flow = this.#turns.first; flow !== undefined; flow = flow.next) {
-      const member = flow.first
-      if (member === undefined || !mayGo(flow.key)) continue
-      this.#turns.remove(flow)
-      this.#turns.push(flow)
-      this.#take(flow, member)
-      return member
-    }
+  /** Takes out the member whose turn it is. */
+  shift (): T | undefined {
+    const flow = this.#turns.first
+    const member = flow?.first
+    if (flow === undefined || member === undefined) return undefined
+    this.#turns.remove(flow)
+    this.#turns.push(flow)
+    this.#take(flow, member)
+    return member
   }
 
   /** Returns false if the member isn't, or is no longer, in this queue. */

@@ -16,31 +16,34 @@ export function currentAttempt (): Attempt | undefined {
   return current.getStore()
 }
 
-export class Attempt {
-  readonly task: Task
-  readonly number: number
+export class Attempt implements TaskContext {
+  readonly attempt: number
   readonly startedAt: number
-  /** When the time of the attempt is over, on the runner's clock. Once it is aborted: when its grace period is. */
+  /** When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is over. */
   dueAt: number
+  readonly #task: Task
   readonly #logger: FastifyBaseLogger
-  readonly context: TaskContext
   #controller: AbortController | undefined
   #log: FastifyBaseLogger | undefined
   #reason: Error | undefined
-  #onEnd: Array<() => void> | undefined
 
   constructor (task: Task, now: number, logger: FastifyBaseLogger) {
-    this.task = task
-    this.number = task.attempts
+    this.attempt = task.attempts
     this.startedAt = now
     this.dueAt = now + task.options.timeout
+    this.#task = task
     this.#logger = logger
-    this.context = new Context(this, this.dueAt)
   }
 
-  /** Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not abort its jobs. */
-  call (): unknown {
-    return this.task.runInAsyncScope(callOutsideRequest, undefined, this)
+  get task (): Task { return this.#task }
+  get id (): string { return this.#task.id }
+  get name (): string { return this.#task.name }
+  /** Why the attempt was aborted, if it was. */
+  get reason (): Error | undefined { return this.#reason }
+
+  get deadline (): number {
+    const { timeout } = this.#task.options
+    return timeout === Infinity ? Infinity : Math.round(performance.timeOrigin + this.startedAt + timeout)
   }
 
   /** Made when first read, as is the logger: most functions read neither. */
@@ -53,14 +56,14 @@ export class Attempt {
   }
 
   get log (): FastifyBaseLogger {
-    const { id, reqId } = this.task
+    const { id, reqId } = this.#task
     this.#log ??= this.#logger.child(reqId === undefined ? { task: id } : { task: id, reqId })
     return this.#log
   }
 
-  /** Why the attempt was aborted, if it was. */
-  get reason (): Error | undefined {
-    return this.#reason
+  /** Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not abort its jobs. */
+  call (): unknown {
+    return this.#task.runInAsyncScope(callOutsideRequest, undefined, this)
   }
 
   /** The first reason holds. Aborted again, the function gets no more time. */
@@ -70,16 +73,6 @@ export class Attempt {
     this.#reason = reason
     this.#controller?.abort(reason)
   }
-
-  /** Calls `listener` when the function has ended. */
-  onEnd (listener: () => void): void {
-    (this.#onEnd ??= []).push(listener)
-  }
-
-  /** The function has ended. */
-  end (): void {
-    this.#onEnd?.forEach((listener) => listener())
-  }
 }
 
 function callOutsideRequest (attempt: Attempt): unknown {
@@ -87,29 +80,8 @@ function callOutsideRequest (attempt: Attempt): unknown {
 }
 
 /** What the function returns may be a thenable that runs a query each time it is asked, or settles twice: Promise.resolve() asks it once. */
-function call ({ task, context }: Attempt): unknown {
-  const result = task.submission.fn(context)
+function call (attempt: Attempt): unknown {
+  const result = attempt.task.submission.fn(attempt)
   const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
   return isObject ? Promise.resolve(result) : result
-}
-
-/** Context is what the function sees of its attempt. */
-class Context implements TaskContext {
-  readonly #attempt: Attempt
-  readonly #timeoutAt: number
-
-  constructor (attempt: Attempt, timeoutAt: number) {
-    this.#attempt = attempt
-    this.#timeoutAt = timeoutAt
-  }
-
-  get id (): string { return this.#attempt.task.id }
-  get name (): string { return this.#attempt.task.name }
-  get attempt (): number { return this.#attempt.number }
-  get signal (): AbortSignal { return this.#attempt.signal }
-  get log (): FastifyBaseLogger { return this.#attempt.log }
-
-  get deadline (): number {
-    return this.#timeoutAt === Infinity ? Infinity : Math.round(performance.timeOrigin + this.#timeoutAt)
-  }
 }

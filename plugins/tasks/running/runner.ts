@@ -176,7 +176,6 @@ export class Runner {
   /** The function of an attempt has ended. */
   #ended (attempt: Attempt, ok: boolean, value: unknown): void {
     const { task } = attempt
-    attempt.end()
     this.#pumpSoon()
     if (this.leaked.delete(task)) return this.#options.stopped(task)
     this.#running.delete(attempt)

@@ -279,7 +279,7 @@ t.test('await using leaves nothing running, and tells of an error that nobody sa
   })(), { message: 'the scope fails' })
   t.equal(settled, true)
   await new Promise(setImmediate)
-  t.match(lines.find(({ msg }) => msg.startsWith('a group was dropped')), { err: { message: 'unseen' } })
+  t.match(lines.find(({ msg }) => msg.startsWith('a group has failed')), { err: { message: 'unseen' } })
   await (async () => {
     await using g = app.tasks.group<number>()
     await g.go(() => 1)

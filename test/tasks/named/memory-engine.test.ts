@@ -52,7 +52,7 @@ t.test('the payload is what it was when enqueue() was called; bad options are re
   const app = Fastify()
   const checking = deferred()
   const schema = { '~standard': { validate: async (value: unknown) => { await checking.promise; return { value } } } }
-  await app.register(tasks, { stacks: true, grace: 1, tasks: defineTasks({ echo: { handler: (value: unknown) => value, schema } }) })
+  await app.register(tasks, { tasks: defineTasks({ echo: { handler: (value: unknown) => value, schema } }) })
   const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string, payload: unknown, options?: unknown) => Promise<{ done: Promise<unknown> }>
   const payload: Record<string, unknown> = { n: 1 }
   const accepted = enqueue('echo', payload)
@@ -62,25 +62,6 @@ t.test('the payload is what it was when enqueue() was called; bad options are re
   for (const options of [null, 'x', { wait: new AbortController().signal }, { id: '' }, { retries: NaN }, { delay: -1 }]) {
     t.match(await rejection(enqueue('echo', 1, options)), { code: 'FC_ERR_OPTION_INVALID' })
   }
-  await app.close()
-})
-
-t.test('a leaked named task is reported with the stack that enqueued it', async (t) => {
-  const lines: Array<{ submitted?: string }> = []
-  const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(JSON.parse(line) as object) } } } })
-  const [begun, go] = [deferred(), deferred()]
-  await app.register(tasks, { stacks: true, grace: 1, tasks: defineTasks({ deaf: { handler: async () => { begun.resolve(); await go.promise } } }) })
-  const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string) => Promise<{ done: Promise<unknown>, cancel (): void }>
-  const enqueuedHere = async (): Promise<{ done: Promise<unknown>, cancel (): void }> => {
-    const accepted = enqueue('deaf')
-    return accepted
-  }
-  const handle = await enqueuedHere()
-  await begun.promise
-  handle.cancel()
-  await rejection(handle.done)
-  t.match(lines.find(({ submitted }) => submitted !== undefined)?.submitted, /enqueuedHere/)
-  go.resolve()
   await app.close()
 })
 

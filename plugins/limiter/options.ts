@@ -30,7 +30,7 @@ export interface LimiterOptions {
    */
   storeTimeout?: number
   /**
-   * How many keys of each policy are kept in memory, at least 1; about 105 bytes each in a large table. Further keys share one bucket until
+   * How many keys of each policy are kept in memory, at least 1; about 160 bytes each. Further keys share one bucket until
    * there is room.
    * @default 100_000
    */

@@ -1,6 +1,7 @@
 import type { TypedChannel } from './shared/typed-channel.ts'
 import type * as lifecycle from './lifecycle/channels.ts'
 import type * as limiter from './limiter/channels.ts'
+import type * as locks from './locks/channels.ts'
 import type * as tasks from './tasks/channels.ts'
 import type * as workers from './workers/channels.ts'
 
@@ -41,6 +42,10 @@ export interface ChannelMessages {
   'fastify-concurrency:tasks:refused': MessageOf<typeof tasks.taskRefused>
   'fastify-concurrency:tasks:leaked': MessageOf<typeof tasks.taskLeaked>
   'fastify-concurrency:tasks:group-dropped': MessageOf<typeof tasks.groupDropped>
+  'fastify-concurrency:locks:acquired': MessageOf<typeof locks.lockAcquired>
+  'fastify-concurrency:locks:released': MessageOf<typeof locks.lockReleased>
+  'fastify-concurrency:locks:hold-exceeded': MessageOf<typeof locks.lockHoldExceeded>
+  'fastify-concurrency:locks:refused': MessageOf<typeof locks.lockRefused>
   'fastify-concurrency:lifecycle:entered': MessageOf<typeof lifecycle.phaseEntered>
   'fastify-concurrency:lifecycle:refused': MessageOf<typeof lifecycle.requestRefused>
   'fastify-concurrency:lifecycle:drained': MessageOf<typeof lifecycle.drained>

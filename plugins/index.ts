@@ -10,6 +10,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Jobs } from '../workers/jobs.ts'
 import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
+import locks, { type LocksOptions } from './locks/index.ts'
 import { logSafely } from './shared/log.ts'
 import * as check from './shared/options.ts'
 import tasks, { type TasksOptions } from './tasks/index.ts'
@@ -21,12 +22,13 @@ export type { ChannelMessages } from './channel-messages.ts'
 export {
   ClosingError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
-  OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
+  LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
 export type { Unfinished, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
+export type { AcquireOptions, Lock, Locks, LocksOptions, LocksStats, Mutex, RwLock, Semaphore } from './locks/index.ts'
 export { definePolicies } from './define-policies.ts'
 export type { Register } from './shared/register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
@@ -47,10 +49,12 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
   lifecycle?: LifecycleOptions | false
   /** Background tasks and groups. */
   tasks?: TasksOptions | false
+  /** Locks by key. */
+  locks?: LocksOptions | false
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')
 
@@ -64,7 +68,8 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const limiterOptions = optionsOf('limiter', options.limiter ?? false)
   const workersOptions = optionsOf('workers', options.workers ?? false)
   const tasksOptions = optionsOf('tasks', options.tasks ?? {})
-  // lifecycle and tasks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
+  const locksOptions = optionsOf('locks', options.locks ?? {})
+  // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
   // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
   if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
   if (lifecycleOptions !== undefined) {
@@ -81,6 +86,9 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   }
   if (tasksOptions !== undefined) {
     await app.register(tasks, { ...tasksOptions, ambient: tasksOptions.ambient ?? ambient })
+  }
+  if (locksOptions !== undefined) {
+    await app.register(locks, { ...locksOptions, ambient: locksOptions.ambient ?? ambient })
   }
 }
 

@@ -6,6 +6,7 @@ import * as errors from '../plugins/shared/errors.ts'
 import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
 import { policyOptionNames } from '../plugins/limiter/policies.ts'
+import { acquireOptionNames, locksOptionNames } from '../plugins/locks/options.ts'
 import { tasksOptionNames } from '../plugins/tasks/options.ts'
 import { submitOptionNames } from '../plugins/tasks/task-options.ts'
 import { runOptionNames, workersOptionNames } from '../plugins/workers/options.ts'
@@ -63,7 +64,9 @@ const options: Record<string, readonly string[]> = {
   'Options of limiter': limiterOptionNames,
   'Options of a policy': policyOptionNames,
   'Options of tasks': tasksOptionNames,
-  'Options of submit()': submitOptionNames
+  'Options of submit()': submitOptionNames,
+  'Options of locks': locksOptionNames,
+  'Options of a wait for a lock': acquireOptionNames
 }
 
 t.test('every table of options is compared', async (t) => {

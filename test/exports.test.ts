@@ -15,8 +15,9 @@ const errorNames = Object.entries(errorClasses).filter(([, value]) => (value.pro
 const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
     values: [...errorNames, 'default', 'definePolicies'].sort(),
-    types: ['CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
-      'LimiterOptions', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions', 'ShutdownReport', 'TaskContext',
+    types: ['AcquireOptions', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
+      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions',
+      'RwLock', 'Semaphore', 'ShutdownReport', 'TaskContext',
       'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'Unfinished', 'Workers', 'WorkersOptions']
   },
   './workers': {
@@ -36,8 +37,9 @@ const surface: Record<string, { values: string[], types: string[] }> = {
       'Register', 'Reservation', 'ReserveOptions', 'RunOptions', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskStatus',
       'Tasks', 'TasksOptions', 'TasksStats', 'Unfinished']
   },
+  './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
   './jobs': {
-    values: ['defineJobs', 'transfer'],
+    values: ['SharedCounter', 'SharedFlag', 'defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']
   },
   './testing': { values: ['assertIdle'], types: ['AssertIdleOptions'] }
@@ -129,7 +131,7 @@ t.test('ChannelMessages has a type for the messages of each channel', async (t) 
     t.ok(checker.getTypeOfSymbol(property).getProperties().length > 0, property.name)
     return property.name
   })
-  const plugins = ['lifecycle', 'limiter', 'tasks', 'workers']
+  const plugins = ['lifecycle', 'limiter', 'locks', 'tasks', 'workers']
   const modules = await Promise.all(plugins.map(async (plugin) => await import(`../plugins/${plugin}/channels.ts`) as Record<string, { name: string }>))
   t.strictSame(names.sort(), modules.flatMap((module) => Object.values(module).map(({ name }) => name)).sort())
 })

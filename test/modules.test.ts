@@ -36,7 +36,7 @@ const withoutPreloaded = ({ own, packages }: Loaded): Loaded => ({ own, packages
 const loadedBy = async (...specifiers: string[]): Promise<Loaded> => withoutPreloaded(await loaded(specifiers))
 
 t.test('jobs loads nothing outside itself', async (t) => {
-  t.strictSame(await loadedBy('fastify-concurrency/jobs'), { own: ['workers/jobs.ts'], packages: [] })
+  t.strictSame(await loadedBy('fastify-concurrency/jobs'), { own: ['workers/jobs.ts', 'workers/shared-memory.ts'], packages: [] })
 })
 
 t.test('a thread loads its host, piscina\'s worker and the jobs; nothing of the application', async (t) => {
@@ -48,10 +48,10 @@ t.test('a thread loads its host, piscina\'s worker and the jobs; nothing of the 
   t.strictSame(packages, ['piscina'])
 })
 
-t.test('the suite loads lifecycle and tasks at once, before a boot has to wait for them, and other parts only if they are used', async (t) => {
+t.test('the suite loads lifecycle, tasks and locks at once, before a boot has to wait for them, and other parts only if they are used', async (t) => {
   const { own, packages } = await loadedBy('fastify-concurrency')
   const folders = own.map((file) => dirname(file)).filter((folder) => folder !== 'plugins' && folder !== 'plugins/shared')
-  t.strictSame([...new Set(folders.map((folder) => folder.split('/', 2).join('/')))], ['plugins/cancellation', 'plugins/lifecycle', 'plugins/tasks', 'workers'])
+  t.strictSame([...new Set(folders.map((folder) => folder.split('/', 2).join('/')))], ['plugins/cancellation', 'plugins/lifecycle', 'plugins/locks', 'plugins/tasks', 'workers'])
   t.strictSame(own.filter((file) => file.startsWith('workers/')), ['workers/mark.ts'])
   t.notOk(packages.includes('piscina'))
   const without = await loadedBy('./without-workers.ts')

@@ -18,9 +18,10 @@ const workers = { jobs, maxThreads: 1, execArgv }
 
 /** One part alone, with an `ambient` of its own. */
 const parts: Record<string, (ambient: boolean | undefined) => ConcurrencyOptions> = {
-  limiter: (ambient) => ({ limiter: { policies, ambient } as never, tasks: false, lifecycle: false }),
-  workers: (ambient) => ({ workers: { ...workers, ambient } as never, tasks: false, lifecycle: false }),
-  tasks: (ambient) => ({ tasks: { ambient } as never, lifecycle: false })
+  limiter: (ambient) => ({ limiter: { policies, ambient } as never, tasks: false, locks: false, lifecycle: false }),
+  workers: (ambient) => ({ workers: { ...workers, ambient } as never, tasks: false, locks: false, lifecycle: false }),
+  tasks: (ambient) => ({ tasks: { ambient } as never, lifecycle: false, locks: false }),
+  locks: (ambient) => ({ locks: { ambient } as never, lifecycle: false, tasks: false })
 }
 
 for (const [part, options] of Object.entries(parts)) {
@@ -41,9 +42,9 @@ for (const [part, options] of Object.entries(parts)) {
 
 t.test('a part whose options are undefined is as if it was not named; options that are no object are refused by name', async (t) => {
   const app = create(t)
-  await app.register(concurrency, { lifecycle: undefined, limiter: undefined, workers: undefined, tasks: undefined } as never)
-  t.strictSame(['lifecycle', 'limiter', 'workers', 'tasks'].map((part) => app.hasDecorator(part)), [true, false, false, true])
-  for (const part of ['lifecycle', 'limiter', 'workers', 'tasks']) {
+  await app.register(concurrency, { lifecycle: undefined, limiter: undefined, workers: undefined, tasks: undefined, locks: undefined } as never)
+  t.strictSame(['lifecycle', 'limiter', 'workers', 'tasks', 'locks'].map((part) => app.hasDecorator(part)), [true, false, false, true, true])
+  for (const part of ['lifecycle', 'limiter', 'workers', 'tasks', 'locks']) {
     for (const options of [true, 5, 'yes', []]) {
       const refused = create(t)
       await t.rejects(async () => refused.register(concurrency, { [part]: options }), {

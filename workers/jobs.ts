@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { JobContext } from './context.ts'
 
 export type { JobContext, JobLogger } from './context.ts'
+export { SharedCounter, SharedFlag } from './shared-memory.ts'
 
 /** A job. A worker thread runs one at a time, so CPU-bound work may be synchronous. */
 // `never` makes every job assignable here, whatever its payload.

@@ -11,6 +11,10 @@ export interface Live {
 export class LiveList<T extends Live> {
   readonly #list: T[] = []
 
+  get size (): number {
+    return this.#list.length
+  }
+
   add (one: T): void {
     one.liveAt = this.#list.push(one) - 1
   }

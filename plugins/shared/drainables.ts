@@ -9,7 +9,7 @@ import { within } from './within.ts'
 
 /** A unit of work by name: what is held now, or what had to be given up. */
 export interface Unfinished {
-  kind: 'job' | 'task' | 'request' | 'hook'
+  kind: 'job' | 'task' | 'lock' | 'request' | 'hook'
   name: string
   id: string
   ageMs: number
@@ -66,5 +66,5 @@ export async function closeDrainable (drainable: Drainable, { closeTimeout, grac
   if (await within(closeTimeout, drainable.idle())) return
   // An endless grace period is for the work's own time, not for a process that is to end.
   const unfinished = await drainable.giveUp(grace === Infinity ? 0 : grace)
-  logSafely(log, 'error', { name: drainable.name, unfinished }, `closing gave up ${unfinished.length} ${drainable.phase === 'tasks' ? 'tasks' : 'jobs'} after ${closeTimeout} ms`)
+  logSafely(log, 'error', { name: drainable.name, unfinished }, `closing gave up ${unfinished.length} ${unfinished[0]?.kind ?? drainable.name}s after ${closeTimeout} ms`)
 }

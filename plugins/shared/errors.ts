@@ -270,3 +270,51 @@ export class PlaceUsedError extends createError<[]>(
 
 export class GroupEndedError extends createError<[]>(
   'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for') {}
+
+// ---- locks
+
+const LockTimeout = refusal<[kind: string, timeout: number]>('FC_ERR_LOCK_TIMEOUT', 'Waiting for a %s took longer than %d ms', 503)
+
+/** A lock was not free in time. Clients don't see its key. */
+export class LockTimeoutError extends LockTimeout {
+  readonly kind: string
+  readonly key: string
+  readonly timeout: number
+  /** Where the lock's holder asked for it, if somebody holds it: for the log. */
+  readonly holder: string | undefined
+  readonly retryAfter = 1
+
+  constructor (kind: string, key: string, timeout: number, holder: string | undefined) {
+    super(kind, timeout)
+    this.kind = kind
+    this.key = key
+    this.timeout = timeout
+    this.holder = holder
+  }
+}
+
+const LockQueueFull = refusal<[kind: string]>('FC_ERR_LOCK_QUEUE_FULL', 'Too many already wait for a %s', 503)
+
+/** As many callers wait for the lock, or for all locks, as may; or `once()` remembers as many results as it may. */
+export class LockQueueFullError extends LockQueueFull {
+  readonly kind: string
+  readonly key: string
+  /** The bound that was met. */
+  readonly limit: number
+  readonly retryAfter = 1
+
+  constructor (kind: string, key: string, limit: number) {
+    super(kind)
+    this.kind = kind
+    this.key = key
+    this.limit = limit
+  }
+}
+
+/** The running code holds the lock, and would wait for itself. */
+export class LockReenteredError extends createError<[kind: string, key: string]>(
+  'FC_ERR_LOCK_REENTERED', 'The %s "%s" is held by the code that asks for it, which would wait for itself') {}
+
+/** `cause` is the signal's reason. */
+export class LockAbortedError extends withoutStack<[kind: string, options?: ErrorOptions]>(
+  'FC_ERR_LOCK_ABORTED', 'Waiting for a %s was aborted', 499) {}

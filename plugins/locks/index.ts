@@ -1,0 +1,46 @@
+/**
+ * Locks by key: mutex, read-write lock, semaphore, once. First come, first served; bounded; given up when the client leaves; drained.
+ *
+ * The locks are those of one process: they order what its requests and tasks do to its own memory. They know nothing of other processes, nor of
+ * worker threads, which share memory only through SharedCounter and SharedFlag of `fastify-concurrency/jobs`. A deadlock between two locks
+ * isn't found; it ends with FC_ERR_LOCK_TIMEOUT.
+ */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import cancellation, { currentRequest } from '../cancellation/index.ts'
+import { monotonic } from '../shared/clock.ts'
+import { closeDrainable, drainablesOf } from '../shared/drainables.ts'
+import refusalLog from '../shared/refusal-log.ts'
+import { createLocks, type Locks } from './decorator.ts'
+import { drainableOf } from './drainable.ts'
+import { resolveOptions, type LocksOptions } from './options.ts'
+import { LockTable } from './table.ts'
+import { Telemetry } from './telemetry.ts'
+
+export type { Locks, LocksStats, Mutex, RwLock, Semaphore } from './decorator.ts'
+export type { Lock } from './hold.ts'
+export type { AcquireOptions, LocksOptions } from './options.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Locks by key. */
+    locks: Locks
+  }
+}
+
+async function locks (app: FastifyInstance, options: LocksOptions): Promise<void> {
+  const resolved = resolveOptions(options)
+  await app.register(cancellation, { ambient: resolved.ambient })
+  await app.register(refusalLog)
+  const table = new LockTable({ options: resolved, telemetry: new Telemetry(app), clock: monotonic })
+  const drainable = drainableOf(table)
+  drainablesOf(app).add(drainable)
+  app.decorate('locks', createLocks({ table, options: resolved, currentRequest }))
+  app.addHook('onClose', async () => {
+    await closeDrainable(drainable, { closeTimeout: resolved.closeTimeout, grace: 0 }, app.log)
+    // A lock that nobody has released stays listed.
+    if (drainable.pending === 0) drainablesOf(app).delete(drainable)
+  })
+}
+
+export default fp(locks, { name: 'fastify-concurrency/locks', fastify: '5.x' })

@@ -1,0 +1,210 @@
+/**
+ * The table of all locks: who holds each, and who waits. A lock is in the table only while somebody holds it or waits for it, so a million
+ * keys cost nothing once they are released.
+ */
+import { LiveList } from '../shared/dense-set.ts'
+import type { Clock } from '../shared/clock.ts'
+import { ClosingError, LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError } from '../shared/errors.ts'
+import type { Unfinished } from '../shared/drainables.ts'
+import * as check from '../shared/options.ts'
+import type { Hold } from './hold.ts'
+import type { ResolvedLocksOptions, Wait } from './options.ts'
+import { isHeldHere } from './scopes.ts'
+import { FifoSemaphore, type Waiter } from './semaphore.ts'
+import type { Telemetry } from './telemetry.ts'
+
+/** Somebody who waits, and how to end the wait. */
+interface Waiting extends Waiter {
+  liveAt: number
+  /** Ends the wait with an error. */
+  fail (error: Error): void
+}
+
+export interface TableDeps {
+  options: ResolvedLocksOptions
+  telemetry: Telemetry
+  clock: Clock
+}
+
+export class LockTable {
+  readonly #deps: TableDeps
+  readonly #locks = new Map<string, FifoSemaphore>()
+  readonly #holds = new LiveList<Hold>()
+  readonly #waiting = new LiveList<Waiting>()
+  #isClosed = false
+  #holdTimer: NodeJS.Timeout | undefined
+  #idle: Array<() => void> = []
+
+  constructor (deps: TableDeps) {
+    this.#deps = deps
+  }
+
+  /** How many locks somebody holds or waits for. */
+  get size (): number {
+    return this.#locks.size
+  }
+
+  get waiting (): number {
+    return this.#waiting.size
+  }
+
+  get holding (): number {
+    return this.#holds.size
+  }
+
+  /** Timers that are armed: those of waiters, and the one that looks for locks that are held too long. */
+  get timers (): number {
+    return this.#waiting.size + (this.#holdTimer === undefined ? 0 : 1)
+  }
+
+  isLocked (lock: string): boolean {
+    return this.#locks.has(lock)
+  }
+
+  /**
+   * Resolves when the lock is the caller's own. The caller is in the queue when the call returns.
+   *
+   * @param permits how many the lock has; the same in every call while the lock is in the table
+   */
+  async acquire (hold: Hold, permits: number, { timeout, signals }: Wait): Promise<void> {
+    const { clock, telemetry } = this.#deps
+    const asked = clock.now()
+    try {
+      const lock = this.#enter(hold, permits, signals)
+      if (lock.tryAcquire(hold.weight)) this.#granted(hold)
+      else await this.#wait(lock, hold, timeout, signals)
+    } catch (error) {
+      hold.state = 'released'
+      telemetry.refused(hold, error as Error)
+      throw error
+    }
+    telemetry.acquired(hold, clock.now() - asked)
+  }
+
+  /** Gives a lock to those who wait for it. Without effect on a hold that was released. */
+  release (hold: Hold): void {
+    if (hold.state === 'released') return
+    hold.state = 'released'
+    this.#holds.delete(hold)
+    this.#deps.telemetry.released(hold, this.#deps.clock.now() - hold.since)
+    const lock = this.#locks.get(hold.lock)
+    lock?.release(hold.weight)
+    this.#forget(hold.lock, lock)
+    this.#settle()
+  }
+
+  /** Refuses whoever asks for a lock from now on. Those who wait are served. */
+  close (): void {
+    this.#isClosed = true
+  }
+
+  /** Resolves when nobody holds a lock or waits for one. */
+  async idle (): Promise<void> {
+    if (this.#holds.size + this.#waiting.size > 0) await new Promise<void>((resolve) => { this.#idle.push(resolve) })
+  }
+
+  /** Ends every wait. */
+  rejectAll (): void {
+    for (const waiting of this.#waiting.all()) waiting.fail(new ClosingError('The application'))
+  }
+
+  unfinished (): Unfinished[] {
+    const now = this.#deps.clock.now()
+    return this.#holds.all().map(({ kind, key, since, site: { stack } }) => ({
+      kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1, ...(stack === undefined ? {} : { stack })
+    }))
+  }
+
+  /** Returns the lock, unless the caller must be refused before it waits. */
+  #enter (hold: Hold, permits: number, signals: readonly AbortSignal[]): FifoSemaphore {
+    if (this.#isClosed) throw new ClosingError('The application')
+    const aborted = signals.find((signal) => signal.aborted)
+    if (aborted !== undefined) throw new LockAbortedError(hold.kind, { cause: aborted.reason })
+    if (hold.kind !== 'semaphore' && isHeldHere(hold.lock, hold.request)) throw new LockReenteredError(hold.kind, hold.key)
+    const known = this.#locks.get(hold.lock)
+    if (known === undefined) {
+      const lock = new FifoSemaphore(permits)
+      this.#locks.set(hold.lock, lock)
+      return lock
+    }
+    check.ensure(known.permits === permits, `semaphore("${hold.key}").permits`, `${known.permits}, as its holders and waiters say`, permits)
+    return known
+  }
+
+  #wait (lock: FifoSemaphore, hold: Hold, timeout: number, signals: readonly AbortSignal[]): Promise<void> {
+    const { maxWaiting, maxWaitingTotal } = this.#deps.options
+    if (timeout === 0) throw this.#timedOut(hold, timeout)
+    if (lock.waiting >= maxWaiting) throw new LockQueueFullError(hold.kind, hold.key, maxWaiting)
+    if (this.#waiting.size >= maxWaitingTotal) throw new LockQueueFullError(hold.kind, hold.key, maxWaitingTotal)
+    return new Promise((resolve, reject) => {
+      const listeners = signals.map((signal) => ({ signal, aborted: () => waiting.fail(new LockAbortedError(hold.kind, { cause: signal.reason })) }))
+      const timer = timeout === Infinity ? undefined : setTimeout(() => waiting.fail(this.#timedOut(hold, timeout)), timeout)
+      // The queue is left in the call that decides, not in a promise's turn later: otherwise a wait could be granted and fail at once.
+      const leave = (): void => {
+        clearTimeout(timer)
+        for (const { signal, aborted } of listeners) signal.removeEventListener('abort', aborted)
+        this.#waiting.delete(waiting)
+      }
+      const waiting: Waiting = {
+        weight: hold.weight,
+        liveAt: -1,
+        grant: () => {
+          leave()
+          this.#granted(hold)
+          resolve()
+        },
+        fail: (error) => {
+          leave()
+          lock.leave(waiting)
+          this.#forget(hold.lock, lock)
+          this.#settle()
+          reject(error)
+        }
+      }
+      for (const { signal, aborted } of listeners) signal.addEventListener('abort', aborted)
+      this.#waiting.add(waiting)
+      lock.enqueue(waiting)
+    })
+  }
+
+  #timedOut ({ kind, key, lock }: Hold, timeout: number): LockTimeoutError {
+    const holder = this.#holds.all().find((hold) => hold.lock === lock)
+    return new LockTimeoutError(kind, key, timeout, holder?.site.stack)
+  }
+
+  #granted (hold: Hold): void {
+    hold.state = 'granted'
+    hold.since = this.#deps.clock.now()
+    this.#holds.add(hold)
+    const { maxHold } = this.#deps.options
+    if (maxHold !== Infinity) this.#holdTimer ??= setTimeout(() => this.#logLongHolds(), maxHold).unref()
+  }
+
+  /** Logs the locks that are held too long, each once, and looks again when the next one may be. */
+  #logLongHolds (): void {
+    const { clock, options: { maxHold }, telemetry } = this.#deps
+    const now = clock.now()
+    let oldest = now
+    for (const hold of this.#holds.all()) {
+      if (hold.isLogged) continue
+      // A timer may fire too early by part of a millisecond.
+      hold.isLogged = now - hold.since >= maxHold - 1
+      if (hold.isLogged) telemetry.holdExceeded(hold, now - hold.since)
+      else oldest = Math.min(oldest, hold.since)
+    }
+    // Not more often than four times in maxHold, however many locks there are.
+    const wait = Math.max(maxHold - (now - oldest), maxHold / 4)
+    this.#holdTimer = this.#holds.size === 0 ? undefined : setTimeout(() => this.#logLongHolds(), wait).unref()
+  }
+
+  #forget (name: string, lock: FifoSemaphore | undefined): void {
+    if (lock?.isIdle && this.#locks.get(name) === lock) this.#locks.delete(name)
+  }
+
+  #settle (): void {
+    if (this.#holds.size > 0) return
+    clearTimeout(this.#holdTimer)
+    this.#holdTimer = undefined
+    if (this.#waiting.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+  }
+}

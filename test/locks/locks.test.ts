@@ -72,13 +72,13 @@ t.test('a rwlock: readers share, a writer is alone, and isn\'t starved by reader
   let readers = 0
   let mostReaders = 0
   let written = false
-  let stop = false
+  const stop = new AbortController()
   const read = async (): Promise<void> => lock.runShared(async () => {
     mostReaders = Math.max(mostReaders, ++readers)
     await turn()
     readers--
   })
-  const loops = [1, 2, 3].map(async () => { while (!stop) await read() })
+  const loops = [1, 2, 3].map(async () => { while (!stop.signal.aborted) await read() })
   await until(() => mostReaders === 3, 'three readers at a time')
   await lock.runExclusive(async () => {
     t.equal(readers, 0)
@@ -86,7 +86,7 @@ t.test('a rwlock: readers share, a writer is alone, and isn\'t starved by reader
     t.equal(readers, 0)
     written = true
   })
-  stop = true
+  stop.abort()
   await Promise.all(loops)
   t.ok(written)
 })

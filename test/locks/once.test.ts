@@ -2,7 +2,7 @@
 import t from 'tap'
 import { currentRequest } from '../../plugins/cancellation/index.ts'
 import { startLocks } from './helper.ts'
-import { deferred, rejection } from '../helper.ts'
+import { deferred, rejection, until } from '../helper.ts'
 
 t.test('callers that come while it runs share the run; later ones the result', async (t) => {
   const { locks } = await startLocks(t)
@@ -51,7 +51,7 @@ t.test('the first caller may leave: the others have the result all the same', as
   }, { signal: controller.signal }).catch((error: { code: string }) => error.code))
   const first = app.inject('/')
   await app.ready()
-  while (request === 'not called') await new Promise((resolve) => setImmediate(resolve))
+  await until(() => request !== 'not called', 'it runs')
   t.equal(request, undefined, 'it runs outside any request')
   const second = app.locks.once('config', () => 0)
   controller.abort()

@@ -20,6 +20,7 @@ await Promise.all([exclusive, shared, bounded, once])
 {
   await using lock = await app.locks.mutex('a').acquire()
   holds<Equal<typeof lock, Lock>>()
+  void lock
 }
 
 // @ts-expect-error: a key is a string

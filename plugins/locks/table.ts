@@ -110,9 +110,7 @@ export class LockTable {
 
   unfinished (): Unfinished[] {
     const now = this.#deps.clock.now()
-    return this.#holds.all().map(({ kind, key, since, site: { stack } }) => ({
-      kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1, ...(stack === undefined ? {} : { stack })
-    }))
+    return this.#holds.all().map(({ kind, key, since }) => ({ kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1 }))
   }
 
   /** Returns the lock, unless the caller must be refused before it waits. */

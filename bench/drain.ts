@@ -3,17 +3,15 @@
  * readiness probe fails, and clients that go on; 20 runs of each. Handlers that had begun, tasks and jobs that don't end are lost; the service
  * counts them itself.
  *
- *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/drain.ts [runs]
+ *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/drain.ts [--runs 20] [--save]
  */
 import { runUnderLoad, type LoadResult } from '../test/fixtures/load.ts'
+import { median, Report } from './lib/report.mjs'
 
-const RUNS = Number(process.argv[2] ?? 20)
+const report = new Report('drain', { runs: '20' })
+const RUNS = report.number('runs')
 const DELAY = 400
 const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../tsx.js', import.meta.url).href]
-
-function median (numbers: number[]): string {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!.toFixed(0)
-}
 
 for (const hammer of [false, true]) {
   const results: LoadResult[] = []
@@ -21,9 +19,23 @@ for (const hammer of [false, true]) {
   const sum = (of: (result: LoadResult) => number): number => results.reduce((total, result) => total + of(result), 0)
   const answers = (kind: string): number => sum(({ answers }) => answers[kind] ?? 0)
   const overheads = results.map(({ overheadMs }) => overheadMs)
-  console.log(`${RUNS} runs, 50 clients that ${hammer ? 'hammer on' : 'stop on readiness'}`)
-  console.log(`  accepted  ${sum(({ ledger }) => ledger.requests.begun)} handlers, ${sum(({ ledger }) => ledger.tasks.accepted)} tasks, ${sum(({ ledger }) => ledger.jobs.accepted)} jobs`)
-  console.log(`  lost      ${sum(({ ledger: { requests } }) => requests.begun - requests.ended)} handlers, ${sum(({ ledger: { tasks } }) => tasks.accepted - tasks.completed)} tasks, ${sum(({ ledger: { jobs } }) => jobs.accepted - jobs.completed)} jobs; ${sum(({ report }) => report.unfinished.length)} reported, ${results.filter(({ exitCode }) => exitCode !== 0).length} exits that were not clean`)
-  console.log(`  answers   ${answers('200')} whole, ${answers('503')} refused, ${answers('truncated')} truncated, ${answers('reset')} reset, ${answers('unconnected')} not connected`)
-  console.log(`  drain − longest remaining work: median ${median(overheads)} ms, worst ${Math.max(...overheads).toFixed(0)} ms; SIGTERM to exit: median ${median(results.map(({ exitMs }) => exitMs))} ms (delay ${DELAY} ms)`)
+  report.table(`SIGTERM under load, ${RUNS} runs, 50 clients that ${hammer ? 'go on sending' : 'stop on readiness'}`, [
+    { what: 'accepted handlers', count: sum(({ ledger }) => ledger.requests.begun) },
+    { what: 'accepted tasks', count: sum(({ ledger }) => ledger.tasks.accepted) },
+    { what: 'accepted jobs', count: sum(({ ledger }) => ledger.jobs.accepted) },
+    { what: 'lost handlers', count: sum(({ ledger: { requests } }) => requests.begun - requests.ended) },
+    { what: 'lost tasks', count: sum(({ ledger: { tasks } }) => tasks.accepted - tasks.completed) },
+    { what: 'lost jobs', count: sum(({ ledger: { jobs } }) => jobs.accepted - jobs.completed) },
+    { what: 'unfinished in reports', count: sum(({ report }) => report.unfinished.length) },
+    { what: 'exits that were not clean', count: results.filter(({ exitCode }) => exitCode !== 0).length },
+    { what: 'answers 200', count: answers('200') },
+    { what: 'answers 503', count: answers('503') },
+    { what: 'answers truncated', count: answers('truncated') },
+    { what: 'connections reset', count: answers('reset') },
+    { what: 'not connected', count: answers('unconnected') },
+    { what: 'drain beyond the longest remaining work, median ms', count: median(overheads) },
+    { what: 'drain beyond the longest remaining work, worst ms', count: Math.max(...overheads) },
+    { what: `SIGTERM to exit (delay ${DELAY} ms), median ms`, count: median(results.map(({ exitMs }) => exitMs)) }
+  ])
 }
+report.end()

@@ -1,5 +1,5 @@
 // Measures what limiting costs: requests a second and CPU time per request, paired in one run; operations of the memory store; Redis.
-// node --conditions=fastify-concurrency-source --expose-gc --import ./tsx.js bench/limiter.ts [rounds] [ms a round]
+// node --conditions=fastify-concurrency-source --expose-gc --import ./tsx.js bench/limiter.ts [--rounds 5] [--ms 400] [--save]
 // The table visits all servers in turn. The ratios that have a bar are measured apart, two servers by turns (ABBA), because the table takes minutes
 // in which the machine changes.
 import { fork, spawn, type ChildProcess } from 'node:child_process'
@@ -11,9 +11,11 @@ import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { MemoryStore } from '../plugins/limiter/stores/memory-store.ts'
 import { variants } from './limiter-server.ts'
+import { median, Report } from './lib/report.mjs'
 
-const rounds = Number(process.argv[2] ?? 5)
-const length = Number(process.argv[3] ?? 400)
+const report = new Report('limiter', { rounds: '5', ms: '400' })
+const rounds = report.number('rounds')
+const length = report.number('ms')
 const SOCKETS = 32
 /** ms of load before a measurement, in which a server's code is compiled. */
 const WARM_UP = 2_500
@@ -40,10 +42,6 @@ async function load (port: number, ms: number): Promise<number> {
   stopped = true
   for (const socket of sockets) socket.destroy()
   return answered
-}
-
-function median (values: number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 }
 
 async function http (): Promise<void> {
@@ -82,11 +80,13 @@ async function http (): Promise<void> {
         figure.commands.push((await commands() - commandsBefore) / answered)
       }
     }
-    console.table(Object.fromEntries(Object.entries(figures).map(([name, { persec, micros, commands }]) => [name, {
+    report.table(`Servers in turn, ${rounds} rounds of ${length} ms`, Object.entries(figures).map(([server, { persec, micros, commands }]) => ({
+      server,
       'req/s': Math.round(median(persec)),
-      'CPU µs a request': Number(median(micros).toFixed(1)),
-      'round trips a request': name.startsWith('Redis') ? median(commands).toFixed(2) : ''
-    }])))
+      'CPU µs a request': median(micros),
+      'round trips a request': server.startsWith('Redis') ? median(commands) : ''
+    })))
+    const pairs: Array<Record<string, unknown>> = []
     const pair = async (a: string, b: string): Promise<void> => {
       const ratios: number[] = []
       for (let turn = 0; turn < TURNS; turn += 2) {
@@ -94,7 +94,7 @@ async function http (): Promise<void> {
         const [a1, b1, b2, a2] = [await load(first, TURN), await load(second, TURN), await load(second, TURN), await load(first, TURN)]
         ratios.push((a1 + a2) / (b1 + b2))
       }
-      console.log(`req/s, ${a} ÷ ${b}: ${median(ratios).toFixed(2)}`)
+      pairs.push({ pair: `${a} ÷ ${b}`, 'req/s': median(ratios) })
     }
     for (const limiter of ['@fastify/rate-limit', 'rate-limiter-flexible', 'ours, 1 policy', 'ours, 3 policies']) await pair(limiter, 'bare')
     await pair('ours, 1 policy', '@fastify/rate-limit')
@@ -103,6 +103,7 @@ async function http (): Promise<void> {
     await pair('refused: rate-limiter-flexible, logger on', 'rate-limiter-flexible, logger on')
     await pair('ambient: ours, 1 policy', 'ambient: bare')
     await pair('Redis: ours, 1 policy', 'Redis: @fastify/rate-limit, 1 limit')
+    report.table(`Two servers by turns (ABBA), medians of ${TURNS / 2}`, pairs)
   } finally {
     for (const child of children.values()) child.kill()
     redis.disconnect()
@@ -113,7 +114,7 @@ async function http (): Promise<void> {
 }
 
 /** Builds a key for each operation, as a request does, because a map then has to hash and compare it. */
-function memory (keys: number): void {
+function memory (keys: number): Record<string, unknown> {
   const key = (index: number): string => `2001:db8:${index.toString(16)}::`
   const demand = (index: number) => [{ policy: 'p', key: key(index), rate: 0.01, burst: 20, cost: 1, onStoreError: 'local' as const }]
   const clock = { time: 0, now () { return this.time } }
@@ -141,9 +142,10 @@ function memory (keys: number): void {
     nanos((index) => { clock.time += 0.001; store.take(demand(index), 0) }),
     nanos((index) => { const name = key(index); map.set(name, map.get(name)! + 1) })
   ] as const)
-  console.log(`memory store, ${keys} keys: ${median(pairs.map(([ours]) => ours)).toFixed(0)} ns an operation, a bare Map's get and set ${
-    median(pairs.map(([, bare]) => bare)).toFixed(0)} ns, ratio ${median(pairs.map(([ours, bare]) => ours / bare)).toFixed(2)}, ${bytes.toFixed(0)} bytes a key (${store.size})`)
+  const [own, bare] = [median(pairs.map(([ours]) => ours)), median(pairs.map(([, bare]) => bare))]
+  return { keys, 'ns an operation': own, "ns of a bare Map's get and set": bare, ratio: median(pairs.map(([ours, bare]) => ours / bare)), 'bytes a key': bytes, size: store.size }
 }
 
-for (const keys of [1_000, 100_000, 1_000_000]) memory(keys)
+report.table('The store in memory, medians of 5 rounds', [1_000, 100_000, 1_000_000].map(memory))
 await http()
+report.end()

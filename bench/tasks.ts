@@ -3,16 +3,19 @@
  * changes of the machine affect all of them. Printed are the medians of the rounds and of the paired ratios. Our tasks carry ids, deadlines
  * and async contexts; those of the others don't.
  *
- *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/tasks.ts
+ *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/tasks.ts [--rounds 15] [--save]
  */
 import fastq from 'fastq'
 import Fastify from 'fastify'
 import PQueue from 'p-queue'
 import tasks from '../plugins/tasks/index.ts'
+import { median, pairedRatio, Report } from './lib/report.mjs'
 
 const TASKS = 20_000
-const ROUNDS = 15
 const CONCURRENCY = 64
+
+const report = new Report('tasks', { rounds: '15' })
+const ROUNDS = report.number('rounds')
 
 const app = Fastify()
 // One key fills half of the queue.
@@ -48,12 +51,7 @@ for (let round = 0; round < ROUNDS + 3; round++) {
 }
 await app.close()
 
-function median (numbers: number[]): number {
-  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
-}
-
-console.log(`Node ${process.version}, ${TASKS} tasks, ${ROUNDS} rounds`)
-for (const [name, each] of Object.entries(rates)) {
-  const ratio = median(rates['ours']!.map((ours, round) => ours / each[round]!))
-  console.log(`${name.padEnd(8)} ${median(each).toFixed(0).padStart(5)} tasks/ms   ours ÷ it ${ratio.toFixed(2)}`)
-}
+report.table(`${TASKS} empty tasks: medians of ${ROUNDS} rounds`, Object.entries(rates).map(([queue, each]) => {
+  return { queue, 'tasks/ms': median(each), 'ours ÷ it': pairedRatio(rates['ours'] ?? [], each) }
+}))
+report.end()

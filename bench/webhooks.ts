@@ -3,7 +3,7 @@
  * what was answered, how the memory grew, and how fast /live answered meanwhile. The service, the flood and the probe are processes of their own, so
  * that none of them measures the delay of another.
  *
- *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/webhooks.ts [connections]
+ *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/webhooks.ts [--connections 200] [--save]
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -14,6 +14,7 @@ import Fastify from 'fastify'
 import lifecycle from '../plugins/lifecycle/index.ts'
 import tasks from '../plugins/tasks/index.ts'
 import { ask } from '../test/fixtures/load.ts'
+import { percentile, Report } from './lib/report.mjs'
 
 const WEBHOOKS = 10_000
 const [role, port, connections] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])]
@@ -57,10 +58,11 @@ if (role === 'service') {
   process.send!(answers)
   process.disconnect()
 } else {
+  const report = new Report('webhooks', { connections: '200' })
   const service = start('service')
   const port = await message<number>(service)
-  const connections = process.argv[2] ?? '200'
-  const flood = start('flood', String(port), connections)
+  const connections = report.number('connections')
+  const flood = start('flood', String(port), String(connections))
   const ended = message<Record<string, number>>(flood)
   const over = new AbortController()
   ended.finally(() => over.abort()).catch(() => {})
@@ -74,8 +76,13 @@ if (role === 'service') {
   const answers = await ended
   service.send('done')
   const { grownMb, completed } = await message<{ grownMb: number, completed: number }>(service)
-  waits.sort((a, b) => a - b)
-  const at = (quantile: number): string => waits[Math.floor(waits.length * quantile)]!.toFixed(1)
-  console.log(`${WEBHOOKS} webhooks over ${connections} connections: ${JSON.stringify(answers)}; ${completed} tasks completed; rss grew by ${grownMb.toFixed(0)} MB at most`)
-  console.log(`/live, ${waits.length} probes: median ${at(0.5)} ms, p99 ${at(0.99)} ms`)
+  report.table(`${WEBHOOKS} webhooks over ${connections} connections`, [
+    ...Object.entries(answers).map(([answer, count]) => ({ what: `answers ${answer}`, value: count })),
+    { what: 'tasks completed', value: completed },
+    { what: 'memory grew by at most, MB', value: grownMb },
+    { what: '/live, probes', value: waits.length },
+    { what: '/live, median ms', value: percentile(waits, 0.5) },
+    { what: '/live, p99 ms', value: percentile(waits, 0.99) }
+  ])
+  report.end()
 }

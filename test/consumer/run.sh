@@ -30,6 +30,21 @@ npx tsc -p bundler
 
 # The code blocks of the docs, with the types that are published.
 (cd "$here/../.." && node --import ./tsx.js test/docs/packed.ts "$scratch")
+services=docs-blocks/docs/typescript-and-bundlers
+
+# What docs/typescript-and-bundlers.md says of CommonJS under TypeScript's options.
+echo '{ "type": "commonjs" }' > "$services/package.json"
+echo "import concurrency from 'fastify-concurrency'; console.log(concurrency)" > "$services/options.ts"
+options() { npx tsc --ignoreConfig --noEmit --target es2023 --types node --skipLibCheck "$@" "$services/options.ts"; }
+options --module nodenext
+options --module node20
+options --module commonjs --moduleResolution bundler
+for refused in 'TS1479 --module node16' 'TS1479 --module node18' 'TS2307 --module commonjs --moduleResolution node10 --ignoreDeprecations 6.0'; do
+  read -r code arguments <<< "$refused"
+  # shellcheck disable=SC2086
+  grep -q "$code" <<< "$(options $arguments)" || { echo "docs/typescript-and-bundlers.md: not $code for $arguments" >&2; exit 1; }
+done
+rm "$services/package.json" "$services/options.ts"
 
 esbuild() { npx esbuild --bundle --platform=node --format=esm --packages=external --log-level=warning "$@"; }
 esbuild --splitting --outdir=bundled esm/app.ts esm/jobs.ts
@@ -38,6 +53,13 @@ esbuild --outfile=one-file/app.js esm/app.ts
 for node in node "$@"; do
   for app in esm/out/subpaths.js esm/out/app.js commonjs/out/subpaths.js commonjs/out/app.js commonjs/plain.cjs bundled/app.js; do
     timeout 60 "$node" --no-warnings "$app" || { echo "$app failed on Node $("$node" --version)" >&2; exit 1; }
+  done
+  # The services that the docs show, in JavaScript, in CommonJS, and in TypeScript: with the docs' preload where Node can't run it by itself.
+  for service in app.js app.cjs app.ts; do
+    preload=()
+    [[ $service != app.ts || $("$node" --version) != v20.* ]] || preload=(--import "./$services/tsx.mjs")
+    output=$(timeout 60 "$node" --no-warnings "${preload[@]}" "$services/$service")
+    [[ $output == 49 ]] || { echo "$service of the docs printed $output on Node $("$node" --version)" >&2; exit 1; }
   done
   # The jobs file was not made an entry point of its own: that is said at boot, no thread starts a second app.
   if output=$(timeout 60 "$node" --no-warnings one-file/app.js 2>&1); then

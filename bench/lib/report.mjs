@@ -81,7 +81,9 @@ export class Report {
     mkdirSync(resultsUrl, { recursive: true })
     const { save, ...args } = this.args
     const machine = { date: new Date().toISOString(), node: process.version, cpus: availableParallelism(), cpu: cpus()[0]?.model.trim() }
-    writeFileSync(new URL(`${this.#name}.json`, resultsUrl), JSON.stringify({ machine, args, bars: this.#bars, tables: this.#tables }, null, 2) + '\n')
+    // Node 20 is the one that most figures are from. Another one has files of its own.
+    const major = process.versions.node.split('.')[0]
+    writeFileSync(new URL(`${this.#name}${major === '20' ? '' : `-node${major}`}.json`, resultsUrl), JSON.stringify({ machine, args, bars: this.#bars, tables: this.#tables }, null, 2) + '\n')
   }
 }
 

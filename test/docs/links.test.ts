@@ -44,6 +44,11 @@ t.test('links to the repository itself, which package.json names, lead to files'
   }
 })
 
+t.test('docs/benchmarks.md names each file of bench/results/', async (t) => {
+  const { text } = byPath.get('docs/benchmarks.md')!
+  for (const file of readdirSync(join(root, 'bench/results'))) t.ok(text.includes(`\`${file}\``) || text.includes(`/${file})`), file)
+})
+
 t.test('the README leads to each page', async (t) => {
   const readme = byPath.get('README.md')!
   for (const { name } of pages.slice(1)) {

@@ -22,7 +22,7 @@ export type { ChannelMessages } from './channel-messages.ts'
 export {
   ClosingError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
-  LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
+  LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, RaceError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'

@@ -7,6 +7,8 @@ import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
 import { policyOptionNames } from '../plugins/limiter/policies.ts'
 import { acquireOptionNames, locksOptionNames } from '../plugins/locks/options.ts'
+import { hammerOptionNames } from '../plugins/race/hammer.ts'
+import { raceOptionNames, sharedOptionNames } from '../plugins/race/options.ts'
 import { tasksOptionNames } from '../plugins/tasks/options.ts'
 import { submitOptionNames } from '../plugins/tasks/task-options.ts'
 import { runOptionNames, workersOptionNames } from '../plugins/workers/options.ts'
@@ -66,7 +68,10 @@ const options: Record<string, readonly string[]> = {
   'Options of tasks': tasksOptionNames,
   'Options of submit()': submitOptionNames,
   'Options of locks': locksOptionNames,
-  'Options of a wait for a lock': acquireOptionNames
+  'Options of a wait for a lock': acquireOptionNames,
+  'Options of race': raceOptionNames,
+  'Options of shared()': sharedOptionNames,
+  'Options of hammer()': hammerOptionNames
 }
 
 t.test('every table of options is compared', async (t) => {

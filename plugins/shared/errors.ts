@@ -318,3 +318,8 @@ export class LockReenteredError extends createError<[kind: string, key: string]>
 /** `cause` is the signal's reason. */
 export class LockAbortedError extends withoutStack<[kind: string, options?: ErrorOptions]>(
   'FC_ERR_LOCK_ABORTED', 'Waiting for a %s was aborted', 499) {}
+
+// ---- race
+
+/** Rejects `app.close()` of an app with the race detector's `fail`. The message has the reports. */
+export class RaceError extends createError<[count: number, reports: string]>('FC_ERR_RACE', 'Requests of this app raced, in %d places:\n%s') {}

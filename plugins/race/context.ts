@@ -1,0 +1,61 @@
+/**
+ * Contexts: what runs at the same time. Each request is one, and each background task. Two contexts are never ordered with respect to each
+ * other. A turn is one slice of code that runs without a pause; contexts change between turns only.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Access, Location, Party } from './shadow.ts'
+
+/** How many locations a context remembers; the oldest is forgotten. */
+const MOST_LOCATIONS = 1_000
+
+export class Context implements Party {
+  readonly name: string
+  /** The locks that the context holds, by their holds. */
+  readonly locks = new Map<object, string>()
+  /** The server of the app that it belongs to. */
+  readonly owner: object
+  readonly #accesses = new Map<Location, Access>()
+
+  /** @param name as reports show it: `request req-1 GET /a` */
+  constructor (name: string, owner: object) {
+    this.name = name
+    this.owner = owner
+  }
+
+  /** What the context has done to a location. */
+  accessTo (location: Location): Access {
+    let access = this.#accesses.get(location)
+    if (access === undefined) {
+      if (this.#accesses.size >= MOST_LOCATIONS) this.#accesses.delete(this.#accesses.keys().next().value as Location)
+      this.#accesses.set(location, access = { reads: [] })
+    }
+    return access
+  }
+}
+
+const contexts = new AsyncLocalStorage<Context>()
+
+export function currentContext (): Context | undefined {
+  return contexts.getStore()
+}
+
+export function runIn<T> (context: Context, fn: () => T): T {
+  return contexts.run(context, fn)
+}
+
+let turn = 0
+let isCounting = false
+
+function next (): void {
+  turn++
+  isCounting = false
+}
+
+/** The number of the current turn. The first access of a turn arranges for the next one: that costs less than async hooks. */
+export function currentTurn (): number {
+  if (!isCounting) {
+    isCounting = true
+    queueMicrotask(next)
+  }
+  return turn
+}

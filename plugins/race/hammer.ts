@@ -1,0 +1,41 @@
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import * as check from '../shared/options.ts'
+
+export interface HammerOptions {
+  /**
+   * How many requests are sent.
+   * @default 100
+   */
+  times?: number
+  /**
+   * How many are under way at the same time.
+   * @default 10
+   */
+  concurrency?: number
+}
+
+/** @internal Every option, for the test that compares them with the docs. */
+export const hammerOptionNames = ['times', 'concurrency'] as const satisfies ReadonlyArray<keyof HammerOptions>
+
+/**
+ * Sends many requests to an app, several at a time, with `inject()`. It is the test of a route that requests share state on: races show only
+ * where requests overlap. Use `explore()` to try orders that chance doesn't bring about.
+ *
+ * @param request as for `app.inject()`, or a function that makes the n-th one
+ * @returns the responses, in the order of the requests
+ */
+export async function hammer (app: FastifyInstance, request: string | InjectOptions | ((index: number) => string | InjectOptions), options: HammerOptions = {}): Promise<LightMyRequestResponse[]> {
+  check.record('hammer', options, hammerOptionNames)
+  const times = check.integer('hammer.times', options.times ?? 100, { min: 1 })
+  const concurrency = check.integer('hammer.concurrency', options.concurrency ?? 10, { min: 1 })
+  await app.ready()
+  const responses: LightMyRequestResponse[] = []
+  let next = 0
+  async function client (): Promise<void> {
+    for (let index = next++; index < times; index = next++) {
+      responses[index] = await app.inject(typeof request === 'function' ? request(index) : request)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(concurrency, times) }, client))
+  return responses
+}

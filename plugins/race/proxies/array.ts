@@ -1,0 +1,77 @@
+/** Arrays: a location for each index, and the whole: how long the array is, what is in it, and at which index. */
+import { detector } from '../detector.ts'
+import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
+import { isFixed } from './object.ts'
+
+type Method = (this: unknown, ...args: unknown[]) => unknown
+
+/** Methods that move what is in the array to other places. */
+const shifting = new Set(['pop', 'shift', 'unshift', 'splice', 'sort', 'reverse', 'fill', 'copyWithin'])
+
+/** Methods that compare their argument with what is in the array. */
+const comparing = new Set(['includes', 'indexOf', 'lastIndexOf'])
+
+const isIndex = (key: string): boolean => /^(?:0|[1-9]\d*)$/.test(key)
+
+function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: string, method: Method): Method {
+  const view = (): unknown[] => target.map((element, index) => tracked.nested(element, index))
+  return function (...args) {
+    if (name === 'push') {
+      for (const element of args) detector.write(tracked.at(WHOLE), { kind: 'add', value: unwrap(element), before: target.length, had: false })
+      return target.push(...args.map(unwrap))
+    }
+    if (shifting.has(name)) {
+      if (target.length > 0 || name === 'splice' || name === 'unshift') {
+        detector.write(tracked.at(WHOLE), { kind: 'shift', value: undefined, before: target.length, had: true })
+      }
+      const result = method.apply(target, name === 'sort' ? args : args.map(unwrap))
+      if (result === target) return proxy
+      return Array.isArray(result) && name === 'splice' ? result.map((element) => tracked.nested(element, WHOLE)) : tracked.nested(result, WHOLE)
+    }
+    detector.read(tracked.at(WHOLE), 'whole', target.length)
+    if (comparing.has(name)) return method.apply(target, args.map(unwrap))
+    // Callbacks get elements that are tracked too.
+    return method.apply(view(), args)
+  }
+}
+
+/** Iterates as an array does, which sees elements that are added meanwhile, and tells the detector of each step. */
+function * iterate (tracked: Tracked, target: unknown[], pick: (element: unknown, index: number) => unknown): Generator<unknown> {
+  detector.read(tracked.at(WHOLE), 'whole', target.length)
+  const step = detector.iterate(tracked.at(WHOLE))
+  for (let index = 0; index < target.length; index++) {
+    yield pick(tracked.nested(target[index], index), index)
+    step()
+  }
+}
+
+handle('array', (tracked) => ({
+  get (array, key, proxy) {
+    const target = array as unknown[]
+    if (key === Symbol.iterator || key === 'values') return () => iterate(tracked, target, (element) => element)
+    if (key === 'entries') return () => iterate(tracked, target, (element, index) => [index, element])
+    if (typeof key === 'symbol') return Reflect.get(target, key) as unknown
+    if (key === 'length') {
+      detector.read(tracked.at(WHOLE), 'whole', target.length)
+      return target.length
+    }
+    const value: unknown = Reflect.get(target, key)
+    if (isIndex(key)) {
+      detector.read(tracked.at(Number(key)), 'value', value)
+      return isFixed(target, key) ? value : tracked.nested(value, Number(key))
+    }
+    return typeof value === 'function' && !Object.hasOwn(target, key) ? methodOf(tracked, target, proxy, key, value as Method) : value
+  },
+  set (array, key, value) {
+    const target = array as unknown[]
+    const raw: unknown = unwrap(value)
+    if (key === 'length') detector.write(tracked.at(WHOLE), { kind: 'shift', value: undefined, before: target.length, had: true })
+    else if (typeof key === 'string' && isIndex(key)) {
+      const index = Number(key)
+      const had = index < target.length
+      if (had) detector.write(tracked.at(index), { kind: 'set', value: raw, before: target[index], had })
+      else detector.write(tracked.at(WHOLE), { kind: 'add', value: raw, before: target.length, had })
+    }
+    return Reflect.set(target, key, raw)
+  }
+}))

@@ -1,0 +1,114 @@
+/** Reports: each race once, as text for people and as an object for programs, and what becomes of the process. */
+import { appendFileSync } from 'node:fs'
+import type { Location, Party, Write } from './shadow.ts'
+import type { Site } from './sites.ts'
+
+/** As Go's race detector exits. */
+export const EXIT_CODE = 66
+
+export type RaceKind = 'lost update' | 'check then act' | 'stale write' | 'overwritten' | 'iteration'
+
+/** A race between two contexts. */
+export interface RaceReport {
+  readonly kind: RaceKind
+  /** Whether the source and the values prove it. One that is only possible never fails a run. */
+  readonly isConfirmed: boolean
+  /** The state, by its name: `sessions.get("a")`. */
+  readonly location: string
+  /** The report as it is printed. */
+  readonly text: string
+}
+
+/** @internal */
+export interface Found {
+  readonly kind: RaceKind
+  readonly isConfirmed: boolean
+  readonly location: Location
+  readonly read: { readonly context: Party, readonly site: Site }
+  readonly other: Write
+  /** The write that rests on the read; none if an array was shifted while it was iterated. */
+  readonly write: Write | undefined
+}
+
+/** Sites that differ without end, in generated code say, must not fill the memory. */
+const MOST = 1_000
+
+export class Reports {
+  readonly #seen = new Set<string>()
+  readonly #listeners = new Set<(report: RaceReport, owner: object) => void>()
+  confirmed = 0
+  #isExitHooked = false
+
+  /** Calls `listener` with each report, and with the server of the app where the race was found. Returns a function that ends that. */
+  onReport (listener: (report: RaceReport, owner: object) => void): () => void {
+    this.#listeners.add(listener)
+    return () => { this.#listeners.delete(listener) }
+  }
+
+  add (found: Found): void {
+    const report = { kind: found.kind, isConfirmed: found.isConfirmed, location: found.location.name, text: textOf(found) }
+    for (const listener of this.#listeners) listener(report, found.read.context.owner)
+    const key = [found.kind, found.read.site.key, found.write?.site.key, found.other.site.key].join()
+    if (this.#seen.has(key) || this.#seen.size >= MOST) return
+    this.#seen.add(key)
+    if (this.isQuiet) return
+    if (report.isConfirmed) this.#confirm()
+    print(report.text)
+    if (report.isConfirmed && process.env['RACE_HALT'] === '1') process.exit(EXIT_CODE)
+  }
+
+  /** Reports are given to listeners only: an exploration prints its own. */
+  isQuiet = false
+
+  /** The next report of a pair of sites is printed again. */
+  forget (): void {
+    this.#seen.clear()
+  }
+
+  #confirm (): void {
+    this.confirmed++
+    if (this.#isExitHooked || process.env['RACE'] !== '1') return
+    this.#isExitHooked = true
+    process.once('exit', (code) => {
+      print(`RACE: found ${this.confirmed} race${this.confirmed === 1 ? '' : 's'}`)
+      if (code === 0) process.exitCode = EXIT_CODE
+    })
+  }
+}
+
+function print (text: string): void {
+  const file = process.env['RACE_LOG']
+  if (file === undefined || file === '') process.stderr.write(`${text}\n`)
+  else appendFileSync(file, `${text}\n`)
+}
+
+const column = (label: string, context: Party, site: Site, note: string): string => `  ${label.padEnd(12)} ${context.name}  ${site.name}${note}`
+
+function locksOf ({ locks }: Write): string {
+  return locks.length === 0 ? 'no lock held' : `held ${locks.join(', ')}`
+}
+
+function textOf (found: Found): string {
+  const { kind, isConfirmed, location, read, other, write } = found
+  const lines = [`WARNING: RACE ${isConfirmed ? '' : '(possible) '}${kind} on ${location.name}`]
+  if (write === undefined) {
+    lines.push(column('iterated by', read.context, read.site, ''))
+    lines.push(column('shifted by', other.context, other.site, `   (${locksOf(other)})`))
+  } else if (kind === 'overwritten') {
+    lines.push(column('written by', write.context, write.site, ''))
+    lines.push(column('overwritten', other.context, other.site, `   (version ${other.version}, ${locksOf(other)})`))
+    lines.push(column('then read by', read.context, read.site, ''))
+  } else {
+    lines.push(column('written by', write.context, write.site, `   (${locksOf(write)})`))
+    lines.push(column('after a read', read.context, read.site, '   (stale)'))
+    lines.push(column(kind === 'lost update' ? 'overwrote' : 'unaware of', other.context, other.site, `   (version ${other.version}, ${locksOf(other)})`))
+  }
+  lines.push(`  fix: ${fixOf(found)}`)
+  return lines.join('\n')
+}
+
+function fixOf ({ kind, location: { key, name } }: Found): string {
+  if (kind === 'overwritten') return 'keep the value in the request (request.decorate, a local variable), not in state that requests share'
+  if (kind === 'iteration') return 'iterate over a copy, or hold a lock while you iterate'
+  return `hold fastify.locks.mutex(${JSON.stringify(key ?? name)}) from the read to the write, or read again after the last await`
+}

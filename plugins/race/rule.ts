@@ -1,0 +1,111 @@
+/**
+ * The rule: a context writes what depends on a value that another context has changed since it was read. Pure; it asks the source how the
+ * write depends on the read only if all else speaks for a race.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { Access, Location, Party, Read, Write, WriteKind } from './shadow.ts'
+
+/**
+ * How a write depends on a read: the value read flows into the value written; the write stands under a test of it; it doesn't; or the source
+ * doesn't tell.
+ */
+export type Dependence = 'data' | 'control' | 'independent' | 'unknown'
+
+export interface Verdict {
+  readonly kind: 'lost update' | 'check then act' | 'stale write'
+  /** A race that is only possible never fails a run. */
+  readonly isConfirmed: boolean
+  readonly read: Read
+  /** The write of the other context that this one overwrites or doesn't know of. */
+  readonly other: Write
+}
+
+/** A write that is about to happen. */
+export interface NextWrite {
+  readonly kind: WriteKind
+  readonly value: unknown
+  /** What is there now. */
+  readonly before: unknown
+  readonly had: boolean
+  /** What is written is a mark by its nature: the membership of a Set. */
+  readonly isMark?: boolean
+}
+
+export interface RuleInput {
+  readonly location: Location
+  readonly access: Access
+  readonly context: Party
+  readonly turn: number
+  readonly next: NextWrite
+  readonly dependence: (read: Read) => Dependence
+  /** Whether the source writes a literal: a mark that something has been done, and no result that others have found too. */
+  readonly isMark: () => boolean
+}
+
+/** Whether a write of another context matters to a read that this context's next write may rest on. */
+function conflicts (read: Read, other: Write, next: NextWrite): boolean {
+  if (read.kind !== 'whole') return true
+  // What is added disturbs neither who removes by place nor who sets: only who adds, since there may be room or need for one only.
+  return other.kind === 'shift' || (next.kind === 'add' && other.kind === 'add')
+}
+
+/** Whether what was read is so again, or still: then nothing was lost. */
+function holdsAgain (read: Read, next: NextWrite): boolean {
+  if (read.kind === 'has') return read.value === next.had
+  if (read.kind === 'whole') return typeof read.value === 'number' && read.value === next.before
+  return Object.is(read.value, next.before)
+}
+
+export function judge ({ location, access, context, turn, next, dependence, isMark }: RuleInput): Verdict | undefined {
+  if (location.isLww) return undefined
+  const othersSince = (read: Read): Write[] => location.writes.filter((write) =>
+    write.version > read.version && write.context !== context && conflicts(read, write, next))
+  for (const read of access.reads) {
+    if (read.turn >= turn) continue
+    const other = othersSince(read).at(-1)
+    if (other === undefined || holdsAgain(read, next)) continue
+    const fresh = access.reads.filter((later) => later.version >= other.version && othersSince(later).length === 0)
+    // It was read again by the same code: a retry loop.
+    if (fresh.some((later) => later.site.key === read.site.key)) continue
+    const how = dependence(read)
+    if (how === 'independent') continue
+    const governing = fresh.map(dependence)
+    if (how === 'data' && governing.some((fresh) => fresh === 'data' || fresh === 'control')) continue
+    // A test that was repeated governs. Fresh data under a stale test is still check-then-act.
+    if (how === 'control' && governing.includes('control')) continue
+    if (how === 'control' && isFill(next) && !isMark()) continue
+    const isConfirmed = how !== 'unknown' || putsBack(read, next)
+    return { kind: how === 'data' ? 'lost update' : how === 'control' ? 'check then act' : 'stale write', isConfirmed, read, other }
+  }
+  return undefined
+}
+
+/** Whether the write leaves everything as it is: several callers have filled a cache with the same. */
+function isFill ({ kind, value, before, had }: NextWrite): boolean {
+  if (kind === 'delete') return !had
+  if (kind !== 'set' || !had) return false
+  try {
+    return isDeepStrictEqual(value, before)
+  } catch {
+    return false
+  }
+}
+
+/** Whether the write puts back fields as they were read, which another context has changed since. */
+function putsBack ({ snapshot, value: stale }: Read, { value, before }: NextWrite): boolean {
+  const was = snapshot ?? fieldsOf(stale)
+  const is = fieldsOf(before)
+  const willBe = fieldsOf(value)
+  if (was === undefined || is === undefined || willBe === undefined) return false
+  return Object.keys({ ...was, ...is }).some((key) => !isDeepStrictEqual(is[key], was[key]) && isDeepStrictEqual(willBe[key], was[key]))
+}
+
+/** The fields of an object, or of the JSON text of one. */
+function fieldsOf (value: unknown): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const object: unknown = typeof value === 'string' && value.startsWith('{') ? JSON.parse(value) : value
+    return typeof object === 'object' && object !== null ? object as Record<string, unknown> : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,109 @@
+/** Shadow memory: what is remembered of each location, a place that holds one value. All of it is bounded. */
+import type { Site } from './sites.ts'
+
+/**
+ * What a read looked at: a value; whether a key is there; or the whole of a collection, that is its size or a search in it.
+ */
+export type ReadKind = 'value' | 'has' | 'whole'
+
+/**
+ * What a write did: set a value, delete it; or, to the whole of a collection, add to its end or by a new key, or shift what is in it to other
+ * places.
+ */
+export type WriteKind = 'set' | 'delete' | 'add' | 'shift'
+
+/** Who accesses: a context, as far as it matters here. */
+export interface Party {
+  /** As reports show it: `request req-1 GET /a`. */
+  readonly name: string
+  /** The server of the app that it belongs to. */
+  readonly owner: object
+}
+
+export interface Read {
+  readonly kind: ReadKind
+  readonly version: number
+  readonly turn: number
+  readonly site: Site
+  readonly value: unknown
+  /** The fields of an object at the time of the read. */
+  readonly snapshot: Readonly<Record<string, unknown>> | undefined
+}
+
+export interface Write {
+  readonly kind: WriteKind
+  /** The location's version that the write made. */
+  readonly version: number
+  readonly turn: number
+  readonly site: Site
+  readonly context: Party
+  readonly value: unknown
+  /** The context had not read the location. */
+  readonly isBlind: boolean
+  /** The names of the locks that were held. */
+  readonly locks: readonly string[]
+}
+
+/** What one context has done to a location. */
+export interface Access {
+  readonly reads: Read[]
+  write?: Write
+}
+
+export interface Location {
+  /** As reports show it: `sessions.get("a")`. */
+  readonly name: string
+  /** The key, if it is text: it names the lock that would help. */
+  readonly key: string | undefined
+  /** The last writer may win. */
+  readonly isLww: boolean
+  version: number
+  /** The last ones. */
+  readonly writes: Write[]
+}
+
+const MOST_READS = 4
+const MOST_WRITES = 8
+
+export function remember<T> (list: T[], entry: T, most: number): void {
+  if (list.length >= most) list.shift()
+  list.push(entry)
+}
+
+export const rememberRead = (access: Access, read: Read): void => remember(access.reads, read, MOST_READS)
+export const rememberWrite = (location: Location, write: Write): void => remember(location.writes, write, MOST_WRITES)
+
+/** The locations of one tracked collection, by key. */
+export type Locations = Map<unknown, Location>
+
+/** All locations, the least recently created first: when there are too many, the oldest is forgotten, and starts anew when it is met again. */
+export class Shadow {
+  most: number
+  readonly #all = new Set<{ locations: Locations, key: unknown }>()
+
+  constructor (most: number) {
+    this.most = most
+  }
+
+  get size (): number {
+    return this.#all.size
+  }
+
+  locate (locations: Locations, key: unknown, create: () => Location): Location {
+    let location = locations.get(key)
+    if (location !== undefined) return location
+    locations.set(key, location = create())
+    this.#all.add({ locations, key })
+    if (this.#all.size > this.most) {
+      const [oldest] = this.#all
+      oldest?.locations.delete(oldest.key)
+      if (oldest !== undefined) this.#all.delete(oldest)
+    }
+    return location
+  }
+
+  clear (): void {
+    for (const { locations, key } of this.#all) locations.delete(key)
+    this.#all.clear()
+  }
+}

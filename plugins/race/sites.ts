@@ -1,0 +1,63 @@
+/** Sites: where in the application's source an access happened. Captured with each access, and formatted only for what may be reported. */
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export interface Frame {
+  readonly file: string
+  readonly line: number
+  readonly column: number
+}
+
+/** Async callers are part of the stack, so some depth is needed to find the handler. */
+const FRAMES = 16
+
+/** The files of the detector itself, which are no part of the application. */
+const own = `${dirname(fileURLToPath(import.meta.url))}/`
+
+/** One line of a stack: `at fn (file:1:2)`, `at async fn (file:1:2)`, `at file:1:2`. */
+const LINE = /^\s*at (?:.*\()?(?:file:\/\/)?(\/[^():]*|[A-Za-z]:[^():]*):(\d+):(\d+)\)?$/
+
+function parse (stack: string): Frame[] {
+  const frames: Frame[] = []
+  for (const text of stack.split('\n')) {
+    const [, path, line, column] = LINE.exec(text) ?? []
+    if (path === undefined) continue
+    const file = decodeURI(path)
+    if (!file.startsWith(own)) frames.push({ file, line: Number(line), column: Number(column) })
+  }
+  return frames
+}
+
+export class Site {
+  readonly #holder: { stack?: string } = {}
+  #frames: readonly Frame[] | undefined
+
+  constructor () {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = FRAMES
+    Error.captureStackTrace(this.#holder, Site)
+    Error.stackTraceLimit = stackTraceLimit
+  }
+
+  /** From the inside out: the access itself, its caller, the async function that awaits that. */
+  get frames (): readonly Frame[] {
+    this.#frames ??= parse(this.#holder.stack ?? '')
+    return this.#frames
+  }
+
+  /** The frame to show: the innermost one of the application's own code, or of a package if there is none. */
+  get top (): Frame | undefined {
+    return this.frames.find(({ file }) => !file.includes('/node_modules/')) ?? this.frames[0]
+  }
+
+  get name (): string {
+    const { top } = this
+    return top === undefined ? 'an unknown place' : `${top.file}:${top.line}:${top.column}`
+  }
+
+  /** Tells two accesses in the same code from others. */
+  get key (): string {
+    const [frame] = this.frames
+    return frame === undefined ? '' : `${frame.file}:${frame.line}:${frame.column}`
+  }
+}

@@ -1,0 +1,106 @@
+/** The definitions of variables in a function: where each gets a value, and how much of the value in question is in it. */
+import type * as TypeScript from 'typescript'
+import type { Source } from './parse.ts'
+
+type Node = TypeScript.Node
+type Ts = Source['ts']
+
+/** How much of a value is in an expression: nothing; only that it was chosen by a test of the value; or the value itself. */
+export const Level = { none: 0, control: 1, data: 2 } as const
+export type Level = typeof Level[keyof typeof Level]
+
+/** Where a variable, or a field of it (`order.total`), gets a value. */
+export interface Definition {
+  readonly name: string
+  /** The declaration, assignment or call. */
+  readonly at: Node
+  /** What it is made of. */
+  readonly from: Node | undefined
+  /** Nothing of what was there before is left. */
+  readonly replaces: boolean
+  level: Level
+}
+
+export function isWithin (inner: Node, outer: Node): boolean {
+  return outer.pos <= inner.pos && inner.end <= outer.end
+}
+
+export function isAssignment (ts: Ts, node: Node): node is TypeScript.BinaryExpression {
+  return ts.isBinaryExpression(node) && node.operatorToken.kind >= ts.SyntaxKind.FirstAssignment && node.operatorToken.kind <= ts.SyntaxKind.LastAssignment
+}
+
+export function isLogical (ts: Ts, kind: TypeScript.SyntaxKind): boolean {
+  const { AmpersandAmpersandToken, BarBarToken, QuestionQuestionToken } = ts.SyntaxKind
+  return [AmpersandAmpersandToken, BarBarToken, QuestionQuestionToken].includes(kind as never)
+}
+
+/** Returns `a`, or `a.b` for a field; undefined for what isn't a variable. */
+export function pathOf (ts: Ts, node: Node): string | undefined {
+  if (ts.isIdentifier(node)) return node.text
+  if (ts.isNonNullExpression(node) || ts.isParenthesizedExpression(node) || ts.isAsExpression(node)) return pathOf(ts, node.expression)
+  if (!ts.isPropertyAccessExpression(node) && !ts.isElementAccessExpression(node)) return undefined
+  const base = pathOf(ts, node.expression)
+  if (base === undefined || base.includes('.')) return base
+  return ts.isPropertyAccessExpression(node) ? `${base}.${node.name.text}` : `${base}.*`
+}
+
+/** The variables of a name or a pattern. */
+export function namesOf (ts: Ts, name: Node): string[] {
+  if (ts.isIdentifier(name)) return [name.text]
+  const names: string[] = []
+  ts.forEachChild(name, (child) => {
+    if (ts.isBindingElement(child)) names.push(...namesOf(ts, child.name))
+    else if (ts.isShorthandPropertyAssignment(child)) names.push(child.name.text)
+    else if (ts.isPropertyAssignment(child)) names.push(...namesOf(ts, child.initializer))
+    else if (ts.isIdentifier(child)) names.push(child.text)
+  })
+  return names
+}
+
+/** Finds all definitions in a function, in the order of the source. */
+export function definitionsIn (ts: Ts, scope: Node): Definition[] {
+  const found: Definition[] = []
+  const add = (name: string | undefined, at: Node, from: Node | undefined, replaces: boolean): void => {
+    if (name !== undefined) found.push({ name, at, from, replaces, level: Level.none })
+  }
+  const locals = new Set<string>()
+  const visit = (node: Node): void => {
+    if (ts.isVariableDeclaration(node)) {
+      for (const name of namesOf(ts, node.name)) {
+        locals.add(name)
+        const list = node.parent.parent
+        add(name, node, ts.isForOfStatement(list) || ts.isForInStatement(list) ? list.expression : node.initializer, true)
+      }
+    } else if (isAssignment(ts, node)) {
+      const isPattern = ts.isObjectLiteralExpression(node.left) || ts.isArrayLiteralExpression(node.left)
+      const names = isPattern ? namesOf(ts, node.left) : [pathOf(ts, node.left)]
+      for (const name of names) add(name, node, node.right, node.operatorToken.kind === ts.SyntaxKind.EqualsToken && name?.endsWith('.*') !== true)
+    } else if (ts.isCallExpression(node)) {
+      // Callbacks of a call that has the value get it: rows.map((row) => …), store.get(id, (error, value) => …).
+      for (const argument of node.arguments) {
+        if (!ts.isFunctionLike(argument)) continue
+        for (const { name } of argument.parameters) for (const each of namesOf(ts, name)) add(each, argument, node.expression, true)
+      }
+      // list.push(value), map.set(key, value): a variable of this function holds the value from then on.
+      if (ts.isPropertyAccessExpression(node.expression) && ts.isIdentifier(node.expression.expression) && locals.has(node.expression.expression.text)) {
+        for (const argument of node.arguments) if (!ts.isFunctionLike(argument)) add(node.expression.expression.text, node, argument, false)
+      }
+    }
+    ts.forEachChild(node, visit)
+  }
+  visit(scope)
+  return found
+}
+
+/** Whether the definition is in force wherever the use is: its block is around the use. */
+export function dominates (ts: Ts, definition: Node, use: Node): boolean {
+  let block = definition
+  while (block.parent !== undefined && !ts.isBlock(block) && !ts.isSourceFile(block) && !ts.isCaseOrDefaultClause(block) && !ts.isFunctionLike(block)) {
+    const { parent } = block
+    // What stands in a branch of an expression or of an if without braces may not have run.
+    if ((ts.isConditionalExpression(parent) && block !== parent.condition) || (ts.isIfStatement(parent) && block !== parent.expression)) return isWithin(use, block)
+    if (ts.isBinaryExpression(parent) && isLogical(ts, parent.operatorToken.kind) && block === parent.right) return isWithin(use, block)
+    block = parent
+  }
+  return isWithin(use, block)
+}

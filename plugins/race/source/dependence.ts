@@ -1,0 +1,163 @@
+/** Decides, on the source, how a write depends on an earlier read. */
+import type * as TypeScript from 'typescript'
+import type { Dependence } from '../rule.ts'
+import type { Frame } from '../sites.ts'
+import { isAssignment, isWithin, Level, namesOf } from './definitions.ts'
+import { Flow } from './flow.ts'
+import { functionsAround, nodeAt, sourceOf, type Source } from './parse.ts'
+
+type Node = TypeScript.Node
+
+/** A frame and what its position means. */
+interface Place {
+  readonly source: Source
+  readonly node: Node
+  readonly functions: readonly TypeScript.SignatureDeclaration[]
+}
+
+/** Frames further out are those of frameworks, or of loops around many requests. */
+const MOST_FRAMES = 8
+
+function placeOf (frame: Frame): Place | undefined {
+  const source = sourceOf(frame.file)
+  const node = source && nodeAt(source, frame)
+  return source && node && { source, node, functions: functionsAround(source, node) }
+}
+
+const strength: Record<Dependence, number> = { independent: 0, unknown: 1, control: 2, data: 3 }
+const cache = new Map<string, Dependence>()
+const keyOf = (frames: readonly Frame[]): string => frames.slice(0, MOST_FRAMES).map(({ file, line, column }) => `${file}:${line}:${column}`).join()
+
+/** @param read, write frames, from the inside out */
+export function dependenceOf (read: readonly Frame[], write: readonly Frame[]): Dependence {
+  const key = `${keyOf(read)}|${keyOf(write)}`
+  let result = cache.get(key)
+  if (result === undefined) {
+    if (cache.size > 10_000) cache.clear()
+    cache.set(key, result = decide(read.slice(0, MOST_FRAMES).map(placeOf), write.slice(0, MOST_FRAMES).map(placeOf)))
+  }
+  return result
+}
+
+function decide (reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<Place | undefined>): Dependence {
+  let best: Dependence | undefined
+  for (const [outer, read] of reads.entries()) {
+    for (const [depth, write] of writes.entries()) {
+      if (read === undefined || write === undefined || read.source !== write.source) continue
+      const scope = read.functions.find((fn) => write.functions.includes(fn))
+      if (scope === undefined) continue
+      const found = within(scope, reads.slice(0, outer + 1), writes.slice(0, depth + 1))
+      if (best === undefined || strength[found] > strength[best]) best = found
+    }
+  }
+  return best ?? 'unknown'
+}
+
+/** The frames from the access outwards to one of the function that has both. */
+function within (scope: TypeScript.SignatureDeclaration, reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<Place | undefined>): Dependence {
+  const read = reads.at(-1) as Place
+  const write = writes.at(-1) as Place
+  const carried = carriedOut(reads.slice(0, -1))
+  if (carried === 'nothing' || carried === 'unknown') return carried === 'nothing' ? 'independent' : 'unknown'
+  const origin = readAround(read)
+  const flow = new Flow(read.source, scope, { read: origin })
+  const target = writeAround(write)
+  if (carried === 'exception') return isAfter(read.source, origin, target) ? 'control' : 'independent'
+  const down = carriedIn(flow, target, writes)
+  if (down !== 'independent') return down
+  // The value may go from one function to another by way of an object, and come back so.
+  const isApart = read.functions[0] !== write.functions[0] && !isWithin(write.node, read.functions[0] as Node)
+  return isApart && new Flow(read.source, read.functions[0] as TypeScript.SignatureDeclaration, { read: origin }).escapes ? 'unknown' : 'independent'
+}
+
+/** What the functions between the read and the common function pass on. */
+function carriedOut (inner: ReadonlyArray<Place | undefined>): 'value' | 'exception' | 'nothing' | 'unknown' {
+  let carried: 'value' | 'exception' = 'value'
+  for (const place of inner) {
+    const scope = place?.functions[0]
+    if (place === undefined || scope === undefined) return 'unknown'
+    if (carried === 'exception') continue
+    const flow = new Flow(place.source, scope, { read: readAround(place) })
+    if (flow.returns) continue
+    if (flow.throws) carried = 'exception'
+    else return flow.escapes ? 'unknown' : 'nothing'
+  }
+  return carried
+}
+
+/** Follows the value from the common function into the functions that it calls, down to the write. */
+function carriedIn (outer: Flow, target: Node, writes: ReadonlyArray<Place | undefined>): Dependence {
+  let flow = outer
+  let at = target
+  for (let depth = writes.length - 1; ; depth--) {
+    const { ts } = (writes[depth] as Place).source
+    if (depth === 0) {
+      const level = Math.max(...valuesOf(ts, at).map((value) => flow.levelOf(value)), Level.none)
+      if (level === Level.data) return 'data'
+      return level === Level.control || flow.governs(at) || (ts.isBinaryExpression(at) && isLogicalAssignment(ts, at) && flow.has(at.left)) ? 'control' : 'independent'
+    }
+    if (flow.governs(at)) return 'control'
+    const next = writes[depth - 1]
+    const scope = next?.functions[0]
+    if (next === undefined || scope === undefined) return 'unknown'
+    const given = ts.isCallExpression(at) ? at.arguments.flatMap((argument, index) => flow.has(argument) ? [index] : []) : []
+    const names = scope.parameters.flatMap(({ name }, index) => given.includes(index) ? namesOf(next.source.ts, name) : [])
+    if (names.length === 0) return 'independent'
+    flow = new Flow(next.source, scope, { names })
+    at = writeAround(next)
+  }
+}
+
+/** The expression that reads: `map.get(key)` around `get`, with what only passes it on. */
+function readAround ({ source: { ts }, node }: Place): Node {
+  let at = node
+  for (;;) {
+    const { parent } = at
+    const isName = (ts.isPropertyAccessExpression(parent) && parent.name === at) || (ts.isElementAccessExpression(parent) && parent.argumentExpression === at)
+    const isCallee = (ts.isCallExpression(parent) || ts.isNewExpression(parent)) && parent.expression === at
+    if (!isName && !isCallee && !ts.isAwaitExpression(parent) && !ts.isParenthesizedExpression(parent)) return at
+    at = parent
+  }
+}
+
+/** The expression that writes: the assignment around its left side, or the call around what is called. */
+function writeAround ({ source: { ts }, node }: Place): Node {
+  for (let at = node; at.parent !== undefined && !ts.isFunctionLike(at); at = at.parent) {
+    const { parent } = at
+    if (isAssignment(ts, parent) && parent.left === at) return parent
+    if ((ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) || ts.isDeleteExpression(parent)) return parent
+    if (ts.isCallExpression(parent) && parent.expression === at) return parent
+    if (ts.isStatement(parent)) break
+  }
+  return ts.isExpressionStatement(node.parent) ? node.parent.expression : node
+}
+
+/** What the value written is made of. With `+=` that is also what was there, which is read before the right side is run. */
+function valuesOf (ts: Source['ts'], write: Node): Node[] {
+  if (ts.isCallExpression(write)) return [...write.arguments]
+  if (!ts.isBinaryExpression(write)) return [write]
+  return write.operatorToken.kind === ts.SyntaxKind.EqualsToken || isLogicalAssignment(ts, write) ? [write.right] : [write.left, write.right]
+}
+
+/** `??=` writes if what it reads says so. */
+function isLogicalAssignment (ts: Source['ts'], { operatorToken: { kind } }: TypeScript.BinaryExpression): boolean {
+  const { AmpersandAmpersandEqualsToken, BarBarEqualsToken, QuestionQuestionEqualsToken } = ts.SyntaxKind
+  return kind === AmpersandAmpersandEqualsToken || kind === BarBarEqualsToken || kind === QuestionQuestionEqualsToken
+}
+
+/** Whether the write comes after the statement of the read, which may have thrown. */
+function isAfter ({ ts }: Source, read: Node, write: Node): boolean {
+  let statement = read
+  while (!ts.isStatement(statement) && statement.parent !== undefined) statement = statement.parent
+  return write.pos >= statement.end
+}
+
+/** Whether the value written is a literal of the source: it marks that something has been done, and isn't a result that others have found too. */
+export function writesLiteral (write: readonly Frame[]): boolean {
+  const [frame] = write
+  const place = frame && placeOf(frame)
+  if (place === undefined) return false
+  const { ts } = place.source
+  const value = valuesOf(ts, writeAround(place)).at(-1)
+  return value !== undefined && (ts.isLiteralExpression(value) || value.kind === ts.SyntaxKind.TrueKeyword || value.kind === ts.SyntaxKind.FalseKeyword)
+}

@@ -1,0 +1,169 @@
+/**
+ * How a value flows within one function: which definitions hold it, and which code runs because of it. A name stands for one variable, and a loop
+ * is taken for the order of its source; both may err, and what they err about is only whether a race is reported.
+ */
+import type * as TypeScript from 'typescript'
+import { definitionsIn, dominates, isAssignment, isLogical, isWithin, Level, namesOf, pathOf, type Definition } from './definitions.ts'
+import type { Source } from './parse.ts'
+
+type Node = TypeScript.Node
+
+/** Where the value comes from: the expression that reads it, or parameters that were given it. */
+export interface Origin {
+  readonly read?: Node
+  readonly names?: readonly string[]
+}
+
+export class Flow {
+  readonly #ts: Source['ts']
+  readonly #scope: Node
+  readonly #read: Node | undefined
+  readonly #definitions = new Map<string, Definition[]>()
+
+  constructor ({ ts }: Source, scope: TypeScript.SignatureDeclaration, { read, names = [] }: Origin) {
+    this.#ts = ts
+    this.#scope = scope
+    this.#read = read
+    const all = definitionsIn(ts, scope)
+    for (const name of names) all.unshift({ name, at: scope, from: undefined, replaces: true, level: Level.data })
+    for (const definition of all) {
+      const { name, at } = definition
+      // const { hits } = stats: the read is that of the pattern's element.
+      if (read !== undefined && ts.isVariableDeclaration(at) && isWithin(read, at.name) && this.#binds(at.name, name)) definition.level = Level.data
+      const known = this.#definitions.get(name)
+      if (known === undefined) this.#definitions.set(name, [definition])
+      else known.push(definition)
+    }
+    for (let hasChanged = true; hasChanged;) {
+      hasChanged = false
+      for (const definition of all) {
+        const { at, from, level } = definition
+        const next = Math.max(level, this.levelOf(from), this.governs(at) ? Level.control : Level.none) as Level
+        if (next === level) continue
+        definition.level = next
+        hasChanged = true
+      }
+    }
+  }
+
+  /** How much of the value is in a node. */
+  levelOf (node: Node | undefined): Level {
+    if (node === undefined) return Level.none
+    if (this.#read !== undefined && isWithin(this.#read, node)) return Level.data
+    const ts = this.#ts
+    let level: Level = Level.none
+    const visit = (part: Node): void => {
+      if (level === Level.data) return
+      // What is assigned, and not read.
+      if (isAssignment(ts, part) && part.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isIdentifier(part.left)) return visit(part.right)
+      if (ts.isIdentifier(part) && !this.#isPropertyName(part)) level = Math.max(level, this.#levelAt(part)) as Level
+      ts.forEachChild(part, visit)
+    }
+    visit(node)
+    return level
+  }
+
+  has (node: Node | undefined): boolean {
+    return this.levelOf(node) !== Level.none
+  }
+
+  /** Whether the node is run, or not, because of the value: it stands under a test of it, or after a guard. */
+  governs (node: Node): boolean {
+    const ts = this.#ts
+    for (let at = node; at !== this.#scope && at.parent !== undefined; at = at.parent) {
+      const { parent } = at
+      if (ts.isIfStatement(parent) && at !== parent.expression && this.has(parent.expression)) return true
+      if (ts.isConditionalExpression(parent) && at !== parent.condition && this.has(parent.condition)) return true
+      if (ts.isBinaryExpression(parent) && at === parent.right && isLogical(ts, parent.operatorToken.kind) && this.has(parent.left)) return true
+      if ((ts.isWhileStatement(parent) || ts.isDoStatement(parent)) && at === parent.statement && this.has(parent.expression)) return true
+      if (ts.isForStatement(parent) && at === parent.statement && this.has(parent.condition)) return true
+      if ((ts.isForOfStatement(parent) || ts.isForInStatement(parent)) && at === parent.statement && this.has(parent.expression)) return true
+      if (ts.isCaseOrDefaultClause(parent) && this.has(parent.parent.parent.expression)) return true
+      if (ts.isCallExpression(parent) && ts.isFunctionLike(at) && this.has(parent.expression)) return true
+      if ((ts.isBlock(parent) || ts.isSourceFile(parent) || ts.isCaseOrDefaultClause(parent)) && this.#isGuarded(parent.statements, at)) return true
+    }
+    return false
+  }
+
+  /** Whether the function returns something made of the value, or returns it because of the value. */
+  get returns (): boolean {
+    const ts = this.#ts
+    if (ts.isArrowFunction(this.#scope) && !ts.isBlock(this.#scope.body) && this.has(this.#scope.body)) return true
+    return this.#own((node) => ts.isReturnStatement(node) && (this.has(node.expression) || (node.expression !== undefined && this.governs(node))))
+  }
+
+  /** Whether the function throws because of the value. */
+  get throws (): boolean {
+    return this.#own((node) => this.#ts.isThrowStatement(node) && this.governs(node))
+  }
+
+  /** Whether the value leaves the function other than by its result: to a variable or object from outside, or to a call. */
+  get escapes (): boolean {
+    const ts = this.#ts
+    return this.#own((node) => ts.isCallExpression(node) ? node.arguments.some((argument) => this.has(argument)) : isAssignment(ts, node) && this.has(node.right))
+  }
+
+  /** How much of the value the variable holds at a use: what the definitions before it have put there, back to one that replaces all. */
+  #levelAt (use: TypeScript.Identifier): Level {
+    const path = this.#pathAround(use)
+    const own = this.#levelOfPath(use.text, use)
+    if (path !== undefined) return Math.max(own, this.#levelOfPath(path, use), this.#levelOfPath(`${use.text}.*`, use)) as Level
+    let level = own
+    for (const name of this.#definitions.keys()) if (name.startsWith(`${use.text}.`)) level = Math.max(level, this.#levelOfPath(name, use)) as Level
+    return level
+  }
+
+  #levelOfPath (name: string, use: Node): Level {
+    let level: Level = Level.none
+    const before = (this.#definitions.get(name) ?? []).filter(({ at }) => at.pos <= use.pos && !(isAssignment(this.#ts, at) && isWithin(use, at)) && !(this.#ts.isVariableDeclaration(at) && isWithin(use, at)))
+    for (const definition of before.reverse()) {
+      level = Math.max(level, definition.level) as Level
+      if (definition.replaces && dominates(this.#ts, definition.at, use)) break
+    }
+    return level
+  }
+
+  /** `order.total` around `order`. */
+  #pathAround (use: Node): string | undefined {
+    const ts = this.#ts
+    const { parent } = use
+    if (!ts.isPropertyAccessExpression(parent) || parent.expression !== use) return undefined
+    // The field may be a method: list.map() uses all of the list.
+    return ts.isCallExpression(parent.parent) && parent.parent.expression === parent ? undefined : pathOf(ts, parent)
+  }
+
+  #binds (pattern: Node, name: string): boolean {
+    const ts = this.#ts
+    let element: Node | undefined
+    const visit = (node: Node): void => {
+      if (ts.isBindingElement(node) && isWithin(this.#read as Node, node)) element = node
+      ts.forEachChild(node, visit)
+    }
+    visit(pattern)
+    return namesOf(ts, element !== undefined && ts.isBindingElement(element) ? element.name : pattern).includes(name)
+  }
+
+  /** A statement before the node in its block that leaves the block because of the value. */
+  #isGuarded (statements: readonly Node[], before: Node): boolean {
+    const ts = this.#ts
+    return statements.slice(0, statements.indexOf(before)).some((statement) =>
+      ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement, (node) =>
+        ts.isReturnStatement(node) || ts.isThrowStatement(node) || ts.isBreakOrContinueStatement(node)))
+  }
+
+  #isPropertyName (node: Node): boolean {
+    const ts = this.#ts
+    const { parent } = node
+    return (ts.isPropertyAccessExpression(parent) && parent.name === node) || (ts.isPropertyAssignment(parent) && parent.name === node)
+  }
+
+  #own (holds: (node: Node) => boolean): boolean {
+    return this.#some(this.#scope, holds)
+  }
+
+  /** Looks into no functions within. */
+  #some (node: Node, holds: (node: Node) => boolean): boolean {
+    if (holds(node)) return true
+    return this.#ts.forEachChild(node, (child) => (!this.#ts.isFunctionLike(child) && this.#some(child, holds)) || undefined) ?? false
+  }
+}

@@ -1,0 +1,285 @@
+// What the detector reports, and what it doesn't: each bug beside its fix.
+import t from 'tap'
+import type { FastifyInstance } from 'fastify'
+import locks from '../../plugins/locks/index.ts'
+import { shared } from '../../plugins/race/index.ts'
+import { confirmed, racesOf, turn } from './helper.ts'
+
+interface Case {
+  bug: (app: FastifyInstance) => void | Promise<void>
+  fix: (app: FastifyInstance) => void | Promise<void>
+  report: string
+  urls?: string[]
+}
+
+const cases: Record<string, Case> = {
+  'a counter that is read before an await and written after it': {
+    report: 'lost update on stats.hits',
+    bug (app) {
+      const stats = shared({ hits: 0 }, 'stats')
+      app.get('/', async () => {
+        const { hits } = stats
+        await turn()
+        stats.hits = hits + 1
+        return hits
+      })
+    },
+    fix (app) {
+      const stats = shared({ hits: 0 }, 'stats')
+      app.get('/', async () => {
+        await turn()
+        stats.hits++
+        return stats.hits
+      })
+    }
+  },
+  'a compound assignment with an await on its right': {
+    report: 'lost update on stats.sum',
+    bug (app) {
+      const stats = shared({ sum: 0 }, 'stats')
+      const amount = async (): Promise<number> => turn(5)
+      app.get('/', async () => { stats.sum += await amount() })
+    },
+    fix (app) {
+      const stats = shared({ sum: 0 }, 'stats')
+      const amount = async (): Promise<number> => turn(5)
+      app.get('/', async () => {
+        const more = await amount()
+        stats.sum += more
+      })
+    }
+  },
+  'a Map: get, await, set; the fix is a lock': {
+    report: 'lost update on visits.get("a")',
+    bug (app) {
+      const visits = shared(new Map<string, number>(), 'visits')
+      app.get('/', async () => {
+        const count = visits.get('a') ?? 0
+        await turn()
+        visits.set('a', count + 1)
+      })
+    },
+    async fix (app) {
+      await app.register(locks)
+      const visits = shared(new Map<string, number>(), 'visits')
+      app.get('/', async () => app.locks.mutex('a').runExclusive(async () => {
+        const count = visits.get('a') ?? 0
+        await turn()
+        visits.set('a', count + 1)
+      }))
+    }
+  },
+  'read and write in helpers of their own': {
+    report: 'lost update on visits.get("a")',
+    bug (app) {
+      const visits = shared(new Map<string, number>(), 'visits')
+      const load = async (id: string): Promise<number> => {
+        const count = visits.get(id)
+        await turn()
+        return count ?? 0
+      }
+      const save = async (id: string, count: number): Promise<void> => {
+        await turn()
+        visits.set(id, count)
+      }
+      app.get('/', async () => {
+        const count = await load('a')
+        await save('a', count + 1)
+      })
+    },
+    fix (app) {
+      const visits = shared(new Map<string, number>(), 'visits')
+      const bump = (id: string): void => { visits.set(id, (visits.get(id) ?? 0) + 1) }
+      app.get('/', async () => {
+        await turn()
+        bump('a')
+      })
+    }
+  },
+  'room for one more: the test is stale, the data fresh': {
+    report: 'check then act on game.players',
+    bug (app) {
+      const game = shared({ players: ['x'] }, 'game')
+      app.get('/', async (_request, reply) => {
+        if (game.players.length >= 2) return reply.code(409).send()
+        await turn()
+        game.players.push('y')
+        return 'joined'
+      })
+    },
+    fix (app) {
+      const game = shared({ players: ['x'] }, 'game')
+      app.get('/', async (_request, reply) => {
+        await turn()
+        if (game.players.length >= 2) return reply.code(409).send()
+        game.players.push('y')
+        return 'joined'
+      })
+    }
+  },
+  'an initialisation that two requests make': {
+    report: 'check then act on state.client',
+    bug (app) {
+      const state = shared<{ client?: { id: number } }>({}, 'state')
+      let made = 0
+      app.get('/', async () => {
+        if (state.client === undefined) {
+          await turn()
+          state.client = { id: ++made }
+        }
+        return state.client
+      })
+    },
+    async fix (app) {
+      await app.register(locks)
+      const state = shared<{ client?: { id: number } }>({}, 'state')
+      let made = 0
+      app.get('/', async () => app.locks.once('client', async () => {
+        await turn()
+        state.client = { id: ++made }
+        return state.client
+      }))
+    }
+  },
+  'a value of the request that is kept where requests share it': {
+    report: 'overwritten on app.user',
+    urls: ['/?user=a', '/?user=b'],
+    bug (app) {
+      const state = shared<{ user?: string }>({}, 'app')
+      app.get<{ Querystring: { user: string } }>('/', async (request) => {
+        state.user = request.query.user
+        await turn()
+        return state.user
+      })
+    },
+    fix (app) {
+      app.get<{ Querystring: { user: string } }>('/', async (request) => {
+        const { user } = request.query
+        await turn()
+        return user
+      })
+    }
+  },
+  'an array that is shifted while it is iterated': {
+    report: 'iteration on queue',
+    urls: ['/walk', '/shift'],
+    bug (app) {
+      const queue = shared([1, 2, 3, 4], 'queue')
+      app.get('/walk', async () => { for (const item of queue) await turn(item) })
+      app.get('/shift', async () => queue.shift())
+    },
+    fix (app) {
+      const queue = shared([1, 2, 3, 4], 'queue')
+      app.get('/walk', async () => { for (const item of [...queue]) await turn(item) })
+      app.get('/shift', async () => queue.shift())
+    }
+  },
+  'a payment that two requests make': {
+    report: 'check then act on paid.has("order")',
+    bug (app) {
+      const paid = shared(new Set<string>(), 'paid')
+      app.get('/', async () => {
+        if (paid.has('order')) return 'paid before'
+        await turn()
+        paid.add('order')
+        return 'paid'
+      })
+    },
+    fix (app) {
+      const paid = shared(new Set<string>(), 'paid')
+      app.get('/', async () => {
+        if (paid.has('order')) return 'paid before'
+        paid.add('order')
+        await turn()
+        return 'paid'
+      })
+    }
+  }
+}
+
+for (const [name, { bug, fix, report, urls }] of Object.entries(cases)) {
+  t.test(name, async (t) => {
+    t.ok(confirmed(await racesOf(bug, urls)).includes(report), 'the bug is reported')
+    t.strictSame(confirmed(await racesOf(fix, urls)), [], 'the fix is silent')
+  })
+}
+
+const clean: Record<string, (app: FastifyInstance) => void> = {
+  'a retry loop with a version check' (app) {
+    const row = shared({ version: 0, value: 0 }, 'row')
+    app.get('/', async () => {
+      for (;;) {
+        const { version, value } = row
+        await turn()
+        if (row.version !== version) continue
+        row.version = version + 1
+        row.value = value + 1
+        return row.value
+      }
+    })
+  },
+  'a fill that two requests make with the same' (app) {
+    const cache = shared(new Map<string, { name: string }>(), 'cache')
+    const load = async (): Promise<{ name: string }> => turn({ name: 'a' })
+    app.get('/', async () => {
+      let entry = cache.get('a')
+      if (entry === undefined) cache.set('a', entry = await load())
+      return entry
+    })
+  },
+  'a log that is only appended to' (app) {
+    const log = shared<string[]>([], 'log')
+    app.get('/', async (request) => {
+      const before = log.length
+      request.log.info({ before })
+      await turn()
+      log.push(request.id)
+      return 'ok'
+    })
+  },
+  'a gauge of what is under way' (app) {
+    const stats = shared({ active: 0, last: '' }, 'stats')
+    app.get('/', async (request) => {
+      stats.active++
+      await turn()
+      stats.active--
+      stats.last = request.id
+      return 'ok'
+    })
+  },
+  'a guard that is set before the await' (app) {
+    const state = shared({ busy: false }, 'state')
+    app.get('/', async (_request, reply) => {
+      if (state.busy) return reply.code(409).send()
+      state.busy = true
+      try {
+        return await turn('done')
+      } finally {
+        state.busy = false
+      }
+    })
+  },
+  'a value that is read for the answer only' (app) {
+    const config = shared({ level: 1 }, 'config')
+    app.get('/', async () => {
+      const { level } = config
+      await turn()
+      config.level = 7
+      return level
+    })
+  },
+  'a cache whose last writer may win' (app) {
+    const cache = shared({ at: 0 }, 'cache', { lww: true })
+    app.get('/', async () => {
+      const { at } = cache
+      await turn()
+      cache.at = at + 1
+    })
+  }
+}
+
+for (const [name, build] of Object.entries(clean)) {
+  t.test(`silent: ${name}`, async (t) => {
+    t.strictSame(confirmed(await racesOf(build, ['/', '/', '/'])), [])
+  })
+}

@@ -1,0 +1,141 @@
+// What a report says, where it goes, and what it does to the process.
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
+import locks from '../../plugins/locks/index.ts'
+import race, { hammer, shared } from '../../plugins/race/index.ts'
+import { detector } from '../../plugins/race/detector.ts'
+import tasks from '../../plugins/tasks/index.ts'
+import { execArgv } from '../helper.ts'
+import { confirmed, racesOf, turn } from './helper.ts'
+
+const racy = fileURLToPath(new URL('../fixtures/racy.ts', import.meta.url))
+
+interface Run { code: number, stderr: string }
+
+async function run (file: string, env: NodeJS.ProcessEnv): Promise<Run> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [...execArgv, file], { env: { ...process.env, ...env } }, (error, _stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stderr }))
+  })
+}
+
+t.test('a report names the state, both sides with their places in the TypeScript source, and a fix', async (t) => {
+  const [report] = await racesOf((app) => {
+    const sessions = shared(new Map<string, number>(), 'sessions')
+    app.get('/a', async () => {
+      const visits = sessions.get('sid') ?? 0
+      await turn()
+      sessions.set('sid', visits + 1)
+    })
+  }, ['/a', '/a'])
+  const lines = readFileSync(fileURLToPath(import.meta.url), 'utf8').split('\n')
+  const lineOf = (text: string): number => lines.findIndex((line) => line.includes(text)) + 1
+  const [read, write] = [lineOf('sessions.get(\'sid\')'), lineOf('sessions.set(\'sid\'')]
+  t.match(report?.text.split('\n'), [
+    'WARNING: RACE lost update on sessions.get("sid")',
+    new RegExp(`^  written by   request req-\\w+ GET /a  .*reports\\.test\\.ts:${write}:\\d+   \\(no lock held\\)`),
+    new RegExp(`^  after a read request req-\\w+ GET /a  .*reports\\.test\\.ts:${read}:\\d+   \\(stale\\)`),
+    new RegExp(`^  overwrote    request req-\\w+ GET /a  .*reports\\.test\\.ts:${write}:\\d+   \\(version 1, no lock held\\)`),
+    '  fix: hold fastify.locks.mutex("sid") from the read to the write, or read again after the last await'
+  ])
+})
+
+t.test('a report names the locks that were held', async (t) => {
+  const [report] = await racesOf(async (app) => {
+    await app.register(locks)
+    const state = shared({ sum: 0 }, 'state')
+    app.get('/', async (request) => app.locks.mutex(`not the same: ${request.id}`).runExclusive(async () => {
+      const { sum } = state
+      await turn()
+      state.sum = sum + 1
+    }))
+  })
+  t.match(report?.text, /overwrote .*held mutex\("not the same: req-\w+"\)/)
+})
+
+t.test('a background task is a context of its own', async (t) => {
+  const reports = await racesOf(async (app) => {
+    await app.register(tasks)
+    const state = shared({ sum: 0 }, 'state')
+    app.get('/', async () => {
+      const { sum } = state
+      using place = app.tasks.reserve()
+      const task = place.submit('add', async () => { state.sum++ })
+      await task.done
+      state.sum = sum + 1
+    })
+  }, ['/'])
+  t.match(reports.map(({ text }) => text), [/lost update on state\.sum[^]*overwrote {4}task add/])
+})
+
+t.test('with fail, close() of the app in which it was found rejects with the reports', async (t) => {
+  for (const [fail, Isolated] of [[true, false], [false, false], [true, true]] as const) {
+    const app = Fastify() as unknown as FastifyInstance
+    const other = Fastify() as unknown as FastifyInstance
+    detector.reports.isQuiet = true
+    await app.register(race, { fail })
+    await other.register(race, { fail: true })
+    const state = shared({ sum: 0 }, 'state')
+    const racing = Isolated ? other : app
+    racing.get('/', async () => {
+      const { sum } = state
+      await turn()
+      state.sum = sum + 1
+    })
+    const responses = await hammer(racing, '/', { times: 20, concurrency: 4 })
+    t.equal(responses.length, 20)
+    if (fail && !Isolated) await t.rejects(app.close(), { code: 'FC_ERR_RACE', message: /lost update on state\.sum/ })
+    else await app.close()
+    if (Isolated) await t.rejects(other.close(), { code: 'FC_ERR_RACE' })
+    else await other.close()
+    detector.reports.isQuiet = false
+  }
+})
+
+t.test('a source that can\'t be parsed or isn\'t there makes a race possible, not confirmed', async (t) => {
+  const file = join(t.testdir(), 'broken.mjs')
+  writeFileSync(file, 'export const read = (map) => map.get("a")\nexport const write = (map, value) => map.set("a", value)\n')
+  const { read, write } = await import(file) as { read: (map: Map<string, number>) => number, write: (map: Map<string, number>, value: number) => void }
+  writeFileSync(file, 'this is ( no JavaScript')
+  const reports = await racesOf((app) => {
+    const map = shared(new Map<string, number>(), 'map')
+    app.addHook('onRequest', async (request) => { request.headers['x-count'] = String(read(map) ?? 0) })
+    app.get('/', async (request) => { write(map, Number(request.headers['x-count']) + 1) })
+  })
+  t.strictSame(confirmed(reports), [])
+  t.match(reports.map(({ text }) => text), [/RACE \(possible\) stale write on map\.get\("a"\)/])
+})
+
+t.test('with RACE=1 a process that saw a race exits with 66, and without it nothing is tracked', async (t) => {
+  const { code, stderr } = await run(racy, { RACE: '1' })
+  t.equal(code, 66)
+  t.equal(stderr.match(/WARNING: RACE lost update on state\.sum/g)?.length, 1, 'a pair of places is reported once')
+  t.match(stderr, /RACE: found 1 race\n/)
+  t.match(await run(racy, { RACE: '' }), { code: 0, stderr: '' })
+})
+
+t.test('RACE_LOG sends reports to a file, RACE_HALT stops at the first', async (t) => {
+  const log = join(t.testdir(), 'race.log')
+  const { code, stderr } = await run(racy, { RACE: '1', RACE_LOG: log, RACE_HALT: '1' })
+  t.equal(code, 66)
+  t.notMatch(stderr, /RACE/)
+  t.match(readFileSync(log, 'utf8'), /WARNING: RACE lost update/)
+})
+
+t.test('in production the plugin does nothing, unless RACE=1 asks for it', async (t) => {
+  t.match(await run(racy, { RACE: '', NODE_ENV: 'production' }), { code: 0, stderr: '' })
+  t.match(await run(racy, { RACE: '1', NODE_ENV: 'production' }), { code: 66 })
+})
+
+t.test('what is invalid is refused by name', async (t) => {
+  for (const options of [{ fail: 1 }, { maxLocations: 0 }, { faill: true }]) {
+    const app = Fastify() as unknown as FastifyInstance
+    await t.rejects(async () => app.register(race, options as never), { code: 'FC_ERR_OPTION_INVALID', message: new RegExp(`race\\.${Object.keys(options)[0]}`) })
+  }
+  const app = Fastify() as unknown as FastifyInstance
+  for (const options of [{ times: 0 }, { concurrency: 0.5 }, { time: 1 }]) await t.rejects(hammer(app, '/', options as never), { code: 'FC_ERR_OPTION_INVALID' })
+  await app.close()
+})

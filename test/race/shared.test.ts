@@ -1,0 +1,153 @@
+// shared(): what it tracks, what it leaves alone, and that nobody else notices.
+import { inspect, isDeepStrictEqual } from 'node:util'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import race, { shared } from '../../plugins/race/index.ts'
+import { detector } from '../../plugins/race/detector.ts'
+import { Context, runIn } from '../../plugins/race/context.ts'
+import { unwrapDeep } from '../../plugins/race/tracked.ts'
+import workers from '../../plugins/workers/index.ts'
+import { jobs } from '../fixtures/jobs.ts'
+import { execArgv } from '../helper.ts'
+
+/** Switches detection on for a test. */
+function on (t: Test): void {
+  t.teardown(detector.use())
+}
+
+/** The warnings of this process until the test ends. */
+async function warningsOf (fn: () => void): Promise<string[]> {
+  const warnings: string[] = []
+  const listener = ({ message }: Error): void => { warnings.push(message) }
+  process.on('warning', listener)
+  fn()
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', listener)
+  return warnings
+}
+
+t.test('off: it returns its argument itself', async (t) => {
+  for (const value of [{}, [], new Map(), new Set(), new Date()]) t.equal(shared(value, 'x'), value)
+  t.equal(shared(5 as never, ''), 5)
+})
+
+t.test('what can\'t be tracked is returned as it is, with a warning that says why', async (t) => {
+  on(t)
+  class Account { #balance = 1; get balance (): number { return this.#balance } }
+  const untrackable: Array<[unknown, RegExp]> = [
+    [5, /no object/], [null, /no object/], ['text', /no object/], [() => {}, /no object/], [Object.freeze({}), /frozen/], [new Proxy({}, {}), /a Proxy/],
+    [new Account(), /private fields/], [new Date(), /a Date/], [new Uint8Array(2), /a Uint8Array/], [Promise.resolve(), /a Promise/], [new WeakMap(), /a WeakMap/]
+  ]
+  for (const [value, why] of untrackable) {
+    const warnings = await warningsOf(() => t.equal(shared(value as object, 'state'), value))
+    t.match(warnings, [new RegExp(`"state" is not tracked for races: .*${why.source}`)])
+  }
+  t.throws(() => shared({}, ''), { code: 'FC_ERR_OPTION_INVALID' })
+  t.throws(() => shared({}, 'x', { lwww: true } as never), { code: 'FC_ERR_OPTION_INVALID' })
+})
+
+t.test('what is shared already is returned as it is; one value has one proxy', async (t) => {
+  on(t)
+  const value = { a: 1 }
+  const proxy = shared(value, 'x')
+  t.not(proxy, value)
+  t.equal(shared(proxy, 'x'), proxy)
+  t.equal(shared(value, 'x'), proxy)
+})
+
+t.test('a proxy behaves as what it stands for, in a context and outside', async (t) => {
+  on(t)
+  class Point { x = 1; constructor (x: number) { this.x = x } get double (): number { return this.x * 2 } move (by: number): number { this.x += by; return this.x } }
+  const check = (): void => {
+    const plain = { a: 1, list: [3, 1, 2], map: new Map([['k', { v: 1 }]]), set: new Set([1, 2]), get sum (): number { return this.a + 1 } }
+    const object = shared(structuredClone({ ...plain }), 'object') as typeof plain
+    t.equal(JSON.stringify(object.list), '[3,1,2]')
+    t.ok(Array.isArray(object.list))
+    t.strictSame([...object.list], [3, 1, 2])
+    t.strictSame(object.list.toSorted(), [1, 2, 3])
+    t.equal(object.list.push(4, 5), 5)
+    t.strictSame(object.list.splice(1, 2), [1, 2])
+    t.equal(object.list.sort(), object.list)
+    t.strictSame([object.list[0], object.list.at(-1), object.list.length, object.list.includes(4), object.list.indexOf(9)], [3, 5, 3, true, -1])
+    object.list.length = 1
+    t.strictSame([...object.list.entries()], [[0, 3]])
+    t.equal(object.map.size, 1)
+    t.equal(object.map.get('k'), object.map.get('k'), 'what is within has one proxy')
+    t.equal(object.map.set('l', { v: 2 }), object.map)
+    t.strictSame([...object.map.keys()], ['k', 'l'])
+    t.strictSame([...object.map].map(([key, { v }]) => [key, v]), [['k', 1], ['l', 2]])
+    const seen: unknown[] = []
+    object.map.forEach(({ v }, key, map) => seen.push(v, key, map === object.map))
+    t.strictSame(seen, [1, 'k', true, 2, 'l', true])
+    t.strictSame([object.map.has('k'), object.map.delete('k'), object.map.has('k'), object.map.delete('k')], [true, true, false, false])
+    object.map.clear()
+    t.equal(object.map.size, 0)
+    t.equal(object.set.add(3), object.set)
+    t.strictSame([...object.set, object.set.size, object.set.has(3), object.set.delete(3)], [1, 2, 3, 3, true, true])
+    t.ok(object.map instanceof Map)
+    t.strictSame(Object.keys(object), ['a', 'list', 'map', 'set', 'sum'])
+    t.strictSame({ ...object }.a, 1)
+    t.ok('a' in object)
+    delete (object as { a?: number }).a
+    t.notOk('a' in object)
+    t.ok(isDeepStrictEqual({ ...object.list }, { 0: 3 }))
+    t.type(inspect(object), 'string')
+    const point = shared(new Point(2), 'point')
+    t.strictSame([point.move(3), point.double, point.x, point instanceof Point], [5, 10, 5, true])
+    const record = { inner: {} }
+    const outer = shared({ record }, 'outer')
+    t.equal(outer.record, outer.record)
+    const { record: again } = outer
+    outer.record = again
+    t.equal(record.inner, unwrapDeep(outer.record.inner), 'nothing tracked is kept in what is tracked')
+    const fixed = shared(Object.defineProperty({} as { at?: object }, 'at', { value: {} }), 'fixed')
+    t.type(fixed.at, 'object')
+  }
+  check()
+  runIn(new Context('request', {}), check)
+})
+
+t.test('shadow memory is bounded: the oldest locations are forgotten', async (t) => {
+  const app = Fastify() as unknown as FastifyInstance
+  await app.register(race, { maxLocations: 100 })
+  const map = shared(new Map<number, number>(), 'map')
+  app.get('/', async () => { for (let key = 0; key < 1_000; key++) map.set(key, key) })
+  await app.inject('/')
+  t.equal(detector.shadow.size, 100)
+  await app.close()
+  t.equal(detector.shadow.size, 0, 'and none are kept when nobody looks for races')
+  detector.shadow.most = 100_000
+})
+
+t.test('tracked values go to threads as they are', async (t) => {
+  const app = Fastify() as unknown as FastifyInstance
+  t.teardown(async () => app.close())
+  await app.register(race)
+  await app.register(workers, { jobs, maxThreads: 1, execArgv })
+  const list = shared([{ a: 1 }], 'list')
+  app.get('/', async () => [
+    await app.workers.run('echo' as never, { list, first: list[0] } as never),
+    await app.workers.map('echo' as never, list as never)
+  ])
+  t.strictSame((await app.inject('/')).json(), [{ list: [{ a: 1 }], first: { a: 1 } }, [{ a: 1 }]])
+})
+
+t.test('a failure of the detector reaches no request: it is said once, and detection ends', async (t) => {
+  const { isBroken } = detector
+  t.equal(isBroken, false)
+  const app = Fastify() as unknown as FastifyInstance
+  await app.register(race)
+  const state = shared({ count: 0 }, 'state')
+  app.get('/', async () => ++state.count)
+  const { shadow } = detector
+  const { locate } = shadow
+  shadow.locate = () => { throw new Error('a defect') }
+  const warnings = await warningsOf(() => {
+    runIn(new Context('request', {}), () => t.equal(++state.count, 1))
+  })
+  shadow.locate = locate
+  t.match(warnings, [/the race detector has failed and is off from now on: Error: a defect/])
+  t.equal((await app.inject('/')).body, '2')
+  await app.close()
+  t.equal(detector.isBroken, false, 'whoever uses it next finds it whole')
+})

@@ -10,11 +10,11 @@ import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import { logSafely, type LogLevel } from '../shared/log.ts'
+import { within } from '../shared/within.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { drain, type ShutdownReport } from './drain.ts'
 import { watchExit } from './exits.ts'
 import { watchListening } from './listening.ts'
-import { once } from './once.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
 import { isReady, isStopping, later, type Phase } from './phases.ts'
 import type { Connections } from './requests/connections.ts'
@@ -79,21 +79,33 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     timers.after(SWEEP, () => sweep(timers, byClose))
   }
 
-  const drainOnce = once(async (byClose: boolean): Promise<ShutdownReport> => {
+  let draining: Promise<ShutdownReport> | undefined
+  let stopping: Promise<ShutdownReport> | undefined
+
+  /** Returns the same promise to all callers. It exists before the drain begins, for a listener of its channels that calls shutdown(). */
+  function drainOnce (byClose: boolean): Promise<ShutdownReport> {
+    if (draining !== undefined) return draining
+    let begin = (): void => {}
+    draining = new Promise((resolve) => { begin = () => resolve(drainAll(byClose)) })
+    begin()
+    return draining
+  }
+
+  async function drainAll (byClose: boolean): Promise<ShutdownReport> {
     const startedAt = monotonic.now()
     deadlineAt = startedAt + options.timeout
     const timers = createTimers()
     const unwatch = watchExit(() => reportExit(startedAt))
     try {
       if (!byClose) await bootAndDelay(timers)
-      const draining = drain(drainablesOf(app), {
+      const drained = drain(drainablesOf(app), {
         deadline: timers.wait(deadlineAt - monotonic.now()),
         grace: options.grace,
         enter,
         onError: (err, { name }) => log('error', { err, drainable: name }, `could not drain ${name}`)
       })
       sweep(timers, byClose)
-      const { completed, unfinished } = await draining
+      const { completed, unfinished } = await drained
       // The last shutdown hook may have ended the drain at once.
       if (!byClose) connections.closeWebSockets()
       const report = { reason, completed, unfinished, durationMs: Math.round(monotonic.now() - startedAt) }
@@ -104,7 +116,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       timers.clear()
       unwatch()
     }
-  })
+  }
 
   /** Lets a boot end, or fail, which nothing has been accepted before; then serves on for the delay. Nothing of it outlives the deadline. */
   async function bootAndDelay (timers: Timers): Promise<void> {
@@ -127,37 +139,31 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       'what handles the signals must wait longer (close-with-grace: delay; fastify-cli: --close-grace-delay)')
   }
 
-  const shutdownOnce = once(async (): Promise<ShutdownReport> => {
+  async function drainAndClose (): Promise<ShutdownReport> {
     const report = await drainOnce(false)
-    const timers = createTimers()
-    try {
-      // What close() may still wait for is bounded by cutting connections (below); what onClose hooks do isn't ours to cut.
-      const closed = await Promise.race([app.close().then(() => true), timers.wait(remaining() + options.grace).then(() => false)])
-      if (!closed) log('warn', {}, 'shutdown: an onClose hook has not finished in time; not waiting any longer')
-    } finally {
-      timers.clear()
-    }
+    // What close() may still wait for is bounded by cutting connections (below); what onClose hooks do isn't ours to cut.
+    if (!await within(remaining() + options.grace, app.close())) log('warn', {}, 'shutdown: an onClose hook has not finished in time; not waiting any longer')
     return report
-  })
+  }
 
   /** For what the drain doesn't wait for: the rest of the time, at least the grace. */
   const remaining = (): number => Math.max(deadlineAt - monotonic.now(), options.grace)
 
   return {
     get phase () { return phase },
-    get ready () { return hasBooted && !drainOnce.started && isReady(phase) },
+    get ready () { return hasBooted && draining === undefined && isReady(phase) },
 
     start (why = 'shutdown') {
-      if (!drainOnce.started) reason = why
+      if (draining === undefined) reason = why
       const request = currentRequest()
       const isInRequest = request !== undefined && inFlight.has(request)
       const isInBoot = runsReadyHooks(app)
       if (isInRequest) inFlight.release(request)
       // An onReady hook that awaits the boot, or the close, each of which awaits that hook, would wait for ever.
       if (isInBoot) hurry()
-      const stopped = shutdownOnce()
-      if (!isInRequest && !isInBoot) return stopped
-      stopped.catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
+      stopping ??= drainAndClose()
+      if (!isInRequest && !isInBoot) return stopping
+      stopping.catch((err: unknown) => log('error', { err }, 'shutdown: closing failed'))
       return drainOnce(false)
     },
 
@@ -167,7 +173,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       // Fastify refuses every request from here on: nobody is served by waiting.
       hurry()
       // Who asks Fastify to cut connections when it closes doesn't wait for requests. shutdown() finishes them first.
-      if (!drainOnce.started && app.initialConfig.forceCloseConnections === true) {
+      if (draining === undefined && app.initialConfig.forceCloseConnections === true) {
         inFlight.drop()
         connections.destroy()
       }

@@ -1,7 +1,7 @@
 /** The boot checks: what would make the limits mean less than they say is an error or a warning at boot. */
 import cluster from 'node:cluster'
 import type { FastifyInstance } from 'fastify'
-import { trustProxyOf } from '../shared/forwarded.ts'
+import { fastifyOptionsOf } from '../shared/private.ts'
 import { ensure } from '../shared/options.ts'
 import { hasRules, routeName, type RouteConfig, type RouteRules, type RouteWithConfig } from './route-rules.ts'
 
@@ -37,14 +37,14 @@ export class AddressChecks {
 
   /** Takes note of a limit by address. Throws FC_ERR_OPTION_INVALID. */
   add (limit: string): void {
-    const trustProxy = trustProxyOf(this.#app)
+    const trustProxy = fastifyOptionsOf(this.#app)['trustProxy']
     ensure(typeof trustProxy !== 'number', 'trustProxy', 'the addresses of your proxies, or a function: Fastify ignores a number, so clients behind a proxy would share one bucket', trustProxy)
     this.#limits.add(limit)
   }
 
   /** Warns of all limits by address in one line. */
   warn (): void {
-    if (this.#limits.size === 0 || trustProxyOf(this.#app) !== true) return
+    if (this.#limits.size === 0 || fastifyOptionsOf(this.#app)['trustProxy'] !== true) return
     this.#app.log.warn({ limits: [...this.#limits] },
       'limiter: under trustProxy: true a client writes its own address into X-Forwarded-For, a new one for each request if it likes, and ' +
       'gets round limits by address. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', \'10.0.0.0/8\']')

@@ -6,10 +6,10 @@
  * while Redis is away each process counts for itself unless the policy says otherwise.
  */
 import fp from 'fastify-plugin'
+import { watchForwarded } from '../shared/address-key.ts'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
-import { watchForwarded } from '../shared/forwarded.ts'
 import refusalLog, { countRefusal } from '../shared/refusal-log.ts'
 import { AddressChecks, checkCluster, checkPrepared, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
 import { storeFailed, storeRecovered } from './channels.ts'

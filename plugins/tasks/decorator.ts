@@ -1,8 +1,7 @@
 /** What `app.tasks` is: calls with their arguments checked, refusals published, and promises that may be dropped. */
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { addressKey } from '../shared/address-key.ts'
-import { watchForwarded } from '../shared/forwarded.ts'
+import { addressKey, watchForwarded } from '../shared/address-key.ts'
 import * as check from '../shared/options.ts'
 import { Group } from './group/group.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'

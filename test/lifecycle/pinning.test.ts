@@ -5,7 +5,7 @@ import { tracingChannel, subscribe, unsubscribe } from 'node:diagnostics_channel
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { runsReadyHooks } from '../../plugins/lifecycle/requests/contexts.ts'
-import { fastifyOptionsOf } from '../../plugins/shared/forwarded.ts'
+import { fastifyOptionsOf } from '../../plugins/shared/private.ts'
 
 t.test('a request has its context, with the functions that Fastify calls', async (t) => {
   const app = Fastify()

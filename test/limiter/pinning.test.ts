@@ -2,7 +2,7 @@
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import t from 'tap'
-import { trustProxyOf } from '../../plugins/shared/forwarded.ts'
+import { fastifyOptionsOf } from '../../plugins/shared/private.ts'
 import { printedRoutes } from '../../plugins/limiter/boot-checks.ts'
 
 type Options = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>
@@ -122,8 +122,8 @@ t.test('Fastify keeps its trustProxy where we look', async (t) => {
   for (const trustProxy of [true, false, 2, '10.0.0.1']) {
     const app: FastifyInstance = Fastify({ trustProxy: trustProxy as string })
     let inner: unknown
-    await app.register(async (scope) => { inner = trustProxyOf(scope) })
-    t.equal(trustProxyOf(app), trustProxy)
+    await app.register(async (scope) => { inner = fastifyOptionsOf(scope)['trustProxy'] })
+    t.equal(fastifyOptionsOf(app)['trustProxy'], trustProxy)
     t.equal(inner, trustProxy)
   }
 })

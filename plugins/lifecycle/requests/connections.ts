@@ -6,7 +6,6 @@
  * half a request holds it up for ever; closeAllConnections() knows nothing of upgraded ones.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import type { Server as HttpServer } from 'node:http'
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import { closeWebSocket } from './websockets.ts'
@@ -60,9 +59,9 @@ export function connectionsOf (server: Emitter): Connections {
 
   // Without a host, Fastify makes another server for ::1, which app.server doesn't show. Both call the same function for a request.
   const onSocket = (message: unknown): void => {
-    const { socket } = message as { socket: Socket & { server?: HttpServer } }
+    const { socket } = message as { socket: Socket & { server?: Emitter } }
     const other = socket.server
-    if (other == null || other === server as unknown || foreign.has(other)) return
+    if (other == null || other === server || foreign.has(other)) return
     if (!secondary.has(other)) {
       const ours = server.listeners('request')
       if (!other.listeners('request').some((listener) => ours.includes(listener))) {
@@ -70,7 +69,7 @@ export function connectionsOf (server: Emitter): Connections {
         return
       }
       secondary.add(other)
-      watch(other as unknown as Emitter)
+      watch(other)
     }
     add(socket)
   }

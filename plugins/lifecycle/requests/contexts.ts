@@ -14,6 +14,7 @@
  */
 import { types } from 'node:util'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { privateOf, symbolOf } from '../../shared/private.ts'
 
 /** What is told of a request. */
 export interface Observer {
@@ -49,26 +50,17 @@ interface Context {
   [kObserved]?: true
 }
 
-/** Fastify's own symbol, known once a request was seen. */
+/** Fastify's own symbol, known once a request was seen: to look for it takes longer than most hooks. */
 let kContext: symbol | undefined
 
 function contextOf (request: FastifyRequest): Context | undefined {
   kContext ??= symbolOf(request, 'fastify.context')
-  return kContext === undefined ? undefined : (request as unknown as Record<symbol, Context | undefined>)[kContext]
+  return kContext === undefined ? undefined : Reflect.get(request, kContext) as Context | undefined
 }
 
-function symbolOf (object: object, description: string): symbol | undefined {
-  for (let each: object | null = object; each !== null; each = Object.getPrototypeOf(each) as object | null) {
-    const found = Object.getOwnPropertySymbols(each).find((symbol) => symbol.description === description)
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
-/** Whether the boot has come to its onReady hooks, and waits for one. */
+/** Tells whether the boot has come to its onReady hooks, and waits for one. */
 export function runsReadyHooks (app: FastifyInstance): boolean {
-  const kState = symbolOf(app, 'fastify.state')
-  return kState !== undefined && (app as unknown as Record<symbol, { booting?: boolean } | undefined>)[kState]?.booting === true
+  return privateOf<{ booting?: boolean }>(app, 'fastify.state')?.booting === true
 }
 
 /** Observes the context of the request from now on, for all its requests. Once is enough: a second call costs a property read. */
@@ -76,26 +68,29 @@ export function observe (request: FastifyRequest, observerOf: ObserverOf): void 
   const context = contextOf(request)
   if (context === undefined || context[kObserved] === true) return
   context[kObserved] = true
-  if (typeof context.handler === 'function') context.handler = observedHandler(context.handler, observerOf)
+  if (typeof context.handler === 'function') context.handler = observedFunction(context.handler, observerOf)
   if (context.errorHandler !== undefined) context.errorHandler = observedErrorHandler(context.errorHandler, observerOf)
   if (Array.isArray(context.onResponse)) context.onResponse = context.onResponse.map((hook) => observedHook(hook, observerOf))
 }
 
-function observedHandler (handler: Handler, observerOf: ObserverOf): Handler {
-  return named(handler, function (request, reply) {
+/** Observes a handler or an error handler: the last two arguments of either are the request and the reply. */
+function observedFunction<F extends Handler | ErrorFunction> (original: F, observerOf: ObserverOf): F {
+  const call = original as (this: unknown, ...args: unknown[]) => unknown
+  return named(original, function (this: unknown, ...args: unknown[]) {
+    const [request, reply] = args.slice(-2) as [FastifyRequest, FastifyReply]
     const observer = observerOf(request)
-    if (observer == null) return handler.call(this, request, reply)
+    if (observer == null) return call.apply(this, args)
     observer.began()
     let result: unknown
     try {
-      result = handler.call(this, request, reply)
+      result = call.apply(this, args)
     } catch (error) {
       observer.ended(false)
       throw error
     }
     follow(result, reply, observer)
     return result
-  })
+  } as F)
 }
 
 /** The handlers themselves stay as they are, since several contexts share them and `app.errorHandler` shows them. */
@@ -105,20 +100,7 @@ function observedErrorHandler (errorHandler: ErrorHandler, observerOf: ObserverO
   // The outermost is Fastify's own, which answers before it returns.
   if (around === null || around === Object.prototype || !Object.hasOwn(errorHandler, 'func') || func === undefined) return errorHandler
   const observed = Object.create(observedErrorHandler(around, observerOf)) as ErrorHandler
-  observed.func = named(func, function (error, request, reply) {
-    const observer = observerOf(request)
-    if (observer == null) return func.call(this, error, request, reply)
-    observer.began()
-    let result: unknown
-    try {
-      result = func.call(this, error, request, reply)
-    } catch (thrown) {
-      observer.ended(false)
-      throw thrown
-    }
-    follow(result, reply, observer)
-    return result
-  })
+  observed.func = observedFunction(func, observerOf)
   return observed
 }
 

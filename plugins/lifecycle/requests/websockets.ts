@@ -5,6 +5,7 @@
  * their upgrades through Fastify are known to nobody but who made them.
  */
 import type { Socket } from 'node:net'
+import { privateOf } from '../../shared/private.ts'
 
 /** What is used of a WebSocket of ws. */
 interface WebSocket {
@@ -17,8 +18,6 @@ const GOING_AWAY = 1001
 
 /** Without effect on a connection that carries no WebSocket, or one that is closing already. */
 export function closeWebSocket (socket: Socket): void {
-  const key = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket')
-  if (key === undefined) return
-  const webSocket = (socket as unknown as Record<symbol, Partial<WebSocket> | undefined>)[key]
+  const webSocket = privateOf<Partial<WebSocket>>(socket, 'websocket')
   if (webSocket?.readyState === OPEN) webSocket.close?.(GOING_AWAY, 'The service is closing')
 }

@@ -1,7 +1,7 @@
 /** Schemas of payloads: JSON Schema by Fastify's own compiler, or a Standard Schema (standardschema.dev). */
 import * as check from '../../shared/options.ts'
 
-/** `undefined`, or what is wrong. */
+/** Returns undefined, or what is wrong with the payload. */
 export type Validate = (payload: unknown) => string | undefined | Promise<string | undefined>
 
 interface StandardSchema {
@@ -15,32 +15,21 @@ interface StandardResult {
 // Nothing is coerced or filled in: what the caller passed is what the handler gets, on every engine.
 const ajvOptions = { coerceTypes: false, useDefaults: false, removeAdditional: false, allErrors: false } as const
 
-/** Throws FC_ERR_OPTION_INVALID if it is no schema. */
+/** @throws FC_ERR_OPTION_INVALID if `schema` is neither kind of schema */
 export async function compileSchema (option: string, schema: object): Promise<Validate> {
   check.record(option, schema)
   if ('~standard' in schema) return (payload) => standard(schema as StandardSchema, payload)
-  // Its promise would be no answer, and a rejection that nobody handles.
-  check.ensure((schema as { $async?: unknown }).$async !== true, option, 'a JSON Schema without $async', schema)
-  const validate = await compile(option, schema)
-  return (payload) => {
-    if (validate(payload) === true) return undefined
-    const [error] = validate.errors ?? []
-    return `payload${error?.instancePath ?? ''} ${error?.message ?? 'does not match'}`
-  }
-}
-
-interface AjvValidate {
-  (payload: unknown): unknown
-  errors?: Array<{ instancePath?: string, message?: string }> | null
-}
-
-async function compile (option: string, schema: object): Promise<AjvValidate> {
-  // Loaded by who has such a schema only.
+  // The promise of such a schema would be no answer, and a rejection that nobody handles.
+  check.ensure(!('$async' in schema) || schema.$async !== true, option, 'a JSON Schema without $async', schema)
+  // Imported here, since most applications have no such schema.
   const { default: AjvCompiler } = await import('@fastify/ajv-compiler')
   try {
-    // Its types know routes only.
-    const compiler = AjvCompiler()({}, { customOptions: ajvOptions } as never) as unknown as (route: { schema: object }) => AjvValidate
-    return compiler({ schema })
+    const validate = AjvCompiler()({}, { customOptions: ajvOptions })({ schema })
+    return (payload) => {
+      if (validate(payload) === true) return undefined
+      const [error] = validate.errors ?? []
+      return `payload${error?.instancePath ?? ''} ${error?.message ?? 'does not match'}`
+    }
   } catch (error) {
     check.ensure(false, option, `a valid JSON Schema (${(error as Error).message})`, schema)
     throw error

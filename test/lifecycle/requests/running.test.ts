@@ -1,4 +1,4 @@
-// What a shutdown waits for, and what it lets go: see the rule at the head of plugins/lifecycle/requests.ts.
+// What a shutdown waits for, and what it lets go: see the rule at the head of plugins/lifecycle/requests/requests.ts.
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { request as httpRequest, type ClientRequest } from 'node:http'
@@ -8,9 +8,9 @@ import { PassThrough } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyServerOptions } from 'fastify'
 import fp from 'fastify-plugin'
-import { drainablesOf, type Drainable } from '../../plugins/shared/drainables.ts'
-import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
-import { createApp, deferred, inFlight, phase } from './fixtures.ts'
+import { drainablesOf, type Drainable } from '../../../plugins/shared/drainables.ts'
+import lifecycle, { type LifecycleOptions } from '../../../plugins/lifecycle/index.ts'
+import { createApp, deferred, inFlight, phase } from '../fixtures.ts'
 
 const build = async (t: Test, options: LifecycleOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> =>
   createApp(t, { timeout: 20_000, ...options }, server)

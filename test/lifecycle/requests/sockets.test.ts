@@ -4,11 +4,11 @@ import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
-import cancellation from '../../plugins/cancellation/index.ts'
-import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
-import { drainablesOf } from '../../plugins/shared/drainables.ts'
-import { assertIdle } from '../../plugins/testing.ts'
-import { deferred, fakeDrainable, inFlight, phase } from './fixtures.ts'
+import cancellation from '../../../plugins/cancellation/index.ts'
+import lifecycle, { type LifecycleOptions } from '../../../plugins/lifecycle/index.ts'
+import { drainablesOf } from '../../../plugins/shared/drainables.ts'
+import { assertIdle } from '../../../plugins/testing.ts'
+import { deferred, fakeDrainable, inFlight, phase } from '../fixtures.ts'
 
 async function build (t: Test, options: LifecycleOptions = {}): Promise<FastifyInstance> {
   const app = Fastify()

@@ -1,0 +1,25 @@
+/**
+ * Reads what Fastify and ws keep under symbols of their own. None of it is published, so a later version may keep it elsewhere: then the
+ * result is undefined, and the caller does without. Tests named pinning.test.ts pin each use.
+ */
+import type { FastifyInstance } from 'fastify'
+
+/** Returns the symbol of this description that an object or one of its prototypes has. */
+export function symbolOf (object: object, description: string): symbol | undefined {
+  for (let each: object | null = object; each !== null; each = Object.getPrototypeOf(each) as object | null) {
+    const found = Object.getOwnPropertySymbols(each).find((symbol) => symbol.description === description)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** Returns the value under the symbol of this description. */
+export function privateOf<T> (object: object, description: string): T | undefined {
+  const symbol = symbolOf(object, description)
+  return symbol === undefined ? undefined : Reflect.get(object, symbol) as T
+}
+
+/** Returns the options that the app was made with. */
+export function fastifyOptionsOf (app: FastifyInstance): Readonly<Record<string, unknown>> {
+  return privateOf<Record<string, unknown>>(app, 'fastify.options') ?? {}
+}

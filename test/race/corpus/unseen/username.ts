@@ -11,7 +11,7 @@ interface User { name: string, hash: string }
 interface Registration { name: string, password: string }
 
 const hash = promisify(scrypt) as (password: string, salt: string, length: number, options: { N: number }) => Promise<Buffer>
-const hashOf = async (password: string): Promise<string> => (await hash(password, 'salt', 16, { N: 2 })).toString('hex')
+const hashOf = async (password: string): Promise<string> => (await hash(password, 'salt', 16, { N: 4096 })).toString('hex')
 
 const taken = (users: User[], name: string): boolean => users.some((user) => user.name.toLowerCase() === name.toLowerCase())
 

@@ -74,10 +74,6 @@ export class Job extends QueueEntry implements Abortable, Live {
   attempt = 0
   /** When it was last handed to a thread. */
   handedAt = 0
-  /**
-   * A thread could not read the message that brought the job, or died before it had: the job goes alone, so that no other is lost with it.
-   */
-  suspect = false
   /** How many threads have died while they were to read the job. */
   threadsEnded = 0
   /** The log has a line about progress of the job that the main thread could not read. */

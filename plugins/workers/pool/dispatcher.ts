@@ -29,7 +29,7 @@ const MAX_HANDING = 4
  * payload would hold the event loop for longer with others beside it, and twice if one of those can't be cloned.
  */
 function goesAlone (job: Job): boolean {
-  return job.transferList !== undefined || job.suspect || !isSmall(job.payload)
+  return job.transferList !== undefined || !isSmall(job.payload)
 }
 
 export class Dispatcher {
@@ -86,7 +86,7 @@ export class Dispatcher {
 
   #work (jobs: readonly Job[]): number {
     let work = 0
-    for (const job of jobs) work += job.suspect ? Infinity : this.#admission.estimate(job.registered.index) ?? Infinity
+    for (const job of jobs) work += this.#admission.estimate(job.registered.index) ?? Infinity
     return work
   }
 

@@ -20,55 +20,46 @@ export async function mapOrdered<Item, Result> (
   { width, isRefusal }: MapOptions
 ): Promise<Result[]> {
   const controller = new AbortController()
+  const { signal } = controller
   const results: Result[] = []
-  const failures: unknown[] = []
-  const again: Array<{ item: Item, index: number }> = []
+  const refused: Array<[index: number, item: Item]> = []
   const iterator = items[Symbol.iterator]()
-  let next = 0
+  let started = 0
   let running = 0
   let most = Infinity
 
-  const fail = (error: unknown): void => {
-    failures.push(error)
-    if (failures.length === 1) controller.abort(error)
-  }
-  const following = (): { item: Item, index: number } | undefined => {
-    const refused = again.shift()
-    if (refused !== undefined) return refused
+  const next = (): [index: number, item: Item] | undefined => {
+    if (signal.aborted || running >= Math.max(1, Math.min(most, width()))) return undefined
+    if (refused.length > 0) return refused.shift()
     const { done, value } = iterator.next()
-    return done === true ? undefined : { item: value, index: next++ }
+    return done === true ? undefined : [started++, value]
   }
-
   await new Promise<void>((resolve) => {
-    const start = async ({ item, index }: { item: Item, index: number }): Promise<void> => {
+    const start = async ([index, item]: [index: number, item: Item]): Promise<void> => {
       running++
       try {
-        results[index] = await run(item, controller.signal)
+        results[index] = await run(item, signal)
         running--
       } catch (error) {
         running--
-        if (isRefusal(error) && running > 0 && failures.length === 0) {
-          again.push({ item, index })
+        if (isRefusal(error) && running > 0 && !signal.aborted) {
+          refused.push([index, item])
           most = running
-        } else fail(error)
+        } else controller.abort(error)
       }
       fill()
     }
     const fill = (): void => {
       try {
-        while (failures.length === 0 && running < Math.max(1, Math.min(most, width()))) {
-          const item = following()
-          if (item === undefined) break
-          void start(item)
-        }
+        for (let item = next(); item !== undefined; item = next()) void start(item)
       } catch (error) { // the iterator's
-        fail(error)
+        controller.abort(error)
       }
       if (running === 0) resolve()
     }
     fill()
   })
-  if (failures.length === 0) return results
+  if (!signal.aborted) return results
   iterator.return?.()
-  throw failures[0]
+  throw signal.reason
 }

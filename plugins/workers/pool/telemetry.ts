@@ -36,25 +36,23 @@ export class Telemetry {
   /** Called while the job still has its thread, if it has one. */
   ended (job: Job, end: JobEnd): void {
     this.#counters[job.registered.index]?.count(end, job.waitMs)
-    this.#publish(job, end)
-    const { name, seq, waitMs, where, timeout } = job
-    if (end.how === 'completed' || end.how === 'failed') {
-      logSafely(job.log, 'debug', { job: name, jobId: seq, waitMs, durationMs: end.durationMs }, `job ${end.how}`)
-    } else if (end.how === 'aborted') logSafely(job.log, 'debug', { job: name, jobId: seq, where }, 'job aborted')
-    else if (end.how === 'timedOut') logSafely(job.log, 'debug', { job: name, jobId: seq, where, timeout }, 'job timed out')
+    if (channels[end.how].hasSubscribers) this.#publish(job, end)
+    const { name, seq, waitMs, where } = job
+    if (end.how === 'refused' || end.how === 'crashed') return // The refusal log, or the caller, logs these.
+    const durationMs = 'durationMs' in end ? end.durationMs : undefined
+    logSafely(job.log, 'debug', { job: name, jobId: seq, where, waitMs, durationMs }, `job ${end.how}`)
   }
 
   #publish (job: Job, end: JobEnd): void {
-    if (!channels[end.how].hasSubscribers) return
     const identity = this.#identity(job)
     const { waitMs, where, timeout } = job
     switch (end.how) {
-      case 'completed': channels.completed.publish({ ...identity, waitMs, durationMs: end.durationMs }); break
-      case 'failed': channels.failed.publish({ ...identity, waitMs, durationMs: end.durationMs, error: end.error }); break
-      case 'refused': channels.refused.publish({ ...identity, ...end.refusal }); break
-      case 'aborted': channels.aborted.publish({ ...identity, where, reason: end.reason }); break
-      case 'timedOut': channels.timedOut.publish({ ...identity, where, timeout }); break
-      case 'crashed': channels.crashed.publish({ ...identity, error: end.error })
+      case 'completed': return channels.completed.publish({ ...identity, waitMs, durationMs: end.durationMs })
+      case 'failed': return channels.failed.publish({ ...identity, waitMs, durationMs: end.durationMs, error: end.error })
+      case 'refused': return channels.refused.publish({ ...identity, ...end.refusal })
+      case 'aborted': return channels.aborted.publish({ ...identity, where, reason: end.reason })
+      case 'timedOut': return channels.timedOut.publish({ ...identity, where, timeout })
+      case 'crashed': return channels.crashed.publish({ ...identity, error: end.error })
     }
   }
 

@@ -161,10 +161,7 @@ export class HostClient implements JobHolder {
 
   /** Takes back what has not started, so that it can run elsewhere: also what has moved here, if the thread is to be ended. */
   takeBack (withMoved = false): void {
-    const reading = this.#reading()
     const jobs = this.#inOrder().filter((job) => (withMoved || job.transferList === undefined) && this.#revoke(job))
-    // The host runs none, and has not read what it was handed: that may be about to end its thread.
-    if (!withMoved && this.held === 0) for (const job of jobs) if (reading.includes(job)) job.suspect = true
     if (jobs.length > 0) this.#emit({ type: 'returned', jobs })
   }
 
@@ -190,10 +187,7 @@ export class HostClient implements JobHolder {
     const unstarted = held.filter((job) => this.#revoke(job))
     const lost = held.filter((job) => job.holder === this)
     for (const job of lost) this.#drop(job)
-    for (const job of reading) {
-      job.suspect = true
-      job.threadsEnded++
-    }
+    for (const job of reading) job.threadsEnded++
     const returned = unstarted.filter(({ threadsEnded }) => threadsEnded < MAX_THREADS_ENDED)
     lost.push(...unstarted.filter((job) => !returned.includes(job)))
     this.#port.close()
@@ -278,18 +272,16 @@ export class HostClient implements JobHolder {
   }
 
   /**
-   * The host could not read a message of ours: none of the jobs that the message brought will start, nor will the host name their slots.
+   * The host could not read a message of ours, and posts no outcome for what the message brought: one job, since a large or deep payload
+   * goes alone.
    */
   #onUnread (ordinal: number, error: unknown): void {
-    const slots = [...this.#broughtBy.keys()].filter((slot) => this.#broughtBy[slot] === ordinal && !this.#free.includes(slot))
-    const jobs = this.#inOrder().filter(({ slot }) => slots.includes(slot))
     this.#progressed()
-    for (const slot of slots) this.#vacate(slot)
-    const [job] = jobs
-    if (slots.length === 1 && job !== undefined) this.#emit({ type: 'unread', job, error })
-    else {
-      for (const each of jobs) each.suspect = true // Any of them may be the one that can't be read.
-      this.#emit({ type: 'returned', jobs })
+    for (const slot of this.#broughtBy.keys()) {
+      if (this.#broughtBy[slot] !== ordinal) continue
+      const job = this.#jobs[slot]
+      this.#vacate(slot)
+      this.#emit(job === undefined ? { type: 'room' } : { type: 'unread', job, error })
     }
   }
 

@@ -5,7 +5,7 @@
 import { types } from 'node:util'
 
 /** How many parts of a value (elements, fields, entries) are looked at: at most some 20 ms. */
-const MAX_PARTS = 20_000
+const MAX_PARTS = 5_000
 
 /** How deep the search goes: a longer path helps nobody. */
 const MAX_DEPTH = 500
@@ -26,7 +26,7 @@ export function uncloneablePath (value: unknown, root: string, transferList: unk
   // A stack overflow. To tell which branch is too deep, the search would have to be as deep.
   if (cause instanceof RangeError) return `${root} is nested too deeply, or too large`
   try {
-    const path = new Search(transferList).find(value, 0)
+    const path = find(value, 0, { seen: new Set(transferList), left: MAX_PARTS })
     if (path === undefined) return transferList.length > 0 ? 'the transferList' : root
     return path.length <= MAX_PATH ? root + path : `${root}${path.slice(0, MAX_PATH / 2)}…${path.slice(-MAX_PATH / 2)}`
   } catch { // a getter that throws
@@ -34,96 +34,58 @@ export function uncloneablePath (value: unknown, root: string, transferList: unk
   }
 }
 
-class Search {
-  readonly #seen: Set<unknown>
-  #parts = MAX_PARTS
+/** What was seen already, or is transferred, and how many parts may still be looked at. */
+interface Search {
+  readonly seen: Set<unknown>
+  left: number
+}
 
-  /** @param moved what is transferred, and so not cloned */
-  constructor (moved: readonly unknown[]) {
-    this.#seen = new Set(moved)
+/** Returns the path from a part to the first part below it, or itself, that can't be cloned; undefined if none was found. */
+function find (part: unknown, depth: number, search: Search): string | undefined {
+  search.left--
+  if (typeof part === 'function' || typeof part === 'symbol') return ''
+  if (typeof part !== 'object' || part === null || search.seen.has(part)) return undefined
+  search.seen.add(part)
+  // First: whatever else is asked of a Proxy runs its traps.
+  if (types.isProxy(part)) return ''
+  const buffer = ArrayBuffer.isView(part) ? part.buffer : part
+  if (types.isAnyArrayBuffer(buffer)) return buffer.byteLength > 0 || isCloned(buffer) ? undefined : '' // A buffer that has moved is empty.
+  if (types.isNativeError(part) || types.isBoxedPrimitive(part) || depth === MAX_DEPTH) return undefined
+  for (const [child, step] of partsOf(part)) {
+    const path = find(child, depth + 1, search)
+    if (path !== undefined) return step + path
+    if (search.left <= 0) return undefined
   }
+  return undefined
+}
 
-  /** Returns the path from a part to the first part below it, or itself, that can't be cloned; undefined if none was found. */
-  find (part: unknown, depth: number): string | undefined {
-    if (--this.#parts < 0) return undefined
-    if (typeof part === 'function' || typeof part === 'symbol') return ''
-    if (typeof part !== 'object' || part === null || this.#seen.has(part)) return undefined
-    this.#seen.add(part)
-    // First: whatever else is asked of a Proxy runs its traps.
-    if (types.isProxy(part)) return ''
-    const buffer = ArrayBuffer.isView(part) ? part.buffer : part
-    if (types.isAnyArrayBuffer(buffer)) return isDetached(buffer) ? '' : undefined
-    if (types.isNativeError(part) || types.isBoxedPrimitive(part)) return undefined
-    if (depth === MAX_DEPTH) return undefined
-    const below = (child: unknown, step: () => string): string | undefined => {
-      const path = this.find(child, depth + 1)
-      return path === undefined ? undefined : step() + path
+/** Lists the parts of an object, and how each is reached. Maps and Sets are read by their own methods, which an application may have replaced. */
+function * partsOf (object: object): Generator<[part: unknown, step: string]> {
+  if (Array.isArray(object)) {
+    for (let index = 0; index < object.length; index++) yield [object[index], `[${index}]`]
+  } else if (types.isMap(object)) {
+    for (const [key, part] of Map.prototype.entries.call(object)) {
+      yield [key, '.keys()']
+      yield [part, `.get(${typeof key === 'string' ? quoted(key) : typeof key === 'object' ? '…' : String(key)})`]
     }
-    if (Array.isArray(part)) return this.#inArray(part, below)
-    if (types.isMap(part)) return this.#inMap(part, below)
-    return types.isSet(part) ? this.#inSet(part, below) : this.#inFields(part, below)
-  }
-
-  /** Stops when the budget is spent: an array may be sparse and billions long. */
-  #inArray (array: readonly unknown[], below: Below): string | undefined {
-    let path: string | undefined
-    for (let index = 0; index < array.length && path === undefined && this.#parts > 0; index++) {
-      path = below(array[index], () => `[${index}]`)
-    }
-    return path
-  }
-
-  /** By the method of Map itself, which a class of the application may have replaced. */
-  #inMap (map: Map<unknown, unknown>, below: Below): string | undefined {
-    for (const [key, value] of Map.prototype.entries.call(map)) {
-      const path = below(key, () => '.keys()') ?? below(value, () => `.get(${typeof key === 'string' ? quoted(key) : typeof key === 'object' ? '…' : String(key)})`)
-      if (path !== undefined || this.#parts <= 0) return path
-    }
-    return undefined
-  }
-
-  #inSet (set: Set<unknown>, below: Below): string | undefined {
-    for (const value of Set.prototype.values.call(set)) {
-      const path = below(value, () => '.values()')
-      if (path !== undefined || this.#parts <= 0) return path
-    }
-    return undefined
-  }
-
-  #inFields (object: object, below: Below): string | undefined {
+  } else if (types.isSet(object)) {
+    for (const part of Set.prototype.values.call(object)) yield [part, '.values()']
+  } else {
     const keys = Object.keys(object)
-    this.#parts -= keys.length >> 3
     // Without fields, cloning it costs little, and tells a Date from a Promise, a WeakMap or a MessagePort.
-    if (keys.length === 0 && !this.#clones(object)) return ''
+    if (keys.length === 0 && !isCloned(object)) yield [Symbol('can\'t be cloned'), '']
     for (const key of keys) {
-      const step = (): string => key.length <= MAX_KEY && /^[\w$]+$/.test(key) ? `.${key}` : `[${quoted(key)}]`
-      const path = below((object as Record<string, unknown>)[key], step)
-      if (path !== undefined || this.#parts <= 0) return path
-    }
-    return undefined
-  }
-
-  #clones (object: object): boolean {
-    const prototype: unknown = Object.getPrototypeOf(object)
-    if (prototype === Object.prototype || prototype === null) return true
-    this.#parts -= 10
-    try {
-      structuredClone(object)
-      return true
-    } catch {
-      return false
+      yield [(object as Record<string, unknown>)[key], key.length <= MAX_KEY && /^[\w$]+$/.test(key) ? `.${key}` : `[${quoted(key)}]`]
     }
   }
 }
 
-type Below = (child: unknown, step: () => string) => string | undefined
-
-function isDetached (buffer: ArrayBufferLike): boolean {
-  if (buffer.byteLength > 0) return false
+function isCloned (value: unknown): boolean {
   try {
-    return new Uint8Array(buffer).length > 0
-  } catch {
+    structuredClone(value)
     return true
+  } catch {
+    return false
   }
 }
 

@@ -17,7 +17,7 @@ export class Hold {
   /** When the lock was granted, in ms. */
   since = 0
   isLogged = false
-  /** Its place among all holds; see LiveList. */
+  /** Its place among all holds; see DenseSet. */
   liveAt = -1
   /** Where the lock was asked for; formatted only when it is read. */
   readonly site: { stack?: string } = {}

@@ -2,7 +2,7 @@
  * The table of all locks: who holds each, and who waits. A lock is in the table only while somebody holds it or waits for it, so a million
  * keys cost nothing once they are released.
  */
-import { LiveList } from '../shared/dense-set.ts'
+import { DenseSet } from '../shared/dense-set.ts'
 import type { Clock } from '../shared/clock.ts'
 import { ClosingError, LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError } from '../shared/errors.ts'
 import type { Unfinished } from '../shared/drainables.ts'
@@ -29,8 +29,8 @@ export interface TableDeps {
 export class LockTable {
   readonly #deps: TableDeps
   readonly #locks = new Map<string, FifoSemaphore>()
-  readonly #holds = new LiveList<Hold>()
-  readonly #waiting = new LiveList<Waiting>()
+  readonly #holds = new DenseSet<Hold>()
+  readonly #waiting = new DenseSet<Waiting>()
   #isClosed = false
   #holdTimer: NodeJS.Timeout | undefined
   #idle: Array<() => void> = []

@@ -130,11 +130,11 @@ t.test('what a thread was handed ahead is taken back before the thread is ended,
     }
   }) as unknown as OsThread
   const events: Array<ThreadEvent | LifeEvent> = []
-  const thread = new Thread(0, new Transitions(), (_thread, event) => {
+  const thread = new Thread(0, 1_000, undefined as never, new Transitions(), (_thread, event) => {
     events.push(event)
     if (event.type === 'stopped') gone.resolve()
   })
-  thread.start(os, { url: '', names: [], preload: false })
+  thread.start(0, 0, os, { url: '', names: [], preload: false })
   const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: undefined, signals: [], client: undefined, log: undefined as never, onProgress: undefined } as const
   const job = (seq: number): Job => new Job(seq, { index: 0, name: 'job', timeout: undefined, concurrency: Infinity, priority: 'normal' }, settings, 0, () => {})
   const running = job(1)

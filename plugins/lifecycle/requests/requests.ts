@@ -9,7 +9,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { abortRequest } from '../../cancellation/disconnected.ts'
-import { LiveList } from '../../shared/dense-set.ts'
+import { DenseSet } from '../../shared/dense-set.ts'
 import type { Unfinished, Drainable } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'
@@ -70,7 +70,7 @@ const LOOK_THROUGH = 64
 /** Creates the requests in flight of an app, and decorates its requests. */
 export function createInFlight (app: FastifyInstance, { timeout, grace, now }: InFlightOptions): InFlight {
   app.decorateRequest(kEntry, null)
-  const open = new LiveList<Entry>()
+  const open = new DenseSet<Entry>()
   /** Entries whose client has left while something of them may run. */
   const left = new Set<Entry>()
   /** The size of `left` at which it is looked through again. */

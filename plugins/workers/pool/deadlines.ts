@@ -2,7 +2,7 @@
  * Arms timers for the deadlines that are near. Most jobs end long before their deadline, and a timer for each would cost a short job a
  * tenth of all it costs. So the jobs whose deadline is far are only looked through now and then.
  */
-import type { LiveList } from '../../shared/dense-set.ts'
+import type { DenseSet } from '../../shared/dense-set.ts'
 import type { Job } from '../job.ts'
 import { outside } from '../threads/outside.ts'
 
@@ -10,12 +10,12 @@ import { outside } from '../threads/outside.ts'
 const LOOK = 500
 
 export class Deadlines {
-  readonly #live: LiveList<Job>
+  readonly #live: DenseSet<Job>
   readonly #now: () => number
   #timer: NodeJS.Timeout | undefined
 
   /** @param live the jobs whose callers wait */
-  constructor (live: LiveList<Job>, now: () => number) {
+  constructor (live: DenseSet<Job>, now: () => number) {
     this.#live = live
     this.#now = now
   }

@@ -3,10 +3,9 @@
  * Admission decides who runs next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { COMPLETED, SKIPPED, type JobLine, type Outcome } from '../../../workers/protocol.ts'
-import { fromWire } from '../../../workers/wire-error.ts'
+import { COMPLETED, SKIPPED, type Outcome } from '../../../workers/protocol.ts'
 import type { Clock } from '../../shared/clock.ts'
-import { LiveList } from '../../shared/dense-set.ts'
+import { DenseSet } from '../../shared/dense-set.ts'
 import { closeDrainable, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import {
   ClosingError, JobAbortedError, JobCrashedError, JobsInvalidError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError
@@ -45,7 +44,7 @@ export class Pool implements Drainable {
   readonly #threads: Threads
   readonly #dispatcher: Dispatcher
   /** The jobs whose callers wait. */
-  readonly #live = new LiveList<Job>()
+  readonly #live = new DenseSet<Job>()
   readonly #deadlines: Deadlines
   readonly #transitions = new Transitions()
   #seq = 0
@@ -62,7 +61,7 @@ export class Pool implements Drainable {
     this.#clock = clock
     this.#log = log.child({ pool: this.name })
     this.#deadlines = new Deadlines(this.#live, clock.now)
-    this.#telemetry = new Telemetry(this.name, registry.names)
+    this.#telemetry = new Telemetry(this.name, registry.names, this.#log)
     const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => {
@@ -172,10 +171,10 @@ export class Pool implements Drainable {
       case 'dispatched': return this.#telemetry.dispatched(event.job)
       case 'outcome': return this.#onOutcome(event.job, event.outcome, event.at)
       case 'progress': return this.#onProgress(event.job, event.value)
-      case 'log': return this.#onLog(event.job, event.line)
+      case 'log': return this.#telemetry.logged(event.job, event.line)
       case 'unsent': return this.#onUndelivered(event.job, unsentError(event.job, event.error))
       case 'unread': return this.#onUndelivered(event.job, unreadError(event.job.name, event.error))
-      case 'unreadable': return this.#onUnreadable(event.job, event.error)
+      case 'unreadable': return this.#telemetry.unreadable(event.job, event.error)
       case 'lost': return this.#onLost(event)
       case 'room': return this.#dispatcher.schedule()
       case 'returned':
@@ -204,12 +203,6 @@ export class Pool implements Drainable {
     else this.#end(job, { how: 'failed', durationMs, error: failureError(job.name, outcome) })
   }
 
-  #onLog (job: Job | undefined, { log: level, seq, job: name, fields, errors = {}, message }: JobLine): void {
-    const revived = Object.fromEntries(Object.entries(errors).map(([key, wire]) => [key, fromWire(wire)]))
-    const log = job?.log ?? this.#log
-    log[level]({ ...fields, ...revived, job: name, jobId: seq }, message)
-  }
-
   #onProgress (job: Job, value: unknown): void {
     if (job.settled || job.onProgress === undefined) return
     const fail = (error: unknown): void => this.#transitions.run(() => {
@@ -221,14 +214,6 @@ export class Pool implements Drainable {
     } catch (error) {
       fail(error)
     }
-  }
-
-  #onUnreadable (job: Job | undefined, err: unknown): void {
-    // A job that reports its progress may do so a thousand times.
-    if (job?.unreadableLogged === true) return
-    if (job !== undefined) job.unreadableLogged = true
-    logSafely(job?.log ?? this.#log, 'warn', { err, ...(job !== undefined && { job: job.name, jobId: job.seq }) },
-      'a progress value of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
   }
 
   /** The job's payload has not reached a thread. */
@@ -328,6 +313,6 @@ export class Pool implements Drainable {
 
   stats (): PoolStats {
     const { running, waiting } = this.#admission
-    return { maxThreads: this.#threads.count, threads: this.#threads.hosts.length, running, waiting, jobs: this.#telemetry.jobs() }
+    return { maxThreads: this.#options.maxThreads, threads: this.#threads.hosts.length, running, waiting, jobs: this.#telemetry.jobs() }
   }
 }

@@ -1,4 +1,7 @@
-/** Reports how jobs end to the statistics, the channels and, at debug, the log. It decides nothing. */
+/** Reports what happens to jobs to the statistics, the channels and the log. It decides nothing. */
+import type { FastifyBaseLogger } from 'fastify'
+import type { JobLine } from '../../../workers/protocol.ts'
+import { fromWire } from '../../../workers/wire-error.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as channels from '../channels.ts'
 import type { Job, JobEnd } from '../job.ts'
@@ -9,9 +12,12 @@ export class Telemetry {
   readonly #names: readonly string[]
   readonly #counters: readonly Counters[]
 
-  constructor (pool: string, names: readonly string[]) {
+  readonly #log: FastifyBaseLogger
+
+  constructor (pool: string, names: readonly string[], log: FastifyBaseLogger) {
     this.#pool = pool
     this.#names = names
+    this.#log = log
     this.#counters = names.map(() => new Counters())
   }
 
@@ -31,6 +37,21 @@ export class Telemetry {
   dispatched (job: Job): void {
     const { attempt, waitMs } = job
     if (channels.dispatched.hasSubscribers) channels.dispatched.publish({ ...this.#identity(job), waitMs, attempt })
+  }
+
+  /** Writes a line that a job has logged. `job` is undefined if the job has ended meanwhile. */
+  logged (job: Job | undefined, { log: level, seq, job: name, fields, errors = {}, message }: JobLine): void {
+    const revived = Object.fromEntries(Object.entries(errors).map(([key, wire]) => [key, fromWire(wire)]))
+    const log = job?.log ?? this.#log
+    log[level]({ ...fields, ...revived, job: name, jobId: seq }, message)
+  }
+
+  /** Logs once a job that a progress value of the job could not be read: a job may report a thousand of them. */
+  unreadable (job: Job | undefined, err: unknown): void {
+    if (job?.unreadableLogged === true) return
+    if (job !== undefined) job.unreadableLogged = true
+    logSafely(job?.log ?? this.#log, 'warn', { err, job: job?.name, jobId: job?.seq },
+      'a progress value of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
   }
 
   /** Called while the job still has its thread, if it has one. */

@@ -2,26 +2,20 @@
  * The main thread's end of the conversation with one host: hands it jobs, receives how they ended, takes back what has not started,
  * aborts jobs and times their grace. A host that is started again gets a new client.
  */
-import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import type { MessagePort } from 'node:worker_threads'
 import { UNREADABLE, type FromHost, type Handover, type Outcome, type ToHost } from '../../../workers/protocol.ts'
 import { abort, assign, createSlots, free, isStarted, received, revoke } from '../../../workers/slots.ts'
 import { fromWire, toWire } from '../../../workers/wire-error.ts'
 import type { Job, JobHolder } from '../job.ts'
 import type { LifeEvent, ThreadEvent } from './events.ts'
-import { outside } from './outside.ts'
+import { PortReader } from './port-reader.ts'
 import type { Transitions } from './transitions.ts'
 
 /** How many jobs a thread may hold: the job that it runs and those prefetched. */
 const MAX_HELD = 64
 
-/** Messages read in one go where they must be read now: more than a thread can have posted unread. */
-const MAX_BURST = 2_048
-
 /** A job that has ended so many threads before they could start it is given up. */
 const MAX_THREADS_ENDED = 2
-
-/** How long, in ms, messages are read on before others have their turn of the event loop: each may take as long as its value is large. */
-const MAX_READING = 4
 
 export class HostClient implements JobHolder {
   /** Shared with the host. */
@@ -41,6 +35,7 @@ export class HostClient implements JobHolder {
   /** It makes no progress: nobody waits for it to start. */
   heldUp = false
   readonly #port: MessagePort
+  readonly #reader: PortReader<FromHost>
   readonly #transitions: Transitions
   readonly #emit: (event: ThreadEvent | LifeEvent) => void
   /** By slot. */
@@ -51,8 +46,6 @@ export class HostClient implements JobHolder {
   readonly #killTimers = new Map<Job, NodeJS.Timeout>()
   #posted = 0
   #received = 0
-  /** When a message was last received. */
-  #receivedAt = 0
   /** Since when it runs the job that it runs. */
   #busySince = 0
 
@@ -60,8 +53,8 @@ export class HostClient implements JobHolder {
     this.#port = port
     this.#transitions = transitions
     this.#emit = emit
-    port.on('message', this.#onMessage)
-    port.on('messageerror', (error: unknown) => this.#receive(() => this.#onUnreadable(error)))
+    // Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled.
+    this.#reader = new PortReader(port, transitions.run, (message) => this.#handle(message), (error) => this.#onUnreadable(error))
   }
 
   /** The number of jobs that the host can be handed: a slot taken back stays taken until the host has seen that. */
@@ -171,8 +164,7 @@ export class HostClient implements JobHolder {
   }
 
   poll (): void {
-    this.#receivedAt = performance.now()
-    for (let count = 0; count < MAX_BURST && this.#receiveOne((handle) => handle()); count++);
+    this.#reader.poll()
   }
 
   /**
@@ -195,36 +187,6 @@ export class HostClient implements JobHolder {
     if (returned.length > 0) this.#emit({ type: 'returned', jobs: returned })
     for (const job of lost) this.#emit({ type: 'lost', job, error, durationMs, killed: !onItsOwn })
     return { lost: lost.length, returned: returned.length }
-  }
-
-  readonly #onMessage = (message: FromHost): void => this.#receive(() => this.#handle(message))
-
-  /** Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled. */
-  #receive (first: () => void): void {
-    this.#receivedAt = performance.now()
-    this.#transitions.run(first)
-    // Reading on costs half of what an event a message costs.
-    while (this.#receiveOne(this.#transitions.run)) {
-      if (performance.now() - this.#receivedAt < MAX_READING) continue
-      // Node too would read on, until there is nothing more, and a job may post without end. A port without a listener is not read.
-      this.#port.off('message', this.#onMessage)
-      outside(() => setImmediate(() => this.#port.on('message', this.#onMessage)))
-      return
-    }
-  }
-
-  #receiveOne (run: (handle: () => void) => void): boolean {
-    let next: { message: FromHost } | undefined
-    try {
-      next = receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
-    } catch (error) {
-      run(() => this.#onUnreadable(error))
-      return true
-    }
-    if (next === undefined) return false
-    const { message } = next
-    run(() => this.#handle(message))
-    return true
   }
 
   /** Never throws: an exception out of a port's listener ends the process. */
@@ -261,7 +223,7 @@ export class HostClient implements JobHolder {
     const slot = this.slots.outcomes.indexOf(++this.#received)
     const job = this.#jobs[slot]
     try {
-      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#receivedAt - this.#busySince])
+      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#reader.at - this.#busySince])
       else {
         received(this.slots)
         this.#emit({ type: 'unreadable', job: this.#inOrder()[0], error })
@@ -294,10 +256,10 @@ export class HostClient implements JobHolder {
       this.#emit({ type: 'room' })
       return
     }
-    this.#busySince = this.#receivedAt
+    this.#busySince = this.#reader.at
     this.ended++
     this.stalled = false
-    this.#emit({ type: 'outcome', job, outcome, at: this.#receivedAt })
+    this.#emit({ type: 'outcome', job, outcome, at: this.#reader.at })
   }
 
   #progressed (): void {

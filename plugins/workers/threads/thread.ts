@@ -1,14 +1,36 @@
-/** One of the pool's threads: the thread of the operating system, the host that it runs, and the client that talks to the host. */
+/**
+ * One of the pool's threads: the thread of the operating system, the host that it runs, the client that talks to the host, and the watch on
+ * whether the thread does what is due.
+ */
 import { MessageChannel } from 'node:worker_threads'
+import type { FastifyBaseLogger } from 'fastify'
 import type { HostData } from '../../../workers/protocol.ts'
+import { logSafely } from '../../shared/log.ts'
 import type { LifeEvent, ThreadEvent } from './events.ts'
 import { HostClient } from './host-client.ts'
 import { outside } from './outside.ts'
 import type { OsThread } from './piscina.ts'
 import type { Transitions } from './transitions.ts'
 
+/**
+ * The time between two looks at a thread, in ms. Times are counted in looks and not read from a clock: when the event loop or the whole process
+ * stands still, a single look is late, and no thread is blamed for the time in which nobody could run.
+ */
+export const LOOK = 100
+
+/** The time that a thread takes to end, in ms, if no native code holds it up. */
+export const ENDING = 1_000
+
+/** A thread that was handed a job begins it within a fraction of a millisecond. After so many looks without a beginning, it is held up. */
+const HELD_UP = 5
+
+/** A payload that takes long to arrive looks as if the thread were held up: a job that comes back is given twice the time, this often. */
+const MAX_DOUBLINGS = 3
+
+export const NATIVE = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
+
 /** What a thread has to do next, and may never do: to start, to begin a job that it was handed, to park, to be gone. */
-export type Due = 'start' | 'job' | 'park' | 'end'
+type Due = 'start' | 'job' | 'park' | 'end'
 
 export class Thread {
   readonly index: number
@@ -18,19 +40,43 @@ export class Thread {
   endedBy: 'parked' | 'killed' | undefined
   /** The client of the thread's host, or of the last host that it had; undefined if its start failed. */
   host: HostClient | undefined
+  /** When the last start began, and whether the thread of the operating system was parked then, with all that it has loaded. */
+  startedAt = 0
+  wasParked = false
+  /** How often in a row the thread died without having done anything, and since when. */
+  failures = 0
+  failingSince = 0
+  /** The thread is started again when this timer fires. */
+  restart: NodeJS.Timeout | undefined
+  /** What the thread said of the jobs that it can't load. */
+  broken: Error | undefined
+  /** The time that the thread has for what is due, in looks. */
+  limit = 0
   #os: OsThread | undefined
+  /** What was due at the last look, the thread's progress then, and the looks since both have changed. */
+  #due: Due | undefined
+  #progress = 0
+  #looks = 0
   readonly #transitions: Transitions
+  readonly #log: FastifyBaseLogger
+  /** Looks that a held-up thread is given before it is ended. An endless grace is for jobs, and no job runs there. */
+  readonly #grace: number
   readonly #emit: (thread: Thread, event: ThreadEvent | LifeEvent) => void
 
-  constructor (index: number, transitions: Transitions, emit: (thread: Thread, event: ThreadEvent | LifeEvent) => void) {
+  /** @param grace how long the thread may go on when it is asked to stop, in ms */
+  constructor (
+    index: number, grace: number, log: FastifyBaseLogger, transitions: Transitions, emit: (thread: Thread, event: ThreadEvent | LifeEvent) => void
+  ) {
     this.index = index
+    this.#grace = Math.ceil((grace === Infinity ? ENDING : grace) / LOOK)
+    this.#log = log
     this.#transitions = transitions
     this.#emit = emit
   }
 
-  /** False while the last thread of the operating system is still there: there must not be two. */
+  /** False while the last thread of the operating system is still there, since there must not be two, and while a restart is planned. */
   get isStartable (): boolean {
-    return this.state === 'stopped' && this.#os?.alive !== false
+    return this.state === 'stopped' && this.#os?.alive !== false && this.restart === undefined
   }
 
   /** A parked thread starts without an import. */
@@ -43,7 +89,7 @@ export class Thread {
     return this.#os === undefined
   }
 
-  get due (): Due | undefined {
+  get #nextDue (): Due | undefined {
     if (this.state === 'stopped') return undefined
     if (this.#os?.alive === false) return 'end'
     if (this.state === 'starting') return 'start'
@@ -53,11 +99,16 @@ export class Thread {
 
   /**
    * Starts a host.
+   * @param limit the time that a start with an import has, in looks
    * @param open makes a thread of the operating system, if none is parked
    * @throws what the operating system or Node says if there can't be a thread
    */
-  start (open: (onGone: (error: Error) => void) => OsThread, data: Pick<HostData, 'url' | 'names' | 'preload'>): void {
+  start (now: number, limit: number, open: (onGone: (error: Error) => void) => OsThread, data: Pick<HostData, 'url' | 'names' | 'preload'>): void {
     const { port1, port2 } = new MessageChannel()
+    this.startedAt = now
+    this.wasParked = this.isParked
+    this.limit = this.wasParked ? HELD_UP + this.#grace : limit
+    this.broken = undefined
     this.host = undefined
     outside(() => {
       const host = new HostClient(port1, this.#transitions, (event) => this.#onEvent(event))
@@ -74,6 +125,49 @@ export class Thread {
     })
     this.state = 'starting'
     this.endedBy = undefined
+  }
+
+  /**
+   * Looks whether the thread does what is due.
+   * @returns whether it has work, or has worked since the last look
+   */
+  look (isBooting: boolean): boolean {
+    if (this.#nextDue !== undefined) this.host?.poll()
+    const { host } = this
+    const due = this.#nextDue
+    const progress = host?.progress ?? 0
+    const hasWorked = progress !== this.#progress
+    this.#looks = due === this.#due && !hasWorked ? this.#looks + 1 : 0
+    this.#due = due
+    this.#progress = progress
+    // While the app boots, the pool bounds the time.
+    if (due !== undefined && !(due === 'start' && isBooting)) this.#onDue(due, this.#looks)
+    return hasWorked || host?.isFree === false
+  }
+
+  #onDue (due: Due, looks: number): void {
+    const { host } = this
+    if (due === 'end') {
+      if (looks === ENDING / LOOK) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE)
+      return
+    }
+    if (host === undefined) return
+    if (looks === HELD_UP) {
+      host.heldUp = true
+      this.#emit(this, { type: 'room' }) // Another thread may start for the jobs that wait.
+    }
+    if (due === 'start') {
+      if (looks >= this.limit) this.kill()
+      return
+    }
+    if (due === 'park') this.limit = HELD_UP
+    else if (host.held > 0) this.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
+    if (looks < this.limit) return
+    host.takeBack()
+    if (looks < this.limit + this.#grace) return
+    logSafely(this.#log, 'warn', { thread: this.index },
+      'a worker thread was held up by code that a finished job left behind, and is replaced; jobs that it had not started run on another')
+    this.kill()
   }
 
   /** Ends the thread at once, whatever it does. Its jobs are taken back first, so that it can't start them in its last moments. */
@@ -95,6 +189,8 @@ export class Thread {
 
   /** Ends the thread, also a parked one, for good. */
   destroy (): void {
+    clearTimeout(this.restart)
+    this.park()
     this.#os?.end()
   }
 

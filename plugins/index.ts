@@ -12,6 +12,7 @@ import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
 import locks, { type LocksOptions } from './locks/index.ts'
 import { logSafely } from './shared/log.ts'
+import { PartMissingError } from './shared/errors.ts'
 import * as check from './shared/options.ts'
 import tasks, { type TasksOptions } from './tasks/index.ts'
 import { refuseInThread } from './shared/thread-guard.ts'
@@ -22,7 +23,8 @@ export type { ChannelMessages } from './channel-messages.ts'
 export {
   ClosingError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
-  LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PayloadNotCloneableError, PlaceUsedError, RaceError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
+  LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError, RaceError,
+  ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
@@ -90,6 +92,19 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   if (locksOptions !== undefined) {
     await app.register(locks, { ...locksOptions, ambient: locksOptions.ambient ?? ambient })
   }
+  app.addHook('onReady', async () => { for (const part of optional) explainMissing(app, part) })
+}
+
+/** The parts that are off unless they are told what they do, and how they are told. */
+const optional = [['workers', '{ workers: { jobs } }'], ['limiter', '{ limiter: { policies } }']] as const
+
+/**
+ * Makes the use of a part that is off an error that says how to register the part, in place of "Cannot read properties of undefined". Called when
+ * everything is loaded, since another plugin may bring a decorator of the same name.
+ */
+function explainMissing (app: FastifyInstance, [part, options]: typeof optional[number]): void {
+  if (app.hasDecorator(part)) return
+  Object.defineProperty(app, part, { configurable: true, get () { throw new PartMissingError(part, options) } })
 }
 
 /**

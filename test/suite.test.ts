@@ -54,6 +54,21 @@ t.test('a part whose options are undefined is as if it was not named; options th
   }
 })
 
+t.test('a part that is off explains itself when it is used, and hides no decorator of another plugin', async (t) => {
+  const app = create(t)
+  await app.register(concurrency)
+  t.equal(app.hasDecorator('workers'), false, 'another plugin may still bring one')
+  app.get('/', async () => app.workers.run('primes'))
+  app.register(async (child) => { child.decorate('limiter', 'theirs' as never) })
+  const theirs = create(t)
+  await theirs.register(concurrency)
+  theirs.decorate('limiter', 'theirs' as never)
+  await theirs.ready()
+  t.equal(theirs.limiter as unknown, 'theirs')
+  t.match((await app.inject('/')).json(), { code: 'FC_ERR_PART_MISSING', message: 'app.workers is not registered: register fastify-concurrency with { workers: { jobs } }' })
+  t.throws(() => app.limiter, { code: 'FC_ERR_PART_MISSING', message: /with \{ limiter: \{ policies \} \}/ })
+})
+
 t.test('without await, every part serves routes of the root, of later plugins, and hooks; mistakes fail at boot', async (t) => {
   const { lines, logger } = logLines()
   const app = Fastify({ logger }) as unknown as FastifyInstance

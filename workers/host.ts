@@ -4,7 +4,7 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Context } from './context.ts'
-import { asTransfer, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
+import { asTransfer, isMoved, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
 import { loadJob, loadJobs } from './load.ts'
 import { threadMark, type Refuse } from './mark.ts'
 import { COMPLETED, FAILED, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
@@ -163,9 +163,10 @@ class Host {
     try {
       ({ value, transferList } = asTransfer(result) ?? { value, transferList })
       if (!Array.isArray(transferList)) throw new TypeError('The second argument of transfer() is an array of ArrayBuffers and MessagePorts')
+      if (isMoved(value)) throw new TypeError('piscina\'s move() has no effect here: return transfer(value, [buffer]) of fastify-concurrency/jobs')
       this.#post([context.slot, COMPLETED, value, durationMs], transferList)
     } catch (error) {
-      const path = uncloneablePath(value, 'result', transferList, error)
+      const path = isMoved(value) ? (error as Error).message : uncloneablePath(value, 'result', transferList, error)
       this.#post([context.slot, UNCLONEABLE, { path, cause: toWire(error) }, durationMs])
     }
   }

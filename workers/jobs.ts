@@ -17,9 +17,10 @@ export type JobModule = JobFunction | { readonly default: JobFunction } | { read
 
 export type Priority = 'high' | 'normal' | 'low'
 
+/** A job with options, or one that only worker threads load. */
 export interface JobDefinition<Module extends JobModule = JobModule> {
   /**
-   * Imports the job, in a worker thread only.
+   * Imports the job, in a worker thread only. Use it in place of the function itself if the job's module is heavy.
    * @example () => import('./jobs/thumbnail.ts')
    */
   readonly load: () => Promise<Module>
@@ -47,11 +48,11 @@ export type JobModules = Record<string, JobModule>
 export interface Jobs<Modules extends JobModules = JobModules> {
   /** The module that worker threads import. */
   readonly url: string
-  readonly definitions: JobDefinitions<Modules>
+  readonly definitions: { readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> }
 }
 
-// Inferred backwards, from each definition to its module: a type parameter for the definition itself would let misspelt options pass.
-type JobDefinitions<Modules extends JobModules> = { readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> }
+// Inferred backwards, from each entry to its module: a type parameter for the entry itself would let misspelt options pass.
+type JobEntries<Modules extends JobModules> = { readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> | (Modules[Name] & JobFunction) }
 
 const brand = Symbol.for('fastify-concurrency.jobs')
 const defined = Symbol.for('fastify-concurrency.jobs.defined')
@@ -59,13 +60,20 @@ const defined = Symbol.for('fastify-concurrency.jobs.defined')
 /**
  * Names the jobs of a pool. Call it at the top level of a module that starts nothing: every worker thread imports that module.
  *
+ * A job is a function, which the main thread loads too, or a definition that says how worker threads load it. Use a definition if the job has
+ * options, or if its module is heavy.
+ *
  * @param url the module that makes this call: `import.meta.url`, or `__filename` in CommonJS
  * @example
  * export const jobs = defineJobs(import.meta.url, {
+ *   primes,
  *   thumbnail: { load: () => import('./jobs/thumbnail.ts'), timeout: 5_000 }
  * })
  */
-export function defineJobs<Modules extends JobModules> (url: string | URL, definitions: JobDefinitions<Modules>): Jobs<Modules> {
+export function defineJobs<Modules extends JobModules> (url: string | URL, entries: JobEntries<Modules>): Jobs<Modules> {
+  const definitions = Object.fromEntries(Object.entries<unknown>(entries).map(([name, entry]) => {
+    return [name, typeof entry === 'function' ? { load: async () => entry } : entry]
+  })) as Jobs<Modules>['definitions']
   const jobs = Object.freeze({ [brand]: true, url: String(url), definitions })
   // A bundler may rename or drop the export, so a thread finds the jobs of the module it imported here and not by export name.
   const list: unknown[] | undefined = (globalThis as { [defined]?: unknown[] })[defined]
@@ -104,6 +112,13 @@ export type Transferable = ArrayBuffer | MessagePort
 export function transfer<T> (value: T, transferList: readonly Transferable[]): T {
   // Typed as the value, since that is what the caller of run() gets.
   return { [transferred]: transferList, value } satisfies Transfer as unknown as T
+}
+
+const moved = Symbol.for('Piscina.transferable')
+
+/** Tells whether piscina's move() made a value. Cloned, it would arrive as `{}`. @internal */
+export function isMoved (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && moved in value
 }
 
 /** @internal */

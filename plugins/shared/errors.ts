@@ -63,6 +63,10 @@ export function isRefusal (error: unknown): boolean {
 export class OptionInvalidError extends createError<[option: string, expected: string, received: string]>(
   'FC_ERR_OPTION_INVALID', 'Option "%s": expected %s, received %s') {}
 
+/** A part of the suite was used that is not registered. */
+export class PartMissingError extends createError<[part: string, options: string]>(
+  'FC_ERR_PART_MISSING', 'app.%s is not registered: register fastify-concurrency with %s') {}
+
 /** Thrown at boot: by app.ready(), app.listen() or the register call. */
 export class JobsInvalidError extends createError<[what: string, options?: ErrorOptions]>(
   'FC_ERR_JOBS_INVALID', '%s') {}

@@ -75,12 +75,15 @@ export function array (option: string, value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : invalid(option, 'an array', value)
 }
 
-/** An object whose keys are all in `known`: a misspelt option is refused, not ignored. */
-export function record (option: string, value: unknown, known?: readonly string[]): Record<string, unknown> {
+/**
+ * An object whose keys are all in `known`: a misspelt option is refused, not ignored.
+ * @param instead what to use in place of options of other packages, which users look for here
+ */
+export function record (option: string, value: unknown, known?: readonly string[], instead: ReadonlyMap<string, string> = new Map()): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(option, 'an object', value)
   if (known !== undefined) {
     for (const key of Object.keys(value)) {
-      if (!known.includes(key)) invalid(`${option}.${key}`, `one of the options ${known.join(', ')}`, (value as Record<string, unknown>)[key])
+      if (!known.includes(key)) invalid(`${option}.${key}`, instead.get(key) ?? `one of the options ${known.join(', ')}`, (value as Record<string, unknown>)[key])
     }
   }
   return value as Record<string, unknown>

@@ -1,17 +1,17 @@
 /** The decorator `app.workers`: what a caller asks for, made complete with the request, the job's defaults and the pool's. */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Jobs } from '../../workers/jobs.ts'
+import { isMoved, type Jobs } from '../../workers/jobs.ts'
 import { hasLeft } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
-import { WorkersOverloadedError } from '../shared/errors.ts'
+import { PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
 import { addressKey, watchForwarded } from '../shared/address-key.ts'
-import { isCausedOutside } from './job.ts'
+import { isCausedOutside, type JobSettings } from './job.ts'
 import { mapOrdered } from './pool/map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
 import type { Pool } from './pool/pool.ts'
-import type { Registry } from './registry.ts'
+import type { RegisteredJob, Registry } from './registry.ts'
 import type { PoolStats } from './pool/stats.ts'
 import type { JobName, JobPayload, JobResult, RunArguments } from './types.ts'
 
@@ -44,6 +44,15 @@ export interface Workers<J extends Jobs> {
     options?: Omit<RunOptions, 'transferList'>
   ): Promise<Array<JobResult<J, Name>>>
 
+  /**
+   * Reports whether `run()` would admit a job now: it would start it, or let it wait. Use this method before costly preparation, such as
+   * receiving an upload, or to choose something cheaper. Nothing is reserved, so a job that is run later may be refused nevertheless. For work
+   * without preparation call `run()`, whose refusal carries Retry-After.
+   *
+   * @param options those that `run()` will get: the answer depends on key, priority and timeout
+   */
+  canRun (name: JobName<J>, options?: RunOptions): boolean
+
   /** Resolves when no job runs or waits. */
   idle (): Promise<void>
 
@@ -73,9 +82,10 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []
 
-  function start (name: string, payload: unknown, run: RunOptions, also?: AbortSignal): Promise<unknown> {
-    const registered = registry.get(name)
+  /** Completes what a caller asks for with the request, the defaults of the job and those of the pool. */
+  function settingsOf (registered: RegisteredJob, payload: unknown, run: RunOptions, also?: AbortSignal): JobSettings {
     if (run !== noOptions) checkRunOptions(run)
+    if (isMoved(payload)) throw new PayloadNotCloneableError(registered.name, 'piscina\'s move() has no effect here: pass the value, and its buffers in transferList')
     const request: FastifyRequest | undefined = run.request ?? (options.ambient ? currentRequest() : undefined)
     let signals = noSignals
     if (run.signal !== undefined) signals = [run.signal]
@@ -84,7 +94,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     // Before admission: the job of a client that has left must not take a place in the queue from others.
     if (client !== undefined && hasLeft(client)) signals = [...signals, client.disconnected]
     if (run.key === undefined && request !== undefined) watch(request)
-    return pool.run(registered, {
+    return {
       payload,
       signals,
       client,
@@ -95,7 +105,12 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       // In the caller's context: it may run jobs of the same request.
       onProgress: run.onProgress && AsyncResource.bind(run.onProgress),
       log: request?.log ?? app.log
-    })
+    }
+  }
+
+  function start (name: string, payload: unknown, run: RunOptions, also?: AbortSignal): Promise<unknown> {
+    const registered = registry.get(name)
+    return pool.run(registered, settingsOf(registered, payload, run, also))
   }
 
   async function map (name: string, items: Iterable<unknown>, run: RunOptions): Promise<unknown[]> {
@@ -123,6 +138,11 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
 
     map (name, items, run = noOptions) {
       return quiet(map(name, items, run)) as Promise<Array<JobResult<J, typeof name>>>
+    },
+
+    canRun (name, run = noOptions) {
+      const registered = registry.get(name)
+      return pool.canRun(registered, settingsOf(registered, undefined, run))
     },
 
     idle: () => pool.idle(),

@@ -82,6 +82,30 @@ const RESOURCE_LIMITS = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', '
 /** @internal Every option, for the test that compares them with the docs. */
 export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
 
+/** What replaces the options of piscina and of other pools. */
+const insteadOfPoolOptions = new Map([
+  ['minThreads', 'no such option: maxThreads start at boot, and an idle pool parks them'],
+  ['idleTimeout', 'no such option: idle threads park, keep what they have loaded, and hold nothing open'],
+  ['filename', 'jobs, the result of defineJobs(), which names the file'],
+  ['name', 'decorator, the name of the pool on the app'],
+  ['workerData', 'no such option: a module of a job loads what it needs at its top level; env passes strings'],
+  ['argv', 'no such option: env passes strings to the threads'],
+  ['concurrentTasksPerWorker', 'no such option: a thread runs one job at a time; work that waits for I/O is a task'],
+  ['concurrency', 'maxThreads for the pool, or concurrency on a job in defineJobs()'],
+  ['maxWorkers', 'maxThreads'],
+  ['taskQueue', 'priority and concurrency on a job in defineJobs(), and key in the options of run()'],
+  ['taskTimeout', 'timeout'],
+  ['atomics', 'no such option: threads wait for messages, so that timers of a job fire'],
+  ['stats', 'workers.stats()']
+])
+
+/** What replaces the options of piscina's run(). */
+const insteadOfRunOptions = new Map([
+  ['abortSignal', 'signal'],
+  ['filename', 'the name of a job of defineJobs()'],
+  ['name', 'the name of a job of defineJobs()']
+])
+
 function resolveResourceLimits (value: unknown): ResourceLimits {
   for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {
     if (limit !== undefined) check.number(`workers.resourceLimits.${key}`, limit, { min: key === 'stackSizeMb' ? 0.5 : 1, max: 1_048_576 })
@@ -101,7 +125,7 @@ function resolveEnv (value: unknown): Record<string, string | undefined> {
 }
 
 export function resolveOptions (options: WorkersOptions): ResolvedOptions {
-  check.record('workers', options, workersOptionNames)
+  check.record('workers', options, workersOptionNames, insteadOfPoolOptions)
   const { resourceLimits, execArgv, env } = options
   const duration = (name: 'maxWait' | 'orderWait' | 'targetWait'): number | undefined =>
     options[name] === undefined ? undefined : check.duration(`workers.${name}`, options[name], { min: 1 })
@@ -160,7 +184,7 @@ export const runOptionNames = [
 
 /** @throws OptionInvalidError, which rejects the run */
 export function checkRunOptions (options: RunOptions): void {
-  check.record('run', options, runOptionNames)
+  check.record('run', options, runOptionNames, insteadOfRunOptions)
   const { signal, timeout, priority, key, detached, request, transferList, onProgress } = options
   if (signal !== undefined) check.ensure(signal instanceof AbortSignal, 'run.signal', 'an AbortSignal', signal)
   if (timeout !== undefined) check.duration('run.timeout', timeout, { min: 0 })

@@ -49,6 +49,7 @@ export function validateJobs (option: string, value: unknown): Jobs {
   const definitions = Object.entries(check.record(option, jobs.definitions))
   check.ensure(definitions.length > 0, option, 'at least one job', jobs.definitions)
   for (const [name, definition] of definitions) {
+    check.ensure(typeof definition === 'object' && definition !== null, `${option}.${name}`, 'a function, or an object with load()', definition)
     const { load, timeout, concurrency, priority } = check.record(`${option}.${name}`, definition, jobOptionNames)
     check.fn(`${option}.${name}.load`, load)
     if (timeout !== undefined) check.duration(`${option}.${name}.timeout`, timeout, { min: 1 })

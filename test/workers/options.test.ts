@@ -18,7 +18,13 @@ for (const [option, expected, options] of [
   ['workers.jobs.job.concurrency', 'a whole number of at least 1, received 0.5', { jobs: withJob({ concurrency: 0.5 }) }],
   ['workers.jobs.job.priority', 'one of \'high\', \'normal\', \'low\', received \'urgent\'', { jobs: withJob({ priority: 'urgent' }) }],
   ['workers.jobs.job.retries', 'one of the options load, timeout', { jobs: withJob({ retries: 2 }) }],
+  ['workers.jobs.job', 'a function, or an object with load(), received \'./job.ts\'', { jobs: defineJobs(import.meta.url, { job: './job.ts' as never }) }],
   ['workers.maxThread', 'one of the options', { maxThread: 2 }],
+  ['workers.minThreads', 'no such option: maxThreads start at boot', { minThreads: 1 }],
+  ['workers.idleTimeout', 'no such option: idle threads park', { idleTimeout: 1_000 }],
+  ['workers.filename', 'jobs, the result of defineJobs()', { filename: './worker.js' }],
+  ['workers.workerData', 'a module of a job loads what it needs at its top level', { workerData: 1 }],
+  ['workers.concurrentTasksPerWorker', 'a thread runs one job at a time', { concurrentTasksPerWorker: 4 }],
   ['workers.decorator', 'a string that is not empty', { decorator: '' }],
   ['workers.maxThreads', 'a whole number from 1 to 1024, received 0', { maxThreads: 0 }],
   ['workers.maxThreads', 'received \'2\'', { maxThreads: '2' }],
@@ -78,7 +84,8 @@ t.test('the options of a run', async (t) => {
     ['run.detached', { detached: 1 }],
     ['run.transferList', { transferList: new ArrayBuffer(1) }],
     ['run.onProgress', { onProgress: true }],
-    ['run.timeOut', { timeOut: 5 }]
+    ['run.timeOut', { timeOut: 5 }],
+    ['run.abortSignal', { abortSignal: AbortSignal.abort() }]
   ] as Array<[string, object]>) {
     t.match(await rejection(workers.run('echo', 1, options)), { code: 'FC_ERR_OPTION_INVALID', message: new RegExp(`^Option "${option}": expected `) })
   }

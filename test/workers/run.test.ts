@@ -1,7 +1,9 @@
 import t from 'tap'
 import Fastify from 'fastify'
 import { currentRequest } from '../../plugins/cancellation/index.ts'
-import workersPlugin from '../../plugins/workers/index.ts'
+import { move } from 'piscina'
+import workersPlugin, { type RunOptions, type Workers } from '../../plugins/workers/index.ts'
+import { jobs as functions } from '../fixtures/functions.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { execArgv, logLines, rejection, startApp, until, type TestWorkers } from '../helper.ts'
 
@@ -11,6 +13,45 @@ t.test('a job runs on a worker thread and its result comes back', async (t) => {
   t.equal(await workers.run('echo', undefined), undefined)
   const { threadId } = await workers.run('inspect')
   t.not(threadId, 0, 'not on the main thread')
+})
+
+t.test('a job is a function as it is, or an object that says how threads load it', async (t) => {
+  const { workers: decorated } = await startApp(t, { jobs: functions })
+  const workers = decorated as unknown as Workers<typeof functions>
+  t.equal(await workers.run('onMain'), false)
+  t.equal(await workers.run('named', 7), 'named 7')
+  t.equal(await workers.run('echo', 1), 1)
+})
+
+t.test('what piscina\'s move() made is refused, both ways, with the name of what to use instead', async (t) => {
+  const { workers: decorated } = await startApp(t, { jobs: functions })
+  const workers = decorated as unknown as Workers<typeof functions>
+  t.match(await rejection(workers.run('moved')), { code: 'FC_ERR_RESULT_NOT_CLONEABLE', message: /move\(\) has no effect here: return transfer\(/ })
+  const payload = move(new ArrayBuffer(8))
+  t.match(await rejection(workers.run('echo', payload)), { code: 'FC_ERR_PAYLOAD_NOT_CLONEABLE', message: /move\(\) has no effect here: .*transferList/ })
+  t.equal(await workers.run('echo', 1), 1)
+})
+
+t.test('canRun() says what run() would do, and does nothing', async (t) => {
+  const { app, workers } = await startApp(t, { maxQueue: 1 })
+  t.equal(workers.canRun('spin'), true)
+  const controller = new AbortController()
+  const running = rejection(workers.run('spin', { ms: 60_000 }, { signal: controller.signal, key: 'a' }))
+  await until(() => workers.stats().running === 1, 'it runs')
+  t.equal(workers.canRun('spin', { key: 'a' }), true, 'one may wait')
+  const waiting = rejection(workers.run('spin', { ms: 60_000 }, { signal: controller.signal, key: 'a' }))
+  const before = workers.stats()
+  t.equal(workers.canRun('spin', { key: 'a' }), false)
+  t.equal(workers.canRun('spin', { key: 'b' }), false)
+  t.same(workers.stats(), before, 'a question is not counted')
+  t.match(await rejection(workers.run('spin', { ms: 1 }, { key: 'a' })), { code: 'FC_ERR_WORKERS_OVERLOADED' })
+  t.throws(() => workers.canRun('nope' as 'spin'), { code: 'FC_ERR_JOB_UNKNOWN' })
+  t.throws(() => workers.canRun('spin', { timeOut: 1 } as RunOptions), { code: 'FC_ERR_OPTION_INVALID' })
+  controller.abort()
+  await Promise.all([running, waiting, workers.idle()])
+  t.equal(workers.canRun('spin'), true)
+  await app.close()
+  t.equal(workers.canRun('spin'), false, 'a closed pool runs nothing')
 })
 
 t.test('several threads run several jobs at once, each one at a time', async (t) => {

@@ -87,22 +87,24 @@ export class Admission<T extends QueueEntry> {
 
   /** Lets a job wait from now on, or returns why it is refused. To let it wait, another may be refused. */
   offer (entry: T, now: number): Refusal | undefined {
-    entry.arrived = entry.since = now
-    entry.expected = this.#estimates.of(entry.job).mean
     const line = this.#lineFor(entry)
     line.offered(now)
-    // Several jobs are offered before the first is taken, so those that a free thread is about to take don't wait for one.
-    const free = Math.max(0, this.#threads - this.running)
-    const passing = Math.min(free, this.#runnable.queue.length)
-    entry.assured = line === this.#runnable && passing < free
-    if (!entry.assured) {
-      const bound = line.check(entry, now) ?? this.#makeRoom(entry, line, passing, now)
-      if (bound !== undefined) return this.#refusal(line, bound)
+    const bound = this.#check(entry, line, now)
+    if (bound !== undefined) {
+      if (bound.reason === 'wait') line.limit.recordWait(entry, line.wait(entry))
+      return this.#refusal(line, bound)
     }
+    const evicted = entry.assured || !this.#isFull ? undefined : this.#evictable(entry, line)
+    if (evicted !== undefined) this.#refuse(evicted, this.#countBound(entry, line), now)
     entry.sequence = ++this.#sequence
     this.#waiting++
     this.#enter(entry, now)
     return undefined
+  }
+
+  /** Reports whether a job that is offered now would be let wait. Nobody is refused for it, and nothing is remembered. */
+  admits (entry: QueueEntry, now: number): boolean {
+    return this.#check(entry, this.#lineFor(entry), now) === undefined
   }
 
   /** Returns the next job for a thread that is free. What has waited too long is refused on the way. */
@@ -150,6 +152,31 @@ export class Admission<T extends QueueEntry> {
     return true
   }
 
+  /** Free threads. */
+  get #free (): number {
+    return Math.max(0, this.#threads - this.running)
+  }
+
+  /** Several jobs are offered before the first is taken, so those that a free thread is about to take don't wait for one. */
+  get #passing (): number {
+    return Math.min(this.#free, this.#runnable.queue.length)
+  }
+
+  get #isFull (): boolean {
+    return this.#waiting - this.#passing >= this.#maxQueue
+  }
+
+  /** Returns the bound that an arriving job meets, if any. Changes nothing but the entry. */
+  #check (entry: QueueEntry, line: Line, now: number): Bound | undefined {
+    entry.arrived = entry.since = now
+    entry.expected = this.#estimates.of(entry.job).mean
+    entry.assured = line === this.#runnable && this.#passing < this.#free
+    if (entry.assured) return undefined
+    const bound = line.check(entry, now)
+    if (bound !== undefined || !this.#isFull || this.#evictable(entry, line) !== undefined) return bound
+    return this.#countBound(entry, line)
+  }
+
   /** The line that an arriving job joins. */
   #lineFor ({ job }: QueueEntry): Line {
     const capped = this.#capped[job]
@@ -179,21 +206,21 @@ export class Admission<T extends QueueEntry> {
     return entry as T
   }
 
+  #countBound (entry: QueueEntry, line: Line): Bound {
+    return { reason: 'count', estimatedWait: line.wait(entry), limit: this.#maxQueue }
+  }
+
   /**
-   * Refuses one job if too many wait: of the key with the most waiting, the job that would be served last. Returns the bound if the arriving job is the one.
+   * Returns the job that is refused in place of an arriving one when too many wait: of the key with the most waiting, the job that would be served last.
    * Keys of equal length don't change places: otherwise a flood of new keys would evict everyone.
    */
-  #makeRoom (entry: QueueEntry, line: Line, passing: number, now: number): Bound | undefined {
-    if (this.#waiting - passing < this.#maxQueue) return undefined
-    const bound: Bound = { reason: 'count', estimatedWait: line.wait(entry), limit: this.#maxQueue }
+  #evictable (entry: QueueEntry, line: Line): QueueEntry | undefined {
     const longest = this.#longest()
     const last = longest?.tail
     const length = (line.queue.find(entry)?.length ?? 0) + 1
     // A job that was promised a thread, or that a free thread is about to take, isn't evicted.
-    const isPromised = last?.assured === true || (last?.state === 'runnable' && this.#runnable.queue.length <= passing)
-    if (longest === undefined || last === undefined || isPromised || longest.length <= length) return bound
-    this.#refuse(last, bound, now)
-    return undefined
+    const isPromised = last?.assured === true || (last?.state === 'runnable' && this.#runnable.queue.length <= this.#passing)
+    return longest === undefined || isPromised || longest.length <= length ? undefined : last
   }
 
   /** The key with the most waiting, whether capped or runnable. */

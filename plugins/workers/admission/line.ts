@@ -83,8 +83,9 @@ export class Line {
     this.#offeredAt = now
   }
 
-  /** Returns the bound that an arriving job meets, if any. A name that never ran is bounded by count only. */
+  /** Returns the bound that an arriving job meets, if any, and remembers nothing of it. A name that never ran is bounded by count only. */
   check (entry: QueueEntry, now: number): Bound | undefined {
+    this.#advance(now)
     const estimate = this.#estimates.of(entry.job)
     if (!estimate.known) return undefined
     const wait = this.wait(entry)
@@ -96,7 +97,6 @@ export class Line {
     const backlog = this.#backlog(entry, entry.expected)
     const isOverloaded = this.limit.isOverloaded(entry.key)
     if (!isOverloaded && backlog <= maxWait) return undefined
-    this.limit.recordWait(entry, wait)
     return { reason: 'wait', ...(isOverloaded ? { estimatedWait: wait, limit } : { estimatedWait: backlog, limit: maxWait }) }
   }
 

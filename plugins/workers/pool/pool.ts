@@ -12,7 +12,7 @@ import {
 } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
-import { Admission, type RunOutcome } from '../admission/admission.ts'
+import { Admission, QueueEntry, type RunOutcome } from '../admission/admission.ts'
 import { Job, type JobEnd, type JobSettings } from '../job.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
@@ -91,8 +91,19 @@ export class Pool implements Drainable {
     await this.#threads.booted
   }
 
+  /** Reports whether a job would be admitted now. The job is not offered. */
+  canRun ({ index }: RegisteredJob, { key, priority, timeout }: JobSettings): boolean {
+    const now = this.#clock.now()
+    return this.#refusal() === undefined && this.#admission.admits(new QueueEntry(index, key, priority, now + timeout), now)
+  }
+
+  /** Why no job is admitted, whatever waits. */
+  #refusal (): Error | undefined {
+    return this.#closed ? new ClosingError(`The pool "${this.name}"`) : this.#broken
+  }
+
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
-    const refusal = this.#closed ? new ClosingError(`The pool "${this.name}"`) : this.#broken
+    const refusal = this.#refusal()
     if (refusal !== undefined) {
       const refused = Promise.reject(refusal)
       refused.catch(() => {})

@@ -132,7 +132,12 @@ class Suspicious {
     const before = this.waiting.size
     const idle = this.threads - this.taken.size > this.runnable
     const capped = this.of(this.waiting, job) + this.of(this.taken, job) >= this.concurrency[job]!
+    const isLate = [...this.waiting].some(({ since }) => this.now - since > settings.maxWait)
+    const admits = this.admission.admits(new QueueEntry(job, key, priority, this.now + patience), this.now)
+    this.audit()
     const refusal = this.admission.offer(entry, this.now)
+    // What has waited too long is refused first, which may make the difference.
+    if (!isLate) this.holds(admits === (refusal === undefined), 'whether a job is admitted can be known before')
     if (refusal === undefined) this.waiting.add(entry)
     else this.holds(!idle || capped, 'an idle thread always admits')
     // A free thread's jobs are on their way to it; and one put back had been admitted before.

@@ -34,6 +34,13 @@ export function uncloneablePath (value: unknown, root: string, transferList: unk
   }
 }
 
+const moved = Symbol.for('Piscina.transferable')
+
+/** Tells whether piscina's move() made a value. Cloned, it would arrive as `{}`. */
+export function isMoved (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && moved in value
+}
+
 /** What was seen already, or is transferred, and how many parts may still be looked at. */
 interface Search {
   readonly seen: Set<unknown>

@@ -4,13 +4,13 @@
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Context } from './context.ts'
-import { asTransfer, isMoved, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
+import { asTransfer, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
 import { loadJob, loadJobs } from './load.ts'
 import { threadMark, type Refuse } from './mark.ts'
 import { COMPLETED, FAILED, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
 import { assignment, start } from './slots.ts'
 import { fromWire, toWire } from './wire-error.ts'
-import { uncloneablePath } from './cloneable.ts'
+import { isMoved, uncloneablePath } from './cloneable.ts'
 
 /** Resolves when the host is told to park. */
 export default async function host (data: HostData): Promise<void> {

@@ -114,13 +114,6 @@ export function transfer<T> (value: T, transferList: readonly Transferable[]): T
   return { [transferred]: transferList, value } satisfies Transfer as unknown as T
 }
 
-const moved = Symbol.for('Piscina.transferable')
-
-/** Tells whether piscina's move() made a value. Cloned, it would arrive as `{}`. @internal */
-export function isMoved (value: unknown): boolean {
-  return typeof value === 'object' && value !== null && moved in value
-}
-
 /** @internal */
 export function asTransfer (result: unknown): { value: unknown, transferList: readonly Transferable[] } | undefined {
   if (typeof result !== 'object' || result === null || !(transferred in result)) return undefined

@@ -1,7 +1,8 @@
 /** The decorator `app.workers`: what a caller asks for, made complete with the request, the job's defaults and the pool's. */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { isMoved, type Jobs } from '../../workers/jobs.ts'
+import { isMoved } from '../../workers/cloneable.ts'
+import type { Jobs } from '../../workers/jobs.ts'
 import { hasLeft } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'

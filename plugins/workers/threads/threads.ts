@@ -87,7 +87,9 @@ export class Threads {
 
   /** The hosts that take jobs now. */
   get hosts (): HostClient[] {
-    return this.#threads.flatMap(({ state, host }) => state === 'ready' ? host ?? [] : [])
+    const hosts: HostClient[] = []
+    for (const { state, host } of this.#threads) if (state === 'ready' && host !== undefined) hosts.push(host)
+    return hosts
   }
 
   /** Every host that may have a job. */

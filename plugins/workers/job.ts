@@ -25,9 +25,9 @@ export interface JobSettings {
   readonly onProgress: ((value: unknown) => void) | undefined
 }
 
-/** The thread that has a job, as the pool sees it. */
+/** What the pool needs of the thread that has a job. */
 export interface JobHolder {
-  /** Handles what the thread has posted and nobody has read. */
+  /** Handles the messages that the thread has posted and nobody has read. */
   poll (): void
   /**
    * Stops a job. A job that has not started never will. A job that runs is asked to stop, and its thread is ended after `grace` ms.
@@ -72,7 +72,7 @@ export class Job extends QueueEntry implements Abortable, Live {
   slot = -1
   /** How often the job was handed to a thread. */
   attempt = 0
-  /** When it was last handed to a thread. */
+  /** When the job was last handed to a thread. */
   handedAt = 0
   /** How many threads have died while they were to read the job. */
   threadsEnded = 0
@@ -125,7 +125,7 @@ export class Job extends QueueEntry implements Abortable, Live {
   }
 
   /**
-   * Follows the signals, from admission on. One that has aborted meanwhile, in a listener to the refusal of another job, aborts this one
+   * Follows the signals, from admission on. A signal that has aborted meanwhile, in a listener to the refusal of another job, aborts the job
    * at once.
    */
   listen (): void {

@@ -33,7 +33,7 @@ t.test('the signal aborts with the reason that the message brings', async (t) =>
   t.throws(() => late.context.throwIfAborted(), reason)
 })
 
-t.test('code that a job left behind doesn\'t see the next job of its slot', async (t) => {
+t.test('code that a job left behind does not see the next job of its slot', async (t) => {
   const posted: FromHost[] = []
   const { context, table } = started((message) => posted.push(message))
   context.end()

@@ -1,7 +1,7 @@
 import t from 'tap'
 import * as slots from '../../workers/slots.ts'
 
-t.test('of a worker that starts a job and a main thread that takes it back, one wins', async (t) => {
+t.test('either the worker starts a job or the main thread revokes it, never both', async (t) => {
   const table = slots.createSlots(2)
   slots.assign(table, 0, 7, 0, 1, Infinity)
   t.ok(slots.start(table, 0))

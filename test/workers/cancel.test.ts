@@ -9,7 +9,7 @@ import { Thread } from '../../plugins/workers/threads/thread.ts'
 import { Transitions } from '../../plugins/workers/threads/transitions.ts'
 import { deferred, holdThread, logLines, rejection, startApp, startJob, until } from '../helper.ts'
 
-t.test('an abort is heard wherever the job is', async (t) => {
+t.test('an abort reaches a job wherever it is', async (t) => {
   const { workers } = await startApp(t)
 
   t.test('before: the job never runs', async (t) => {
@@ -90,7 +90,7 @@ t.test('an abort is heard wherever the job is', async (t) => {
     t.equal(await second, 'rested')
   })
 
-  t.test('a job that was handed ahead and is cancelled before it starts never starts', async (t) => {
+  t.test('a prefetched job that is aborted before it starts never starts', async (t) => {
     const counts = new Int32Array(new SharedArrayBuffer(4 * 60))
     await workers.map('count', Array.from({ length: 100 }, () => ({ counts: new Int32Array(new SharedArrayBuffer(4)), at: 0 })))
     const { release } = await holdThread(workers)
@@ -117,7 +117,7 @@ t.test('a job that ignores its abort loses its thread after its grace, and the n
   t.match(lines.filter(({ level }) => level === 40), [{ job: 'stubborn', grace: 50, msg: /its thread was replaced/ }])
 })
 
-t.test('what a thread was handed ahead is taken back before the thread is ended, so that it starts none of it in its last moments', async (t) => {
+t.test('prefetched jobs are revoked before their thread is ended, so that it starts none of them in its last moments', async (t) => {
   let slots!: Slots
   let started: boolean | undefined
   const gone = deferred()
@@ -209,7 +209,7 @@ t.test('one deadline over queue and run', async (t) => {
   })
 })
 
-t.test('a thread all of whose slots were taken back gets the next job as soon as it has seen that', async (t) => {
+t.test('a thread whose jobs were all revoked gets the next job as soon as it has seen that', async (t) => {
   const { workers } = await startApp(t)
   await workers.map('echo', Array.from({ length: 300 }, (_, n) => n)) // known to be short: 64 are handed ahead
   for (let round = 0; round < 3; round++) {
@@ -224,7 +224,7 @@ t.test('a thread all of whose slots were taken back gets the next job as soon as
   }
 })
 
-t.test('jobs handed ahead to a thread that pauses come back, and run', async (t) => {
+t.test('jobs prefetched by a thread that pauses come back, and run', async (t) => {
   const { workers } = await startApp(t)
   await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
   for (let round = 0; round < 3; round++) {
@@ -235,7 +235,7 @@ t.test('jobs handed ahead to a thread that pauses come back, and run', async (t)
   }
 })
 
-t.test('a job whose payload has moved to a thread that pauses isn\'t taken back, nor lost', async (t) => {
+t.test('a job whose payload has moved to a thread that pauses is neither revoked nor lost', async (t) => {
   const { workers } = await startApp(t)
   await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
   for (let round = 0; round < 3; round++) {

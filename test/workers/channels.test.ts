@@ -24,7 +24,7 @@ t.test('an abort in a listener to the refusal of another job takes effect once t
   t.equal(getEventListeners(controller.signal, 'abort').length, 0)
 })
 
-t.test('what is known to be long isn\'t handed ahead', async (t) => {
+t.test('a job that is known to be long is not prefetched', async (t) => {
   const { workers } = await startApp(t, { maxThreads: 2 })
   for (let n = 0; n < 3; n++) await workers.run('spin', { ms: 50 })
   const attempts: number[] = []
@@ -35,7 +35,7 @@ t.test('what is known to be long isn\'t handed ahead', async (t) => {
   t.same(attempts, [1, 1, 1], 'none had to be taken back')
 })
 
-t.test('what becomes of each job is published', async (t) => {
+t.test('the outcome of each job is published', async (t) => {
   const seen: Record<string, object[]> = {}
   for (const { name } of Object.values(channels)) {
     const listener = (message: unknown): void => { (seen[name.split(':').at(-1) as string] ??= []).push(message as object) }

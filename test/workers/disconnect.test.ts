@@ -128,7 +128,7 @@ t.test('pipelined requests whose client leaves are all cancelled, the one in the
   t.equal(workers.stats().jobs.spin.aborted, 2)
 })
 
-t.test('a run whose client has left, or whose signal has aborted, takes no place in a full queue from one who waits', async (t) => {
+t.test('a run whose client has left, or whose signal has aborted, evicts no job from a full queue', async (t) => {
   const entered = deferred<FastifyRequest>()
   const gone = deferred()
   const late = deferred<Promise<unknown>>()

@@ -31,7 +31,7 @@ t.test('close() of requests in flight: their jobs are accepted until they have a
   await closed
 })
 
-t.test('past closeTimeout what is left is aborted, then its thread ended, and named', async (t) => {
+t.test('past closeTimeout, jobs that are left are aborted, then their threads are ended, and the log names them', async (t) => {
   const { lines, logger } = logLines()
   const { app, workers } = await startApp(t, { closeTimeout: 50, grace: 50, maxThreads: 2 }, { logger })
   const left = [rejection(workers.run('spin', { ms: 60_000 })), rejection(workers.run('stubborn', { ms: Infinity })), rejection(workers.run('echo', 'queued'))]
@@ -75,7 +75,7 @@ t.test('the suite: past its timeout the report names the jobs', async (t) => {
   t.match(await left, { code: 'FC_ERR_CLOSING' })
 })
 
-t.test('the suite: past its timeout what was aborted before, and runs on in vain, is named and ended too, whatever its own grace', async (t) => {
+t.test('the suite: past its timeout, jobs that ignore an earlier abort are named and ended too, whatever their own grace', async (t) => {
   const app = Fastify()
   await app.register(suite, { workers: { jobs, maxThreads: 1, execArgv, grace: Infinity }, lifecycle: { timeout: 100, grace: 50 } })
   await app.ready()

@@ -92,7 +92,7 @@ t.test('a crash is contained', async (t) => {
     })
   }
 
-  t.test('jobs handed ahead to a thread that dies run elsewhere, once', async (t) => {
+  t.test('jobs prefetched by a thread that dies run elsewhere, once', async (t) => {
     const counts = new Int32Array(new SharedArrayBuffer(4 * 200))
     await workers.map('count', Array.from({ length: 100 }, () => ({ counts: new Int32Array(new SharedArrayBuffer(4)), at: 0 })))
     const jobs = Array.from({ length: 200 }, (_, at) => rejection(workers.run('count', { counts, at, die: at === 20 || at === 120 })).then(({ code }) => code, () => 'completed'))
@@ -102,7 +102,7 @@ t.test('a crash is contained', async (t) => {
   })
 })
 
-t.test('of what a thread was handed and never started, what can runs on another, in order; what had moved to it is lost', async (t) => {
+t.test('jobs that a thread never started run on another, in order; a job whose payload had moved is lost', async (t) => {
   const { workers } = await startApp(t)
   await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
   const first = await holdThread(workers)
@@ -133,7 +133,7 @@ t.test('a crash that nobody awaits yet is no unhandled rejection', async (t) => 
   t.match(await rejection(unheard), { code: 'FC_ERR_JOB_CRASHED' })
 })
 
-t.test('jobs handed ahead behind one that is longer than expected run on a thread that is free', async (t) => {
+t.test('jobs prefetched behind one that is longer than expected run on a thread that is free', async (t) => {
   const { workers } = await startApp(t, { maxThreads: 2 })
   await workers.map('spin', Array.from({ length: 300 }, () => ({ ms: 0 })))
   const controller = new AbortController()
@@ -145,7 +145,7 @@ t.test('jobs handed ahead behind one that is longer than expected run on a threa
   await workers.idle()
 })
 
-t.test('what moves to a thread isn\'t handed ahead', async (t) => {
+t.test('a job whose payload moves is not prefetched', async (t) => {
   const { workers } = await startApp(t, { maxThreads: 2 })
   await workers.map('spin', Array.from({ length: 300 }, () => ({ ms: 0 })))
   await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
@@ -188,7 +188,7 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
     })
   }
 
-  t.test('what was run before the app was ready is told, and so is what is run afterwards', async (t) => {
+  t.test('jobs that were run before the failed boot reject with its cause, and so do later ones', async (t) => {
     const { jobs: broken } = await import('../fixtures/broken/throws.ts')
     const app = Fastify()
     await app.register(workersPlugin, { jobs: broken, maxThreads: 1, execArgv })
@@ -209,7 +209,7 @@ t.test('a broken jobs file fails at boot, with its cause', async (t) => {
     await app.close()
   })
 
-  t.test('TypeScript in a thread without a loader for it: the way out is named', async (t) => {
+  t.test('TypeScript in a thread without a loader: the error names the page that helps', async (t) => {
     const app = Fastify()
     // Node's words; the threads of this test have a loader.
     const url = 'data:text/javascript,throw new TypeError(\'Unknown file extension ".ts" for /app/jobs.ts\')'

@@ -74,7 +74,7 @@ t.test('ten thousand items on two threads neither fill the queue nor are refused
   t.match(await rejection(workers.map('nope', [])), { code: 'FC_ERR_JOB_UNKNOWN' })
 })
 
-t.test('no more wait than the threads take next', async (t) => {
+t.test('map() keeps no more jobs waiting than the threads take next', async (t) => {
   const { workers } = await startApp(t, { maxThreads: 2 })
   const mapped = workers.map('spin', Array.from({ length: 40 }, () => ({ ms: 5 })))
   await until(() => workers.stats().running === 2, 'both threads run')

@@ -45,7 +45,7 @@ t.test('eight kilobytes of brackets by HTTP are that request\'s 500', async (t) 
   t.same(statuses, statuses.map((_, n) => n % 10 === 3 ? [500, 'FC_ERR_RESULT_NOT_CLONEABLE'] : [200, undefined]))
 })
 
-t.test('progress that the main thread can\'t read is dropped, with one line a job, and mutes nothing', async (t) => {
+t.test('progress that the main thread can\'t read is dropped, with one log line a job, and later progress arrives', async (t) => {
   const { lines, logger } = logLines()
   const { workers } = await startApp(t, {}, { logger })
   for (let round = 0; round < 2; round++) {
@@ -104,7 +104,7 @@ t.test('a payload that the main thread can\'t post rejects, alone', async (t) =>
   t.match(await rejection(workers.run('echo', deepValue(20_000))), { message: /payload is nested too deeply/, cause: { name: 'RangeError' } })
 })
 
-t.test('a getter of a payload that aborts its own job, or starts others, confuses nothing', async (t) => {
+t.test('a getter of a payload may abort its own job or start others', async (t) => {
   const { workers } = await startApp(t)
   for (const throws of [true, false]) {
     for (let n = 0; n < 100; n++) {
@@ -116,7 +116,7 @@ t.test('a getter of a payload that aborts its own job, or starts others, confuse
   t.same(await workers.map('echo', [1, 2, 3]), [1, 2, 3])
 })
 
-t.test('a payload that ends threads as it arrives does so twice, and nobody is lost with it', async (t) => {
+t.test('a payload that ends the thread that reads it ends two threads at most, and no other job is lost', async (t) => {
   const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 24, maxYoungGenerationSizeMb: 4 } })
   await workers.map('echo', Array.from({ length: 300 }, (_, n) => n))
   const deadly = Array.from({ length: 1_000_000 }, () => ({}))
@@ -128,7 +128,7 @@ t.test('a payload that ends threads as it arrives does so twice, and nobody is l
   t.same(await workers.map('echo', [1, 2, 3]), [1, 2, 3])
 })
 
-t.test('progress that can\'t be cloned throws where it is reported, and mutes nothing', async (t) => {
+t.test('progress that can\'t be cloned throws where it is reported, and later progress arrives', async (t) => {
   const { workers } = await startApp(t)
   const heard: unknown[] = []
   t.equal(await workers.run('hostile', { mute: 3_000 }, { onProgress: (value) => heard.push(value) }), 'done')
@@ -142,14 +142,14 @@ t.test('a hostile job', async (t) => {
   const run = (way: Hostile): Promise<unknown> => workers.run('hostile', way, { timeout: Infinity })
 
   for (const way of Object.keys(uncloneable) as Array<keyof typeof uncloneable>) {
-    t.test(`gives what can't be sent, and hears so: ${way}`, async (t) => {
+    t.test(`may return what can't be sent, and gets an error: ${way}`, async (t) => {
       const error = await rejection(run({ way }))
       t.match(error, { code: 'FC_ERR_RESULT_NOT_CLONEABLE', statusCode: 500 })
       t.ok(error.message.length < 600, error.message.slice(0, 600))
     })
   }
 
-  t.test('is told what is wrong with its transferList', async (t) => {
+  t.test('gets an error that says what is wrong with its transferList', async (t) => {
     t.match(await rejection(run({ way: 'number' })), { message: /the transferList is not an array/, cause: { message: /array of ArrayBuffers/ } })
     t.match(await rejection(run({ way: 'twice' })), { message: /the transferList/ })
   })
@@ -178,7 +178,7 @@ t.test('a hostile job', async (t) => {
     })
   }
 
-  t.test('has ended no thread, and its lines are in the log', async (t) => {
+  t.test('ends no thread, and its lines are in the log', async (t) => {
     t.equal((await workers.run('inspect')).threadId, threadId)
     t.match(lines.filter(({ msg }) => /^with a|^in a/.test(msg)), [{ msg: 'with a getter' }, { msg: 'with a port', kept: 1 }, { msg: 'in a getter' }])
   })
@@ -207,7 +207,7 @@ t.test('wrong transferLists of run() reject that run', async (t) => {
   t.equal((await workers.run('inspect')).threadId, threadId)
 })
 
-t.test('what ends a thread is told to the log and in `cause`, and never to the client whose job ran then', async (t) => {
+t.test('the reason of a thread\'s death is in the log and in `cause`, never in the answer to the client whose job ran then', async (t) => {
   const { lines, logger } = logLines()
   const secret = '/data/tenant-a/secret.txt'
   const { app, workers } = await startApp(t, {}, { logger }, (app, workers) => app.get('/', async () => workers.run('spin', { ms: 200 })))

@@ -85,7 +85,7 @@ t.test('jobs of one key run in the order of their calls', async (t) => {
   t.same(order, [1, 2, 3, 4, 5, 6])
 })
 
-t.test('whom a job is run for, and how urgent it is, decide who is next', async (t) => {
+t.test('the key and the priority of a job decide which job is next', async (t) => {
   const { app, workers } = await startApp(t, { maxWait: Infinity, targetWait: 60_000 }, {}, (app, workers) => app.get('/', async () => workers.run('spin', { ms: 5 })))
   const inject = (remoteAddress: string) => (): Promise<unknown> => app.inject({ url: '/', remoteAddress })
   for (const [what, many, one] of [
@@ -134,7 +134,7 @@ t.test('an onProgress that throws stops the job and rejects with its error', asy
   t.equal(workers.stats().jobs.spin.failed, 1)
 })
 
-t.test('a caller that has its answer hears no more progress', async (t) => {
+t.test('a caller that has its answer receives no more progress', async (t) => {
   const { workers } = await startApp(t)
   const controller = new AbortController()
   const heard: unknown[] = []
@@ -143,7 +143,7 @@ t.test('a caller that has its answer hears no more progress', async (t) => {
   t.same(heard, [0])
 })
 
-t.test('the context says what the job is', async (t) => {
+t.test('the context identifies the job', async (t) => {
   const { workers } = await startApp(t)
   const before = Date.now()
   const context = await workers.run('talk', 0, { timeout: 60_000 }) as { id: string, name: string, attempt: number, deadline: number, aborted: boolean }
@@ -193,7 +193,7 @@ t.test('several transfers in one burst each get their own', async (t) => {
   t.same(results, sizes)
 })
 
-t.test('idle resolves at once when nothing runs, and else when all has ended', async (t) => {
+t.test('idle() resolves at once when nothing runs, otherwise when all jobs have ended', async (t) => {
   const { workers } = await startApp(t)
   await workers.idle()
   let ended = 0
@@ -203,7 +203,7 @@ t.test('idle resolves at once when nothing runs, and else when all has ended', a
   await until(() => ended === 5, 'all callers have heard')
 })
 
-t.test('idle hears of a job that leaves the queue when nothing runs, and of one that is refused at its turn', async (t) => {
+t.test('idle() resolves when a job leaves the queue while nothing runs, and when a job is refused at its turn', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(workersPlugin, { jobs, maxThreads: 1, execArgv })
@@ -261,7 +261,7 @@ t.test('env and execArgv reach the threads', async (t) => {
   t.ok(seen.execArgv.includes('--no-deprecation'))
 })
 
-t.test('statistics count what became of each job', async (t) => {
+t.test('statistics count the outcome of each job', async (t) => {
   const { workers } = await startApp(t, { maxThreads: 1 })
   await workers.run('echo', 1)
   await rejection(workers.run('fail', 'type'))
@@ -289,7 +289,7 @@ t.test('an error in a job\'s log keeps its type, code and stack, and one in a fi
   ])
 })
 
-t.test('a line that comes after its job\'s end isn\'t said in another\'s name', async (t) => {
+t.test('a log line that comes after its job\'s end is not logged as another job\'s', async (t) => {
   const { lines, logger } = logLines()
   const { app, workers } = await startApp(t, {}, { logger }, (app, workers) => app.get('/', async () => workers.run('rest', { ms: 100 })))
   await workers.run('report', 'late')
@@ -297,7 +297,7 @@ t.test('a line that comes after its job\'s end isn\'t said in another\'s name', 
   t.match(lines.filter(({ msg }) => msg === 'late'), [{ job: 'report', jobId: 1, reqId: undefined }])
 })
 
-t.test('a job that talks without end loses words, not the main thread\'s memory or turns; and says so', async (t) => {
+t.test('a job that logs without end loses lines, never the main thread\'s memory or turns, and the log says so', async (t) => {
   const { lines, logger } = logLines()
   const { workers } = await startApp(t, {}, { logger })
   const heard: unknown[] = []
@@ -312,7 +312,7 @@ t.test('a job that talks without end loses words, not the main thread\'s memory 
   t.same(heard, heard.toSorted((a, b) => (a as number) - (b as number)), 'in order')
 })
 
-t.test('what was heard doesn\'t count as talk that nobody keeps up with', async (t) => {
+t.test('lines that were received don\'t count against the bound on lines', async (t) => {
   const { workers } = await startApp(t)
   let heard = 0
   for (let n = 0; n < 4; n++) await workers.run('talk', 500, { onProgress: () => { heard++ } })
@@ -331,7 +331,7 @@ t.test('onProgress runs in the context of its request, and an asynchronous one t
   await workers.idle()
 })
 
-t.test('Retry-After knows of what runs', async (t) => {
+t.test('Retry-After includes the jobs that run', async (t) => {
   const { workers } = await startApp(t, { maxQueue: 0, grace: 20 })
   await workers.run('stubborn', { ms: 2_500 })
   const running = workers.run('stubborn', { ms: 2_500 })

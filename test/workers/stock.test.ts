@@ -57,7 +57,7 @@ t.test('a burst from idle is served, every request of it', async (t) => {
 })
 
 // Nothing tells a burst from the first seconds of an overload, so these seconds come first.
-t.test('overload: what is served is served fast, the others are told at once and when to come back, and /ping answers', async (t) => {
+t.test('overload: served requests are fast, the others get 503 with Retry-After at once, and /ping answers', async (t) => {
   const { get, threads } = await stockApp(t)
   for (let n = 0; n < 20; n++) await get('/work?ms=20')
   const work = (): Promise<Answer> => get('/work?ms=20', { patience: 1_000 })
@@ -102,7 +102,7 @@ t.test('half a CPU, as a quota gives it: stopped for half of the time, at light 
   t.same(statuses(answers), { 200: answers.length })
 })
 
-t.test('a deploy under load: SIGTERM ends it with nothing lost that it had begun', async (t) => {
+t.test('a deploy under load: after SIGTERM, no request that had begun is lost', async (t) => {
   const { child, get } = await stockApp(t)
   const running = Array.from({ length: 8 }, () => get('/work?ms=100'))
   await sleep(150) // some run, some wait, some may have ended

@@ -1,6 +1,6 @@
 /**
- * Arms timers for the deadlines that are near. Most jobs end long before their deadline, and a timer for each would cost a short job a
- * tenth of all it costs. So the jobs whose deadline is far are only looked through now and then.
+ * Arms timers for deadlines that are near. Most jobs end long before their deadline, and a timer for each job would be a tenth of the cost of a
+ * short job. So jobs whose deadline is far get no timer, and are looked through from time to time.
  */
 import type { DenseSet } from '../../shared/dense-set.ts'
 import type { Job } from '../job.ts'

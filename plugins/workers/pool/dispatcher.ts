@@ -1,10 +1,10 @@
 /**
- * Hands jobs from admission to threads: a free thread gets the next job, and a thread whose jobs are short gets more of them in advance.
+ * Hands jobs from admission to threads. A free thread gets the next job. A thread whose jobs are short prefetches more of them.
  *
- * Prefetching gains a factor of 12 in the dispatch of short jobs: one message of sixteen jobs costs little more than one of one, and the
- * thread doesn't wait between two jobs. It costs this file, a slot of shared memory for each job (workers/slots.ts), and the cases below:
- * a job that takes longer than its estimate holds up those behind it, so they are taken back; a payload that is large, has moved or can't
- * be read would harm its neighbours, so it goes alone.
+ * Prefetching makes the dispatch of short jobs 12 times as fast: a message of sixteen jobs costs little more than a message of one, and the
+ * thread doesn't wait between two jobs. It costs this file, a slot of shared memory for each job (workers/slots.ts), and two cases:
+ * - A job that takes longer than its estimate holds up the jobs behind it, so these are revoked and run elsewhere.
+ * - A payload that is large or has moved would harm the other jobs of a message, so such a job goes alone.
  */
 import type { Clock } from '../../shared/clock.ts'
 import type { Admission } from '../admission/admission.ts'
@@ -15,17 +15,17 @@ import type { Threads } from '../threads/threads.ts'
 import type { Transitions } from '../threads/transitions.ts'
 import { isSmall } from './payload-size.ts'
 
-/** Estimated work, in ms, that a thread is handed: more would only wait there, where no other thread can take it. */
+/** Estimated work, in ms, that a thread is handed. More work would only wait there, where no other thread can take it. */
 const AHEAD = 1
 
-/** A thread that has ended no job for this long, in ms, gives back what it has not started: an estimate was wrong. */
+/** When a thread has ended no job for this long, in ms, an estimate was wrong, and the jobs that the thread has not started are revoked. */
 const STALLED = 5
 
-/** For so long, in ms, payloads are cloned before others have their turn of the event loop. */
+/** The time, in ms, for which payloads are cloned before others have their turn of the event loop. */
 const MAX_HANDING = 4
 
 /**
- * Tells whether a job shares no message with others, and goes to a free thread. What has moved to a thread can't be taken back. A large
+ * Tells whether a job shares no message with others, and goes to a free thread. A job whose payload has moved can't be revoked. A large
  * payload would hold the event loop for longer with others beside it, and twice if one of those can't be cloned.
  */
 function goesAlone (job: Job): boolean {
@@ -79,7 +79,7 @@ export class Dispatcher {
   }
 
   #forBusy (host: HostClient, now: number): Job[] {
-    // Not for every job that ends: when half of what the thread was handed is done, a message carries as many again.
+    // A message when half of the jobs are done carries many jobs; a message for each job that ends would carry one.
     const isFilled = host.stalled || host.held === 0 || host.held > host.filled / 2
     return isFilled || this.#admission.waiting === 0 ? [] : this.#fill([], this.#work(host.jobs()), host.room, now)
   }
@@ -106,7 +106,7 @@ export class Dispatcher {
     return jobs
   }
 
-  /** Takes jobs back for the other threads if they wait behind a job that takes longer than its estimate. */
+  /** Revokes jobs that wait behind a job that takes longer than its estimate, so that other threads can run them. */
   #watchForStalls (): void {
     if (this.#stallTimer !== undefined) return
     const before = new Map(this.#threads.hosts.map((host) => [host, host.ended]))

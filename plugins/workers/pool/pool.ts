@@ -1,6 +1,6 @@
 /**
- * The pool: a job that is admitted runs, at most once, on one of the threads, and its caller hears how it ended.
- * Admission decides who runs next, the dispatcher hands jobs to threads, and the threads report back here.
+ * The pool: a job that is admitted runs at most once, on one of the threads, and its caller gets the outcome.
+ * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { COMPLETED, SKIPPED, type Outcome } from '../../../workers/protocol.ts'
@@ -69,7 +69,7 @@ export class Pool implements Drainable {
     })
     this.#threads = new Threads(registry, options, clock, this.#log, this.#transitions, (event) => this.#onEvent(event))
     this.#dispatcher = new Dispatcher(this.#admission, this.#threads, clock, this.#transitions)
-    // No thread will come for what was run before the app was ready.
+    // Jobs that were run before the app was ready would wait for ever.
     this.#threads.booted.catch((error: Error) => this.#transitions.run(() => {
       this.#broken = error
       for (const job of this.#liveJobs()) this.#giveUpJob(job, { how: 'failed', durationMs: 0, error }, error)
@@ -192,7 +192,7 @@ export class Pool implements Drainable {
         for (const job of event.jobs) this.#onReturned(job)
         return this.#dispatcher.schedule()
       case 'unable': {
-        // Those who wait are told, and who comes next waits for the next attempt.
+        // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
         const { error: cause, retryAfter } = event
         for (const job of this.#liveJobs()) {
           const error = new WorkersUnavailableError(job.name, retryAfter, { cause })
@@ -201,7 +201,7 @@ export class Pool implements Drainable {
         return
       }
       case 'fault':
-        logSafely(this.#log, 'error', { err: event.error }, 'a message of a worker thread could not be dealt with')
+        logSafely(this.#log, 'error', { err: event.error }, 'a message of a worker thread could not be handled')
     }
   }
 

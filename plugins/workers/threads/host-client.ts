@@ -1,6 +1,6 @@
 /**
- * The main thread's end of the conversation with one host: hands it jobs, receives how they ended, takes back what has not started,
- * aborts jobs and times their grace. A host that is started again gets a new client.
+ * The main thread's end of the conversation with one host. The client hands jobs to the host, receives how they ended, revokes jobs that have
+ * not started, aborts jobs, and keeps a kill timer for each aborted job. A host that is started again gets a new client.
  */
 import type { MessagePort } from 'node:worker_threads'
 import { UNREADABLE, type FromHost, type Handover, type Outcome, type ToHost } from '../../../workers/protocol.ts'
@@ -24,15 +24,15 @@ export class HostClient implements JobHolder {
   isReady = false
   /** Jobs that the host has and that were not taken back. */
   held = 0
-  /** How many it had when it was last handed some. */
+  /** The value of `held` after the last handover. */
   filled = 0
-  /** How many jobs it has ended: a thread on which this stands still is stuck in one. */
+  /** Jobs that the host has ended. While the number stands still, the thread is busy with one job. */
   ended = 0
-  /** How many jobs it has ended or skipped: a thread on which this stands still makes no progress. */
+  /** Jobs that the host has ended or skipped. */
   progress = 0
-  /** What was prefetched was taken back, since nothing ends: the host gets no more until a job ends. */
+  /** Prefetched jobs were revoked because no job ended. The host prefetches no more until a job ends. */
   stalled = false
-  /** It makes no progress: nobody waits for it to start. */
+  /** The host makes no progress, so the pool no longer counts on its start. */
   heldUp = false
   readonly #port: MessagePort
   readonly #reader: PortReader<FromHost>
@@ -41,12 +41,12 @@ export class HostClient implements JobHolder {
   /** By slot. */
   readonly #jobs: Array<Job | undefined> = []
   readonly #free = Array.from({ length: MAX_HELD }, (_, index) => MAX_HELD - 1 - index)
-  /** By slot: which message, of all that were posted, brought the job. */
+  /** By slot: the ordinal of the message that brought the job, of all that were posted. */
   readonly #broughtBy: number[] = []
   readonly #killTimers = new Map<Job, NodeJS.Timeout>()
   #posted = 0
   #received = 0
-  /** Since when it runs the job that it runs. */
+  /** Since when the host runs its present job. */
   #busySince = 0
 
   constructor (port: MessagePort, transitions: Transitions, emit: (event: ThreadEvent | LifeEvent) => void) {
@@ -57,12 +57,12 @@ export class HostClient implements JobHolder {
     this.#reader = new PortReader(port, transitions.run, (message) => this.#handle(message), (error) => this.#onUnreadable(error))
   }
 
-  /** The number of jobs that the host can be handed: a slot taken back stays taken until the host has seen that. */
+  /** The number of jobs that the host can be handed. The slot of a revoked job is free again when the host has seen the revocation. */
   get room (): number {
     return this.#free.length
   }
 
-  /** The host has nothing to do, and has seen what was taken back: one that has not may be held up. */
+  /** The host has nothing to do, and has seen each revocation. A host that has not may be held up. */
   get isFree (): boolean {
     return this.#free.length === MAX_HELD
   }
@@ -133,7 +133,7 @@ export class HostClient implements JobHolder {
     return false
   }
 
-  /** Ends the thread after `grace` ms, if it still runs the job then. Called again, the new grace holds. */
+  /** Ends the thread after `grace` ms if the thread still runs the job then. The last call for a job counts. */
   giveGrace (job: Job, grace: number): void {
     if (grace === Infinity) return
     clearTimeout(this.#killTimers.get(job))
@@ -145,14 +145,14 @@ export class HostClient implements JobHolder {
     }).unref())
   }
 
-  /** Takes a job back: true if it had not started, and now won't. */
+  /** Returns true if the job had not started, and now never will on this thread. */
   #revoke (job: Job): boolean {
     if (!revoke(this.slots, job.slot)) return false
-    this.#drop(job) // Its slot stays taken until the host has seen it.
+    this.#drop(job) // The slot stays taken until the host has seen the revocation.
     return true
   }
 
-  /** Takes back what has not started, so that it can run elsewhere: also what has moved here, if the thread is to be ended. */
+  /** Revokes the jobs that have not started, so that they can run elsewhere. Jobs whose payload has moved here too, if the thread is to be ended. */
   takeBack (withMoved = false): void {
     const jobs = this.#inOrder().filter((job) => (withMoved || job.transferList === undefined) && this.#revoke(job))
     if (jobs.length > 0) this.#emit({ type: 'returned', jobs })
@@ -172,7 +172,7 @@ export class HostClient implements JobHolder {
    * @param onItsOwn nobody ended the thread, so that it may have died of what it read
    */
   close (error: Error | undefined, onItsOwn: boolean): { lost: number, returned: number } {
-    // What the host said before it ended counts: its messages are here already.
+    // The messages that the host posted before its end are here already.
     this.poll()
     const reading = onItsOwn ? this.#reading() : []
     const held = this.#inOrder()
@@ -252,7 +252,7 @@ export class HostClient implements JobHolder {
     const job = this.#jobs[slot]
     this.#vacate(slot)
     this.#progressed()
-    if (job === undefined) { // It was taken back, and the host has seen that.
+    if (job === undefined) { // The job was revoked, and the host has seen that.
       this.#emit({ type: 'room' })
       return
     }
@@ -272,7 +272,7 @@ export class HostClient implements JobHolder {
     free(this.slots, slot)
     this.#free.push(slot)
     const job = this.#jobs[slot]
-    if (job !== undefined) this.#drop(job) // Otherwise the job was taken back.
+    if (job !== undefined) this.#drop(job) // Otherwise the job was revoked.
   }
 
   #drop (job: Job): void {

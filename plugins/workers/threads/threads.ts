@@ -1,5 +1,6 @@
 /**
- * Keeps the pool's threads alive: boot, replacement, parking when idle, end. Their jobs are the pool's: it passes on what happens to them.
+ * Keeps the pool's threads alive: it starts them at boot, replaces those that die, parks idle ones, and ends them. What happens to jobs is passed on to
+ * the pool.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { fromWire } from '../../../workers/wire-error.ts'
@@ -56,7 +57,7 @@ export class Threads {
   #idleLooks = 0
   #onGone = (): void => {}
 
-  /** @param emit what happens to jobs, and when there may be a thread for more of them */
+  /** @param emit receives what happens to jobs, and that there may be a thread for more of them */
   constructor (
     registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger, transitions: Transitions, emit: (event: ThreadEvent) => void
   ) {
@@ -77,7 +78,7 @@ export class Threads {
       ...(env !== undefined && { env })
     }
     this.booted = new Promise((resolve, reject) => { this.#boot = { resolve, reject } })
-    // Whoever awaits it gets the rejection; nobody does if the app never boots.
+    // If the app never boots, nobody awaits the promise.
     this.booted.catch(() => {})
     this.#threads = Array.from({ length: maxThreads }, (_, index) => {
       return new Thread(index, grace, log, transitions, (thread, event) => this.#onEvent(thread, event))

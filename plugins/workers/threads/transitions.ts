@@ -1,6 +1,6 @@
 /**
  * Changes the pool's state one transition at a time. A transition calls code of the application: subscribers of channels, `onProgress`,
- * the logger. That code may abort a job or run another one; what it asks for is done once the transition is complete.
+ * the logger. That code may abort a job or run another one. Such a change waits until the present transition is complete.
  */
 export class Transitions {
   #active = false
@@ -18,7 +18,7 @@ export class Transitions {
       for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) next()
     } finally {
       this.#active = false
-      // The application's code threw, and the error is its process's to handle. Nobody else's abort may be lost with it.
+      // The application's code threw, which the process handles. The other transitions must not be lost with it.
       if (this.#waiting.length > 0) process.nextTick(this.run, () => {})
     }
   }

@@ -354,7 +354,7 @@ t.test('a client that leaves is out at once', async (t) => {
   t.equal(admission.leave(jobs[0]!, 0), false, 'one that ended has nothing to leave')
 })
 
-t.test('a name with a cap waits for its own permits only, and its refusals say so', async (t) => {
+t.test('a job with concurrency waits for its own permits only, and its refusals say so', async (t) => {
   const admission = create({ threads: 4, concurrency: [Infinity, 1], maxWait: 10_000 })
   learn(admission, 1, 1_000)
   learn(admission, 0, 10)

@@ -9,7 +9,7 @@ import { jobs as mortal } from '../../fixtures/mortal.ts'
 import { jobs as slow } from '../../fixtures/slow.ts'
 import { execArgv, logLines, rejection, startApp, until, type LogLine } from '../../helper.ts'
 
-t.test('boot waits for the slowest thread, and the first don\'t retire meanwhile', async (t) => {
+t.test('boot waits for the slowest thread, and the first don\'t park meanwhile', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(workersPlugin, { jobs: slow, maxThreads: 2, execArgv })
@@ -17,7 +17,7 @@ t.test('boot waits for the slowest thread, and the first don\'t retire meanwhile
   t.equal(app.getDecorator<{ stats (): { threads: number } }>('workers').stats().threads, 2)
 })
 
-t.test('an idle pool retires its threads\' hosts and starts them on demand, with the modules still loaded', async (t) => {
+t.test('an idle pool parks its threads and starts them on demand, with the modules still loaded', async (t) => {
   const { workers } = await startApp(t)
   const { threadId } = await workers.run('inspect')
   await workers.run('move', new ArrayBuffer(1))

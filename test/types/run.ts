@@ -42,6 +42,13 @@ void workers.run('thumbnail')
 // @ts-expect-error: no payload, with options
 void workers.run('thumbnail', undefined, { timeout: 1_000 })
 
+holds<Equal<ReturnType<typeof workers.canRun>, boolean>>()
+workers.canRun('thumbnail', { key: 'tenant', priority: 'low', timeout: 1_000 })
+// @ts-expect-error: no job of that name
+workers.canRun('thumbnails')
+// @ts-expect-error: misspelt
+workers.canRun('thumbnail', { timout: 1_000 })
+
 // A payload may be left out only where the job takes none, or an optional one.
 void workers.run('tick')
 void workers.run('tick', undefined, { timeout: 1_000 })

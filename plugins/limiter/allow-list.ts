@@ -26,6 +26,11 @@ export function resolveAllowList (
     const addresses = addressList(option, list)
     return (_key, ip) => addresses(ip)
   }
+  return keySet(option, list)
+}
+
+/** Returns a function that tells whether a key is on the list. Throws FC_ERR_OPTION_INVALID. */
+export function keySet (option: string, list: readonly string[]): (key: string) => boolean {
   const keys = new Set(strings(option, list))
   return (key) => keys.has(key)
 }

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError, LimitKeyMissingError } from '../shared/errors.ts'
 import { after, brief, isPromise, type MaybePromise } from './functions.ts'
 import { readKey, storedKey, storedSubstitute, type AddressOf } from './keys.ts'
-import type { ResolvedPolicy, Stage } from './policies.ts'
+import type { ResolvedPolicy, ResolvedRefusal, Stage } from './policies.ts'
 import type { Cost, RouteRules } from './route-rules.ts'
 import type { Shape } from './stores/bucket.ts'
 import type { Charge, Decision, Store } from './stores/store.ts'
@@ -18,6 +18,8 @@ export interface Check {
   readonly decision: Decision<PolicyCharge>
   /** What the stage before has granted, if anything. */
   readonly earlier: Decision<PolicyCharge> | undefined
+  /** What the route says about refusals. */
+  readonly route: ResolvedRefusal
 }
 
 /** What a charge is made of. */
@@ -51,7 +53,7 @@ function shapedCharge ({ policy, key, isSubstitute, cost }: Asked, { rate, burst
     throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, brief(cost))
   }
   const stored = isSubstitute === true ? storedSubstitute(key) : storedKey(key)
-  return { limit: policy, policy: policy.name, key: stored, rate, burst, cost, onStoreError: policy.onStoreError }
+  return { limit: policy, policy: policy.name, key: stored, rate, burst, cost, onStoreError: policy.onStoreError, lockout: policy.lockout }
 }
 
 export interface DecisionSettings {
@@ -120,9 +122,9 @@ export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionS
   }
 
   function check (decision: Decision<PolicyCharge>, stage: Stage, rules: RouteRules, request: FastifyRequest): Check {
-    if (stage === 'preHandler') return { decision, earlier: granted.get(request) }
+    if (stage === 'preHandler') return { decision, earlier: granted.get(request), route: rules }
     if (rules.preHandler.length > 0) granted.set(request, decision)
-    return { decision, earlier: undefined }
+    return { decision, earlier: undefined, route: rules }
   }
 
   return (stage, request) => {

@@ -52,24 +52,25 @@ export interface WaitOptions {
   detached?: boolean
 }
 
-/** Tokens that were promised for an instant. Act after `delay` ms, or cancel. */
+/** A Reservation holds tokens that will be there after a delay. The caller acts after `delay` ms, or cancels. */
 export interface Reservation {
-  /** False if the reservation would act too late: then nothing was taken. */
+  /** Whether the tokens can be provided within `maxWait`. If false, no tokens were taken. */
   readonly ok: boolean
-  /** How many ms until the reservation may act; if it isn't ok, how many ms until it could. */
+  /** How many ms the caller must wait before it acts; 0 means at once. If `ok` is false: how many ms until the tokens could be there. */
   readonly delay: number
   /**
-   * Gives the tokens back, as far as nothing was promised on top of them, as in Go's x/time/rate. Idempotent, and without effect once the
-   * delay is over. Use `wait` if you intend to leave often: there, the tokens go to those who wait behind.
+   * Indicates that the caller will not act, and reverses the effect of the reservation on the limit as far as possible, considering that
+   * later reservations may already have been made (as `Cancel` of Go's x/time/rate). Calling `cancel` again, or after the delay is over, does
+   * nothing. Use `wait` instead if callers leave often: there, the tokens go to those who wait behind.
    */
   cancel (): Promise<void>
 }
 
 export interface Peek {
-  /** Tokens in the bucket now, with fractions; below 0 while reservations wait; `Infinity` if there is no limit. */
+  /** Tokens in the bucket now, with fractions; below 0 while reservations wait; at most 0 during a lockout; `Infinity` if there is no limit. */
   readonly tokens: number
   readonly burst: number
-  /** How many ms until one token is there. */
+  /** How many ms until one token is there, or until the lockout of the key ends; 0 if a token is there now. */
   readonly wait: number
 }
 
@@ -80,28 +81,37 @@ export interface Peek {
  */
 export interface Limiter {
   /**
-   * Takes `cost` tokens if they are there now, and tells whether they were. Use this method if you intend to drop or skip what exceeds the
-   * limit. Otherwise use `wait` or `reserve`.
+   * Reports whether `cost` tokens (1 by default) are there now, and takes them if so. Use this method if you intend to drop or skip work that
+   * exceeds the limit. Otherwise use `reserve` or `wait`.
    */
   allow (policy: PolicyName, key?: string, cost?: number): Promise<boolean>
   /**
-   * Takes tokens that will be there, and tells how many ms you must wait before you act. Use this method if you intend to slow down by
-   * means
-   * of your own, or to decide by the delay. Use `wait` if you intend to do nothing else meanwhile, and `allow` if you don't intend to wait.
+   * Reserves tokens, and returns a Reservation that tells how many ms the caller must wait before it acts. The tokens are taken from the
+   * bucket at once, so later calls wait longer. Use this method if you intend to wait and slow down by means of your own, without dropping
+   * work, or if the length of the delay decides what you do. If you need a deadline or an abort signal, use `wait` instead. To drop or skip
+   * work that exceeds the limit, use `allow`.
+   *
+   * A reservation that would act later than `options.maxWait` takes nothing and has `ok: false`.
+   *
+   * @example
+   * const reservation = await app.limiter.reserve('mail')
+   * if (!reservation.ok) return                              // too much to do: drop the mail
+   * setTimeout(send, reservation.delay)
    */
   reserve (policy: PolicyName, key?: string, options?: ReserveOptions): Promise<Reservation>
   /**
-   * Waits until `cost` tokens are the caller's own, first come, first served among all who wait for the key. Inside a request, waiting
-   * stops
-   * when the client leaves.
-   * Rejects with FC_ERR_LIMITED if that would take too long, FC_ERR_LIMIT_WAITERS_FULL, FC_ERR_LIMIT_WAIT_ABORTED, or FC_ERR_CLOSING.
+   * Waits until `cost` tokens (1 by default) belong to the caller, first come, first served among all callers that wait for the key. Use this
+   * method if you intend to slow down to the limit. Inside a request, waiting stops when the client leaves.
+   *
+   * Rejects with FC_ERR_LIMITED at once if the wait would take longer than `timeout`, with FC_ERR_LIMIT_WAITERS_FULL if too many callers wait
+   * already, with FC_ERR_LIMIT_WAIT_ABORTED when the signal aborts or the client leaves, and with FC_ERR_CLOSING when the application closes.
    *
    * @example
    * await app.limiter.wait('github', undefined, { timeout: 2_000 })
    * const response = await fetch('https://api.github.com/…')
    */
   wait (policy: PolicyName, key?: string, options?: WaitOptions): Promise<void>
-  /** Looks at a bucket without taking tokens. */
+  /** Returns the state of a bucket, without taking tokens. Another request may take them before you do: to take tokens, use `allow`. */
   peek (policy: PolicyName, key?: string): Promise<Peek>
 }
 
@@ -160,7 +170,8 @@ export function createLimiter ({ policies, exemptAddresses, waitTimeout, maxWait
       // Without room the call is refused, unless its tokens are there.
       const wait = hasRoom ? await waitFor(charged, timeout, signals) : (await takeOne(store, charged, 0)).wait
       if (wait === 0) return
-      const seconds = retryAfter(hasRoom ? wait - timeout : wait)
+      // Whoever comes back after the excess is over waits no longer than the timeout. During a lockout nobody waits.
+      const seconds = retryAfter(hasRoom && wait > timeout ? wait - timeout : wait)
       refused.publish({ policy: name, key: charged.key, cost, retryAfter: seconds, requestId: request?.id })
       throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiters.total, seconds)
     },
@@ -168,9 +179,9 @@ export function createLimiter ({ policies, exemptAddresses, waitTimeout, maxWait
     async peek (name, key) {
       const charged = await charge(name, key, 1, currentRequest())
       if (charged === undefined) return { tokens: Infinity, burst: Infinity, wait: 0 }
-      const { tokens } = await takeOne(store, { ...charged, cost: 0 }, 0)
+      const { tokens, wait } = await takeOne(store, { ...charged, cost: 0 }, 0)
       const missing = 1 - tokens
-      return { tokens, burst: charged.burst, wait: missing <= SLACK ? 0 : missing * 1000 / charged.rate }
+      return { tokens, burst: charged.burst, wait: missing <= SLACK ? 0 : Math.max(wait, missing * 1000 / charged.rate) }
     }
   }
 

@@ -7,15 +7,13 @@ import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
 import { setFields, setLegacyFields } from './headers.ts'
 import { retryAfter } from './structured-fields.ts'
-import type { Stage } from './policies.ts'
+import type { ResolvedRefusal, Stage } from './policies.ts'
 import type { Decision } from './stores/store.ts'
 
-export interface AnswerSettings {
+export interface AnswerSettings extends ResolvedRefusal {
   legacyHeaders: boolean
-  /** Called for each refusal that is answered. */
-  onRefused: (code: string) => void
-  /** Replaces the body of a 429. */
-  body: ((request: FastifyRequest, error: LimitedError) => MaybePromise<unknown>) | undefined
+  /** Counts each refusal that is answered. */
+  countRefused: (code: string) => void
 }
 
 export type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
@@ -49,29 +47,34 @@ export function keepLast (route: RouteOptions, hook: preHandlerHookHandler): voi
 }
 
 /** Sets the fields of a response, and answers a request that is refused; false if the request is granted. */
-function answer (check: Check | undefined, { legacyHeaders, body, onRefused }: AnswerSettings, request: FastifyRequest, reply: FastifyReply): MaybePromise<boolean> {
+function answer (check: Check | undefined, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply): MaybePromise<boolean> {
   if (check === undefined) return false
   setFields(reply, check)
-  if (legacyHeaders) setLegacyFields(reply, check)
-  const { decision, earlier } = check
+  if (settings.legacyHeaders) setLegacyFields(reply, check)
+  const { decision, earlier, route } = check
   if (decision.granted) return false
 
   // The policy whose wait is over last is the one that lets the request pass.
-  const { charge: { limit: { name, expose }, key, cost }, wait } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
-  const policy = expose ? name : undefined
+  const { charge: { limit, key, cost }, wait } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
+  const policy = limit.expose ? limit.name : undefined
   const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
-  if (refused.hasSubscribers) refused.publish({ policy: name, key, cost, retryAfter: seconds, requestId: request.id })
+  const refusal = { policy: limit.name, key, cost, retryAfter: seconds, requestId: request.id }
+  refused.publish(refusal)
   endUpgrade(request, reply)
-  onRefused('FC_ERR_LIMITED')
+  settings.countRefused('FC_ERR_LIMITED')
   reply.header('retry-after', String(seconds))
-  if (body === undefined) {
-    // Without an error: an error is made only for a body of the application's.
-    send(reply, 429, 'FC_ERR_LIMITED', limitedMessage(policy, seconds), policy, seconds)
-    return true
-  }
-  return after(body(request, new LimitedError(policy, seconds)), (body) => {
-    reply.code(429).header('cache-control', 'no-store').send(body)
-    return true
+  const onExceeded = route.onExceeded ?? limit.onExceeded ?? settings.onExceeded
+  const body = route.body ?? limit.body ?? settings.body
+  return after(onExceeded?.(request, refusal), () => {
+    if (body === undefined) {
+      // Without an error: an error is made only for a body of the application's.
+      send(reply, 429, 'FC_ERR_LIMITED', limitedMessage(policy, seconds), policy, seconds)
+      return true
+    }
+    return after(body(request, new LimitedError(policy, seconds)), (body) => {
+      reply.code(429).header('cache-control', 'no-store').send(body)
+      return true
+    })
   })
 }
 
@@ -115,12 +118,12 @@ interface Refusal extends Error {
 /**
  * Answers a refusal. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes.
  */
-function answerError (error: unknown, { onRefused }: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+function answerError (error: unknown, { countRefused }: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
   endUpgrade(request, reply)
   if (!isRefusal(error)) return done(asError(error))
   const { statusCode, code, message, headers = {} } = error as Refusal
   try {
-    onRefused(code)
+    countRefused(code)
     send(reply.headers(headers), statusCode, code, message)
   } catch (error) {
     done(asError(error))

@@ -30,9 +30,10 @@ import { Waiters } from './waiting/waiters.ts'
 
 export { definePolicies } from '../define-policies.ts'
 export type { Register } from '../shared/register.ts'
+export type { LimitRefused } from './channels.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './decorator.ts'
 export type { LimiterOptions } from './options.ts'
-export type { Policies, Policy, PolicyName } from './policies.ts'
+export type { HeaderKey, Period, Policies, Policy, PolicyName, RefusalOptions } from './policies.ts'
 export type { RouteLimiterOptions } from './route-rules.ts'
 export type { RedisClient } from './stores/redis-store.ts'
 
@@ -69,7 +70,7 @@ function createStore (app: FastifyInstance, { redis, prefix, storeTimeout, maxKe
 
 async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<void> {
   const resolved = resolveOptions(options)
-  const { policies, redis, ipv6Subnet, legacyHeaders, exemptAddresses, body } = resolved
+  const { policies, redis, ipv6Subnet, legacyHeaders, exemptAddresses, body, onExceeded } = resolved
   ensureFree(app, (value) => limiters.has(value as object))
   const addressChecks = new AddressChecks(app)
   for (const policy of policies.values()) if (limitsByAddress(policy)) addressChecks.add(policy.name)
@@ -105,7 +106,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     addressOf,
     isExempt: exemptAddresses === undefined ? resolved.isExempt : (request) => exemptAddresses(addressOf(request))
   })
-  const answers = { legacyHeaders, body, onRefused: (code: string) => countRefusal(app, code) }
+  const answers = { legacyHeaders, body, onExceeded, countRefused: (code: string) => countRefusal(app, code) }
   const onRequest = createHook('onRequest', decide, answers)
   const preHandler = createHook('preHandler', decide, answers)
   const early = rules.standard.preHandler.length > 0 ? printedRoutes(app).map(({ name }) => name) : []

@@ -8,6 +8,12 @@ import { ownCopy } from './stores/own-copy.ts'
 /** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
 export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
 
+/** Where a request's key comes from. A header whose value isn't known is no key. */
+export type KeySource = KeyFunction | {
+  readonly header: string
+  readonly isKnown: ((key: string, request: FastifyRequest) => MaybePromise<boolean>) | undefined
+}
+
 /** Longer keys are stored as their digest, so that the number of keys bounds a store's memory. */
 const LONGEST_KEY = 256
 /** The first character of the keys that the limiter makes: a digest, and the address in place of a key. */
@@ -65,9 +71,11 @@ export function storedSubstitute (address: string): string {
  * Reads a request's key from a header or by a function; undefined if there is none. Throws FC_ERR_LIMIT_INVALID, or what the function
  * throws.
  */
-export function readKey (policy: string, key: { readonly header: string } | KeyFunction, request: FastifyRequest): MaybePromise<string | undefined> {
-  if (typeof key !== 'function') return checkedKey(policy, readHeader(request, key.header))
-  return after(key(request), (value) => checkedKey(policy, value))
+export function readKey (policy: string, source: KeySource, request: FastifyRequest): MaybePromise<string | undefined> {
+  if (typeof source === 'function') return after(source(request), (value) => checkedKey(policy, value))
+  const key = checkedKey(policy, readHeader(request, source.header))
+  if (key === undefined || source.isKnown === undefined) return key
+  return after(source.isKnown(key, request), (known) => known ? key : undefined)
 }
 
 function readHeader ({ headers }: FastifyRequest, name: string): string | undefined {

@@ -1,16 +1,15 @@
 /** The limiter's options: what an application may say, validated and compiled. */
 import type { FastifyRequest } from 'fastify'
 import { monotonic, type Clock } from '../shared/clock.ts'
-import type { LimitedError } from '../shared/errors.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
 import { addressList, type AddressList } from './allow-list.ts'
 import { addressKeyOf } from './compat/rate-limit.ts'
 import { refuseReplaced } from './compat/replaced.ts'
 import { guarded, type MaybePromise } from './functions.ts'
-import { resolvePolicies, type Policies, type ResolvedPolicy } from './policies.ts'
+import { resolvePolicies, resolveRefusal, type Policies, type RefusalOptions, type ResolvedPolicy, type ResolvedRefusal } from './policies.ts'
 import type { RedisClient } from './stores/redis-store.ts'
 
-export interface LimiterOptions {
+export interface LimiterOptions extends RefusalOptions {
   /** The limits, by name. At least one. */
   policies: Policies
   /**
@@ -47,8 +46,6 @@ export interface LimiterOptions {
    * @default false
    */
   legacyHeaders?: boolean
-  /** Makes the body of a 429; it may be asynchronous. `error.policy` is undefined if the policy isn't exposed. */
-  body?: (request: FastifyRequest, error: LimitedError) => unknown
   /**
    * How many ms `limiter.wait` may wait, and `limiter.reserve` may look ahead.
    * @default 30_000
@@ -73,19 +70,18 @@ export interface LimiterOptions {
   clock?: Clock
 }
 
-export interface ResolvedOptions extends Required<Omit<LimiterOptions, 'policies' | 'redis' | 'allowList' | 'body'>> {
+export interface ResolvedOptions extends ResolvedRefusal, Required<Omit<LimiterOptions, 'policies' | 'redis' | 'allowList' | keyof RefusalOptions>> {
   policies: Map<string, ResolvedPolicy>
   redis: RedisClient | undefined
   /** `allowList`, if it is a list. */
   exemptAddresses: AddressList | undefined
   /** `allowList`, if it is a function. */
   isExempt: ((request: FastifyRequest) => MaybePromise<boolean>) | undefined
-  body: LimiterOptions['body']
 }
 
 /** @internal Every option, for the test that compares them with the docs. */
 export const limiterOptionNames = [
-  'policies', 'redis', 'prefix', 'storeTimeout', 'maxKeys', 'allowList', 'ipv6Subnet', 'legacyHeaders', 'body',
+  'policies', 'redis', 'prefix', 'storeTimeout', 'maxKeys', 'allowList', 'ipv6Subnet', 'legacyHeaders', 'body', 'onExceeded',
   'waitTimeout', 'maxWaiting', 'maxWaitingPerKey', 'ambient', 'clock'
 ] as const satisfies ReadonlyArray<keyof LimiterOptions>
 
@@ -95,13 +91,12 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   const ipv6Subnet = integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 })
   const policies = resolvePolicies('limiter.policies', options.policies, addressKeyOf(ipv6Subnet))
   ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
-  const { redis, clock = monotonic, allowList, body } = options
+  const { redis, clock = monotonic, allowList } = options
   ensure(redis === undefined || (typeof redis?.evalsha === 'function' && typeof redis.eval === 'function'),
     'limiter.redis', 'a constructed ioredis client', redis)
   const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
   // Braces would end the hash tag early, and the keys of one script would lie on several nodes.
   ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
-  if (body !== undefined) fn('limiter.body', body)
   fn('limiter.clock.now', record('limiter.clock', clock)['now'])
   return {
     policies,
@@ -113,7 +108,7 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
     isExempt: typeof allowList === 'function' ? guarded('*', 'allowList', allowList) : undefined,
     ipv6Subnet,
     legacyHeaders: boolean('limiter.legacyHeaders', options.legacyHeaders ?? false),
-    body: body && guarded('*', 'body', body),
+    ...resolveRefusal('limiter', '*', options),
     waitTimeout: duration('limiter.waitTimeout', options.waitTimeout ?? 30_000, { min: 0, max: MAX_DURATION }),
     maxWaiting: integer('limiter.maxWaiting', options.maxWaiting ?? 1_000, { min: 0 }),
     maxWaitingPerKey: integer('limiter.maxWaitingPerKey', options.maxWaitingPerKey ?? 100, { min: 0 }),

@@ -2,13 +2,14 @@
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import { array, ensure, integer, record } from '../shared/options.ts'
 import { guarded, type MaybePromise } from './functions.ts'
-import type { PolicyName, ResolvedPolicy, Stage } from './policies.ts'
+import { refuseReplaced } from './compat/replaced.ts'
+import { resolveRefusal, type PolicyName, type RefusalOptions, type ResolvedPolicy, type ResolvedRefusal, type Stage } from './policies.ts'
 
 /** Tokens that a request takes from each of its policies. */
 export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)
 
 /** `config.limiter` of a route. */
-export interface RouteLimiterOptions {
+export interface RouteLimiterOptions extends RefusalOptions {
   /**
    * Tokens that a request takes from each of the route's policies: a whole number from 1 to the smallest burst, or a function that returns
    * one.
@@ -20,10 +21,10 @@ export interface RouteLimiterOptions {
 }
 
 /** @internal Every option, for the test that compares them with the docs. */
-export const routeOptionNames = ['cost', 'policies'] as const satisfies ReadonlyArray<keyof RouteLimiterOptions>
+export const routeOptionNames = ['cost', 'policies', 'body', 'onExceeded'] as const satisfies ReadonlyArray<keyof RouteLimiterOptions>
 
-/** The policies of a route by stage, and the cost of its requests. */
-export interface RouteRules extends Readonly<Record<Stage, readonly ResolvedPolicy[]>> {
+/** The policies of a route by stage, the cost of its requests, and its own answers to refusals. */
+export interface RouteRules extends Readonly<Record<Stage, readonly ResolvedPolicy[]>>, ResolvedRefusal {
   readonly cost: Cost
 }
 
@@ -72,9 +73,11 @@ export function hasRules (config: RouteConfig, rules: RouteRules): boolean {
   return config[kRules] === rules
 }
 
-function rulesOf (policies: readonly ResolvedPolicy[], cost: Cost): RouteRules {
+const none: ResolvedRefusal = { body: undefined, onExceeded: undefined }
+
+function rulesOf (policies: readonly ResolvedPolicy[], cost: Cost, refusal = none): RouteRules {
   const at = (stage: Stage): ResolvedPolicy[] => policies.filter((policy) => policy.stage === stage)
-  return { onRequest: at('onRequest'), preHandler: at('preHandler'), cost }
+  return { onRequest: at('onRequest'), preHandler: at('preHandler'), cost, ...refusal }
 }
 
 export class RulesOfRoutes {
@@ -121,7 +124,9 @@ export class RulesOfRoutes {
     if (limiter === undefined && rateLimit === undefined) return this.standard
     if (limiter === false || rateLimit === false) return rulesOf([], 1)
     const option = `${routeName(route)}: config.limiter`
-    const { cost = 1, policies = [] } = record(option, limiter ?? {}, routeOptionNames) as RouteLimiterOptions
+    refuseReplaced(option, limiter ?? {}, routeOptionNames)
+    const { cost = 1, policies = [], ...answers } = record(option, limiter ?? {}, routeOptionNames) as RouteLimiterOptions
+    const refusal = resolveRefusal(option, '*', answers)
     const applied = new Set([...this.standard.onRequest, ...this.standard.preHandler])
     for (const [index, name] of array(`${option}.policies`, policies).entries()) {
       const policy = this.#policies.get(name as string)
@@ -133,12 +138,12 @@ export class RulesOfRoutes {
       ensure(!this.#policies.has(own.name), `${routeName(route)}: config.rateLimit`, 'a route or group that no policy is named after', own.name)
       applied.add(own)
     }
-    if (typeof cost === 'function') return rulesOf([...applied], guarded('*', 'cost', cost))
+    if (typeof cost === 'function') return rulesOf([...applied], guarded('*', 'cost', cost), refusal)
     integer(`${option}.cost`, cost, { min: 1 })
     // A cost that a policy could never grant is a mistake: found at boot where both are numbers.
     for (const { name, shape } of applied) {
       if (typeof shape === 'object') ensure(cost <= shape.burst, `${option}.cost`, `at most the burst of the policy "${name}", ${shape.burst}`, cost)
     }
-    return rulesOf([...applied], cost)
+    return rulesOf([...applied], cost, refusal)
   }
 }

@@ -23,10 +23,10 @@ async function refuses (t: Test, options: object, message: string | RegExp, rout
 t.test('a bad policy', async (t) => {
   const policy = (part: object, message: string | RegExp) => refuses(t, { policies: { p: { ...good, ...part } } }, message)
   for (const rate of [0, -1, NaN, -Infinity, '1', null, undefined]) {
-    await policy({ rate }, /^Option "limiter\.policies\.p\.rate": expected tokens a second: a number above 0, or Infinity for no limit, or a function/)
+    await policy({ rate }, /^Option "limiter\.policies\.p\.rate": expected a number of tokens above 0, or Infinity for no limit, or a function/)
   }
   for (const burst of [0, -1, NaN, Infinity, 1.5, '2', undefined]) await policy({ burst }, /^Option "limiter\.policies\.p\.burst": expected a whole number from 1/)
-  await policy({ key: 'ip' }, /^Option "limiter\.policies\.p\.key": expected 'address', \{ header \} or a function, received 'ip'/)
+  await policy({ key: 'ip' }, /^Option "limiter\.policies\.p\.key": expected 'address', \{ header, known \} or a function, received 'ip'/)
   await policy({ key: { header: '' } }, /p\.key\.header/)
   await policy({ key: { cookie: 'a' } }, /p\.key\.cookie/)
   await policy({ stage: 'onSend' }, /p\.stage/)
@@ -37,6 +37,16 @@ t.test('a bad policy', async (t) => {
   await policy({ expose: 'no' }, /p\.expose/)
   await policy({ allowList: 'a' }, /p\.allowList/)
   await policy({ allowList: ['a', 1] }, /p\.allowList\[1\]/)
+  for (const per of ['week', 60, '']) await policy({ per }, /p\.per": expected one of 'second', 'minute', 'hour', 'day'/)
+  for (const known of ['a', {}, 5]) await policy({ key: { header: 'x', known } }, /p\.key\.known": expected an array/)
+  await policy({ key: { header: 'x', known: [1] } }, /p\.key\.known\[0\]/)
+  for (const after of [0, 1.5, '5', undefined]) await policy({ lockout: { after, duration: 1 } }, /p\.lockout\.after": expected a whole number of at least 1/)
+  for (const duration of [0, Infinity, '1h', undefined]) await policy({ lockout: { after: 1, duration } }, /p\.lockout\.duration/)
+  for (const lockout of [5, null]) await policy({ lockout }, /p\.lockout": expected an object/)
+  await policy({ lockout: { after: 1, duration: 1, ban: 1 } }, /p\.lockout\.ban/)
+  for (const answer of ['body', 'onExceeded']) {
+    for (const wrong of [null, 'sorry', {}]) await policy({ [answer]: wrong }, new RegExp(`p\\.${answer}": expected a function`))
+  }
   await policy({ bursts: 1 }, /p\.bursts/)
   for (const name of ['', 'naïve', 'a\nb', 'x'.repeat(101)]) await refuses(t, { policies: { [name]: good } }, /a name of 1 to 100 printable ASCII characters/)
   await refuses(t, { policies: { p: null } }, /limiter\.policies\.p": expected an object/)
@@ -76,16 +86,22 @@ t.test('an option of @fastify/rate-limit that a bucket has no use for is refused
     enableDraftSpec: true,
     addHeaders: {},
     errorResponseBuilder: () => {},
-    onExceeded: () => {},
     keyGenerator: () => '',
     global: true,
     skipOnError: true,
     nameSpace: 'x',
     hook: 'preHandler'
   })) await refuses(t, { policies: { good }, [name]: value }, new RegExp(`^Option "limiter\\.${name}": expected (?!one of)`))
+  for (const [name, instead] of Object.entries({
+    max: 'rate, per and burst', timeWindow: 'per', keyGenerator: 'key', ban: 'lockout', whitelist: 'allowList', errorResponseBuilder: 'body', hook: 'stage', windowMs: 'per'
+  })) await refuses(t, { policies: { p: { ...good, [name]: 1 } } }, new RegExp(`^Option "limiter\\.policies\\.p\\.${name}": expected ${instead} of`))
+  await refuses(t, { policies: { good }, rate: 5 }, /^Option "limiter\.rate": expected an option of a policy/)
+  await refuses(t, { policies: { good } }, /^Option "GET \/x: config\.limiter\.max": expected rate, per and burst of a policy/, (app) => {
+    app.get('/x', { config: { limiter: { max: 1 } as never } }, async () => 1)
+  })
   const route = (rateLimit: object, message: RegExp) =>
     refuses(t, { policies: { good } }, message, (app) => { app.get('/x', { config: { rateLimit } }, async () => 1) })
-  await route({ max: 1, ban: 3 }, /^Option "GET \/x: config\.rateLimit\.ban": expected no ban/)
+  await route({ max: 1, ban: 3 }, /^Option "GET \/x: config\.rateLimit\.ban": expected lockout of a policy/)
   await route({ max: 1, exponentialBackoff: true }, /exponentialBackoff/)
   await route({ max: 1, mx: 1 }, /config\.rateLimit\.mx/)
   for (const max of [0, -1, 1.5, NaN, '5']) await route({ max }, /config\.rateLimit\.max/)
@@ -113,6 +129,8 @@ t.test('a bad config.limiter of a route', async (t) => {
   await route({ policies: ['huge'] }, /config\.limiter\.policies\[0\]": expected one of the policies client, big, received 'huge'/)
   await route({ policies: 'big' }, /config\.limiter\.policies": expected an array/)
   await route({ csot: 1 }, /config\.limiter\.csot/)
+  await route({ body: 'sorry' }, /config\.limiter\.body": expected a function/)
+  await route({ onExceeded: {} }, /config\.limiter\.onExceeded": expected a function/)
   await route(true as never, /config\.limiter/)
 })
 

@@ -6,6 +6,8 @@ import { holds, type Equal } from './equal.ts'
 export const policies = definePolicies({
   client: { rate: 10, burst: 20, key: 'address' },
   plan: { rate: (key) => key.length, burst: async (_key, request) => Number(request?.id), key: { header: 'x-api-key' }, missingKey: 'address' },
+  login: { rate: 5, per: 'minute', burst: 5, key: 'address', lockout: { after: 10, duration: 900_000 }, body: (_request, { policy, retryAfter }) => ({ policy, retryAfter }) },
+  known: { rate: 1, burst: 2, key: { header: 'x-api-key', known: async (key, request) => request.id === key }, missingKey: 'address' },
   user: { rate: 1, burst: 2, key: async (request) => request.headers.authorization, stage: 'preHandler', allowList: ['ada'] }
 })
 
@@ -13,7 +15,7 @@ declare module 'fastify-concurrency' {
   interface Register { policies: typeof policies }
 }
 
-holds<Equal<PolicyName, 'client' | 'plan' | 'user'>>()
+holds<Equal<PolicyName, 'client' | 'plan' | 'login' | 'known' | 'user'>>()
 
 export async function use (app: FastifyInstance): Promise<void> {
   holds<Equal<Awaited<ReturnType<typeof app.limiter.allow>>, boolean>>()
@@ -27,6 +29,9 @@ export async function use (app: FastifyInstance): Promise<void> {
   await app.limiter.wait('client', 'key', { timout: 5 })
   app.get('/a', { config: { limiter: { cost: 2, policies: ['plan'] } } }, async () => 1)
   app.get('/b', { config: { limiter: false } }, async () => 1)
+  app.get('/refused', { config: { limiter: { body: (request, error) => `${request.id} ${error.retryAfter}`, onExceeded: (_request, { key }) => key } } }, async () => 1)
+  // @ts-expect-error: the error of a refusal has no such field, and the body would say "undefined"
+  app.get('/refused', { config: { limiter: { body: (_request, error) => ({ in: error.ttl }) } } }, async () => 1)
   // @ts-expect-error: no such policy
   app.get('/c', { config: { limiter: { policies: ['plans'] } } }, async () => 1)
 }
@@ -35,5 +40,15 @@ export async function use (app: FastifyInstance): Promise<void> {
 definePolicies({ client: { rate: 1, bursts: 2 } })
 // @ts-expect-error: no such stage
 definePolicies({ client: { rate: 1, burst: 2, stage: 'onSend' } })
+// @ts-expect-error: no such field of the error
+definePolicies({ client: { rate: 1, burst: 2, body: (_request, error) => error.after } })
+// @ts-expect-error: no such field of the refusal
+definePolicies({ client: { rate: 1, burst: 2, onExceeded: (_request, refusal) => refusal.ip } })
+// @ts-expect-error: no such period
+definePolicies({ client: { rate: 1, burst: 2, per: 'week' } })
+// @ts-expect-error: for how long?
+definePolicies({ client: { rate: 1, burst: 2, lockout: { after: 3 } } })
+// @ts-expect-error: request may be undefined, outside a request
+definePolicies({ client: { rate: (_key, request) => request.raw.url?.length ?? 1, burst: 2 } })
 // @ts-expect-error: what is refilled how fast?
 definePolicies({ client: { burst: 2 } })

@@ -94,7 +94,10 @@ export class RouteLimits {
       missingKey: 'reject',
       isListed: resolveAllowList(`${option}.allowList`, list, { limit: name, isByAddress }),
       onStoreError: skipOnError === undefined ? 'local' : skipOnError ? 'open' : 'closed',
-      expose: true
+      lockout: undefined,
+      expose: true,
+      body: undefined,
+      onExceeded: undefined
     }
   }
 }

@@ -13,7 +13,7 @@
 import type { Clock } from '../../shared/clock.ts'
 import { advance, delay, fullAt, giveBack, spend, type Bucket } from './bucket.ts'
 import { ownCopy } from './own-copy.ts'
-import type { Balance, Charge, Decision, Store } from './store.ts'
+import type { Balance, Charge, Decision, Lockout, Store } from './store.ts'
 
 /** Buckets that each operation looks at to forget full ones, so that a table is swept in a quarter as many operations as it has keys. */
 const SWEEP = 4
@@ -31,6 +31,20 @@ interface Entry {
    * one, and the entry keeps the later instant.
    */
   full: number
+  /** Set once a key of a policy with a lockout was refused. */
+  lock?: Lock
+}
+
+/** The refusals of a key since its bucket was last full, or since its last lockout. */
+interface Lock {
+  refusals: number
+  /** When the lockout ends, in ms. */
+  until: number
+}
+
+/** Returns when a bucket, and the refusals of its key, can be forgotten. */
+function forgettableAt ({ full, lock }: Entry): number {
+  return lock === undefined ? full : Math.max(full, lock.until)
 }
 
 /** The buckets of one policy. */
@@ -53,6 +67,7 @@ class Table {
   find (key: string, now: number): Entry | undefined {
     this.#sweep(now, SWEEP)
     const entry = this.#entries.get(key)
+    if (entry?.lock !== undefined && forgettableAt(entry) <= now) delete entry.lock
     if (entry !== undefined || this.size < this.#maxKeys) return entry
     this.#sweep(now, SEARCH)
     return this.size < this.#maxKeys ? undefined : this.shared
@@ -74,12 +89,24 @@ class Table {
     }
   }
 
+  /**
+   * Counts a refusal of the key, and locks the key out if the refusal is the last one allowed. Returns how many ms the lockout takes. In the
+   * shared bucket nothing is counted, because a key would be locked out for what other keys do.
+   */
+  refuse (entry: Entry | undefined, { after, duration }: Lockout, now: number): number {
+    if (entry === undefined || entry === this.shared) return 0
+    const lock = entry.lock ??= { refusals: 0, until: now }
+    if (++lock.refusals < after) return 0
+    entry.lock = { refusals: 0, until: now + duration }
+    return duration
+  }
+
   /** Looks at up to `limit` buckets in turn, and forgets those that are full again. */
   #sweep (now: number, limit: number): void {
     for (let left = Math.min(limit, this.size); left > 0; left--) {
       const { value, done } = this.#sweeper.next()
       if (done === true) this.#sweeper = this.#entries.entries()
-      else if (value[1].full + LINGER <= now) this.#entries.delete(value[0])
+      else if (forgettableAt(value[1]) + LINGER <= now) this.#entries.delete(value[0])
     }
   }
 }
@@ -111,12 +138,17 @@ export class MemoryStore implements Store {
       const entry = table.find(charge.key, at)
       // A new key starts with what the shared bucket holds.
       const bucket = advance(entry ?? table.shared, at, charge)
-      const wait = delay(bucket, charge.cost, charge)
+      const locked = Math.max(0, (entry?.lock?.until ?? at) - at)
+      const wait = Math.max(delay(bucket, charge.cost, charge), locked)
       if (entry === table.shared) isShared = true
-      if (wait > maxWait) granted = false
-      return { charge, table, entry, bucket, wait }
+      if (wait > maxWait || locked > 0) granted = false
+      return { charge, table, entry, bucket, locked, wait }
     })
-    const balances = found.map(({ charge, table, entry, bucket, wait }): Balance<C> => {
+    const balances = found.map(({ charge, table, entry, bucket, locked, wait }): Balance<C> => {
+      if (locked > 0) return { charge, tokens: Math.min(0, bucket.tokens), wait }
+      if (wait > maxWait && charge.cost > 0 && charge.lockout !== undefined) {
+        return { charge, tokens: bucket.tokens, wait: Math.max(wait, table.refuse(entry, charge.lockout, at)) }
+      }
       if (!granted || charge.cost === 0) return { charge, tokens: bucket.tokens, wait }
       const spent = spend(bucket, charge.cost)
       table.store(entry, charge, spent, charge.cost)

@@ -39,7 +39,7 @@ export class RedisStore implements Store {
 
   async take<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
     const keys = charges.map((charge) => this.#key(charge))
-    const reply = await this.#run(take, keys, [maxWait, ...charges.flatMap(({ rate, burst, cost }) => [rate, burst, cost])])
+    const reply = await this.#run(take, keys, [maxWait, ...charges.flatMap(argumentsOf)])
     // What answers at that address may not be Redis, or a proxy before it: an error is better than NaN that passes for a decision.
     const [granted, at, ...numbers] = typeof reply === 'string' ? reply.split(' ').map(toNumber) : []
     const balances = charges.map((charge, i): Balance<C> => ({ charge, tokens: numbers[2 * i] ?? NaN, wait: numbers[2 * i + 1] ?? NaN }))
@@ -68,6 +68,10 @@ export class RedisStore implements Store {
       return await this.#client.eval(text, keys.length, ...keys, ...args)
     }
   }
+}
+
+function argumentsOf ({ rate, burst, cost, lockout }: Charge): number[] {
+  return [rate, burst, cost, lockout?.after ?? 0, lockout?.duration ?? 0]
 }
 
 /** Lua writes an endless wait as `inf`. */

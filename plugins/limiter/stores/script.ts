@@ -1,21 +1,19 @@
 /**
- * The bucket in Lua, as it runs inside Redis or Valkey: one round trip decides on all policies of a stage, atomically, by one clock.
+ * The token bucket in Lua, as it runs inside Redis or Valkey. One round trip decides on all policies of a stage, atomically, by one clock.
  *
- * Numbers come and go as text, since Redis cuts a Lua number in a reply down to a whole one. A value that isn't ours, or is of another
- * type,
- * counts as a full bucket and is written over: one odd key must not take the limiter away from everybody.
+ * Numbers are sent and returned as text, because Redis truncates a Lua number in a reply to an integer. A value that this script didn't
+ * write, or that is of another type, counts as a full bucket and is overwritten: one odd key must not take the limiter away from everybody.
  *
- * A bucket is written as its tokens, the time of that count, and how many ms later the bucket may be forgotten. That isn't when its own
- * burst
- * is there again: where requests of one key differ in burst, the smaller burst would free the key from the larger one.
+ * A bucket is written as its tokens, the time of that count, and how many ms later the bucket may be forgotten. That is not when its own
+ * burst is there again: where the requests of one key differ in burst, the smaller burst would free the key from the larger one. A policy
+ * with a lockout adds the refusals that were counted, and when the lockout ends.
  */
 import { SLACK } from './bucket.ts'
 
 /**
- * The largest step back of the server's clock, in ms, that buckets wait out; it happens by hand, or by a failover to a machine whose clock
- * is
- * behind. After a small step nothing flows until the clock is where it was, and waits say so. After a larger step the buckets start again
- * from the new time: otherwise every limited key would be refused for as long as the step.
+ * The largest step back of the server's clock, in ms, that buckets wait out. A step happens by hand, or by a failover to a machine whose
+ * clock is behind. After a small step nothing flows until the clock is where it was, and waits say so. After a larger step the buckets start
+ * again from the new time: otherwise every limited key would be refused for as long as the step.
  */
 const STEP = 10_000
 /** The longest life of a key, in ms. Redis refuses lives that its clock can't hold; thirty thousand years are enough. */
@@ -26,46 +24,71 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 
 local function load(key, rate, burst)
+  local full = { tokens = burst, at = now, left = 0, refusals = 0, lockedUntil = 0 }
   local state = redis.pcall('GET', key)
-  if type(state) ~= 'string' then return burst, now, 0 end
-  local tokens, at, left = string.match(state, '^(%S+) (%S+) ?(%S*)$')
+  if type(state) ~= 'string' then return full end
+  local tokens, at, left, refusals, lockedUntil = string.match(state, '^(%S+) (%S+) ?(%S*) ?(%S*) ?(%S*)$')
   tokens, at, left = tonumber(tokens), tonumber(at), tonumber(left) or 0
-  if not tokens or not at or not (tokens > -math.huge) then return burst, now, 0 end
+  refusals, lockedUntil = tonumber(refusals) or 0, tonumber(lockedUntil) or 0
+  if not tokens or not at or not (tokens > -math.huge) then return full end
   if at > now + ${STEP} then at = now end
-  if now <= at then return math.min(burst, tokens), at, left end
-  return math.min(burst, tokens + (now - at) * rate / 1000), now, math.max(0, left - (now - at))
+  if now > at then
+    tokens, at, left = tokens + (now - at) * rate / 1000, now, math.max(0, left - (now - at))
+  end
+  if left == 0 then refusals = 0 end
+  return { tokens = math.min(burst, tokens), at = at, left = left, refusals = refusals, lockedUntil = lockedUntil }
 end
 
-local function store(key, tokens, at, left, spent, rate, burst)
-  left = math.max(math.max(0, burst - tokens) * 1000 / rate, left + spent * 1000 / rate)
-  local life = math.ceil(at - now + left) + 1
-  redis.call('SET', key, string.format('%.17g %.17g %.17g', tokens, at, left), 'PX', string.format('%.0f', math.min(life, ${LONGEST})))
+local function store(key, bucket, spent, rate, burst)
+  local left = math.max(math.max(0, burst - bucket.tokens) * 1000 / rate, bucket.left + spent * 1000 / rate)
+  local life = math.ceil(math.max(bucket.at - now + left, bucket.lockedUntil - now)) + 1
+  local state = string.format('%.17g %.17g %.17g', bucket.tokens, bucket.at, left)
+  if bucket.refusals > 0 or bucket.lockedUntil > now then
+    state = state .. string.format(' %d %.17g', bucket.refusals, bucket.lockedUntil)
+  end
+  redis.call('SET', key, state, 'PX', string.format('%.0f', math.min(life, ${LONGEST})))
 end
 `
 
 /**
- * KEYS: one for each charge. ARGV: maxWait, then rate, burst and cost of each.
+ * KEYS: one for each charge. ARGV: maxWait, then rate, burst, cost, and the refusals and ms of the lockout (0 and 0 without one) of each.
  * Returns one text, which is quicker to parse than a list: granted (1 or 0), now, then tokens and wait of each.
  */
 export const take = `${prelude}
 local maxWait = tonumber(ARGV[1])
 local granted = 1
-local tokens, at, left, wait = {}, {}, {}, {}
+local charges = {}
 for i, key in ipairs(KEYS) do
-  local rate, burst, cost = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-  tokens[i], at[i], left[i] = load(key, rate, burst)
-  local missing = cost - tokens[i]
-  wait[i] = missing <= ${SLACK} and 0 or at[i] - now + missing * 1000 / rate
-  if wait[i] > maxWait then granted = 0 end
+  local rate, burst, cost, after, duration = unpack(ARGV, 5 * i - 3, 5 * i + 1)
+  local charge = { rate = tonumber(rate), burst = tonumber(burst), cost = tonumber(cost), after = tonumber(after), duration = tonumber(duration) }
+  local bucket = load(key, charge.rate, charge.burst)
+  local missing = charge.cost - bucket.tokens
+  charge.bucket = bucket
+  charge.wait = missing <= ${SLACK} and 0 or bucket.at - now + missing * 1000 / charge.rate
+  -- After the clock was set back, a lockout takes no longer than it did at first.
+  charge.locked = math.min(charge.duration, math.max(0, bucket.lockedUntil - now))
+  if charge.wait > maxWait or charge.locked > 0 then granted = 0 end
+  charges[i] = charge
 end
 local reply = { string.format('%d %.17g', granted, now) }
 for i, key in ipairs(KEYS) do
-  local cost = tonumber(ARGV[3 * i + 1])
-  if granted == 1 and cost > 0 then
-    tokens[i] = tokens[i] - cost
-    store(key, tokens[i], at[i], left[i], cost, tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]))
+  local charge = charges[i]
+  local bucket = charge.bucket
+  if charge.locked > 0 then
+    bucket.tokens = math.min(0, bucket.tokens)
+    charge.wait = math.max(charge.wait, charge.locked)
+  elseif charge.wait > maxWait and charge.cost > 0 and charge.after > 0 then
+    bucket.refusals = bucket.refusals + 1
+    if bucket.refusals >= charge.after then
+      bucket.refusals, bucket.lockedUntil = 0, now + charge.duration
+      charge.wait = math.max(charge.wait, charge.duration)
+    end
+    store(key, bucket, 0, charge.rate, charge.burst)
+  elseif granted == 1 and charge.cost > 0 then
+    bucket.tokens = bucket.tokens - charge.cost
+    store(key, bucket, charge.cost, charge.rate, charge.burst)
   end
-  reply[i + 1] = string.format('%.17g %.17g', tokens[i], wait[i])
+  reply[i + 1] = string.format('%.17g %.17g', bucket.tokens, charge.wait)
 end
 return table.concat(reply, ' ')
 `
@@ -77,10 +100,11 @@ return table.concat(reply, ' ')
 export const giveBack = `${prelude}
 local rate, burst, cost, actsAt = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 if actsAt < now or redis.call('EXISTS', KEYS[1]) == 0 then return '0' end
-local tokens, at, left = load(KEYS[1], rate, burst)
-local lastActsAt = at + math.max(0, -tokens) * 1000 / rate
+local bucket = load(KEYS[1], rate, burst)
+local lastActsAt = bucket.at + math.max(0, -bucket.tokens) * 1000 / rate
 local restored = math.min(cost, cost - (lastActsAt - actsAt) * rate / 1000)
 if restored <= 0 then return '0' end
-store(KEYS[1], math.min(burst, tokens + restored), at, left, -restored, rate, burst)
+bucket.tokens = math.min(burst, bucket.tokens + restored)
+store(KEYS[1], bucket, -restored, rate, burst)
 return string.format('%.17g', restored)
 `

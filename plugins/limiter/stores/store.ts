@@ -4,6 +4,15 @@ import type { Shape } from './bucket.ts'
 /** What to do with a policy's requests while the store can't be reached. */
 export type OnStoreError = 'local' | 'open' | 'closed'
 
+/**
+ * After `after` refusals the store refuses a key for `duration` ms, whatever its bucket holds. Refusals are counted until the bucket is full
+ * again. Refusals during a lockout don't count, so a lockout never grows.
+ */
+export interface Lockout {
+  readonly after: number
+  readonly duration: number
+}
+
 /** Tokens that are asked of one bucket. */
 export interface Charge extends Shape {
   /** Names the policy among all policies of the store. */
@@ -12,14 +21,15 @@ export interface Charge extends Shape {
   /** Whole tokens, from 0 (only look) to `burst`. */
   readonly cost: number
   readonly onStoreError: OnStoreError
+  readonly lockout?: Lockout | undefined
 }
 
 /** The bucket of one charge after the decision. */
 export interface Balance<C extends Charge = Charge> {
   readonly charge: C
-  /** Tokens left; below 0 while reservations wait. */
+  /** Tokens left; below 0 while reservations wait, and never above 0 during a lockout. */
   readonly tokens: number
-  /** If granted: how many ms until the charge may act. If not: how many ms until the charge would fit. */
+  /** If granted: how many ms until the charge may act. If not: how many ms until the charge would fit, or until the lockout ends. */
   readonly wait: number
 }
 

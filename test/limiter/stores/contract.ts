@@ -136,4 +136,55 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
     await store.take([charge({ burst: 20, cost: 20 })], 0)
     t.ok((await store.take([charge({ burst: 100, cost: 0 })], 0)).balances[0]!.tokens < 1, 'a larger one isn\'t filled for the change')
   })
+
+  t.test('after so many refusals a key is locked out for a time, whatever flows back', async (t) => {
+    const { store, pass } = await create(t)
+    const login = charge({ rate: 4, burst: 1, lockout: { after: 3, duration: 800 } })
+    const take = async (part: Partial<Charge> = {}) => {
+      const { granted, balances: [balance] } = await store.take([{ ...login, ...part }], 0)
+      return { granted, ...balance! }
+    }
+    t.ok((await take()).granted)
+    for (const refusal of [1, 2]) t.ok((await take()).wait <= 250, `refusal ${refusal} waits for the bucket only`)
+    const locking = await take()
+    t.match([locking.granted, locking.wait], [false, 800], 'the third refusal says how long the lockout takes')
+    t.ok((await take({ key: 'other' })).granted, 'another key isn\'t locked out')
+    await pass(300)
+    const locked = await take()
+    t.notOk(locked.granted, 'a token has flowed back, and the key is locked out')
+    t.ok(locked.wait > 0 && locked.wait <= 500, `a refusal during the lockout doesn't prolong it: ${locked.wait}`)
+    const seen = await take({ cost: 0 })
+    t.ok(seen.tokens <= 0 && seen.wait > 0 && seen.wait <= 500, 'who only looks sees the lockout')
+    t.notOk((await store.take([login], 1e6)).granted, 'nothing is reserved during a lockout')
+    await pass(locked.wait)
+    t.ok((await take()).granted, 'after the lockout the bucket decides')
+    for (const refusal of [1, 2]) t.ok((await take()).wait <= 250, `refusal ${refusal} after the lockout is counted from the start`)
+    t.equal((await take()).wait, 800)
+  })
+
+  t.test('refusals are counted until the bucket is full again; looking, and refusals by other policies, don\'t count', async (t) => {
+    const { store, pass } = await create(t)
+    const login = charge({ rate: 4, burst: 1, lockout: { after: 2, duration: 10_000 } })
+    const empty = charge({ policy: 'empty', burst: 1 })
+    const wait = async (...charges: Charge[]) => (await store.take(charges, 0)).balances[0]!.wait
+    await store.take([login, empty], 0)
+    t.ok(await wait(login) <= 250, 'one refusal')
+    for (let i = 0; i < 3; i++) await wait({ ...login, cost: 0 })
+    await pass(300)
+    for (let i = 0; i < 3; i++) t.equal(await wait(login, empty), 0, 'refused by the other policy')
+    t.equal(await wait(login), 0, 'the bucket was full again')
+    t.ok(await wait(login) <= 250, 'so this refusal is the first one again')
+    t.equal(await wait(login), 10_000)
+  })
+
+  t.test('a reservation given back during a lockout neither ends nor prolongs it', async (t) => {
+    const { store } = await create(t)
+    const login = charge({ rate: 1, burst: 1, lockout: { after: 1, duration: 10_000 } })
+    await store.take([login], 0)
+    const reserved = await store.take([login], 1e6)
+    t.equal((await store.take([login], 0)).balances[0]!.wait, 10_000)
+    await store.giveBack(login, reserved.at + reserved.balances[0]!.wait)
+    const { wait } = (await store.take([login], 0)).balances[0]!
+    t.ok(wait > 9_000 && wait <= 10_000)
+  })
 }

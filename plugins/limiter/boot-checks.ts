@@ -23,6 +23,26 @@ export function checkCluster (app: FastifyInstance, hasRedis: boolean): void {
   app.log.warn('limiter: this is a cluster worker and its limits are in its own memory, so n workers grant n times as much. Fix: pass redis')
 }
 
+/** Fastify's own list of a scope's plugins: a name for each registration. `hasPlugin` can't tell a second registration from the first. */
+const kPlugins = Symbol.for('registered-plugin')
+
+interface Scope extends FastifyInstance {
+  [kPlugins]?: ArrayLike<string>
+}
+
+/**
+ * Warns of a registration of @fastify/rate-limit after the limiter's own. The later one works as its user expects, so it is no error: its
+ * limits apply in addition to the limiter's.
+ *
+ * @param scopes the instances in which plugins may have been registered
+ */
+export function checkRateLimit (app: FastifyInstance, scopes: readonly Scope[]): void {
+  const isSecond = scopes.some(({ [kPlugins]: names = [] }) => Array.from(names).filter((name) => name === '@fastify/rate-limit').length > 1)
+  if (!isSecond) return
+  app.log.warn('limiter: @fastify/rate-limit is registered a second time, and its limits apply in addition to the limiter\'s. Fix: remove your ' +
+    'registration, since the limiter makes one; config.rateLimit, app.rateLimit() and app.createRateLimit() work without yours')
+}
+
 /**
  * Checks what an address is worth. Under `trustProxy: true` it is whatever a client writes in X-Forwarded-For: each request may be a new
  * key. A number as `trustProxy` is refused: Fastify ignores it since 5.12.1, so all clients behind the proxy would share one bucket.

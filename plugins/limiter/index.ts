@@ -11,7 +11,7 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import refusalLog, { countRefusal } from '../shared/refusal-log.ts'
-import { AddressChecks, checkCluster, checkPrepared, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
+import { AddressChecks, checkCluster, checkPrepared, checkRateLimit, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
 import { storeFailed, storeRecovered } from './channels.ts'
 import { addressKeyOf, registerRateLimit } from './compat/rate-limit.ts'
 import { RouteLimits } from './compat/route-limit.ts'
@@ -35,7 +35,7 @@ export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './
 export type { LimiterOptions } from './options.ts'
 export type { HeaderKey, Period, Policies, Policy, PolicyName, RefusalOptions } from './policies.ts'
 export type { RouteLimiterOptions } from './route-rules.ts'
-export type { RedisClient } from './stores/redis-store.ts'
+export type { RedisClient } from './stores/redis-client.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -111,6 +111,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const preHandler = createHook('preHandler', decide, answers)
   const early = rules.standard.preHandler.length > 0 ? printedRoutes(app).map(({ name }) => name) : []
 
+  let scopes: FastifyInstance[] = [app]
+  app.addHook('onRegister', (scope) => { scopes.push(scope) })
   let prepared: PreparedRoute[] = []
   function prepareRoute (route: RouteOptions & RouteWithConfig): void {
     const { config, rules: own } = rules.prepare(route)
@@ -125,7 +127,9 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     addressChecks.warn()
     checkRoutes(app, onRequest.name, prepared, early)
     checkPrepared(prepared, rules.standard, preHandler)
+    checkRateLimit(app, scopes)
     prepared = []
+    scopes = []
   })
   app.addHook('onClose', async () => waiters.close())
 }

@@ -7,15 +7,16 @@ import { addressKeyOf } from './compat/rate-limit.ts'
 import { refuseReplaced } from './compat/replaced.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import { resolvePolicies, resolveRefusal, type Policies, type RefusalOptions, type ResolvedPolicy, type ResolvedRefusal } from './policies.ts'
-import type { RedisClient } from './stores/redis-store.ts'
+import { adapt, type CallScript, type RedisClient } from './stores/redis-client.ts'
 
 export interface LimiterOptions extends RefusalOptions {
   /** The limits, by name. At least one. */
   policies: Policies
   /**
-   * A constructed ioredis (or iovalkey) `Redis` or `Cluster`, so that processes share their limits; the client stays yours to close.
-   * Without
-   * it, limits are in this process's memory.
+   * A client of Redis or Valkey, so that processes share their limits: a constructed client of ioredis, iovalkey, node-redis (the package
+   * `redis`, connected) or Valkey GLIDE. Without a client, limits are in this process's memory.
+   *
+   * **The client stays yours to close.** An open client keeps the process alive after `app.close()`: close it in an `onClose` hook.
    */
   redis?: RedisClient
   /**
@@ -72,7 +73,7 @@ export interface LimiterOptions extends RefusalOptions {
 
 export interface ResolvedOptions extends ResolvedRefusal, Required<Omit<LimiterOptions, 'policies' | 'redis' | 'allowList' | keyof RefusalOptions>> {
   policies: Map<string, ResolvedPolicy>
-  redis: RedisClient | undefined
+  redis: CallScript | undefined
   /** `allowList`, if it is a list. */
   exemptAddresses: AddressList | undefined
   /** `allowList`, if it is a function. */
@@ -92,15 +93,13 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   const policies = resolvePolicies('limiter.policies', options.policies, addressKeyOf(ipv6Subnet))
   ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
   const { redis, clock = monotonic, allowList } = options
-  ensure(redis === undefined || (typeof redis?.evalsha === 'function' && typeof redis.eval === 'function'),
-    'limiter.redis', 'a constructed ioredis client', redis)
   const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
   // Braces would end the hash tag early, and the keys of one script would lie on several nodes.
   ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
   fn('limiter.clock.now', record('limiter.clock', clock)['now'])
   return {
     policies,
-    redis,
+    redis: redis === undefined ? undefined : adapt('limiter.redis', redis),
     prefix,
     storeTimeout: duration('limiter.storeTimeout', options.storeTimeout ?? 100, { min: 1, max: MAX_DURATION }),
     maxKeys: integer('limiter.maxKeys', options.maxKeys ?? 100_000, { min: 1 }),

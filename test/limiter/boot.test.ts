@@ -57,7 +57,7 @@ t.test('a bad option', async (t) => {
   await refuses(t, {}, /limiter\.policies/)
   await refuses(t, { policies: {} }, /at least one policy/)
   await refuses(t, { policies: [good] }, /limiter\.policies/)
-  await option({ redis: 'redis://localhost' }, /limiter\.redis": expected a constructed ioredis client/)
+  await option({ redis: 'redis://localhost' }, /limiter\.redis": expected a constructed client of ioredis/)
   await option({ redis: null }, /limiter\.redis/)
   for (const storeTimeout of [0, Infinity, NaN, '1s']) await option({ storeTimeout }, /limiter\.storeTimeout/)
   for (const maxKeys of [0, 1.5, Infinity]) await option({ maxKeys }, /limiter\.maxKeys/)
@@ -275,6 +275,22 @@ t.test('@fastify/rate-limit is the limiter\'s to register', async (t) => {
   t.teardown(() => app.close())
   await app.register(rateLimit, { global: false })
   await t.rejects((async () => { await app.register(limiter, { policies: { client } }) })(), { code: 'FC_ERR_OPTION_INVALID', message: /to be registered by the limiter only/ })
+})
+
+t.test('a later registration of @fastify/rate-limit works, and is warned of', async (t) => {
+  const later = await build(t, { policies: { wide: { rate: 1000, burst: 1000 } } }, (app) => {
+    app.register(rateLimit, { max: 1, timeWindow: '1 hour' }).after(() => { app.get('/', async () => 'ok') })
+  })
+  t.match(warnings(later.logged), [/@fastify\/rate-limit is registered a second time.*Fix: remove your registration/])
+  t.same(await later.statuses('/', '/'), [200, 429])
+  const inScope = await build(t, { policies: { client } }, (app) => {
+    app.register(async (scope) => { await scope.register(rateLimit, { global: false }) })
+  })
+  t.equal(warnings(inScope.logged).length, 1)
+  const without = await build(t, { policies: { client } }, (app) => {
+    app.register(async (scope) => { scope.get('/', { config: { rateLimit: { max: 1 } } }, async () => 'ok') })
+  })
+  t.same(warnings(without.logged), [])
 })
 
 t.test('a decorator of the application\'s own is named as such', async (t) => {

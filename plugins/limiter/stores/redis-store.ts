@@ -1,19 +1,14 @@
 /**
- * Token buckets in Redis or Valkey, shared by every process that uses the same prefix. This is the only file that knows a Redis client.
+ * Token buckets in Redis or Valkey, shared by every process that uses the same prefix.
  *
  * All buckets of an app carry the same hash tag, because one script decides on the policies of a request, and a cluster runs a script on
  * one node only. A hash tag for each bucket would spread the load over the nodes, at the price of a round trip for each policy, and of
  * tokens lost to requests that another policy refused. Apps that outgrow one node take a prefix each.
  */
 import { createHash } from 'node:crypto'
+import type { CallScript } from './redis-client.ts'
 import * as scripts from './script.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
-
-/** What is used of an ioredis (or iovalkey) `Redis` or `Cluster`. Their types are not imported, since the client is an optional peer. */
-export interface RedisClient {
-  evalsha (sha: string, keys: number, ...args: Array<string | number>): Promise<unknown>
-  eval (script: string, keys: number, ...args: Array<string | number>): Promise<unknown>
-}
 
 interface Script {
   text: string
@@ -28,12 +23,12 @@ const take = script(scripts.take)
 const giveBack = script(scripts.giveBack)
 
 export class RedisStore implements Store {
-  readonly #client: RedisClient
+  readonly #call: CallScript
   readonly #prefix: string
 
   /** @param prefix of every key: `{${prefix}:limiter}:${policy}:${key}`, in braces as the hash tag */
-  constructor (client: RedisClient, prefix: string) {
-    this.#client = client
+  constructor (call: CallScript, prefix: string) {
+    this.#call = call
     this.#prefix = `{${prefix}:limiter}:`
   }
 
@@ -60,12 +55,14 @@ export class RedisStore implements Store {
   }
 
   /** Redis forgets its scripts when it restarts, or when an operator flushes them: then the text is sent again. */
-  async #run ({ text, sha }: Script, keys: readonly string[], args: readonly number[]): Promise<unknown> {
+  async #run ({ text, sha }: Script, keys: string[], numbers: readonly number[]): Promise<unknown> {
+    const args = numbers.map(String)
     try {
-      return await this.#client.evalsha(sha, keys.length, ...keys, ...args)
+      return await this.#call('EVALSHA', sha, keys, args)
     } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error
-      return await this.#client.eval(text, keys.length, ...keys, ...args)
+      // GLIDE writes NoScriptError in the middle of its message.
+      if (!(error instanceof Error) || !/^NOSCRIPT|NoScriptError/.test(error.message)) throw error
+      return await this.#call('EVAL', text, keys, args)
     }
   }
 }

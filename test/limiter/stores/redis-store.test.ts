@@ -2,7 +2,9 @@ import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import { RedisStore, type RedisClient } from '../../../plugins/limiter/stores/redis-store.ts'
+import { createClient, createClientPool, createCluster } from 'redis'
+import { adapt, type RedisClient } from '../../../plugins/limiter/stores/redis-client.ts'
+import { RedisStore } from '../../../plugins/limiter/stores/redis-store.ts'
 import { contract, charge, NEVER } from './contract.ts'
 import { noRedis, startRedis, type RedisServer } from '../redis.ts'
 
@@ -16,12 +18,45 @@ async function stored (client: Redis): Promise<string[]> {
   return (await client.keys('*')).sort()
 }
 
-t.test('the contract', options, async (t) => {
-  const redis = await startRedis(t)
-  const client = redis.client()
-  let run = 0
-  contract(t, async () => ({ store: new RedisStore(client, `run${run++}`), pass }))
-})
+function storeOn (client: RedisClient, prefix = 'app'): RedisStore {
+  return new RedisStore(adapt('redis', client), prefix)
+}
+
+/** What GLIDE does, with its own words for a script that the server doesn't know. Its binary isn't a dependency of the tests. */
+function likeGlide (client: Redis): RedisClient {
+  return {
+    async customCommand ([name = '', ...args]) {
+      try {
+        return await client.call(name, ...args)
+      } catch (error) {
+        throw new Error((error as Error).message.replace(/^NOSCRIPT (.*)/, 'An error was signalled by the server: - NoScriptError: $1'))
+      }
+    }
+  }
+}
+
+async function nodeRedis (t: Test, { path }: RedisServer) {
+  const client = createClient({ socket: { path, tls: false } })
+  client.on('error', () => {})
+  await client.connect()
+  t.teardown(() => client.destroy())
+  return client
+}
+
+const clients: Record<string, (t: Test, redis: RedisServer) => Promise<RedisClient>> = {
+  ioredis: async (_t, redis) => redis.client(),
+  'node-redis': nodeRedis,
+  'Valkey GLIDE': async (_t, redis) => likeGlide(redis.client())
+}
+
+for (const [name, connect] of Object.entries(clients)) {
+  t.test(`the contract, on ${name}`, options, async (t) => {
+    const redis = await startRedis(t)
+    const client = await connect(t, redis)
+    let run = 0
+    contract(t, async () => ({ store: storeOn(client, `run${run++}`), pass }))
+  })
+}
 
 t.test('with a real server', options, async (t) => {
   const redis: RedisServer = await startRedis(t)
@@ -29,7 +64,7 @@ t.test('with a real server', options, async (t) => {
   t.beforeEach(() => client.flushall())
 
   t.test('every key expires, after the time until it is full', async (t) => {
-    const store = new RedisStore(client, 'app')
+    const store = storeOn(client)
     await store.take([charge({ policy: 'a', rate: 1, burst: 10, cost: 10 }), charge({ policy: 'b', key: 'x', rate: NEVER })], 0)
     await store.take([charge({ policy: 'c', rate: 1e-300, burst: 10, cost: 10 })], 0)
     const slow = charge({ policy: 'd', rate: 1, burst: 1 })
@@ -45,21 +80,21 @@ t.test('with a real server', options, async (t) => {
   })
 
   t.test('what is full again is gone', async (t) => {
-    const store = new RedisStore(client, 'app')
+    const store = storeOn(client)
     await store.take([charge({ rate: 1000, burst: 5 })], 0)
     await pass(20)
     t.same(await stored(client), [])
   })
 
   t.test('looking and being refused write nothing', async (t) => {
-    const store = new RedisStore(client, 'app')
+    const store = storeOn(client)
     await store.take([charge({ cost: 0 })], 0)
     await store.take([charge({ policy: 'a' }), charge({ policy: 'b', burst: 1, cost: 2 })], 0)
     t.same(await stored(client), [])
   })
 
   t.test('one command a decision, however many policies; a script flush costs one more', async (t) => {
-    const store = new RedisStore(client, 'app')
+    const store = storeOn(client)
     const plan = ['a', 'b', 'c', 'd'].map((policy) => charge({ policy, burst: 1000 }))
     await store.take(plan, 0)
     await client.config('RESETSTAT')
@@ -70,7 +105,7 @@ t.test('with a real server', options, async (t) => {
   })
 
   t.test('a script flush in the middle of a run is not noticed', async (t) => {
-    const store = new RedisStore(client, 'app')
+    const store = storeOn(client)
     const granted: boolean[] = []
     for (let i = 0; i < 30; i++) {
       const [decision] = await Promise.all([store.take([charge({ burst: 20 })], 0), i % 3 === 0 ? client.script('FLUSH') : undefined])
@@ -80,7 +115,7 @@ t.test('with a real server', options, async (t) => {
   })
 
   t.test('a value that isn\'t ours counts as a full bucket and is written over', async (t) => {
-    const store = new RedisStore(client, 'app')
+    const store = storeOn(client)
     for (const spoil of [
       () => client.set('{app:limiter}:p:k', 'garbage'), () => client.set('{app:limiter}:p:k', 'nan inf nan'), () => client.set('{app:limiter}:p:k', '-inf 5'),
       () => client.lpush('{app:limiter}:p:k', 'x'), () => client.set('{app:limiter}:p:k', '')
@@ -94,7 +129,7 @@ t.test('with a real server', options, async (t) => {
   })
 
   t.test('the server\'s clock set back: a little grants nothing, a lot doesn\'t shut everybody out', async (t) => {
-    const store = new RedisStore(client, 'app')
+    const store = storeOn(client)
     const { at } = await store.take([charge({ cost: 0 })], 0)
     await client.set('{app:limiter}:p:k', `0 ${at + 9_000}`, 'PX', 60_000)
     const { granted, balances } = await store.take([charge({ rate: 1 })], 0)
@@ -109,7 +144,7 @@ t.test('with a real server', options, async (t) => {
   t.test('a replica that became read-only is an error, for onStoreError to decide', async (t) => {
     await client.call('REPLICAOF', '127.0.0.1', '1')
     t.teardown(() => client.call('REPLICAOF', 'NO', 'ONE'))
-    await t.rejects(Promise.resolve(new RedisStore(client, 'app').take([charge()], 0)), { message: /READONLY/ })
+    await t.rejects(Promise.resolve(storeOn(client).take([charge()], 0)), { message: /READONLY/ })
   })
 })
 
@@ -136,17 +171,15 @@ t.test('a server that answers with something else is an error, never a decision'
     '-MOVED 1 127.0.0.1:1\r\n',
     '-LOADING Redis is loading the dataset in memory\r\n', '-OOM command not allowed\r\n', '-CLUSTERDOWN The cluster is down\r\n'
   ]) {
-    const store = new RedisStore(await impostor(t, reply), 'app')
+    const store = storeOn(await impostor(t, reply))
     await t.rejects(Promise.resolve(store.take([charge()], 0)), Error, JSON.stringify(reply))
   }
 })
 
-t.test('clients of ioredis fit without a cast', async (t) => {
-  const fits = (client: RedisClient): string => typeof client.evalsha
+t.test('the clients of ioredis and node-redis fit without a cast', async (t) => {
   const redis = new Redis({ lazyConnect: true })
   const cluster = new Cluster([], { lazyConnect: true })
-  t.equal(fits(redis), 'function')
-  t.equal(fits(cluster), 'function')
+  for (const client of [redis, cluster, createClient(), createClientPool(), createCluster({ rootNodes: [] })]) t.type(adapt('redis', client), 'function')
   redis.disconnect()
   cluster.disconnect()
 })

@@ -28,7 +28,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './lifecycle': { values: ['default'], types: ['Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownHook', 'ShutdownReport', 'Unfinished'] },
   './limiter': {
     values: ['default', 'definePolicies'],
-    types: ['Limiter', 'LimiterOptions', 'Peek', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'Register', 'Reservation', 'ReserveOptions',
+    types: ['HeaderKey', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Peek', 'Period', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'RefusalOptions', 'Register', 'Reservation', 'ReserveOptions',
       'RouteLimiterOptions', 'WaitOptions']
   },
   './tasks': {

@@ -1,14 +1,14 @@
-/** Who isn't limited: keys, or addresses and networks. */
+/** Allow lists: keys, or addresses and networks, that aren't limited. */
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { array, ensure, text } from '../shared/options.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import { plainAddress } from './keys.ts'
 
-/** Tells whether an address is on a list of addresses and networks. An address that is listed says nothing about its neighbours. */
+/** Reports whether an address is on a list of addresses and networks. A listed IPv6 address doesn't exempt its prefix. */
 export type AddressList = (ip: string | undefined) => boolean
 
-/** Tells whether a policy exempts a key. Of a policy by address, `ip` is the address itself: its key may stand for a whole network. */
+/** Reports whether a policy exempts a key. For a policy by address, `ip` is the address itself, because the key may stand for a whole prefix. */
 export type IsListed = (key: string, ip: string | undefined, request: FastifyRequest | undefined) => MaybePromise<boolean>
 
 type ListFunction = (key: string, request: FastifyRequest | undefined) => MaybePromise<boolean>
@@ -29,7 +29,7 @@ export function resolveAllowList (
   return keySet(option, list)
 }
 
-/** Returns a function that tells whether a key is on the list. Throws FC_ERR_OPTION_INVALID. */
+/** Returns a function that reports whether a key is on the list. Throws FC_ERR_OPTION_INVALID. */
 export function keySet (option: string, list: readonly string[]): (key: string) => boolean {
   const keys = new Set(strings(option, list))
   return (key) => keys.has(key)

@@ -1,4 +1,4 @@
-/** The boot checks: what would make the limits mean less than they say is an error or a warning at boot. */
+/** The boot checks. A mistake that would weaken the limits is an error or a warning at boot. */
 import cluster from 'node:cluster'
 import type { FastifyInstance } from 'fastify'
 import { fastifyOptionsOf } from '../shared/private.ts'
@@ -17,7 +17,7 @@ export function ensureFree (app: FastifyInstance, isLimiter: (value: unknown) =>
   }
 }
 
-/** Warns that memory is a process's own: with n workers a client gets n times its limit. */
+/** Warns a cluster worker without Redis: each worker has limits of its own, so with n workers a client gets n times its limit. */
 export function checkCluster (app: FastifyInstance, hasRedis: boolean): void {
   if (!cluster.isWorker || hasRedis) return
   app.log.warn('limiter: this is a cluster worker and its limits are in its own memory, so n workers grant n times as much. Fix: pass redis')
@@ -44,8 +44,9 @@ export function checkRateLimit (app: FastifyInstance, scopes: readonly Scope[]):
 }
 
 /**
- * Checks what an address is worth. Under `trustProxy: true` it is whatever a client writes in X-Forwarded-For: each request may be a new
- * key. A number as `trustProxy` is refused: Fastify ignores it since 5.12.1, so all clients behind the proxy would share one bucket.
+ * Checks whether the addresses of clients can be trusted. Under `trustProxy: true` an address is whatever the client writes into
+ * X-Forwarded-For, so each request can be a new key. A number as `trustProxy` is refused: Fastify ignores it since 5.12.1, so all clients
+ * behind the proxy would share one bucket.
  */
 export class AddressChecks {
   readonly #app: FastifyInstance
@@ -55,7 +56,7 @@ export class AddressChecks {
     this.#app = app
   }
 
-  /** Takes note of a limit by address. Throws FC_ERR_OPTION_INVALID. */
+  /** Adds a limit by address. Throws FC_ERR_OPTION_INVALID for a numeric `trustProxy`. */
   add (limit: string): void {
     const trustProxy = fastifyOptionsOf(this.#app)['trustProxy']
     ensure(typeof trustProxy !== 'number', 'trustProxy', 'the addresses of your proxies, or a function: Fastify ignores a number, so clients behind a proxy would share one bucket', trustProxy)
@@ -71,7 +72,7 @@ export class AddressChecks {
   }
 }
 
-/** A route as Fastify hands it from one onRoute hook to the next, and what the limiter made of its config when it read it. */
+/** A route as Fastify passes it from one onRoute hook to the next, with the config that the limiter read and the rules that it made. */
 export interface PreparedRoute {
   route: RouteWithConfig
   limiter: RouteConfig['limiter']
@@ -79,8 +80,10 @@ export interface PreparedRoute {
 }
 
 /**
- * Refuses what an onRoute hook changed after the limiter had read the route: the limit that the change sets or removes would be ignored.
- * @param standard the rules of a route that says nothing, which needs no config
+ * Refuses a route that an onRoute hook changed after the limiter had read it, because the limit that the change sets or removes would be
+ * ignored. Throws FC_ERR_OPTION_INVALID.
+ *
+ * @param standard the rules of a route without a config of its own
  * @param preHandler the limiter's hook
  */
 export function checkPrepared (prepared: readonly PreparedRoute[], standard: RouteRules, preHandler: unknown): void {
@@ -103,8 +106,9 @@ interface PrintedRoute {
 }
 
 /**
- * Returns the routes of the whole app, as `printRoutes` shows them: the only public list that has the routes that were added before the
- * limiter or outside its scope. Empty if the application has a `buildPrettyMeta` of its own that can't print every route.
+ * Returns the routes of the whole app, read from `printRoutes`. No other public list has the routes that were added before the limiter, or
+ * outside its scope, and such a route would be unlimited in silence. Empty if the application has a `buildPrettyMeta` of its own that can't
+ * print every route.
  */
 export function printedRoutes (app: FastifyInstance): PrintedRoute[] {
   const routes: PrintedRoute[] = []
@@ -134,10 +138,9 @@ function print (app: FastifyInstance): string {
 }
 
 /**
- * Warns of the routes that the limiter doesn't reach: those without its onRequest hook and, if there are policies for all routes in the
- * preHandler stage, those that were added before it. The print shows no hooks if a tracer wraps them, or if the application prints its
- * routes
- * in its own way: that is so if none of the routes that the limiter has prepared has the hook in the print.
+ * Warns of the routes that the limiter doesn't reach: routes without its onRequest hook and, if there are policies for all routes in the
+ * preHandler stage, routes that were added before the limiter. The print shows no hooks if a tracer wraps them, or if the application prints
+ * its routes in its own way. Then no route has the limiter's hook in the print, and there is no warning.
  *
  * @param hook the name of the onRequest hook
  * @param early the routes that were added before the limiter and pass its preHandler stage unchecked

@@ -1,12 +1,13 @@
-/** What the limiter publishes. */
+/** The limiter's diagnostics channels. */
 import { typedChannel } from '../shared/typed-channel.ts'
 
 export interface LimitRefused {
   policy: string
+  /** The key as the store keeps it: of more than 256 characters, its digest. */
   key: string
-  /** Tokens asked for. */
+  /** Tokens that were asked for. */
   cost: number
-  /** Whole seconds. */
+  /** When the same would be granted, in whole seconds. */
   retryAfter: number
   /** The refused request's id; undefined for a call of `limiter.wait` outside a request. */
   requestId: string | undefined
@@ -17,13 +18,13 @@ export interface StoreFailed {
 }
 
 export interface StoreRecovered {
-  /** How long the store was away. */
+  /** How long the store was away, in ms. */
   durationMs: number
 }
 
-/** A request was answered 429, or `limiter.wait` refused. */
+/** Published when a request is answered 429, or `limiter.wait` refuses a call. */
 export const refused = typedChannel<LimitRefused>('limiter:refused')
-/** The store can't be reached: each policy decides as its `onStoreError` says. */
+/** Published when the store can't be reached. From then on each policy decides as its `onStoreError` says. */
 export const storeFailed = typedChannel<StoreFailed>('limiter:store-failed')
-/** The store is back. */
+/** Published when the store answers again. */
 export const storeRecovered = typedChannel<StoreRecovered>('limiter:store-recovered')

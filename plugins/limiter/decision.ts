@@ -1,4 +1,4 @@
-/** The limiter's decision on one stage of a request: what the request is charged, and whether the store grants it. */
+/** The decision on one stage of a request: what the request is charged, and whether the store grants the charges. */
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError, LimitKeyMissingError } from '../shared/errors.ts'
 import { after, brief, isPromise, type MaybePromise } from './functions.ts'
@@ -8,34 +8,34 @@ import type { Cost, RouteRules } from './route-rules.ts'
 import type { Shape } from './stores/bucket.ts'
 import type { Charge, Decision, Store } from './stores/store.ts'
 
-/** A charge of a request or of a call, with the policy that it is for. */
+/** A charge of a request or of a call of `app.limiter`, with its policy. */
 export interface PolicyCharge extends Charge {
   readonly limit: ResolvedPolicy
 }
 
-/** A decided stage of a request. */
+/** A Check is a decided stage of a request. */
 export interface Check {
   readonly decision: Decision<PolicyCharge>
-  /** What the stage before has granted, if anything. */
+  /** The decision of the stage before, if there was one and it granted the request. */
   readonly earlier: Decision<PolicyCharge> | undefined
   /** What the route says about refusals. */
   readonly route: ResolvedRefusal
 }
 
-/** What a charge is made of. */
+/** The parts of which a charge is made. */
 interface Asked {
   readonly policy: ResolvedPolicy
   /** The key as the policy's functions see it. */
   readonly key: string
   /** The address behind the key, of a policy by address. */
   readonly ip?: string | undefined
-  /** Whether the key is an address in place of a key that is missing. */
+  /** Whether the key is the client's address in place of a missing key. */
   readonly isSubstitute?: boolean
   readonly cost: number
   readonly request: FastifyRequest | undefined
 }
 
-/** Returns the charge of one policy; undefined if the key has no limit or is on the policy's allow list. */
+/** Returns the charge of one policy; undefined if the key has no limit, or is on the policy's allow list. */
 export function chargeOf (asked: Asked): MaybePromise<PolicyCharge | undefined> {
   const { isListed } = asked.policy
   if (isListed === undefined) return unlistedCharge(asked)
@@ -65,15 +65,15 @@ export interface DecisionSettings {
 }
 
 /**
- * Decides a stage of a request; undefined if nothing limits the request. Throws or rejects with what the policies' functions throw, with a
- * refusal for a missing key, or with the store's error: a request that can't be checked is not let through.
+ * Decides a stage of a request. Returns undefined if nothing limits the request. Throws or rejects with what the policies' functions throw,
+ * with FC_ERR_LIMIT_KEY_MISSING, or with the store's error: a request that can't be checked never passes.
  */
 export type Decide = (stage: Stage, request: FastifyRequest) => MaybePromise<Check | undefined>
 
 export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionSettings): Decide {
-  /** What the onRequest stage granted to requests that have a preHandler stage to pass. */
+  /** The decisions of the onRequest stage, for requests that still have to pass the preHandler stage. */
   const granted = new WeakMap<FastifyRequest, Decision<PolicyCharge>>()
-  /** The requests whose preHandler stage is checked: the hook runs twice on a route on which another plugin has wrapped it. */
+  /** The requests whose preHandler stage is checked. The hook runs twice on a route where another plugin has wrapped the hook. */
   const passed = new WeakSet<FastifyRequest>()
 
   function charge (policy: ResolvedPolicy, cost: number, request: FastifyRequest): MaybePromise<PolicyCharge | undefined> {
@@ -115,16 +115,13 @@ export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionS
     })
   }
 
-  function take (charges: readonly PolicyCharge[], stage: Stage, rules: RouteRules, request: FastifyRequest): MaybePromise<Check | undefined> {
+  function take (charges: readonly PolicyCharge[], stage: Stage, route: RouteRules, request: FastifyRequest): MaybePromise<Check | undefined> {
     if (charges.length === 0) return undefined
-    const decision = store.take(charges, 0)
-    return isPromise(decision) ? decision.then((decision) => check(decision, stage, rules, request)) : check(decision, stage, rules, request)
-  }
-
-  function check (decision: Decision<PolicyCharge>, stage: Stage, rules: RouteRules, request: FastifyRequest): Check {
-    if (stage === 'preHandler') return { decision, earlier: granted.get(request), route: rules }
-    if (rules.preHandler.length > 0) granted.set(request, decision)
-    return { decision, earlier: undefined, route: rules }
+    return after(store.take(charges, 0), (decision) => {
+      const earlier = stage === 'preHandler' ? granted.get(request) : undefined
+      if (stage === 'onRequest' && route.preHandler.length > 0) granted.set(request, decision)
+      return { decision, earlier, route }
+    })
   }
 
   return (stage, request) => {
@@ -135,7 +132,6 @@ export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionS
       if (passed.has(request)) return undefined
       passed.add(request)
     }
-    const charged = charges(policies, rules.cost, request)
-    return isPromise(charged) ? charged.then((charged) => take(charged, stage, rules, request)) : take(charged, stage, rules, request)
+    return after(charges(policies, rules.cost, request), (charges) => take(charges, stage, rules, request))
   }
 }

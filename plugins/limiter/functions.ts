@@ -1,7 +1,7 @@
 /**
- * The application's functions: they may be asynchronous, and whatever they throw or return, no request passes unchecked.
+ * Calls of the application's functions. The functions may be asynchronous, and whatever they throw or return, no request passes unchecked.
  *
- * Where a value isn't asynchronous the limiter makes no promise, since a promise costs more than all else that it does for a request.
+ * Where a value isn't asynchronous, the limiter makes no promise, because a promise costs more than the rest of a decision.
  */
 import { types } from 'node:util'
 import { LimitInvalidError } from '../shared/errors.ts'
@@ -9,22 +9,21 @@ import { LimitInvalidError } from '../shared/errors.ts'
 export type MaybePromise<T> = T | Promise<T>
 
 /**
- * Tells whether `await` would wait for the value, which depends on its method `then` only. A query builder is no Promise, and may be a
- * function: taken for a value it would pass for `true`.
+ * Reports whether `await` would wait for the value, which depends only on the value's method `then`. A query builder is no Promise, and may
+ * be a function: without this check, a query builder would count as `true`.
  */
 export function isPromise<T> (value: MaybePromise<T>): value is Promise<T> {
   return ((typeof value === 'object' && value !== null) || typeof value === 'function') && typeof (value as { then?: unknown }).then === 'function'
 }
 
-/** Calls `next` with the value, at once if the value is there. */
+/** Calls `next` with the value: at once, or when the promise of the value resolves. */
 export function after<T, Result> (value: MaybePromise<T>, next: (value: T) => MaybePromise<Result>): MaybePromise<Result> {
   return isPromise(value) ? Promise.resolve(value).then(next) : next(value)
 }
 
 /**
- * Returns a function that does what `fn` does, except that whatever it throws or rejects with is an Error. Callbacks such as a hook's
- * `done`
- * take a falsy error for success, so a function that throws `undefined`, 0 or '' would let its request pass.
+ * Returns a function that does what `fn` does, except that whatever it throws or rejects with is an Error. A hook's `done` takes a falsy
+ * error for success, so a function that throws `undefined`, 0 or '' would otherwise let its request pass.
  *
  * @param limit the policy whose function it is; '*' for all of them
  * @param what the function's option
@@ -43,15 +42,13 @@ export function guarded<Arguments extends readonly unknown[], Result> (
   }
 }
 
-/**
- * Returns what was thrown if it is an Error, also one of another realm; otherwise FC_ERR_LIMIT_INVALID with what was thrown as its cause.
- */
+/** Returns the thrown value if it is an Error, of any realm. Otherwise returns FC_ERR_LIMIT_INVALID with the thrown value as its cause. */
 export function asError (thrown: unknown, limit = '*', what = 'function'): Error {
   if (thrown instanceof Error || types.isNativeError(thrown)) return thrown
   return new LimitInvalidError(limit, what, 'a function that throws Errors', `one that threw ${brief(thrown)}`, { cause: thrown })
 }
 
-/** Describes a value in a few characters. The value may be a whole body: `inspect` would write out each of its 100,000 properties. */
+/** Describes a value in a few characters. The value may be a whole request body, of which `inspect` would write out 100,000 properties. */
 export function brief (value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value)
   if (typeof value === 'bigint') return value > -1e30 && value < 1e30 ? `${value}n` : 'a huge bigint'

@@ -1,9 +1,10 @@
 /**
- * What a response says about its limits: `RateLimit-Policy` and `RateLimit` as structured fields (RFC 9651) of the current IETF draft
- * (draft-ietf-httpapi-ratelimit-headers), the older `X-RateLimit-*` if asked for, and `Retry-After`.
+ * The header fields of a response: `RateLimit-Policy` and `RateLimit` as structured fields (RFC 9651) of the current IETF draft
+ * (draft-ietf-httpapi-ratelimit-headers), and the older `X-RateLimit-*` if the application asks for them.
  *
- * A bucket has no window. `q` is the burst, and `w` the seconds in which an empty bucket is full again, rounded up; so q / w is never above
- * the rate. `t` is the seconds, rounded up, until there are more tokens: the next one, or for a refused request as many as it costs.
+ * A bucket has no window. `q` is the burst. `w` is the number of seconds in which an empty bucket is full again, rounded up, so q / w is
+ * never above the rate. `t` is the number of seconds, rounded up, until there are more tokens: one more, or as many as a refused request
+ * costs.
  */
 import type { FastifyReply } from 'fastify'
 import type { Check, PolicyCharge } from './decision.ts'
@@ -22,7 +23,7 @@ function untilMore ({ charge: { rate, burst }, tokens, wait }: Balance, granted:
   return left >= burst ? 0 : retryAfter((left + 1 - tokens) * 1000 / rate)
 }
 
-/** Sets the fields of the policies that are exposed, after the fields of an earlier stage. */
+/** Sets the fields of the exposed policies. They follow the fields of an earlier stage. */
 export function setFields (reply: FastifyReply, { decision: { balances, granted }, earlier }: Check): void {
   let policies = ''
   let limits = ''
@@ -43,7 +44,7 @@ function append (reply: FastifyReply, field: string, items: string): string {
   return present === undefined ? items : `${String(present)}, ${items}`
 }
 
-/** Sets the older fields, which name one limit only: the one that has the smallest part left. */
+/** Sets the older fields. They describe one limit only: the policy with the smallest share of its tokens left. */
 export function setLegacyFields (reply: FastifyReply, { decision: { balances } }: Check): void {
   let tightest: Balance<PolicyCharge> | undefined
   for (const balance of balances) {

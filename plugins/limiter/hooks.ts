@@ -1,4 +1,4 @@
-/** The hooks of a request. A hook answers a refusal itself, since throwing it costs twice what serving does. */
+/** The hooks of a request. A hook answers a refusal itself, because throwing an error costs twice as much as serving a request. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
 import { isRefusal, limitedMessage, LimitedError } from '../shared/errors.ts'
@@ -18,7 +18,7 @@ export interface AnswerSettings extends ResolvedRefusal {
 
 export type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
 
-/** Makes the hook of a stage: it calls `done` or answers, without a promise where nothing is asynchronous. */
+/** Makes the hook of a stage. The hook calls `done` or answers the request, without a promise where nothing is asynchronous. */
 export function createHook (stage: Stage, decide: Decide, settings: AnswerSettings): Hook {
   const hook: Hook = (request, reply, done) => {
     let answered: MaybePromise<boolean>
@@ -31,11 +31,11 @@ export function createHook (stage: Stage, decide: Decide, settings: AnswerSettin
     if (isPromise(answered)) answered.then((answered) => { if (!answered) done() }, (error: unknown) => answerError(error, settings, request, reply, done))
     else if (!answered) done()
   }
-  // The name tells a route that escapes from one that doesn't.
+  // The boot checks look for this name in the print of the routes.
   return Object.defineProperty(hook, 'name', { value: stage === 'onRequest' ? 'limiterOnRequest' : 'limiterPreHandler' })
 }
 
-/** Keeps the hook on the route, last unless a later plugin adds another one, even if an onRoute hook replaces `preHandler`. */
+/** Makes the hook the last preHandler of the route, and keeps the hook there even if an onRoute hook replaces `route.preHandler`. */
 export function keepLast (route: RouteOptions, hook: preHandlerHookHandler): void {
   let hooks: preHandlerHookHandler[] = []
   const set = (value: RouteOptions['preHandler']): void => {
@@ -46,7 +46,7 @@ export function keepLast (route: RouteOptions, hook: preHandlerHookHandler): voi
   Object.defineProperty(route, 'preHandler', { get: () => hooks, set, enumerable: true, configurable: true })
 }
 
-/** Sets the fields of a response, and answers a request that is refused; false if the request is granted. */
+/** Sets the header fields of a response, and answers a refused request. Returns false if the request is granted. */
 function answer (check: Check | undefined, settings: AnswerSettings, request: FastifyRequest, reply: FastifyReply): MaybePromise<boolean> {
   if (check === undefined) return false
   setFields(reply, check)
@@ -54,7 +54,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const { decision, earlier, route } = check
   if (decision.granted) return false
 
-  // The policy whose wait is over last is the one that lets the request pass.
+  // The answer names the policy with the longest wait, because the request passes when that wait is over.
   const { charge: { limit, key, cost }, wait } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
   const policy = limit.expose ? limit.name : undefined
   const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
@@ -67,7 +67,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const body = route.body ?? limit.body ?? settings.body
   return after(onExceeded?.(request, refusal), () => {
     if (body === undefined) {
-      // Without an error: an error is made only for a body of the application's.
+      // No error is made here, to save its cost: only the application's `body` gets one.
       send(reply, 429, 'FC_ERR_LIMITED', limitedMessage(policy, seconds), policy, seconds)
       return true
     }
@@ -79,19 +79,18 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
 }
 
 /**
- * Returns how many ms after a later stage's decision a request that the earlier stage granted could pass the earlier stage again: the
- * tokens
- * that it took there are spent, also if the later stage refuses.
+ * Returns the time, in ms after the later stage's decision, until a request that the earlier stage granted could pass that stage again. The
+ * tokens that the request took in the earlier stage stay spent when the later stage refuses.
  */
 function untilAgain (earlier: Decision<PolicyCharge>, later: Decision): number {
   const wait = Math.max(0, ...earlier.balances.map(({ charge: { cost, rate }, tokens }) => (cost - tokens) * 1000 / rate))
-  // Another store has another clock.
+  // Two stores have two clocks, whose times can't be compared.
   return earlier.store === later.store ? wait - Math.max(0, later.at - earlier.at) : wait
 }
 
 /**
- * Sends what Fastify's own error handler would, and for a limit which policy refused, if it is exposed, and when to try again. The body is
- * text: an object passes serializers and hooks, which cost a refusal as much as all else that it does.
+ * Sends the body that Fastify's own error handler would send. For a limit the body also has the policy, if it is exposed, and when to try
+ * again. The body is text, because serializing an object would double the cost of a refusal.
  */
 function send (reply: FastifyReply, statusCode: number, code: string, message: string, policy?: string, retryAfter?: number): void {
   const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message, policy, retryAfter })
@@ -99,9 +98,9 @@ function send (reply: FastifyReply, statusCode: number, code: string, message: s
 }
 
 /**
- * Closes the connection of a request for an upgrade once the request is answered. Node lets go of such a connection before Fastify sees the
- * request, and nobody would close it if a plugin for WebSockets is registered after us, because its hooks don't see what is refused here:
- * clients could pile up connections by being refused.
+ * Closes the connection of a request for an upgrade once the request is answered. Node hands such a connection over before Fastify sees the
+ * request. A WebSocket plugin that is registered after the limiter doesn't see a refused request, so nobody would close the connection, and
+ * clients could pile up open connections.
  */
 function endUpgrade ({ raw }: FastifyRequest, reply: FastifyReply): void {
   if ((raw as { upgrade?: boolean }).upgrade !== true) return
@@ -115,9 +114,7 @@ interface Refusal extends Error {
   headers?: Record<string, string>
 }
 
-/**
- * Answers a refusal. Whatever else a policy's functions throw is the application's own error: its error handler answers, and nobody passes.
- */
+/** Answers a thrown refusal (401 or 503). Any other error is the application's own, and its error handler answers: no request passes. */
 function answerError (error: unknown, { countRefused }: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
   endUpgrade(request, reply)
   if (!isRefusal(error)) return done(asError(error))

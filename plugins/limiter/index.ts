@@ -1,9 +1,9 @@
 /**
  * Token buckets for requests and for code.
  *
- * Guarantees: over any time t a key is granted at most burst + rate·t, in one process or, with Redis, in all of them together; a limited
- * key is never freed by other keys; a refused request takes no token of any policy. The limiter doesn't tell who is behind an address, and
- * while Redis is away each process counts for itself unless the policy says otherwise.
+ * The limiter guarantees that over any time t a key is granted at most burst + rate·t, in one process or, with Redis, in all processes
+ * together; that other keys never free a limited key; and that a refused request takes no token of any policy. The limiter doesn't know who
+ * is behind an address. While Redis is away, each process counts for itself unless the policy says otherwise.
  */
 import fp from 'fastify-plugin'
 import { watchForwarded } from '../shared/address-key.ts'
@@ -39,16 +39,16 @@ export type { RedisClient } from './stores/redis-client.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The policies for code: allow, reserve, wait, peek. */
+    /** Limits for code, by the names of the policies: `allow`, `reserve`, `wait`, `peek`. */
     limiter: Limiter
   }
   interface FastifyContextConfig {
-    /** False: no policy limits this route. Otherwise what its requests cost, and further policies. */
+    /** `false` exempts the route from all policies. An object sets the cost of its requests, further policies, and its answers to refusals. */
     limiter?: false | RouteLimiterOptions
   }
 }
 
-/** The decorators of all apps, to tell a second registration from a decorator of the application's own. */
+/** The decorators of all apps, to distinguish a second registration from a decorator of the application's own. */
 const limiters = new WeakSet<object>()
 
 function createStore (app: FastifyInstance, { redis, prefix, storeTimeout, maxKeys, clock }: ResolvedOptions): Store {

@@ -1,4 +1,4 @@
-/** Whose bucket a request belongs to. A request never gets round a limit by what it leaves out or sends too much of. */
+/** The keys of requests: a key names the bucket that a request takes from. A request can't bypass a limit by a missing or an oversized key. */
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../shared/errors.ts'
@@ -14,20 +14,20 @@ export type KeySource = KeyFunction | {
   readonly isKnown: ((key: string, request: FastifyRequest) => MaybePromise<boolean>) | undefined
 }
 
-/** Longer keys are stored as their digest, so that the number of keys bounds a store's memory. */
+/** Longer keys are stored as their digest, so that a bound on the number of keys also bounds a store's memory. */
 const LONGEST_KEY = 256
-/** The first character of the keys that the limiter makes: a digest, and the address in place of a key. */
+/** The first character of the keys that the limiter makes itself: digests, and addresses in place of missing keys. */
 const OWN = '\0'
 
-/** Makes a key of a client's address: of IPv6 its prefix, since a client has a whole one; of IPv4 written as IPv6 the IPv4 address. */
+/** Returns the key for a client's address. For IPv6 that is the prefix, because a client has a whole prefix; for IPv4 written as IPv6, the IPv4 address. */
 export type AddressKey = (ip: string | undefined) => string
 
 /** Reads the client's address of a request. */
 export type AddressOf = (request: FastifyRequest) => string | undefined
 
-/** The spellings of an address that must not make another key: brackets, the port that some proxies write beside it, an IPv6 zone. */
+/** Matches an address with what may be written around it: brackets, the port that some proxies add, an IPv6 zone. */
 const SPELLING = /^(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([^:]+):\d+|([^[%]+)%.*)$/
-/** No address is longer, however it is written. A longer one comes from a client, by way of a proxy that is trusted: not worth parsing. */
+/** No address is longer, however it is written. A longer text was sent by a client through a trusted proxy, and isn't parsed. */
 const LONGEST_ADDRESS = 100
 
 /** Returns the address without what may be written around it. */
@@ -35,7 +35,7 @@ export function plainAddress (ip: string): string {
   return ip.length <= LONGEST_ADDRESS ? ip.replace(SPELLING, '$1$2$3') : ip
 }
 
-/** How many addresses to remember: parsing an IPv6 address costs more than everything else that the limiter does for a request. */
+/** How many addresses are remembered, because parsing an IPv6 address costs more than the rest of a decision. */
 const REMEMBERED = 1000
 
 export function createAddressKey (normalize: (ip: string) => string): AddressKey {
@@ -52,25 +52,19 @@ export function createAddressKey (normalize: (ip: string) => string): AddressKey
   }
 }
 
-/** Returns the key as stores keep it: a short one as it is. No two keys are stored alike. */
+/** Returns the key as stores keep it: a short key as it is, a long key as its digest. No two keys are stored alike. */
 export function storedKey (key: string): string {
   // As UTF-8, which Redis stores, all lone surrogates would be one character.
   if (key.length <= LONGEST_KEY && !key.startsWith(OWN) && key.isWellFormed()) return key
   return `${OWN}sha256:${createHash('sha256').update(key, 'utf16le').digest('hex')}`
 }
 
-/**
- * Returns the stored key of an address in place of a missing key. It is marked: nobody can spend its tokens by sending the address as a
- * key.
- */
+/** Returns the stored key of an address in place of a missing key. The mark keeps a client from spending its tokens by sending the address as a key. */
 export function storedSubstitute (address: string): string {
   return `${OWN}address:${storedKey(address)}`
 }
 
-/**
- * Reads a request's key from a header or by a function; undefined if there is none. Throws FC_ERR_LIMIT_INVALID, or what the function
- * throws.
- */
+/** Reads a request's key; undefined if there is none. Throws FC_ERR_LIMIT_INVALID, or what the application's function throws. */
 export function readKey (policy: string, source: KeySource, request: FastifyRequest): MaybePromise<string | undefined> {
   if (typeof source === 'function') return after(source(request), (value) => checkedKey(policy, value))
   const key = checkedKey(policy, readHeader(request, source.header))
@@ -84,7 +78,7 @@ function readHeader ({ headers }: FastifyRequest, name: string): string | undefi
   return (headers.host || headers[':authority']?.toString())?.toLowerCase()
 }
 
-/** Returns the key as text; undefined if there is none. An object is a mistake: as text, all objects would be one key. */
+/** Returns the key as text; undefined if there is none. Throws FC_ERR_LIMIT_INVALID for an object, because all objects are the same text. */
 export function checkedKey (policy: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'string') return value

@@ -1,4 +1,4 @@
-/** The limiter's options: what an application may say, validated and compiled. */
+/** The limiter's options, validated and compiled. */
 import type { FastifyRequest } from 'fastify'
 import { monotonic, type Clock } from '../shared/clock.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
@@ -20,25 +20,25 @@ export interface LimiterOptions extends RefusalOptions {
    */
   redis?: RedisClient
   /**
-   * Text before every key in Redis, without braces. Apps that share a Redis take one each; in a cluster, each prefix is on one node.
+   * Text before every key in Redis, without braces. Apps that share a Redis need different prefixes. In a cluster, each prefix is on one node.
    * @default 'fastify-concurrency'
    */
   prefix?: string
   /**
-   * How many ms Redis may take for a decision, at least 1, before the policies' `onStoreError` decides.
+   * How many ms Redis may take for a decision, at least 1. After that time the policies' `onStoreError` decides.
    * @default 100
    */
   storeTimeout?: number
   /**
-   * How many keys of each policy are kept in memory, at least 1; about 160 bytes each. Further keys share one bucket until
-   * there is room.
+   * How many keys of each policy are kept in memory, at least 1; about 160 bytes each. Further keys share one bucket until there is
+   * capacity again.
    * @default 100_000
    */
   maxKeys?: number
-  /** Addresses, and networks like `'10.0.0.0/8'`, that no policy limits; or a function that tells whether a request isn't limited. */
+  /** Addresses, and networks like `'10.0.0.0/8'`, that no policy limits; or a function that reports whether a request is exempt. */
   allowList?: readonly string[] | ((request: FastifyRequest) => MaybePromise<boolean>)
   /**
-   * How many leading bits of an IPv6 address make the key, from 1 to 128: a client usually has a whole /64 to itself.
+   * How many leading bits of an IPv6 address make the key, from 1 to 128. A client usually has a whole /64 to itself.
    * @default 64
    */
   ipv6Subnet?: number
@@ -48,7 +48,7 @@ export interface LimiterOptions extends RefusalOptions {
    */
   legacyHeaders?: boolean
   /**
-   * How many ms `limiter.wait` may wait, and `limiter.reserve` may look ahead.
+   * How many ms `limiter.wait` may wait, and `limiter.reserve` may look ahead, unless the call says otherwise.
    * @default 30_000
    */
   waitTimeout?: number
@@ -63,11 +63,11 @@ export interface LimiterOptions extends RefusalOptions {
    */
   maxWaitingPerKey?: number
   /**
-   * Lets `limiter.wait` know the current request, to stop when its client leaves.
+   * Detect the current request automatically, so that `limiter.wait` stops when the client leaves.
    * @default true
    */
   ambient?: boolean
-  /** For tests: where the memory store reads the time. */
+  /** The clock of the memory store, for tests. */
   clock?: Clock
 }
 

@@ -1,4 +1,4 @@
-/** What an application says about its limits, and what the rest of the limiter reads. */
+/** The policies: their options, validated and compiled for the rest of the limiter. */
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError, type LimitedError } from '../shared/errors.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, oneOf, record, text } from '../shared/options.ts'
@@ -124,11 +124,11 @@ export interface ResolvedRefusal {
 
 export interface ResolvedPolicy extends ResolvedRefusal {
   readonly name: string
-  /** The name as the fields of a response write it. */
+  /** The name in the syntax of the header fields. */
   readonly quoted: string
-  /** Its item of `RateLimit-Policy`, if its numbers are known at boot. */
+  /** The policy's item of `RateLimit-Policy`, if its numbers are known at boot. */
   readonly item: string | undefined
-  /** The numbers, or what returns them for a key. */
+  /** The numbers, or a function that returns them for a key. */
   readonly shape: Shape | ((key: string, request: FastifyRequest | undefined) => Promise<Shape>)
   readonly key: 'address' | 'none' | KeySource
   /** Makes keys of addresses. */
@@ -149,7 +149,7 @@ export const policyOptionNames = [
 
 const seconds = { second: 1, minute: 60, hour: 3_600, day: 86_400 } as const satisfies Record<Period, number>
 
-/** Above it, floating point can't count single tokens. */
+/** Above this number, the balance of a bucket would lose single tokens in floating-point arithmetic. */
 const MAX_BURST = 1e9
 
 function isRate (rate: unknown): rate is number {
@@ -165,7 +165,7 @@ const expected = {
   burst: `a whole number from 1 to ${MAX_BURST}`
 }
 
-/** Tells whether the policy limits some requests by their address. */
+/** Reports whether the policy limits some requests by their address. */
 export function limitsByAddress ({ key, missingKey }: ResolvedPolicy): boolean {
   return key === 'address' || missingKey === 'address'
 }
@@ -242,7 +242,7 @@ export function resolveRefusal (option: string, limit: string, { body, onExceede
   }
 }
 
-/** Returns a shape with what responses say about it. */
+/** Returns a shape together with its text in header fields. */
 export function describeShape (name: string, shape: ResolvedPolicy['shape']): Pick<ResolvedPolicy, 'shape' | 'quoted' | 'item'> {
   const quoted = quote(name)
   return { shape, quoted, item: typeof shape === 'object' ? policyItem(quoted, shape) : undefined }

@@ -12,7 +12,7 @@ export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)
 export interface RouteLimiterOptions extends RefusalOptions {
   /**
    * Tokens that a request takes from each of the route's policies: a whole number from 1 to the smallest burst, or a function that returns
-   * one.
+   * such a number.
    * @default 1
    */
   cost?: Cost
@@ -28,10 +28,10 @@ export interface RouteRules extends Readonly<Record<Stage, readonly ResolvedPoli
   readonly cost: Cost
 }
 
-/** A route's rules travel in its config: a request leads to its config without a look-up by name. */
+/** The property of a route's config that holds its rules, so that a request finds its rules without a look-up by name. */
 const kRules = Symbol('fastify-concurrency.limiter.rules')
 
-/** A route's config, as far as the limiter reads it. */
+/** The part of a route's config that the limiter reads. */
 export interface RouteConfig {
   limiter?: false | RouteLimiterOptions
   rateLimit?: unknown
@@ -41,17 +41,14 @@ export interface RouteConfig {
 /** A route as Fastify's onRoute hooks see it. */
 export type RouteWithConfig = Pick<RouteOptions, 'method' | 'url' | 'constraints' | 'preHandler'> & { prefix?: string, config?: RouteConfig }
 
-/**
- * Returns one name for all methods of a route: `GET,POST /search`. HEAD counts with GET, and routes that differ in version or host count
- * apart.
- */
+/** Returns one name for all methods of a route: `GET,POST /search`. HEAD counts with GET. Routes that differ in version or host count apart. */
 export function routeName (route: RouteWithConfig): string {
   return nameOf(methodsOf(route).join(','), route)
 }
 
 /**
- * Returns the names of a route's own bucket, one for each of its methods, since Fastify adds HEAD as a route of its own. In a scope with a
- * prefix it also adds HEAD for the prefix with a slash, whose GET is that of the bare prefix: `alias` is the name of that GET.
+ * Returns the names of a route's own bucket, one for each of its methods, because Fastify adds HEAD as a route of its own. In a scope with a
+ * prefix, Fastify also adds HEAD for the prefix with a slash. The GET of that HEAD is the GET of the bare prefix, whose name is `alias`.
  */
 export function bucketNames (route: RouteWithConfig): { names: string[], alias?: string } {
   const names = methodsOf(route).map((method) => nameOf(method, route))
@@ -68,7 +65,7 @@ function nameOf (method: string, { url, constraints = {} }: RouteWithConfig): st
   return `${method} ${url}${apart.join('')}`
 }
 
-/** Tells whether a route's config still has the rules that the limiter has put there. */
+/** Reports whether a route's config still has the rules that the limiter put there. */
 export function hasRules (config: RouteConfig, rules: RouteRules): boolean {
   return config[kRules] === rules
 }
@@ -83,7 +80,7 @@ function rulesOf (policies: readonly ResolvedPolicy[], cost: Cost, refusal = non
 export class RulesOfRoutes {
   readonly #policies: ReadonlyMap<string, ResolvedPolicy>
   readonly #ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
-  /** The rules of routes that say nothing, and of what no route answers: 404s are limited too. */
+  /** The rules of routes without a config of their own, and of requests that no route answers: 404s are limited too. */
   readonly standard: RouteRules
 
   /** @param ownPolicy makes the policy of a route's `config.rateLimit` */
@@ -104,8 +101,8 @@ export class RulesOfRoutes {
   }
 
   /**
-   * Returns the rules for a request. A route that was declared before the limiter is prepared by its first request. A policy of its own in
-   * the preHandler stage comes too late then, and the request fails: it never bypasses the limit.
+   * Returns the rules for a request. A route that was declared before the limiter is prepared by its first request. If such a route has a
+   * policy in the preHandler stage, it is too late to add the hook, and the request fails: it never bypasses the limit.
    */
   of (config: RouteConfig & { url?: string, method?: unknown }): RouteRules {
     const known = config[kRules]

@@ -1,10 +1,10 @@
-/** Parts of the fields of responses, as structured fields (RFC 9651) write them. */
+/** Parts of the header fields of responses, in the syntax of structured fields (RFC 9651). */
 import type { Shape } from './stores/bucket.ts'
 
 /** The largest integer of a structured field. */
 const LARGEST = 999_999_999_999_999
 
-/** Returns the whole seconds after which a wait, in ms, is over: never too early, and at most 1 s late. */
+/** Returns a wait, in ms, as whole seconds: never too early, and at most 1 s late. */
 export function retryAfter (wait: number): number {
   return Math.min(LARGEST, Math.max(1, Math.ceil(wait / 1000)))
 }

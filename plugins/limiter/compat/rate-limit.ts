@@ -1,11 +1,10 @@
 /**
- * The adapter on @fastify/rate-limit, the only file that knows it. It is registered once, with a store of token buckets.
+ * The adapter on @fastify/rate-limit: no other file knows that package. The adapter registers the package once, with a store of token buckets.
  *
- * It provides `app.rateLimit()` and `app.createRateLimit()`, which go on working, on buckets: `max` tokens that flow back over
- * `timeWindow`;
- * the meaning of the options of a route's `config.rateLimit`; and the grouping of addresses. It doesn't check the policies of requests: its
- * check takes three promises a request, which cost more than the decision, and its hooks on routes can check only one limit a request, and
- * throw, which costs twice what serving does.
+ * The package provides three things: `app.rateLimit()` and `app.createRateLimit()`, which work on buckets of `max` tokens that flow back over
+ * `timeWindow`; the meaning of the options of a route's `config.rateLimit`; and the prefixes of addresses. The package doesn't check the
+ * policies of requests. Its check takes three promises for each request, which cost more than the decision. Its hooks on routes check one
+ * limit for each request, and throw, which costs twice as much as serving a request.
  */
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -20,7 +19,7 @@ export type RateLimitOptions = NonNullable<Parameters<FastifyInstance['createRat
 
 type NumberOf = (request: FastifyRequest, key: string) => number | Promise<number>
 
-/** What @fastify/rate-limit makes of a route's options. The options that aren't named here stay as they came. */
+/** A route's options after @fastify/rate-limit merged them with its defaults. Options that aren't named here stay as they came. */
 export interface MergedOptions {
   max: number | NumberOf
   /** In ms. */
@@ -31,12 +30,12 @@ export interface MergedOptions {
   skipOnError: boolean
 }
 
-/** Returns a bucket of `max` tokens that flow back over `timeWindow` ms; undefined if there can be none, since nothing is allowed. */
+/** Returns the shape of a bucket of `max` tokens that flow back over `timeWindow` ms; undefined if the numbers allow nothing. */
 export function windowShape (max: number, timeWindow: number): { rate: number, burst: number } | undefined {
   return max >= 1 && timeWindow > 0 ? { rate: max * 1000 / timeWindow, burst: max } : undefined
 }
 
-/** Makes keys of addresses, of IPv6 by so many leading bits. */
+/** Returns a function that makes keys of addresses. For IPv6, the key is the given number of leading bits. */
 export function addressKeyOf (ipv6Subnet: number): AddressKey {
   return createAddressKey((ip) => normalizeIP(ip, ipv6Subnet))
 }
@@ -50,22 +49,22 @@ export interface RateLimitSettings {
   onAddressKey: () => void
 }
 
-/** Stands for the default, which needs the prefix of the merged options. */
+/** A placeholder for the default key, which needs the `ipv6Subnet` of the merged options. */
 const defaultKey = (): never => { throw new Error('replaced for each limit') }
 
-/** Makes the store that @fastify/rate-limit sees. */
+/** Makes the store class that @fastify/rate-limit calls. */
 function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onChild: (options: MergedOptions) => void) {
   let stores = 0
-  /** The keys that are made of addresses: options without a key inherit the key of the registration. */
+  /** The key functions that make keys of addresses. Options without a key inherit the key function of the registration. */
   const defaultKeys = new WeakSet<object>([defaultKey])
 
   /**
-   * Makes the options that the checks of @fastify/rate-limit read mean what they mean everywhere in the limiter. Its own key of an address
-   * fails without an address, and keeps the port that a proxy writes beside it.
+   * Changes the options that the checks of @fastify/rate-limit read, so that they mean the same as everywhere in the limiter. The package's
+   * own key of an address fails without an address, and keeps the port that a proxy writes beside the address.
    */
   function adapt (policy: string, options: MergedOptions): void {
     const { keyGenerator, max, timeWindow, allowList } = options
-    // Buckets are never away, so all that there is to skip are mistakes.
+    // Buckets are never away, so the only errors that could be skipped are mistakes.
     options.skipOnError = false
     const isByAddress = defaultKeys.has(keyGenerator)
     const addressKey = addressKeyOf(options.ipv6Subnet)
@@ -82,10 +81,10 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
   }
 
   return class BucketStore {
-    // Counted in the order of creation, so that the processes of one application agree on it. The sign is in no policy's name.
+    // Stores are numbered in the order of creation, so that the processes of one application agree. No policy's name can contain the sign.
     readonly #policy = `@fastify/rate-limit №${stores++}`
 
-    /** @param options those of the registration, which checks without options of their own read; none for a child */
+    /** @param options the options of the registration, which checks without options of their own read; undefined for a child */
     constructor (options?: object) {
       if (options !== undefined) adapt(this.#policy, options as MergedOptions)
     }
@@ -108,15 +107,15 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
     }
 
     /**
-     * Throws FC_ERR_LIMIT_INVALID: to @fastify/rate-limit NaN isn't exceeded, and it passes on the numbers that functions return as they
-     * are.
+     * Throws FC_ERR_LIMIT_INVALID for numbers that can't be used. @fastify/rate-limit passes on what the application's functions return, and
+     * would take NaN for a limit that is never exceeded.
      */
     #decide (key: unknown, done: Done, timeWindow: number, max: number, cost: number): void {
       if (!Number.isFinite(max) || !Number.isFinite(timeWindow)) {
         throw new LimitInvalidError(this.#policy, 'max or timeWindow', 'a number, and milliseconds', `${brief(max)} and ${brief(timeWindow)}`)
       }
       const shape = windowShape(max, timeWindow)
-      // It calls a request exceeded if `current` is above `max`.
+      // @fastify/rate-limit refuses a request if `current` is above `max`.
       if (shape === undefined) return done(null, { current: max + 1, ttl: timeWindow })
       const charge: Charge = { policy: this.#policy, key: storedKey(checkedKey(this.#policy, key) ?? ''), ...shape, cost, onStoreError: 'local' }
       const answer = ({ granted, balances }: Decision): void => {
@@ -134,7 +133,7 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
 
 type Done = (error: Error | null, result?: { current: number, ttl: number }) => void
 
-/** Fills in the default of a route's `max` and `timeWindow`, and turns a text like '1 minute' into ms. */
+/** Fills in the defaults of a route's `max` and `timeWindow`, and converts a text like '1 minute' to ms. */
 export type Merge = (options: Pick<RateLimitOptions, 'max' | 'timeWindow'>) => Pick<MergedOptions, 'max' | 'timeWindow'>
 
 export async function registerRateLimit (app: FastifyInstance, settings: RateLimitSettings): Promise<Merge> {

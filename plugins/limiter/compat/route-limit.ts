@@ -1,4 +1,4 @@
-/** A route's `config.rateLimit`, as @fastify/rate-limit documents it, as a policy: `max` tokens that flow back over `timeWindow`. */
+/** Makes a policy of a route's `config.rateLimit`: `max` tokens that flow back over `timeWindow`. */
 import { inspect, isDeepStrictEqual } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../../shared/errors.ts'
@@ -12,13 +12,13 @@ import { bucketNames, routeName, type RouteWithConfig } from '../route-rules.ts'
 import { addressKeyOf, windowShape, type Merge, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
 import { refuseReplaced } from './replaced.ts'
 
-/** What the routes of one bucket must agree on. */
+/** The options that must be the same on all routes of one bucket. */
 const shared = ['max', 'timeWindow', 'keyGenerator', 'allowList', 'hook', 'ipv6Subnet', 'skipOnError'] as const
 const routeOptions = [...shared, 'groupId'] as const
 
 type RouteRateLimit = RateLimitOptions & { hook?: string, groupId?: string }
 
-/** What a route's options come down to, under the options' names. */
+/** A route's options after defaults and conversions, for comparison with the options of other routes. */
 type Settings = Readonly<Record<typeof shared[number], unknown>> & Pick<MergedOptions, 'max' | 'timeWindow'>
 
 interface Known {
@@ -27,7 +27,7 @@ interface Known {
   settings: Settings
 }
 
-/** Makes policies of routes' options. The routes of a group share one, and HEAD shares the policy of the route that answers GET. */
+/** Makes policies of routes' options. The routes of a group share one policy, and HEAD shares the policy of the route that answers GET. */
 export class RouteLimits {
   readonly #merge: Merge
   readonly #addressKey: AddressKey
@@ -38,7 +38,7 @@ export class RouteLimits {
     this.#addressKey = addressKey
   }
 
-  /** Throws FC_ERR_OPTION_INVALID, also if another route of the same bucket has other options. */
+  /** Returns the policy of a route. Throws FC_ERR_OPTION_INVALID, also if another route of the same bucket has other options. */
   of (value: unknown, route: RouteWithConfig): ResolvedPolicy {
     const option = `${routeName(route)}: config.rateLimit`
     refuseReplaced(option, value, routeOptions)
@@ -55,7 +55,7 @@ export class RouteLimits {
     return known.policy
   }
 
-  /** Checks, too, what @fastify/rate-limit would silently replace by a default. */
+  /** Validates a route's options, including those that @fastify/rate-limit would silently replace by a default. */
   #settings (option: string, options: RouteRateLimit): Settings {
     const { max, timeWindow, keyGenerator, allowList, hook = 'onRequest', ipv6Subnet, skipOnError } = options
     if (max !== undefined && typeof max !== 'function') ensure(Number.isInteger(max) && max >= 1, `${option}.max`, 'a whole number of at least 1, or a function', max)
@@ -69,7 +69,7 @@ export class RouteLimits {
     const merged = this.#merge(options)
     ensure(merged.timeWindow !== undefined, `${option}.timeWindow`, 'a text like \'1 minute\'', timeWindow)
     return {
-      // Functions as they came: they are the same on two routes if the routes were given the same ones.
+      // Functions stay as they came: two routes agree if they were given the same function.
       max: typeof max === 'function' ? max : merged.max,
       timeWindow: typeof timeWindow === 'function' ? timeWindow : merged.timeWindow,
       keyGenerator,
@@ -82,7 +82,7 @@ export class RouteLimits {
 
   #policy (option: string, name: string, { keyGenerator, allowList, ipv6Subnet, skipOnError }: RouteRateLimit, settings: Settings): ResolvedPolicy {
     const isByAddress = keyGenerator === undefined
-    // In the order of arguments of @fastify/rate-limit.
+    // @fastify/rate-limit passes the request first.
     const list = typeof allowList === 'function' ? (key: string, request: FastifyRequest | undefined) => allowList(request as FastifyRequest, key) : allowList
     return {
       name,
@@ -102,7 +102,7 @@ export class RouteLimits {
   }
 }
 
-/** A bucket has one size and one key: an option in which a later route differs would be lost, or resize the bucket of the others. */
+/** Refuses a route that differs from an earlier route of its bucket. A bucket has one size and one key, so the later options would be lost. */
 function refuseDifferent (option: string, known: Known, options: RouteRateLimit, settings: Settings): void {
   for (const key of shared) {
     const isSame = isDeepStrictEqual(known.settings[key], settings[key])

@@ -1,11 +1,11 @@
 /**
- * The token bucket of Go's x/time/rate, pure: no timers, no clock, time is an argument.
+ * The token bucket of Go's x/time/rate, as pure functions: the time is an argument.
  *
- * It differs from Go in one point. When the clock goes back, Go starts again from the earlier instant, so the same stretch of time
- * refills the bucket twice; here time that was counted once is never counted again.
+ * The bucket differs from Go's in one point. When the clock goes back, Go starts again from the earlier instant, so the same stretch of time
+ * refills the bucket twice. Here, time that was counted once is never counted again.
  */
 
-/** What a policy says about one bucket. */
+/** The rate and the size of a bucket. */
 export interface Shape {
   /** Tokens a second, above 0. `Infinity` is no limit. */
   readonly rate: number
@@ -13,21 +13,21 @@ export interface Shape {
   readonly burst: number
 }
 
-/** A bucket as it was left by its last successful operation. A bucket nobody has used yet is `undefined`, which means full. */
+/** The state of a bucket after its last successful operation. A bucket that nobody has used yet is `undefined`, which means full. */
 export interface Bucket {
   /** Below 0 while reservations are waiting. */
   readonly tokens: number
-  /** When that was, in ms. */
+  /** The time of that operation, in ms. */
   readonly at: number
 }
 
 /**
- * How much may be missing, in tokens, for a cost to count as covered. A client that waits exactly as long as it was told comes back to
- * a bucket that lacks the last bits of a floating point sum. What is overdrawn stays in the balance, so it never adds up.
+ * The part of a token that may be missing when a cost is granted. A client that waits exactly as long as it was told comes back to a bucket
+ * that lacks the last bits of a floating-point sum. The missing part stays in the balance, so it doesn't accumulate.
  */
 export const SLACK = 1e-7
 
-/** The bucket at `now`, its refill included. */
+/** Returns the bucket at `now`, with its refill. */
 export function advance (bucket: Bucket | undefined, now: number, { rate, burst }: Shape): Bucket {
   if (bucket === undefined || rate === Infinity) return { tokens: burst, at: now }
   if (now <= bucket.at) return bucket.tokens > burst ? { tokens: burst, at: bucket.at } : bucket
@@ -35,8 +35,8 @@ export function advance (bucket: Bucket | undefined, now: number, { rate, burst 
 }
 
 /**
- * How many ms until `cost` tokens are there, if nobody else takes any: 0 if they are there now, `Infinity` if the bucket never holds as
- * many.
+ * Returns how many ms it takes until `cost` tokens are there, if nobody else takes any: 0 if they are there now, `Infinity` if the bucket
+ * never holds that many.
  */
 export function delay (bucket: Bucket, cost: number, { rate, burst }: Shape): number {
   if (rate === Infinity) return 0
@@ -45,19 +45,19 @@ export function delay (bucket: Bucket, cost: number, { rate, burst }: Shape): nu
   return missing <= SLACK ? 0 : missing * 1000 / rate
 }
 
-/** The bucket after `cost` tokens were taken from it; take from an advanced bucket only. */
+/** Returns the bucket after `cost` tokens were taken from it. The bucket must have been advanced to the present time. */
 export function spend (bucket: Bucket, cost: number): Bucket {
   return { tokens: bucket.tokens - cost, at: bucket.at }
 }
 
-/** When the bucket is full again, which is when it can be forgotten. */
+/** Returns when the bucket is full again, in ms. From then on the bucket can be forgotten. */
 export function fullAt (bucket: Bucket, { rate, burst }: Shape): number {
   return bucket.at + Math.max(0, burst - bucket.tokens) * 1000 / rate
 }
 
 /**
- * Gives a reservation's tokens back, as far as that is fair: those that later reservations have already been promised on top of it
- * stay spent, else what is given back could act together with them and exceed the burst. A reservation whose instant has passed has acted.
+ * Returns the bucket after a reservation gave its tokens back. Tokens that later reservations were promised on top of this reservation stay
+ * spent: otherwise more tokens than the burst could act together. A reservation whose time has passed has acted, and gives nothing back.
  *
  * @param actsAt when the reservation was to act, in ms
  */

@@ -1,17 +1,17 @@
 /**
- * A store that may be away, and what is decided meanwhile.
+ * A remote store with a local store in its place while the remote store is away: a circuit breaker.
  *
- * No decision takes longer than `timeout`, whatever the client's own retries and queues do. After a failure the store is left alone until a
- * probe succeeds, so that an outage costs one slow decision, and not one for each request. A probe is a real decision on a key of its own,
- * since a server that is loading, read-only or out of memory still answers a ping. Traffic makes the probes: an idle app asks nothing.
+ * No decision takes longer than `timeout`, whatever the client's own retries and queues do. After a failure, no decision asks the remote
+ * store until a probe succeeds, so an outage costs one slow decision instead of one for each request. A probe is a real decision on a key of
+ * its own, because a server that is loading, read-only or out of memory still answers a ping. Only traffic causes probes.
  */
 import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
-/** How many ms between two probes. */
+/** The time between two probes, in ms. */
 const PROBE_EVERY = 250
-/** How many ms an unanswered probe may take before another one is made: a client that is reconnecting keeps probes in its queue. */
+/** The time, in ms, after which another probe is sent although one is unanswered. A client that is reconnecting keeps probes in its queue, so this bounds the queue. */
 const PROBE_LOST = 5_000
 const probe: Charge = { policy: '№ probe of the store', key: '', rate: 1000, burst: 1, cost: 1, onStoreError: 'open' }
 
@@ -19,9 +19,9 @@ export interface FallbackOptions {
   /** How many ms a decision may take. */
   timeout: number
   clock: Clock
-  /** The store was there and has failed. Called once, until `onRecovered`. */
+  /** Called when the store fails; not again before `onRecovered`. */
   onFailed: (error: Error) => void
-  /** The store is back; for how many ms it was away. */
+  /** Called when the store answers again, with the time for which it was away, in ms. */
   onRecovered: (durationMs: number) => void
 }
 
@@ -53,7 +53,7 @@ export class FallbackStore implements Store {
     return this.#decide(charges, maxWait)
   }
 
-  /** Returns 0 while the store is away: tokens that it can't take back are refilled in time anyway. */
+  /** Returns 0 while the store is away. Tokens that the store can't take back are refilled in time anyway. */
   async giveBack (charge: Charge, actsAt: number): Promise<number> {
     if (this.#failedAt !== undefined) return 0
     try {
@@ -64,7 +64,7 @@ export class FallbackStore implements Store {
     }
   }
 
-  /** Decides for each policy in its own way: one that is closed refuses, and those that are open ask for nothing. */
+  /** Decides without the remote store, for each policy as its `onStoreError` says. */
   async #decide<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
     const closed = charges.find(({ onStoreError }) => onStoreError === 'closed')
     if (closed !== undefined) throw new LimiterStoreError(closed.policy, { cause: this.#failure })
@@ -84,7 +84,7 @@ export class FallbackStore implements Store {
     this.#probing = true
     Promise.resolve(this.#remote.take([probe], 0)).then(() => {
       this.#probing = false
-      // An answer that a decision wouldn't have waited for is no recovery.
+      // A decision would not have waited for a late answer, so a late answer is no recovery.
       if (clock.now() - now <= timeout) this.#recover()
     }, () => { this.#probing = false })
   }
@@ -103,12 +103,12 @@ export class FallbackStore implements Store {
     this.#options.onRecovered(after)
   }
 
-  /** A command that is given up here may still run later, from the client's own queue: it takes too many tokens, never too few. */
+  /** Rejects after `timeout`. The command may still run later, from the client's queue: then it takes too many tokens, never too few. */
   #within<T> (operation: T | Promise<T>): Promise<T> {
     const { timeout } = this.#options
     return new Promise((resolve, reject) => {
       const late = (): void => reject(new Error(`The store took longer than ${timeout} ms`))
-      // After a stall of our own event loop, timers fire before the reply that has long arrived is read: let it be read first.
+      // After a stall of our event loop, timers fire before a reply that has long arrived is read. setImmediate lets the reply be read first.
       const timer = setTimeout(() => setImmediate(late), timeout)
       Promise.resolve(operation).then((value) => {
         clearTimeout(timer)

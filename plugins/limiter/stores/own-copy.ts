@@ -1,8 +1,8 @@
 /**
- * Returns a copy of the text that is no part of a longer one. V8 makes a substring of 13 characters or more a view of its parent, so a key
- * cut out of a header field of 16 kB, as an address is out of X-Forwarded-For, keeps all of the field as long as the key is kept.
+ * Returns a copy of the text that doesn't refer to a longer text. V8 makes a substring of 13 characters or more a view of its parent. So a
+ * key that is cut out of a header field of 16 kB, as an address is cut out of X-Forwarded-For, would keep the whole field in memory.
  */
 export function ownCopy (text: string): string {
-  // Exact for any text, lone surrogates too, and one flat string; a copy by concatenation would again be a view.
+  // The copy is exact for any text, lone surrogates included, and one flat string. A copy by concatenation would again be a view.
   return text.length < 13 ? text : JSON.parse(JSON.stringify(text)) as string
 }

@@ -1,7 +1,7 @@
-/** What a store of token buckets must do: the contract that the memory and the Redis store share, and that one suite tests on both. */
+/** The contract of a store of token buckets. The memory store and the Redis store share it, and one test suite runs on both. */
 import type { Shape } from './bucket.ts'
 
-/** What to do with a policy's requests while the store can't be reached. */
+/** The decision on a policy's requests while the store can't be reached. */
 export type OnStoreError = 'local' | 'open' | 'closed'
 
 /**
@@ -13,7 +13,7 @@ export interface Lockout {
   readonly duration: number
 }
 
-/** Tokens that are asked of one bucket. */
+/** A Charge asks one bucket for tokens. */
 export interface Charge extends Shape {
   /** Names the policy among all policies of the store. */
   readonly policy: string
@@ -24,7 +24,7 @@ export interface Charge extends Shape {
   readonly lockout?: Lockout | undefined
 }
 
-/** The bucket of one charge after the decision. */
+/** A Balance is the state of a charge's bucket after the decision. */
 export interface Balance<C extends Charge = Charge> {
   readonly charge: C
   /** Tokens left; below 0 while reservations wait, and never above 0 during a lockout. */
@@ -40,9 +40,7 @@ export interface Decision<C extends Charge = Charge> {
   readonly balances: ReadonlyArray<Balance<C>>
   /** When the store decided, in ms of its own clock. */
   readonly at: number
-  /**
-   * Where to give tokens back. Undefined if the store was away and the policies say `open`, or if the bucket isn't the key's own.
-   */
+  /** The store that takes tokens back. Undefined if the store was away and the policies say `open`, or if the bucket isn't the key's own. */
   readonly store: Store | undefined
 }
 

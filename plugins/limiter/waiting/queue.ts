@@ -1,31 +1,33 @@
 /**
- * The queue of callers that wait for tokens of one bucket, pure: the time is an argument.
+ * The queue of callers that wait for tokens of one bucket, without timers: the time is an argument.
  *
- * The tokens of the queue come in slots, which are reservations in the store. When a waiter leaves, those behind it take over its slot in
- * turn.
- * The tokens that nobody needs any more then go back to the store, the last ones first, because a store takes back only tokens on top of
- * which nothing was reserved (as x/time/rate does). Tokens that the store can't take back stay for the next waiter. So waiters that leave
- * cost nobody a token, in whatever order they leave.
+ * Each waiter makes a reservation in the store: a slot. When a waiter leaves, the waiters behind it take over its slot in turn. Tokens that
+ * no waiter needs any more go back to the store, the last ones first, because a store takes back only tokens on top of which nothing was
+ * reserved (as x/time/rate does). Tokens that the store can't take back stay for the next waiter. So waiters that leave cost nobody a token,
+ * in whatever order they leave.
+ *
+ * A queue in which only the first waiter reserves was rejected, although it needs half the code. It knows only the waiters of its own
+ * process, so with n processes on one Redis it would accept n times as many waiters as can be served in time.
  */
 import type { Charge, Store } from '../stores/store.ts'
 
-/** Tokens that the store has reserved: they come one by one, at the rate, and the last one at an instant that the store has named. */
+/** A Slot is a reservation in the store. Its tokens arrive one by one, at the rate. */
 export interface Slot {
-  /** What was asked of the store. */
+  /** The charge that was granted. */
   readonly charge: Charge
-  /** The store to give the tokens back to; undefined if there is none. */
+  /** The store that takes the tokens back; undefined if there is none. */
   readonly store: Store | undefined
-  /** When the last token comes, in ms of the store's clock. */
+  /** When the last token arrives, in ms of the store's clock. */
   actsAt: number
-  /** When the last token comes, in ms of this process's clock. */
+  /** When the last token arrives, in ms of this process's clock. */
   due: number
-  /** How many tokens no waiter has used. */
+  /** The number of tokens that no waiter has used yet. */
   tokens: number
   /** Whether the store could not take the tokens back. */
   readonly isKept: boolean
 }
 
-/** A place in the slots: so many tokens of the slot `index` are used, and all tokens of the slots before it. */
+/** A position in the slots: `used` tokens of the slot `index` are used, and all tokens of the slots before that slot. */
 interface Position {
   index: number
   used: number
@@ -33,18 +35,18 @@ interface Position {
 
 export interface Waiter {
   readonly cost: number
-  /** When its tokens are there, in ms of this process's clock; `Infinity` while no slots are granted for it. */
+  /** When the waiter's tokens are there, in ms of this process's clock; `Infinity` while no slots are granted for the waiter. */
   due: number
-  /** Where its tokens end. */
+  /** The position where the waiter's tokens end. */
   end: Position
 }
 
-/** How long the last tokens of a slot take to come, in ms. */
+/** Returns the time in which so many tokens of a slot arrive, in ms. */
 function span ({ charge }: Slot, tokens: number): number {
   return tokens * 1000 / charge.rate
 }
 
-/** Whether nothing of others is reserved between two slots. Half a token is the tolerance for rounding. */
+/** Reports whether no reservation of other callers lies between two slots. Half a token is the tolerance for rounding. */
 function follows (slot: Slot, before: Slot | undefined): boolean {
   return before !== undefined && slot.store === before.store && slot.actsAt - before.actsAt < span(slot, slot.tokens + 0.5)
 }
@@ -52,7 +54,7 @@ function follows (slot: Slot, before: Slot | undefined): boolean {
 export class WaitQueue<W extends Waiter> {
   readonly #waiters: W[] = []
   #slots: Slot[] = []
-  /** Where the tokens of the last waiter end. */
+  /** The position where the tokens of the last waiter end. */
   #end: Position = { index: 0, used: 0 }
 
   get waiters (): readonly W[] {
@@ -64,13 +66,13 @@ export class WaitQueue<W extends Waiter> {
     return this.#waiters.length === 0 && this.#slots.length === 0
   }
 
-  /** When to serve next, in ms of this process's clock; undefined if there is nothing to do before the store answers. */
+  /** The time of the next call of `serve`, in ms of this process's clock; undefined if there is nothing to do before the store answers. */
   get next (): number | undefined {
     const due = (this.#waiters[0] ?? this.#slots.at(-1))?.due
     return due === Infinity ? undefined : due
   }
 
-  /** Adds a waiter. It needs a slot of its own, of its whole cost, unless its `due` is finite then. */
+  /** Adds a waiter. If the waiter's `due` is `Infinity` afterwards, the caller must reserve a slot of the waiter's whole cost. */
   add (waiter: W): void {
     this.#waiters.push(waiter)
     this.#allot()
@@ -91,10 +93,7 @@ export class WaitQueue<W extends Waiter> {
     this.#allot()
   }
 
-  /**
-   * Takes the waiters out whose tokens are there, in their order. Tokens that no waiter has used in time are lost, as those of a full
-   * bucket are.
-   */
+  /** Removes and returns the waiters whose tokens are there, in order. Tokens that no waiter used in time are lost, as in a full bucket. */
   serve (now: number): W[] {
     const served: W[] = []
     while (this.#waiters.length > 0 && this.#waiters[0]!.due <= now) {
@@ -109,8 +108,8 @@ export class WaitQueue<W extends Waiter> {
   }
 
   /**
-   * Takes out the tokens that no waiter needs, the last ones first. There are none while a waiter's slot is being granted: that waiter may
-   * need them.
+   * Removes and returns the tokens that no waiter needs, the last ones first. There are none while the store is deciding on a waiter's slot,
+   * because that waiter may need them.
    */
   spare (): Slot[] {
     const spare: Slot[] = []
@@ -134,10 +133,9 @@ export class WaitQueue<W extends Waiter> {
   }
 
   /**
-   * Hands the tokens out, first come, first served, as if each waiter had reserved its own. A waiter can't add up tokens with a reservation
-   * of
-   * others between them: tokens that are used later than they were reserved for could act together with that reservation, and exceed the
-   * burst.
+   * Allots the tokens to the waiters, first come, first served, as if each waiter had reserved its own. A waiter can't combine tokens of two
+   * slots if a reservation of another caller lies between the slots: tokens used later than they were reserved for could act together with
+   * that reservation, and exceed the burst.
    */
   #allot (): void {
     let index = 0

@@ -1,4 +1,4 @@
-/** Those who wait for tokens, of all buckets: how many may, what wakes them, and what becomes of their tokens if they leave. */
+/** The waiters of all buckets: their number is bounded, timers wake them, and waiters that leave give their tokens back. */
 import { ClosingError } from '../../shared/errors.ts'
 import { MAX_DURATION } from '../../shared/options.ts'
 import { after } from '../functions.ts'
@@ -6,7 +6,7 @@ import { takeOne, type Charge, type Store } from '../stores/store.ts'
 import { WaitQueue, type Slot, type Waiter } from './queue.ts'
 
 interface Waiting extends Waiter {
-  /** Ends the wait: see `Waiters.wait`. */
+  /** End the wait: see `Waiters.wait`. */
   resolve: (wait: number) => void
   reject: (reason: unknown) => void
 }
@@ -24,7 +24,7 @@ class Line extends WaitQueue<Waiting> {
 
 export interface WaitSettings {
   store: Store
-  /** How many ms the caller may wait at most. */
+  /** The longest time that the caller may wait, in ms. */
   timeout: number
   /** Each of the signals ends the wait. */
   signals: readonly AbortSignal[]
@@ -40,7 +40,7 @@ export class Waiters {
   #total = 0
   #isClosed = false
 
-  /** @param maxTotal how many may wait at once */
+  /** @param maxTotal how many calls may wait at once */
   constructor (maxTotal: number) {
     this.#maxTotal = maxTotal
   }
@@ -49,20 +49,20 @@ export class Waiters {
     return this.#total
   }
 
-  /** Tells whether one more may wait for the bucket of a charge. */
+  /** Reports whether one more call may wait for the bucket of a charge. */
   hasRoom (charge: Charge, maxPerBucket: number): boolean {
     return this.#total < this.#maxTotal && (this.#lines.get(bucketOf(charge))?.waiters.length ?? 0) < maxPerBucket
   }
 
-  /** Throws FC_ERR_CLOSING once nobody may wait any more. */
+  /** Throws FC_ERR_CLOSING after `close`. */
   ensureOpen (): void {
     if (this.#isClosed) throw new ClosingError('The limiter')
   }
 
   /**
-   * Waits for the tokens of a charge. Resolves to 0 when they are the caller's own. Resolves at once to how many ms that would take, if it
-   * is
-   * more than the timeout. Rejects with the reason of the first signal that aborts, with FC_ERR_CLOSING, or with the store's error.
+   * Waits for the tokens of a charge. Resolves to 0 when the tokens belong to the caller. If the wait would take longer than the timeout, or
+   * the key is locked out, resolves at once to that time in ms. Rejects with the reason of the first signal that aborts, with FC_ERR_CLOSING,
+   * or with the store's error.
    */
   async wait (charge: Charge, { store, timeout, signals }: WaitSettings): Promise<number> {
     this.ensureOpen()
@@ -93,7 +93,7 @@ export class Waiters {
     }
   }
 
-  /** Ends all waits: nobody waits any more, nor will. Idempotent. */
+  /** Rejects all waiting calls, and all later ones. Idempotent. */
   close (): void {
     this.#isClosed = true
     for (const line of this.#lines.values()) {
@@ -103,7 +103,7 @@ export class Waiters {
     this.#lines.clear()
   }
 
-  /** Never rejects. A waiter that has left meanwhile leaves its slot to those behind it. */
+  /** Reserves a slot for a waiter. Never rejects. If the waiter has left meanwhile, its slot goes to the waiters behind it. */
   async #reserve (line: Line, waiter: Waiting, charge: Charge, store: Store, timeout: number): Promise<void> {
     try {
       const { granted, wait, at, store: holder } = await takeOne(store, charge, timeout)
@@ -121,7 +121,7 @@ export class Waiters {
     end()
   }
 
-  /** Wakes those whose tokens are there, gives back what nobody needs, and sets the timer for the next. */
+  /** Wakes the waiters whose tokens are there, gives back tokens that nobody needs, and sets the timer for the next waiter. */
   #settle (line: Line): void {
     for (const waiter of line.serve(performance.now())) waiter.resolve(0)
     for (const slot of line.spare()) this.#giveBack(line, slot)

@@ -181,12 +181,15 @@ t.test('at the deadline requests heard nothing before their connections were cut
   const app = await build(t, { timeout: 20, grace: 10_000 })
   await app.register(cancellation)
   const grouped = deferred()
+  const reasons = new Set<unknown>()
   app.get('/signal', async (request) => {
     await once(request.disconnected, 'abort')
+    reasons.add(request.disconnected.reason)
     request.disconnected.throwIfAborted()
   })
   app.get('/late', async (request) => {
     await grouped.promise
+    reasons.add(request.disconnected.reason)
     request.disconnected.throwIfAborted()
   })
   app.get('/deaf', async () => {
@@ -205,6 +208,7 @@ t.test('at the deadline requests heard nothing before their connections were cut
   t.match((await signal).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' })
   grouped.resolve()
   t.match((await late).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' }, 'also if the signal is first read afterwards')
+  t.equal(reasons.size, 2, 'no request sees the error of another, to which an error handler may have added its client\'s data')
   t.equal((await deaf).body, 'done')
   t.match(await shutdown, { completed: 1, unfinished: [] })
 })

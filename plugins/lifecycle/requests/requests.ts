@@ -209,8 +209,10 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       givingUp = true
       // Jobs and tasks are given up in the same turn: a request that waits for one rejects with that error, which says more.
       await Promise.resolve()
-      const reason = new ClosingError('The service')
-      for (const { reply, awaited } of open.all()) if (awaited && reply !== undefined) abortRequest(reply.request, reason)
+      for (const { reply, awaited } of open.all()) {
+        // Each request has an error of its own: an error handler that adds a client's data to it must not show the data to others.
+        if (awaited && reply !== undefined) abortRequest(reply.request, new ClosingError('The service'))
+      }
       await within(grace, inFlight.idle())
       const unfinished = held()
       for (const entry of unfinished) entry.lost = true

@@ -51,7 +51,15 @@ export class Estimate {
 
   /** The run time that almost every run needs. A deadline is judged by it: the mean would refuse jobs that would have made it. */
   least (now: number): number {
-    return now - this.#sampledAt > MEMORY ? 0 : Math.max(0, this.#mean - SPREAD * this.#deviation)
+    return now - this.#sampledAt > MEMORY ? 0 : this.#mean * this.certainty
+  }
+
+  /**
+   * How much of the mean almost every run needs, from 0 to 1: 1 if all runs take equally long. A few runs that took a hundred times longer raise the mean, but
+   * they also lower the certainty.
+   */
+  get certainty (): number {
+    return this.#mean === 0 ? 0 : Math.max(0, 1 - SPREAD * this.#deviation / this.#mean)
   }
 }
 

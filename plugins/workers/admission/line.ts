@@ -138,9 +138,12 @@ export class Line {
     }
   }
 
-  /** The time in which the line could serve what waits of a key, and `more` ms of work, at the key's share of the servers. */
+  /**
+   * The time in which the line could serve what waits of a key, and `more` ms of work, at the key's share of the servers. Only the certain part of it counts:
+   * otherwise the slow jobs of one client would raise the mean of their name, and the next burst of quick jobs of all others would be refused.
+   */
   #backlog (entry: QueueEntry, more: number): number {
-    return this.queue.workUntil(entry, more) / this.servers
+    return this.queue.workUntil(entry, more) / this.servers * this.#estimates.of(entry.job).certainty
   }
 
   #remove (entry: QueueEntry, limit: number, now: number): void {

@@ -83,12 +83,17 @@ export class Pool implements Drainable {
    */
   async boot (pluginTimeout = 10_000): Promise<void> {
     const limit = pluginTimeout === 0 ? Infinity : pluginTimeout * BOOT_SHARE
-    if (!await within(limit, this.#threads.booted)) {
-      const { url } = this.#registry
-      const what = `The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`
-      this.#threads.giveUpBoot(new JobsInvalidError(what))
+    try {
+      if (!await within(limit, this.#threads.booted)) {
+        const { url } = this.#registry
+        const what = `The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`
+        this.#threads.giveUpBoot(new JobsInvalidError(what))
+      }
+      await this.#threads.booted
+    } catch (error) {
+      // close() was called during the boot, and has ended the threads. Fastify's ready() and close() then resolve, as they do without a pool.
+      if (!this.#closed) throw error
     }
-    await this.#threads.booted
   }
 
   /** Reports whether a job would be admitted now. The job is not offered. */

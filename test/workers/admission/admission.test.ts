@@ -436,6 +436,23 @@ t.test('the estimate is of completed runs; one cut off can only raise it', async
   t.equal(admission.running, 0, 'nothing ends twice')
 })
 
+t.test('slow runs of one client don\'t get the quick bursts of all others refused', async (t) => {
+  for (const [slow, times] of [[1_500, 2], [800, 10], [3_000, 4]] as const) {
+    const admission = create({ threads: 2 })
+    learn(admission, 0, 5, 0, 300)
+    learn(admission, 0, slow, 1_000, times)
+    const burst = Array.from({ length: 200 }, (_, index) => new Job(String(index), { key: `client ${index % 20}` }))
+    for (const job of burst) t.equal(admission.offer(job, 2_000), undefined, `${times} runs of ${slow} ms came before`)
+    drain(admission, 2_000, 5)
+    t.same(burst.filter(({ refusal }) => refusal !== undefined), [])
+  }
+  const steady = create({ threads: 2 })
+  learn(steady, 0, 1_000, 0, 20)
+  occupy(steady, 2)
+  for (let i = 0; i < 20; i++) steady.offer(new Job(String(i)), 1_000)
+  t.match(steady.offer(new Job('too many'), 1_000), { reason: 'wait' }, 'a certain estimate refuses at once')
+})
+
 t.test('an estimate that nothing renews fades, so that a name refused because of it runs again', async (t) => {
   const admission = create()
   learn(admission, 0, 10_000)

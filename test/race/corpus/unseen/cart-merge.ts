@@ -12,6 +12,7 @@ const passwordMatches = async (): Promise<boolean> => sleep(1, true)
 
 function addRoutes (app: FastifyInstance, carts: Map<string, Cart>): void {
   app.post<{ Params: { user: string, sku: string } }>('/carts/:user/:sku', async ({ params: { user, sku } }) => {
+    await sleep(1) // looks the article up
     const cart = carts.get(user) ?? {}
     carts.set(user, { ...cart, [sku]: (cart[sku] ?? 0) + 1 })
     return 'added'

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pair, type Tools } from '../program.ts'
 
@@ -35,6 +36,7 @@ const build = (reload: typeof reloadLate) => async ({ shared }: Tools): Promise<
     return 'reloaded'
   })
   app.patch<{ Body: Record<string, unknown> }>('/config', async ({ body }) => {
+    await sleep(1) // validates the patch
     config.overrides = { ...config.overrides, ...body }
     return 'patched'
   })

@@ -21,7 +21,7 @@ import type { WorkersOptions } from './workers/index.ts'
 export type { CancellationOptions } from './cancellation/index.ts'
 export type { ChannelMessages } from './channel-messages.ts'
 export {
-  ClosingError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
+  ClosingError, ExploreError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError, RaceError,
   ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,

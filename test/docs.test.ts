@@ -7,6 +7,7 @@ import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
 import { policyOptionNames } from '../plugins/limiter/policies.ts'
 import { acquireOptionNames, locksOptionNames } from '../plugins/locks/options.ts'
+import { exploreOptionNames } from '../plugins/race/explore/explore.ts'
 import { hammerOptionNames } from '../plugins/race/hammer.ts'
 import { raceOptionNames, sharedOptionNames } from '../plugins/race/options.ts'
 import { tasksOptionNames } from '../plugins/tasks/options.ts'
@@ -71,7 +72,8 @@ const options: Record<string, readonly string[]> = {
   'Options of a wait for a lock': acquireOptionNames,
   'Options of race': raceOptionNames,
   'Options of shared()': sharedOptionNames,
-  'Options of hammer()': hammerOptionNames
+  'Options of hammer()': hammerOptionNames,
+  'Options of explore()': exploreOptionNames
 }
 
 t.test('every table of options is compared', async (t) => {

@@ -38,7 +38,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
       'Tasks', 'TasksOptions', 'TasksStats', 'Unfinished']
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
-  './race': { values: ['default', 'hammer', 'shared'], types: ['HammerOptions', 'RaceKind', 'RaceOptions', 'RaceReport', 'SharedOptions'] },
+  './race': { values: ['default', 'explore', 'hammer', 'shared'], types: ['ExploreOptions', 'Explored', 'HammerOptions', 'RaceKind', 'RaceOptions', 'RaceReport', 'SharedOptions'] },
   './jobs': {
     values: ['SharedCounter', 'SharedFlag', 'defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']

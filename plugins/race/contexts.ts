@@ -5,11 +5,24 @@ import type { TaskFunction } from '../tasks/index.ts'
 import { Context, currentContext, runIn } from './context.ts'
 import { unwrapDeep } from './tracked.ts'
 
+const instrumented = new WeakSet<object>()
+
+/** Makes the requests and tasks of an app contexts, once. */
+export function instrument (app: FastifyInstance): void {
+  if (instrumented.has(app.server)) return
+  instrumented.add(app.server)
+  trackRequests(app)
+  app.addHook('onReady', async () => {
+    trackTasks(app)
+    unwrapPayloads(app)
+  })
+}
+
 /**
  * Makes each request a context. Its hook runs twice: a body is parsed in events of the socket, whose async context is not the request's
  * (nodejs/node#34430).
  */
-export function trackRequests (app: FastifyInstance): void {
+function trackRequests (app: FastifyInstance): void {
   const contexts = new WeakMap<FastifyRequest, Context>()
   const enter = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
     let context = contexts.get(request)
@@ -25,7 +38,7 @@ interface SubmitsTasks {
 }
 
 /** Makes each background task a context of its own: it runs beside the request that submitted it. */
-export function trackTasks (app: FastifyInstance): void {
+function trackTasks (app: FastifyInstance): void {
   if (!app.hasDecorator('tasks')) return
   const inContext = (id: string, fn: unknown): unknown => typeof fn !== 'function'
     ? fn
@@ -45,7 +58,7 @@ export function trackTasks (app: FastifyInstance): void {
 }
 
 /** Sends values themselves to threads: a Proxy can't be cloned. */
-export function unwrapPayloads (app: FastifyInstance): void {
+function unwrapPayloads (app: FastifyInstance): void {
   if (!app.hasDecorator('workers')) return
   const workers = app.workers as unknown as Record<'run' | 'map', (name: string, payload: unknown, ...rest: unknown[]) => unknown>
   const { run, map } = workers

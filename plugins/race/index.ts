@@ -7,11 +7,13 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import { RaceError } from '../shared/errors.ts'
-import { trackLocks, trackRequests, trackTasks, unwrapPayloads } from './contexts.ts'
+import { instrument, trackLocks } from './contexts.ts'
 import { detector } from './detector.ts'
 import { resolveOptions, type RaceOptions } from './options.ts'
 import type { RaceReport } from './reports.ts'
 
+export { explore } from './explore/explore.ts'
+export type { Explored, ExploreOptions } from './explore/explore.ts'
 export { hammer } from './hammer.ts'
 export type { HammerOptions } from './hammer.ts'
 export type { RaceOptions, SharedOptions } from './options.ts'
@@ -34,11 +36,7 @@ async function race (app: FastifyInstance, options: RaceOptions): Promise<void> 
   const untrackLocks = trackLocks()
   const unlisten = detector.reports.onReport((report, owner) => { if (report.isConfirmed && owner === app.server) found.push(report) })
   detector.shadow.most = maxLocations
-  trackRequests(app)
-  app.addHook('onReady', async () => {
-    trackTasks(app)
-    unwrapPayloads(app)
-  })
+  instrument(app)
   app.addHook('onClose', async () => {
     unlisten()
     untrackLocks()

@@ -48,21 +48,21 @@ export class Reports {
   add (found: Found): void {
     const report = { kind: found.kind, isConfirmed: found.isConfirmed, location: found.location.name, text: textOf(found) }
     for (const listener of this.#listeners) listener(report, found.read.context.owner)
+    if (this.#silent > 0) return
     const key = [found.kind, found.read.site.key, found.write?.site.key, found.other.site.key].join()
     if (this.#seen.has(key) || this.#seen.size >= MOST) return
     this.#seen.add(key)
-    if (this.isQuiet) return
     if (report.isConfirmed) this.#confirm()
     print(report.text)
     if (report.isConfirmed && process.env['RACE_HALT'] === '1') process.exit(EXIT_CODE)
   }
 
-  /** Reports are given to listeners only: an exploration prints its own. */
-  isQuiet = false
+  #silent = 0
 
-  /** The next report of a pair of sites is printed again. */
-  forget (): void {
-    this.#seen.clear()
+  /** Gives reports to listeners only, as long as one who prints them otherwise is there. Returns a function that ends that. */
+  silence (): () => void {
+    this.#silent++
+    return () => { this.#silent-- }
   }
 
   #confirm (): void {
@@ -76,7 +76,7 @@ export class Reports {
   }
 }
 
-function print (text: string): void {
+export function print (text: string): void {
   const file = process.env['RACE_LOG']
   if (file === undefined || file === '') process.stderr.write(`${text}\n`)
   else appendFileSync(file, `${text}\n`)

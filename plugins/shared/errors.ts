@@ -327,3 +327,6 @@ export class LockAbortedError extends withoutStack<[kind: string, options?: Erro
 
 /** Rejects `app.close()` of an app with the race detector's `fail`. The message has the reports. */
 export class RaceError extends createError<[count: number, reports: string]>('FC_ERR_RACE', 'Requests of this app raced, in %d places:\n%s') {}
+
+/** The first order of an exploration in which the invariant threw, which is the `cause`, or in which requests raced. RACE_SEED tries it again. */
+export class ExploreError extends createError<[seed: number, why: string, options?: ErrorOptions]>('FC_ERR_EXPLORE', 'With seed %d: %s') {}

@@ -10,7 +10,7 @@ export { turn }
 export async function racesOf (build: (app: FastifyInstance) => void | Promise<void>, urls: readonly string[] = ['/', '/']): Promise<RaceReport[]> {
   const reports: RaceReport[] = []
   const app = Fastify() as unknown as FastifyInstance
-  detector.reports.isQuiet = true
+  const unsilence = detector.reports.silence()
   const unlisten = detector.reports.onReport((report) => { reports.push(report) })
   try {
     await app.register(race)
@@ -19,7 +19,7 @@ export async function racesOf (build: (app: FastifyInstance) => void | Promise<v
     await app.close()
   } finally {
     unlisten()
-    detector.reports.isQuiet = false
+    unsilence()
   }
   return reports
 }

@@ -75,7 +75,7 @@ t.test('with fail, close() of the app in which it was found rejects with the rep
   for (const [fail, Isolated] of [[true, false], [false, false], [true, true]] as const) {
     const app = Fastify() as unknown as FastifyInstance
     const other = Fastify() as unknown as FastifyInstance
-    detector.reports.isQuiet = true
+    const unsilence = detector.reports.silence()
     await app.register(race, { fail })
     await other.register(race, { fail: true })
     const state = shared({ sum: 0 }, 'state')
@@ -91,7 +91,7 @@ t.test('with fail, close() of the app in which it was found rejects with the rep
     else await app.close()
     if (Isolated) await t.rejects(other.close(), { code: 'FC_ERR_RACE' })
     else await other.close()
-    detector.reports.isQuiet = false
+    unsilence()
   }
 })
 

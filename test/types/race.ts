@@ -1,6 +1,6 @@
 // The race detector: shared state keeps its type.
 import Fastify from 'fastify'
-import race, { hammer, shared, type RaceReport } from 'fastify-concurrency/race'
+import race, { explore, hammer, shared, type RaceReport } from 'fastify-concurrency/race'
 import { holds, type Equal } from './equal.ts'
 
 const app = Fastify()
@@ -11,6 +11,11 @@ const responses = await hammer(app, (index) => `/${index}`, { times: 5, concurre
 holds<Equal<typeof responses[number]['statusCode'], number>>()
 void [map, responses]
 holds<Equal<RaceReport['isConfirmed'], boolean>>()
+
+const explored = await explore(() => Fastify(), { requests: ['/', { url: '/', method: 'POST' }], invariant: (app, [first]) => void [app.server, first?.statusCode] })
+holds<Equal<typeof explored.orders, number>>()
+// @ts-expect-error: no requests
+void explore(() => Fastify(), {})
 
 // @ts-expect-error: no object
 shared(5, 'five')

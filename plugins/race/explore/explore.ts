@@ -1,0 +1,137 @@
+import { subscribe, unsubscribe, type ChannelListener } from 'node:diagnostics_channel'
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import { ExploreError } from '../../shared/errors.ts'
+import * as check from '../../shared/options.ts'
+import { instrument, trackLocks } from '../contexts.ts'
+import { detector } from '../detector.ts'
+import { print, type RaceReport } from '../reports.ts'
+import { install } from './patches.ts'
+import { Scheduler } from './scheduler.ts'
+
+export interface ExploreOptions {
+  /** The requests to send at the same time, as for `app.inject()`. */
+  requests: ReadonlyArray<string | InjectOptions>
+  /**
+   * How many orders to try. RACE_SEED tries one.
+   * @default 100
+   */
+  seeds?: number
+  /** Throws if the app's state or the responses are wrong after all requests. It decides first; the detector second. */
+  invariant?: (app: FastifyInstance, responses: LightMyRequestResponse[]) => unknown
+}
+
+/** @internal Every option, for the test that compares them with the docs. */
+export const exploreOptionNames = ['requests', 'seeds', 'invariant'] as const satisfies ReadonlyArray<keyof ExploreOptions>
+
+export interface Explored {
+  /** How many orders were tried. */
+  seeds: number
+  /** How many of them differed. */
+  orders: number
+}
+
+/** What one seed led to. @internal */
+export interface Run {
+  readonly order: readonly string[]
+  readonly reports: readonly RaceReport[]
+  /** What the invariant threw, or why the run didn't end by itself. */
+  readonly failure: { readonly error: unknown } | undefined
+}
+
+/**
+ * Tries many orders of what overlapping requests do, each with a new app: operations of timers, files, DNS and fetch start one by one, in
+ * an order that the seed decides. A seed gives the same order again.
+ *
+ * @param build returns a new app each time; state outside of it must not be changed by requests, or runs would depend on each other
+ * @throws ExploreError (FC_ERR_EXPLORE) for the first seed whose invariant throws, or in which requests raced. RACE_SEED runs that seed alone.
+ *
+ * @example
+ * await explore(buildApp, { requests: ['/visit', '/visit'], invariant: (app) => assert.equal(app.visits, 2) })
+ */
+export async function explore (build: () => FastifyInstance | Promise<FastifyInstance>, options: ExploreOptions): Promise<Explored> {
+  check.fn('explore: build', build)
+  check.record('explore', options, exploreOptionNames)
+  const requests = check.array('explore.requests', options.requests) as ExploreOptions['requests']
+  check.ensure(requests.length > 0, 'explore.requests', 'at least one request', requests)
+  const seeds = check.integer('explore.seeds', options.seeds ?? 100, { min: 1 })
+  if (options.invariant !== undefined) check.fn('explore.invariant', options.invariant)
+  const orders = new Set<string>()
+  for (const seed of seedsOf(seeds)) {
+    const run = await tryOrder(build, { requests, invariant: options.invariant ?? (() => {}) }, seed)
+    orders.add(run.order.join('\n'))
+    const confirmed = run.reports.filter(({ isConfirmed }) => isConfirmed)
+    if (run.failure === undefined && confirmed.length === 0) continue
+    const texts = (confirmed.length > 0 ? confirmed : run.reports).map(({ text }) => text)
+    const error = run.failure?.error
+    print([`RACE: seed ${seed} of explore() failed${error instanceof Error ? `: ${error.message}` : ''}`, ...run.order.map((name, index) => `  ${index + 1}. ${name}`), ...texts, `  again: RACE_SEED=${seed}`].join('\n'))
+    throw new ExploreError(seed, error instanceof Error ? error.message : texts.join('\n'), { cause: error })
+  }
+  return { seeds: seedsOf(seeds).length, orders: orders.size }
+}
+
+function seedsOf (seeds: number): number[] {
+  const { RACE_SEED: only } = process.env
+  if (only === undefined || only === '') return Array.from({ length: seeds }, (_, index) => index)
+  return [check.integer('RACE_SEED', Number(only), { min: 0 })]
+}
+
+/** Runs one seed, and puts everything back. @internal */
+export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, invariant }: Required<Omit<ExploreOptions, 'seeds'>>, seed: number): Promise<Run> {
+  const scheduler = new Scheduler(seed)
+  const reports: RaceReport[] = []
+  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report) => { reports.push(report) }), watchInstances(), detector.reports.silence()]
+  let app: FastifyInstance | undefined
+  let failure: Run['failure']
+  try {
+    app = await build()
+    await app.ready()
+    const uninstall = install(scheduler)
+    try {
+      failure = await race(app, requests, scheduler, invariant)
+    } finally {
+      uninstall()
+    }
+  } catch (error) {
+    failure = { error }
+  } finally {
+    try {
+      await app?.close()
+    } finally {
+      for (const each of undo.reverse()) each()
+    }
+  }
+  return { order: scheduler.order, reports, failure }
+}
+
+async function race (app: FastifyInstance, requests: ExploreOptions['requests'], scheduler: Scheduler, invariant: NonNullable<ExploreOptions['invariant']>): Promise<Run['failure']> {
+  const responses: LightMyRequestResponse[] = []
+  let answered = 0
+  for (const [index, request] of requests.entries()) {
+    // A request arrives when it is released: the order of arrivals is explored too.
+    scheduler.park({
+      name: `request ${index + 1} arrives: ${typeof request === 'string' ? `GET ${request}` : `${request.method ?? 'GET'} ${String(request.url ?? request.path)}`}`,
+      party: {},
+      delay: 0,
+      isInterval: false,
+      start: () => {
+        void app.inject(request).then((response) => { responses[index] = response }).finally(() => { answered++ })
+        return undefined
+      }
+    })
+  }
+  const why = await scheduler.run(() => answered === requests.length)
+  if (why !== undefined) return { error: new Error(`${why}; not started: ${scheduler.left.slice(0, 5).join(', ') || 'nothing'}`) }
+  try {
+    await invariant(app, responses)
+    return undefined
+  } catch (error) {
+    return { error }
+  }
+}
+
+/** Makes requests contexts in each Fastify instance that is created. */
+function watchInstances (): () => void {
+  const listener: ChannelListener = (message) => instrument((message as { fastify: FastifyInstance }).fastify)
+  subscribe('fastify.initialization', listener)
+  return () => { unsubscribe('fastify.initialization', listener) }
+}

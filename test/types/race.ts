@@ -9,11 +9,11 @@ const map = shared(new Map<string, { n: number }>(), 'map', { lww: true })
 holds<Equal<typeof map, Map<string, { n: number }>>>()
 const responses = await hammer(app, (index) => `/${index}`, { times: 5, concurrency: 2 })
 holds<Equal<typeof responses[number]['statusCode'], number>>()
-void [map, responses]
 holds<Equal<RaceReport['isConfirmed'], boolean>>()
 
-const explored = await explore(() => Fastify(), { requests: ['/', { url: '/', method: 'POST' }], invariant: (app, [first]) => void [app.server, first?.statusCode] })
+const explored = await explore(() => Fastify(), { requests: ['/', { url: '/', method: 'POST' }], invariant: (app, [first]) => [app.server, first?.statusCode] })
 holds<Equal<typeof explored.orders, number>>()
+void [map, responses, explored]
 // @ts-expect-error: no requests
 void explore(() => Fastify(), {})
 

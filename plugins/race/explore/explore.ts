@@ -85,12 +85,9 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
   try {
     app = await build()
     await app.ready()
-    const uninstall = install(scheduler)
-    try {
-      failure = await race(app, requests, scheduler, invariant)
-    } finally {
-      uninstall()
-    }
+    const responses = await overlap(app, requests, scheduler)
+    // When all is as ever again: an invariant may send requests of its own.
+    await invariant(app, responses)
   } catch (error) {
     failure = { error }
   } finally {
@@ -103,7 +100,8 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
   return { order: scheduler.order, reports, failure }
 }
 
-async function race (app: FastifyInstance, requests: ExploreOptions['requests'], scheduler: Scheduler, invariant: NonNullable<ExploreOptions['invariant']>): Promise<Run['failure']> {
+/** @throws Error if the requests don't end, or the app doesn't fall quiet */
+async function overlap (app: FastifyInstance, requests: ExploreOptions['requests'], scheduler: Scheduler): Promise<LightMyRequestResponse[]> {
   const responses: LightMyRequestResponse[] = []
   let answered = 0
   for (const [index, request] of requests.entries()) {
@@ -119,14 +117,14 @@ async function race (app: FastifyInstance, requests: ExploreOptions['requests'],
       }
     })
   }
-  const why = await scheduler.run(() => answered === requests.length)
-  if (why !== undefined) return { error: new Error(`${why}; not started: ${scheduler.left.slice(0, 5).join(', ') || 'nothing'}`) }
+  const uninstall = install(scheduler)
   try {
-    await invariant(app, responses)
-    return undefined
-  } catch (error) {
-    return { error }
+    const why = await scheduler.run(() => answered === requests.length)
+    if (why !== undefined) throw new Error(`${why}; not started: ${scheduler.left.slice(0, 5).join(', ') || 'nothing'}`)
+  } finally {
+    uninstall()
   }
+  return responses
 }
 
 /** Makes requests contexts in each Fastify instance that is created. */

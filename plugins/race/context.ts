@@ -22,6 +22,11 @@ export class Context implements Party {
     this.owner = owner
   }
 
+  /** What the context has done to a location; undefined if nothing. */
+  seen (location: Location): Access | undefined {
+    return this.#accesses.get(location)
+  }
+
   /** What the context has done to a location. */
   accessTo (location: Location): Access {
     let access = this.#accesses.get(location)

@@ -5,9 +5,9 @@
 import { type Context, currentContext, currentTurn } from './context.ts'
 import { Reports, type RaceReport } from './reports.ts'
 import { judge, type NextWrite } from './rule.ts'
-import { rememberRead, rememberWrite, Shadow, type Location, type Locations, type ReadKind, type Write, type WriteKind } from './shadow.ts'
+import { rememberRead, rememberWrite, Shadow, type Location, type Locations, type Read, type ReadKind, type Write, type WriteKind } from './shadow.ts'
 import { Site } from './sites.ts'
-import { dependenceOf, writesLiteral } from './source/dependence.ts'
+import { dependenceOf, writesText } from './source/dependence.ts'
 
 /** Fields of an object that are remembered at a read. */
 const MOST_FIELDS = 16
@@ -93,9 +93,9 @@ class Detector {
     if (last !== undefined && last.turn === turn && last.kind === kind && last.version === location.version) return
     const site = new Site()
     const { write: own } = access
-    if (own !== undefined && own.isBlind && own.turn < turn && !location.isLww) {
+    if (own !== undefined && own.isBlind && own.kind === 'set' && kind === 'value' && own.turn < turn && !location.isLww) {
       const other = location.writes.at(-1)
-      if (other !== undefined && other.context !== context && other.isBlind && other.version > own.version && !Object.is(own.value, value)) {
+      if (other !== undefined && other.context !== context && other.isBlind && other.kind === 'set' && other.version > own.version && !Object.is(own.value, value)) {
         this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { context, site }, other, write: own })
       }
     }
@@ -106,7 +106,17 @@ class Detector {
     const access = context.accessTo(location)
     const turn = currentTurn()
     const site = new Site()
-    const verdict = judge({ location, access, context, turn, next, dependence: (read) => dependenceOf(read.site.frames, site.frames), isMark: () => next.isMark === true || writesLiteral(site.frames) })
+    const how = {
+      context,
+      turn,
+      dependence: (read: Read) => dependenceOf(read.site.frames, site.frames),
+      isClaim: () => typeof next.value === 'string' && writesText(site.frames)
+    }
+    let verdict = judge({ location, access, next, ...how })
+    for (const { location, now, isThere } of next.inner ?? []) {
+      const seen = verdict === undefined ? context.seen(location) : undefined
+      if (seen !== undefined) verdict = judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere }, ...how })
+    }
     const write: Write = {
       kind: next.kind,
       version: ++location.version,

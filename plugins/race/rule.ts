@@ -9,7 +9,7 @@ import type { Access, Location, Party, Read, Write, WriteKind } from './shadow.t
  * How a write depends on a read: the value read flows into the value written; the write stands under a test of it; it doesn't; or the source
  * doesn't tell.
  */
-export type Dependence = 'data' | 'control' | 'independent' | 'unknown'
+export type Dependence = 'data' | 'control' | 'both' | 'independent' | 'unknown'
 
 export interface Verdict {
   readonly kind: 'lost update' | 'check then act' | 'stale write'
@@ -18,6 +18,13 @@ export interface Verdict {
   readonly read: Read
   /** The write of the other context that this one overwrites or doesn't know of. */
   readonly other: Write
+}
+
+/** A location within a value that is replaced, and what is there now. Who replaces the value must have seen what others changed in it. */
+export interface Inner {
+  readonly location: Location
+  readonly now: unknown
+  readonly isThere: boolean
 }
 
 /** A write that is about to happen. */
@@ -29,6 +36,8 @@ export interface NextWrite {
   readonly had: boolean
   /** What is written is a mark by its nature: the membership of a Set. */
   readonly isMark?: boolean
+  /** What is within the value that is replaced. */
+  readonly inner?: readonly Inner[]
 }
 
 export interface RuleInput {
@@ -38,8 +47,8 @@ export interface RuleInput {
   readonly turn: number
   readonly next: NextWrite
   readonly dependence: (read: Read) => Dependence
-  /** Whether the source writes a literal: a mark that something has been done, and no result that others have found too. */
-  readonly isMark: () => boolean
+  /** Whether the source writes a text literal: the name of a state, by which a request claims what it names, and no result that others find too. */
+  readonly isClaim: () => boolean
 }
 
 /** Whether a write of another context matters to a read that this context's next write may rest on. */
@@ -56,7 +65,7 @@ function holdsAgain (read: Read, next: NextWrite): boolean {
   return Object.is(read.value, next.before)
 }
 
-export function judge ({ location, access, context, turn, next, dependence, isMark }: RuleInput): Verdict | undefined {
+export function judge ({ location, access, context, turn, next, dependence, isClaim }: RuleInput): Verdict | undefined {
   if (location.isLww) return undefined
   const othersSince = (read: Read): Write[] => location.writes.filter((write) =>
     write.version > read.version && write.context !== context && conflicts(read, write, next))
@@ -69,21 +78,30 @@ export function judge ({ location, access, context, turn, next, dependence, isMa
     if (fresh.some((later) => later.site.key === read.site.key)) continue
     const how = dependence(read)
     if (how === 'independent') continue
+    const isData = how === 'data' || how === 'both'
     const governing = fresh.map(dependence)
-    if (how === 'data' && governing.some((fresh) => fresh === 'data' || fresh === 'control')) continue
-    // A test that was repeated governs. Fresh data under a stale test is still check-then-act.
-    if (how === 'control' && governing.includes('control')) continue
-    if (how === 'control' && isFill(next) && !isMark()) continue
+    // What was read again governs. But fresh data under a stale test is check-then-act.
+    if (governing.some((again) => again === 'control' || again === 'both' || (isData && again === 'data'))) continue
+    if (how === 'control') {
+      if (isClaimed(location, context, read)) continue
+      if (isFill(next) && !isClaim()) continue
+    }
     const isConfirmed = how !== 'unknown' || putsBack(read, next)
-    return { kind: how === 'data' ? 'lost update' : how === 'control' ? 'check then act' : 'stale write', isConfirmed, read, other }
+    return { kind: isData ? 'lost update' : how === 'control' ? 'check then act' : 'stale write', isConfirmed, read, other }
   }
   return undefined
 }
 
+/** Whether the context has acted on the test at once, by a write in the same turn: a later write, to take that back, doesn't rest on the test. */
+function isClaimed (location: Location, context: Party, read: Read): boolean {
+  const own = location.writes.find((write) => write.version > read.version && write.context === context && write.turn === read.turn)
+  return own !== undefined
+}
+
 /** Whether the write leaves everything as it is: several callers have filled a cache with the same. */
-function isFill ({ kind, value, before, had }: NextWrite): boolean {
+function isFill ({ kind, value, before, had, isMark }: NextWrite): boolean {
   if (kind === 'delete') return !had
-  if (kind !== 'set' || !had) return false
+  if (kind !== 'set' || !had || isMark === true) return false
   try {
     return isDeepStrictEqual(value, before)
   } catch {

@@ -1,6 +1,7 @@
 /** Tracked values: objects, arrays, Maps and Sets behind Proxies that tell the detector of each access. */
 import { types } from 'node:util'
 import { detector } from './detector.ts'
+import type { Inner } from './rule.ts'
 import type { Location, Locations } from './shadow.ts'
 
 /** The whole of a collection, as the key of a location. */
@@ -49,6 +50,22 @@ function show (key: unknown): string {
 
 type Handlers = (tracked: Tracked) => ProxyHandler<object>
 
+/** What is tracked, by the values themselves. */
+const tracked = new WeakMap<object, Tracked>()
+
+export function within (value: unknown): Inner[] {
+  const known = typeof value === 'object' && value !== null ? tracked.get(value) : undefined
+  if (known === undefined) return []
+  const { target, locations } = known
+  const isMap = target instanceof Map
+  const size = isMap || target instanceof Set ? target.size : Array.isArray(target) ? target.length : undefined
+  return [...locations].map(([key, location]) => {
+    if (key === WHOLE) return { location, now: size, isThere: true }
+    const isThere = isMap || target instanceof Set ? target.has(key) : Object.hasOwn(target, key as PropertyKey)
+    return { location, isThere, now: isMap ? target.get(key) : target instanceof Set ? isThere : Reflect.get(target, key as PropertyKey) as unknown }
+  })
+}
+
 const proxies = new WeakMap<object, object>()
 const targets = new WeakMap<object, object>()
 const handlers: Partial<Record<'array' | 'map' | 'set' | 'object', Handlers>> = {}
@@ -73,7 +90,9 @@ export function track<T extends object> (target: T, name: string, isLww: boolean
   const known = proxies.get(target)
   if (known !== undefined) return known as T
   const kind = Array.isArray(target) ? 'array' : types.isMap(target) ? 'map' : types.isSet(target) ? 'set' : 'object'
-  const proxy = new Proxy(target, handlers[kind]?.(new Tracked(target, name, isLww)) ?? {}) as T
+  const created = new Tracked(target, name, isLww)
+  const proxy = new Proxy(target, handlers[kind]?.(created) ?? {}) as T
+  tracked.set(target, created)
   proxies.set(target, proxy)
   targets.set(proxy, target)
   return proxy

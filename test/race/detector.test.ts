@@ -160,6 +160,75 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a guard in a helper that throws, a write in another': {
+    report: 'check then act on coupon.usedBy',
+    bug (app) {
+      const coupon = shared<{ usedBy: string | null }>({ usedBy: null }, 'coupon')
+      const check = (): { usedBy: string | null } => {
+        if (coupon.usedBy !== null) throw new Error('used')
+        return coupon
+      }
+      const mark = (checked: { usedBy: string | null }, by: string): void => { checked.usedBy = by }
+      app.get('/', async (request) => {
+        const checked = check()
+        await turn()
+        mark(checked, request.id)
+      })
+    },
+    fix (app) {
+      const coupon = shared<{ usedBy: string | null }>({ usedBy: null }, 'coupon')
+      app.get('/', async (request) => {
+        await turn()
+        if (coupon.usedBy !== null) throw new Error('used')
+        coupon.usedBy = request.id
+      })
+    }
+  },
+  'a list that is replaced by a copy of what it was': {
+    report: 'lost update on presence.online',
+    urls: ['/leave', '/join'],
+    bug (app) {
+      const presence = shared({ online: ['a', 'b'] }, 'presence')
+      app.get('/leave', async () => {
+        const rest = presence.online.filter((name) => name !== 'a')
+        await turn()
+        await turn()
+        presence.online = rest
+      })
+      app.get('/join', async () => presence.online.push('c'))
+    },
+    fix (app) {
+      const presence = shared({ online: ['a', 'b'] }, 'presence')
+      app.get('/leave', async () => {
+        await turn()
+        presence.online = presence.online.filter((name) => name !== 'a')
+      })
+      app.get('/join', async () => presence.online.push('c'))
+    }
+  },
+  'a wait for a place that is taken before the last await': {
+    report: 'check then act on locked.has("room")',
+    bug (app) {
+      const locked = shared(new Set<string>(), 'locked')
+      app.get('/', async () => {
+        while (locked.has('room')) await turn()
+        await turn()
+        locked.add('room')
+        await turn()
+        locked.delete('room')
+      })
+    },
+    fix (app) {
+      const locked = shared(new Set<string>(), 'locked')
+      app.get('/', async () => {
+        await turn()
+        while (locked.has('room')) await turn()
+        locked.add('room')
+        await turn()
+        locked.delete('room')
+      })
+    }
+  },
   'an array that is shifted while it is iterated': {
     report: 'iteration on queue',
     urls: ['/walk', '/shift'],
@@ -266,6 +335,44 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       await turn()
       config.level = 7
       return level
+    })
+  },
+  'a value that is read again after the await' (app) {
+    const budget = shared({ left: 5 }, 'budget')
+    app.get('/', async (_request, reply) => {
+      if (budget.left < 2) return reply.code(402).send()
+      await turn()
+      const { left } = budget
+      if (left < 2) return reply.code(402).send()
+      budget.left = left - 2
+      return left
+    })
+  },
+  'a place that is taken at once, and given back' (app) {
+    const event = shared({ left: 2 }, 'event')
+    app.get('/', async (_request, reply) => {
+      if (event.left === 0) return reply.code(409).send()
+      event.left--
+      await turn()
+      event.left++
+      return 'given back'
+    })
+  },
+  'a flag that several requests set after the same harmless work' (app) {
+    const status = shared({ warm: false }, 'status')
+    app.get('/', async () => {
+      if (status.warm) return 'warm'
+      await turn()
+      status.warm = true
+      return 'warm now'
+    })
+  },
+  'a list that all add to and one reads' (app) {
+    const notes = shared<{ texts: string[] }>({ texts: [] }, 'notes')
+    app.get('/', async (request) => {
+      notes.texts.push(request.id)
+      await turn()
+      return JSON.stringify(notes.texts)
     })
   },
   'a cache whose last writer may win' (app) {

@@ -49,7 +49,7 @@ export function install (scheduler: Scheduler): () => void {
   /** `setTimeout(callback, ms, …args)`; `setImmediate(callback, …args)` has no ms. */
   const timer = (label: string, hasDelay: boolean, isInterval: boolean) => (original: Fn): Fn => {
     const patched = (callback: (...args: unknown[]) => void, ...rest: unknown[]): unknown => {
-      const context = currentContext()
+      const context = isInternal(patched) ? undefined : currentContext()
       if (context === undefined || typeof callback !== 'function') return Reflect.apply(original, globalThis, [callback, ...rest] as never[]) as unknown
       const delay = hasDelay ? Number(rest.shift() ?? 0) || 0 : 0
       const name = `${context.name}: ${label}${hasDelay ? ` ${delay} ms` : ''}`
@@ -96,6 +96,16 @@ export function install (scheduler: Scheduler): () => void {
     for (const each of undo) each()
     syncBuiltinESMExports()
   }
+}
+
+/** Whether Node itself calls: the fetch that it contains takes its timers from globalThis, and its sockets would wait for virtual ones. */
+function isInternal (above: (...args: never[]) => unknown): boolean {
+  const { stackTraceLimit } = Error
+  const site: { stack?: string } = {}
+  Error.stackTraceLimit = 1
+  Error.captureStackTrace(site, above)
+  Error.stackTraceLimit = stackTraceLimit
+  return site.stack?.includes('(node:') === true || site.stack?.includes('at node:') === true
 }
 
 function hasPromisify (original: Fn): boolean {

@@ -26,8 +26,8 @@ const MOST_STEPS = 10_000
 /** How long one run may take, in ms. */
 const MOST_MS = 10_000
 
-/** Turns of the event loop without anything to release before a run is taken for stuck. */
-const MOST_IDLE_TURNS = 500
+/** How long a run may wait for operations that aren't patched, crypto's or a driver's, before it is taken for stuck, in ms. */
+const MOST_IDLE_MS = 2_000
 
 const realImmediate = globalThis.setImmediate
 
@@ -74,18 +74,21 @@ export class Scheduler {
    */
   async run (isDone: () => boolean): Promise<string | undefined> {
     const end = performance.now() + MOST_MS
-    let idle = 0
+    let idleSince = performance.now()
     for (let steps = 0; ;) {
       await turns(2)
       if (performance.now() > end) return `it did not fall quiet within ${MOST_MS} ms`
-      if (this.#inFlight > 0) continue
+      if (this.#inFlight > 0) {
+        idleSince = performance.now()
+        continue
+      }
       const next = this.#pick(isDone())
       if (next === undefined) {
         if (isDone()) return undefined
-        if (++idle > MOST_IDLE_TURNS) return 'a request does not end, and nothing that it could wait for is under way'
+        if (performance.now() - idleSince > MOST_IDLE_MS) return 'a request does not end, and nothing that it could wait for is under way'
         continue
       }
-      idle = 0
+      idleSince = performance.now()
       if (++steps > MOST_STEPS) return `it did not fall quiet within ${MOST_STEPS} operations`
       this.#release(next)
     }

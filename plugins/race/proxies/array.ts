@@ -1,6 +1,6 @@
 /** Arrays: a location for each index, and the whole: how long the array is, what is in it, and at which index. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
+import { handle, type Tracked, unwrap, WHOLE, within } from '../tracked.ts'
 import { isFixed } from './object.ts'
 
 type Method = (this: unknown, ...args: unknown[]) => unknown
@@ -69,7 +69,7 @@ handle('array', (tracked) => ({
     else if (typeof key === 'string' && isIndex(key)) {
       const index = Number(key)
       const had = index < target.length
-      if (had) detector.write(tracked.at(index), { kind: 'set', value: raw, before: target[index], had })
+      if (had) detector.write(tracked.at(index), { kind: 'set', value: raw, before: target[index], had, inner: within(target[index]) })
       else detector.write(tracked.at(WHOLE), { kind: 'add', value: raw, before: target.length, had })
     }
     return Reflect.set(target, key, raw)

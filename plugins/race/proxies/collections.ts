@@ -1,6 +1,6 @@
 /** Maps and Sets: a location for each key, and the whole: how many there are, and a walk over them. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
+import { handle, type Tracked, unwrap, WHOLE, within } from '../tracked.ts'
 
 const methodsOfBoth = (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>) => ({
   has (key: unknown) {
@@ -63,7 +63,7 @@ handle('map', (tracked) => {
     set (this: unknown, key: unknown, value: unknown) {
       const [rawKey, raw] = [unwrap(key), unwrap(value)]
       const had = target.has(rawKey)
-      detector.write(tracked.at(rawKey), { kind: 'set', value: raw, before: target.get(rawKey), had })
+      detector.write(tracked.at(rawKey), { kind: 'set', value: raw, before: target.get(rawKey), had, inner: within(target.get(rawKey)) })
       if (!had) addTo(tracked, target, raw)
       target.set(rawKey, raw)
       return this

@@ -1,6 +1,6 @@
 /** Objects: a location for each key, and the whole for which keys there are. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
+import { handle, type Tracked, unwrap, WHOLE, within } from '../tracked.ts'
 
 /** Whether reads and writes of the key are those of a value of the object's own, and not of a method, a getter or a setter. */
 function isValue (target: object, key: PropertyKey): boolean {
@@ -34,7 +34,7 @@ handle('object', (tracked) => ({
     if (typeof key === 'symbol' || !isValue(target, key)) return Reflect.set(target, key, value, receiver)
     const raw: unknown = unwrap(value)
     const had = Object.hasOwn(target, key)
-    detector.write(tracked.at(key), { kind: 'set', value: raw, before: Reflect.get(target, key), had })
+    detector.write(tracked.at(key), { kind: 'set', value: raw, before: Reflect.get(target, key), had, inner: within(Reflect.get(target, key)) })
     if (!had) detector.write(tracked.at(WHOLE), { kind: 'add', value: raw, before: undefined, had })
     // On the target: with the proxy as receiver, the property would be defined through the proxy, past this trap.
     return unwrap(receiver) === target ? Reflect.set(target, key, raw) : Reflect.set(target, key, raw, receiver)

@@ -88,6 +88,7 @@ export function definitionsIn (ts: Ts, scope: Node): Definition[] {
     }
     ts.forEachChild(node, visit)
   }
+  if (ts.isFunctionLike(scope)) for (const { name } of scope.parameters) for (const each of namesOf(ts, name)) add(each, scope, undefined, true)
   visit(scope)
   return found
 }

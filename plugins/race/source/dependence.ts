@@ -24,7 +24,13 @@ function placeOf (frame: Frame): Place | undefined {
   return source && node && { source, node, functions: functionsAround(source, node) }
 }
 
-const strength: Record<Dependence, number> = { independent: 0, unknown: 1, control: 2, data: 3 }
+/** What several ways through the source say together. */
+function together (a: Dependence | undefined, b: Dependence): Dependence {
+  if (a === undefined || a === b || a === 'independent') return b
+  if (b === 'independent' || b === 'unknown') return a
+  return a === 'unknown' ? b : 'both'
+}
+
 const cache = new Map<string, Dependence>()
 const keyOf = (frames: readonly Frame[]): string => frames.slice(0, MOST_FRAMES).map(({ file, line, column }) => `${file}:${line}:${column}`).join()
 
@@ -46,8 +52,7 @@ function decide (reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<
       if (read === undefined || write === undefined || read.source !== write.source) continue
       const scope = read.functions.find((fn) => write.functions.includes(fn))
       if (scope === undefined) continue
-      const found = within(scope, reads.slice(0, outer + 1), writes.slice(0, depth + 1))
-      if (best === undefined || strength[found] > strength[best]) best = found
+      best = together(best, within(scope, reads.slice(0, outer + 1), writes.slice(0, depth + 1)))
     }
   }
   return best ?? 'unknown'
@@ -58,12 +63,13 @@ function within (scope: TypeScript.SignatureDeclaration, reads: ReadonlyArray<Pl
   const read = reads.at(-1) as Place
   const write = writes.at(-1) as Place
   const carried = carriedOut(reads.slice(0, -1))
-  if (carried === 'nothing' || carried === 'unknown') return carried === 'nothing' ? 'independent' : 'unknown'
+  if (carried === 'unknown') return 'unknown'
   const origin = readAround(read)
-  const flow = new Flow(read.source, scope, { read: origin })
   const target = writeAround(write)
-  if (carried === 'exception') return isAfter(read.source, origin, target) ? 'control' : 'independent'
-  const down = carriedIn(flow, target, writes)
+  // A function that throws because of what it read is a guard to what comes after its call.
+  const guard = carried.exception && isAfter(read.source, origin, target) ? 'control' : 'independent'
+  if (!carried.value) return guard
+  const down = together(guard, carriedIn(new Flow(read.source, scope, { read: origin }), target, writes))
   if (down !== 'independent') return down
   // The value may go from one function to another by way of an object, and come back so.
   const isApart = read.functions[0] !== write.functions[0] && !isWithin(write.node, read.functions[0] as Node)
@@ -71,18 +77,19 @@ function within (scope: TypeScript.SignatureDeclaration, reads: ReadonlyArray<Pl
 }
 
 /** What the functions between the read and the common function pass on. */
-function carriedOut (inner: ReadonlyArray<Place | undefined>): 'value' | 'exception' | 'nothing' | 'unknown' {
-  let carried: 'value' | 'exception' = 'value'
+function carriedOut (inner: ReadonlyArray<Place | undefined>): { value: boolean, exception: boolean } | 'unknown' {
+  let value = true
+  let exception = false
   for (const place of inner) {
     const scope = place?.functions[0]
     if (place === undefined || scope === undefined) return 'unknown'
-    if (carried === 'exception') continue
+    if (!value) continue
     const flow = new Flow(place.source, scope, { read: readAround(place) })
-    if (flow.returns) continue
-    if (flow.throws) carried = 'exception'
-    else return flow.escapes ? 'unknown' : 'nothing'
+    exception ||= flow.throws
+    value = flow.returns
+    if (!value && !exception && flow.escapes) return 'unknown'
   }
-  return carried
+  return { value, exception }
 }
 
 /** Follows the value from the common function into the functions that it calls, down to the write. */
@@ -93,8 +100,9 @@ function carriedIn (outer: Flow, target: Node, writes: ReadonlyArray<Place | und
     const { ts } = (writes[depth] as Place).source
     if (depth === 0) {
       const level = Math.max(...valuesOf(ts, at).map((value) => flow.levelOf(value)), Level.none)
-      if (level === Level.data) return 'data'
-      return level === Level.control || flow.governs(at) || (ts.isBinaryExpression(at) && isLogicalAssignment(ts, at) && flow.has(at.left)) ? 'control' : 'independent'
+      const isGoverned = level === Level.control || flow.governs(at) || (ts.isBinaryExpression(at) && isLogicalAssignment(ts, at) && flow.has(at.left))
+      if (level === Level.data) return isGoverned ? 'both' : 'data'
+      return isGoverned ? 'control' : 'independent'
     }
     if (flow.governs(at)) return 'control'
     const next = writes[depth - 1]
@@ -152,12 +160,9 @@ function isAfter ({ ts }: Source, read: Node, write: Node): boolean {
   return write.pos >= statement.end
 }
 
-/** Whether the value written is a literal of the source: it marks that something has been done, and isn't a result that others have found too. */
-export function writesLiteral (write: readonly Frame[]): boolean {
-  const [frame] = write
+/** Whether the value written is a text literal of the source. */
+export function writesText ([frame]: readonly Frame[]): boolean {
   const place = frame && placeOf(frame)
-  if (place === undefined) return false
-  const { ts } = place.source
-  const value = valuesOf(ts, writeAround(place)).at(-1)
-  return value !== undefined && (ts.isLiteralExpression(value) || value.kind === ts.SyntaxKind.TrueKeyword || value.kind === ts.SyntaxKind.FalseKeyword)
+  const value = place && valuesOf(place.source.ts, writeAround(place)).at(-1)
+  return place !== undefined && value !== undefined && place.source.ts.isStringLiteralLike(value)
 }

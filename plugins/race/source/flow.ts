@@ -25,11 +25,12 @@ export class Flow {
     this.#scope = scope
     this.#read = read
     const all = definitionsIn(ts, scope)
-    for (const name of names) all.unshift({ name, at: scope, from: undefined, replaces: true, level: Level.data })
     for (const definition of all) {
       const { name, at } = definition
       // const { hits } = stats: the read is that of the pattern's element.
-      if (read !== undefined && ts.isVariableDeclaration(at) && isWithin(read, at.name) && this.#binds(at.name, name)) definition.level = Level.data
+      if (at === scope && names.includes(name)) definition.level = Level.data
+      const patterns = ts.isVariableDeclaration(at) ? [at.name] : ts.isFunctionLike(at) ? at.parameters.map((parameter) => parameter.name) : []
+      for (const pattern of patterns) if (read !== undefined && isWithin(read, pattern) && this.#binds(pattern, name)) definition.level = Level.data
       const known = this.#definitions.get(name)
       if (known === undefined) this.#definitions.set(name, [definition])
       else known.push(definition)
@@ -147,8 +148,12 @@ export class Flow {
   #isGuarded (statements: readonly Node[], before: Node): boolean {
     const ts = this.#ts
     return statements.slice(0, statements.indexOf(before)).some((statement) =>
-      ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement, (node) =>
-        ts.isReturnStatement(node) || ts.isThrowStatement(node) || ts.isBreakOrContinueStatement(node)))
+      // A loop that waits until the value is another: what comes after it rests on the last one.
+      ((ts.isWhileStatement(statement) || ts.isDoStatement(statement)) && this.has(statement.expression)) ||
+      (ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement, (node) =>
+        ts.isReturnStatement(node) || ts.isThrowStatement(node) || ts.isBreakOrContinueStatement(node) ||
+        // if (holder) await holder: what comes after it waited for the value that was read.
+        (ts.isAwaitExpression(node) && this.has(node.expression)))))
   }
 
   #isPropertyName (node: Node): boolean {

@@ -256,8 +256,10 @@ try {
       console.log(`${suite}, Node ${node}, ${registration}: ${passes} pass${control === undefined ? '' : ` (control: ${control})`}, ${lost.length} lost, ${excepted.length} excepted; ${files} files, ${instances} instances`)
       if (broken.length > 0) console.log(`  fail with the control too: ${broken.join(', ')}`)
       for (const { file, test, why } of lost) console.log(`  lost: ${file}: ${test}\n    ${why.split('\n').slice(0, 12).join('\n    ')}`)
-      const ran = passes >= expected * 0.95 && instances > 0
-      if (!ran) console.log(`  ${passes} tests passed, of ${expected}, in ${instances} instances: has the suite run at all?`)
+      // With the control, as many pass as can pass on this version of Node behind another plugin.
+      const passable = control ?? expected
+      const ran = passes >= passable * 0.95 && instances > 0
+      if (!ran) console.log(`  ${passes} tests passed, of ${passable}, in ${instances} instances: has the suite run at all?`)
       if (lost.length > 0 || !ran) process.exitCode = 1
     }
   }

@@ -11,6 +11,7 @@ import type { Jobs } from '../workers/jobs.ts'
 import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
 import locks, { type LocksOptions } from './locks/index.ts'
+import type { MetricsOptions } from './metrics/index.ts'
 import { logSafely } from './shared/log.ts'
 import { PartMissingError } from './shared/errors.ts'
 import * as check from './shared/options.ts'
@@ -31,6 +32,7 @@ export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
 export type { Unfinished, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
 export type { AcquireOptions, Lock, Locks, LocksOptions, LocksStats, Mutex, RwLock, Semaphore } from './locks/index.ts'
+export type { Metrics, MetricsOptions, MetricsSnapshot } from './metrics/index.ts'
 export { definePolicies } from './define-policies.ts'
 export type { Register } from './shared/register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
@@ -53,10 +55,15 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
   tasks?: TasksOptions | false
   /** Locks by key. */
   locks?: LocksOptions | false
+  /**
+   * Counts of what the other parts do, as a snapshot and for Prometheus.
+   * @default false
+   */
+  metrics?: MetricsOptions | false
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')
 
@@ -71,6 +78,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const workersOptions = optionsOf('workers', options.workers ?? false)
   const tasksOptions = optionsOf('tasks', options.tasks ?? {})
   const locksOptions = optionsOf('locks', options.locks ?? {})
+  const metricsOptions = optionsOf('metrics', options.metrics ?? false)
   // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
   // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
   if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
@@ -91,6 +99,10 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   }
   if (locksOptions !== undefined) {
     await app.register(locks, { ...locksOptions, ambient: locksOptions.ambient ?? ambient })
+  }
+  if (metricsOptions !== undefined) {
+    const { default: metrics } = await import('./metrics/index.ts')
+    await app.register(metrics, metricsOptions)
   }
   app.addHook('onReady', async () => { for (const part of optional) explainMissing(app, part) })
 }

@@ -5,6 +5,8 @@ import t from 'tap'
 import * as errors from '../plugins/shared/errors.ts'
 import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
+import { metricsOptionNames } from '../plugins/metrics/options.ts'
+import { instruments } from '../plugins/metrics/prometheus.ts'
 import { policyOptionNames } from '../plugins/limiter/policies.ts'
 import { acquireOptionNames, locksOptionNames } from '../plugins/locks/options.ts'
 import { exploreOptionNames } from '../plugins/race/explore/explore.ts'
@@ -73,7 +75,8 @@ const options: Record<string, readonly string[]> = {
   'Options of race': raceOptionNames,
   'Options of shared()': sharedOptionNames,
   'Options of hammer()': hammerOptionNames,
-  'Options of explore()': exploreOptionNames
+  'Options of explore()': exploreOptionNames,
+  'Options of metrics': metricsOptionNames
 }
 
 t.test('every table of options is compared', async (t) => {
@@ -85,6 +88,14 @@ for (const [heading, known] of Object.entries(options)) {
     t.strictSame(names(heading), [...known].sort())
   })
 }
+
+t.test('each metric has a row, and each row a metric', async (t) => {
+  t.strictSame(names('Metrics of Prometheus'), instruments.map(({ name }) => `fastify_concurrency_${name}`).sort())
+  for (const [name, type, labels] of table('Metrics of Prometheus')) {
+    const instrument = instruments.find((instrument) => name === `\`fastify_concurrency_${instrument.name}\``)
+    t.strictSame([type, labels], [instrument?.type, instrument?.labels.join(', ')], name ?? '')
+  }
+})
 
 t.test('each channel has a row, and each row a channel', async (t) => {
   const files = readdirSync(join(root, 'plugins')).map((folder) => `../plugins/${folder}/channels.ts`).filter((file) => existsSync(new URL(file, import.meta.url)))

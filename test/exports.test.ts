@@ -16,7 +16,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
     values: [...errorNames, 'default', 'definePolicies'].sort(),
     types: ['AcquireOptions', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
-      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions',
+      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions',
       'RwLock', 'Semaphore', 'ShutdownReport', 'TaskContext',
       'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'Unfinished', 'Workers', 'WorkersOptions']
   },
@@ -39,6 +39,10 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
   './race': { values: ['default', 'explore', 'hammer', 'shared'], types: ['ExploreOptions', 'Explored', 'HammerOptions', 'RaceKind', 'RaceOptions', 'RaceReport', 'SharedOptions'] },
+  './metrics': {
+    values: ['bucketBounds', 'default'],
+    types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'TaskMetrics']
+  },
   './jobs': {
     values: ['SharedCounter', 'SharedFlag', 'defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']

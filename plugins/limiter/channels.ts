@@ -1,4 +1,4 @@
-/** The limiter's diagnostics channels. */
+/** The limiter's diagnostics channels. `server` tells applications in one process apart. */
 import { typedChannel } from '../shared/typed-channel.ts'
 
 export interface LimitRefused {
@@ -14,16 +14,20 @@ export interface LimitRefused {
 }
 
 export interface StoreFailed {
+  /** The application's server. */
+  server: object
   error: Error
 }
 
 export interface StoreRecovered {
+  /** The application's server. */
+  server: object
   /** How long the store was away, in ms. */
   durationMs: number
 }
 
 /** Published when a request is answered 429, or `limiter.wait` refuses a call. */
-export const refused = typedChannel<LimitRefused>('limiter:refused')
+export const refused = typedChannel<LimitRefused & { server: object }>('limiter:refused')
 /** Published when the store can't be reached. From then on each policy decides as its `onStoreError` says. */
 export const storeFailed = typedChannel<StoreFailed>('limiter:store-failed')
 /** Published when the store answers again. */

@@ -1,5 +1,5 @@
 /** `app.limiter`: the policies for code. */
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
@@ -117,7 +117,7 @@ export interface Limiter {
 
 const unlimited: Reservation = { ok: true, delay: 0, cancel: async () => {} }
 
-export function createLimiter ({ policies, exemptAddresses, waitTimeout, maxWaitingPerKey }: ResolvedOptions, store: Store, waiters: Waiters): Limiter {
+export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { policies, exemptAddresses, waitTimeout, maxWaitingPerKey }: ResolvedOptions, store: Store, waiters: Waiters): Limiter {
   /** Returns the charge of a call; undefined if the key has no limit. A key that is an address is grouped as a request's would be. */
   function charge (name: string, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<PolicyCharge | undefined> {
     const policy: ResolvedPolicy | undefined = policies.get(name)
@@ -172,7 +172,7 @@ export function createLimiter ({ policies, exemptAddresses, waitTimeout, maxWait
       if (wait === 0) return
       // Whoever comes back after the excess is over waits no longer than the timeout. During a lockout nobody waits.
       const seconds = retryAfter(hasRoom && wait > timeout ? wait - timeout : wait)
-      refused.publish({ policy: name, key: charged.key, cost, retryAfter: seconds, requestId: request?.id })
+      refused.publish({ server, policy: name, key: charged.key, cost, retryAfter: seconds, requestId: request?.id })
       throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiters.total, seconds)
     },
 

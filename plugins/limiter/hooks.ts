@@ -59,7 +59,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const policy = limit.expose ? limit.name : undefined
   const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
   const refusal = { policy: limit.name, key, cost, retryAfter: seconds, requestId: request.id }
-  refused.publish(refusal)
+  refused.publish({ ...refusal, server: request.server.server })
   endUpgrade(request, reply)
   settings.countRefused('FC_ERR_LIMITED')
   reply.header('retry-after', String(seconds))

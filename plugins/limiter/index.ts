@@ -59,11 +59,11 @@ function createStore (app: FastifyInstance, { redis, prefix, storeTimeout, maxKe
     clock: monotonic,
     onFailed: (error) => {
       app.log.error({ err: error }, 'limiter: Redis is away, each policy decides as its onStoreError says')
-      storeFailed.publish({ error })
+      storeFailed.publish({ server: app.server, error })
     },
     onRecovered: (durationMs) => {
       app.log.info({ durationMs }, 'limiter: Redis is back')
-      storeRecovered.publish({ durationMs })
+      storeRecovered.publish({ server: app.server, durationMs })
     }
   })
 }
@@ -87,7 +87,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   // Only waiting needs the request, to know whose client left.
   if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
-  const decorator = createLimiter(resolved, store, waiters)
+  const decorator = createLimiter(app, resolved, store, waiters)
   limiters.add(decorator)
   app.decorate('limiter', decorator)
 

@@ -1,9 +1,11 @@
-/** The pool's diagnostics channels. Durations are in ms. */
+/** The pool's diagnostics channels. Durations are in ms. `server` tells applications in one process apart. */
 import { typedChannel } from '../shared/typed-channel.ts'
 import type { Refusal } from '../shared/errors.ts'
 
 /** Which job of which pool: part of every message about a job. */
 export interface JobIdentity {
+  /** The application's server. */
+  server: object
   kind: 'job'
   /** The job's name. */
   name: string
@@ -25,6 +27,8 @@ export const timedOut = typedChannel<JobIdentity & { where: 'queued' | 'running'
 export const crashed = typedChannel<JobIdentity & { error: Error }>('workers:crashed')
 
 export interface ThreadIdentity {
+  /** The application's server. */
+  server: object
   /** The pool's decorator. */
   pool: string
   /** The thread's number in the pool, from 0. */

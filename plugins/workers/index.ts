@@ -39,7 +39,7 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const registry = new Registry(resolved.jobs)
-  const pool = new Pool(registry, resolved, monotonic, app.log)
+  const pool = new Pool(registry, resolved, monotonic, app)
   app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, app))
   const drainables = drainablesOf(app)
   drainables.add(pool)

@@ -2,7 +2,7 @@
  * The pool: a job that is admitted runs at most once, on one of the threads, and its caller gets the outcome.
  * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
-import type { FastifyBaseLogger } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { COMPLETED, SKIPPED, type Outcome } from '../../../workers/protocol.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { DenseSet } from '../../shared/dense-set.ts'
@@ -54,20 +54,20 @@ export class Pool implements Drainable {
   #broken: Error | undefined
   #idleWaiters: Array<() => void> = []
 
-  constructor (registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger) {
+  constructor (registry: Registry, options: ResolvedOptions, clock: Clock, { log, server }: Pick<FastifyInstance, 'log' | 'server'>) {
     this.name = options.decorator
     this.#options = options
     this.#registry = registry
     this.#clock = clock
     this.#log = log.child({ pool: this.name })
     this.#deadlines = new Deadlines(this.#live, clock.now)
-    this.#telemetry = new Telemetry(this.name, registry.names, this.#log)
+    this.#telemetry = new Telemetry({ server, pool: this.name }, registry.names, this.#log)
     const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => {
       this.#end(job, { how: 'refused', refusal, error: new WorkersOverloadedError(job.name, refusal) })
     })
-    this.#threads = new Threads(registry, options, clock, this.#log, this.#transitions, (event) => this.#onEvent(event))
+    this.#threads = new Threads(registry, options, clock, { log: this.#log, server }, this.#transitions, (event) => this.#onEvent(event))
     this.#dispatcher = new Dispatcher(this.#admission, this.#threads, clock, this.#transitions)
     // Jobs that were run before the app was ready would wait for ever.
     this.#threads.booted.catch((error: Error) => this.#transitions.run(() => {

@@ -8,13 +8,13 @@ import type { Job, JobEnd } from '../job.ts'
 import { Counters, type JobStats } from './stats.ts'
 
 export class Telemetry {
-  readonly #pool: string
+  readonly #pool: Pick<channels.JobIdentity, 'server' | 'pool'>
   readonly #names: readonly string[]
   readonly #counters: readonly Counters[]
 
   readonly #log: FastifyBaseLogger
 
-  constructor (pool: string, names: readonly string[], log: FastifyBaseLogger) {
+  constructor (pool: Pick<channels.JobIdentity, 'server' | 'pool'>, names: readonly string[], log: FastifyBaseLogger) {
     this.#pool = pool
     this.#names = names
     this.#log = log
@@ -78,6 +78,6 @@ export class Telemetry {
   }
 
   #identity ({ name, id }: Job): channels.JobIdentity {
-    return { kind: 'job', name, id, pool: this.#pool }
+    return { ...this.#pool, kind: 'job', name, id }
   }
 }

@@ -2,7 +2,7 @@
  * Keeps the pool's threads alive: it starts them at boot, replaces those that die, parks idle ones, and ends them. What happens to jobs is passed on to
  * the pool.
  */
-import type { FastifyBaseLogger } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { fromWire } from '../../../workers/wire-error.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { ClosingError, JobsInvalidError, OptionInvalidError } from '../../shared/errors.ts'
@@ -46,6 +46,7 @@ export class Threads {
   readonly #registry: Registry
   readonly #clock: Clock
   readonly #log: FastifyBaseLogger
+  readonly #server: object
   readonly #transitions: Transitions
   readonly #emit: (event: ThreadEvent) => void
   #settings: ThreadSettings
@@ -59,7 +60,7 @@ export class Threads {
 
   /** @param emit receives what happens to jobs, and that there may be a thread for more of them */
   constructor (
-    registry: Registry, options: ResolvedOptions, clock: Clock, log: FastifyBaseLogger, transitions: Transitions, emit: (event: ThreadEvent) => void
+    registry: Registry, options: ResolvedOptions, clock: Clock, { log, server }: Pick<FastifyInstance, 'log' | 'server'>, transitions: Transitions, emit: (event: ThreadEvent) => void
   ) {
     checkHost()
     const { maxThreads, resourceLimits, env, grace } = options
@@ -67,6 +68,7 @@ export class Threads {
     this.#registry = registry
     this.#clock = clock
     this.#log = log
+    this.#server = server
     this.#transitions = transitions
     this.#emit = emit
     const given = options.execArgv ?? process.execArgv
@@ -262,6 +264,6 @@ export class Threads {
   }
 
   #identity (thread: Thread): channels.ThreadIdentity {
-    return { pool: this.#options.decorator, thread: thread.index }
+    return { server: this.#server, pool: this.#options.decorator, thread: thread.index }
   }
 }

@@ -1,0 +1,144 @@
+/**
+ * Counts what the other plugins publish on their diagnostics channels. The collector knows no plugin: it reads gauges, such as the number of waiting
+ * jobs, from the decorators of the application when somebody asks for a snapshot.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import type { FastifyInstance } from 'fastify'
+import type { ChannelMessages } from '../channel-messages.ts'
+import { Durations } from './durations.ts'
+import type { EventLoop } from './event-loop.ts'
+import { Series } from './series.ts'
+import type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, TaskMetrics } from './snapshot.ts'
+
+/** The parts of the decorators that gauges are read from. */
+interface Decorators {
+  lifecycle?: { phase: string }
+  tasks?: { stats (): { running: number, waiting: number } }
+}
+type Pool = { stats (): { maxThreads: number, threads: number, running: number, waiting: number } } | undefined
+
+class Job {
+  readonly #pool: string
+  readonly #name: string
+  readonly ended = { completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0 }
+  readonly refused = { count: 0, wait: 0, deadline: 0, shed: 0 }
+  readonly wait = new Durations()
+  readonly run = new Durations()
+
+  constructor (pool: string, name: string) {
+    this.#pool = pool
+    this.#name = name
+  }
+
+  snapshot (): JobMetrics {
+    return { pool: this.#pool, name: this.#name, ...this.ended, refused: { ...this.refused }, wait: this.wait.snapshot(), run: this.run.snapshot() }
+  }
+}
+
+class Task {
+  readonly #name: string
+  readonly ended = { completed: 0, failed: 0, aborted: 0 }
+  refused = 0
+  retried = 0
+  leaked = 0
+  readonly wait = new Durations()
+  readonly run = new Durations()
+
+  constructor (name: string) {
+    this.#name = name
+  }
+
+  snapshot (): TaskMetrics {
+    const { refused, retried, leaked } = this
+    return { name: this.#name, ...this.ended, refused, retried, leaked, wait: this.wait.snapshot(), run: this.run.snapshot() }
+  }
+}
+
+export class Collector {
+  readonly #app: FastifyInstance
+  readonly #pools = new Series((pool) => ({ pool, jobs: new Series((name) => new Job(pool, name)) }))
+  readonly #tasks = new Series((name) => new Task(name))
+  readonly #limits = new Series((policy): LimitMetrics => ({ policy, refused: 0 }))
+  readonly #locks = new Series((kind) => ({ kind, acquired: 0, refused: 0, wait: new Durations() }))
+  readonly #unsubscribes: Array<() => void> = []
+  #requestsRefused = 0
+  #storeFailures = 0
+
+  constructor (app: FastifyInstance) {
+    this.#app = app
+    for (const end of ['completed', 'failed'] as const) {
+      this.#listen(`fastify-concurrency:workers:${end}`, ({ pool, name, waitMs, durationMs }) => {
+        const job = this.#job(pool, name)
+        job.ended[end]++
+        job.wait.record(waitMs)
+        job.run.record(durationMs)
+      })
+    }
+    this.#listen('fastify-concurrency:workers:aborted', ({ pool, name }) => { this.#job(pool, name).ended.aborted++ })
+    this.#listen('fastify-concurrency:workers:timed-out', ({ pool, name }) => { this.#job(pool, name).ended.timedOut++ })
+    this.#listen('fastify-concurrency:workers:crashed', ({ pool, name }) => { this.#job(pool, name).ended.crashed++ })
+    this.#listen('fastify-concurrency:workers:refused', ({ pool, name, reason }) => { this.#job(pool, name).refused[reason]++ })
+    for (const end of ['failed', 'aborted'] as const) {
+      this.#listen(`fastify-concurrency:tasks:${end}`, ({ name }) => { this.#tasks.of(name).ended[end]++ })
+    }
+    this.#listen('fastify-concurrency:tasks:completed', ({ name, durationMs }) => {
+      this.#tasks.of(name).ended.completed++
+      this.#tasks.of(name).run.record(durationMs)
+    })
+    this.#listen('fastify-concurrency:tasks:started', ({ name, attempt, waitMs }) => { if (attempt === 1) this.#tasks.of(name).wait.record(waitMs) })
+    for (const what of ['retried', 'refused', 'leaked'] as const) {
+      this.#listen(`fastify-concurrency:tasks:${what}`, ({ name }) => { this.#tasks.of(name)[what]++ })
+    }
+    // Keys of locks may be clients' data, so locks are counted by kind only.
+    this.#listen('fastify-concurrency:locks:acquired', ({ name, waitMs }) => {
+      this.#locks.of(name).acquired++
+      this.#locks.of(name).wait.record(waitMs)
+    })
+    this.#listen('fastify-concurrency:locks:refused', ({ name }) => { this.#locks.of(name).refused++ })
+    this.#listen('fastify-concurrency:limiter:refused', ({ policy }) => { this.#limits.of(policy).refused++ })
+    this.#listen('fastify-concurrency:limiter:store-failed', () => { this.#storeFailures++ })
+    this.#listen('fastify-concurrency:lifecycle:refused', () => { this.#requestsRefused++ })
+  }
+
+  /** @param eventLoop read for this snapshot: its values are those since its last reading */
+  snapshot (eventLoop: EventLoop): MetricsSnapshot {
+    const { lifecycle, tasks } = this.#app as Decorators
+    const { running = 0, waiting = 0 } = tasks?.stats() ?? {}
+    return {
+      phase: lifecycle?.phase ?? 'serving',
+      requestsRefused: this.#requestsRefused,
+      eventLoop: eventLoop.read(),
+      pools: this.#pools.values().map(({ pool }) => this.#gauges(pool)).filter((pool) => pool !== undefined),
+      jobs: this.#pools.values().flatMap(({ jobs }) => jobs.values()).map((job) => job.snapshot()),
+      tasksRunning: running,
+      tasksWaiting: waiting,
+      tasks: this.#tasks.values().map((task) => task.snapshot()),
+      limits: this.#limits.values().map((limit) => ({ ...limit })),
+      storeFailures: this.#storeFailures,
+      locks: this.#locks.values().map(({ wait, ...lock }): LockMetrics => ({ ...lock, wait: wait.snapshot() }))
+    }
+  }
+
+  close (): void {
+    for (const unsubscribe of this.#unsubscribes.splice(0)) unsubscribe()
+  }
+
+  #job (pool: string, name: string): Job {
+    return this.#pools.of(pool).jobs.of(name)
+  }
+
+  #gauges (pool: string): PoolMetrics | undefined {
+    if (!this.#app.hasDecorator(pool)) return undefined
+    const { maxThreads, threads, running, waiting } = this.#app.getDecorator<NonNullable<Pool>>(pool).stats()
+    return { pool, maxThreads, threads, running, waiting }
+  }
+
+  /** Listens to a channel of the suite. Channels are the process's own, so messages of other applications are left out. */
+  #listen<Name extends keyof ChannelMessages> (name: Name, count: (message: ChannelMessages[Name]) => void): void {
+    const listener = (message: unknown): void => {
+      if ((message as { server: object }).server === this.#app.server) count(message as ChannelMessages[Name])
+    }
+    subscribe(name, listener)
+    this.#unsubscribes.push(() => unsubscribe(name, listener))
+  }
+}

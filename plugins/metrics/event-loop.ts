@@ -1,0 +1,38 @@
+/** The event loop's delay and utilisation, each since the last reading: averages since the start of the process would hide what happens now. */
+import { monitorEventLoopDelay, performance, type EventLoopUtilization } from 'node:perf_hooks'
+
+/** How far the event loop was behind, in ms, and which share of the time it was busy. */
+export interface EventLoopSnapshot {
+  /** The share of the time in which the event loop was busy, from 0 to 1. */
+  utilization: number
+  delayMean: number
+  delayP99: number
+  delayMax: number
+}
+
+/** ms between the samples of the delay. Node's histogram counts this interval in, so that it is subtracted from each reading. */
+const RESOLUTION = 10
+
+export class EventLoop {
+  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION })
+  #last: EventLoopUtilization = performance.eventLoopUtilization()
+
+  constructor () {
+    this.#delay.enable()
+  }
+
+  /** Returns the values since the last call. Two readers of one instance would shorten each other's interval, so each needs an instance of its own. */
+  read (): EventLoopSnapshot {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, this.#last)
+    this.#last = now
+    const ms = (nanoseconds: number): number => this.#delay.count === 0 ? 0 : Math.max(0, nanoseconds / 1e6 - RESOLUTION)
+    const snapshot = { utilization, delayMean: ms(this.#delay.mean), delayP99: ms(this.#delay.percentile(99)), delayMax: ms(this.#delay.max) }
+    this.#delay.reset()
+    return snapshot
+  }
+
+  close (): void {
+    this.#delay.disable()
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * Numbers about what the other plugins do, for dashboards and alerts: a snapshot, and Prometheus' text format through prom-client. The plugin listens to the
+ * diagnostics channels of the suite, so it may be registered before or after the other plugins. It never publishes a client's key.
+ */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { ensure } from '../shared/options.ts'
+import { Collector } from './collector.ts'
+import { EventLoop } from './event-loop.ts'
+import { resolveOptions, type MetricsOptions } from './options.ts'
+import type { MetricsSnapshot } from './snapshot.ts'
+
+export { bucketBounds } from './durations.ts'
+export type { DurationsSnapshot } from './durations.ts'
+export type { EventLoopSnapshot } from './event-loop.ts'
+export type { MetricsOptions, MetricsRegistry } from './options.ts'
+export type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, TaskMetrics } from './snapshot.ts'
+
+/** Decorates the application as `app.metrics`. */
+export interface Metrics {
+  /** Returns all counts so far. The values of the event loop are those since the last call of this method. */
+  snapshot (): MetricsSnapshot
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    metrics: Metrics
+  }
+}
+
+async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
+  const { path, registry, prefix } = resolveOptions(options)
+  ensure(!app.hasDecorator('metrics'), 'metrics', 'one registration of the metrics', 'a second one')
+  const collector = new Collector(app)
+  const eventLoop = new EventLoop()
+  app.decorate('metrics', { snapshot: () => collector.snapshot(eventLoop) })
+  app.addHook('onClose', async () => {
+    collector.close()
+    eventLoop.close()
+  })
+  if (path === false && registry === undefined) return
+  const { addPrometheus } = await import('./prometheus.ts')
+  await addPrometheus(app, collector, { path, registry, prefix })
+}
+
+export default fp(metrics, { name: 'fastify-concurrency/metrics', fastify: '5.x' })

@@ -1,0 +1,47 @@
+import * as check from '../shared/options.ts'
+
+/** A `Registry` of prom-client. It is described here, so that the types of the suite need no prom-client. */
+export interface MetricsRegistry {
+  readonly contentType: string
+  getSingleMetric (name: string): unknown
+  registerMetric (metric: never): void
+  metrics (): Promise<string>
+}
+
+/** The options of the metrics. */
+export interface MetricsOptions {
+  /**
+   * The path of a route that answers with all metrics in Prometheus' text format. It needs the package prom-client. The route is served during a shutdown
+   * too. Anyone who can reach the path can read it, so keep it off public addresses.
+   * @default false
+   */
+  path?: string | false
+  /**
+   * A registry of prom-client to which the metrics are added, for applications that expose metrics of their own.
+   * @default a registry of the plugin's own
+   */
+  registry?: MetricsRegistry
+  /**
+   * The beginning of every metric's name: letters, digits, `_` and `:`, but no digit first.
+   * @default 'fastify_concurrency_'
+   */
+  prefix?: string
+}
+
+/** Every option, for the test that compares them with the docs. @internal */
+export const metricsOptionNames = ['path', 'registry', 'prefix'] as const satisfies ReadonlyArray<keyof MetricsOptions>
+
+export interface ResolvedOptions {
+  path: string | false
+  registry: MetricsRegistry | undefined
+  prefix: string
+}
+
+export function resolveOptions (options: MetricsOptions): ResolvedOptions {
+  check.record('metrics', options, metricsOptionNames)
+  const { path = false, registry, prefix = 'fastify_concurrency_' } = options
+  check.ensure(path === false || (typeof path === 'string' && path.startsWith('/')), 'metrics.path', 'false, or a path that begins with /', path)
+  check.ensure(registry === undefined || typeof registry.registerMetric === 'function', 'metrics.registry', 'a Registry of prom-client', registry)
+  check.ensure(typeof prefix === 'string' && /^(?:[a-z_:][\w:]*)?$/i.test(prefix), 'metrics.prefix', 'letters, digits, _ and :, and no digit first', prefix)
+  return { path, registry, prefix }
+}

@@ -1,0 +1,162 @@
+/** Exposes a snapshot through prom-client. No other file knows prom-client. Names and units follow Prometheus' conventions. */
+import type { FastifyInstance } from 'fastify'
+import type { Registry } from 'prom-client'
+import type * as PromClient from 'prom-client'
+import { OptionInvalidError } from '../shared/errors.ts'
+import { ensure } from '../shared/options.ts'
+import type { Collector } from './collector.ts'
+import { bucketBounds, type DurationsSnapshot } from './durations.ts'
+import { EventLoop } from './event-loop.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { MetricsSnapshot } from './snapshot.ts'
+
+interface Sample { labels: Record<string, string>, value: number }
+interface Distribution { labels: Record<string, string>, durations: DurationsSnapshot }
+
+type Instrument =
+  | { name: string, help: string, type: 'counter' | 'gauge', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Sample[] }
+  | { name: string, help: string, type: 'histogram', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Distribution[] }
+
+const one = (value: number): Sample[] => [{ labels: {}, value }]
+const seconds = (ms: number): number => ms / 1_000
+
+/** Everything that is exposed. docs/metrics.md lists the same, and a test compares the two. */
+export const instruments: readonly Instrument[] = [
+  {
+    name: 'jobs_total',
+    help: 'Jobs that have ended, by how',
+    type: 'counter',
+    labels: ['pool', 'job', 'outcome'],
+    read: ({ jobs }) => jobs.flatMap(({ pool, name, completed, failed, aborted, timedOut, crashed, refused }) => {
+      const outcomes = { completed, failed, aborted, timed_out: timedOut, crashed, refused: refused.count + refused.wait + refused.deadline + refused.shed }
+      return Object.entries(outcomes).map(([outcome, value]) => ({ labels: { pool, job: name, outcome }, value }))
+    })
+  },
+  {
+    name: 'jobs_refused_total',
+    help: 'Jobs that admission refused, by reason',
+    type: 'counter',
+    labels: ['pool', 'job', 'reason'],
+    read: ({ jobs }) => jobs.flatMap(({ pool, name, refused }) => Object.entries(refused).map(([reason, value]) => ({ labels: { pool, job: name, reason }, value })))
+  },
+  {
+    name: 'job_wait_seconds',
+    help: 'Time in the queue, of jobs that completed or failed',
+    type: 'histogram',
+    labels: ['pool', 'job'],
+    read: ({ jobs }) => jobs.map(({ pool, name, wait }) => ({ labels: { pool, job: name }, durations: wait }))
+  },
+  {
+    name: 'job_run_seconds',
+    help: 'Time on a thread, of jobs that completed or failed',
+    type: 'histogram',
+    labels: ['pool', 'job'],
+    read: ({ jobs }) => jobs.map(({ pool, name, run }) => ({ labels: { pool, job: name }, durations: run }))
+  },
+  { name: 'pool_threads', help: 'Threads that exist', type: 'gauge', labels: ['pool'], read: ({ pools }) => pools.map(({ pool, threads }) => ({ labels: { pool }, value: threads })) },
+  { name: 'pool_threads_max', help: 'Threads that the pool may hold', type: 'gauge', labels: ['pool'], read: ({ pools }) => pools.map(({ pool, maxThreads }) => ({ labels: { pool }, value: maxThreads })) },
+  { name: 'pool_jobs_running', help: 'Jobs that threads run', type: 'gauge', labels: ['pool'], read: ({ pools }) => pools.map(({ pool, running }) => ({ labels: { pool }, value: running })) },
+  { name: 'pool_jobs_waiting', help: 'Jobs in the queue', type: 'gauge', labels: ['pool'], read: ({ pools }) => pools.map(({ pool, waiting }) => ({ labels: { pool }, value: waiting })) },
+  {
+    name: 'tasks_total',
+    help: 'Tasks that have ended, by how',
+    type: 'counter',
+    labels: ['task', 'outcome'],
+    read: ({ tasks }) => tasks.flatMap(({ name, completed, failed, aborted, refused }) =>
+      Object.entries({ completed, failed, aborted, refused }).map(([outcome, value]) => ({ labels: { task: name, outcome }, value })))
+  },
+  { name: 'task_retries_total', help: 'Attempts that failed and were followed by another', type: 'counter', labels: ['task'], read: ({ tasks }) => tasks.map(({ name, retried }) => ({ labels: { task: name }, value: retried })) },
+  { name: 'tasks_leaked_total', help: 'Tasks whose function ignored its signal', type: 'counter', labels: ['task'], read: ({ tasks }) => tasks.map(({ name, leaked }) => ({ labels: { task: name }, value: leaked })) },
+  {
+    name: 'task_wait_seconds',
+    help: 'Time from submission to the first attempt',
+    type: 'histogram',
+    labels: ['task'],
+    read: ({ tasks }) => tasks.map(({ name, wait }) => ({ labels: { task: name }, durations: wait }))
+  },
+  {
+    name: 'task_run_seconds',
+    help: 'Time of the last attempt, of tasks that completed',
+    type: 'histogram',
+    labels: ['task'],
+    read: ({ tasks }) => tasks.map(({ name, run }) => ({ labels: { task: name }, durations: run }))
+  },
+  { name: 'tasks_running', help: 'Tasks whose function runs', type: 'gauge', labels: [], read: ({ tasksRunning }) => one(tasksRunning) },
+  { name: 'tasks_waiting', help: 'Tasks that wait for a slot, a delay or a retry', type: 'gauge', labels: [], read: ({ tasksWaiting }) => one(tasksWaiting) },
+  { name: 'limiter_refused_total', help: 'Requests and calls that a policy refused', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, refused }) => ({ labels: { policy }, value: refused })) },
+  { name: 'limiter_store_failures_total', help: 'Times that the store of the limiter has failed after it had worked', type: 'counter', labels: [], read: ({ storeFailures }) => one(storeFailures) },
+  { name: 'locks_acquired_total', help: 'Locks that were acquired', type: 'counter', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, acquired }) => ({ labels: { kind }, value: acquired })) },
+  { name: 'locks_refused_total', help: 'Callers that a lock refused, or that waited too long', type: 'counter', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, refused }) => ({ labels: { kind }, value: refused })) },
+  { name: 'lock_wait_seconds', help: 'Time that callers waited for a lock', type: 'histogram', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, wait }) => ({ labels: { kind }, durations: wait })) },
+  { name: 'requests_refused_total', help: 'Requests that were refused because of a shutdown', type: 'counter', labels: [], read: ({ requestsRefused }) => one(requestsRefused) },
+  { name: 'phase', help: 'The phase of the application, as a label', type: 'gauge', labels: ['phase'], read: ({ phase }) => [{ labels: { phase }, value: 1 }] },
+  { name: 'event_loop_utilization', help: 'Share of the time since the last scrape in which the event loop was busy', type: 'gauge', labels: [], read: ({ eventLoop }) => one(eventLoop.utilization) },
+  { name: 'event_loop_delay_mean_seconds', help: 'Mean delay of the event loop since the last scrape', type: 'gauge', labels: [], read: ({ eventLoop }) => one(seconds(eventLoop.delayMean)) },
+  { name: 'event_loop_delay_p99_seconds', help: '99th percentile of the delay of the event loop since the last scrape', type: 'gauge', labels: [], read: ({ eventLoop }) => one(seconds(eventLoop.delayP99)) },
+  { name: 'event_loop_delay_max_seconds', help: 'Longest delay of the event loop since the last scrape', type: 'gauge', labels: [], read: ({ eventLoop }) => one(seconds(eventLoop.delayMax)) }
+]
+
+/** Adds the metrics to a registry, and a route that answers with the registry, if it has a path. */
+export async function addPrometheus (app: FastifyInstance, collector: Collector, options: ResolvedOptions): Promise<void> {
+  const { path, prefix } = options
+  const promClient = await import('prom-client').catch((cause: unknown) => {
+    throw new OptionInvalidError(path === false ? 'metrics.registry' : 'metrics.path', 'the package prom-client to be installed (npm install prom-client)', String(cause))
+  })
+  const registry = options.registry === undefined ? new promClient.Registry() : options.registry as Registry
+  const taken = instruments.find(({ name }) => registry.getSingleMetric(prefix + name) !== undefined)
+  ensure(taken === undefined, 'metrics.registry', `a registry without a metric named ${prefix}${taken?.name ?? ''}, or another metrics.prefix`, 'a registry that has one')
+  // Two readers would shorten each other's interval, so the scrapes have an instance of their own.
+  const eventLoop = new EventLoop()
+  app.addHook('onClose', async () => eventLoop.close())
+  // prom-client reads all metrics of a scrape in one turn of the event loop, so that they share a snapshot.
+  let current: MetricsSnapshot | undefined
+  expose(promClient, registry, prefix, () => {
+    if (current === undefined) {
+      current = collector.snapshot(eventLoop)
+      setImmediate(() => { current = undefined })
+    }
+    return current
+  })
+  if (path === false) return
+  app.get(path, { logLevel: 'warn', config: { lifecycle: 'always' } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+}
+
+/** Adds the instruments to a registry. Each reads the snapshot that `snapshot` returns, which is the same one for all instruments of a scrape. */
+function expose ({ Counter, Gauge, Histogram }: typeof PromClient, registry: Registry, prefix: string, snapshot: () => MetricsSnapshot): void {
+  for (const instrument of instruments) {
+    const configuration = { name: prefix + instrument.name, help: instrument.help, labelNames: instrument.labels, registers: [registry] }
+    if (instrument.type === 'histogram') {
+      const { read } = instrument
+      // prom-client's Histogram can only observe. To observe each event twice, here and in the collector, would double the cost, so a registered Gauge
+      // answers as an empty Histogram would, with the values of the snapshot.
+      const empty = new Histogram({ ...configuration, registers: [] })
+      new Gauge(configuration).get = async () => ({
+        ...await empty.get(),
+        values: read(snapshot()).flatMap(({ labels, durations }) => cumulative(configuration.name, labels, durations))
+      })
+      continue
+    }
+    const { read } = instrument
+    const collect = function (this: PromClient.Counter | PromClient.Gauge): void {
+      this.reset()
+      for (const { labels, value } of read(snapshot())) this.inc(labels, value)
+    }
+    if (instrument.type === 'counter') new Counter({ ...configuration, collect }).reset()
+    else new Gauge({ ...configuration, collect }).reset()
+  }
+}
+
+/** Returns a distribution as Prometheus wants it: each bucket counts all durations up to its bound. */
+function cumulative (name: string, labels: Record<string, string>, { count, sum, buckets }: DurationsSnapshot): Array<PromClient.MetricValueWithName<string>> {
+  let total = 0
+  const bounded = bucketBounds.map((bound, index) => {
+    total += buckets[index] ?? 0
+    return { labels: { ...labels, le: seconds(bound) }, value: total, metricName: `${name}_bucket` }
+  })
+  return [
+    ...bounded,
+    { labels: { ...labels, le: '+Inf' }, value: count, metricName: `${name}_bucket` },
+    { labels, value: seconds(sum), metricName: `${name}_sum` },
+    { labels, value: count, metricName: `${name}_count` }
+  ]
+}

@@ -1,0 +1,91 @@
+/** The shape of a metrics snapshot. Counts are totals since the start of the application; durations are in ms. */
+import type { DurationsSnapshot } from './durations.ts'
+import type { EventLoopSnapshot } from './event-loop.ts'
+
+export interface PoolMetrics {
+  /** The decorator of the pool. */
+  pool: string
+  /** Threads that the pool may hold. */
+  maxThreads: number
+  /** Threads that exist now. The pool parks idle threads. */
+  threads: number
+  /** Jobs that threads run now. */
+  running: number
+  /** Jobs in the queue. */
+  waiting: number
+}
+
+export interface JobMetrics {
+  /** The decorator of the pool. */
+  pool: string
+  name: string
+  completed: number
+  /** Jobs that rejected with an error of their own. */
+  failed: number
+  aborted: number
+  timedOut: number
+  /** Jobs that were lost with their thread. */
+  crashed: number
+  /** Refused jobs, by reason. */
+  refused: { count: number, wait: number, deadline: number, shed: number }
+  /** The time in the queue, of jobs that completed or failed. */
+  wait: DurationsSnapshot
+  /** The time on a thread, of jobs that completed or failed. */
+  run: DurationsSnapshot
+}
+
+export interface TaskMetrics {
+  /** The part of the task's id before the first colon. */
+  name: string
+  completed: number
+  /** Tasks whose last attempt failed. */
+  failed: number
+  aborted: number
+  /** Tasks that were not accepted. */
+  refused: number
+  /** Attempts that failed and were followed by another. */
+  retried: number
+  /** Tasks whose function ignored its signal. */
+  leaked: number
+  /** The time from submission to the first attempt. */
+  wait: DurationsSnapshot
+  /** The time of the last attempt, of tasks that completed. */
+  run: DurationsSnapshot
+}
+
+export interface LimitMetrics {
+  policy: string
+  /** Requests and calls that the policy refused. */
+  refused: number
+}
+
+export interface LockMetrics {
+  /** `mutex`, `rwlock`, `semaphore` or `once`. */
+  kind: string
+  acquired: number
+  /** Callers that were refused or waited too long. */
+  refused: number
+  /** The time that callers waited before they acquired a lock. */
+  wait: DurationsSnapshot
+}
+
+export interface MetricsSnapshot {
+  /** The phase of the application: `serving` until a shutdown begins. */
+  phase: string
+  /** Requests that were refused because the application is shutting down. */
+  requestsRefused: number
+  /** Since the last snapshot. */
+  eventLoop: EventLoopSnapshot
+  /** Pools that have run or refused a job. */
+  pools: PoolMetrics[]
+  jobs: JobMetrics[]
+  /** Tasks whose function runs now. */
+  tasksRunning: number
+  /** Tasks that wait for a slot, a delay or a retry. */
+  tasksWaiting: number
+  tasks: TaskMetrics[]
+  limits: LimitMetrics[]
+  /** How often the limiter's store has failed after it had worked. */
+  storeFailures: number
+  locks: LockMetrics[]
+}

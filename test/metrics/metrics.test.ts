@@ -1,0 +1,160 @@
+// What the metrics count, in a snapshot and as Prometheus' text.
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Counter, Registry } from 'prom-client'
+import t, { type Test } from 'tap'
+import concurrency from '../../plugins/index.ts'
+import type { ConcurrencyOptions } from '../../plugins/index.ts'
+import metrics, { bucketBounds } from '../../plugins/metrics/index.ts'
+import { assertIdle } from '../../plugins/testing.ts'
+import { jobs } from '../fixtures/jobs.ts'
+import { execArgv, rejection, startJob, type TestJobs, type TestWorkers } from '../helper.ts'
+
+async function start (t: Test, options: ConcurrencyOptions<TestJobs>): Promise<{ app: FastifyInstance, workers: TestWorkers }> {
+  const app = Fastify()
+  t.teardown(async () => {
+    await app.close()
+    await assertIdle(app)
+  })
+  await app.register(concurrency, { workers: { jobs, maxThreads: 1, grace: 100, execArgv }, metrics: {}, ...options })
+  await app.ready()
+  return { app, workers: app.workers as unknown as TestWorkers }
+}
+
+const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0)
+
+t.test('jobs are counted by how they ended, and their durations by bucket', async (t) => {
+  const { app, workers } = await start(t, { workers: { jobs, maxThreads: 1, maxQueue: 1, grace: 50, execArgv } })
+  await workers.run('echo', 1)
+  await workers.run('spin', { ms: 20 })
+  await rejection(workers.run('fail', 'custom'))
+  await rejection(workers.run('brief', { ms: 60_000 }))
+  const { ended } = await startJob(workers, 'spin', { ms: 60_000 }, { timeout: 300 })
+  const waiting = workers.run('echo', 2, { timeout: 100 })
+  t.match(await rejection(workers.run('echo', 3)), { code: 'FC_ERR_WORKERS_OVERLOADED' })
+  await Promise.allSettled([waiting, ended])
+  const controller = new AbortController()
+  const { ended: aborted } = await startJob(workers, 'spin', { ms: 60_000 }, { signal: controller.signal })
+  t.match(app.metrics.snapshot().pools, [{ pool: 'workers', maxThreads: 1, threads: 1, running: 1, waiting: 0 }])
+  controller.abort()
+  await rejection(aborted)
+
+  const { jobs: counted } = app.metrics.snapshot()
+  const of = (name: string): typeof counted[number] | undefined => counted.find((job) => job.name === name)
+  t.match(of('echo'), { pool: 'workers', completed: 1, failed: 0, timedOut: 1, refused: { count: 1, wait: 0, deadline: 0, shed: 0 } })
+  t.match(of('fail'), { completed: 0, failed: 1 })
+  t.match(of('brief'), { timedOut: 1 })
+  t.match(of('spin'), { completed: 1, aborted: 1, timedOut: 1, run: { count: 1 }, wait: { count: 1 } })
+  const { run } = of('spin') ?? t.fail('spin is counted') as never
+  t.equal(run.buckets.length, bucketBounds.length + 1)
+  t.equal(sum(run.buckets), run.count)
+  t.ok(run.sum >= 20, 'the sum is in milliseconds')
+  t.equal(sum(run.buckets.slice(0, bucketBounds.findIndex((bound) => bound >= 20))), 0, 'a job of 20 ms is in no bucket below')
+})
+
+t.test('a job that loses its thread is counted as crashed', async (t) => {
+  const { app, workers } = await start(t, {})
+  t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
+  t.match(app.metrics.snapshot().jobs, [{ name: 'die', crashed: 1, completed: 0 }])
+})
+
+t.test('tasks are counted by name and outcome', async (t) => {
+  const { app } = await start(t, { workers: false, tasks: { concurrency: 1, maxQueue: 1 } })
+  await app.tasks.submit('mail:1', async () => {}).done
+  let attempts = 0
+  await app.tasks.submit('mail:2', async () => { if (++attempts === 1) throw new Error('again') }, { retries: 1, backoff: { base: 1 } }).done
+  await rejection(app.tasks.submit('mail:3', async () => { throw new Error('no') }).done)
+  t.match(app.metrics.snapshot(), { tasksRunning: 0, tasksWaiting: 0, tasks: [{ name: 'mail', completed: 2, failed: 1, retried: 1, aborted: 0, refused: 0, wait: { count: 3 }, run: { count: 2 } }] })
+})
+
+t.test('refusals of the limiter are counted by policy, never by key', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(concurrency, { limiter: { policies: { few: { rate: 0.001, burst: 1, key: { header: 'x-key' } } } }, metrics: { path: '/metrics' } })
+  app.get('/', async () => 'ok')
+  await app.inject({ url: '/', headers: { 'x-key': 'secret-key' } })
+  await app.inject({ url: '/', headers: { 'x-key': 'secret-key' } })
+  t.strictSame(app.metrics.snapshot().limits, [{ policy: 'few', refused: 1 }])
+  const { body } = await app.inject({ url: '/metrics', headers: { 'x-key': 'scraper' } })
+  t.match(body, 'fastify_concurrency_limiter_refused_total{policy="few"} 1')
+  t.notMatch(body, 'secret-key')
+})
+
+t.test('Prometheus gets seconds, cumulative buckets and escaped names', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(metrics, { path: '/metrics', prefix: 'app_' })
+  await app.register(concurrency, { workers: { jobs, maxThreads: 1, execArgv } })
+  await app.ready()
+  const workers = app.getDecorator<TestWorkers>('workers')
+  await workers.run('spin', { ms: 30 })
+  await app.tasks.submit('a "quoted"\nname:1', async () => {}).done
+  const { body, headers } = await app.inject('/metrics')
+  t.match(headers['content-type'], /^text\/plain/)
+  t.match(body, 'app_jobs_total{pool="workers",job="spin",outcome="completed"} 1')
+  t.match(body, 'app_job_run_seconds_bucket{pool="workers",job="spin",le="0.01"} 0')
+  t.match(body, 'app_job_run_seconds_bucket{pool="workers",job="spin",le="+Inf"} 1')
+  t.match(body, 'app_job_run_seconds_count{pool="workers",job="spin"} 1')
+  const seconds = Number(/app_job_run_seconds_sum\{.*\} (.*)/.exec(body)?.[1])
+  t.ok(seconds >= 0.03 && seconds < 10)
+  t.match(body, 'app_phase{phase="serving"} 1')
+  t.match(body, /app_event_loop_utilization 0\.\d+/)
+  t.match(body, 'app_tasks_total{task="a \\"quoted\\"\\nname",outcome="completed"} 1')
+})
+
+t.test('two applications in a process are counted apart', async (t) => {
+  const { app: one, workers } = await start(t, {})
+  const { app: other } = await start(t, {})
+  await workers.run('echo', 1)
+  t.match(one.metrics.snapshot().jobs, [{ name: 'echo', completed: 1 }])
+  t.strictSame(other.metrics.snapshot().jobs, [])
+})
+
+t.test('an application\'s own registry has its metrics and ours', async (t) => {
+  const registry = new Registry()
+  new Counter({ name: 'orders_total', help: 'Orders', registers: [registry] }).inc(2)
+  const { app } = await start(t, { workers: false, metrics: { registry } })
+  await app.tasks.submit('mail:1', async () => {}).done
+  const body = await registry.metrics()
+  t.match(body, 'orders_total 2')
+  t.match(body, 'fastify_concurrency_tasks_total{task="mail",outcome="completed"} 1')
+})
+
+t.test('the route is served until the application closes', async (t) => {
+  const app = Fastify()
+  await app.register(concurrency, { metrics: { path: '/metrics' }, lifecycle: { timeout: 5_000 } })
+  await app.listen({ port: 0 })
+  const port = (app.server.address() as { port: number }).port
+  let body = ''
+  app.tasks.submit('last:1', async () => { body = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text() })
+  await app.lifecycle.shutdown('test')
+  t.match(body, /fastify_concurrency_phase\{phase="(leaving|requests|tasks)"\} 1/)
+})
+
+t.test('wrong options are refused at boot by name', async (t) => {
+  const taken = new Registry()
+  taken.registerMetric(new Counter({ name: 'fastify_concurrency_jobs_total', help: 'theirs', registers: [] }))
+  for (const [options, message] of [
+    [{ path: 'metrics' }, 'Option "metrics.path"'],
+    [{ prefix: '1x' }, 'Option "metrics.prefix"'],
+    [{ registry: {} }, 'Option "metrics.registry": expected a Registry of prom-client'],
+    [{ registry: taken }, 'expected a registry without a metric named fastify_concurrency_jobs_total'],
+    [{ pth: '/metrics' }, 'Option "metrics.pth"']
+  ] as const) {
+    const app = Fastify()
+    const error = await rejection(Promise.resolve(app.register(metrics, options as never)))
+    t.match(error, { code: 'FC_ERR_OPTION_INVALID' })
+    t.match(error.message, message)
+  }
+  const app = Fastify()
+  await app.register(metrics)
+  t.match(await rejection(Promise.resolve(app.register(metrics))), { code: 'FC_ERR_OPTION_INVALID', message: /metrics.*one registration/ })
+  await app.close()
+})
+
+t.test('names beyond 200 share one series', async (t) => {
+  const { app } = await start(t, { workers: false, tasks: { maxQueue: 1_000 } })
+  await Promise.all(Array.from({ length: 250 }, async (_, index) => app.tasks.submit(`name-${index}:1`, async () => {}).done))
+  const { tasks } = app.metrics.snapshot()
+  t.equal(tasks.length, 201)
+  t.match(tasks.find(({ name }) => name === 'other'), { completed: 50 })
+})

@@ -9,7 +9,7 @@ import { assertIdle } from '../../plugins/testing.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { execArgv, rejection, startJob, type TestJobs, type TestWorkers } from '../helper.ts'
 
-async function start (t: Test, options: ConcurrencyOptions<TestJobs>): Promise<{ app: FastifyInstance, workers: TestWorkers }> {
+async function start (t: Test, options: ConcurrencyOptions<TestJobs>): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(async () => {
     await app.close()
@@ -17,13 +17,15 @@ async function start (t: Test, options: ConcurrencyOptions<TestJobs>): Promise<{
   })
   await app.register(concurrency, { workers: { jobs, maxThreads: 1, grace: 100, execArgv }, metrics: {}, ...options })
   await app.ready()
-  return { app, workers: app.workers as unknown as TestWorkers }
+  return app
 }
 
+const workersOf = (app: FastifyInstance): TestWorkers => app.getDecorator<TestWorkers>('workers')
 const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0)
 
 t.test('jobs are counted by how they ended, and their durations by bucket', async (t) => {
-  const { app, workers } = await start(t, { workers: { jobs, maxThreads: 1, maxQueue: 1, grace: 50, execArgv } })
+  const app = await start(t, { workers: { jobs, maxThreads: 1, maxQueue: 1, grace: 50, execArgv } })
+  const workers = workersOf(app)
   await workers.run('echo', 1)
   await workers.run('spin', { ms: 20 })
   await rejection(workers.run('fail', 'custom'))
@@ -52,13 +54,14 @@ t.test('jobs are counted by how they ended, and their durations by bucket', asyn
 })
 
 t.test('a job that loses its thread is counted as crashed', async (t) => {
-  const { app, workers } = await start(t, {})
+  const app = await start(t, {})
+  const workers = workersOf(app)
   t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
   t.match(app.metrics.snapshot().jobs, [{ name: 'die', crashed: 1, completed: 0 }])
 })
 
 t.test('tasks are counted by name and outcome', async (t) => {
-  const { app } = await start(t, { workers: false, tasks: { concurrency: 1, maxQueue: 1 } })
+  const app = await start(t, { workers: false, tasks: { concurrency: 1, maxQueue: 1 } })
   await app.tasks.submit('mail:1', async () => {}).done
   let attempts = 0
   await app.tasks.submit('mail:2', async () => { if (++attempts === 1) throw new Error('again') }, { retries: 1, backoff: { base: 1 } }).done
@@ -85,7 +88,7 @@ t.test('Prometheus gets seconds, cumulative buckets and escaped names', async (t
   await app.register(metrics, { path: '/metrics', prefix: 'app_' })
   await app.register(concurrency, { workers: { jobs, maxThreads: 1, execArgv } })
   await app.ready()
-  const workers = app.getDecorator<TestWorkers>('workers')
+  const workers = workersOf(app)
   await workers.run('spin', { ms: 30 })
   await app.tasks.submit('a "quoted"\nname:1', async () => {}).done
   const { body, headers } = await app.inject('/metrics')
@@ -102,8 +105,8 @@ t.test('Prometheus gets seconds, cumulative buckets and escaped names', async (t
 })
 
 t.test('two applications in a process are counted apart', async (t) => {
-  const { app: one, workers } = await start(t, {})
-  const { app: other } = await start(t, {})
+  const [one, other] = [await start(t, {}), await start(t, {})]
+  const workers = workersOf(one)
   await workers.run('echo', 1)
   t.match(one.metrics.snapshot().jobs, [{ name: 'echo', completed: 1 }])
   t.strictSame(other.metrics.snapshot().jobs, [])
@@ -112,7 +115,7 @@ t.test('two applications in a process are counted apart', async (t) => {
 t.test('an application\'s own registry has its metrics and ours', async (t) => {
   const registry = new Registry()
   new Counter({ name: 'orders_total', help: 'Orders', registers: [registry] }).inc(2)
-  const { app } = await start(t, { workers: false, metrics: { registry } })
+  const app = await start(t, { workers: false, metrics: { registry } })
   await app.tasks.submit('mail:1', async () => {}).done
   const body = await registry.metrics()
   t.match(body, 'orders_total 2')
@@ -152,7 +155,7 @@ t.test('wrong options are refused at boot by name', async (t) => {
 })
 
 t.test('names beyond 200 share one series', async (t) => {
-  const { app } = await start(t, { workers: false, tasks: { maxQueue: 1_000 } })
+  const app = await start(t, { workers: false, tasks: { maxQueue: 1_000 } })
   await Promise.all(Array.from({ length: 250 }, async (_, index) => app.tasks.submit(`name-${index}:1`, async () => {}).done))
   const { tasks } = app.metrics.snapshot()
   t.equal(tasks.length, 201)

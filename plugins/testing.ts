@@ -3,6 +3,7 @@ import { AssertionError } from 'node:assert'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import { drainablesOf, type Drainable } from './shared/drainables.ts'
+import { within } from './shared/within.ts'
 
 const signals = ['SIGTERM', 'SIGINT'] as const
 
@@ -22,19 +23,13 @@ export interface AssertIdleOptions {
  * on SIGTERM or SIGINT that wasn't there when this module was loaded (close-with-grace without `uninstall()`).
  * Before close() or after it.
  *
- * @throws {AssertionError} that names what is left after `within` ms.
+ * @throws {AssertionError} that names what is left after `within` ms
  */
-export async function assertIdle (app: FastifyInstance, { within = 1_000 }: AssertIdleOptions = {}): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const timeUp = new Promise<true>((resolve) => { timer = setTimeout(resolve, within, true) })
-  try {
-    while (left(app).length > 0) {
-      const idle = Promise.all([...drainablesOf(app)].map(async (drainable) => drainable.idle()))
-      if (await Promise.race([timeUp, idle.then(() => false)])) break
-      await turn()
-    }
-  } finally {
-    clearTimeout(timer)
+export async function assertIdle (app: FastifyInstance, { within: ms = 1_000 }: AssertIdleOptions = {}): Promise<void> {
+  const endsAt = performance.now() + ms
+  for (let remaining = ms; remaining > 0 && left(app).length > 0; remaining = endsAt - performance.now()) {
+    await within(remaining, Promise.all([...drainablesOf(app)].map(async (drainable) => drainable.idle())))
+    await turn()
   }
   const leftovers = [...left(app), ...listeners()]
   if (leftovers.length > 0) {

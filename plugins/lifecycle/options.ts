@@ -75,5 +75,5 @@ export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOpt
 function path (option: string, value: unknown): string | false {
   if (value === false) return false
   check.ensure(typeof value === 'string' && value.startsWith('/'), option, 'a path that starts with a slash, or false', value)
-  return value as string
+  return value
 }

@@ -89,7 +89,7 @@ export function record (option: string, value: unknown, known?: readonly string[
   return value as Record<string, unknown>
 }
 
-/** For a rule that no check above states. */
-export function ensure (holds: boolean, option: string, expected: string, received: unknown): void {
+/** Checks a rule that no check above states. */
+export function ensure (holds: boolean, option: string, expected: string, received: unknown): asserts holds {
   if (!holds) invalid(option, expected, received)
 }

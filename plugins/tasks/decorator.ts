@@ -185,5 +185,5 @@ export function createTasks ({ app, scheduler, engine, named, options, telemetry
 
 function checkSignal (option: string, signal: unknown): AbortSignal {
   check.ensure(signal instanceof AbortSignal, option, 'an AbortSignal', signal)
-  return signal as AbortSignal
+  return signal
 }

@@ -112,7 +112,7 @@ export function resolveSubmitOptions (prefix: string, options: SubmitOptions | u
 
 export function checkKey (option: string, key: unknown): string {
   check.ensure(typeof key === 'string', option, 'a string', key)
-  return key as string
+  return key
 }
 
 function checkDuplicate (option: string, duplicate: unknown): DuplicatePolicy {
@@ -133,7 +133,7 @@ export const MAX_ID_LENGTH = 256
 
 export function checkId (id: unknown): string {
   check.ensure(typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH, 'tasks.id', `a string of 1 to ${MAX_ID_LENGTH} characters`, id)
-  return id as string
+  return id
 }
 
 export function checkRunOptions (prefix: string, options: unknown, further: readonly string[]): void {

@@ -152,9 +152,8 @@ export class Group<T = unknown> {
   }
 
   /**
-   * Resolves when all have settled, to what they returned, in the order in which they started. Rejects with the first error itself;
-   * the others are in its `errors`, if it is an object that has none, and in the group's. Rejects with the parent's reason if that
-   * kept a function from starting.
+   * Resolves when all functions have settled, to what they returned, in the order in which they started. Rejects with the first error
+   * itself; the others are in `errors`. Rejects with the parent's reason if the parent's abort kept a function from starting.
    */
   wait (): Promise<T[]> {
     this.#waited = true
@@ -163,7 +162,7 @@ export class Group<T = unknown> {
 
   async #wait (): Promise<T[]> {
     await this.#settle()
-    if (this.#errors.length > 0) throw withErrors(this.#errors[0], this.errors)
+    if (this.#errors.length > 0) throw this.#errors[0]
     if (this.#skipped) throw this.signal.reason
     return this.#results
   }
@@ -182,17 +181,15 @@ export class Group<T = unknown> {
   map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     return this.#handOut((async () => {
       this.#check(fn)
-      check.ensure(isIterable(items), 'tasks.group.map.items', 'an iterable or an async iterable', items)
-      return this.#alongside(this.#map(items, fn))
+      return this.#alongside(this.#map(iteratorOf(items), fn))
     })(), () => this.#waited)
   }
 
-  async #map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
+  async #map<Item, Result> (iterator: AnyIterator<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     const group = new Group<Result>(this.limit, [this.signal])
     const turn = new Turn()
-    let iterator: Iterator<Item> | AsyncIterator<Item> | undefined
+    let hasEnded = false
     try {
-      iterator = iteratorOf(items)
       for (let index = 0; ; index++) {
         await group.#vacancy()
         if (turn.isOver()) await nextTurn()
@@ -200,15 +197,13 @@ export class Group<T = unknown> {
         const at = index
         // The item isn't awaited: it may be a query, which awaiting would run, and which is the function's to run.
         const { done, value } = resultOf(await abortable(iterator.next(), group.signal))
-        if (done === true) {
-          iterator = undefined
-          break
-        }
+        hasEnded = done === true
+        if (done === true) break
         group.tryGo(({ signal }) => fn(value, { signal, index: at }))
       }
     } catch (error) {
       // Unless the group was aborted, the error is the iterator's own, which has ended with it.
-      if (!group.signal.aborted) iterator = undefined
+      hasEnded = !group.signal.aborted
       group.#fail(error)
     }
     try {
@@ -218,7 +213,7 @@ export class Group<T = unknown> {
       throw error
     } finally {
       // Not awaited: the return() of an async generator waits for the item that the generator is making.
-      ;(async () => { await iterator?.return?.() })().catch(() => {})
+      if (!hasEnded) (async () => { await iterator.return?.() })().catch(() => {})
     }
   }
 
@@ -264,25 +259,16 @@ export class Group<T = unknown> {
   }
 }
 
-function withErrors (first: unknown, others: readonly unknown[]): unknown {
-  if (others.length > 0 && first instanceof Error && !('errors' in first) && Object.isExtensible(first)) {
-    Object.defineProperty(first, 'errors', { value: others, configurable: true, writable: true })
-  }
-  return first
-}
+type AnyIterator<Item> = Iterator<Item> | AsyncIterator<Item>
 
-function iteratorOf<Item> (items: Iterable<Item> | AsyncIterable<Item>): Iterator<Item> | AsyncIterator<Item> {
-  // Not `in`: a string is iterable too.
-  const made = (items as Partial<AsyncIterable<Item>>)[Symbol.asyncIterator]?.call(items)
-  return made ?? (items as Iterable<Item>)[Symbol.iterator]()
+function iteratorOf<Item> (items: Partial<Iterable<Item> & AsyncIterable<Item>> | null | undefined): AnyIterator<Item> {
+  const iterator = items?.[Symbol.asyncIterator]?.() ?? items?.[Symbol.iterator]?.()
+  check.ensure(iterator !== undefined, 'tasks.group.map.items', 'an iterable or an async iterable', items)
+  return iterator
 }
 
 /** Without this check, an iterator that answers nothing would pass off a part of its items as the whole. */
 function resultOf<Item> (result: IteratorResult<Item>): IteratorResult<Item> {
   if (typeof result === 'object' && result !== null) return result
   throw new TypeError(`The iterator's next() returned ${String(result)}, which is not an object`)
-}
-
-function isIterable (items: unknown): boolean {
-  return typeof items === 'string' || (typeof items === 'object' && items !== null && (Symbol.asyncIterator in items || Symbol.iterator in items))
 }

@@ -1,7 +1,6 @@
 /**
  * Named tasks: an async function with a name and a payload that can be stored, so that it may run in another process, later.
  */
-import * as check from '../../shared/options.ts'
 import type { Register } from '../../shared/register.ts'
 import type { RunOptions } from '../task-options.ts'
 import type { TaskContext } from '../task.ts'
@@ -14,30 +13,17 @@ export interface TaskDefinition<Payload = never, Result = unknown> extends RunOp
 
 export type TaskDefinitions = Readonly<Record<string, TaskDefinition>>
 
-type Merged<Definitions extends readonly TaskDefinitions[]> = Definitions extends readonly [infer First, ...infer Rest extends readonly TaskDefinitions[]]
-  ? First & Merged<Rest>
-  : unknown
-
 /**
- * Returns `definitions` as one, typed. Register the tasks plugin with `{ tasks }`.
+ * Returns `definitions`, typed. Register the tasks plugin with `{ tasks }`, which checks them.
  *
  * @example
  * export const tasks = defineTasks({
  *   welcome: { handler: async ({ to }: { to: string }, { signal }) => sendWelcome(to, { signal }), retries: 5 }
  * })
  * declare module 'fastify-concurrency' { interface Register { tasks: typeof tasks } }
- *
- * @throws FC_ERR_OPTION_INVALID if a name is defined twice
  */
-export function defineTasks<const Definitions extends readonly TaskDefinitions[]> (...definitions: Definitions): Merged<Definitions> {
-  const merged: Record<string, TaskDefinition> = {}
-  for (const each of definitions) {
-    for (const [name, definition] of Object.entries(check.record('defineTasks', each) as TaskDefinitions)) {
-      check.ensure(!Object.hasOwn(merged, name), `defineTasks.${name}`, 'a name that is defined once', name)
-      merged[name] = definition
-    }
-  }
-  return merged as Merged<Definitions>
+export function defineTasks<const Definitions extends TaskDefinitions> (definitions: Definitions): Definitions {
+  return definitions
 }
 
 /** The application's tasks, from its `Register`; any name and payload until it has said which. */

@@ -65,10 +65,7 @@ t.test('the payload is what it was when enqueue() was called; bad options are re
   await app.close()
 })
 
-t.test('definitions: several make one; a name defined twice, a bad name, handler, option or schema is refused at boot', async (t) => {
-  const mail = { welcome: { handler: () => 1 } }
-  t.same(Object.keys(defineTasks(mail, { report: { handler: () => 2 } })), ['welcome', 'report'])
-  t.throws(() => defineTasks(mail, { welcome: { handler: () => 2 } }), { code: 'FC_ERR_OPTION_INVALID', message: /defineTasks\.welcome": expected a name that is defined once/ })
+t.test('definitions: a bad name, handler, option or schema is refused at boot', async (t) => {
   for (const definitions of [
     { 'a:b': { handler () {} } }, { '': { handler () {} } }, { a: {} }, { a: { handler: 'x' } }, { a: { handler () {}, retry: 1 } },
     { a: { handler () {}, timeout: -1 } }, { a: { handler () {}, schema: 'x' } }, { a: { handler () {}, schema: { type: 'nonsense' } } }, { a: null }

@@ -1,4 +1,4 @@
-/** For test suites: `t.teardown(() => assertIdle(app))` fails the test that leaves something running. */
+/** For test suites: `t.after(() => assertIdle(app))` of node:test, `t.teardown(…)` of tap, fails the test that leaves something running. */
 import { AssertionError } from 'node:assert'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
@@ -7,21 +7,21 @@ import { within } from './shared/within.ts'
 
 const signals = ['SIGTERM', 'SIGINT'] as const
 
-/** Those that were there when this module was loaded, before any test: the test runner's own. */
+/** The listeners that were there when this module was loaded, before any test: those of the test runner. */
 const foreign = new Set(signals.flatMap((signal) => process.listeners(signal)))
 
 export interface AssertIdleOptions {
   /**
-   * How long what still runs may take to end, in ms: the end of a request reaches its client before it reaches the server.
+   * How long work may take to end, in ms: the end of a request reaches its client before it reaches the server.
    * @default 1_000
    */
   within?: number
 }
 
 /**
- * Resolves once nothing of the suite runs or waits in `app`: no request, task or job, no timer of ours, and no listener
- * on SIGTERM or SIGINT that wasn't there when this module was loaded (close-with-grace without `uninstall()`).
- * Before close() or after it.
+ * Resolves once nothing of the suite runs or waits in `app`: no request, task or job, no timer of the suite, and no listener on SIGTERM or
+ * SIGINT that wasn't there when this module was loaded (close-with-grace without `uninstall()`). Call it before close() or after it. Timers,
+ * sockets and promises of the application's own aren't seen.
  *
  * @throws {AssertionError} that names what is left after `within` ms
  */
@@ -43,7 +43,7 @@ function left (app: FastifyInstance): string[] {
 
 function pending (drainable: Drainable): string[] {
   const units = drainable.held?.().map(({ kind, name, id, ageMs }) => `${kind} ${name} (${id}, for ${ageMs} ms)`) ?? []
-  // What runs on in vain is held, and not pending.
+  // A function that ignores its signal is held, and isn't pending.
   const count = Math.max(drainable.pending, units.length)
   return count === 0 ? [] : [`${drainable.name} holds ${count}${units.length === 0 ? '' : `: ${units.join(', ')}`}`]
 }

@@ -1,10 +1,10 @@
-/** The request that the running code serves, without being passed along. */
+/** Detects the request that the running code serves. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 const requests = new AsyncLocalStorage<FastifyRequest>()
 
-/** The request being handled, inside its hooks and handler and all they call; `undefined` outside. */
+/** Returns the current request, inside its hooks, its handler and all code that they call; `undefined` outside. */
 export function currentRequest (): FastifyRequest | undefined {
   return requests.getStore()
 }
@@ -15,8 +15,8 @@ export function outsideRequest<T> (callback: () => T): T {
 }
 
 /**
- * A hook that enters the request. Needed twice: in onRequest, and again in preValidation, since a body is parsed in events of the
- * socket, whose asynchronous context is not the request's (nodejs/node#34430).
+ * A hook that makes the request the current one. It is needed twice: in onRequest, and again in preValidation, since a body is parsed in events
+ * of the socket, whose asynchronous context is not the request's (nodejs/node#34430).
  */
 export function enterRequest (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
   requests.run(request, done)

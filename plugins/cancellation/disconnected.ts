@@ -1,8 +1,8 @@
 /**
- * Whether the client of a request has gone.
+ * Detects that the client of a request has left.
  *
  * Fastify's own `request.signal` misfires: on a request with a body it aborts in the handler with the client still there, and read
- * after a disconnect it never aborts. The response is what tells: it closes without having been finished.
+ * after a disconnect it never aborts. The response is reliable: when the client leaves, it closes without having been finished.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { isHttp1, onSocketClosed, rawOf } from '../shared/sockets.ts'
@@ -19,7 +19,7 @@ declare module 'fastify' {
   }
 }
 
-/** Returns the controller of `request.disconnected`, made when it is first needed. */
+/** Returns the controller of `request.disconnected`, which is created when it is first needed. */
 export function controllerOf (request: FastifyRequest): AbortController {
   const { [kReply]: reply, [kDisconnected]: known } = request
   if (known != null) return known
@@ -36,12 +36,12 @@ export function abortRequest (request: FastifyRequest, reason: Error): void {
   if (kDisconnected in request) controllerOf(request).abort(reason)
 }
 
-/** Whether the client has left already; never after a response that was sent whole. */
+/** Tells whether the client has left already. It is false after a response that was sent whole. */
 function isGone (reply: FastifyReply): boolean {
   const raw = rawOf(reply)
-  // A stream is also destroyed when its response has been sent.
+  // A stream is destroyed too when its response has been sent.
   if (!isHttp1(raw)) return raw.stream.aborted || (raw.stream.destroyed && !reply.sent)
-  // Answered: whatever happens to the socket now, this request was served.
+  // Once the response has been written, the request was served, whatever happens to the socket.
   return !raw.writableEnded && (raw.destroyed || raw.req.socket?.destroyed)
 }
 
@@ -61,7 +61,7 @@ export function abortWhenDisconnected (controller: AbortController, reply: Fasti
     if (!stream.destroyed) stream.once('close', () => { if (!reply.sent || stream.aborted) gone() })
   } else if (!raw.writableEnded) {
     const closed = (): void => { if (!raw.writableFinished && !raw.writableEnded) gone() }
-    // A pipelined response has no socket before its turn, and hears nothing of its end.
+    // A pipelined response has no socket before its turn, and gets no event when the socket closes.
     const forget = raw.socket === null ? onSocketClosed(raw.req.socket, closed) : undefined
     raw.once('close', () => {
       forget?.()

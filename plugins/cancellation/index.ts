@@ -1,7 +1,7 @@
 /**
- * The ground of the other plugins: `request.disconnected`, right on GET, POST, keep-alive, HTTP/2 and inject, and the ambient request.
+ * The cancellation plugin provides `request.disconnected`, which is right on GET, POST, keep-alive, HTTP/2 and inject, and the ambient request.
  *
- * Every plugin that needs it registers it, and a second registration in the same scope changes nothing.
+ * Every plugin that needs it registers it. A second registration in the same scope changes nothing.
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -24,7 +24,7 @@ declare module 'fastify' {
 
 export interface CancellationOptions {
   /**
-   * Lets `workers.run()` and the like know the current request through AsyncLocalStorage. Without it, pass `{ request }`.
+   * Lets `workers.run()` and others detect the current request, through AsyncLocalStorage. Otherwise pass `{ request }`.
    * @default true
    */
   ambient?: boolean
@@ -36,7 +36,7 @@ async function cancellation (app: FastifyInstance, options: CancellationOptions)
   record('cancellation', options, ['ambient'])
   const ambient = boolean('cancellation.ambient', options.ambient ?? true)
   if (!app.hasRequestDecorator(kDisconnected)) track(app)
-  // One part may want it and another not: whoever wants it gets it.
+  // Of several registrations, one that asks for the ambient request is enough.
   if (!ambient || app.hasDecorator(kAmbient)) return
   app.decorate(kAmbient, true)
   app.addHook('onRequest', enterRequest)
@@ -51,7 +51,7 @@ function track (app: FastifyInstance): void {
   })
   app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
     request[kReply] = reply
-    // Read by a hook that runs before this one.
+    // A hook that ran before this one has read the signal.
     const controller = request[kDisconnected]
     if (controller != null) abortWhenDisconnected(controller, reply)
     done()

@@ -1,4 +1,4 @@
-// What lifecycle publishes. `server` tells apps in one process apart.
+/** The diagnostics channels of lifecycle. The field `server` distinguishes the apps of one process. */
 import { typedChannel } from '../shared/typed-channel.ts'
 import type { Phase } from './phases.ts'
 import type { ShutdownReport } from './drain.ts'
@@ -6,8 +6,8 @@ import type { ShutdownReport } from './drain.ts'
 /** A phase began. */
 export const phaseEntered = typedChannel<{ server: object, phase: Phase, reason: string }>('lifecycle:entered')
 
-/** A new request got our 503. `route` is the pattern, undefined for a 404. */
+/** A new request was refused with a 503. `route` is the pattern of its route, undefined for a 404. */
 export const requestRefused = typedChannel<{ server: object, phase: Phase, method: string, route: string | undefined }>('lifecycle:refused')
 
-/** Everything accepted has finished or was given up. */
+/** All accepted work has finished or was given up. */
 export const drained = typedChannel<{ server: object, report: ShutdownReport }>('lifecycle:drained')

@@ -1,6 +1,6 @@
 /**
- * Drains what holds accepted work, phase by phase, until a deadline; past it, gives up what is left.
- * Knows neither Fastify nor timers: the deadline is a promise.
+ * Drains accepted work, phase by phase, until a deadline, and then gives up what is left. The module knows neither Fastify nor timers: the
+ * deadline is a promise.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { drainPhases, type Unfinished, type Drainable, type DrainPhase } from '../shared/drainables.ts'
@@ -8,28 +8,28 @@ import { drainPhases, type Unfinished, type Drainable, type DrainPhase } from '.
 export interface Drained {
   /** Requests, tasks and jobs that finished while draining. */
   completed: number
-  /** What was still unfinished past the deadline, by name. */
+  /** The work that was unfinished at the deadline, by name. */
   unfinished: Unfinished[]
 }
 
 export interface ShutdownReport extends Drained {
   reason: string
-  /** From the call until nothing accepted was left. */
+  /** The time from the call until no accepted work was left. */
   durationMs: number
 }
 
 export interface DrainOptions {
   /** Resolves when time is up. */
   deadline: Promise<void>
-  /** For each drainable's giveUp(), in ms. */
+  /** The argument of each drainable's giveUp(), in ms. */
   grace: number
   /** Called when a phase begins. */
   enter: (phase: DrainPhase) => void
-  /** A drainable that throws is a defect; it must not keep the others from draining. */
+  /** Is called for a drainable that throws, which is a defect and must not keep the others from draining. */
   onError: (error: unknown, drainable: Drainable) => void
 }
 
-/** `drainables` is read anew in each phase: it may grow while draining. */
+/** Drains all. `drainables` is read again in each phase, since it may grow meanwhile. */
 export async function drain (drainables: Iterable<Drainable>, { deadline, grace, enter, onError }: DrainOptions): Promise<Drained> {
   let late = false
   const timeUp = deadline.then(() => { late = true })
@@ -61,12 +61,12 @@ async function settle (list: () => Drainable[], late: () => boolean, onError: Dr
       }
     }))
     if (late() || all.every((drainable) => broken.has(drainable) || drainable.pending === 0)) return
-    // Timers must get their turn, or a drainable whose idle() lies would spin past the deadline.
+    // Timers must get their turn: a drainable whose idle() resolves too early would otherwise keep this loop running past the deadline.
     await turn()
   }
 }
 
-/** All at once: a later phase's work mustn't go on unbounded while an earlier one has its grace. */
+/** Gives up all at the same time: the work of a later phase must not run on during the grace period of an earlier one. */
 async function giveUp (all: Drainable[], grace: number, onError: DrainOptions['onError']): Promise<Unfinished[]> {
   const lost = await Promise.all(all.map(async (drainable) => {
     try {

@@ -1,18 +1,18 @@
 /**
- * The end of the process in the middle of a drain: by a second signal, or by whoever handles signals and has waited long enough.
+ * Notices the end of the process in the middle of a drain: a second signal, or the time limit of the code that handles signals.
  */
 
-/** Called as the process ends: too late for anything asynchronous. */
+/** Is called when the process ends, which is too late for anything asynchronous. */
 type Exited = () => void
 
 const watching = new Set<Exited>()
 
-/** One listener for all applications of the process: Node warns of more than ten. */
+/** The one listener for all applications of the process: Node warns of more than ten listeners. */
 function onExit (): void {
   for (const exited of watching) exited()
 }
 
-/** Calls `exited` if the process exits from now on. Returns the function that takes it back. */
+/** Calls `exited` when the process exits. Returns the function that stops watching. */
 export function watchExit (exited: Exited): () => void {
   if (watching.size === 0) process.on('exit', onExit)
   watching.add(exited)

@@ -1,8 +1,9 @@
 /**
- * A shutdown that finishes what was accepted, within a deadline: `app.lifecycle.shutdown(reason)`. Its phases are in phases.ts, its course in
- * shutdown.ts. It knows nothing of workers or tasks: whoever holds accepted work is in drainablesOf(app).
+ * The lifecycle plugin shuts an application down and finishes what was accepted, within a deadline: `app.lifecycle.shutdown(reason)`. Its phases
+ * are in phases.ts, its course in shutdown.ts. The plugin knows neither workers nor tasks: all accepted work is in drainablesOf(app).
  *
- * Not ours: process signals. close-with-grace has them, uncaught errors and "a second signal ends at once" too.
+ * The plugin installs no handlers of process signals. close-with-grace does, also for uncaught errors and for a second signal, which ends the
+ * process at once.
  */
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
@@ -34,7 +35,7 @@ declare module 'fastify' {
   }
 
   interface FastifyContextConfig {
-    /** `always`: answered until the app closes, and not waited for. For liveness, metrics, dashboards. */
+    /** `always`: the route is answered until the app closes, and a shutdown doesn't wait for it. Use it for liveness, metrics, dashboards. */
     lifecycle?: 'always'
   }
 }
@@ -45,15 +46,15 @@ export interface Lifecycle {
   readonly ready: boolean
   /**
    * Drains and closes the app. Idempotent: the first call's reason holds, later ones get the same promise. Called during the boot, it lets the
-   * app boot first. Never rejects because of unfinished work: read the report. Rejects if an onClose hook fails.
+   * app boot first. The promise never rejects because of unfinished work, which is in the report. It rejects if an onClose hook fails.
    *
-   * In a request (known through the ambient request) its promise resolves when all others have drained, before the app closes, so
-   * that the answer can be sent. Awaited in a task or a shutdown hook, it waits for that too: until the deadline, which then reports it.
+   * In a request (known through the ambient request) the promise resolves when all other work has drained, before the app closes, so that the
+   * answer can be sent. Don't await it in a task or a shutdown hook: the shutdown waits for that task or hook, until the deadline.
    */
   shutdown (reason?: string): Promise<ShutdownReport>
   /**
-   * Runs `hook` when requests drain: end the stream or socket there. Returns the function that removes the hook.
-   * An error in it is logged, and stops nothing.
+   * Runs `hook` when requests drain: end a stream or socket there. Returns the function that removes the hook. An error of the hook is logged,
+   * and stops nothing.
    *
    * @throws OptionInvalidError
    */
@@ -80,7 +81,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   addProbes(app, options)
 
   app.addHook('onReady', async () => shutdown.onReady())
-  // A close() during boot doesn't keep Fastify from listening afterwards, for ever.
+  // After a close() during the boot, Fastify would still begin to listen, and never end.
   app.addHook('onListen', (done) => {
     if (later(shutdown.phase, 'closing') === shutdown.phase) app.server.close()
     done()

@@ -16,12 +16,12 @@ export function watchListening (app: FastifyInstance, now: () => number): () => 
   let listening = false
   let begun = false
   app.addHook('onReady', async () => { readyAt = now() })
-  // A callback, since Fastify runs the next hook at once after it: the application's own are not put off.
+  // A hook with a callback: Fastify runs the next hook at once, and so doesn't delay the application's own hooks.
   app.addHook('onListen', (done) => {
     listening = true
     done()
   })
-  // Before Fastify's own listener, which is still there. A server that was made to listen past Fastify (by supertest, say) has none.
+  // This runs before Fastify's own listener, which is still there. A server that other code made listen (supertest, say) has none.
   app.server.on('listening', () => { begun = isAwaited(app.server) })
   const underWay = (): boolean => !listening && (begun ? app.server.listening : isAwaited(app.server) && now() < readyAt + BEGINS)
 
@@ -32,7 +32,7 @@ export function watchListening (app: FastifyInstance, now: () => number): () => 
   }
 }
 
-/** Fastify waits for the event once; a listener of the application stays. */
+/** Tells whether Fastify still waits for the event. Its listener is added with once(); those of the application stay. */
 function isAwaited (server: Server): boolean {
   return server.rawListeners('listening').some((listener) => 'listener' in listener)
 }

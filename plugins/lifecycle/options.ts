@@ -8,20 +8,20 @@ export type ReadyCheck = (signal: AbortSignal) => unknown
 
 export interface LifecycleOptions {
   /**
-   * How long to serve on after readiness has turned false, in ms: longer than your load balancer takes to notice.
-   * Too short, and clients it still sends here are refused. Part of `timeout`, and less than it.
+   * How long to serve on after readiness has turned false, in ms. Set it longer than your load balancer takes to notice: otherwise requests
+   * that it still sends here are refused. The delay is part of `timeout`, and less than `timeout`.
    * @default 0
    */
   delay?: number
   /**
-   * How long a shutdown may take, in ms, before what is left is given up. `Infinity`: as long as it takes.
-   * The default fits, with `grace`, into the 10 s after which close-with-grace ends the process. Keep that above this one.
-   * A handler that still runs is also waited for only this long after its client has left.
+   * How long a shutdown may take, in ms, before what is left is given up. `Infinity`: as long as it takes. The default fits, with `grace`, into
+   * the 10 s after which close-with-grace ends the process. Keep its `delay` above `timeout` + `grace`. A handler whose client has left is also
+   * waited for only this long.
    * @default 8_000
    */
   timeout?: number
   /**
-   * How long work that is given up may take to end by itself, in ms, before its threads and connections are cut.
+   * How long work that is given up may take to end by itself, in ms. Then its threads are ended and its connections cut.
    * @default 500
    */
   grace?: number
@@ -36,13 +36,13 @@ export interface LifecycleOptions {
    */
   livePath?: string | false
   /**
-   * What must be there for the service to be ready: `[async (signal) => db.ping({ signal })]`. The probe at `readyPath` calls all checks at the same time, at
-   * most once a second, and names those that fail in the body of its 503. A function's name is its name there.
+   * Checks of what the service needs: `[async (signal) => db.ping({ signal })]`. The probe at `readyPath` calls all checks at the same time, at
+   * most once a second, and names the checks that fail in the body of its 503. A check has the name of its function.
    * @default []
    */
   ready?: readonly ReadyCheck[]
   /**
-   * How long a check of `ready` may take, in ms. Keep it below the timeout of who asks, which would not see the answer.
+   * How long a check of `ready` may take, in ms. Keep it below the timeout of the probe, which would otherwise not see the answer.
    * @default 500
    */
   readyTimeout?: number

@@ -1,9 +1,9 @@
 /**
- * The phases of a shutdown and what each one admits, apart from any wiring.
+ * The phases of a shutdown, and what each phase admits.
  *
- * The order isn't Fastify's close(), which ends listening within milliseconds and runs onClose hooks last registered
- * first: a readiness probe would never see the change, and a database plugin registered after ours would be closed
- * under the tasks that still write to it. So everything is drained first, while the server still listens.
+ * Fastify's close() has another order: it ends listening within milliseconds and runs onClose hooks, those registered last first. A readiness
+ * probe would never see the change, and a database plugin registered after this one would be closed while tasks still write to the database. So
+ * everything is drained first, while the server still listens.
  */
 import { drainPhases, type DrainPhase } from '../shared/drainables.ts'
 
@@ -20,22 +20,22 @@ export type Phase = 'serving' | 'leaving' | DrainPhase | 'closing' | 'closed'
 
 export const phases: readonly Phase[] = ['serving', 'leaving', ...drainPhases, 'closing', 'closed']
 
-/** The later of two phases: a shutdown never goes back, whoever asks, in whatever order. */
+/** Returns the later of two phases: a shutdown never goes back, in whatever order its steps come. */
 export function later (a: Phase, b: Phase): Phase {
   return phases.indexOf(a) >= phases.indexOf(b) ? a : b
 }
 
-/** Whether a load balancer should send requests. */
+/** Tells whether a load balancer should send requests. */
 export function isReady (phase: Phase): boolean {
   return phase === 'serving'
 }
 
-/** Whether clients are told to look for another server: their connections end with the response. */
+/** Tells whether connections end with the response, so that clients look for another server. */
 export function isStopping (phase: Phase): boolean {
   return phase !== 'serving'
 }
 
-/** Whether a new request is served. `always` ones (liveness, metrics, the dashboard) are, for as long as Fastify listens. */
+/** Tells whether a new request is served. An `always` request (liveness, metrics, the dashboard) is served as long as Fastify listens. */
 export function admits (phase: Phase, always: boolean): boolean {
   return always || phase === 'serving' || phase === 'leaving'
 }

@@ -1,11 +1,11 @@
-/** What a load balancer asks (readiness: send me requests?) and what a supervisor asks (liveness: restart me?). */
+/** The probes. Readiness tells a load balancer whether to send requests; liveness tells a supervisor whether to restart the process. */
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../shared/clock.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
 import { createReadiness } from './readiness.ts'
 
 export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: checks, readyTimeout }: ResolvedLifecycleOptions): void {
-  // A probe every second mustn't fill the log, and a flood of requests mustn't look like a dead process.
+  // A probe every second must not fill the log, and a flood of requests must not make the process look dead.
   const shared = { logLevel: 'warn', config: { lifecycle: 'always', limiter: false } } as const
 
   if (readyPath !== false) {

@@ -1,7 +1,7 @@
 /**
- * Asks the application's own checks whether it is ready. However often the probe is asked, and by however many, a check is called at most once
- * a second. A check that hangs is aborted by its signal and called again, ever later if it ignores the signal: one half-open connection must not
- * keep a service out of its load balancer for good, and a database that never answers must not gather a pile of questions.
+ * Calls the application's own checks of readiness. However often the probe is asked, a check is called at most once a second. A check that hangs
+ * is aborted by its signal and called again, ever later if it ignores the signal. So one half-open connection doesn't keep a service out of its
+ * load balancer for good, and a database that never answers doesn't gather a pile of calls.
  */
 import { within } from '../shared/within.ts'
 import type { ReadyCheck } from './options.ts'
@@ -53,7 +53,7 @@ function createAsk (check: ReadyCheck, name: string, timeout: number, now: () =>
     if (calledAt < callAgainAt) return late
     const controller = new AbortController()
     let error: string | undefined
-    // A check that answers at all, if late or because it was aborted, is called again with the next probe.
+    // A check that settles at all, even late or because it was aborted, is called again with the next probe.
     const answered = failureOf(check, controller.signal).then((failure) => {
       error = failure
       pause = FRESH

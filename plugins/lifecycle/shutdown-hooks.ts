@@ -5,11 +5,11 @@
 import type { Drainable, Unfinished } from '../shared/drainables.ts'
 import { within } from '../shared/within.ts'
 
-/** May send a last message and close; the shutdown waits for its promise, until the deadline. */
+/** A shutdown hook may send a last message and close a connection. The shutdown waits for its promise, until the deadline. */
 export type ShutdownHook = () => void | Promise<void>
 
 export interface ShutdownHooks extends Drainable {
-  /** Returns the function that removes the hook: call it when the stream has ended. A hook that is added while requests drain runs at once. */
+  /** Adds a hook, and returns the function that removes it: call that when the stream has ended. A hook that is added while requests drain runs at once. */
   add (hook: ShutdownHook): () => void
 }
 

@@ -29,7 +29,7 @@ export interface Shutdown {
   readonly ready: boolean
   /** Drains and closes the app; see Lifecycle.shutdown(). */
   start (reason?: string): Promise<ShutdownReport>
-  /** For the hooks of the app. */
+  /** Are called by the hooks of the app. */
   onReady (): void
   preClose (): Promise<void>
   onClose (): Promise<void>
@@ -55,7 +55,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   let reason = 'close'
   let deadlineAt = Infinity
   let hurry = (): void => {}
-  /** Resolves when nobody is served by waiting for the boot or the delay any more. */
+  /** Resolves when waiting for the boot or the delay serves no client any more. */
   const hurried = new Promise<void>((resolve) => { hurry = resolve })
 
   function enter (next: Phase): void {
@@ -67,13 +67,13 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     phaseEntered.publish({ server: app.server, phase, reason })
   }
 
-  /** Nobody tells when what a client left behind has outlived its time, or when a request in flight has become an event stream. */
+  /** Looks through the requests in flight again and again: no event tells when one has outlived its time, or has become an event stream. */
   function sweep (timers: Timers, byClose: boolean): void {
     inFlight.sweep()
     // Shutdown hooks of the application come first.
     if (phase !== 'leaving' && hooks.pending === 0) {
       inFlight.endEventStreams()
-      // In a close(), the plugin's own preClose hook follows, with the words that it was given.
+      // In a close(), the preClose hook of the plugin that serves the WebSockets follows, and closes them with its own code and reason.
       if (!byClose) connections.closeWebSockets()
     }
     timers.after(SWEEP, () => sweep(timers, byClose))
@@ -118,7 +118,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     }
   }
 
-  /** Lets a boot end, or fail, which nothing has been accepted before; then serves on for the delay. Nothing of it outlives the deadline. */
+  /** Waits for the end of the boot, then serves on for the delay. Both end at the deadline. */
   async function bootAndDelay (timers: Timers): Promise<void> {
     if (!hasBooted && !runsReadyHooks(app)) {
       const booted = app.ready().then(() => {}, () => {})
@@ -141,12 +141,12 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
 
   async function drainAndClose (): Promise<ShutdownReport> {
     const report = await drainOnce(false)
-    // What close() may still wait for is bounded by cutting connections (below); what onClose hooks do isn't ours to cut.
+    // Connections that close() waits for are cut (below). An onClose hook of the application can't be cut.
     if (!await within(remaining() + options.grace, app.close())) log('warn', {}, 'shutdown: an onClose hook has not finished in time; not waiting any longer')
     return report
   }
 
-  /** For what the drain doesn't wait for: the rest of the time, at least the grace. */
+  /** Returns the time that is left for what the drain doesn't wait for, at least the grace period. */
   const remaining = (): number => Math.max(deadlineAt - monotonic.now(), options.grace)
 
   return {
@@ -159,7 +159,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       const isInRequest = request !== undefined && inFlight.has(request)
       const isInBoot = runsReadyHooks(app)
       if (isInRequest) inFlight.release(request)
-      // An onReady hook that awaits the boot, or the close, each of which awaits that hook, would wait for ever.
+      // An onReady hook that awaited the boot or the close would wait for ever, since each of them awaits that hook.
       if (isInBoot) hurry()
       stopping ??= drainAndClose()
       if (!isInRequest && !isInBoot) return stopping
@@ -170,9 +170,9 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     onReady () { hasBooted = true },
 
     async preClose () {
-      // Fastify refuses every request from here on: nobody is served by waiting.
+      // Fastify refuses every request from here on, so waiting serves no client.
       hurry()
-      // Who asks Fastify to cut connections when it closes doesn't wait for requests. shutdown() finishes them first.
+      // With forceCloseConnections a bare close() waits for no requests. shutdown() finishes them first.
       if (draining === undefined && app.initialConfig.forceCloseConnections === true) {
         inFlight.drop()
         connections.destroy()
@@ -182,7 +182,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       enter('closing')
       connections.close()
       inFlight.endEventStreams()
-      // Those that have no preClose hook to close them.
+      // WebSockets that no preClose hook has closed.
       closing.after(SWEEP, () => connections.closeWebSockets())
       // A stream that answers to the end, a request of which only half the headers came: Fastify would wait for them.
       closing.after(remaining(), () => {

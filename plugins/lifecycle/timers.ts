@@ -1,14 +1,14 @@
 import { MAX_DURATION } from '../shared/options.ts'
 
 export interface Timers {
-  /** Runs `fn` after `ms`; with `Infinity`, or once cleared, never. */
+  /** Runs `fn` after `ms`. With `Infinity`, or once cleared, `fn` never runs. */
   after (ms: number, fn: () => void): void
   /** Resolves after `ms`. */
   wait (ms: number): Promise<void>
   clear (): void
 }
 
-/** Ref'd: they hold the process until the shutdown has ended. A task that waits on nothing but a promise would die with it. */
+/** Creates timers that keep the process alive until the shutdown has ended. Otherwise a task that waits only for a promise would end with the process. */
 export function createTimers (): Timers {
   const armed = new Set<NodeJS.Timeout>()
   const timers: Timers = {

@@ -1,4 +1,4 @@
-/** Clients are told apart by their addresses, unless the application says otherwise. */
+/** Distinguishes clients by their addresses. The address is the default key of jobs, tasks and limits. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { logSafely } from './log.ts'
 import { fastifyOptionsOf } from './private.ts'
@@ -25,7 +25,7 @@ export function addressKey (ip: string): string {
 const warned = new WeakSet<object>()
 
 /**
- * Returns a function to call with each request whose client is told by its address. The function warns once for an app, at the first
+ * Returns a function to call with each request whose client is identified by its address. The function warns once for an app, at the first
  * request that carries X-Forwarded-For while `trustProxy` isn't set: `request.ip` is then the proxy's address, and all of its clients count
  * as one. An explicit `false` is set: there is no proxy, and a client that sends the field has made it up.
  */

@@ -1,13 +1,13 @@
 /**
- * What must be finished before the process may end. Every plugin that holds accepted work adds itself here; lifecycle
- * drains them all, in phases, before it closes the app. A plugin registered without lifecycle drains itself in onClose.
- * The set belongs to the server, not to a decorator, so registration order doesn't matter and no plugin imports another.
+ * A drainable holds accepted work, which must be finished before the process may end. Every plugin that holds such work adds a drainable to
+ * the set of the app; lifecycle drains them all, in phases, before it closes the app. A plugin that is registered without lifecycle drains
+ * itself in onClose. The set belongs to the server, so the order of registration doesn't matter, and no plugin imports another.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { logSafely } from './log.ts'
 import { within } from './within.ts'
 
-/** A unit of work by name: what is held now, or what had to be given up. */
+/** A unit of work by name: held now, or given up. */
 export interface Unfinished {
   kind: 'job' | 'task' | 'lock' | 'request' | 'hook'
   name: string
@@ -31,26 +31,26 @@ export interface Drainable {
   /** How many timers it has armed. Zero once nothing is pending, or the app leaks them. */
   readonly timers?: number
   /**
-   * Refuse new work from now on. Idempotent.
-   * Tasks close softly: while one is left they still take those that its own finish needs, and none once they are empty.
+   * Refuses new work from now on. Idempotent. Tasks refuse nothing while one of them is left, since a task may submit others that its own end
+   * needs.
    */
   close (): void
-  /** Resolves when nothing runs or waits. Doesn't refuse new work by itself. */
+  /** Resolves when nothing runs or waits. It doesn't refuse new work. */
   idle (): Promise<void>
-  /** The units of work it holds, for a message that names what is left. */
+  /** Returns the units of work that it holds, for a message that names what is left. */
   held? (): Unfinished[]
-  /** What it gave up before any deadline, and what still runs in vain: a retry too far away, a task that ignores its signal. */
+  /** Returns what it gave up before any deadline (a retry that is too far away), and what still runs after it was given up. */
   lost? (): Unfinished[]
   /**
-   * Past the deadline: refuse everything, abort what is left cooperatively, wait for `grace` ms, then kill.
-   * Resolves with what was lost when nothing of it runs any more. Called after close().
+   * Refuses everything, aborts what is left by its signal, waits for `grace` ms, and then ends it by force. Resolves to what was lost. Is called
+   * past the deadline, after close().
    */
   giveUp (grace: number): Promise<Unfinished[]>
 }
 
 const drainables = new WeakMap<object, Set<Drainable>>()
 
-/** The drainables of the app that `instance` is part of. */
+/** Returns the drainables of the app that `instance` is part of. */
 export function drainablesOf (instance: FastifyInstance): Set<Drainable> {
   let set = drainables.get(instance.server)
   if (set === undefined) drainables.set(instance.server, set = new Set())

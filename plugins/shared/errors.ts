@@ -72,7 +72,7 @@ export class JobsInvalidError extends createError<[what: string, options?: Error
   'FC_ERR_JOBS_INVALID', '%s') {}
 
 interface UnknownJob {
-  /** The names that there are: for the log, not for the client, who sees the message. */
+  /** The names of the jobs that exist. They are for the log, and not in the message, which clients see. */
   readonly known: readonly string[]
 }
 
@@ -97,7 +97,7 @@ export interface Refusal {
   estimatedWait: number
   /** The bound that it met: a count for `count`, ms for the others. */
   limit: number
-  /** When to try again, in whole seconds, from the work really ahead. */
+  /** When to try again, in whole seconds, computed from the work ahead. */
   retryAfter: number
 }
 
@@ -112,7 +112,7 @@ export class WorkersOverloadedError extends Overloaded {
 }
 
 interface Unavailability {
-  /** When the next thread has been tried, in whole seconds. */
+  /** The time until the next start of a thread has been tried, in whole seconds. */
   readonly retryAfter: number
 }
 
@@ -155,7 +155,7 @@ export class ResultNotCloneableError extends createError<[name: string, where: s
 interface Limit {
   /** Undefined for a policy that isn't exposed. */
   readonly policy: string | undefined
-  /** When the same would be granted, in whole seconds, if nobody else takes tokens; never too early. */
+  /** When the same charge would be granted, in whole seconds, if nobody else takes tokens; never too early. */
   readonly retryAfter: number
 }
 
@@ -234,11 +234,11 @@ export interface TasksFull {
   waiting: number
   /** How many tasks may be held. */
   limit: number
-  /** When to try again, in whole seconds, from the work really ahead. */
+  /** When to try again, in whole seconds, computed from the work ahead. */
   retryAfter: number
 }
 
-const Full = refusal<[retryAfter: number], Readonly<TasksFull>>('FC_ERR_TASKS_FULL', 'There is no room for another task, try again in %d s', 503)
+const Full = refusal<[retryAfter: number], Readonly<TasksFull>>('FC_ERR_TASKS_FULL', 'There is no place for another task, try again in %d s', 503)
 
 export class TasksFullError extends Full {
   constructor (full: TasksFull) {

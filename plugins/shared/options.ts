@@ -1,5 +1,5 @@
-// Validation of options. Each check names the option, what was expected and what came, and throws
-// FC_ERR_OPTION_INVALID at boot: an invalid option that silently becomes a default is a production surprise.
+// Validates options. Each check throws FC_ERR_OPTION_INVALID at boot, with the option, what was expected and what came: an invalid option
+// that silently becomes a default would be a surprise in production.
 import { inspect } from 'node:util'
 import { OptionInvalidError } from './errors.ts'
 
@@ -32,22 +32,22 @@ function within (value: number, { min = -Infinity, max = Infinity }: Range): boo
   return value >= min && value <= max
 }
 
-/** A whole number. */
+/** Checks a whole number. */
 export function integer (option: string, value: unknown, range: Range = {}): number {
   if (Number.isInteger(value) && within(value as number, range)) return value as number
   return invalid(option, `a whole number${describe(range)}`, value)
 }
 
-/** A number; `Infinity` only if the range names no `max`. */
+/** Checks a number. `Infinity` is allowed only if the range has no `max`. */
 export function number (option: string, value: unknown, range: Range = {}): number {
   if (typeof value === 'number' && !Number.isNaN(value) && within(value, range)) return value
   return invalid(option, `a number${describe(range)}`, value)
 }
 
-/** The longest delay that a Node timer keeps: past it, setTimeout fires at once. */
+/** The longest delay of a Node timer, in ms. With a longer delay, setTimeout fires at once. */
 export const MAX_DURATION = 2 ** 31 - 1
 
-/** A duration in milliseconds that a timer can hold; `Infinity` means none. */
+/** Checks a duration in milliseconds that a timer can hold. `Infinity` is allowed only if the range has no `max`. */
 export function duration (option: string, value: unknown, range: Range = { min: 0 }): number {
   if (value === Infinity && range.max === undefined) return Infinity
   if (typeof value === 'number' && within(value, { max: MAX_DURATION, ...range })) return value
@@ -58,7 +58,7 @@ export function boolean (option: string, value: unknown): boolean {
   return typeof value === 'boolean' ? value : invalid(option, 'true or false', value)
 }
 
-/** A string with at least one character. */
+/** Checks a string with at least one character. */
 export function text (option: string, value: unknown): string {
   return typeof value === 'string' && value !== '' ? value : invalid(option, 'a string that is not empty', value)
 }
@@ -76,7 +76,7 @@ export function array (option: string, value: unknown): readonly unknown[] {
 }
 
 /**
- * An object whose keys are all in `known`: a misspelt option is refused, not ignored.
+ * Checks an object whose keys are all in `known`: a misspelt option is refused, not ignored.
  * @param instead what to use in place of options of other packages, which users look for here
  */
 export function record (option: string, value: unknown, known?: readonly string[], instead: ReadonlyMap<string, string> = new Map()): Record<string, unknown> {

@@ -1,5 +1,5 @@
 /**
- * Where an application says which jobs (and, with their plugins, policies and tasks) it has, so that the decorators are typed:
+ * Register declares the jobs, policies and tasks of an application, so that the decorators are typed.
  *
  * @example
  * declare module 'fastify-concurrency' {

@@ -3,7 +3,7 @@ import type { Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
-/** What `reply.raw` is. Fastify's types only know HTTP/1. */
+/** The type of `reply.raw`. Fastify's types only know HTTP/1. */
 export type RawResponse = ServerResponse | Http2ServerResponse
 
 export function rawOf (reply: FastifyReply): RawResponse {
@@ -17,10 +17,10 @@ export function isHttp1 (raw: RawResponse): raw is ServerResponse {
 const closing = new WeakMap<Socket, Set<() => void>>()
 
 /**
- * Calls `listener` when the socket closes. One listener on the socket, however many requests are pipelined on it.
+ * Calls `listener` when the socket closes. However many requests are pipelined on the socket, it has one listener.
  *
- * @param socket undefined or no real one in inject(): then it never closes
- * @returns takes it back
+ * @param socket undefined, or no real socket, in inject(): then it never closes
+ * @returns the function that removes `listener`
  */
 export function onSocketClosed (socket: Socket | undefined, listener: () => void): () => void {
   if (typeof socket?.once !== 'function') return () => {}

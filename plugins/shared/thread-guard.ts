@@ -2,8 +2,8 @@ import { threadMark, type Refuse } from '../../workers/mark.ts'
 import { JobsInvalidError } from './errors.ts'
 
 /**
- * An app that finds itself in a thread of ours was started by its own jobs file, and would start threads that start apps.
- * The main thread is told, so that its boot fails and says why.
+ * Refuses to register the suite inside one of its own worker threads. There, the jobs file has started the application, which would start
+ * threads that start applications. The main thread gets the error too, so that its boot fails with the reason.
  *
  * @throws JobsInvalidError
  */

@@ -1,6 +1,6 @@
 /**
- * The suite's diagnostics channels: `fastify-concurrency:<plugin>:<what happened>`.
- * Plugins publish, nobody need listen: a channel without a subscriber costs one property read.
+ * The suite's diagnostics channels are named `fastify-concurrency:<plugin>:<what happened>`. A channel without a subscriber costs one property
+ * read.
  */
 import { channel, type ChannelListener } from 'node:diagnostics_channel'
 
@@ -13,7 +13,7 @@ export interface TypedChannel<Message extends object> {
   unsubscribe (listener: ChannelListener): void
 }
 
-// Not Node's type as well: its publish(unknown) would hide the type of the messages from ChannelMessages.
+// The type isn't combined with Node's, whose publish(unknown) would hide the type of the messages from ChannelMessages.
 export function typedChannel<Message extends object> (name: string): TypedChannel<Message> {
   return channel(`fastify-concurrency:${name}`) as TypedChannel<Message>
 }

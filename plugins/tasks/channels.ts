@@ -1,4 +1,4 @@
-/** The diagnostics channels of tasks. `server` tells apps in one process apart. */
+/** The diagnostics channels of tasks. The field `server` distinguishes the apps of one process. */
 import { typedChannel } from '../shared/typed-channel.ts'
 
 export interface TaskMessage {
@@ -33,5 +33,5 @@ export const taskRefused = typedChannel<TaskMessage & { error: Error }>('tasks:r
 /** The function of a task ignores its signal and runs on, and nobody waits for it. */
 export const taskLeaked = typedChannel<TaskMessage & { attempt: number }>('tasks:leaked')
 
-/** A group has failed with an error that nobody has seen. */
+/** A group has failed, and nobody awaits its promise. */
 export const groupDropped = typedChannel<{ server: object, error: unknown }>('tasks:group-dropped')

@@ -1,4 +1,4 @@
-/** What `app.tasks` is: calls with their arguments checked, refusals published, and promises that may be dropped. */
+/** Creates `app.tasks`: checks the arguments of its calls, publishes refusals, and hands out promises that may be dropped. */
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressKey, watchForwarded } from '../shared/address-key.ts'
@@ -17,7 +17,7 @@ import { Watched } from './watched.ts'
 
 export interface ReserveOptions {
   /**
-   * Whose task this will be, as `key` of submit().
+   * The client or tenant whose task this will be, as `key` of submit().
    * @default the address of the client in a request, otherwise one key for all reservations
    */
   key?: string
@@ -25,7 +25,7 @@ export interface ReserveOptions {
 
 export interface EnqueueOptions extends SubmitOptions {
   /**
-   * One task of this name and id at a time; see `duplicate`.
+   * Of one name, at most one task with this id waits or runs at a time; see `duplicate`.
    * @default a UUID
    */
   id?: string
@@ -40,7 +40,7 @@ export interface GroupOptions {
   /** Aborts the group. */
   signal?: AbortSignal
   /**
-   * The client's leaving, or in a task the task's signal, aborts the group too, unless this is true.
+   * If false, the group also aborts when the client leaves, or in a task when the task's signal aborts.
    * @default false
    */
   detached?: boolean
@@ -50,21 +50,22 @@ export interface GroupOptions {
 export interface Reservation extends Disposable {
   /** Runs `fn` in the background; never refused for want of a place. @throws FC_ERR_PLACE_USED, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING */
   submit<T> (id: string, fn: TaskFunction<T>, options?: Omit<SubmitOptions, 'key'>): TaskHandle<T>
-  /** Gives the place back, unless it is used. Idempotent. */
+  /** Gives the place back if it is unused. Idempotent. */
   release (): void
 }
 
 export interface Tasks {
   /**
-   * Runs `fn` in the background, once the current code has run. Use enqueue() for work that should survive this process one day, and a
-   * job for work that needs the CPU.
+   * Runs `fn` in the background, after the current code has run. Use enqueue() for work that is to survive this process one day, and a job
+   * of the workers for work that needs the CPU.
    *
    * @param id 1 to 256 characters; the part before the first colon is the task's name in logs and metrics
    * @throws FC_ERR_TASKS_FULL (503, Retry-After) if there is no place for the key; FC_ERR_TASK_DUPLICATE (409); FC_ERR_CLOSING (503)
    */
   submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions): TaskHandle<T>
   /**
-   * Takes a place now. Use it before something is done that can't be taken back, and whose task must not be refused afterwards.
+   * Takes a place now. Use reserve() before a step that can't be undone (a row is written, a card is charged) and whose task must not be
+   * refused afterwards. Otherwise use submit().
    * @throws FC_ERR_TASKS_FULL, FC_ERR_CLOSING
    */
   reserve (options?: ReserveOptions): Reservation
@@ -73,9 +74,9 @@ export interface Tasks {
    * it has one. Rejects with FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD, and as submit() does.
    */
   enqueue<Name extends TaskName> (name: Name, ...args: EnqueueArgs<PayloadOf<RegisteredTasks[Name]>, EnqueueOptions>): Promise<TaskHandle<ResultOf<RegisteredTasks[Name]>>>
-  /** Runs functions in parallel inside one request or task, as errgroup does: the first error aborts the rest. */
+  /** Returns a group, which runs functions in parallel inside one request or task. The first error aborts the rest, as in Go's errgroup. */
   group<T = unknown> (options?: GroupOptions): Group<T>
-  /** Resolves when no task runs or waits, for its delay or a retry included. */
+  /** Resolves when no task runs or waits. A task that waits for its delay or its retry counts. */
   idle (): Promise<void>
   stats (): TasksStats
 }
@@ -125,7 +126,7 @@ export function createTasks ({ app, scheduler, engine, named, options, telemetry
     const taskOptions = resolveSubmitOptions('tasks.enqueue', given, named.defaults(name), ['id'])
     const task = {
       name,
-      // Not a sequence: callers choose ids too, and a durable engine holds those of other processes and of earlier runs.
+      // A sequence wouldn't do: callers choose ids too, and a durable engine holds the ids of other processes and of earlier runs.
       id: `${name}:${given?.id === undefined ? randomUUID() : checkId(given.id)}`,
       key: taskOptions.key ?? defaultKey(name),
       options: taskOptions,

@@ -1,8 +1,9 @@
 /**
- * Background work that outlives the request that started it: bounded, tracked, retried, finished before the process ends.
+ * The tasks plugin runs background work that outlives the request that started it: bounded, tracked, retried, and finished before the
+ * process ends.
  *
- * In memory, a task is lost with the process: by a crash, and by a shutdown past its deadline, which reports it. It isn't a job:
- * it shares the event loop, so work that needs the CPU goes to the workers.
+ * In memory, a task is lost with the process: by a crash, and by a shutdown past its deadline, which reports the task. A task shares the event
+ * loop: work that needs the CPU goes to the workers.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -54,7 +55,7 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, telemetry, currentRequest }))
   app.addHook('onClose', async () => {
     await Promise.all(drainables.map(async (drainable) => closeDrainable(drainable, resolved, app.log)))
-    // A function that ignores its signal stays listed.
+    // A drainable whose function ignores its signal stays listed.
     for (const drainable of drainables) if (drainable.held?.().length === 0) drainablesOf(app).delete(drainable)
   })
 }

@@ -1,4 +1,4 @@
-/** The options of the plugin. */
+/** The options of the tasks plugin. */
 import * as check from '../shared/options.ts'
 import type { TaskDefinitions } from './named/define.ts'
 import { memoryEngine, type EngineFactory } from './named/engine.ts'
@@ -6,24 +6,24 @@ import { resolveRunOptions, type RunOptions, type TaskOptions } from './task-opt
 
 export interface TasksOptions extends RunOptions {
   /**
-   * How many tasks run at once. Tasks wait for sockets, so this bounds what they ask of others, not the CPU: 64 at 200 ms each are
-   * 320 a second, and stay well below the descriptors and connections that a process or a peer has.
+   * How many tasks run at the same time. Tasks wait for sockets, so `concurrency` bounds what they ask of other services, not the CPU. 64
+   * tasks of 200 ms each are 320 a second, well below the descriptors and connections that a process or a peer has.
    * @default 64
    */
   concurrency?: number
   /**
-   * How many more tasks may wait, for a slot, a delay or a retry; the next is refused. At 200 ms each the default drains in about
-   * three seconds, within a shutdown's timeout.
+   * How many more tasks may wait, for a slot, a delay or a retry. The next task is refused. At 200 ms each, the default drains in about three
+   * seconds, within a shutdown's timeout.
    * @default 1_000
    */
   maxQueue?: number
   /**
-   * How long a function may go on after its signal has aborted, in ms, before it is reported as leaked and its slot is given to others.
+   * How long a function may run on after its signal has aborted, in ms. Then it is reported as leaked, and its slot goes to other tasks.
    * @default 1_000
    */
   grace?: number
   /**
-   * How long closing waits for accepted tasks, in ms, when the lifecycle plugin isn't there to say it.
+   * How long app.close() waits for accepted tasks, in ms, if the lifecycle plugin isn't registered.
    * @default 10_000
    */
   closeTimeout?: number
@@ -33,12 +33,12 @@ export interface TasksOptions extends RunOptions {
    */
   tasks?: TaskDefinitions
   /**
-   * Where named tasks are kept and run.
-   * @default in this process's memory
+   * The engine that keeps and runs named tasks.
+   * @default one in this process's memory
    */
   engine?: EngineFactory
   /**
-   * Lets tasks and groups know the current request through AsyncLocalStorage.
+   * Lets tasks and groups detect the current request, through AsyncLocalStorage.
    * @default true
    */
   ambient?: boolean

@@ -11,7 +11,7 @@ import { Runner } from './running/runner.ts'
 import { Task, type Submission, type TaskHandle } from './task.ts'
 import type { Telemetry } from './telemetry.ts'
 
-/** A drain waits for a retry or a delay that is due within this, in ms, and gives up a task that is due later. */
+/** How far ahead a drain waits for a delay or a retry, in ms. A task that is due later is given up. */
 export const DRAIN_PATIENCE = 1_000
 
 export interface SchedulerOptions extends CapacityOptions {
@@ -27,7 +27,7 @@ export interface SchedulerDeps {
   random?: () => number
 }
 
-/** Place is the right to submit one task, which is never refused for want of capacity. */
+/** Place is the right to submit one task, which is never refused for lack of capacity. */
 export interface Place {
   submit (submission: Submission): TaskHandle
   /** Gives the place back, unless it is used. Idempotent. */
@@ -36,12 +36,12 @@ export interface Place {
 
 export interface TasksStats {
   running: number
-  /** For a slot, a delay or a retry. */
+  /** Tasks that wait for a slot, a delay or a retry. */
   waiting: number
   reserved: number
   /** Functions that ignore their signal and still run. */
   leaked: number
-  /** Since the start, as are the following. */
+  /** Tasks since the start. So are the following counts. */
   completed: number
   failed: number
   retried: number
@@ -57,9 +57,9 @@ export class Scheduler implements Drainable {
   readonly #runner: Runner
   /** The ids that are taken: an id is free only when the function of its task has really ended, so that it never runs twice at once. */
   readonly #tasks = new Map<string, Task>()
-  /** Places that are neither used nor given back, and since when. */
+  /** Places that are neither used nor given back, with the time when each was taken. */
   readonly #reserved = new Map<Place, number>()
-  /** While the shutdown gives up: what doesn't complete any more. */
+  /** The tasks that end without success while the shutdown gives up; undefined before that. */
   #unfinished: Unfinished[] | undefined
   #isClosing = false
   #isClosed = false
@@ -152,7 +152,7 @@ export class Scheduler implements Drainable {
     throw new TasksFullError({ running, waiting: held - running, limit: total, retryAfter: this.#runner.secondsUntilFree(this.#reserved.size) })
   }
 
-  // Soft until nothing is left: a draining task may submit what its own finish needs. What bounds that is the deadline.
+  // A drain refuses nothing until no task is left: a draining task may submit tasks that its own end needs. The deadline bounds that.
   #checkOpen (): void {
     if (this.#isClosed) throw new ClosingError('The service')
   }
@@ -185,7 +185,7 @@ export class Scheduler implements Drainable {
     this.#runner.drain(DRAIN_PATIENCE)
   }
 
-  /** Returns what is accepted and has no outcome, what has leaked, and places that may still be used, for which a drain doesn't wait. */
+  /** Returns the tasks without an outcome, the leaked ones, and the places that may still be used. A drain doesn't wait for places. */
   held (): Unfinished[] {
     const now = this.#clock.now()
     const tasks = [...this.#tasks.values()].map((task) => task.describe(now))

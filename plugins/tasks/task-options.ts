@@ -2,7 +2,7 @@
 import { types } from 'node:util'
 import * as check from '../shared/options.ts'
 
-/** Backoff is how long a failed task waits for its next attempt. */
+/** Backoff tells how long a failed task waits for its next attempt. */
 export interface Backoff {
   /** The mean delay before the first retry is half of this, in ms. */
   base: number
@@ -10,10 +10,10 @@ export interface Backoff {
   max: number
 }
 
-/** What to do about a task whose id waits or runs already: refuse the newcomer, or hand out the handle of the one that is there. */
+/** DuplicatePolicy decides about a new task whose id waits or runs already: refuse the new task, or return the handle of the old one. */
 export type DuplicatePolicy = 'reject' | 'join'
 
-/** How a task runs; given to submit(), or for all named tasks of a name to defineTasks(). */
+/** RunOptions tell how a task runs. They are given to submit(), or to defineTasks() for all tasks of a name. */
 export interface RunOptions {
   /**
    * How long one attempt may take, in ms, before its signal aborts. `Infinity`: no bound.
@@ -21,7 +21,7 @@ export interface RunOptions {
    */
   timeout?: number
   /**
-   * How often to try again after a failure.
+   * How many more attempts a failed task gets.
    * @default 0
    */
   retries?: number
@@ -41,7 +41,7 @@ export interface RunOptions {
 
 export interface SubmitOptions extends RunOptions {
   /**
-   * Whose task this is: a client, a tenant. Keys take turns, and share the queue fairly.
+   * The client or tenant whose task this is. Keys take turns, and share the queue fairly.
    * @default the address of the client in a request, otherwise the task's name
    */
   key?: string
@@ -51,7 +51,8 @@ export interface SubmitOptions extends RunOptions {
    */
   duplicate?: DuplicatePolicy
   /**
-   * ms before the first attempt. Meanwhile the task takes a place of the queue and no slot. A shutdown gives it up.
+   * The time before the first attempt, in ms. Meanwhile the task takes a place of the queue and no slot. A shutdown gives up a task whose
+   * delay ends more than 1 s later.
    * @default 0
    */
   delay?: number
@@ -73,12 +74,12 @@ const runKeys = ['timeout', 'retries', 'backoff', 'retryIf'] as const
 /** @internal Every option of submit(), also for the test that compares them with the docs. */
 export const submitOptionNames = [...runKeys, 'key', 'duplicate', 'delay'] as const satisfies ReadonlyArray<keyof SubmitOptions>
 
-/** What retryIf must be. A promise would be true whatever it resolves to. */
+/** What retryIf must be, for messages. A promise would be true whatever it resolves to. */
 export const RETRY_IF = 'a function that returns true or false at once, not a promise'
 
 const always = (): boolean => true
 
-/** What most calls mean; the same object each time, since submit() is hot. */
+/** The options of a task when none are given. Always the same object, since submit() is called often. */
 export const defaultTaskOptions: TaskOptions = {
   key: undefined, timeout: 30_000, retries: 0, backoff: { base: 500, max: 30_000 }, retryIf: always, duplicate: 'reject', delay: 0
 }
@@ -98,7 +99,7 @@ function resolveRetryIf (option: string, retryIf: unknown): TaskOptions['retryIf
   return check.fn(option, retryIf)
 }
 
-/** `further`: keys that the caller reads itself. */
+/** @param further names of options that the caller reads itself */
 export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions, further: readonly string[] = []): TaskOptions {
   if (options === undefined) return defaults
   check.record(prefix, options, [...submitOptionNames, ...further])
@@ -128,7 +129,7 @@ function resolveBackoff (prefix: string, backoff: Partial<Backoff>, defaults: Ba
   }
 }
 
-/** An id is kept while its task is held, and is on each of its log lines. */
+/** The longest id. An id is kept while its task is held, and is on each of the task's log lines. */
 export const MAX_ID_LENGTH = 256
 
 export function checkId (id: unknown): string {

@@ -1,4 +1,4 @@
-/** Task is what was submitted, as it is held; TaskHandle is what its submitter sees of it. */
+/** Task is a submitted task as the scheduler holds it. TaskHandle is what the submitter sees of it. */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Unfinished } from '../shared/drainables.ts'
@@ -23,7 +23,7 @@ export interface TaskContext {
 
 export type TaskFunction<T> = (context: TaskContext) => T | PromiseLike<T>
 
-/** `waiting` is for a slot, or for its delay to pass. */
+/** A task with the status `waiting` waits for a slot or for its delay to pass. */
 export type TaskStatus = 'waiting' | 'running' | 'retrying' | Outcome
 
 export type Outcome = 'completed' | 'failed' | 'aborted'
@@ -31,7 +31,7 @@ export type Outcome = 'completed' | 'failed' | 'aborted'
 export interface TaskHandle<T = unknown> {
   readonly id: string
   readonly status: TaskStatus
-  /** What the function returned, or its last error. If nobody looks at it, it never becomes an unhandled rejection. */
+  /** Resolves to what the function returned, or rejects with its last error. A `done` that nobody reads never becomes an unhandled rejection. */
   readonly done: Promise<T>
   /** Aborts the task's signal, or takes the task out of the queue. `done` rejects with FC_ERR_TASK_ABORTED, unless the task succeeds after all. */
   cancel (): void
@@ -39,7 +39,7 @@ export interface TaskHandle<T = unknown> {
 
 export interface Submission {
   id: string
-  /** Whose share of the queue the task takes. */
+  /** The client or tenant whose share of the queue the task takes. */
   key: string
   fn: TaskFunction<unknown>
   options: TaskOptions
@@ -48,8 +48,8 @@ export interface Submission {
 }
 
 /**
- * An AsyncResource, since each attempt must run in the async context of the submitter (its trace). Otherwise it would run in that of
- * whichever task happened to end before.
+ * Task is an AsyncResource, since each attempt must run in the async context of its submitter (its trace). Otherwise an attempt would run in
+ * the context of the task that ended before it.
  */
 export class Task extends AsyncResource implements Keyed<Task> {
   readonly submission: Submission
@@ -84,7 +84,7 @@ export class Task extends AsyncResource implements Keyed<Task> {
   get options (): TaskOptions { return this.submission.options }
   get reqId (): string | undefined { return this.submission.reqId }
   get attempts (): number { return this.#attempts }
-  /** Why it is tried again. */
+  /** Why the task is tried again. */
   get lastError (): Error | undefined { return this.#lastError }
   get status (): TaskStatus { return this.#status }
 
@@ -113,7 +113,7 @@ export class Task extends AsyncResource implements Keyed<Task> {
     else this.#reject?.(value)
   }
 
-  /** Made when first read: most are never looked at. */
+  /** The promise is created when it is first read: most are never read. */
   get done (): Promise<unknown> {
     if (this.#done === undefined) {
       this.#done = new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** Telemetry reports what becomes of tasks, to the log and to the diagnostics channels. What it reports has happened already. */
+/** Telemetry reports the events of tasks and groups, to the log and to the diagnostics channels. It is called after an event, and decides nothing. */
 import type { FastifyInstance } from 'fastify'
 import { countRefusal } from '../shared/refusal-log.ts'
 import { isRefusal } from '../shared/errors.ts'
@@ -47,11 +47,11 @@ export class Telemetry {
   }
 
   retryIfFailed (task: Task, error: Error): void {
-    this.#log(task, 'error', 'retryIf has failed, so the task is not tried again', { err: error })
+    this.#log(task, 'error', 'retryIf has failed: the task is not tried again', { err: error })
   }
 
   leaked (task: Task): void {
-    this.#log(task, 'error', 'task ignores its signal and runs on; nobody waits for it any more', {})
+    this.#log(task, 'error', 'the function of a task ignores its signal and runs on; the task has failed, and its slot goes to others', {})
     this.#publish(channels.taskLeaked, task.id, { attempt: task.attempts })
   }
 

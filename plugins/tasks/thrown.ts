@@ -1,4 +1,4 @@
-/** What functions of the application throw: any value, errors with getters that throw, causes that form a cycle. */
+/** Handles what functions of the application throw: any value, errors with getters that throw, causes that form a cycle. */
 import { TaskThrewError } from '../shared/errors.ts'
 
 /** Returns what was thrown, or an error that has it as its cause. */
@@ -6,7 +6,7 @@ export function toError (id: string, thrown: unknown): Error {
   return isError(thrown) ? thrown : new TaskThrewError(id, describe(thrown), { cause: thrown })
 }
 
-/** Adds what a function threw after its signal had aborted to the reason for that, unless the one would become its own cause. */
+/** Makes the error that a function threw after its signal had aborted the cause of the signal's reason, unless that would form a cycle. */
 export function addCause (reason: Error, thrown: Error): void {
   if (!('cause' in reason) && !isCausedBy(thrown, reason)) Reflect.defineProperty(reason, 'cause', { value: thrown, configurable: true, writable: true })
 }
@@ -20,7 +20,7 @@ function isCausedBy (error: unknown, reason: Error): boolean {
   return false
 }
 
-/** Reads a property of a stranger's object: undefined if its getter throws. */
+/** Reads a property of an unknown object. Returns undefined if its getter throws. */
 export function read (object: object, name: string): unknown {
   try {
     return (object as Record<string, unknown>)[name]

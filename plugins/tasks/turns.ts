@@ -1,6 +1,6 @@
 /**
- * Keeps chains of microtasks from starving the event loop. Work that is ready at once (a synchronous task that submits the next one, map()
- * over an array) would otherwise keep timers and sockets waiting for as long as it lasts.
+ * Turn keeps chains of microtasks from starving the event loop. Work that is ready at once (a synchronous task that submits the next one,
+ * map() over an array) would otherwise keep timers and sockets waiting until it ends.
  */
 
 /** How long such work may go on within one turn of the event loop, in ms. */
@@ -9,7 +9,7 @@ const SLICE = 10
 export class Turn {
   #endsAt = 0
 
-  /** Tells whether what is left should go on in the next turn. The first call in a turn begins the slice. */
+  /** Tells whether the rest of the work should go on in the next turn. The first call in a turn starts the time. */
   isOver (): boolean {
     const now = performance.now()
     if (this.#endsAt > 0) return now >= this.#endsAt

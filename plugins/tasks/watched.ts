@@ -8,7 +8,7 @@
 export class Watched<T> extends Promise<T> {
   #isAsked = false
 
-  /** What callers derive by then() is an ordinary promise, and theirs to handle. */
+  /** A promise that a caller derives by then() is an ordinary promise, whose rejection the caller must handle. */
   static override get [Symbol.species] (): PromiseConstructor {
     return Promise
   }
@@ -22,7 +22,7 @@ export class Watched<T> extends Promise<T> {
     return watched
   }
 
-  /** `await` calls this too, since the constructor of this promise isn't Promise itself. */
+  /** `await` calls this method too, since the constructor of the promise isn't Promise itself. */
   override then<Fulfilled = T, Rejected = never> (
     onFulfilled?: ((value: T) => Fulfilled | PromiseLike<Fulfilled>) | null,
     onRejected?: ((reason: unknown) => Rejected | PromiseLike<Rejected>) | null

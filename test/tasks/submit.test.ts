@@ -269,7 +269,7 @@ t.test('a task that never settles is named, and its slot goes to others', async 
   t.match(await rejection(zombie.done), { code: 'FC_ERR_TASK_TIMEOUT' })
   t.equal(await app.tasks.submit('next', () => 'ran').done, 'ran')
   t.equal(calls, 1, 'not tried again: two attempts would run at once')
-  const [line] = lines.filter(({ msg }) => msg.startsWith('task ignores its signal'))
+  const [line] = lines.filter(({ msg }) => msg.startsWith('the function of a task ignores its signal'))
   t.match(line, { task: 'zombie', attempt: 1 })
   t.match(app.tasks.stats(), { leaked: 1, running: 0 })
   await t.rejects(assertIdle(app, { within: 5 }), { message: /tasks holds 1: task zombie/ })

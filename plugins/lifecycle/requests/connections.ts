@@ -1,9 +1,9 @@
 /**
- * The connections of an application, for those that close() waits for and that no request tells us of.
+ * Connections keeps the open connections of an application, since close() also waits for connections that have no request in flight.
  *
  * HTTP/2 sessions have no Connection header to end them, and before Node 24 server.close() waits until each has timed out: a client
  * that keeps an idle session would hold the shutdown up for 72 s. A socket that was upgraded (a WebSocket) or that has sent
- * half a request holds it up for ever; closeAllConnections() knows nothing of upgraded ones.
+ * half a request holds it up for ever, and closeAllConnections() doesn't know upgraded sockets.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Http2Session } from 'node:http2'
@@ -11,12 +11,12 @@ import type { Socket } from 'node:net'
 import { closeWebSocket } from './websockets.ts'
 
 export interface Connections {
-  /** Streams of HTTP/2 go on, no new ones come. */
+  /** Lets HTTP/2 streams end, and refuses new ones. */
   close (): void
   closeWebSockets (): void
-  /** Cuts all, of any protocol. */
+  /** Cuts all connections, of any protocol. */
   destroy (): void
-  /** Resolves when none is left. Then nothing listens for new ones any more. */
+  /** Resolves when no connection is left, and stops watching for new ones. */
   ended (): Promise<void>
 }
 
@@ -47,7 +47,7 @@ export function connectionsOf (server: Emitter): Connections {
 
   function watch (server: Emitter): void {
     server.on('connection', add)
-    // With TLS, what Node and ws call the socket is another object, over the one of the connection.
+    // With TLS, the socket that Node and ws use is another object than the socket of the connection.
     server.on('secureConnection', add)
     // An HTTP/1 server never emits it.
     server.on('session', (session) => {
@@ -57,7 +57,7 @@ export function connectionsOf (server: Emitter): Connections {
     })
   }
 
-  // Without a host, Fastify makes another server for ::1, which app.server doesn't show. Both call the same function for a request.
+  // Without a host, Fastify creates another server for ::1, which app.server doesn't show. Both servers call the same function for a request.
   const onSocket = (message: unknown): void => {
     const { socket } = message as { socket: Socket & { server?: Emitter } }
     const other = socket.server

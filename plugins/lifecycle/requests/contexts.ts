@@ -1,7 +1,7 @@
 /**
  * Observes what runs for a request: its handler, its error handlers and its onResponse hooks.
  *
- * Functions are replaced in the context of a route, which nobody but Fastify sees and calls. Other plugins keep the functions that they
+ * Functions are replaced in the context of a route, which only Fastify sees and calls. Other plugins keep the functions that they
  * were given: @fastify/websocket takes a route's handler for its sockets, and @fastify/otel names spans after it. Arguments, `this` and the
  * returned value pass unchanged, by identity. `then` is never called on the returned value: a lazy query would run twice.
  *
@@ -16,11 +16,11 @@ import { types } from 'node:util'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { privateOf, symbolOf } from '../../shared/private.ts'
 
-/** What is told of a request. */
+/** Observer is notified when something of a request begins or ends to run. */
 export interface Observer {
   began (): void
   /**
-   * The function has returned or its promise has settled.
+   * A function has returned, or its promise has settled.
    *
    * @param answers whether Fastify has now answered by itself, if it is to answer at all
    */
@@ -139,7 +139,7 @@ function follow (result: unknown, reply: FastifyReply, observer: Observer): void
   observer.ended(false)
 }
 
-/** A subclass may have a `then`, or a constructor, that does something: only plain promises are followed. */
+/** Tells whether a value is a plain promise. A subclass may have a `then` or a constructor with side effects, so it isn't followed. */
 function isPromise (value: unknown): value is Promise<unknown> {
   return types.isPromise(value) && Object.getPrototypeOf(value) === Promise.prototype && !Object.hasOwn(value, 'then')
 }

@@ -1,4 +1,4 @@
-/** Where requests come in: counted, or refused by phase. */
+/** The gate counts a new request as in flight, or refuses it, by the phase of the shutdown. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ClosingError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
@@ -7,7 +7,7 @@ import { requestRefused } from '../channels.ts'
 import { admits, isStopping, type Phase } from '../phases.ts'
 import type { InFlight } from './requests.ts'
 
-/** @param refuses false with Fastify's own `return503OnClosing: false`: then requests are served as long as the server listens */
+/** @param refuses is false with Fastify's own `return503OnClosing: false`: then requests are served as long as the server listens */
 export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => Phase, refuses: boolean): void {
   const error = new ClosingError('The service')
   const body = closingBody(error)
@@ -42,12 +42,12 @@ export function isAlways (request: FastifyRequest): boolean {
   return request.routeOptions.config?.lifecycle === 'always'
 }
 
-/** Fastify's own shape of an error; rendered once, since it is sent when there is least time for it. */
+/** Renders the error in Fastify's own form, once: it is sent when there is least time for it. */
 function closingBody ({ statusCode, code, message }: ClosingError): string {
   return JSON.stringify({ statusCode, code, error: 'Service Unavailable', message })
 }
 
-// Sent, not thrown: throwing costs twice as much, and the default handler would log each one as an error.
+// The refusal is sent, not thrown. Throwing costs twice as much, and the default handler would log each refusal as an error.
 function refuse (reply: FastifyReply, body: string): void {
   reply.code(503).type('application/json; charset=utf-8').send(body)
 }

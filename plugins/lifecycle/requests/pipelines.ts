@@ -1,5 +1,5 @@
 /**
- * What HTTP/1 pipelining makes of closing connections: several requests are in flight on one, and are answered one after the other.
+ * Closes connections in spite of HTTP/1 pipelining, where several requests are in flight on one connection and are answered in order.
  */
 import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -18,7 +18,7 @@ export function createPipelines (): Pipelines {
   return {
     onClose (request, reply, gone) {
       if (hasClosed(reply)) return gone()
-      // Node tells nothing of the connection's end to a response whose turn hasn't come: it has no socket yet.
+      // A response whose turn hasn't come has no socket yet, and so gets no event when the connection ends.
       if (reply.raw.socket === null && isHttp1(rawOf(reply))) {
         const forget = onSocketClosed(request.raw.socket, gone)
         reply.raw.once('close', () => {
@@ -30,11 +30,11 @@ export function createPipelines (): Pipelines {
       }
     },
 
-    // Only the last may say it: Node ends the connection after the response that does, whatever else was to be answered on it.
+    // Only the last response may carry the header: Node ends the connection after it, and other requests of the connection stay unanswered.
     tellToClose (reply) {
       const raw = rawOf(reply)
       if (!isHttp1(raw)) return
-      // A request that another plugin made up (injectWS of @fastify/websocket) has no socket.
+      // A request that another plugin made (injectWS of @fastify/websocket) has no socket.
       const socket: Socket | undefined = raw.req.socket
       if (socket !== undefined) {
         const earlier = told.get(socket)
@@ -46,7 +46,7 @@ export function createPipelines (): Pipelines {
   }
 }
 
-/** A hook before ours may have taken so long that nobody will say it again. */
+/** Tells whether the response has closed already: a hook before this plugin's may have taken so long that the event is over. */
 function hasClosed (reply: FastifyReply): boolean {
   const raw = rawOf(reply)
   if (!isHttp1(raw)) return raw.stream.destroyed

@@ -1,8 +1,8 @@
 /**
- * Aborts `controller` when one of `parents` does. Returns the function that takes the listeners off.
+ * Aborts `controller` when one of `parents` aborts. Returns the function that removes the listeners.
  *
- * Not AbortSignal.any(): on Node 20 a long-lived parent, which is the rule here, holds on to every signal made from it. The
- * listener's reference is weak for the same reason: what is dropped without being finished can be collected, and reported.
+ * Rejected: AbortSignal.any(). On Node 20 a long-lived parent, which is the rule here, keeps every signal that was made from it. The
+ * listener's reference is weak for the same reason: a group that is dropped without wait() can be collected.
  */
 export function follow (parents: readonly AbortSignal[], controller: AbortController): () => void {
   const weak = new WeakRef(controller)

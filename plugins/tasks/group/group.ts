@@ -1,8 +1,8 @@
 /**
- * Parallel work that belongs together, after Go's x/sync/errgroup: the first error aborts the rest, and wait() returns when all of it
- * has settled, so that nothing runs on behind the caller's back.
+ * Group is parallel work that belongs together, after Go's x/sync/errgroup: the first error aborts the rest, and wait() returns when all
+ * functions have settled, so that none runs on unnoticed.
  *
- * As in Go, a function that ignores the signal is waited for: a group can't return before what it started.
+ * As in Go, a function that ignores the signal is waited for: wait() can't return before the functions that the group has started.
  */
 import { GroupEndedError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
@@ -34,7 +34,7 @@ export class Group<T = unknown> {
   #active = 0
   #started = 0
   #skipped = false
-  /** wait() was called: it will throw what fails from now on. */
+  /** wait() was called, and will throw an error that comes from now on. */
   #waited = false
   #ended = false
 
@@ -49,19 +49,19 @@ export class Group<T = unknown> {
     this.signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
   }
 
-  /** Aborts with the first error, or when the parent does: in a handler, when the client leaves. */
+  /** Aborts with the group's first error, or when a parent aborts. In a handler, the client's leaving is a parent. */
   get signal (): AbortSignal {
     return this.#controller.signal
   }
 
-  /** All errors but the first, in the order in which they came. Those that are the signal's own reason aren't repeated. */
+  /** All errors but the first, in the order in which they came. An error that only repeats the signal's reason isn't among them. */
   get errors (): readonly unknown[] {
     return this.#errors.slice(1)
   }
 
   /**
-   * Starts `fn` as soon as fewer than `limit` run. Resolves when it has started: to false if the group was aborted first.
-   * Await it: a loop that doesn't keeps all its functions in memory.
+   * Starts `fn` as soon as fewer than `limit` functions run. Resolves when `fn` has started: to false if the group was aborted first. Await
+   * the promise: a loop that doesn't await it keeps all its functions in memory. Use tryGo() if `fn` should be dropped instead of waiting.
    *
    * @throws {GroupEndedError} after wait()
    */
@@ -78,7 +78,7 @@ export class Group<T = unknown> {
     })
   }
 
-  /** Starts `fn` if fewer than `limit` run and the group isn't aborted; else returns false, and `fn` is never called. */
+  /** Starts `fn` if fewer than `limit` functions run and the group isn't aborted. Otherwise returns false, and `fn` is never called. */
   tryGo (fn: GroupFunction<T>): boolean {
     this.#check(fn)
     if (this.#active >= this.limit || this.#aborted()) return false
@@ -168,15 +168,15 @@ export class Group<T = unknown> {
   }
 
   async #settle (): Promise<void> {
-    // Read again after each: a function may start further ones until the last has settled.
+    // Both are read again each time: a function may start further ones until the last has settled.
     while (this.#running.size > 0 || this.#waiting.length > 0) await Promise.all(this.#running)
     this.#ended = true
     this.#leaveParents()
   }
 
   /**
-   * `fn` of each item, at most `limit` at once; resolves to the results in the order of the items. An async iterable is read no
-   * further ahead than that. The first error aborts the group, ends the reading, and is thrown when all have settled.
+   * Calls `fn` with each item, at most `limit` at the same time. Resolves to the results in the order of the items. An async iterable is read
+   * no further ahead than `limit`. The first error aborts the group, ends the reading, and is thrown when all calls have settled.
    */
   map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     return this.#handOut((async () => {
@@ -194,12 +194,11 @@ export class Group<T = unknown> {
         await group.#vacancy()
         if (turn.isOver()) await nextTurn()
         group.signal.throwIfAborted()
-        const at = index
         // The item isn't awaited: it may be a query, which awaiting would run, and which is the function's to run.
         const { done, value } = resultOf(await abortable(iterator.next(), group.signal))
         hasEnded = done === true
         if (done === true) break
-        group.tryGo(({ signal }) => fn(value, { signal, index: at }))
+        group.tryGo(({ signal }) => fn(value, { signal, index }))
       }
     } catch (error) {
       // Unless the group was aborted, the error is the iterator's own, which has ended with it.
@@ -217,15 +216,15 @@ export class Group<T = unknown> {
     }
   }
 
-  /** Resolves when another could start, or never will. */
+  /** Resolves when another function can start, or none will any more. */
   async #vacancy (): Promise<void> {
     if (this.#active < this.limit || this.signal.aborted) return
     await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
   }
 
   /**
-   * Starts all of `fns` at once, whatever the limit; the first to settle decides, as in Promise.race(). The others' signal aborts,
-   * and they are waited for. An error is thrown, and doesn't abort the group.
+   * Starts all of `fns` at once, whatever the limit. The first function to settle decides, as in Promise.race(). The signal of the others
+   * aborts, and the others are waited for. An error is thrown, and doesn't abort the group.
    */
   race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
     return this.#handOut((async () => {
@@ -249,7 +248,7 @@ export class Group<T = unknown> {
     }
   }
 
-  /** Leaves nothing running: aborts what nobody has waited for, and waits for that. Throws nothing: wait() is where errors come out. */
+  /** Aborts the functions that still run, and waits for them. Never throws: errors come out of wait(). */
   async [Symbol.asyncDispose] (): Promise<void> {
     if (this.#running.size > 0 || this.#waiting.length > 0) {
       this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))

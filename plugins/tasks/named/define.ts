@@ -1,5 +1,5 @@
 /**
- * Named tasks: an async function with a name and a payload that can be stored, so that it may run in another process, later.
+ * A named task is an async function with a name and a payload that can be stored, so that it may run later, in another process.
  */
 import type { Register } from '../../shared/register.ts'
 import type { RunOptions } from '../task-options.ts'
@@ -26,7 +26,7 @@ export function defineTasks<const Definitions extends TaskDefinitions> (definiti
   return definitions
 }
 
-/** The application's tasks, from its `Register`; any name and payload until it has said which. */
+/** The application's tasks, from its `Register`. Without a `Register`, any name and any payload is accepted. */
 export type RegisteredTasks = Register extends { tasks: infer Definitions extends TaskDefinitions } ? Definitions : Record<string, TaskDefinition<unknown>>
 
 export type TaskName = keyof RegisteredTasks & string
@@ -35,7 +35,7 @@ export type PayloadOf<Definition> = Definition extends { handler: (...args: infe
 
 export type ResultOf<Definition> = Definition extends { handler: (...args: never[]) => infer Result } ? Awaited<Result> : never
 
-/** The payload may be left out if the handler takes none. */
+/** The arguments of enqueue() after the name. The payload may be left out if the handler takes none. */
 export type EnqueueArgs<Payload, Options> = undefined extends Payload
   ? [payload?: Payload, options?: Options]
   : [payload: Payload, options?: Options]

@@ -1,6 +1,6 @@
 /**
- * Where named tasks are kept and run. The memory engine runs them in this process and loses them with it; a durable one stores
- * them. Contract: test/tasks/named/engine-contract.ts, run against each engine.
+ * An engine keeps and runs named tasks. The memory engine runs them in this process and loses them with it; a durable engine stores them.
+ * The tests of test/tasks/named/engine-contract.ts state the contract, and run against each engine.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Drainable } from '../../shared/drainables.ts'
@@ -11,12 +11,12 @@ import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
 export interface NamedTask {
   name: string
-  /** The name, a colon, and what the caller gave as id or a number that is unique. */
+  /** The name, a colon, and the caller's id or a UUID. */
   id: string
-  /** A copy that JSON made; the caller's own isn't seen by the handler. */
+  /** A copy, as JSON would make it. The handler never sees the caller's own object. */
   payload: unknown
   options: TaskOptions
-  /** Whose share of the queue the task takes. */
+  /** The client or tenant whose share of the queue the task takes. */
   key: string
   reqId: string | undefined
 }
@@ -24,10 +24,10 @@ export interface NamedTask {
 export interface Engine {
   /**
    * Accepts the task, or rejects with FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE or FC_ERR_CLOSING.
-   * It calls the host's run() for each attempt and keeps the options: deadline, retries with backoff, delay, duplicates.
+   * The engine calls the host's run() for each attempt and obeys the options: deadline, retries with backoff, delay, duplicates.
    */
   enqueue (task: NamedTask): Promise<TaskHandle>
-  /** What it holds beside the scheduler, to be drained in the phase `tasks`. */
+  /** The work that the engine holds beside the scheduler, to be drained in the phase `tasks`. */
   readonly drainable?: Drainable
 }
 
@@ -40,7 +40,7 @@ export interface EngineHost {
   run (name: string, payload: unknown, context: TaskContext): unknown
 }
 
-/** Called while the app boots; if it throws, so does boot. */
+/** Is called while the app boots. If it throws, the boot fails. */
 export type EngineFactory = (host: EngineHost) => Engine | Promise<Engine>
 
 /** Throws FC_ERR_OPTION_INVALID if what a factory has returned is no engine. */

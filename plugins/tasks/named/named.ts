@@ -1,4 +1,4 @@
-/** The tasks of defineTasks(): checked at boot, their payloads at each enqueue. */
+/** NamedTasks holds the tasks of defineTasks(). Definitions are checked at boot, payloads at each enqueue(). */
 import { TaskPayloadError, TaskUnknownError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
 import type { TaskDefinitions } from './define.ts'
@@ -7,7 +7,7 @@ import { copyAsJson, UnstorableError } from './payload.ts'
 import { compileSchema, type Validate } from './schema.ts'
 import type { TaskContext } from '../task.ts'
 
-/** Characters of a payload's own text that an error's message may hold. */
+/** How many characters of a payload's own text an error's message may hold. */
 const MAX_REASON = 300
 
 function copyOf (name: string, payload: unknown): unknown {
@@ -52,10 +52,10 @@ export class NamedTasks {
     return this.#get(name).defaults
   }
 
-  /** The payload as the handler will get it. Throws FC_ERR_TASK_UNKNOWN or FC_ERR_TASK_PAYLOAD. */
+  /** Resolves to the payload as the handler will get it. Rejects with FC_ERR_TASK_UNKNOWN or FC_ERR_TASK_PAYLOAD. */
   async accept (name: string, payload: unknown): Promise<unknown> {
     const { validate } = this.#get(name)
-    // Copied before anything is awaited: the caller may go on to change its own.
+    // The payload is copied before anything is awaited: the caller may go on to change it.
     const copy = copyOf(name, payload)
     let invalid: string | undefined
     try {

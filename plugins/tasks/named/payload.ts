@@ -1,6 +1,6 @@
 /**
- * Copies of payloads as JSON would make them. A durable engine stores JSON, so what JSON would drop, bend or refuse is refused here, on every
- * engine: a Date that arrives as a string is found when the call is written, not after a move to Redis.
+ * Copies payloads as JSON would. A durable engine stores JSON. So what JSON would drop, change or refuse is refused here, on every engine: a
+ * Date that would arrive as a string is found when the call is written, not after a move to Redis.
  *
  * One pass checks and copies. JSON.parse(JSON.stringify(payload)) after a check held the event loop for 0.4 s with a body of 1 MB.
  */
@@ -37,7 +37,7 @@ export function copyAsJson (payload: unknown): unknown {
     // JSON has no negative zero.
     if (typeof value === 'number') return Number.isFinite(value) ? value + 0 : refuse(`${path(depth)} is ${value}`)
     if (typeof value !== 'object') return refuse(`${path(depth)} is ${value === undefined ? 'undefined' : `a ${typeof value}`}`)
-    // Looked for only here: a cycle is always too deep.
+    // A cycle is looked for only here, since it is always too deep.
     if (depth === MAX_DEPTH) refuse(cycle(value, depth) ?? `it is nested more than ${MAX_DEPTH} deep`)
     if (!isPlain(value)) refuse(`${path(depth)} is ${describe(value)}, not a plain object or array`)
     around[depth] = value
@@ -68,7 +68,7 @@ export function copyAsJson (payload: unknown): unknown {
     return copied
   }
 
-  /** Says where an object that is around itself is met again for the first time. */
+  /** Returns where an object that contains itself is met for the second time. */
   function cycle (value: object, depth: number): string | undefined {
     const all = [...around.slice(0, depth), value]
     const again = all.findIndex((each, index) => all.indexOf(each) < index)

@@ -1,4 +1,4 @@
-/** Schemas of payloads: JSON Schema by Fastify's own compiler, or a Standard Schema (standardschema.dev). */
+/** Checks payloads by a schema: JSON Schema, by Fastify's own compiler, or a Standard Schema (standardschema.dev). */
 import * as check from '../../shared/options.ts'
 
 /** Returns undefined, or what is wrong with the payload. */
@@ -12,7 +12,7 @@ interface StandardResult {
   issues?: ReadonlyArray<{ message: string, path?: ReadonlyArray<PropertyKey | { key: PropertyKey }> | undefined }> | undefined
 }
 
-// Nothing is coerced or filled in: what the caller passed is what the handler gets, on every engine.
+// Nothing is coerced or filled in: the handler gets what the caller passed, on every engine.
 const ajvOptions = { coerceTypes: false, useDefaults: false, removeAdditional: false, allErrors: false } as const
 
 /** @throws FC_ERR_OPTION_INVALID if `schema` is neither kind of schema */

@@ -18,7 +18,7 @@ export class Permit implements Disposable {
     this.#moved = moved
   }
 
-  /** The task runs: it takes no place of the queue. */
+  /** The task runs, and takes no place of the queue. */
   run (): void { this.#move('running') }
 
   /** The task waits again, for a retry. */
@@ -45,7 +45,7 @@ export class Capacity {
   readonly #concurrency: number
   /** How many permits there are. */
   readonly total: number
-  /** By key: permits whose tasks wait. */
+  /** The number of permits whose tasks wait, by key. */
   readonly #waiting = new Map<string, number>()
   #running = 0
   #held = 0

@@ -1,6 +1,6 @@
 /** Estimates when a place comes free, for the Retry-After of a refusal. Pure: the time is an argument. */
 
-/** What runs, as far as the estimate needs it. */
+/** A running task, as far as the estimate needs it. */
 export interface Running {
   readonly startedAt: number
   readonly dueAt: number
@@ -13,17 +13,17 @@ export interface Held {
   /** When the delay or the backoff of the next task that has no slot is over; Infinity if there is none. */
   nextDueAt: number
   concurrency: number
-  /** How long a task runs, on average, in ms; undefined until one has ended. */
+  /** The mean run time, in ms; undefined until a task has ended. */
   meanRunMs: number | undefined
 }
 
-/** The longest Retry-After in seconds that what runs is asked for: past it nobody can tell. */
+/** The longest Retry-After, in seconds, that running tasks can cause. A longer estimate would be a guess. */
 const MAX_SECONDS = 300
 
 /**
- * Returns the whole seconds, at least 1, until the first task that runs ends and what waits for a slot has started; if nothing runs,
- * until the first delay is over. A task is taken to run as long as others did, or until its deadline if none has ended yet; one that has
- * outlasted the others, as long again as it has run.
+ * Returns the whole seconds, at least 1, until the first running task ends and the tasks that wait for a slot have started. If no task runs, it
+ * is the time until the first delay is over. The estimate for a running task is the mean run time, or its deadline if no task has ended yet. A
+ * task that has run longer than the mean is expected to take as long again.
  */
 export function secondsUntilFree ({ running, queued, nextDueAt, concurrency, meanRunMs }: Held, now: number): number {
   let first = Infinity

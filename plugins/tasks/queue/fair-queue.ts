@@ -8,7 +8,7 @@ export interface Keyed<T extends Keyed<T>> extends Linked<T> {
   readonly key: string
 }
 
-/** The members of one key (in fair queueing: a flow), which has one turn a round. */
+/** Flow, in the terms of fair queueing, holds the members of one key. It has one turn a round. */
 class Flow<T extends Keyed<T>> extends List<T> implements Linked<Flow<T>> {
   readonly key: string
   list: List<Flow<T>> | undefined
@@ -51,7 +51,7 @@ export class FairQueue<T extends Keyed<T>> {
     return member
   }
 
-  /** Returns false if the member isn't, or is no longer, in this queue. */
+  /** Returns false if the member isn't in this queue, or isn't any more. */
   remove (member: T): boolean {
     const flow = this.#flows.get(member.key)
     return flow !== undefined && member.list === flow && this.#take(flow, member)

@@ -1,6 +1,6 @@
 /**
- * List is a first-in-first-out list whose members can leave from the middle in O(1). An array would collect a tombstone for each member
- * that is aborted while it waits. Members carry their own links.
+ * List is a first-in-first-out list whose members can leave from the middle in O(1). Members carry their own links. Rejected: an array, which
+ * would collect an empty entry for each member that leaves early; a Set, whose first member is found ever more slowly as members leave.
  */
 export interface Linked<T extends Linked<T>> {
   list: List<T> | undefined
@@ -25,7 +25,7 @@ export class List<T extends Linked<T>> {
     this.#size++
   }
 
-  /** Returns false if the member isn't, or is no longer, in this list. */
+  /** Returns false if the member isn't in this list, or isn't any more. */
   remove (member: T): boolean {
     if (member.list !== this) return false
     const { previous, next } = member

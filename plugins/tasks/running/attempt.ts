@@ -46,7 +46,7 @@ export class Attempt implements TaskContext {
     return timeout === Infinity ? Infinity : Math.round(performance.timeOrigin + this.startedAt + timeout)
   }
 
-  /** Made when first read, as is the logger: most functions read neither. */
+  /** The controller is created when the signal is first read, as is the logger: most functions read neither. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
@@ -66,7 +66,7 @@ export class Attempt implements TaskContext {
     return this.#task.runInAsyncScope(callOutsideRequest, undefined, this)
   }
 
-  /** The first reason holds. Aborted again, the function gets no more time. */
+  /** Aborts the signal. The first reason holds, and a further call gives the function no more time. */
   abort (reason: Error, graceEndsAt: number): void {
     this.dueAt = this.#reason === undefined ? graceEndsAt : Math.min(this.dueAt, graceEndsAt)
     if (this.#reason !== undefined) return
@@ -79,7 +79,7 @@ function callOutsideRequest (attempt: Attempt): unknown {
   return currentRequest() === undefined ? current.run(attempt, call, attempt) : outsideRequest(() => current.run(attempt, call, attempt))
 }
 
-/** What the function returns may be a thenable that runs a query each time it is asked, or settles twice: Promise.resolve() asks it once. */
+/** Calls the function. A thenable that it returns may run a query at each call of `then`, or settle twice; Promise.resolve() calls `then` once. */
 function call (attempt: Attempt): unknown {
   const result = attempt.task.submission.fn(attempt)
   const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'

@@ -1,6 +1,6 @@
 /**
- * Deadlines holds the attempts that run, and one timer for the earliest of their deadlines. A timer for each would cost more than running
- * a short task does; this one is rearmed only when an earlier deadline comes, and looks at all that run, which `concurrency` bounds.
+ * Deadlines holds the attempts that run, and one timer for the earliest of their deadlines. A timer for each attempt would cost more than a
+ * short task itself. The one timer is set again only for an earlier deadline. It looks at all running attempts, which `concurrency` bounds.
  */
 import type { Clock } from '../../shared/clock.ts'
 import { MAX_DURATION } from '../../shared/options.ts'
@@ -14,7 +14,7 @@ export class Deadlines {
   #timer: NodeJS.Timeout | undefined
   #armedFor = Infinity
 
-  /** @param onDue is called when the `dueAt` of an attempt has come; it must delete the attempt or move its `dueAt` */
+  /** @param onDue is called when the `dueAt` of an attempt has come; it must delete the attempt or move the `dueAt` */
   constructor (clock: Clock, onDue: (attempt: Attempt) => void) {
     this.#clock = clock
     this.#onDue = onDue
@@ -32,7 +32,7 @@ export class Deadlines {
     return this.#attempts.values()
   }
 
-  /** Adds an attempt, or takes notice that its `dueAt` has moved. */
+  /** Adds an attempt. Call it again when the attempt's `dueAt` has moved. */
   add (attempt: Attempt): void {
     this.#attempts.set(attempt.task, attempt)
     if (attempt.dueAt < this.#armedFor) this.#arm(attempt.dueAt)

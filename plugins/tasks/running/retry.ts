@@ -1,18 +1,18 @@
 /**
  * Decides whether a task that has failed is tried again, and when: exponential backoff with full jitter, after "Exponential Backoff And
- * Jitter" (AWS Architecture Blog, 2015). Full jitter rather than equal: after an outage it spreads the retries of many tasks the widest,
- * for the same mean delay.
+ * Jitter" (AWS Architecture Blog, 2015). Full jitter spreads the retries of many tasks after an outage wider than equal
+ * jitter does, for the same mean delay.
  */
 import { types } from 'node:util'
 import { OptionInvalidError } from '../../shared/errors.ts'
 import { RETRY_IF, type Backoff } from '../task-options.ts'
 import { read } from '../thrown.ts'
 
-/** An error that asks for a longer delay than an hour, in ms, isn't worth holding a place for. */
+/** The longest delay, in ms, that an error may ask for. It isn't worth holding a place for a longer one. */
 export const MAX_RETRY_AFTER = 3_600_000
 
 /**
- * Returns the ms to wait after attempt number `attempt` (1, 2, …) has failed; undefined if the retry isn't worth it.
+ * Returns the ms to wait after attempt number `attempt` (1, 2, …) has failed; undefined if the task is not to be tried again.
  *
  * @param random from [0, 1)
  */

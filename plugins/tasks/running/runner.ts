@@ -1,6 +1,6 @@
 /**
  * Runner runs tasks that were accepted: those that wait for a slot, a delay or a retry, those that run, and functions that ignore their
- * signal (leaked). Each task ends in settle(), with one outcome. The runner knows neither who submitted a task nor who may.
+ * signal (leaked). Each task ends in settle(), with one outcome. The runner doesn't decide which tasks are accepted.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../shared/clock.ts'
@@ -16,10 +16,10 @@ import { Attempt } from './attempt.ts'
 import { Deadlines } from './deadlines.ts'
 import { retryDelay, wantsRetry } from './retry.ts'
 
-/** The promise is one of ours by now, but may still have a `then` of its own. */
+/** Promise.prototype.then, called directly: a promise that a function returns may have a `then` of its own, which must not be called. */
 const adopted = Promise.prototype.then
 
-/** The weight of the newest run in the mean run time, which so follows the last ten or so. */
+/** The weight of the newest run in the mean run time. The mean follows about the last ten runs. */
 const NEWEST = 0.1
 
 export interface RunnerOptions {
@@ -33,9 +33,9 @@ export interface RunnerOptions {
   telemetry: Telemetry
   /** The parent of each task's logger. */
   log: FastifyBaseLogger
-  /** Called when a task has its outcome. Its function may run on: then the task is among the leaked ones, and stopped() follows. */
+  /** Is called when a task has its outcome. If its function runs on, the task is in `leaked`, and stopped() follows. */
   settled: (task: Task) => void
-  /** Called when the function of a leaked task has ended after all. */
+  /** Is called when the function of a leaked task has ended after all. */
   stopped: (task: Task) => void
 }
 
@@ -59,7 +59,7 @@ export class Runner {
   readonly #turn = new Turn()
   #meanRunMs: number | undefined
   #isPumping = false
-  /** Delays and retries that are due later than this many ms from now are given up. */
+  /** A delay or retry that is due later than this many ms from now is given up. */
   #patience = Infinity
 
   constructor (options: RunnerOptions) {
@@ -72,8 +72,8 @@ export class Runner {
   get timers (): number { return this.#delayed.size + (this.#running.isArmed ? 1 : 0) }
 
   /**
-   * A leaked function's slot goes to others, or a few functions that never end would end the service. But as many leaked ones as there are
-   * slots are too many: each further one keeps its slot, so that at most twice `concurrency` functions run.
+   * The slot of a leaked function goes to other tasks; otherwise a few functions that never end would stop the service. At most `concurrency`
+   * leaked functions give up their slots. Each further one keeps its slot, so that at most twice `concurrency` functions run.
    */
   get #busy (): number {
     return this.#running.size + Math.max(this.leaked.size - this.#options.concurrency, 0)
@@ -81,7 +81,7 @@ export class Runner {
 
   /** Runs the task when it has a slot: at the earliest in a microtask, so that submit() returns before the function starts. */
   run (task: Task, delay: number): void {
-    // Whoever was told of the submission may have cancelled the task.
+    // A listener of the channel tasks:submitted may have cancelled the task.
     if (task.settled) return
     if (delay > 0) return this.#runLater(task, delay)
     this.#queue.push(task)
@@ -94,7 +94,7 @@ export class Runner {
       this.#delayed.delete(task)
       this.run(task, 0)
     }, delay)
-    // Not unref'd: the task was accepted, and a process that ended meanwhile would lose it without a word.
+    // Not unref'd: the task was accepted, and a process that ended meanwhile would lose it without a report.
     this.#delayed.set(task, { timer, dueAt: this.#options.clock.now() + delay })
   }
 
@@ -103,7 +103,7 @@ export class Runner {
     task.abortedBy ??= new TaskAbortedError(task.id, why, ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
     const attempt = this.#running.get(task)
     if (attempt !== undefined) this.#interrupt(attempt, task.abortedBy, grace)
-    // A task that is being settled has its outcome decided there.
+    // A task that is being settled gets its outcome from the code that settles it.
     else if (task.status !== 'running') this.#settle(task, 'aborted', task.abortedBy)
   }
 
@@ -203,8 +203,8 @@ export class Runner {
     if (task.abortedBy !== undefined || attempts > retries) return undefined
     const wanted = wantsRetry(retryIf, error, attempts, (thrown) => this.#options.telemetry.retryIfFailed(task, toError(task.id, thrown)))
     const delay = wanted ? retryDelay(attempts, error, backoff, this.#options.random()) : undefined
-    // Read again: retryIf is the application's, and may have called cancel(). At least 1 ms, on a timer: attempts that fail at once would
-    // otherwise follow one another without a turn of the event loop.
+    // `abortedBy` is read again: retryIf is the application's, and may have called cancel(). The delay is at least 1 ms, on a timer: attempts
+    // that fail at once would otherwise follow one another without a turn of the event loop.
     return delay === undefined || task.abortedBy !== undefined ? undefined : Math.max(delay, 1)
   }
 
@@ -215,7 +215,7 @@ export class Runner {
     this.#settle(task, 'aborted', task.abortedBy)
   }
 
-  /** Gives the task its outcome before anybody is told: whoever is told may call the runner. */
+  /** Gives the task its outcome before the outcome is reported: a listener may call the runner. */
   #settle (task: Task, outcome: Outcome, value: unknown, durationMs = 0): void {
     this.#queue.remove(task)
     clearTimeout(this.#delayed.get(task)?.timer)
@@ -226,7 +226,7 @@ export class Runner {
     this.#options.telemetry.settled(task, outcome, value, durationMs)
   }
 
-  /** The task isn't tried again: two attempts would run at once. */
+  /** Settles a task whose function ignores its signal. The task isn't tried again: two attempts would run at once. */
   #leak (attempt: Attempt, reason: Error): void {
     const { task } = attempt
     this.#running.delete(attempt)

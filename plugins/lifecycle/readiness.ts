@@ -43,6 +43,9 @@ export function createReadiness (checks: readonly ReadyCheck[], timeout: number,
   }
 }
 
+/** The 503 of the probe carries the text of each failed check. A driver's error may quote a whole query. */
+const LONGEST_TEXT = 1_000
+
 function createAsk (check: ReadyCheck, name: string, timeout: number, now: () => number): () => Promise<FailedCheck | undefined> {
   const late: FailedCheck = { name, error: `has not answered within ${timeout} ms` }
   let pause = FRESH
@@ -73,7 +76,7 @@ async function failureOf (check: ReadyCheck, signal: AbortSignal): Promise<strin
     return await check(signal) === false ? 'returned false' : undefined
   } catch (thrown) {
     try {
-      return thrown instanceof Error && thrown.message !== '' ? String(thrown.message) : String(thrown)
+      return (thrown instanceof Error && thrown.message !== '' ? String(thrown.message) : String(thrown)).slice(0, LONGEST_TEXT)
     } catch { // An object without a prototype, a proxy whose traps throw.
       return 'threw a value that cannot be read'
     }

@@ -81,12 +81,22 @@ export function array (option: string, value: unknown): readonly unknown[] {
  */
 export function record (option: string, value: unknown, known?: readonly string[], instead: ReadonlyMap<string, string> = new Map()): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(option, 'an object', value)
-  if (known !== undefined) {
-    for (const key of Object.keys(value)) {
-      if (!known.includes(key)) invalid(`${option}.${key}`, instead.get(key) ?? `one of the options ${known.join(', ')}`, (value as Record<string, unknown>)[key])
-    }
+  if (known === undefined) return value as Record<string, unknown>
+  for (const [key, given] of entriesOf(option, value)) {
+    if (!known.includes(key)) invalid(`${option}.${key}`, instead.get(key) ?? `one of the options ${known.join(', ')}`, given)
+    // Otherwise a `timeout: null` that means "none" would become the default.
+    if (given === null) invalid(`${option}.${key}`, 'a value, or the option left out for its default', given)
   }
   return value as Record<string, unknown>
+}
+
+/** Reads the options of an object, whose getters or proxy traps may throw. */
+function entriesOf (option: string, value: object): Array<[string, unknown]> {
+  try {
+    return Object.entries(value)
+  } catch (error) {
+    return invalid(option, 'an object whose options can be read', error)
+  }
 }
 
 /** Checks a rule that no check above states. */

@@ -86,6 +86,12 @@ t.test('a check that throws what cannot be read is named in the 503', async (t) 
   t.same(response.json().failed.map(({ name }: { name: string }) => name), ['bare', 'trap'])
 })
 
+t.test('the text of an error is cut short in the 503', async (t) => {
+  const app = await build(t, { ready: [function query () { throw new Error('x'.repeat(1_000_000)) }] })
+  const { failed } = (await app.inject('/ready')).json<{ failed: Array<{ error: string }> }>()
+  t.equal(failed[0]?.error.length, 1_000)
+})
+
 t.test('checks run at the same time, once a second at most, however many ask', async (t) => {
   const both = [deferred(), deferred()]
   const started: number[] = []

@@ -22,6 +22,8 @@ t.test('a valid option is returned as it came', async (t) => {
   t.equal(check.duration('timeout', Infinity), Infinity)
   t.equal(check.number('rate', 0.5, { min: 0 }), 0.5)
   t.same(check.record('o', { a: 1 }, ['a']), { a: 1 })
+  refuses(t, () => check.record('o', { a: null }, ['a']), 'Option "o.a": expected a value, or the option left out for its default, received null')
+  refuses(t, () => check.record('o', { get a () { throw new Error('no') } }, ['a']), 'Option "o": expected an object whose options can be read')
 })
 
 t.test('a value whose own inspection throws is refused as any other', async (t) => {

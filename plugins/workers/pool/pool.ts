@@ -8,7 +8,7 @@ import type { Clock } from '../../shared/clock.ts'
 import { DenseSet } from '../../shared/dense-set.ts'
 import { closeDrainable, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import {
-  ClosingError, JobAbortedError, JobCrashedError, JobsInvalidError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError
+  ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError
 } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
@@ -26,9 +26,6 @@ import { failureError, unreadError, unsentError } from './job-error.ts'
 import type { PoolStats } from './stats.ts'
 import { Telemetry } from './telemetry.ts'
 
-/** The share of Fastify's pluginTimeout that the boot may take: our error can name the jobs file, Fastify's can't. */
-const BOOT_SHARE = 0.9
-
 /** The time, in ms, in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait for. */
 const KILL = 100
 
@@ -36,7 +33,6 @@ export class Pool implements Drainable {
   readonly name: string
   readonly phase = 'workers'
   readonly #options: ResolvedOptions
-  readonly #registry: Registry
   readonly #clock: Clock
   readonly #log: FastifyBaseLogger
   readonly #admission: Admission<Job>
@@ -52,12 +48,11 @@ export class Pool implements Drainable {
   #hasGivenUp = false
   /** Why there are no threads: the boot failed. */
   #broken: Error | undefined
-  #idleWaiters: Array<() => void> = []
+  readonly #idleWaiters: Array<() => void> = []
 
   constructor (registry: Registry, options: ResolvedOptions, clock: Clock, { log, server }: Pick<FastifyInstance, 'log' | 'server'>) {
     this.name = options.decorator
     this.#options = options
-    this.#registry = registry
     this.#clock = clock
     this.#log = log.child({ pool: this.name })
     this.#deadlines = new Deadlines(this.#live, clock.now)
@@ -76,20 +71,9 @@ export class Pool implements Drainable {
     }))
   }
 
-  /**
-   * Resolves when every thread has loaded the jobs.
-   * @param pluginTimeout Fastify's option, in ms; 0 for no limit
-   * @throws JobsInvalidError if a thread can't load them, or not in time
-   */
-  async boot (pluginTimeout = 10_000): Promise<void> {
-    const limit = pluginTimeout === 0 ? Infinity : pluginTimeout * BOOT_SHARE
+  async boot (pluginTimeout?: number): Promise<void> {
     try {
-      if (!await within(limit, this.#threads.booted)) {
-        const { url } = this.#registry
-        const what = `The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`
-        this.#threads.giveUpBoot(new JobsInvalidError(what))
-      }
-      await this.#threads.booted
+      await this.#threads.boot(pluginTimeout)
     } catch (error) {
       // close() was called during the boot, and has ended the threads. Fastify's ready() and close() then resolve, as they do without a pool.
       if (!this.#closed) throw error
@@ -279,13 +263,11 @@ export class Pool implements Drainable {
 
   #checkIdle (): void {
     if (this.#idleWaiters.length === 0 || this.pending > 0) return
-    const waiters = this.#idleWaiters
-    this.#idleWaiters = []
-    for (const resolve of waiters) resolve()
+    for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
-  async idle (): Promise<void> {
-    if (this.pending > 0) await new Promise<void>((resolve) => { this.#idleWaiters.push(resolve) })
+  idle (): Promise<void> {
+    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
   }
 
   /** The jobs whose callers wait, in the order of their calls. */

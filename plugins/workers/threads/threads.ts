@@ -20,6 +20,9 @@ import { checkHost, OsThread, type ThreadSettings } from './piscina.ts'
 import { ENDING, LOOK, NATIVE, Thread } from './thread.ts'
 import type { Transitions } from './transitions.ts'
 
+/** The share of Fastify's pluginTimeout that the boot may take: our error can name the jobs file, Fastify's can't. */
+const BOOT_SHARE = 0.9
+
 /** After this many looks without a job the threads park. */
 const IDLE = 3
 
@@ -112,8 +115,23 @@ export class Threads {
     }
   }
 
+  /**
+   * Resolves when every thread has loaded the jobs.
+   * @param pluginTimeout Fastify's option, in ms; 0 for no limit
+   * @throws JobsInvalidError if a thread can't load the jobs, or not in time
+   */
+  async boot (pluginTimeout = 10_000): Promise<void> {
+    const limit = pluginTimeout === 0 ? Infinity : pluginTimeout * BOOT_SHARE
+    if (!await within(limit, this.booted)) {
+      const { url } = this.#registry
+      const what = `The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`
+      this.#giveUpBoot(new JobsInvalidError(what))
+    }
+    await this.booted
+  }
+
   /** Ends the boot with an error, if it has not ended. Nothing may be left that holds the process open. */
-  giveUpBoot (error: Error): void {
+  #giveUpBoot (error: Error): void {
     if (this.#boot === undefined) return
     this.#boot.reject(error)
     this.#boot = undefined
@@ -169,7 +187,7 @@ export class Threads {
       case 'broken': {
         const cause = fromWire(event.error) as Error
         const error = new JobsInvalidError(event.what, { cause: cause.cause ?? cause })
-        if (this.#boot !== undefined) return this.giveUpBoot(error)
+        if (this.#boot !== undefined) return this.#giveUpBoot(error)
         thread.broken = error
         // A module that failed once fails again in the same thread, whatever its file holds by then.
         return thread.kill()
@@ -221,7 +239,7 @@ export class Threads {
 
   /** The thread didn't start. */
   #onFailed (thread: Thread, error: Error): void {
-    if (this.#boot !== undefined) return this.giveUpBoot(error)
+    if (this.#boot !== undefined) return this.#giveUpBoot(error)
     if (this.#destroyed) return
     logSafely(this.#log, 'error', { err: error, thread: thread.index }, 'a worker thread can\'t start')
     this.#restartLater(thread)

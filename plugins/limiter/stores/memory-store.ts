@@ -24,6 +24,7 @@ const LINGER = 8
 
 /** A bucket that the store remembers. */
 interface Entry {
+  readonly key: string
   tokens: number
   at: number
   /**
@@ -32,7 +33,7 @@ interface Entry {
    */
   full: number
   /** Set once a key of a policy with a lockout was refused. */
-  lock?: Lock
+  lock: Lock | undefined
 }
 
 /** The refusals of a key since its bucket was last full, or since its last lockout. */
@@ -51,9 +52,9 @@ function forgettableAt ({ full, lock }: Entry): number {
 class Table {
   readonly #maxKeys: number
   readonly #entries = new Map<string, Entry>()
-  #sweeper = this.#entries.entries()
+  #sweeper = this.#entries.values()
   /** The bucket that new keys share while the table is full. The bucket starts full, whatever its burst is. */
-  readonly shared: Entry = { tokens: Infinity, at: -Infinity, full: -Infinity }
+  readonly shared: Entry = { key: '', tokens: Infinity, at: -Infinity, full: -Infinity, lock: undefined }
 
   constructor (maxKeys: number) {
     this.#maxKeys = maxKeys
@@ -67,7 +68,7 @@ class Table {
   find (key: string, now: number): Entry | undefined {
     this.#sweep(now, SWEEP)
     const entry = this.#entries.get(key)
-    if (entry?.lock !== undefined && forgettableAt(entry) <= now) delete entry.lock
+    if (entry?.lock !== undefined && forgettableAt(entry) <= now) entry.lock = undefined
     if (entry !== undefined || this.size < this.#maxKeys) return entry
     this.#sweep(now, SEARCH)
     return this.size < this.#maxKeys ? undefined : this.shared
@@ -81,7 +82,8 @@ class Table {
     // Not Math.max: infinity less infinity is NaN.
     const full = shifted > own ? shifted : own
     if (entry === undefined) {
-      this.#entries.set(ownCopy(charge.key), { tokens, at, full })
+      const key = ownCopy(charge.key)
+      this.#entries.set(key, { key, tokens, at, full, lock: undefined })
     } else {
       entry.tokens = tokens
       entry.at = at
@@ -103,10 +105,11 @@ class Table {
 
   /** Looks at up to `limit` buckets in turn, and forgets those that are full again. */
   #sweep (now: number, limit: number): void {
-    for (let left = Math.min(limit, this.size); left > 0; left--) {
-      const { value, done } = this.#sweeper.next()
-      if (done === true) this.#sweeper = this.#entries.entries()
-      else if (forgettableAt(value[1]) + LINGER <= now) this.#entries.delete(value[0])
+    for (let left = Math.min(limit, this.size); left > 0; this.#sweeper = this.#entries.values()) {
+      for (const entry of this.#sweeper) {
+        if (forgettableAt(entry) + LINGER <= now) this.#entries.delete(entry.key)
+        if (--left === 0) return
+      }
     }
   }
 }

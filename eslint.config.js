@@ -21,7 +21,7 @@ const threads = {
 }
 
 /** One adapter file a dependency. */
-const adapters = { piscina: 'plugins/workers/threads/piscina.ts', '@fastify/rate-limit': 'plugins/limiter/compat/rate-limit.ts', ioredis: 'plugins/limiter/stores/redis-store.ts' }
+const adapters = { piscina: 'plugins/workers/threads/piscina.ts', '@fastify/rate-limit': 'plugins/limiter/compat/rate-limit.ts', ioredis: 'plugins/limiter/stores/redis-client.ts' }
 const dependencies = (file) => Object.entries(adapters)
   .filter(([, adapter]) => adapter !== file)
   .map(([name, adapter]) => ({ name, message: `Only ${adapter} talks to ${name}.` }))

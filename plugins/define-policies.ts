@@ -1,5 +1,5 @@
 /** Apart from the limiter, so that naming one's policies loads nothing of it. */
-import type { Policies } from './limiter/policies.ts'
+import type { Policies } from './limiter/policies/policy.ts'
 
 /**
  * Types a table of policies, so that `declare module 'fastify-concurrency' { interface Register { policies: typeof policies } }` types their names.

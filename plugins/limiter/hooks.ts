@@ -7,7 +7,8 @@ import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
 import { setFields, setLegacyFields } from './headers.ts'
 import { retryAfter } from './structured-fields.ts'
-import type { ResolvedRefusal, Stage } from './policies.ts'
+import type { Stage } from './policies/policy.ts'
+import type { ResolvedRefusal } from './policies/resolve.ts'
 import type { Decision } from './stores/store.ts'
 
 export interface AnswerSettings extends ResolvedRefusal {

@@ -2,11 +2,12 @@
 import type { FastifyRequest } from 'fastify'
 import { monotonic, type Clock } from '../shared/clock.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
-import { addressList, type AddressList } from './allow-list.ts'
+import { addressList, type AddressList } from './policies/allow-list.ts'
 import { addressKeyOf } from './compat/rate-limit.ts'
 import { refuseReplaced } from './compat/replaced.ts'
 import { guarded, type MaybePromise } from './functions.ts'
-import { resolvePolicies, resolveRefusal, type Policies, type RefusalOptions, type ResolvedPolicy, type ResolvedRefusal } from './policies.ts'
+import type { Policies, RefusalOptions } from './policies/policy.ts'
+import { resolvePolicies, resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
 import { adapt, type CallScript, type RedisClient } from './stores/redis-client.ts'
 
 export interface LimiterOptions extends RefusalOptions {

@@ -3,7 +3,8 @@ import type { FastifyRequest, RouteOptions } from 'fastify'
 import { array, ensure, integer, record } from '../shared/options.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import { refuseReplaced } from './compat/replaced.ts'
-import { resolveRefusal, type PolicyName, type RefusalOptions, type ResolvedPolicy, type ResolvedRefusal, type Stage } from './policies.ts'
+import type { PolicyName, RefusalOptions, Stage } from './policies/policy.ts'
+import { resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
 
 /** Tokens that a request takes from each of its policies. */
 export type Cost = number | ((request: FastifyRequest) => MaybePromise<number>)

@@ -9,10 +9,10 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { LimitedError, LimitInvalidError } from '../../shared/errors.ts'
-import { resolveAllowList } from '../allow-list.ts'
+import { resolveAllowList } from '../policies/allow-list.ts'
 import { brief, guarded, isPromise } from '../functions.ts'
 import { retryAfter } from '../structured-fields.ts'
-import { checkedKey, createAddressKey, storedKey, type AddressKey, type AddressOf } from '../keys.ts'
+import { checkedKey, createAddressKey, storedKey, type AddressKey, type AddressOf } from '../policies/keys.ts'
 import type { Charge, Decision, Store } from '../stores/store.ts'
 
 export type RateLimitOptions = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>

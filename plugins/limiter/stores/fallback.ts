@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
+import { asError } from '../functions.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
 /** The time between two probes, in ms. */
@@ -45,7 +46,7 @@ export class FallbackStore implements Store {
       try {
         return { ...await this.#within(this.#remote.take(charges, maxWait)), store: this }
       } catch (error) {
-        this.#fail(error as Error)
+        this.#fail(asError(error))
       }
     } else {
       this.#probe()
@@ -59,7 +60,7 @@ export class FallbackStore implements Store {
     try {
       return await this.#within(this.#remote.giveBack(charge, actsAt))
     } catch (error) {
-      this.#fail(error as Error)
+      this.#fail(asError(error))
       return 0
     }
   }

@@ -26,8 +26,8 @@ export type CallScript = (command: 'EVAL' | 'EVALSHA', script: string, keys: str
 
 /** Returns what calls scripts through the client. Throws FC_ERR_OPTION_INVALID for what is no client. */
 export function adapt (option: string, client: RedisClient): CallScript {
-  const has = (name: string): boolean => typeof (client as unknown as Record<string, unknown> | null)?.[name] === 'function'
-  ensure(has('evalsha') || has('evalSha') || has('customCommand'), option, 'a constructed client of ioredis, iovalkey, redis or @valkey/valkey-glide', client)
+  const isClient = typeof client === 'object' && client !== null && ['evalsha', 'evalSha', 'customCommand'].some((method) => method in client)
+  ensure(isClient, option, 'a constructed client of ioredis, iovalkey, redis or @valkey/valkey-glide', client)
   return async (command, script, keys, args) => {
     if ('customCommand' in client) return await client.customCommand([command, script, String(keys.length), ...keys, ...args])
     if ('evalsha' in client) return await client[command === 'EVAL' ? 'eval' : 'evalsha'](script, keys.length, ...keys, ...args)

@@ -1,9 +1,9 @@
 /** The keys of requests: a key names the bucket that a request takes from. A request can't bypass a limit by a missing or an oversized key. */
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { LimitInvalidError } from '../shared/errors.ts'
-import { after, brief, type MaybePromise } from './functions.ts'
-import { ownCopy } from './stores/own-copy.ts'
+import { LimitInvalidError } from '../../shared/errors.ts'
+import { after, brief, type MaybePromise } from '../functions.ts'
+import { ownCopy } from '../stores/own-copy.ts'
 
 /** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
 export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>

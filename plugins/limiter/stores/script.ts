@@ -35,7 +35,6 @@ local function load(key, rate, burst)
   if now > at then
     tokens, at, left = tokens + (now - at) * rate / 1000, now, math.max(0, left - (now - at))
   end
-  if left == 0 then refusals = 0 end
   return { tokens = math.min(burst, tokens), at = at, left = left, refusals = refusals, lockedUntil = lockedUntil }
 end
 

@@ -173,6 +173,26 @@ t.test('no stop of the world: a million buckets that are full at one instant are
   t.ok(store.size <= 1, 'and soon all are gone')
 })
 
+t.test('refusals are forgotten when the bucket is full again, although nobody has looked at the bucket since', (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 1000)
+  const login = charge({ key: 'login', rate: 1, burst: 1, lockout: { after: 2, duration: 60_000 } })
+  const take = () => store.take([login], 0).balances[0]!.wait
+  for (let i = 0; i < 100; i++) store.take([charge({ key: String(i) })], 0)
+  t.same([take(), take()], [0, 1_000])
+  clock.time += 1_000
+  t.same([take(), take(), take()], [0, 1_000, 60_000])
+  t.end()
+})
+
+t.test('keys that share a bucket are limited, and not locked out for each other', (t) => {
+  const store = new MemoryStore(manual(), 1)
+  const ask = (key: string) => store.take([charge({ key, rate: 1, burst: 1, lockout: { after: 2, duration: 60_000 } })], 0).balances[0]!.wait
+  t.same(['own', 'a', 'b', 'c', 'd'].map(ask), [0, 0, 1_000, 1_000, 1_000])
+  t.same(['own', 'own'].map(ask), [1_000, 60_000])
+  t.end()
+})
+
 t.test('a clock that steps back or far ahead', async (t) => {
   const clock = manual()
   const store = new MemoryStore(clock, 100)

@@ -179,7 +179,7 @@ const KeyMissing = refusal<[message: string]>('FC_ERR_LIMIT_KEY_MISSING', '%s', 
 export class LimitKeyMissingError extends KeyMissing {
   /** @param policy undefined for a policy that isn't exposed */
   constructor (policy: string | undefined) {
-    super(policy === undefined ? 'The request has no key to limit it by' : `The request has no key for the limit "${policy}"`)
+    super(policy === undefined ? 'The request has no valid key to limit it by' : `The request has no valid key for the limit "${policy}"`)
   }
 }
 

@@ -8,6 +8,9 @@ import { printedRoutes } from '../../plugins/limiter/boot-checks.ts'
 type Options = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>
 type Done = (error: Error | null, result?: { current: number, ttl: number }) => void
 
+/** Where `plugins/limiter/boot-checks.ts` looks. */
+const kPlugins = Symbol.for('registered-plugin')
+
 interface Spy {
   app: FastifyInstance
   constructed: unknown[]
@@ -145,6 +148,21 @@ t.test('Fastify prints its routes, their methods and the names of their hooks', 
   ])
   t.ok(routes.every(({ hooks }) => hooks.includes('"everywhere()"')))
   t.ok(routes.find(({ name }) => name === 'GET /a/:id/b')!.hooks.includes('"own()"'))
+})
+
+t.test('Fastify lists the plugins of a scope by name, one entry for each registration', async (t) => {
+  const names = (scope: FastifyInstance): string[] => Array.from((scope as FastifyInstance & { [kPlugins]?: ArrayLike<string> })[kPlugins] ?? []).filter((name) => name === '@fastify/rate-limit')
+  const app = Fastify()
+  await app.register(rateLimit, { global: false })
+  t.equal(names(app).length, 1)
+  await app.register(async (scope) => {
+    t.equal(names(scope).length, 1)
+    await scope.register(rateLimit, { global: false })
+    t.equal(names(scope).length, 2)
+  })
+  t.equal(names(app).length, 1)
+  await app.register(rateLimit, { global: false })
+  t.equal(names(app).length, 2)
 })
 
 t.test('Fastify copies a route\'s config after onRoute, symbols too', async (t) => {

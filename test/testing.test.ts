@@ -18,7 +18,7 @@ t.test('an idle app passes: without the suite, before close and after it', async
   await bare.close()
 })
 
-t.test('what ends within the time given is waited for', async (t) => {
+t.test('work that ends within the time given is waited for', async (t) => {
   const app = Fastify()
   const tasks = fakeDrainable('tasks', 'tasks')
   drainablesOf(app).add(tasks)
@@ -29,7 +29,7 @@ t.test('what ends within the time given is waited for', async (t) => {
   await app.close()
 })
 
-t.test('what is left is named', async (t) => {
+t.test('the error names the work that is left', async (t) => {
   const app = Fastify()
   const go = deferred()
   await app.register(lifecycle)

@@ -214,7 +214,7 @@ t.test('registered twice, and with ambient off', async (t) => {
   await t.rejects(async () => { await Fastify().register(cancellation, { ambient: 'no' as never }) }, { code: 'FC_ERR_OPTION_INVALID', message: /cancellation\.ambient/ })
 })
 
-t.test('read before our hook has run, it still tells', async (t) => {
+t.test('request.disconnected that is read before the plugin\'s hook has run still aborts', async (t) => {
   const app = Fastify({ forceCloseConnections: true }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   app.addHook('onRequest', async (request) => { early.resolve(request.disconnected) })
@@ -230,7 +230,7 @@ t.test('read before our hook has run, it still tells', async (t) => {
   t.ok(disconnected.aborted)
 })
 
-t.test('one part may want the ambient request and another not: whoever wants it gets it', async (t) => {
+t.test('of several registrations, one that asks for the ambient request is enough', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(cancellation, { ambient: false })

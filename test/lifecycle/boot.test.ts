@@ -102,7 +102,7 @@ t.test('onListen hooks of the application run as soon as without the plugin', as
   t.same(await orderOf(app), await orderOf(Fastify()))
 })
 
-t.test('a refusal of the gate is one line at debug, and counted in the line at warn', async (t) => {
+t.test('a refused request is one line at debug, and counted in the line at warn', async (t) => {
   const { lines, logger } = logLines()
   const app = Fastify({ logger }) as unknown as FastifyInstance
   await app.register(lifecycle)

@@ -177,7 +177,7 @@ t.test('a request that ends within the grace is not lost', async (t) => {
   t.equal(report.completed, 1)
 })
 
-t.test('at the deadline requests heard nothing before their connections were cut: their signal aborts, and they answer within the grace', async (t) => {
+t.test('at the deadline the signals of requests abort, and handlers can answer within the grace period before connections are cut', async (t) => {
   const app = await build(t, { timeout: 20, grace: 10_000 })
   await app.register(cancellation)
   const grouped = deferred()
@@ -213,7 +213,7 @@ t.test('at the deadline requests heard nothing before their connections were cut
   t.match(await shutdown, { completed: 1, unfinished: [] })
 })
 
-t.test('what was given up is not counted as completed, nor is the error that tells a client so', async (t) => {
+t.test('work that was given up is not counted as completed, nor is the error response about it', async (t) => {
   const app = await build(t, { timeout: 20, grace: 50 })
   const jobs = fakeDrainable('workers', 'workers')
   const killed = deferred()
@@ -276,7 +276,7 @@ t.test('a close() during the delay ends the delay', async (t) => {
   t.match(await shutdown, { reason: 'SIGTERM', unfinished: [] })
 })
 
-t.test('during boot: the app boots, then closes', async (t) => {
+t.test('shutdown() during the boot lets the app boot, and then closes it', async (t) => {
   const app = Fastify()
   const order: string[] = []
   await app.register(lifecycle)
@@ -291,14 +291,14 @@ t.test('during boot: the app boots, then closes', async (t) => {
   t.equal(app.server.listening, false, 'Fastify would listen now; the process would never end')
 })
 
-t.test('during a boot that fails: still the report', async (t) => {
+t.test('shutdown() during a boot that fails gives the report', async (t) => {
   const app = Fastify()
   await app.register(lifecycle)
   app.register(async () => { throw new Error('no database') })
   t.match(await app.lifecycle.shutdown(), { completed: 0, unfinished: [] })
 })
 
-t.test('shutdownHooks are said when requests drain, waited for, and their errors are logged', async (t) => {
+t.test('shutdown hooks run when requests drain and are waited for, and their errors are logged', async (t) => {
   const lines: string[] = []
   const app = await build(t, {}, lines)
   const said: string[] = []
@@ -321,7 +321,7 @@ t.test('shutdownHooks are said when requests drain, waited for, and their errors
   t.equal(lines.filter((line) => line.includes('the socket is gone')).length, 1)
 })
 
-t.test('a shutdown hook that hangs was given up without a word: the report names it', async (t) => {
+t.test('the report names a shutdown hook that hangs', async (t) => {
   const app = Fastify()
   const hang = deferred()
   await app.register(lifecycle, { timeout: 20, grace: 5 })
@@ -354,7 +354,7 @@ t.test('an onClose hook that never ends does not hold shutdown() for ever', asyn
   await app.close()
 })
 
-t.test('its channels tell what happened', async (t) => {
+t.test('the channels publish each phase, each refusal and the report', async (t) => {
   const app = await build(t)
   const phases: string[] = []
   const refusals: unknown[] = []

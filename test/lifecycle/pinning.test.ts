@@ -51,7 +51,7 @@ t.test('why the tracing channel is not used: with a subscriber, error handlers w
   t.equal((await app.inject('/')).statusCode, 500)
 })
 
-t.test('Node tells of each new socket, with its server', async (t) => {
+t.test('Node publishes each new socket, with its server', async (t) => {
   const app = Fastify()
   t.teardown(async () => app.close())
   await app.listen({ port: 0, host: '127.0.0.1' })

@@ -37,7 +37,7 @@ t.test('ready when every check passes; a 503 names those that fail, and why', as
   t.same((await healthy.inject('/ready')).json(), { status: 'ready' })
 })
 
-t.test('a check that hung once was never called again: the next second asks again', async (t) => {
+t.test('a check that has hung once is called again a second later', async (t) => {
   let now = 0
   const signals: AbortSignal[] = []
   const ask = createReadiness([async (signal) => {
@@ -50,7 +50,7 @@ t.test('a check that hung once was never called again: the next second asks agai
   t.match(signals, [{ aborted: true, reason: { name: 'TimeoutError' } }, { aborted: false }])
 })
 
-t.test('a check that hangs without heeding its signal is called ever later, and at once when it has answered', async (t) => {
+t.test('a check that hangs and ignores its signal is called ever later, and at the next probe once it has settled', async (t) => {
   const answer = deferred()
   let now = 0
   const calledAt: number[] = []
@@ -92,7 +92,7 @@ t.test('the text of an error is cut short in the 503', async (t) => {
   t.equal(failed[0]?.error.length, 1_000)
 })
 
-t.test('checks run at the same time, once a second at most, however many ask', async (t) => {
+t.test('checks run at the same time, at most once a second, however many probes come', async (t) => {
   const both = [deferred(), deferred()]
   const started: number[] = []
   let now = 0
@@ -116,7 +116,7 @@ t.test('a check whose query is lazy runs it once', async (t) => {
   t.equal(then.mock.callCount(), 1)
 })
 
-t.test('a service that stops is not ready, whatever its checks say', async (t) => {
+t.test('a service that stops is not ready, whether its checks pass or not', async (t) => {
   const app = await build(t, { delay: 50, ready: [async () => {}] })
   const shutdown = app.lifecycle.shutdown()
   await phase(app, 'leaving')

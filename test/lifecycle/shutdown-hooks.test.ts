@@ -162,7 +162,7 @@ async function upgrade (app: FastifyInstance, host = '127.0.0.1'): Promise<{ end
   return { ended: read() }
 }
 
-t.test('WebSockets hear 1001 when requests drain, and hold no phase up', async (t) => {
+t.test('WebSockets are closed with 1001 when requests drain, and delay no phase', async (t) => {
   const app = await build(t)
   await app.register(upgrades)
   const tasks = fakeDrainable('tasks', 'tasks')
@@ -177,7 +177,7 @@ t.test('WebSockets hear 1001 when requests drain, and hold no phase up', async (
   t.same((await shutdown).unfinished, [])
 })
 
-t.test('a WebSocket that waited for the last shutdown hook hears 1001 too', async (t) => {
+t.test('a WebSocket that waited for the last shutdown hook is closed with 1001 too', async (t) => {
   const app = await build(t)
   await app.register(upgrades)
   const answered = deferred()
@@ -191,7 +191,7 @@ t.test('a WebSocket that waited for the last shutdown hook hears 1001 too', asyn
   t.equal(await ended, '1001')
 })
 
-t.test('in a close(), the preClose hook of who upgraded a connection closes it, with its own words', async (t) => {
+t.test('in a close(), the preClose hook of the plugin that upgraded a connection closes it, with its own code', async (t) => {
   const app = await build(t)
   await app.register(upgrades)
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -200,7 +200,7 @@ t.test('in a close(), the preClose hook of who upgraded a connection closes it, 
   t.equal(await ended, '1005')
 })
 
-t.test('WebSockets that no request tells of, as those of a NestJS gateway, hear 1001 too', async (t) => {
+t.test('WebSockets without a request, such as those of a NestJS gateway, are closed with 1001 too', async (t) => {
   for (const how of ['shutdown', 'close'] as const) {
     const app = await build(t)
     app.server.on('upgrade', (_request, socket) => { webSocket(socket as Socket) })

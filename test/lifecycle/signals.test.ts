@@ -38,7 +38,7 @@ function ask (port: number, path: string, agent: Agent): Promise<Outcome> {
   })
 }
 
-t.test('SIGTERM under load: nobody who stops on readiness is refused, cut off or reset', async (t) => {
+t.test('SIGTERM under load: a client that stops on readiness is never refused, cut off or reset', async (t) => {
   const { child, port } = await start(t)
   const agent = new Agent({ keepAlive: true, maxSockets: 20 })
   t.teardown(() => agent.destroy())

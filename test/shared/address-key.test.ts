@@ -8,7 +8,7 @@ t.test('the addresses of one IPv6 prefix of 64 bits are one client, however they
   t.not(addressKey('2001:db8:1:3::1'), addressKey('2001:db8:1:2::1'))
 })
 
-t.test('IPv4 is itself, also when it is written as IPv6', async (t) => {
+t.test('an IPv4 address is its own key, also when it is written as IPv6', async (t) => {
   t.equal(addressKey('192.0.2.7'), '192.0.2.7')
   t.equal(addressKey('::ffff:192.0.2.7'), '192.0.2.7')
   t.equal(addressKey(''), '')

@@ -26,7 +26,7 @@ t.test('a valid option is returned as it came', async (t) => {
   refuses(t, () => check.record('o', { get a () { throw new Error('no') } }, ['a']), 'Option "o": expected an object whose options can be read')
 })
 
-t.test('a value whose own inspection throws is refused as any other', async (t) => {
+t.test('a value whose own inspection throws is refused like any other', async (t) => {
   const value = { [Symbol.for('nodejs.util.inspect.custom')] () { throw new Error('mine') } }
   t.throws(() => check.integer('maxThreads', value), { code: 'FC_ERR_OPTION_INVALID', message: /maxThreads.*a value of type object/ })
 })

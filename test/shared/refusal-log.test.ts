@@ -80,7 +80,7 @@ t.test('a logger of the application\'s own, with private fields', async (t) => {
   t.ok(said.includes('info res,responseTime'), 'the request\'s own lines are as ever')
 })
 
-t.test('refusals of a period are told at its end, though none follows', async (t) => {
+t.test('the refusals of a period are logged at its end, even if no further one follows', async (t) => {
   const { lines, logger } = logLines()
   const app = Fastify({ logger })
   t.teardown(() => app.close())

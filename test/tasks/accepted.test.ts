@@ -146,7 +146,7 @@ class World {
   }
 }
 
-t.test('any interleaving', async (t) => {
+t.test('every interleaving of calls and events ends each accepted task once', async (t) => {
   await fc.assert(fc.asyncProperty(commands, async (commands) => {
     const world = new World()
     for (const command of commands) await world.run(command)
@@ -169,7 +169,7 @@ async function build (options: object = {}): Promise<ReturnType<typeof Fastify>>
   return app
 }
 
-t.test('a task that is aborted or has leaked can\'t be joined: whoever is accepted has the work done', async (t) => {
+t.test('a task that is aborted or has leaked can\'t be joined: an accepted task is always run', async (t) => {
   const app = await build({ grace: 5 })
   const go = deferred()
   const first = app.tasks.submit('mail:1', () => go.promise)
@@ -185,7 +185,7 @@ t.test('a task that is aborted or has leaked can\'t be joined: whoever is accept
   t.equal(await join().done, 'sent')
 })
 
-t.test('ids that enqueue() makes are nobody\'s: with join, each mail is sent', async (t) => {
+t.test('an id that enqueue() makes never equals another: with join, each mail is sent', async (t) => {
   const app = await build({ concurrency: 1, maxQueue: 1_000, tasks: defineTasks({ mail: { handler: (to: string) => { sent.push(to) } } }) })
   const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string, payload: string, options?: object) => Promise<TaskHandle>
   const sent: string[] = []
@@ -201,7 +201,7 @@ t.test('ids that enqueue() makes are nobody\'s: with join, each mail is sent', a
   t.equal(new Set(sent).size, 20 + 1 + 20 + 19)
 })
 
-t.test('whoever is told of a submission may cancel it', async (t) => {
+t.test('a listener of tasks:submitted may cancel the task', async (t) => {
   const app = await build()
   const { subscribe, unsubscribe } = await import('node:diagnostics_channel')
   const cancel = (): void => app.tasks.submit('a', () => {}, { duplicate: 'join' }).cancel()

@@ -119,7 +119,7 @@ t.test('a database-like plugin before the suite and one after it are open while 
   t.same(state, { before: 'closed', after: 'closed' })
 })
 
-t.test('a drain does not sit out a long backoff or a delay: it reports the task, with its last error', async (t) => {
+t.test('a drain does not wait for a long backoff or a delay: it reports the task, with its last error', async (t) => {
   const app = await build(t)
   const failing = deferred()
   const go = deferred()
@@ -150,7 +150,7 @@ t.test('a drain does not sit out a long backoff or a delay: it reports the task,
   ])
 })
 
-t.test('past the deadline: signals abort, who heeds them in time is lost or finished, who does not is named', async (t) => {
+t.test('past the deadline signals abort: a task that obeys in time ends as failed or completed, and the report names the others', async (t) => {
   const app = await build(t, { timeout: 50, grace: 30 }, { concurrency: 3 })
   const deaf = deferred()
   app.tasks.submit('polite', ({ signal }) => new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))))

@@ -26,7 +26,7 @@ function flood (app: FastifyInstance, name: string, fn: () => unknown, key?: str
   }
 }
 
-t.test('one client fills half of the queue with webhooks to a silent peer; twenty others are served, and next', async (t) => {
+t.test('one client fills half of the queue with webhooks to a silent peer; twenty other clients are accepted, and their tasks run next', async (t) => {
   const app = await build(t, { concurrency: 4, maxQueue: 100 })
   const go = deferred()
   const order: string[] = []
@@ -55,7 +55,7 @@ t.test('without a request the key is the name: a kind of task that fills the que
   t.equal(await mail.done, 'sent')
 })
 
-t.test('a key of one\'s own: tenants share the queue, whatever their addresses and names are', async (t) => {
+t.test('tasks with a key of their own: tenants share the queue, whatever their addresses and names are', async (t) => {
   const app = await build(t, { concurrency: 1, maxQueue: 10 })
   const go = deferred()
   const order: string[] = []

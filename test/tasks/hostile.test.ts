@@ -47,7 +47,7 @@ for (const [what, retryIf] of Object.entries({
   throws: () => { throw new Error('in retryIf') },
   'throws null': () => { throw null } // eslint-disable-line no-throw-literal -- what is tested
 })) {
-  t.test(`retryIf that ${what} means no, and says so in the log`, async (t) => {
+  t.test(`retryIf that ${what} means no, and the log has a line about it`, async (t) => {
     const { app, lines, unhandled } = await build(t)
     let calls = 0
     t.match(await rejection(app.tasks.submit('a', () => { throw new Error(`call ${++calls}`) }, { retries: 5, ...sync, retryIf: retryIf as never }).done), { message: 'call 1' })
@@ -58,7 +58,7 @@ for (const [what, retryIf] of Object.entries({
   })
 }
 
-t.test('retries without a delay leave the event loop its turns, and so do synchronous tasks that submit the next', async (t) => {
+t.test('retries without a delay don\'t starve the event loop, nor do synchronous tasks that submit the next task', async (t) => {
   const { app } = await build(t, { concurrency: 4 })
   let attempts = 0
   const handles: Array<{ cancel (): void }> = []
@@ -77,7 +77,7 @@ t.test('retries without a delay leave the event loop its turns, and so do synchr
   t.ok(chained > 10)
 })
 
-t.test('map() over what is ready at once leaves the event loop its turns', async (t) => {
+t.test('map() over items that are ready at once doesn\'t starve the event loop', async (t) => {
   const { app } = await build(t)
   const controller = new AbortController()
   const endless = function * (): Generator<number> { for (let i = 0; ; i++) yield i }
@@ -149,7 +149,7 @@ t.test('an error that can\'t be read fails its task and nothing else', async (t)
   t.strictSame(unhandled, [])
 })
 
-t.test('what functions return is adopted once: a lazy query runs once', async (t) => {
+t.test('then() of what a function returns is called once: a lazy query runs once', async (t) => {
   let runs = 0
   const query = (rows: number): PromiseLike<number> => ({
     then: (resolve, reject) => { runs++; return Promise.resolve(rows).then(resolve, reject) }
@@ -198,7 +198,7 @@ t.test('refusals of submit(), reserve() and a reserved place are published', asy
   go.resolve()
 })
 
-t.test('payloads of any shape are refused by code, within their time, or arrive as they are', async (t) => {
+t.test('payloads of any shape are refused by code, without holding up the event loop, or arrive as they are', async (t) => {
   const got: unknown[] = []
   const { app } = await build(t, { tasks: defineTasks({ work: { handler: (payload: unknown) => { got.push(payload) } } }) })
   const enqueue = enqueueOf(app)
@@ -258,7 +258,7 @@ t.test('a schema that throws, rejects or answers nonsense refuses the payload; o
   t.strictSame(unhandled, [])
 })
 
-t.test('ids of any shape are kept apart', async (t) => {
+t.test('ids of any shape are distinct', async (t) => {
   const { app } = await build(t)
   const ids = ['__proto__', 'constructor', ':', '::', ':a', 'ä', 'a\u0308', '\ud800', '\0', ' ', 'x'.repeat(256)]
   const results = await Promise.all(ids.map(async (id) => app.tasks.submit(id, ({ name }) => [id, name.length > 0]).done))

@@ -3,7 +3,7 @@ import { runUnderLoad } from '../fixtures/load.ts'
 import { execArgv } from '../helper.ts'
 
 for (const hammer of [false, true]) {
-  t.test(`SIGTERM under load, clients that ${hammer ? 'hammer on' : 'stop on readiness'}: nothing accepted is lost`, async (t) => {
+  t.test(`SIGTERM under load, clients that ${hammer ? 'hammer on' : 'stop on readiness'}: no accepted work is lost`, async (t) => {
     const { exitCode, report, ledger, answers } = await runUnderLoad({ clients: 20, hammer, delay: 400, execArgv })
     const { requests, tasks, jobs } = ledger
     t.equal(exitCode, 0)

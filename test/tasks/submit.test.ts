@@ -22,7 +22,7 @@ async function build (t: Test, options: TasksOptions = {}): Promise<Built> {
   return { app, lines }
 }
 
-t.test('a task runs in the background, and its handle tells how far it is', async (t) => {
+t.test('a task runs in the background, and its handle has the status', async (t) => {
   const { app } = await build(t)
   const go = deferred<string>()
   let context!: TaskContext
@@ -98,7 +98,7 @@ t.test('a reserved place is there when it is needed, and given back when it is n
   t.match(app.tasks.stats(), { reserved: 0 })
 })
 
-t.test('a place that nobody uses or gives back is named', async (t) => {
+t.test('assertIdle names a place that nobody uses or gives back', async (t) => {
   const { app } = await build(t)
   const place = app.tasks.reserve()
   await t.rejects(assertIdle(app, { within: 5 }), { message: /tasks holds 1: task reserved/ })
@@ -168,7 +168,7 @@ t.test('cancelled in the grace period of its deadline, a task is not tried again
   t.equal(calls, 1)
 })
 
-t.test('cancelled again and again, a function gets one grace', async (t) => {
+t.test('a function that is cancelled again and again gets one grace period', async (t) => {
   const { app } = await build(t, { grace: 50 })
   const [begun, go] = [deferred(), deferred()]
   const deaf = app.tasks.submit('deaf', async () => {
@@ -332,7 +332,7 @@ t.test('a delay is waited for without a slot, and idle() waits for it', async (t
   t.ok(after - before >= 29)
 })
 
-t.test('a task keeps the id and the trace of its request, and nothing of its disconnect', async (t) => {
+t.test('a task keeps the id and the trace of its request, and isn\'t aborted when the client leaves', async (t) => {
   const { app, lines } = await build(t, { concurrency: 1 })
   const trace = new AsyncLocalStorage<string>()
   const seen: Array<string | undefined> = []

@@ -133,7 +133,7 @@ t.test('map() and race() whose error wait() has thrown, or that were awaited, ar
   t.strictSame([logged(), published, unhandled], [[], [], []])
 })
 
-t.test('await using: what nobody awaited is reported once, what was awaited or aborted by the scope is not', async (t) => {
+t.test('await using: an error that nobody awaited is reported once; one that was awaited, or an abort by the scope, is not', async (t) => {
   const { app, logged, unhandled } = await build(t)
   const scope = async (run: (group: Group<unknown>) => unknown): Promise<unknown> => {
     await using group = app.tasks.group()
@@ -172,7 +172,7 @@ t.test('a client that leaves is no error: nothing is thrown at the process, noth
   t.strictSame(lines.filter(({ err }) => (err as { message?: string } | undefined)?.message === 'left'), [])
 })
 
-t.test('calls outside their time are refused by promises that may be dropped too', async (t) => {
+t.test('calls after wait(), and with bad arguments, are refused by promises that may be dropped too', async (t) => {
   const { app, unhandled } = await build(t)
   const group = app.tasks.group()
   await group.wait()

@@ -126,7 +126,7 @@ t.test('a client that left before its handler began: hook and handler are waited
   t.equal(written, true)
 })
 
-t.test('a client that left before our hook is not waited for in vain', async (t) => {
+t.test('a client that left before this plugin\'s hook is not waited for', async (t) => {
   const app = Fastify()
   const gone = deferred()
   app.addHook('onRequest', async (_request, reply) => {
@@ -174,7 +174,7 @@ t.test('pipelined requests: all that had begun are answered; when their client l
   t.match(await shutdown, { completed: 3, unfinished: [] })
 })
 
-t.test('clients that leave, before a body has come or in a callback handler that never answers, leave nothing in flight', async (t) => {
+t.test('a client that leaves before its body has come, or whose callback handler never answers, leaves nothing in flight', async (t) => {
   const app = await build(t)
   const requests = [...drainablesOf(app)].find(({ name }) => name === 'requests')!
   app.post('/', async () => 'ok')

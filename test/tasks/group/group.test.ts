@@ -172,7 +172,7 @@ t.test('map: an async iterable is read no further ahead than the limit, and ende
   t.match(await rejection(g.wait()), { message: 'at 1' }, 'it is the group\'s error as well')
 })
 
-t.test('map: a source that has nothing to say any more does not hold up an abort; a source that fails is the error', async (t) => {
+t.test('map: a source that gives no further item does not delay an abort; the error of a source that fails is thrown', async (t) => {
   const parent = new AbortController()
   async function * silent (): AsyncGenerator<number> {
     yield 1
@@ -240,7 +240,7 @@ t.test('wait() and `await using` wait for a map() and a race() that nobody await
   t.match(await left, { name: 'AbortError' })
 })
 
-t.test('what is no function, no iterable, or comes too late is refused', async (t) => {
+t.test('a group refuses what is no function or no iterable, and calls after wait()', async (t) => {
   const g = group()
   const bad = { code: 'FC_ERR_OPTION_INVALID' }
   t.throws(() => g.go('x' as never), bad)
@@ -263,7 +263,7 @@ t.test('what is no function, no iterable, or comes too late is refused', async (
   t.equal(ran, false)
 })
 
-t.test('await using leaves nothing running, and tells of an error that nobody saw', async (t) => {
+t.test('await using leaves nothing running, and reports an error that nobody has awaited', async (t) => {
   const { app, lines } = await build(t)
   let settled = false
   await t.rejects((async () => {

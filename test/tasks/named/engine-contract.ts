@@ -46,7 +46,7 @@ export function engineContract (t: Test, { name, engine, build }: EngineUnderTes
     t.equal(handle.status, 'completed')
   })
 
-  t.test(`${name}: without an id each is its own; with one, a second is refused while the first is there`, async (t) => {
+  t.test(`${name}: tasks without an id never collide; a second task with an id is refused while the first waits or runs`, async (t) => {
     const go = deferred()
     const { enqueue } = await start(t, () => go.promise)
     const [a, b] = [await enqueue('work'), await enqueue('work')]
@@ -57,7 +57,7 @@ export function engineContract (t: Test, { name, engine, build }: EngineUnderTes
     go.resolve()
   })
 
-  t.test(`${name}: a failure is tried again with backoff, as the definition says, or the call`, async (t) => {
+  t.test(`${name}: a failed task is tried again with backoff, by the options of its definition or of the call`, async (t) => {
     const attempts: number[] = []
     const { enqueue } = await start(t, async (_payload: never, { attempt }) => {
       attempts.push(attempt)
@@ -78,7 +78,7 @@ export function engineContract (t: Test, { name, engine, build }: EngineUnderTes
     t.match(await rejection((await enqueue('work')).done), { code: 'FC_ERR_TASK_TIMEOUT' })
   })
 
-  t.test(`${name}: a delay is kept`, async (t) => {
+  t.test(`${name}: a task starts after its delay`, async (t) => {
     const { enqueue } = await start(t, () => performance.now())
     const before = performance.now()
     t.ok(await (await enqueue('work', undefined, { delay: 30 })).done as number - before >= 29)
@@ -95,7 +95,7 @@ export function engineContract (t: Test, { name, engine, build }: EngineUnderTes
     t.match(await rejection(enqueue('work')), { code: 'FC_ERR_CLOSING' })
   })
 
-  t.test(`${name}: unknown names and payloads that can't be stored or don't match are refused, and told to the channel`, async (t) => {
+  t.test(`${name}: unknown names, and payloads that can't be stored or don't match, are refused, and the refusal is published`, async (t) => {
     const refusals: string[] = []
     const listener = (message: unknown): void => { refusals.push((message as { error: { code: string } }).error.code) }
     subscribe('fastify-concurrency:tasks:refused', listener)

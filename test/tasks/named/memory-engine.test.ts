@@ -21,7 +21,7 @@ engineContract(t, {
   }
 })
 
-t.test('memory: named tasks share the places of the others', async (t) => {
+t.test('memory engine: named tasks and submitted tasks share the same places', async (t) => {
   const app = Fastify()
   const go = deferred()
   await app.register(tasks, { concurrency: 1, maxQueue: 0, tasks: defineTasks({ work: { handler: () => go.promise } }) })

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { isDeepStrictEqual } from 'node:util'
 import { copyAsJson } from '../../../plugins/tasks/named/payload.ts'
 
-t.test('what is refused, with its path', async (t) => {
+t.test('a payload that JSON would change is refused, and the error has the path', async (t) => {
   const cycle: Record<string, unknown> = { user: {} }
   ;(cycle['user'] as Record<string, unknown>)['self'] = cycle
   let deep: unknown = 1
@@ -28,7 +28,7 @@ t.test('what is refused, with its path', async (t) => {
   ] as const) t.throws(() => copyAsJson(payload), { message })
 })
 
-t.test('what passes', async (t) => {
+t.test('a payload of plain values, objects and arrays passes', async (t) => {
   const shared = { x: 1 }
   for (const payload of [undefined, null, 0, '', false, [], {}, { a: undefined }, { a: shared, b: [shared, shared] }, Object.create(null)]) {
     t.doesNotThrow(() => copyAsJson(payload))

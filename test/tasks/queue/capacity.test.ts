@@ -21,13 +21,13 @@ t.test('one key alone fills half of the queue beside the slots, and a key that c
   t.ok(capacity.take('four'))
 })
 
-t.test('the slots are everybody\'s: without a queue, one key may use them all', async (t) => {
+t.test('without a queue, one key may use all slots', async (t) => {
   const capacity = new Capacity({ concurrency: 3, maxQueue: 0 })
   t.equal(fill(capacity, 'one').length, 3)
   t.equal(capacity.take('two'), undefined)
 })
 
-t.test('a key whose tasks fail and wait for their retries keeps others no place either', async (t) => {
+t.test('a key whose tasks fail and wait for their retries leaves places to other keys', async (t) => {
   const capacity = new Capacity({ concurrency: 4, maxQueue: 20 })
   for (let round = 0; round < 20; round++) {
     const permits = fill(capacity, 'hooks')

@@ -4,7 +4,7 @@ import { secondsUntilFree } from '../../../plugins/tasks/queue/estimate.ts'
 const none = { running: [], queued: 0, nextDueAt: Infinity, concurrency: 64, meanRunMs: undefined }
 const now = 10_000
 
-t.test('when a place comes free is told from what runs and waits', async (t) => {
+t.test('the estimate of when a place comes free follows from the running and waiting tasks', async (t) => {
   const since = (ms: number, timeout: number): { startedAt: number, dueAt: number } => ({ startedAt: now - ms, dueAt: now - ms + timeout })
   const silent = Array.from({ length: 64 }, () => since(3_000, 30_000))
   t.equal(secondsUntilFree({ ...none, running: silent, queued: 1_000 }, now), 27, 'none has ended yet: at the first deadline')

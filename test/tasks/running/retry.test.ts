@@ -16,7 +16,7 @@ t.test('an error may ask for a longer delay, never for a shorter one', async (t)
   for (const retryAfter of [-1, NaN, '7', null]) t.equal(retryDelay(1, { retryAfter }, backoff, 0.5), 50)
 })
 
-t.test('always a number that a timer can take, from 0 to the maximum', async () => {
+t.test('the delay is always a number that a timer can take, from 0 to the maximum', async () => {
   fc.assert(fc.property(
     fc.integer({ min: 1, max: 100_000 }), fc.nat({ max: 2 ** 31 - 1 }), fc.nat({ max: 2 ** 31 - 1 }), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
     (attempt, base, max, random) => {

@@ -69,10 +69,11 @@ const dependencies: Record<string, string[]> = {
 
 for (const subpath of Object.keys(exports)) {
   const name = subpath.slice(2)
-  if (!exports[subpath]?.['fastify-concurrency-source']?.startsWith(`./plugins/${name}/`)) continue
+  const folder = `plugins/${name.split('/', 1)[0]}/`
+  if (!exports[subpath]?.['fastify-concurrency-source']?.startsWith(`./${folder}`)) continue
   t.test(`${name} loads no sibling but cancellation, no framework, and no dependency of another plugin`, async (t) => {
     const { own, packages } = await loadedBy(`fastify-concurrency/${name}`)
-    t.strictSame(own.filter((file) => !/^(workers\/|plugins\/[^/]+$|plugins\/(shared|cancellation)\/)/.test(file) && !file.startsWith(`plugins/${name}/`)), [])
+    t.strictSame(own.filter((file) => !/^(workers\/|plugins\/[^/]+$|plugins\/(shared|cancellation)\/)/.test(file) && !file.startsWith(folder)), [])
     const allowed = ['@fastify/error', 'fastify-plugin', ...dependencies[name] ?? []]
     t.strictSame(packages.filter((name) => !allowed.includes(name)), [])
   })

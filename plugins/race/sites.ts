@@ -1,6 +1,7 @@
 /** Sites: where in the application's source an access happened. Captured with each access, and formatted only for what may be reported. */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { originOf } from './register/rewritten.ts'
 
 export interface Frame {
   readonly file: string
@@ -9,10 +10,12 @@ export interface Frame {
 }
 
 /** Async callers are part of the stack, so some depth is needed to find the handler. */
-const FRAMES = 16
+const FRAMES = 10
 
-/** The files of the detector itself, which are no part of the application. */
-const own = `${dirname(fileURLToPath(import.meta.url))}/`
+const folder = `${dirname(fileURLToPath(import.meta.url))}/`
+
+/** The files of the detector itself, which are no part of the application: as they run, and as their source maps name them. */
+const own = [folder, folder.replace('/dist/plugins/race/', '/plugins/race/')]
 
 /** One line of a stack: `at fn (file:1:2)`, `at async fn (file:1:2)`, `at file:1:2`. */
 const LINE = /^\s*at (?:.*\()?(?:file:\/\/)?(\/[^():]*|[A-Za-z]:[^():]*):(\d+):(\d+)\)?$/
@@ -22,8 +25,8 @@ function parse (stack: string): Frame[] {
   for (const text of stack.split('\n')) {
     const [, path, line, column] = LINE.exec(text) ?? []
     if (path === undefined) continue
-    const file = decodeURI(path)
-    if (!file.startsWith(own)) frames.push({ file, line: Number(line), column: Number(column) })
+    const file = decodeURI(path.replace(/\?.*/, ''))
+    if (!own.some((folder) => file.startsWith(folder))) frames.push({ file, line: Number(line), column: Number(column) })
   }
   return frames
 }
@@ -52,7 +55,9 @@ export class Site {
 
   get name (): string {
     const { top } = this
-    return top === undefined ? 'an unknown place' : `${top.file}:${top.line}:${top.column}`
+    if (top === undefined) return 'an unknown place'
+    const { file, line, column } = originOf(top)
+    return `${file}:${line}:${column}`
   }
 
   /** Tells two accesses in the same code from others. */

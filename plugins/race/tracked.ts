@@ -32,7 +32,7 @@ export class Tracked<T extends object = object> {
   }
 
   nameOf (key: unknown): string {
-    if (key === WHOLE) return this.name
+    if (typeof key === 'symbol') return this.name
     if (this.target instanceof Map) return `${this.name}.get(${show(key)})`
     if (this.target instanceof Set) return `${this.name}.has(${show(key)})`
     return typeof key === 'string' && /^[A-Za-z_$][\w$]*$/.test(key) ? `${this.name}.${key}` : `${this.name}[${show(key)}]`

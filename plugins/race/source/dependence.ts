@@ -142,6 +142,8 @@ function writeAround ({ source: { ts }, node }: Place): Node {
 
 /** What the value written is made of. With `+=` that is also what was there, which is read before the right side is run. */
 function valuesOf (ts: Source['ts'], write: Node): Node[] {
+  // What a variable is given in a module that was rewritten; what it held before comes last.
+  if (ts.isCallExpression(write) && write.expression.getText() === '$$race.write') return write.arguments.slice(1, 2)
   if (ts.isCallExpression(write)) return [...write.arguments]
   if (!ts.isBinaryExpression(write)) return [write]
   return write.operatorToken.kind === ts.SyntaxKind.EqualsToken || isLogicalAssignment(ts, write) ? [write.right] : [write.left, write.right]

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as TypeScript from 'typescript'
+import { rewrittenOf } from '../register/rewritten.ts'
 import type { Frame } from '../sites.ts'
 
 export type Ts = typeof TypeScript
@@ -53,7 +54,7 @@ export function sourceOf (path: string): Source | undefined {
   if (ts === null) return undefined
   let source: Source | undefined
   try {
-    const file = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
+    const file = ts.createSourceFile(path, rewrittenOf(path)?.text ?? readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
     const { parseDiagnostics = [] } = file as { parseDiagnostics?: unknown[] }
     if (parseDiagnostics.length === 0) source = { ts, file }
   } catch {}

@@ -1,0 +1,68 @@
+/**
+ * Looks for races in an application that knows nothing of it: `RACE=1 node --import fastify-concurrency/race/register app.js`.
+ * Makes each Fastify instance's requests contexts, and rewrites the user's own modules when they are loaded. Does nothing without RACE=1.
+ */
+import { subscribe } from 'node:diagnostics_channel'
+import module from 'node:module'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { MessageChannel } from 'node:worker_threads'
+import type { FastifyInstance } from 'fastify'
+import { instrument, trackLocks } from '../contexts.ts'
+import { detector } from '../detector.ts'
+import { unwrapDeep } from '../tracked.ts'
+import { learnFrom, remember } from './rewritten.ts'
+import { GLOBAL, runtime } from './runtime.ts'
+import { isUsers, transform } from './transform.ts'
+
+/** What Node's types for version 20 don't have. */
+interface Hooked {
+  registerHooks?: (hooks: { load: (url: string, context: object, nextLoad: (url: string, context: object) => Loaded) => Loaded }) => void
+}
+interface Loaded { format?: string, source?: string | ArrayBuffer | Uint8Array | null }
+
+function compiled (file: string, source: string | undefined): string | undefined {
+  const rewritten = transform(file, source)
+  if (rewritten !== undefined) remember(rewritten)
+  return rewritten?.text
+}
+
+/** Node 22.15 and later: one hook for import and require. */
+function hookAll (registerHooks: NonNullable<Hooked['registerHooks']>): void {
+  registerHooks({
+    load (url, context, nextLoad) {
+      const result = nextLoad(url, context)
+      if (!url.startsWith('file:') || !/^(?:module|commonjs)(?:-typescript)?$/.test(result.format ?? '')) return result
+      const file = fileURLToPath(url.replace(/\?.*/, ''))
+      if (!isUsers(file)) return result
+      const { source } = result
+      const text = compiled(file, source === null || source === undefined ? undefined : typeof source === 'string' ? source : new TextDecoder().decode(source))
+      return text === undefined ? result : { ...result, source: text }
+    }
+  })
+}
+
+/** Node 20: a thread's hooks for import, and the compilation of CommonJS modules. */
+function hookEach (): void {
+  const { port1, port2 } = new MessageChannel()
+  learnFrom(port1)
+  module.register(new URL(`./hooks${extname(import.meta.url)}`, import.meta.url), { data: { port: port2 }, transferList: [port2] })
+  const { prototype } = module.Module as unknown as { prototype: { _compile: (content: string, file: string, ...rest: unknown[]) => unknown } }
+  const { _compile: compile } = prototype
+  prototype._compile = function (content, file, ...rest) {
+    return compile.call(this, isUsers(file) ? compiled(file, content) ?? content : content, file, ...rest)
+  }
+}
+
+if (process.env['RACE'] === '1') {
+  detector.use()
+  trackLocks()
+  subscribe('fastify.initialization', (message) => instrument((message as { fastify: FastifyInstance }).fastify))
+  Object.assign(globalThis, { [GLOBAL]: runtime })
+  // A Proxy can't be cloned.
+  const { structuredClone: clone } = globalThis
+  globalThis.structuredClone = ((value: unknown, options?: object) => clone(unwrapDeep(value), options)) as typeof structuredClone
+  const { registerHooks } = module as Hooked
+  if (registerHooks === undefined) hookEach()
+  else hookAll(registerHooks)
+}

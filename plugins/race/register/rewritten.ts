@@ -1,0 +1,62 @@
+/** Sources that were rewritten: what runs in place of a file, and how positions in it lead back to the file. */
+import { SourceMap } from 'node:module'
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+
+/** A piece of text in place of another. None spans lines, so lines stay where they are. */
+export interface Edit {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+export interface Rewritten {
+  readonly file: string
+  /** What runs. */
+  readonly text: string
+  readonly edits: readonly Edit[]
+  /** The source map of what was rewritten, if a compiler had made it. */
+  readonly map: string | undefined
+}
+
+const all = new Map<string, Rewritten>()
+const ports: MessagePort[] = []
+
+export function remember (rewritten: Rewritten): void {
+  all.set(rewritten.file, rewritten)
+}
+
+/** Learns of files that another thread rewrites. */
+export function learnFrom (port: MessagePort): void {
+  port.unref()
+  ports.push(port)
+}
+
+export function rewrittenOf (file: string): Rewritten | undefined {
+  for (const port of ports) {
+    for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) remember(received.message as Rewritten)
+  }
+  return all.get(file)
+}
+
+/** Returns where a place of what runs is in the file that people see. Lines and columns count from 1. */
+export function originOf (place: { file: string, line: number, column: number }): { file: string, line: number, column: number } {
+  const rewritten = rewrittenOf(place.file)
+  if (rewritten === undefined) return place
+  const { file, line } = place
+  let start = 0
+  for (let at = 1; at < line; at++) start = rewritten.text.indexOf('\n', start) + 1
+  // Edits are of the text before: what they added is taken off one by one, in order.
+  let added = 0
+  let addedBefore = 0
+  const offset = start + place.column - 1
+  for (const edit of rewritten.edits) {
+    if (edit.start + added > offset) break
+    const growth = edit.text.length - (edit.end - edit.start)
+    added += Math.min(growth, offset - edit.start - added)
+    if (edit.start + addedBefore < start) addedBefore = added
+  }
+  const column = Math.max(1, place.column - (added - addedBefore))
+  if (rewritten.map === undefined) return { file, line, column }
+  const entry = new SourceMap(JSON.parse(rewritten.map) as never).findEntry(line - 1, column - 1)
+  return 'originalLine' in entry ? { file, line: entry.originalLine + 1, column: entry.originalColumn + 1 } : { file, line, column }
+}

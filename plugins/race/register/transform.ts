@@ -1,0 +1,29 @@
+/** Decides which modules are the user's own, and rewrites them. */
+import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { loadParser } from '../source/parse.ts'
+import { rewrite } from './rewrite.ts'
+import type { Rewritten } from './rewritten.ts'
+
+/** This package: plugins/ and workers/, or dist/ with both. */
+const own = `${dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url)))))}/`
+const isOwn = (file: string): boolean => ['plugins/', 'workers/'].some((folder) => file.startsWith(own + folder))
+
+const MAP = /^\/\/[#@] sourceMappingURL=data:application\/json;(?:charset=[^;,]+;)?base64,([A-Za-z0-9+/=]+)\s*$/m
+
+export function isUsers (file: string): boolean {
+  return !file.includes('/node_modules/') && !isOwn(file) && /\.[cm]?[jt]sx?$/.test(file)
+}
+
+/** Returns undefined if the module is to run as it is. Its source is read if it isn't given. */
+export function transform (file: string, source: string = readFileSync(file, 'utf8')): Rewritten | undefined {
+  const ts = loadParser()
+  if (ts === null) return undefined
+  // A compiler was here before us: positions go through its map.
+  const [comment, encoded] = MAP.exec(source) ?? []
+  const text = comment === undefined ? source : source.replace(comment, '')
+  // Compiled TypeScript has the name of its source, and is JavaScript, which TypeScript reads too.
+  const rewritten = rewrite(ts, file, text)
+  return rewritten && { file, ...rewritten, map: encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8') }
+}

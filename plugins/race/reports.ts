@@ -45,6 +45,7 @@ export class Reports {
     return () => { this.#listeners.delete(listener) }
   }
 
+  /** @internal */
   add (found: Found): void {
     const report = { kind: found.kind, isConfirmed: found.isConfirmed, location: found.location.name, text: textOf(found) }
     for (const listener of this.#listeners) listener(report, found.read.context.owner)

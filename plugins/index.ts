@@ -25,7 +25,7 @@ export {
   ClosingError, ExploreError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError, RaceError,
-  ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
+  RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'

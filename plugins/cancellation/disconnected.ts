@@ -4,11 +4,14 @@
  * Fastify's own `request.signal` misfires: on a request with a body it aborts in the handler with the client still there, and read
  * after a disconnect it never aborts. The response is reliable: when the client leaves, it closes without having been finished.
  */
+import { setMaxListeners } from 'node:events'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isHttp1, onSocketClosed, rawOf } from '../shared/sockets.ts'
+import { RequestEndedError } from '../shared/errors.ts'
+import { isHttp1, onClosed, onSocketClosed, rawOf } from '../shared/sockets.ts'
 
 export const kReply = Symbol('fastify-concurrency.reply')
 export const kDisconnected = Symbol('fastify-concurrency.disconnected')
+export const kEnded = Symbol('fastify-concurrency.ended')
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -16,6 +19,8 @@ declare module 'fastify' {
     [kReply]?: FastifyReply | null
     /** @internal Null until `disconnected` is read. */
     [kDisconnected]?: AbortController | null
+    /** @internal Null until endOf() is called. */
+    [kEnded]?: AbortSignal | null
   }
 }
 
@@ -23,9 +28,32 @@ declare module 'fastify' {
 export function controllerOf (request: FastifyRequest): AbortController {
   const { [kReply]: reply, [kDisconnected]: known } = request
   if (known != null) return known
-  const controller = request[kDisconnected] = new AbortController()
+  const controller = request[kDisconnected] = newController()
   if (reply != null) abortWhenDisconnected(controller, reply)
   return controller
+}
+
+/** Each group and job of a request may listen to its signals. Node 24 has no limit for signals either. */
+function newController (): AbortController {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal)
+  return controller
+}
+
+/**
+ * Returns a signal for what must not outlive its request: it aborts when the response has been sent or its client has left. If the client has
+ * left, `disconnected` aborts first. Undefined if the whole response has been written already, as in onResponse hooks.
+ */
+export function endOf (request: FastifyRequest): AbortSignal | undefined {
+  const { [kReply]: reply, [kEnded]: known } = request
+  if (reply != null && isAnswered(reply)) return undefined
+  if (known != null) return known
+  // First, so that its listener is called first.
+  controllerOf(request)
+  const controller = newController()
+  request[kEnded] = controller.signal
+  if (reply != null) onClosed(reply, () => controller.abort(new RequestEndedError()))
+  return controller.signal
 }
 
 /**
@@ -43,6 +71,11 @@ function isGone (reply: FastifyReply): boolean {
   if (!isHttp1(raw)) return raw.stream.aborted || (raw.stream.destroyed && !reply.sent)
   // Once the response has been written, the request was served, whatever happens to the socket.
   return !raw.writableEnded && (raw.destroyed || raw.req.socket?.destroyed)
+}
+
+function isAnswered (reply: FastifyReply): boolean {
+  const raw = rawOf(reply)
+  return isHttp1(raw) ? raw.writableEnded : raw.stream.writableEnded
 }
 
 /** Returns what `disconnected.aborted` says, without the cost of a signal. */

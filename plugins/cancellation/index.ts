@@ -7,7 +7,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { boolean, record } from '../shared/options.ts'
 import { enterRequest } from './ambient.ts'
-import { abortWhenDisconnected, controllerOf, kDisconnected, kReply } from './disconnected.ts'
+import { abortWhenDisconnected, controllerOf, kDisconnected, kEnded, kReply } from './disconnected.ts'
 
 export { currentRequest, outsideRequest } from './ambient.ts'
 
@@ -46,6 +46,7 @@ async function cancellation (app: FastifyInstance, options: CancellationOptions)
 function track (app: FastifyInstance): void {
   app.decorateRequest(kReply, null)
   app.decorateRequest(kDisconnected, null)
+  app.decorateRequest(kEnded, null)
   app.decorateRequest('disconnected', {
     getter (this: FastifyRequest) { return controllerOf(this).signal }
   })

@@ -9,7 +9,7 @@ import { within } from './within.ts'
 
 /** A unit of work by name: held now, or given up. */
 export interface Unfinished {
-  kind: 'job' | 'task' | 'lock' | 'request' | 'hook'
+  kind: 'job' | 'task' | 'group' | 'lock' | 'request' | 'hook'
   name: string
   id: string
   ageMs: number

@@ -275,6 +275,10 @@ export class PlaceUsedError extends createError<[]>(
 export class GroupEndedError extends createError<[]>(
   'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for') {}
 
+/** The reason of a group's signal, if the request in which the group was made has been answered. */
+export class RequestEndedError extends withoutStack<[]>(
+  'FC_ERR_REQUEST_ENDED', 'The request has been answered, which aborts its groups: await wait(), map() or race() before the answer, or make the group with { detached: true }', 500) {}
+
 // ---- locks
 
 const LockTimeout = refusal<[kind: string, timeout: number]>('FC_ERR_LOCK_TIMEOUT', 'Waiting for a %s took longer than %d ms', 503)

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
@@ -12,6 +13,28 @@ export function rawOf (reply: FastifyReply): RawResponse {
 
 export function isHttp1 (raw: RawResponse): raw is ServerResponse {
   return !('stream' in raw)
+}
+
+/** Calls `closed`, at least once, when the response has been sent or its client has left; at once if that is past. */
+export function onClosed (reply: FastifyReply, closed: () => void): void {
+  const raw = rawOf(reply)
+  if (hasClosed(raw)) return closed()
+  // Node tells nothing of the connection's end to a response of a pipeline whose turn hasn't come: it has no socket yet.
+  const forget = isHttp1(raw) && raw.socket === null ? onSocketClosed(raw.req.socket, closed) : undefined
+  // The response of HTTP/2 says it before listeners of its stream hear it, and so before `disconnected` does.
+  const emitter: EventEmitter = isHttp1(raw) ? raw : raw.stream
+  emitter.once('close', () => {
+    forget?.()
+    closed()
+  })
+}
+
+/** A hook before ours may have taken so long that nobody will say it again. */
+function hasClosed (raw: RawResponse): boolean {
+  if (!isHttp1(raw)) return raw.stream.destroyed
+  // A request that another plugin made up (injectWS of @fastify/websocket) has no socket.
+  const socket: Socket | undefined = raw.req.socket
+  return raw.destroyed || socket?.destroyed === true
 }
 
 const closing = new WeakMap<Socket, Set<() => void>>()

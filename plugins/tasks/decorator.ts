@@ -1,9 +1,13 @@
 /** Creates `app.tasks`: checks the arguments of its calls, publishes refusals, and hands out promises that may be dropped. */
 import { randomUUID } from 'node:crypto'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { endOf } from '../cancellation/disconnected.ts'
+import { currentRequest } from '../cancellation/index.ts'
 import { addressKey, watchForwarded } from '../shared/address-key.ts'
 import * as check from '../shared/options.ts'
-import { Group } from './group/group.ts'
+import { notForgotten } from './forgotten.ts'
+import type { Group } from './group/group.ts'
+import type { Groups } from './group/groups.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'
 import type { Engine } from './named/engine.ts'
 import type { NamedTasks } from './named/named.ts'
@@ -40,13 +44,17 @@ export interface GroupOptions {
   /** Aborts the group. */
   signal?: AbortSignal
   /**
-   * If false, the group also aborts when the client leaves, or in a task when the task's signal aborts.
+   * Lets the group outlive its request or task. Otherwise the group is aborted when the client leaves, when the request has been answered, or
+   * in a task with the task's signal. A shutdown waits for the group all the same.
    * @default false
    */
   detached?: boolean
 }
 
-/** Reservation is a place for one task. It is given back when it goes out of a `using` scope unused. */
+/**
+ * Reservation is a place for one task. It is given back when it goes out of a `using` scope unused, or when the request in which it was made has
+ * been answered.
+ */
 export interface Reservation extends Disposable {
   /** Runs `fn` in the background; never refused for want of a place. @throws FC_ERR_PLACE_USED, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING */
   submit<T> (id: string, fn: TaskFunction<T>, options?: Omit<SubmitOptions, 'key'>): TaskHandle<T>
@@ -84,14 +92,14 @@ export interface Tasks {
 export interface TasksDeps {
   app: FastifyInstance
   scheduler: Scheduler
+  groups: Groups
   engine: Engine
   named: NamedTasks
   options: ResolvedTasksOptions
   telemetry: Telemetry
-  currentRequest: () => FastifyRequest | undefined
 }
 
-export function createTasks ({ app, scheduler, engine, named, options, telemetry, currentRequest }: TasksDeps): Tasks {
+export function createTasks ({ app, scheduler, groups, engine, named, options, telemetry }: TasksDeps): Tasks {
   const watchProxy = watchForwarded(app)
 
   /** Returns the address of the request's client, otherwise `fallback`. */
@@ -150,7 +158,7 @@ export function createTasks ({ app, scheduler, engine, named, options, telemetry
     reserve (given = {}) {
       check.record('tasks.reserve', given, ['key'])
       const key = given.key === undefined ? defaultKey('reserved') : checkKey('tasks.reserve.key', given.key)
-      const place = refusing('reserved', () => scheduler.reserve(key))
+      const place = notForgotten(refusing('reserved', () => scheduler.reserve(key)))
       const submit = <T>(id: string, fn: TaskFunction<T>, given?: Omit<SubmitOptions, 'key'>): TaskHandle<T> => refusing(id, () => {
         check.ensure(given === undefined || !('key' in given), 'tasks.submit.key', 'the key to be given to reserve()', given)
         const taskOptions = resolveSubmitOptions('tasks.submit', given, options.defaults)
@@ -167,12 +175,10 @@ export function createTasks ({ app, scheduler, engine, named, options, telemetry
       check.record('tasks.group', given, ['limit', 'signal', 'detached'])
       const limit = given.limit === Infinity ? Infinity : check.integer('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
       const detached = check.boolean('tasks.group.detached', given.detached ?? false)
-      const parents = [
-        given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal),
-        detached ? undefined : currentRequest()?.disconnected,
-        detached ? undefined : currentAttempt()?.signal
-      ].filter((signal) => signal !== undefined)
-      return new Group<T>(limit, parents, (error) => telemetry.groupErrorUnseen(error))
+      const [request, attempt] = [currentRequest(), currentAttempt()]
+      const own = given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal)
+      const parents = detached ? [own] : [own, request?.disconnected, request && endOf(request), attempt?.signal]
+      return groups.create<T>(limit, parents.filter((signal) => signal !== undefined), { request, attempt })
     },
 
     idle: async () => {

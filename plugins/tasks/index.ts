@@ -7,11 +7,12 @@
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import cancellation, { currentRequest } from '../cancellation/index.ts'
+import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { closeDrainable, drainablesOf } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { createTasks, type Tasks } from './decorator.ts'
+import { Groups } from './group/groups.ts'
 import { checkEngine } from './named/engine.ts'
 import { NamedTasks } from './named/named.ts'
 import { resolveOptions, type TasksOptions } from './options.ts'
@@ -50,9 +51,10 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
     scheduler,
     run: (name, payload, context) => named.run(name, payload, context)
   }))
-  const drainables = [scheduler, ...(engine.drainable === undefined ? [] : [engine.drainable])]
+  const groups = new Groups({ patience: resolved.closeTimeout, telemetry, clock: monotonic })
+  const drainables = [scheduler, groups, ...(engine.drainable === undefined ? [] : [engine.drainable])]
   for (const drainable of drainables) drainablesOf(app).add(drainable)
-  app.decorate('tasks', createTasks({ app, scheduler, engine, named, options: resolved, telemetry, currentRequest }))
+  app.decorate('tasks', createTasks({ app, scheduler, groups, engine, named, options: resolved, telemetry }))
   app.addHook('onClose', async () => {
     await Promise.all(drainables.map(async (drainable) => closeDrainable(drainable, resolved, app.log)))
     // A drainable whose function ignores its signal stays listed.

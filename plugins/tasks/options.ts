@@ -23,7 +23,8 @@ export interface TasksOptions extends RunOptions {
    */
   grace?: number
   /**
-   * How long app.close() waits for accepted tasks, in ms, if the lifecycle plugin isn't registered.
+   * How long closing waits for accepted tasks and for groups, in ms, when the lifecycle plugin isn't there to say it. Functions that ignore the
+   * signal of their group are held for this long, with lifecycle too.
    * @default 10_000
    */
   closeTimeout?: number

@@ -154,5 +154,6 @@ class Handle implements TaskHandle {
   get id (): string { return this.#task.id }
   get status (): TaskStatus { return this.#task.status }
   get done (): Promise<unknown> { return this.#task.done }
-  cancel (): void { this.#canceller.abort(this.#task, 'cancel() was called') }
+  // A function of its own, since callers take the handle apart.
+  readonly cancel = (): void => this.#canceller.abort(this.#task, 'cancel() was called')
 }

@@ -1,5 +1,6 @@
 /** Telemetry reports the events of tasks and groups, to the log and to the diagnostics channels. It is called after an event, and decides nothing. */
 import type { FastifyInstance } from 'fastify'
+import type { Unfinished } from '../shared/drainables.ts'
 import { countRefusal } from '../shared/refusal-log.ts'
 import { isRefusal } from '../shared/errors.ts'
 import type { TypedChannel } from '../shared/typed-channel.ts'
@@ -72,6 +73,15 @@ export class Telemetry {
   groupErrorUnseen (error: unknown): void {
     logSafely(this.#app.log, 'warn', { err: error }, 'a group has failed, and nobody awaits its promise: await wait(), map() or race()')
     if (channels.groupDropped.hasSubscribers) channels.groupDropped.publish({ server: this.#app.server, error })
+  }
+
+  /** The group rejects with the error of the function that failed first: this one is another's, often a consequence of the abort. */
+  groupErrorFurther (error: unknown): void {
+    logSafely(this.#app.log, 'debug', { err: error }, 'another function of a group that has failed has failed too')
+  }
+
+  groupLeaked (group: Unfinished): void {
+    logSafely(this.#app.log, 'warn', { group }, 'functions of a group ignore its signal and run on; a shutdown does not wait for them any more')
   }
 
   #log ({ id, attempts, reqId }: Task, level: 'debug' | 'info' | 'warn' | 'error', message: string, details: object): void {

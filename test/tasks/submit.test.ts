@@ -139,7 +139,7 @@ t.test('cancel: out of the queue, or by its signal; a task that succeeds all the
   const deaf = app.tasks.submit('deaf', () => go.promise)
   const waiting = app.tasks.submit('waiting', () => {})
   await until(() => app.tasks.stats().running === 2, 'both run')
-  for (const each of [polite, deaf, waiting]) each.cancel()
+  for (const { cancel } of [polite, deaf, waiting]) cancel()
   t.match(await rejection(waiting.done), { code: 'FC_ERR_TASK_ABORTED', message: /^The task "waiting" was aborted: cancel\(\) was called$/ })
   t.match(await rejection(polite.done), { code: 'FC_ERR_TASK_ABORTED' })
   t.equal(polite.status, 'aborted')

@@ -12,6 +12,7 @@ import { abortRequest } from '../../cancellation/disconnected.ts'
 import { DenseSet } from '../../shared/dense-set.ts'
 import type { Unfinished, Drainable } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
+import { onClosed } from '../../shared/sockets.ts'
 import { within } from '../../shared/within.ts'
 import { observe } from './contexts.ts'
 import { Entry } from './entry.ts'
@@ -75,7 +76,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   const left = new Set<Entry>()
   /** The size of `left` at which it is looked through again. */
   let lookThroughAt = LOOK_THROUGH
-  const { onClose, tellToClose } = createPipelines()
+  const { tellToClose } = createPipelines()
   let waiters: Array<() => void> = []
   let awaited = 0
   let completed = 0
@@ -146,7 +147,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       request[kEntry] = entry
       awaited++
       observe(request, entryOf)
-      onClose(request, reply, () => close(entry))
+      onClosed(reply, () => close(entry))
     },
 
     answered (request) { entryOf(request)?.answered() },

@@ -4,10 +4,11 @@
  *
  * As in Go, a function that ignores the signal is waited for: wait() can't return before the functions that the group has started.
  */
-import { GroupEndedError } from '../../shared/errors.ts'
+import { setMaxListeners } from 'node:events'
+import { GroupEndedError, RequestEndedError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
 import { abortable } from './abortable.ts'
-import { follow } from './follow.ts'
+import { Parents } from './parents.ts'
 import { nextTurn, Turn } from '../turns.ts'
 import { Watched } from '../watched.ts'
 
@@ -20,37 +21,68 @@ export type GroupFunction<T> = (context: GroupContext) => T | PromiseLike<T>
 
 export type MapFunction<Item, Result> = (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>
 
+/** GroupHost is told what becomes of a group. */
+export interface GroupHost {
+  /** Nobody has asked for this error. */
+  unseen (error: unknown): void
+  /** This error came after the one that the group rejects with. */
+  further (error: unknown): void
+  /** The group has something to run, until ended(). It may begin again. */
+  began (): void
+  ended (): void
+  /** The group was aborted between began() and ended(). */
+  aborted (): void
+}
+
+const nobody: GroupHost = { unseen () {}, further () {}, began () {}, ended () {}, aborted () {} }
+
 export class Group<T = unknown> {
   readonly limit: number
-  readonly #controller = new AbortController()
-  readonly #report: (error: unknown) => void
+  readonly #controller: AbortController
+  readonly #parents: Parents
+  readonly #host: GroupHost
   readonly #results: T[] = []
   readonly #errors: unknown[] = []
   /** The first error of a function of go(), which comes out of wait() alone. */
   #unwaited: { error: unknown } | undefined
   readonly #running = new Set<Promise<void>>()
-  readonly #leaveParents: () => void
   #waiting: Array<() => void> = []
+  /** How many functions of go() run. */
   #active = 0
+  /** How many functions of go(), calls of map() and calls of race() run. */
+  #works = 0
+  /** Somebody outside has the signal, who may wait for it without any function of the group. */
+  #isSignalRead = false
   #started = 0
   #skipped = false
   /** wait() was called, and will throw an error that comes from now on. */
   #waited = false
   #ended = false
 
-  /**
-   * @param parents abort the group when one of them aborts
-   * @param report is called for an error that nobody has asked for
-   */
-  constructor (limit: number, parents: readonly AbortSignal[], report: (error: unknown) => void = () => {}) {
+  /** @param parents abort the group when one of them aborts */
+  constructor (limit: number, parents: readonly AbortSignal[], host = nobody, controller = new AbortController()) {
     this.limit = limit
-    this.#report = report
-    this.#leaveParents = follow(parents, this.#controller)
-    this.signal.addEventListener('abort', () => this.#wakeAll(), { once: true })
+    this.#host = host
+    this.#controller = controller
+    this.#parents = new Parents(parents, controller)
+    // Each function may listen. Node 24 has no limit for signals either.
+    setMaxListeners(0, controller.signal)
+    controller.signal.addEventListener('abort', () => this.#onAbort(), { once: true })
   }
 
-  /** Aborts with the group's first error, or when a parent aborts. In a handler, the client's leaving is a parent. */
+  /**
+   * Aborts with the first error, or when the parent does: in a handler, when the client leaves or the request has been answered. Read here, it
+   * follows its parents until wait() or the end of an `await using` scope; otherwise only while something of the group runs.
+   */
   get signal (): AbortSignal {
+    if (!this.#ended) {
+      this.#isSignalRead = true
+      this.#parents.follow()
+    }
+    return this.#signal
+  }
+
+  get #signal (): AbortSignal {
     return this.#controller.signal
   }
 
@@ -92,19 +124,44 @@ export class Group<T = unknown> {
   }
 
   #aborted (): boolean {
-    if (this.signal.aborted) this.#skipped = true
-    return this.signal.aborted
+    const isAborted = this.#parents.check()
+    if (isAborted) this.#skipped = true
+    return isAborted
+  }
+
+  #onAbort (): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+    if (this.#works > 0) this.#host.aborted()
+    if (this.#signal.reason instanceof RequestEndedError && this.#active > 0 && !this.#waited) this.#host.unseen(this.#signal.reason)
+  }
+
+  #began (): void {
+    if (this.#works === 0) {
+      this.#parents.follow()
+      this.#host.began()
+    }
+    this.#works++
+  }
+
+  #finished (): void {
+    if (--this.#works > 0) return
+    if (!this.#isSignalRead) this.#parents.forget()
+    this.#host.ended()
   }
 
   #start (fn: GroupFunction<T>): void {
+    this.#began()
     this.#active++
     const index = this.#started++
-    const run = (async () => fn({ signal: this.signal }))()
+    const run = (async () => fn({ signal: this.#signal }))()
       .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unwaited ??= { error } })
       .then(() => {
         this.#active--
         this.#running.delete(run)
         this.#waiting.shift()?.()
+        this.#finished()
       })
     this.#running.add(run)
   }
@@ -116,22 +173,28 @@ export class Group<T = unknown> {
    */
   #handOut<Result> (work: Promise<Result>, isSeen: (error: unknown) => boolean): Promise<Result> {
     return Watched.of(work, (error) => {
-      // That the client has left is no error of the application.
-      const isExpected = this.#isReason(error) && !this.#errors.includes(error)
-      if (!isExpected && !isSeen(error)) this.#report(error)
+      // That the client has left is no error of the application. That the application has answered before its group had ended is one.
+      const isExpected = this.#isReason(error) && !this.#errors.includes(error) && !(error instanceof RequestEndedError)
+      if (!isExpected && !isSeen(error)) this.#host.unseen(error)
     })
   }
 
   #isReason (error: unknown): boolean {
-    return this.signal.aborted && error === this.signal.reason
+    return this.#signal.aborted && error === this.#signal.reason
   }
 
   /** Tracks work that was not started by go() but that wait() must still wait for. */
-  #alongside<Result> (work: Promise<Result>): Promise<Result> {
+  async #alongside<Result> (start: () => Promise<Result>): Promise<Result> {
+    this.#began()
+    const work = start()
     const done = (): void => { this.#running.delete(settled) }
     const settled: Promise<void> = work.then(done, done)
     this.#running.add(settled)
-    return work
+    try {
+      return await work
+    } finally {
+      this.#finished()
+    }
   }
 
   /** Returns false if the error only repeats why the group was aborted. */
@@ -140,15 +203,9 @@ export class Group<T = unknown> {
       this.#skipped = true
       return false
     }
-    this.#errors.push(error)
+    if (this.#errors.push(error) > 1) this.#host.further(error)
     this.#controller.abort(error)
     return true
-  }
-
-  #wakeAll (): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const wake of waiting) wake()
   }
 
   /**
@@ -163,7 +220,7 @@ export class Group<T = unknown> {
   async #wait (): Promise<T[]> {
     await this.#settle()
     if (this.#errors.length > 0) throw this.#errors[0]
-    if (this.#skipped) throw this.signal.reason
+    if (this.#skipped) throw this.#signal.reason
     return this.#results
   }
 
@@ -171,7 +228,7 @@ export class Group<T = unknown> {
     // Both are read again each time: a function may start further ones until the last has settled.
     while (this.#running.size > 0 || this.#waiting.length > 0) await Promise.all(this.#running)
     this.#ended = true
-    this.#leaveParents()
+    this.#parents.forget()
   }
 
   /**
@@ -181,34 +238,38 @@ export class Group<T = unknown> {
   map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     return this.#handOut((async () => {
       this.#check(fn)
-      return this.#alongside(this.#map(iteratorOf(items), fn))
+      const iterator = iteratorOf(items)
+      return this.#alongside(() => this.#map(iterator, fn))
     })(), () => this.#waited)
   }
 
   async #map<Item, Result> (iterator: AnyIterator<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
-    const group = new Group<Result>(this.limit, [this.signal])
+    const group = new Group<Result>(this.limit, [this.#signal])
     const turn = new Turn()
     let hasEnded = false
+    // Read, the signal follows this group's until wait(), all through the reading of the items.
+    const { signal } = group
     try {
       for (let index = 0; ; index++) {
         await group.#vacancy()
         if (turn.isOver()) await nextTurn()
-        group.signal.throwIfAborted()
+        signal.throwIfAborted()
         // The item isn't awaited: it may be a query, which awaiting would run, and which is the function's to run.
-        const { done, value } = resultOf(await abortable(iterator.next(), group.signal))
+        const { done, value } = resultOf(await abortable(iterator.next(), signal))
         hasEnded = done === true
         if (done === true) break
         group.tryGo(({ signal }) => fn(value, { signal, index }))
       }
     } catch (error) {
       // Unless the group was aborted, the error is the iterator's own, which has ended with it.
-      hasEnded = !group.signal.aborted
+      hasEnded = !signal.aborted
       group.#fail(error)
     }
     try {
       return await group.wait()
     } catch (error) {
-      this.#fail(error)
+      if (group.#errors.length === 0) this.#fail(error)
+      for (const each of group.#errors) this.#fail(each)
       throw error
     } finally {
       // Not awaited: the return() of an async generator waits for the item that the generator is making.
@@ -218,7 +279,7 @@ export class Group<T = unknown> {
 
   /** Resolves when another function can start, or none will any more. */
   async #vacancy (): Promise<void> {
-    if (this.#active < this.limit || this.signal.aborted) return
+    if (this.#active < this.limit || this.#signal.aborted) return
     await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
   }
 
@@ -230,21 +291,23 @@ export class Group<T = unknown> {
     return this.#handOut((async () => {
       check.ensure(check.array('tasks.group.race.fns', fns).length > 0, 'tasks.group.race.fns', 'at least one function: a race of none has no winner', fns)
       for (const fn of fns) this.#check(fn)
-      this.signal.throwIfAborted()
-      return this.#alongside(this.#race(fns))
-    })(), (error) => this.#isReason(error))
+      if (this.#parents.check()) throw this.#signal.reason
+      return this.#alongside(() => this.#race(fns))
+    })(), (error) => this.#isReason(error) && this.#errors.includes(error))
   }
 
   async #race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
     const losers = new AbortController()
-    const leave = follow([this.signal], losers)
+    setMaxListeners(0, losers.signal)
+    const parents = new Parents([this.#signal], losers)
+    parents.follow()
     const runs = fns.map(async (fn) => fn({ signal: losers.signal }))
     try {
       return await Promise.race(runs)
     } finally {
       losers.abort(new DOMException('Another has won the race', 'AbortError'))
       await Promise.allSettled(runs)
-      leave()
+      parents.forget()
     }
   }
 
@@ -254,7 +317,7 @@ export class Group<T = unknown> {
       this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
     }
     await this.#settle()
-    if (this.#unwaited !== undefined && !this.#waited) this.#report(this.#unwaited.error)
+    if (this.#unwaited !== undefined && !this.#waited) this.#host.unseen(this.#unwaited.error)
   }
 }
 

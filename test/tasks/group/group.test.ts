@@ -74,6 +74,7 @@ t.test('the first error aborts the others; wait() throws it when all have settle
   const error = await waited
   t.equal(error, first)
   t.same(settled, ['late'])
+  t.notOk('errors' in error, 'the error is the application\'s, and stays as it is')
   t.same(g.errors.map((each) => (each as Error).message), ['second'])
 })
 
@@ -283,21 +284,6 @@ t.test('await using leaves nothing running, and reports an error that nobody has
     await g.go(() => 1)
     t.same(await g.wait(), [1])
   })()
-})
-
-t.test('a group leaves no listener on its parent when it has ended', async (t) => {
-  const parent = new AbortController()
-  let listeners = 0
-  const { addEventListener, removeEventListener } = parent.signal
-  parent.signal.addEventListener = function (...args: Parameters<AbortSignal['addEventListener']>) { listeners++; addEventListener.apply(this, args) }
-  parent.signal.removeEventListener = function (...args: Parameters<AbortSignal['removeEventListener']>) { listeners--; removeEventListener.apply(this, args) }
-  for (let i = 0; i < 1_000; i++) {
-    const g = group<number>(2, [parent.signal])
-    await g.map([1, 2, 3], (item) => item)
-    await g.race([() => 1, () => 2])
-    await g.wait()
-  }
-  t.equal(listeners, 0)
 })
 
 t.test('in a handler the client\'s leaving aborts the group, unless it is detached; in a task the task\'s signal does', async (t) => {

@@ -1,0 +1,131 @@
+/**
+ * Groups knows the groups of an application that have something to run, for its shutdown: a group that its handler doesn't await, or one that
+ * is detached, is nobody else's.
+ */
+import type { FastifyRequest } from 'fastify'
+import type { Clock } from '../../shared/clock.ts'
+import { DenseSet, type Live } from '../../shared/dense-set.ts'
+import type { Drainable, Unfinished } from '../../shared/drainables.ts'
+import { ClosingError } from '../../shared/errors.ts'
+import { within } from '../../shared/within.ts'
+import type { Attempt } from '../running/attempt.ts'
+import type { Telemetry } from '../telemetry.ts'
+import { Group, type GroupHost } from './group.ts'
+
+export interface GroupsDeps {
+  /**
+   * How long an aborted group is held, in ms. A function that ignores its signal may never settle: it must neither hold up each shutdown nor
+   * stay in memory for ever.
+   */
+  patience: number
+  telemetry: Telemetry
+  clock: Clock
+}
+
+/** Where a group was made. */
+export interface Origin {
+  request: FastifyRequest | undefined
+  attempt: Attempt | undefined
+}
+
+export class Groups implements Drainable {
+  readonly name = 'groups'
+  // Not with the requests: a task's groups may run as long as the task.
+  readonly phase = 'tasks'
+  /** A group is part of a request or a task, and not work of its own. */
+  readonly completed = 0
+  readonly #deps: GroupsDeps
+  readonly #running = new DenseSet<Running>()
+  #isClosing = false
+  #lost: Unfinished[] = []
+  #idleWaiters: Array<() => void> = []
+
+  constructor (deps: GroupsDeps) {
+    this.#deps = deps
+  }
+
+  get pending (): number { return this.#running.size }
+
+  create<T> (limit: number, parents: readonly AbortSignal[], origin: Origin): Group<T> {
+    const { telemetry, clock, patience } = this.#deps
+    const running = new Running(origin)
+    const end = (): void => {
+      clearTimeout(running.timer)
+      this.#end(running)
+    }
+    const host: GroupHost = {
+      unseen: (error) => telemetry.groupErrorUnseen(error),
+      further: (error) => telemetry.groupErrorFurther(error),
+      began: () => {
+        running.since = clock.now()
+        this.#running.add(running)
+      },
+      ended: end,
+      aborted: () => {
+        if (patience !== Infinity) running.timer = setTimeout(() => this.#giveUp(running), patience).unref()
+      }
+    }
+    return new Group<T>(limit, parents, host, running.controller)
+  }
+
+  #giveUp (running: Running): void {
+    const unfinished = running.describe(this.#deps.clock.now())
+    this.#deps.telemetry.groupLeaked(unfinished)
+    if (this.#isClosing) this.#lost.push(unfinished)
+    this.#end(running)
+  }
+
+  #end (running: Running): void {
+    this.#running.delete(running)
+    if (this.pending > 0) return
+    for (const resolve of this.#idleWaiters) resolve()
+    this.#idleWaiters = []
+  }
+
+  idle (): Promise<void> {
+    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
+  }
+
+  // Refuses nothing: requests and tasks that finish need their groups.
+  close (): void {
+    this.#isClosing = true
+  }
+
+  held (): Unfinished[] {
+    const now = this.#deps.clock.now()
+    return this.#running.all().map((running) => running.describe(now))
+  }
+
+  lost (): Unfinished[] {
+    return this.#lost
+  }
+
+  async giveUp (grace: number): Promise<Unfinished[]> {
+    const unfinished = this.held()
+    const reason = new ClosingError('The service')
+    for (const { controller } of this.#running.all()) controller.abort(reason)
+    await within(grace, this.idle())
+    return unfinished
+  }
+}
+
+/** The entry of a group that has something to run. */
+class Running implements Live {
+  liveAt = -1
+  since = 0
+  readonly controller = new AbortController()
+  timer: NodeJS.Timeout | undefined
+  readonly #origin: Origin
+
+  constructor (origin: Origin) {
+    this.#origin = origin
+  }
+
+  describe (now: number): Unfinished {
+    const { request, attempt } = this.#origin
+    const [name, id] = request !== undefined
+      ? [`${request.method} ${request.routeOptions.url ?? request.url}`, request.id]
+      : [attempt?.name ?? 'group', attempt?.id ?? 'group']
+    return { kind: 'group', name, id, ageMs: Math.round(now - this.since), attempt: attempt?.attempt ?? 1 }
+  }
+}

@@ -9,8 +9,8 @@ export interface Frame {
   readonly column: number
 }
 
-/** Async callers are part of the stack, so some depth is needed to find the handler. */
-const FRAMES = 10
+/** Some six frames are the detector's own, and async callers are part of the stack: fewer frames lose the handler. */
+const FRAMES = 16
 
 const folder = `${dirname(fileURLToPath(import.meta.url))}/`
 

@@ -60,7 +60,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const policy = limit.expose ? limit.name : undefined
   const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
   const refusal = { policy: limit.name, key, cost, retryAfter: seconds, requestId: request.id }
-  refused.publish({ ...refusal, server: request.server.server })
+  if (refused.hasSubscribers) refused.publish({ ...refusal, server: request.server.server })
   endUpgrade(request, reply)
   settings.countRefused('FC_ERR_LIMITED')
   reply.header('retry-after', String(seconds))

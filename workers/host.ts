@@ -39,7 +39,7 @@ export default async function host (data: HostData): Promise<void> {
 
 type Post = (message: FromHost, transferList?: readonly Transferable[]) => void
 
-/** All that a thread says to the main thread goes through one of these, since the main thread counts the messages. */
+/** Creates the function through which every message of the thread is posted. It counts the messages, because the main thread counts them too. */
 function poster ({ port, slots: { outcomes } }: HostData): Post {
   let posted = 0
   return (message, transferList) => {
@@ -144,7 +144,7 @@ class Host {
     return undefined
   }
 
-  /** By `await`: a `then` of the job's own making, which may call back twice, would end the next job with the result of this one. */
+  /** Uses `await`, because a `then` of the job's own making may call back twice, and would end the next job with the result of this one. */
   async #settle (context: Context, result: unknown, began: number): Promise<void> {
     let value: unknown
     try {

@@ -21,8 +21,8 @@ export interface WireError {
   readonly domException: boolean
 }
 
-/** Causes and errors of errors beyond these are cut: an error may be its own cause, or hold itself many times. */
-const MAX_DEPTH = 8
+/** The depth of causes, and the number of errors in all, that are carried. An error may be its own cause, or hold itself many times. */
+const MAX_CAUSES_DEEP = 8
 const MAX_ERRORS = 100
 
 /**
@@ -57,7 +57,7 @@ function text (value: unknown): string {
 
 /**
  * Never throws, whatever was thrown. Fields past the budget are left out, so that the rest arrives; message and stack are cut there.
- * @param budget what may be copied; of a line of a log it is less
+ * @param budget how much may be copied; log lines have a smaller budget
  */
 export function toWire (thrown: unknown, budget: Budget = errorBudget()): WireError {
   try {
@@ -67,7 +67,7 @@ export function toWire (thrown: unknown, budget: Budget = errorBudget()): WireEr
   }
 }
 
-/** Cut where the budget ends. */
+/** Returns the value as text, cut to what is left of the budget. */
 function carriedText (value: unknown, budget: Budget): string {
   const whole = text(value)
   const kept = whole.slice(0, Math.max(0, budget.characters))
@@ -80,7 +80,7 @@ function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: 
   if (!isErrorLike(thrown)) {
     return { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false, value: boundedCopy(thrown, budget) }
   }
-  const nested = depth < MAX_DEPTH && count.left > 0
+  const nested = depth < MAX_CAUSES_DEEP && count.left > 0
   const errors = read(thrown, 'errors')
   const fields: Record<string, unknown> = {}
   // `code` and `statusCode` may be accessors or fields of the prototype: `get statusCode () { return 404 }`.

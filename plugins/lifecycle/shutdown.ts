@@ -2,7 +2,7 @@
  * The shutdown of an application, from the call of shutdown() or close() until the app is closed: boot, delay, drain, close. The drain finishes
  * what was accepted, within a deadline; the close is Fastify's, with every connection that holds it up cut in time.
  *
- * A bare `app.close()` gets the same drain from its preClose hook, with what Fastify's order takes away: no delay, and from the first moment on
+ * A bare `app.close()` gets the same drain from its preClose hook, except for two things that Fastify's order makes impossible: there is no delay, and from the first moment on
  * Fastify answers every new request, liveness included, with its own 503.
  */
 import type { FastifyInstance } from 'fastify'
@@ -55,7 +55,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   let reason = 'close'
   let deadlineAt = Infinity
   let hurry = (): void => {}
-  /** Resolves when waiting for the boot or the delay serves no client any more. */
+  /** Resolves when further waiting, for the boot or the delay, would help no client. */
   const hurried = new Promise<void>((resolve) => { hurry = resolve })
 
   function enter (next: Phase): void {

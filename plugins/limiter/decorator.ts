@@ -171,7 +171,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       // Without room the call is refused, unless its tokens are there.
       const wait = hasRoom ? await waitFor(charged, timeout, signals) : (await takeOne(store, charged, 0)).wait
       if (wait === 0) return
-      // Whoever comes back after the excess is over waits no longer than the timeout. During a lockout nobody waits.
+      // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = retryAfter(hasRoom && wait > timeout ? wait - timeout : wait)
       refused.publish({ server, policy: name, key: charged.key, cost, retryAfter: seconds, requestId: request?.id })
       throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiters.total, seconds)

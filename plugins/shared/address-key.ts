@@ -5,7 +5,7 @@ import { fastifyOptionsOf } from './private.ts'
 
 /**
  * Returns the key of a client by its address: IPv6 by its /64 prefix, because one client has a whole prefix and would otherwise take a
- * share for each of its addresses; IPv4 written as IPv6 as IPv4.
+ * share for each of its addresses. An IPv4-mapped IPv6 address counts as its IPv4 address.
  */
 export function addressKey (ip: string): string {
   if (!ip.includes(':')) return ip

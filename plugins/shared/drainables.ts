@@ -59,7 +59,7 @@ export function drainablesOf (instance: FastifyInstance): Set<Drainable> {
 
 /**
  * Finishes what a drainable holds when its app is closed, and gives up by name what is left after `closeTimeout` ms. It is for an app without
- * the lifecycle plugin; with it, nothing is left to do here.
+ * the lifecycle plugin; if lifecycle is registered, the drainable is empty already.
  */
 export async function closeDrainable (drainable: Drainable, { closeTimeout, grace }: { closeTimeout: number, grace: number }, log: FastifyBaseLogger): Promise<void> {
   drainable.close()

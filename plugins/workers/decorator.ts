@@ -1,4 +1,4 @@
-/** The decorator `app.workers`: what a caller asks for, made complete with the request, the job's defaults and the pool's. */
+/** Creates the decorator `app.workers`. It completes each call with the current request and with the defaults of the job and of the pool. */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isMoved } from '../../workers/cloneable.ts'

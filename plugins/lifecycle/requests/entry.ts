@@ -19,7 +19,7 @@ export class Entry implements Live, Observer {
   closedAt = Infinity
   /** How many handlers and hooks of the request are known to run. */
   running = 0
-  /** Somebody is still to answer: a hook before the handler, the handler, an error handler, a callback. */
+  /** True until a hook, the handler, an error handler or a callback has answered. */
   unanswered = true
   /** The handler was called. Until then, hooks run. */
   handled = false

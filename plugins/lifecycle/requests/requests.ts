@@ -2,7 +2,7 @@
  * The requests in flight, as a drainable. One rule: a request is in flight until its response has ended, or its client has left, AND
  * nothing of it runs any more: the hooks before its handler, the handler, error handlers, onResponse hooks.
  *
- * Either alone is wrong. When a client leaves, the response ends at once while the handler may be in the middle of a write; a hijacked
+ * Neither condition is enough by itself. When a client leaves, the response ends at once while the handler may be in the middle of a write; a hijacked
  * reply or a stream goes on long after its handler.
  *
  * What still runs after the client has left is waited for only so long: a promise that never settles must not hold up each shutdown.
@@ -20,11 +20,11 @@ import { endEventStream } from './event-streams.ts'
 import { createPipelines } from './pipelines.ts'
 
 export interface InFlightOptions {
-  /** How long what runs on is waited for after its client has left, in ms. */
+  /** How long a drain waits for a handler whose client has left, in ms. */
   timeout: number
   /**
-   * The same, where nothing tells whether anything runs: a handler without a promise that has not answered. A request of inject(), which has
-   * no client who could leave, is then waited for only this long when a drain has begun.
+   * The same limit for requests whose handler may have ended unnoticed: a handler that returned no promise and has not answered. A request of inject(), which
+   * has no client that could leave, is waited for only this long once a drain has begun.
    */
   grace: number
   now: () => number
@@ -50,7 +50,7 @@ export interface InFlight extends Drainable {
   endEventStreams (): void
   /** Cuts every connection that still has a request on it. */
   cut (): void
-  /** Cuts them, and waits for nothing. */
+  /** Cuts these connections and stops waiting for their requests. */
   drop (): void
 }
 
@@ -81,7 +81,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   let awaited = 0
   let completed = 0
   let draining = false
-  /** Until when a request is waited for of which nothing tells whether it will be answered. */
+  /** The time until which a drain waits for a request that may never be answered. */
   let strayUntil = Infinity
   let givingUp = false
   const lost: Unfinished[] = []

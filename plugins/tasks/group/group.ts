@@ -43,7 +43,7 @@ export class Group<T = unknown> {
   readonly #host: GroupHost
   readonly #results: T[] = []
   readonly #errors: unknown[] = []
-  /** The first error of a function of go(), which comes out of wait() alone. */
+  /** The first error of a function that go() started. Only wait() reports it. */
   #unwaited: { error: unknown } | undefined
   readonly #running = new Set<Promise<void>>()
   #waiting: Array<() => void> = []
@@ -254,7 +254,7 @@ export class Group<T = unknown> {
         await group.#vacancy()
         if (turn.isOver()) await nextTurn()
         signal.throwIfAborted()
-        // The item isn't awaited: it may be a query, which awaiting would run, and which is the function's to run.
+        // The item isn't awaited. It may be a lazy query, which only `fn` should run.
         const { done, value } = resultOf(await abortable(iterator.next(), signal))
         hasEnded = done === true
         if (done === true) break

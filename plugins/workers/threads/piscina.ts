@@ -1,6 +1,6 @@
 /**
- * The adapter for piscina, and the only file that knows it. Each thread is a piscina pool of its own that holds one thread at most and lives as long as it:
- * piscina starts the thread, applies its limits and carries our host. Its queue, its cancellation and its respawn are not used. The
+ * The adapter for piscina, and the only file that knows it. Each thread has a piscina pool of its own, which holds at most that one thread and
+ * ends with it. Piscina starts the thread, applies its limits and carries our host. Its queue, its cancellation and its respawn are not used. The
  * respawn would start a thread before the last one is gone, and starts none once a thread has failed before it was ready.
  * What this file leans on is pinned by test/workers/threads/piscina.test.ts.
  */
@@ -52,7 +52,7 @@ export class OsThread {
       ...(execArgv !== undefined && { execArgv: [...execArgv] }),
       ...(env !== undefined && { env: env as Record<string, string> })
     })
-    // The thread's own events say the same.
+    // The 'error' event of the worker reports the same failure.
     this.#pool.on('error', () => {})
   }
 
@@ -75,7 +75,7 @@ export class OsThread {
     this.#worker = this.#pool.threads[0] as Worker
     this.#worker.once('error', (error: unknown) => {
       this.#alive = false
-      this.#error ??= error instanceof Error ? error : new Error('The thread threw what is no Error', { cause: error })
+      this.#error ??= error instanceof Error ? error : new Error('A worker thread threw a value that is not an Error; see cause', { cause: error })
     })
     this.#worker.once('exit', (code) => {
       this.#alive = false

@@ -24,7 +24,7 @@ export const ENDING = 1_000
 /** A thread that was handed a job begins it within a fraction of a millisecond. After so many looks without a beginning, it is held up. */
 const HELD_UP = 5
 
-/** A payload that takes long to arrive looks as if the thread were held up: a job that comes back is given twice the time, this often. */
+/** A payload that takes long to arrive looks as if the thread were held up: each time a job comes back its time is doubled, at most this often. */
 const MAX_DOUBLINGS = 3
 
 export const NATIVE = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
@@ -43,7 +43,7 @@ export class Thread {
   /** When the last start began, and whether the thread of the operating system was parked then, with all that it has loaded. */
   startedAt = 0
   wasParked = false
-  /** How often in a row the thread died without having done anything, and since when. */
+  /** How often in a row the thread died without having served a job, and since when. The kill of a thread that was ready isn't counted. */
   failures = 0
   failingSince = 0
   /** The thread is started again when this timer fires. */
@@ -53,7 +53,7 @@ export class Thread {
   /** The time that the thread has for what is due, in looks. */
   limit = 0
   #os: OsThread | undefined
-  /** What was due at the last look, the thread's progress then, and the looks since both have changed. */
+  /** What was due at the last look, the thread's progress then, and the number of looks since either changed. */
   #due: Due | undefined
   #progress = 0
   #looks = 0

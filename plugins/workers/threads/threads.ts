@@ -221,7 +221,7 @@ export class Threads {
     if (thread.host?.isReady !== true) this.#onNeverReady(thread, error)
     else if (why === 'crashed' && lost === 0) {
       this.#logDeath(error)
-      // The thread may die again and again. Once it has done something, or was to, it is jobs that drive that, and they are bounded.
+      // The thread may die again and again. If it has served or was given a job, jobs cause its restarts, and jobs are bounded: it restarts at once.
       if (served || returned > 0) this.#start(thread, false)
       else this.#restartLater(thread)
     } else if (why !== 'parked') this.#start(thread, false) // A parked thread starts when there is a job for it.
@@ -229,7 +229,7 @@ export class Threads {
   }
 
   #onNeverReady (thread: Thread, error: Error | undefined): void {
-    // A finished job had left behind what held a parked thread up, or ended it.
+    // Code that a finished job left behind has held up or ended the parked thread, which says nothing about the next start.
     if (thread.wasParked && thread.broken === undefined) return this.#start(thread, false)
     const { url } = this.#registry
     this.#onFailed(thread, thread.broken ?? (thread.endedBy === 'killed'
@@ -253,7 +253,7 @@ export class Threads {
   #restartLater (thread: Thread): void {
     if (thread.failures === 0) thread.failingSince = this.#clock.now()
     const delay = Math.min(MAX_RESTART, RESTART * 2 ** thread.failures++)
-    // Holds the process open, since jobs may wait for the thread; it ends by itself, and the thread is started only if one does.
+    // The timer holds the process open, because jobs may wait for the thread. When it fires, the thread starts only if a job waits.
     thread.restart = setTimeout(() => {
       thread.restart = undefined
       this.#emit({ type: 'room' })

@@ -62,7 +62,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     const before = phase
     phase = later(phase, next)
     if (phase === before) return
-    if (isStopping(phase)) inFlight.windDown(isAlways)
+    if (isStopping(phase)) inFlight.disableKeepAlive(isAlways)
     log('debug', { phase, reason, inFlight: inFlight.pending }, `shutdown: ${phase}`)
     phaseEntered.publish({ server: app.server, phase, reason })
   }
@@ -184,7 +184,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       inFlight.endEventStreams()
       // WebSockets that no preClose hook has closed.
       closing.after(SWEEP, () => connections.closeWebSockets())
-      // A stream that answers to the end, a request of which only half the headers came: Fastify would wait for them.
+      // Fastify's close() waits for endless responses and for half-sent requests, so their connections are cut.
       closing.after(remaining(), () => {
         inFlight.cut()
         connections.destroy()

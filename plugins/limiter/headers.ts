@@ -23,7 +23,7 @@ function untilMore ({ charge: { rate, burst }, tokens, wait }: Balance, granted:
   return left >= burst ? 0 : retryAfter((left + 1 - tokens) * 1000 / rate)
 }
 
-/** Sets the fields of the exposed policies. They follow the fields of an earlier stage. */
+/** Sets the fields of the exposed policies. The items are appended to those that an earlier stage set. */
 export function setFields (reply: FastifyReply, { decision: { balances, granted }, earlier }: Check): void {
   let policies = ''
   let limits = ''

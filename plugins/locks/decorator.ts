@@ -113,7 +113,8 @@ export function createLocks ({ table, options: defaults, currentRequest }: Locks
         hold.state = 'held'
         return lockOf(hold, () => table.release(hold))
       })()
-      // After the table was asked, or the call would find its own hold. In this call rather than later: only then is the caller in it.
+      // The scope is entered after the table was asked, because the check for re-entrance would otherwise find this hold. It is entered in this call, because
+      // enterWith() in a later callback would not reach the caller.
       enterHolding(hold)
       return acquired
     }

@@ -12,13 +12,13 @@ export class Hold {
   readonly lock: string
   readonly weight: number
   readonly request: FastifyRequest | undefined
-  /** A hold is `granted` until the code that asked for it has gone on, which may start others meanwhile: those hold nothing. */
+  /** A hold is `granted` until the code that asked for it resumes, and `held` from then on. Code that is started in between holds nothing. */
   state: 'waiting' | 'granted' | 'held' | 'released' = 'waiting'
   /** When the lock was granted, in ms. */
   since = 0
   isLogged = false
   /** Its place among all holds; see DenseSet. */
-  liveAt = -1
+  denseIndex = -1
   /** Where the lock was asked for; formatted only when it is read. */
   readonly site: { stack?: string } = {}
 

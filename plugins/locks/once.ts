@@ -27,7 +27,7 @@ export class Once {
     this.#maxKeys = maxKeys
   }
 
-  /** Forgets a result. Whoever waits for it has it all the same. */
+  /** Forgets a result. Callers that wait already still receive the result. */
   forget (key: string): void {
     this.#flights.delete(key)
   }

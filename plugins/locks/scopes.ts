@@ -1,6 +1,4 @@
-/**
- * Knows which locks the running code holds, through AsyncLocalStorage, so that code that would wait for itself is refused instead.
- */
+/** Tracks which locks the running code holds, through AsyncLocalStorage. Code that would wait for itself gets an error instead. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Hold } from './hold.ts'
 

@@ -15,7 +15,7 @@ import type { Telemetry } from './telemetry.ts'
 
 /** Somebody who waits, and how to end the wait. */
 interface Waiting extends Waiter {
-  liveAt: number
+  denseIndex: number
   /** Ends the wait with an error. */
   fail (error: Error): void
 }
@@ -145,7 +145,7 @@ export class LockTable {
       }
       const waiting: Waiting = {
         weight: hold.weight,
-        liveAt: -1,
+        denseIndex: -1,
         grant: () => {
           leave()
           this.#granted(hold)

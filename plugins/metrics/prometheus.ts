@@ -28,7 +28,7 @@ export const instruments: readonly Instrument[] = [
     type: 'counter',
     labels: ['pool', 'job', 'outcome'],
     read: ({ jobs }) => jobs.flatMap(({ pool, name, completed, failed, aborted, timedOut, crashed, refused }) => {
-      const outcomes = { completed, failed, aborted, timed_out: timedOut, crashed, refused: refused.count + refused.wait + refused.deadline + refused.shed }
+      const outcomes = { completed, failed, aborted, timed_out: timedOut, crashed, refused: Object.values(refused).reduce((sum, count) => sum + count) }
       return Object.entries(outcomes).map(([outcome, value]) => ({ labels: { pool, job: name, outcome }, value }))
     })
   },

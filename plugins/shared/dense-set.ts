@@ -4,12 +4,12 @@
  * points to the next, and once one is in V8's old generation, all that was added since is kept until a full collection. Measured, that is a
  * fifth of what a short job costs.
  */
-export interface Live {
+export interface DenseSetMember {
   /** The index in the array; -1 outside. {@link DenseSet} keeps it. */
-  liveAt: number
+  denseIndex: number
 }
 
-export class DenseSet<T extends Live> {
+export class DenseSet<T extends DenseSetMember> {
   readonly #members: T[] = []
 
   get size (): number {
@@ -17,18 +17,18 @@ export class DenseSet<T extends Live> {
   }
 
   add (member: T): void {
-    member.liveAt = this.#members.push(member) - 1
+    member.denseIndex = this.#members.push(member) - 1
   }
 
   /** Removes a member, whose place the last member takes. Without effect on what is not a member. */
   delete (member: T): void {
-    const { liveAt } = member
-    if (liveAt === -1) return
-    member.liveAt = -1
+    const { denseIndex } = member
+    if (denseIndex === -1) return
+    member.denseIndex = -1
     const last = this.#members.pop() as T
     if (last === member) return
-    this.#members[liveAt] = last
-    last.liveAt = liveAt
+    this.#members[denseIndex] = last
+    last.denseIndex = denseIndex
   }
 
   /** Returns a copy, in no order. */

@@ -85,7 +85,13 @@ export class JobUnknownError extends Unknown {
   }
 }
 
-/** Why a job was refused: too many wait, it would wait too long, it can't meet its deadline, or it waited too long. */
+/**
+ * Why a job was refused.
+ * - `count`: as many jobs wait as may wait (`maxQueue`).
+ * - `wait`: on arrival, the job would have waited too long.
+ * - `deadline`: the job could not have met its deadline.
+ * - `shed`: the job was admitted, and then waited too long.
+ */
 export type RefusalReason = 'count' | 'wait' | 'deadline' | 'shed'
 
 /** The arithmetic behind a refusal. */

@@ -12,7 +12,7 @@ import { Task, type Submission, type TaskHandle } from './task.ts'
 import type { Telemetry } from './telemetry.ts'
 
 /** How far ahead a drain waits for a delay or a retry, in ms. A task that is due later is given up. */
-export const DRAIN_PATIENCE = 1_000
+export const LONGEST_DELAY_IN_DRAIN = 1_000
 
 export interface SchedulerOptions extends CapacityOptions {
   /** How long a function may ignore its signal before it counts as leaked, in ms. */
@@ -182,7 +182,7 @@ export class Scheduler implements Drainable {
   close (): void {
     this.#isClosing = true
     this.#isClosed ||= this.pending === 0
-    this.#runner.drain(DRAIN_PATIENCE)
+    this.#runner.drain(LONGEST_DELAY_IN_DRAIN)
   }
 
   /** Returns the tasks without an outcome, the leaked ones, and the places that may still be used. A drain doesn't wait for places. */

@@ -1,7 +1,7 @@
 /** One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its caller's promise. */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
-import type { Live } from '../shared/dense-set.ts'
+import type { DenseSetMember } from '../shared/dense-set.ts'
 import {
   ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal
 } from '../shared/errors.ts'
@@ -58,7 +58,7 @@ export function isCausedOutside (error: unknown): boolean {
 
 type OnStop = (job: Job, why: { aborted: unknown } | 'deadline') => void
 
-export class Job extends QueueEntry implements Abortable, Live {
+export class Job extends QueueEntry implements Abortable, DenseSetMember {
   readonly seq: number
   readonly registered: RegisteredJob
   readonly timeout: number
@@ -80,7 +80,7 @@ export class Job extends QueueEntry implements Abortable, Live {
   unreadableLogged = false
   /** The caller has its answer. */
   settled = false
-  liveAt = -1
+  denseIndex = -1
   #signals: readonly AbortSignal[]
   readonly #client: JobSettings['client']
   #timer: NodeJS.Timeout | undefined

@@ -4,14 +4,14 @@
  */
 import { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Live } from '../../shared/dense-set.ts'
+import type { DenseSetMember } from '../../shared/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { isHttp1, rawOf } from '../../shared/sockets.ts'
 import type { Observer } from './contexts.ts'
 
 /** @internal */
-export class Entry implements Live, Observer {
-  liveAt = -1
+export class Entry implements DenseSetMember, Observer {
+  denseIndex = -1
   readonly since: number
   /** Undefined once the client has left or the response has ended. */
   reply: FastifyReply | undefined

@@ -40,7 +40,7 @@ export interface InFlight extends Drainable {
   /** Tells the client that its connection ends with the response. */
   tellToClose (reply: FastifyReply): void
   /** Stops waiting for requests that are always answered, and tells every client that its connection ends with the response. */
-  windDown (isAlways: (request: FastifyRequest) => boolean): void
+  disableKeepAlive (isAlways: (request: FastifyRequest) => boolean): void
   /**
    * Gives up what has outlived its time after its client left, upgraded connections, which belong to the code that upgraded them, and requests
    * of inject() that nothing seems to run for.
@@ -164,7 +164,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       if (entry != null) forget(entry)
     },
 
-    windDown (isAlways) {
+    disableKeepAlive (isAlways) {
       for (const entry of open.all()) {
         if (entry.reply === undefined) continue
         tellToClose(entry.reply)

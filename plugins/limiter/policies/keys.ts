@@ -54,7 +54,7 @@ export function createAddressKey (normalize: (ip: string) => string): AddressKey
 
 /** Returns the key as stores keep it: a short key as it is, a long key as its digest. No two keys are stored alike. */
 export function storedKey (key: string): string {
-  // As UTF-8, which Redis stores, all lone surrogates would be one character.
+  // Redis stores UTF-8, in which every lone surrogate becomes the same character, so that different keys would collide.
   if (key.length <= LONGEST_KEY && !key.startsWith(OWN) && key.isWellFormed()) return key
   return `${OWN}sha256:${createHash('sha256').update(key, 'utf16le').digest('hex')}`
 }
@@ -74,7 +74,7 @@ export function readKey (policy: string, source: KeySource, request: FastifyRequ
 
 function readHeader ({ headers }: FastifyRequest, name: string): string | undefined {
   if (name !== 'host') return headers[name]?.toString()
-  // HTTP/2 clients send `:authority` in place of the host, as Fastify's request.host knows. Capitals make no other host.
+  // HTTP/2 clients send `:authority` in place of the host, as Fastify's request.host knows. Host names are case-insensitive.
   return (headers.host || headers[':authority']?.toString())?.toLowerCase()
 }
 

@@ -40,7 +40,7 @@ export class RedisStore implements Store {
     const balances = charges.map((charge, i): Balance<C> => ({ charge, tokens: numbers[2 * i] ?? NaN, wait: numbers[2 * i + 1] ?? NaN }))
     const isValid = (granted === 0 || granted === 1) && Number.isFinite(at) && numbers.length === 2 * charges.length &&
       balances.every(({ tokens, wait }) => Number.isFinite(tokens) && wait >= 0)
-    if (!isValid) throw new Error('Redis answered the limiter\'s script with something else')
+    if (!isValid) throw new Error(`The answer to the limiter's script is not the limiter's (expected "granted time tokens wait …", received ${String(reply).slice(0, 100)}): check that limiter.redis is a Redis server`)
     return { granted: granted === 1, balances, at: at as number, store: this }
   }
 

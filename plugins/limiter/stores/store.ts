@@ -51,7 +51,7 @@ export interface Store {
    */
   take<C extends Charge> (charges: readonly C[], maxWait: number): Decision<C> | Promise<Decision<C>>
   /**
-   * Gives the tokens of a granted charge back, as far as nothing was promised on top of it. Returns how many tokens the bucket has more.
+   * Gives back the tokens of a granted charge, except those that later reservations depend on. Returns the number of tokens given back.
    * @param actsAt when the charge was to act, in ms of the store's own clock
    */
   giveBack (charge: Charge, actsAt: number): number | Promise<number>

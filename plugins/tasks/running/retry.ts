@@ -8,7 +8,7 @@ import { OptionInvalidError } from '../../shared/errors.ts'
 import { RETRY_IF, type Backoff } from '../task-options.ts'
 import { read } from '../thrown.ts'
 
-/** The longest delay, in ms, that an error may ask for. It isn't worth holding a place for a longer one. */
+/** The longest delay, in ms, that an error may ask for. A task that had to wait longer fails, because it would occupy its permit for too long. */
 export const MAX_RETRY_AFTER = 3_600_000
 
 /**

@@ -60,7 +60,7 @@ export class Runner {
   #meanRunMs: number | undefined
   #isPumping = false
   /** A delay or retry that is due later than this many ms from now is given up. */
-  #patience = Infinity
+  #longestDelay = Infinity
 
   constructor (options: RunnerOptions) {
     this.#options = options
@@ -89,7 +89,7 @@ export class Runner {
   }
 
   #runLater (task: Task, delay: number): void {
-    if (delay > this.#patience) return this.#giveUp(task)
+    if (delay > this.#longestDelay) return this.#giveUp(task)
     const timer = setTimeout(() => {
       this.#delayed.delete(task)
       this.run(task, 0)
@@ -107,11 +107,11 @@ export class Runner {
     else if (task.status !== 'running') this.#settle(task, 'aborted', task.abortedBy)
   }
 
-  /** Gives up delays and retries that are due later than `patience` ms from now, from now on. */
-  drain (patience: number): void {
-    this.#patience = Math.min(patience, this.#patience)
+  /** Gives up delays and retries that are due later than `longest` ms from now, from now on. */
+  drain (longest: number): void {
+    this.#longestDelay = Math.min(longest, this.#longestDelay)
     const now = this.#options.clock.now()
-    for (const [task, { dueAt }] of [...this.#delayed]) if (dueAt - now > this.#patience) this.#giveUp(task)
+    for (const [task, { dueAt }] of [...this.#delayed]) if (dueAt - now > this.#longestDelay) this.#giveUp(task)
   }
 
   /** Returns the whole seconds after which a refused task may find a place. */

@@ -102,7 +102,7 @@ export class Admission<T extends QueueEntry> {
     return undefined
   }
 
-  /** Reports whether a job that is offered now would be let wait. Nobody is refused for it, and nothing is remembered. */
+  /** Reports whether a job that is offered now would be admitted. The check refuses no other job and changes nothing. */
   admits (entry: QueueEntry, now: number): boolean {
     return this.#check(entry, this.#lineFor(entry), now) === undefined
   }

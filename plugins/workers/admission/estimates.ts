@@ -8,7 +8,7 @@
  * estimate that is 1000 times too high within about 130 runs.
  */
 const WEIGHT = 1 / 20
-/** So many mean deviations from the mean, almost all runs are covered: what is expected at most and at least. */
+/** The number of mean deviations around the mean that cover almost all runs. `most` and `least` use it. */
 const SPREAD = 3
 /** An estimate that no run has renewed for this long, in ms, refuses nothing by deadline. Otherwise a name refused because of it would never run again. */
 const MEMORY = 10_000
@@ -49,7 +49,7 @@ export class Estimate {
     return this.known ? this.#mean + SPREAD * this.#deviation : Infinity
   }
 
-  /** The run time that almost every run needs. A deadline is judged by it: the mean would refuse jobs that would have made it. */
+  /** The run time that almost every run needs. Admission compares it with the deadline. The mean would refuse jobs that can meet theirs. */
   least (now: number): number {
     return now - this.#sampledAt > MEMORY ? 0 : this.#mean * this.certainty
   }

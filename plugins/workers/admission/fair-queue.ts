@@ -75,7 +75,7 @@ export class FairQueue {
     return this.#byAge.first
   }
 
-  /** What waits already of an arriving entry's key and class. */
+  /** Returns the queue of the entry's key and priority, if there is one. */
   find ({ priority, key }: QueueEntry): KeyQueue | undefined {
     return this.#byPriority[priority].queues.get(key)
   }
@@ -91,7 +91,7 @@ export class FairQueue {
     return this.#shared(own, ((queue?.freshWork ?? 0) + entry.expected) * keys, own.freshWork, this.freshWork)
   }
 
-  /** The same bound for an entry that came last of its key: until all that waits of the key now, and `more` ms, had been served. */
+  /** Returns an upper bound, in ms of thread time, on what is served until all that waits of the entry's key, and `more` ms of work, has been served. */
   workUntil (entry: QueueEntry, more: number): number {
     const own = this.#byPriority[entry.priority]
     const queue = this.find(entry)

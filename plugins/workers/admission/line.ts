@@ -109,7 +109,7 @@ export class Line {
       const oldest = queue.oldestFresh
       // The last one is served however long it has waited: to refuse it would leave the thread idle.
       if (oldest !== undefined && !oldest.assured && now - oldest.since > limit && this.queue.length > 1) {
-        // In a lone burst nobody has come since who would be served sooner for it, so nobody is refused.
+        // If no job has arrived since, a refusal would speed up no other job, so the entry is postponed instead.
         const givesWay = this.limit.isOverloaded(queue.key) && now - this.#offeredAt <= limit
         if (givesWay || this.#backlog(oldest, 0) > this.#settings.maxWait) this.#remove(oldest, limit, now)
         else this.queue.postpone(queue)

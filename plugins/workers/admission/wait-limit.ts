@@ -19,7 +19,7 @@ export interface WaitSettings {
 
 /** The limit becomes shorter by this much for each ms of work that waited in vain. Idle time makes it longer again. Together they find the shortest queue that keeps the servers busy. */
 const SHORTER = 0.1
-/** What is left of the limit when a client leaves whose job was to be served in order. A few impatient clients don't decide for the others, and many do so fast. */
+/** The factor that a client's departure applies to the limit, if its job was still fresh. A few departures change little; many shorten the limit fast. */
 const LEFT = 0.7
 
 export class WaitLimit {
@@ -57,7 +57,7 @@ export class WaitLimit {
 
   /** Records that a job waited for `wait` ms in vain. */
   recordWaste ({ key, expected }: QueueEntry, wait: number): void {
-    // The limit can't be shorter than targetWait, so it was not the limit that was too long.
+    // The limit is never shorter than targetWait, so a wait below targetWait can't be blamed on the limit.
     if (wait < this.#settings.targetWait) return
     this.#debt = Math.min(this.#settings.maxWait * this.#servers, this.#debt + expected)
     this.#dominant.add(key)

@@ -117,7 +117,7 @@ export class Dispatcher {
       for (const host of holding) {
         if (host.ended !== before.get(host)) continue
         host.stalled = true
-        host.takeBack()
+        host.revokePrefetched()
       }
       if (holding.length > 0) this.#watchForStalls()
     }

@@ -176,7 +176,7 @@ export class Pool implements Drainable {
       case 'unread': return this.#onUndelivered(event.job, unreadError(event.job.name, event.error))
       case 'unreadable': return this.#telemetry.unreadable(event.job, event.error)
       case 'lost': return this.#onLost(event)
-      case 'room': return this.#dispatcher.schedule()
+      case 'vacancy': return this.#dispatcher.schedule()
       case 'returned':
         for (const job of event.jobs) this.#onReturned(job)
         return this.#dispatcher.schedule()

@@ -16,7 +16,7 @@ export interface Percentiles {
 export interface JobStats {
   /** Resolved. */
   completed: number
-  /** Rejected with the job's own error. */
+  /** Rejected: the job threw, its payload or result could not be sent, or no thread could start. */
   failed: number
   /** Refused by admission, by reason. */
   refused: Record<RefusalReason, number>
@@ -36,7 +36,7 @@ export interface JobStats {
 export interface PoolStats<Name extends string = string> {
   /** Threads that the pool may hold. */
   maxThreads: number
-  /** Threads that take jobs now: 0 when the pool is idle. */
+  /** Threads that take jobs now. 0 is normal for an idle pool: its threads are parked, and start with the next job. */
   threads: number
   running: number
   waiting: number

@@ -5,7 +5,7 @@ import type { Job } from '../job.ts'
 
 export type ThreadEvent =
   /** A thread may take a job, or more of them. */
-  | { readonly type: 'room' }
+  | { readonly type: 'vacancy' }
   /** The job was handed to a thread. */
   | { readonly type: 'dispatched', readonly job: Job }
   /** The job's payload can't be posted. The job has left its thread. */

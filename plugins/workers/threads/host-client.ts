@@ -153,7 +153,7 @@ export class HostClient implements JobHolder {
   }
 
   /** Revokes the jobs that have not started, so that they can run elsewhere. Jobs whose payload has moved here too, if the thread is to be ended. */
-  takeBack (withMoved = false): void {
+  revokePrefetched (withMoved = false): void {
     const jobs = this.#inOrder().filter((job) => (withMoved || job.transferList === undefined) && this.#revoke(job))
     if (jobs.length > 0) this.#emit({ type: 'returned', jobs })
   }
@@ -243,7 +243,7 @@ export class HostClient implements JobHolder {
       if (this.#broughtBy[slot] !== ordinal) continue
       const job = this.#jobs[slot]
       this.#vacate(slot)
-      this.#emit(job === undefined ? { type: 'room' } : { type: 'unread', job, error })
+      this.#emit(job === undefined ? { type: 'vacancy' } : { type: 'unread', job, error })
     }
   }
 
@@ -253,7 +253,7 @@ export class HostClient implements JobHolder {
     this.#vacate(slot)
     this.#progressed()
     if (job === undefined) { // The job was revoked, and the host has seen that.
-      this.#emit({ type: 'room' })
+      this.#emit({ type: 'vacancy' })
       return
     }
     this.#busySince = this.#reader.at

@@ -59,7 +59,7 @@ export class Thread {
   #looks = 0
   readonly #transitions: Transitions
   readonly #log: FastifyBaseLogger
-  /** Looks that a held-up thread is given before it is ended. An endless grace is for jobs, and no job runs there. */
+  /** The number of looks before a held-up thread is ended. `grace: Infinity` doesn't apply, because no job runs on the thread. */
   readonly #grace: number
   readonly #emit: (thread: Thread, event: ThreadEvent | LifeEvent) => void
 
@@ -154,7 +154,7 @@ export class Thread {
     if (host === undefined) return
     if (looks === HELD_UP) {
       host.heldUp = true
-      this.#emit(this, { type: 'room' }) // Another thread may start for the jobs that wait.
+      this.#emit(this, { type: 'vacancy' }) // Another thread may start for the jobs that wait.
     }
     if (due === 'start') {
       if (looks >= this.limit) this.kill()
@@ -163,7 +163,7 @@ export class Thread {
     if (due === 'park') this.limit = HELD_UP
     else if (host.held > 0) this.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
     if (looks < this.limit) return
-    host.takeBack()
+    host.revokePrefetched()
     if (looks < this.limit + this.#grace) return
     logSafely(this.#log, 'warn', { thread: this.index },
       'a worker thread was held up by code that a finished job left behind, and is replaced; jobs that it had not started run on another')
@@ -175,7 +175,7 @@ export class Thread {
     if (this.state === 'stopped' || this.endedBy === 'killed') return
     this.state = 'ending'
     this.endedBy = 'killed'
-    this.host?.takeBack(true)
+    this.host?.revokePrefetched(true)
     this.#os?.end()
   }
 

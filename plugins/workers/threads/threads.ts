@@ -195,7 +195,7 @@ export class Threads {
       case 'stopped': return this.#onStopped(thread, event)
       case 'gone':
         this.#logDeath(event.error)
-        return this.#destroyed ? this.#onGone() : this.#emit({ type: 'room' })
+        return this.#destroyed ? this.#onGone() : this.#emit({ type: 'vacancy' })
       case 'overdue': return
       default: this.#emit(event)
     }
@@ -209,7 +209,7 @@ export class Threads {
       this.#boot.resolve()
       this.#boot = undefined
     }
-    this.#emit({ type: 'room' })
+    this.#emit({ type: 'vacancy' })
   }
 
   #onStopped (thread: Thread, { error, lost, returned }: Extract<LifeEvent, { type: 'stopped' }>): void {
@@ -225,7 +225,7 @@ export class Threads {
       if (served || returned > 0) this.#start(thread, false)
       else this.#restartLater(thread)
     } else if (why !== 'parked') this.#start(thread, false) // A parked thread starts when there is a job for it.
-    this.#emit({ type: 'room' })
+    this.#emit({ type: 'vacancy' })
   }
 
   #onNeverReady (thread: Thread, error: Error | undefined): void {
@@ -256,7 +256,7 @@ export class Threads {
     // The timer holds the process open, because jobs may wait for the thread. When it fires, the thread starts only if a job waits.
     thread.restart = setTimeout(() => {
       thread.restart = undefined
-      this.#emit({ type: 'room' })
+      this.#emit({ type: 'vacancy' })
     }, delay)
   }
 

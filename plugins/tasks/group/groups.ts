@@ -4,7 +4,7 @@
  */
 import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../../shared/clock.ts'
-import { DenseSet, type Live } from '../../shared/dense-set.ts'
+import { DenseSet, type DenseSetMember } from '../../shared/dense-set.ts'
 import type { Drainable, Unfinished } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'
@@ -110,8 +110,8 @@ export class Groups implements Drainable {
 }
 
 /** The entry of a group that has something to run. */
-class Running implements Live {
-  liveAt = -1
+class Running implements DenseSetMember {
+  denseIndex = -1
   since = 0
   readonly controller = new AbortController()
   timer: NodeJS.Timeout | undefined

@@ -43,4 +43,4 @@ says('missing', "TS2345: Argument of type '{ image: Uint8Array<ArrayBuffer>; }' 
 says('nothing', 'TS2554: Expected 2-3 arguments, but got 1.')
 says('option', "TS2561: Object literal may only specify known properties, but 'timout' does not exist in type 'RunOptions'. Did you mean to write 'timeout'?")
 says('result', "TS2322: Type 'number' is not assignable to type 'string'.")
-says('definition', "TS2561: Object literal may only specify known properties, but 'timout' does not exist in type 'JobDefinition<(text: string) => number>'. Did you mean to write 'timeout'?")
+says('definition', "TS2353: Object literal may only specify known properties, and 'timout' does not exist in type 'JobDefinition<(text: string) => number> | (((text: string) => number) & JobFunction<never, unknown>)'.")

@@ -22,7 +22,7 @@ async function refuses (t: Test, options: object, message: string | RegExp, rout
 
 t.test('a bad policy', async (t) => {
   const policy = (part: object, message: string | RegExp) => refuses(t, { policies: { p: { ...good, ...part } } }, message)
-  for (const rate of [0, -1, NaN, -Infinity, '1', null, undefined]) {
+  for (const rate of [0, -1, NaN, -Infinity, '1', undefined]) {
     await policy({ rate }, /^Option "limiter\.policies\.p\.rate": expected a number of tokens above 0, or Infinity for no limit, or a function/)
   }
   for (const burst of [0, -1, NaN, Infinity, 1.5, '2', undefined]) await policy({ burst }, /^Option "limiter\.policies\.p\.burst": expected a whole number from 1/)
@@ -42,10 +42,11 @@ t.test('a bad policy', async (t) => {
   await policy({ key: { header: 'x', known: [1] } }, /p\.key\.known\[0\]/)
   for (const after of [0, 1.5, '5', undefined]) await policy({ lockout: { after, duration: 1 } }, /p\.lockout\.after": expected a whole number of at least 1/)
   for (const duration of [0, Infinity, '1h', undefined]) await policy({ lockout: { after: 1, duration } }, /p\.lockout\.duration/)
-  for (const lockout of [5, null]) await policy({ lockout }, /p\.lockout": expected an object/)
+  for (const option of ['rate', 'lockout', 'body']) await policy({ [option]: null }, `limiter.policies.p.${option}": expected a value, or the option left out`)
+  for (const lockout of [5, 'x']) await policy({ lockout }, /p\.lockout": expected an object/)
   await policy({ lockout: { after: 1, duration: 1, ban: 1 } }, /p\.lockout\.ban/)
   for (const answer of ['body', 'onExceeded']) {
-    for (const wrong of [null, 'sorry', {}]) await policy({ [answer]: wrong }, new RegExp(`p\\.${answer}": expected a function`))
+    for (const wrong of ['sorry', {}]) await policy({ [answer]: wrong }, new RegExp(`p\\.${answer}": expected a function`))
   }
   await policy({ bursts: 1 }, /p\.bursts/)
   for (const name of ['', 'naïve', 'a\nb', 'x'.repeat(101)]) await refuses(t, { policies: { [name]: good } }, /a name of 1 to 100 printable ASCII characters/)

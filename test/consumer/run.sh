@@ -17,7 +17,7 @@ npm install --no-audit --no-fund --loglevel=error "$tarball"
 node --input-type=module -e "
   import { readFileSync } from 'node:fs'
   const { name, exports } = JSON.parse(readFileSync('node_modules/fastify-concurrency/package.json', 'utf8'))
-  const subpaths = Object.keys(exports).filter((subpath) => subpath !== './package.json')
+  const subpaths = Object.keys(exports).filter((subpath) => !['./package.json', './race/register'].includes(subpath)) // a preload exports nothing
   console.log(subpaths.map((subpath, index) => \`import * as part\${index} from '\${name}\${subpath.slice(1)}'\`).join('\n'))
   console.log(\`for (const part of [\${subpaths.map((_, index) => 'part' + index)}]) if (Object.keys(part).length === 0) throw new Error('a subpath without exports')\`)
 " > subpaths.ts

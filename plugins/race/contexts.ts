@@ -37,9 +37,20 @@ interface SubmitsTasks {
   submit (id: string, fn: TaskFunction<unknown>, ...rest: unknown[]): unknown
 }
 
+/** Returns a decorator of the app. The suite answers for a part that is off with a getter that throws, so hasDecorator() alone would be wrong. */
+function decoratorOf (app: FastifyInstance, name: 'tasks' | 'workers'): unknown {
+  if (!app.hasDecorator(name)) return undefined
+  try {
+    return app[name]
+  } catch {
+    return undefined
+  }
+}
+
 /** Makes each background task a context of its own: it runs beside the request that submitted it. */
 function trackTasks (app: FastifyInstance): void {
-  if (!app.hasDecorator('tasks')) return
+  const tasks = decoratorOf(app, 'tasks') as SubmitsTasks & { reserve: (...args: unknown[]) => SubmitsTasks } | undefined
+  if (tasks === undefined) return
   const inContext = (id: string, fn: unknown): unknown => typeof fn !== 'function'
     ? fn
     : (...args: unknown[]): unknown => runIn(new Context(`task ${id}`, app.server), () => Reflect.apply(fn, undefined, args) as unknown)
@@ -47,7 +58,6 @@ function trackTasks (app: FastifyInstance): void {
     const { submit } = tasks
     tasks.submit = (id, fn, ...rest) => submit.call(tasks, id, inContext(id, fn) as TaskFunction<unknown>, ...rest)
   }
-  const tasks = app.tasks as unknown as SubmitsTasks & { reserve: (...args: unknown[]) => SubmitsTasks }
   const { reserve } = tasks
   wrap(tasks)
   tasks.reserve = (...args) => {
@@ -59,8 +69,8 @@ function trackTasks (app: FastifyInstance): void {
 
 /** Sends values themselves to threads: a Proxy can't be cloned. */
 function unwrapPayloads (app: FastifyInstance): void {
-  if (!app.hasDecorator('workers')) return
-  const workers = app.workers as unknown as Record<'run' | 'map', (name: string, payload: unknown, ...rest: unknown[]) => unknown>
+  const workers = decoratorOf(app, 'workers') as Record<'run' | 'map', (name: string, payload: unknown, ...rest: unknown[]) => unknown> | undefined
+  if (workers === undefined) return
   const { run, map } = workers
   workers.run = (name, payload, ...rest) => run.call(workers, name, unwrapDeep(payload), ...rest)
   workers.map = (name, items, ...rest) => map.call(workers, name, Symbol.iterator in Object(items) ? Array.from(items as Iterable<unknown>, (item) => unwrapDeep(item)) : items, ...rest)

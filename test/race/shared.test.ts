@@ -2,6 +2,7 @@
 import { inspect, isDeepStrictEqual } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import concurrency from '../../plugins/index.ts'
 import race, { shared } from '../../plugins/race/index.ts'
 import { detector } from '../../plugins/race/detector.ts'
 import { Context, runIn } from '../../plugins/race/context.ts'
@@ -150,4 +151,13 @@ t.test('a failure of the detector reaches no request: it is said once, and detec
   t.equal((await app.inject('/')).body, '2')
   await app.close()
   t.equal(detector.isBroken, false, 'whoever uses it next finds it whole')
+})
+
+t.test('an app without a pool boots with the detector registered after the suite', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(concurrency)
+  await app.register(race)
+  await app.ready()
+  t.throws(() => app.workers, { code: 'FC_ERR_PART_MISSING' })
 })

@@ -6,10 +6,8 @@ import { Hold, lockName, lockOf, type Lock } from './hold.ts'
 import { Once } from './once.ts'
 import { resolveWait, type AcquireOptions, type ResolvedLocksOptions } from './options.ts'
 import { enterHolding, runHolding } from './scopes.ts'
+import { ALL_PERMITS } from './semaphore.ts'
 import type { LockTable } from './table.ts'
-
-/** Of a read-write lock a reader takes one permit, and a writer all of them. */
-const ALL = 2 ** 30
 
 /** One holder at a time. */
 export interface Mutex {
@@ -131,12 +129,12 @@ export function createLocks ({ table, options: defaults, currentRequest }: Locks
     },
     rwlock (key) {
       checkKey('rwlock', key)
-      const { runExclusive: runShared, acquire: acquireShared } = calls('rwlock', key, ALL, 1)
-      return Object.assign(isLocked('rwlock', key), calls('rwlock', key, ALL, ALL), { runShared, acquireShared })
+      const { runExclusive: runShared, acquire: acquireShared } = calls('rwlock', key, ALL_PERMITS, 1)
+      return Object.assign(isLocked('rwlock', key), calls('rwlock', key, ALL_PERMITS, ALL_PERMITS), { runShared, acquireShared })
     },
     semaphore (key, permits) {
       checkKey('semaphore', key)
-      check.integer(`semaphore("${key}").permits`, permits, { min: 1, max: ALL })
+      check.integer(`semaphore("${key}").permits`, permits, { min: 1, max: ALL_PERMITS })
       const { runExclusive: run, acquire } = calls('semaphore', key, permits, 1)
       return Object.assign(isLocked('semaphore', key), { run, acquire })
     },

@@ -9,7 +9,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import cancellation, { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
-import { closeDrainable, drainablesOf } from '../shared/drainables.ts'
+import { drainOnClose } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { createLocks, type Locks } from './decorator.ts'
 import { drainableOf } from './drainable.ts'
@@ -33,14 +33,8 @@ async function locks (app: FastifyInstance, options: LocksOptions): Promise<void
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const table = new LockTable({ options: resolved, telemetry: new Telemetry(app), clock: monotonic })
-  const drainable = drainableOf(table)
-  drainablesOf(app).add(drainable)
   app.decorate('locks', createLocks({ table, options: resolved, currentRequest }))
-  app.addHook('onClose', async () => {
-    await closeDrainable(drainable, { closeTimeout: resolved.closeTimeout, grace: 0 }, app.log)
-    // A lock that nobody has released stays listed.
-    if (drainable.pending === 0) drainablesOf(app).delete(drainable)
-  })
+  drainOnClose(app, [drainableOf(table)], { closeTimeout: resolved.closeTimeout, grace: 0 })
 }
 
 export default fp(locks, { name: 'fastify-concurrency/locks', fastify: '5.x' })

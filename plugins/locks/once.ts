@@ -4,6 +4,7 @@ import { LockQueueFullError } from '../shared/errors.ts'
 import { Hold } from './hold.ts'
 import type { Wait } from './options.ts'
 import { runHolding } from './scopes.ts'
+import { ALL_PERMITS } from './semaphore.ts'
 import type { LockTable } from './table.ts'
 
 type Outcome = { readonly value: unknown } | { readonly error: unknown }
@@ -13,9 +14,7 @@ interface Flight {
   outcome?: Outcome
 }
 
-/** The function runs with all permits, like a writer; callers take one each, like readers, once it has ended. */
-const PERMITS = 2 ** 30
-
+/** Runs each initialisation once. Its function holds all permits of the lock, like a writer; callers take one each, like readers, once it has ended. */
 export class Once {
   readonly #table: LockTable
   readonly #maxKeys: number
@@ -48,7 +47,7 @@ export class Once {
       void outsideRequest(async () => this.#fly(key, flight as Flight, fn))
     }
     if (flight.outcome === undefined) {
-      await this.#table.acquire(hold, PERMITS, wait)
+      await this.#table.acquire(hold, ALL_PERMITS, wait)
       this.#table.release(hold)
     }
     const outcome = flight.outcome as Outcome
@@ -58,9 +57,9 @@ export class Once {
 
   /** Never rejects. */
   async #fly (key: string, flight: Flight, fn: () => unknown): Promise<void> {
-    const hold = new Hold('once', key, PERMITS, undefined, this.run)
+    const hold = new Hold('once', key, ALL_PERMITS, undefined, this.run)
     try {
-      await this.#table.acquire(hold, PERMITS, { timeout: Infinity, signals: [] })
+      await this.#table.acquire(hold, ALL_PERMITS, { timeout: Infinity, signals: [] })
       hold.state = 'held'
       flight.outcome = { value: await runHolding(hold, fn) }
     } catch (error) {

@@ -12,6 +12,9 @@ export interface Waiter {
   grant (): void
 }
 
+/** The permits of a lock that may have any number of holders: a reader takes one of them, a writer all. */
+export const ALL_PERMITS = 2 ** 30
+
 export class FifoSemaphore {
   readonly permits: number
   #free: number

@@ -5,7 +5,7 @@
 import { DenseSet } from '../shared/dense-set.ts'
 import type { Clock } from '../shared/clock.ts'
 import { ClosingError, LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError } from '../shared/errors.ts'
-import type { Unfinished } from '../shared/drainables.ts'
+import { IdleWaiters, type Unfinished } from '../shared/drainables.ts'
 import * as check from '../shared/options.ts'
 import type { Hold } from './hold.ts'
 import type { ResolvedLocksOptions, Wait } from './options.ts'
@@ -33,7 +33,7 @@ export class LockTable {
   readonly #waiting = new DenseSet<Waiting>()
   #isClosed = false
   #holdTimer: NodeJS.Timeout | undefined
-  #idle: Array<() => void> = []
+  readonly #idle = new IdleWaiters()
 
   constructor (deps: TableDeps) {
     this.#deps = deps
@@ -99,8 +99,8 @@ export class LockTable {
   }
 
   /** Resolves when nobody holds a lock or waits for one. */
-  async idle (): Promise<void> {
-    if (this.#holds.size + this.#waiting.size > 0) await new Promise<void>((resolve) => { this.#idle.push(resolve) })
+  idle (): Promise<void> {
+    return this.#idle.wait(this.#holds.size + this.#waiting.size)
   }
 
   /** Ends every wait. */
@@ -203,6 +203,6 @@ export class LockTable {
     if (this.#holds.size > 0) return
     clearTimeout(this.#holdTimer)
     this.#holdTimer = undefined
-    if (this.#waiting.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+    if (this.#waiting.size === 0) this.#idle.wake()
   }
 }

@@ -21,7 +21,7 @@ class Job {
   readonly #pool: string
   readonly #name: string
   readonly ended = { completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0 }
-  readonly refused = { count: 0, wait: 0, deadline: 0, shed: 0 }
+  readonly refused: JobMetrics['refused'] = { count: 0, wait: 0, deadline: 0, shed: 0 }
   readonly wait = new Durations()
   readonly run = new Durations()
 

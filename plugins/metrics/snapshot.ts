@@ -1,4 +1,5 @@
 /** The shape of a metrics snapshot. Counts are totals since the start of the application; durations are in ms. */
+import type { RefusalReason } from '../shared/errors.ts'
 import type { DurationsSnapshot } from './durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 
@@ -27,7 +28,7 @@ export interface JobMetrics {
   /** Jobs that were lost with their thread. */
   crashed: number
   /** Refused jobs, by reason. */
-  refused: { count: number, wait: number, deadline: number, shed: number }
+  refused: Record<RefusalReason, number>
   /** The time in the queue, of jobs that completed or failed. */
   wait: DurationsSnapshot
   /** The time on a thread, of jobs that completed or failed. */

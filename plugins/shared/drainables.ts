@@ -48,6 +48,21 @@ export interface Drainable {
   giveUp (grace: number): Promise<Unfinished[]>
 }
 
+/** The callers of a drainable's idle(), which wait until the drainable holds nothing. */
+export class IdleWaiters {
+  readonly #resolves: Array<() => void> = []
+
+  /** Resolves at once if nothing is pending, and otherwise with the next wake(). */
+  wait (pending: number): Promise<void> {
+    return pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#resolves.push(resolve) })
+  }
+
+  /** Call this method when nothing is pending any more. */
+  wake (): void {
+    if (this.#resolves.length > 0) for (const resolve of this.#resolves.splice(0)) resolve()
+  }
+}
+
 const drainables = new WeakMap<object, Set<Drainable>>()
 
 /** Returns the drainables of the app that `instance` is part of. */
@@ -55,6 +70,19 @@ export function drainablesOf (instance: FastifyInstance): Set<Drainable> {
   let set = drainables.get(instance.server)
   if (set === undefined) drainables.set(instance.server, set = new Set())
   return set
+}
+
+/**
+ * Lists drainables with their app until the app has closed, and closes them with the app. A drainable that still holds work then stays listed: a
+ * function that ignores its signal, a lock that nobody has released.
+ */
+export function drainOnClose (app: FastifyInstance, drainables: readonly Drainable[], settings: { closeTimeout: number, grace: number }): void {
+  const listed = drainablesOf(app)
+  for (const drainable of drainables) listed.add(drainable)
+  app.addHook('onClose', async () => {
+    await Promise.all(drainables.map(async (drainable) => closeDrainable(drainable, settings, app.log)))
+    for (const drainable of drainables) if (drainable.held?.().length === 0) listed.delete(drainable)
+  })
 }
 
 /**

@@ -9,7 +9,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
-import { closeDrainable, drainablesOf } from '../shared/drainables.ts'
+import { drainOnClose } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { createTasks, type Tasks } from './decorator.ts'
 import { Groups } from './group/groups.ts'
@@ -53,13 +53,8 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   }))
   const groups = new Groups({ patience: resolved.closeTimeout, telemetry, clock: monotonic })
   const drainables = [scheduler, groups, ...(engine.drainable === undefined ? [] : [engine.drainable])]
-  for (const drainable of drainables) drainablesOf(app).add(drainable)
   app.decorate('tasks', createTasks({ app, scheduler, groups, engine, named, options: resolved, telemetry }))
-  app.addHook('onClose', async () => {
-    await Promise.all(drainables.map(async (drainable) => closeDrainable(drainable, resolved, app.log)))
-    // A drainable whose function ignores its signal stays listed.
-    for (const drainable of drainables) if (drainable.held?.().length === 0) drainablesOf(app).delete(drainable)
-  })
+  drainOnClose(app, drainables, resolved)
 }
 
 export default fp(tasks, { name: 'fastify-concurrency/tasks', fastify: '5.x' })

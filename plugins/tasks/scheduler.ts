@@ -4,7 +4,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../shared/clock.ts'
-import type { Drainable, Unfinished } from '../shared/drainables.ts'
+import { IdleWaiters, type Drainable, type Unfinished } from '../shared/drainables.ts'
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../shared/errors.ts'
 import { Capacity, type CapacityOptions, type Permit } from './queue/capacity.ts'
 import { Runner } from './running/runner.ts'
@@ -63,7 +63,7 @@ export class Scheduler implements Drainable {
   #unfinished: Unfinished[] | undefined
   #isClosing = false
   #isClosed = false
-  #idleWaiters: Array<() => void> = []
+  readonly #idle = new IdleWaiters()
 
   constructor (options: SchedulerOptions, { telemetry, log, clock, random = Math.random }: SchedulerDeps) {
     const { concurrency, grace } = options
@@ -171,12 +171,11 @@ export class Scheduler implements Drainable {
     if (!hasLeaked) this.#tasks.delete(task.id)
     if (this.pending > 0) return
     this.#isClosed ||= this.#isClosing
-    for (const resolve of this.#idleWaiters) resolve()
-    this.#idleWaiters = []
+    this.#idle.wake()
   }
 
   idle (): Promise<void> {
-    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
+    return this.#idle.wait(this.pending)
   }
 
   close (): void {

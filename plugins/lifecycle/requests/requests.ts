@@ -10,7 +10,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { abortRequest } from '../../cancellation/disconnected.ts'
 import { DenseSet } from '../../shared/dense-set.ts'
-import type { Unfinished, Drainable } from '../../shared/drainables.ts'
+import { IdleWaiters, type Unfinished, type Drainable } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { onClosed } from '../../shared/sockets.ts'
 import { within } from '../../shared/within.ts'
@@ -77,7 +77,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   /** The size of `left` at which it is looked through again. */
   let lookThroughAt = LOOK_THROUGH
   const { tellToClose } = createPipelines()
-  let waiters: Array<() => void> = []
+  const idle = new IdleWaiters()
   let awaited = 0
   let completed = 0
   let draining = false
@@ -123,8 +123,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     if (!entry.awaited) return
     entry.awaited = false
     if (--awaited > 0) return
-    for (const resolve of waiters) resolve()
-    waiters = []
+    idle.wake()
   }
 
   function held (): Entry[] {
@@ -200,7 +199,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       strayUntil = now() + grace
     },
 
-    idle: () => awaited === 0 ? Promise.resolve() : new Promise((resolve) => { waiters.push(resolve) }),
+    idle: () => idle.wait(awaited),
 
     held: () => held().map((entry) => entry.describe(now())),
 

@@ -5,7 +5,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../../shared/clock.ts'
 import { DenseSet, type DenseSetMember } from '../../shared/dense-set.ts'
-import type { Drainable, Unfinished } from '../../shared/drainables.ts'
+import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'
 import type { Attempt } from '../running/attempt.ts'
@@ -38,7 +38,7 @@ export class Groups implements Drainable {
   readonly #running = new DenseSet<Running>()
   #isClosing = false
   #lost: Unfinished[] = []
-  #idleWaiters: Array<() => void> = []
+  readonly #idle = new IdleWaiters()
 
   constructor (deps: GroupsDeps) {
     this.#deps = deps
@@ -78,12 +78,11 @@ export class Groups implements Drainable {
   #end (running: Running): void {
     this.#running.delete(running)
     if (this.pending > 0) return
-    for (const resolve of this.#idleWaiters) resolve()
-    this.#idleWaiters = []
+    this.#idle.wake()
   }
 
   idle (): Promise<void> {
-    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
+    return this.#idle.wait(this.pending)
   }
 
   // Refuses nothing: requests and tasks that finish need their groups.

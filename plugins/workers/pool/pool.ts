@@ -6,7 +6,7 @@ import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { COMPLETED, SKIPPED, type Outcome } from '../../../workers/protocol.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { DenseSet } from '../../shared/dense-set.ts'
-import { closeDrainable, type Drainable, type Unfinished } from '../../shared/drainables.ts'
+import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import {
   ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError
 } from '../../shared/errors.ts'
@@ -48,7 +48,7 @@ export class Pool implements Drainable {
   #hasGivenUp = false
   /** Why there are no threads: the boot failed. */
   #broken: Error | undefined
-  readonly #idleWaiters: Array<() => void> = []
+  readonly #idle = new IdleWaiters()
 
   constructor (registry: Registry, options: ResolvedOptions, clock: Clock, { log, server }: Pick<FastifyInstance, 'log' | 'server'>) {
     this.name = options.decorator
@@ -262,12 +262,11 @@ export class Pool implements Drainable {
   }
 
   #checkIdle (): void {
-    if (this.#idleWaiters.length === 0 || this.pending > 0) return
-    for (const resolve of this.#idleWaiters.splice(0)) resolve()
+    if (this.pending === 0) this.#idle.wake()
   }
 
   idle (): Promise<void> {
-    return this.pending === 0 ? Promise.resolve() : new Promise((resolve) => { this.#idleWaiters.push(resolve) })
+    return this.#idle.wait(this.pending)
   }
 
   /** The jobs whose callers wait, in the order of their calls. */

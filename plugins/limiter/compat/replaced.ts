@@ -54,7 +54,7 @@ const replaced: Readonly<Record<string, string>> = {
   global: 'routes: \'all\' or \'named\' of a policy',
   groupId: 'one policy with routes: \'named\', which the routes name',
   hook: 'stage of a policy',
-  skipOnError: 'onStoreError of a policy',
+  skipOnError: "onStoreError of a policy: 'open' for true, 'closed' for false",
   skipFailedRequests: 'limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md',
   skipSuccessfulRequests: 'limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md'
 }

@@ -34,7 +34,7 @@ export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.
 export type { AcquireOptions, Lock, Locks, LocksOptions, LocksStats, Mutex, RwLock, Semaphore } from './locks/index.ts'
 export type { Metrics, MetricsOptions, MetricsSnapshot } from './metrics/index.ts'
 export { definePolicies } from './define-policies.ts'
-export type { Register } from './shared/register.ts'
+export type { Register } from './register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
 export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'
 
@@ -74,32 +74,26 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   check.record('concurrency', options, concurrencyOptionNames)
   const ambient = check.boolean('concurrency.ambient', options.ambient ?? true)
   const lifecycleOptions = optionsOf('lifecycle', options.lifecycle ?? {})
-  const limiterOptions = optionsOf('limiter', options.limiter ?? false)
-  const workersOptions = optionsOf('workers', options.workers ?? false)
-  const tasksOptions = optionsOf('tasks', options.tasks ?? {})
-  const locksOptions = optionsOf('locks', options.locks ?? {})
+  const limiterOptions = withAmbient(ambient, optionsOf('limiter', options.limiter ?? false))
+  const workersOptions = withAmbient(ambient, optionsOf('workers', options.workers ?? false))
+  const tasksOptions = withAmbient(ambient, optionsOf('tasks', options.tasks ?? {}))
+  const locksOptions = withAmbient(ambient, optionsOf('locks', options.locks ?? {}))
   const metricsOptions = optionsOf('metrics', options.metrics ?? false)
   // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
   // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
   if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
-  if (lifecycleOptions !== undefined) {
-    await app.register(lifecycle, lifecycleOptions)
-  }
+  if (lifecycleOptions !== undefined) await app.register(lifecycle, lifecycleOptions)
   // The limiter comes before the plugins whose routes it must know, and before the work that it refuses.
   if (limiterOptions !== undefined) {
     const { default: limiter } = await import('./limiter/index.ts')
-    await app.register(limiter, { ...limiterOptions, ambient: limiterOptions.ambient ?? ambient })
+    await app.register(limiter, limiterOptions)
   }
   if (workersOptions !== undefined) {
     const { default: workers } = await import('./workers/index.ts')
-    await app.register(workers, { ...workersOptions, ambient: workersOptions.ambient ?? ambient })
+    await app.register(workers, workersOptions)
   }
-  if (tasksOptions !== undefined) {
-    await app.register(tasks, { ...tasksOptions, ambient: tasksOptions.ambient ?? ambient })
-  }
-  if (locksOptions !== undefined) {
-    await app.register(locks, { ...locksOptions, ambient: locksOptions.ambient ?? ambient })
-  }
+  if (tasksOptions !== undefined) await app.register(tasks, tasksOptions)
+  if (locksOptions !== undefined) await app.register(locks, locksOptions)
   if (metricsOptions !== undefined) {
     const { default: metrics } = await import('./metrics/index.ts')
     await app.register(metrics, metricsOptions)
@@ -136,6 +130,11 @@ async function warnOfEarlierRoutes (app: FastifyInstance): Promise<void> {
 /** Returns the options of a part, or undefined if the part is left out. */
 function optionsOf<Options extends object> (part: string, options: Options | false): Options | undefined {
   return options === false ? undefined : check.record(`concurrency.${part}`, options) as Options
+}
+
+/** Completes the options of a part with the suite's option `ambient`. */
+function withAmbient<Options extends { ambient?: boolean }> (ambient: boolean, options: Options | undefined): Options | undefined {
+  return options && { ...options, ambient: options.ambient ?? ambient }
 }
 
 export default fp(concurrency, { name: 'fastify-concurrency', fastify: '5.x' })

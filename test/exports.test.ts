@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import * as suite from '../plugins/index.ts'
+import { isRefusal } from '../plugins/shared/coded-error.ts'
 import * as errorClasses from '../plugins/shared/errors.ts'
 import { exportsOf, program, root } from './compiler.ts'
 
@@ -105,7 +106,7 @@ t.test('each error class that answers 429 or 503 is a refusal, and captures no s
   const refusals: string[] = []
   for (const [name, Class] of exported) {
     const error = new Class('x', {}, {})
-    if (!errorClasses.isRefusal(error)) {
+    if (!isRefusal(error)) {
       t.notOk([429, 503].includes(error.statusCode ?? 0), `${name} answers ${error.statusCode}`)
       continue
     }
@@ -113,7 +114,7 @@ t.test('each error class that answers 429 or 503 is a refusal, and captures no s
     t.equal(error.stack, `${error.name}: ${error.message}`, name)
   }
   t.ok(refusals.length > 5)
-  for (const value of [undefined, null, { code: 'FC_ERR_CLOSING' }, new Error('x')]) t.equal(errorClasses.isRefusal(value), false)
+  for (const value of [undefined, null, { code: 'FC_ERR_CLOSING' }, new Error('x')]) t.equal(isRefusal(value), false)
 })
 
 t.test('an error that a client or a timer causes captures no stack: its `stack` is the line of the message', async (t) => {

@@ -7,7 +7,7 @@
 import { setMaxListeners } from 'node:events'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RequestEndedError } from '../shared/errors.ts'
-import { isHttp1, onClosed, onSocketClosed, rawOf } from '../shared/sockets.ts'
+import { isHttp1, onClosed, rawOf } from '../shared/sockets.ts'
 
 export const kReply = Symbol('fastify-concurrency.reply')
 export const kDisconnected = Symbol('fastify-concurrency.disconnected')
@@ -89,16 +89,5 @@ export function abortWhenDisconnected (controller: AbortController, reply: Fasti
   const gone = (): void => controller.abort(new DOMException('The client has disconnected', 'AbortError'))
   if (isGone(reply)) return gone()
   const raw = rawOf(reply)
-  if (!isHttp1(raw)) {
-    const { stream } = raw
-    if (!stream.destroyed) stream.once('close', () => { if (!reply.sent || stream.aborted) gone() })
-  } else if (!raw.writableEnded) {
-    const closed = (): void => { if (!raw.writableFinished && !raw.writableEnded) gone() }
-    // A pipelined response has no socket before its turn, and gets no event when the socket closes.
-    const forget = raw.socket === null ? onSocketClosed(raw.req.socket, closed) : undefined
-    raw.once('close', () => {
-      forget?.()
-      closed()
-    })
-  }
+  onClosed(reply, () => { if (isHttp1(raw) ? !raw.writableEnded : !reply.sent || raw.stream.aborted) gone() })
 }

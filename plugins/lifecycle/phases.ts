@@ -25,12 +25,7 @@ export function later (a: Phase, b: Phase): Phase {
   return phases.indexOf(a) >= phases.indexOf(b) ? a : b
 }
 
-/** Tells whether a load balancer should send requests. */
-export function isReady (phase: Phase): boolean {
-  return phase === 'serving'
-}
-
-/** Tells whether connections end with the response, so that clients look for another server. */
+/** Tells whether the service is not ready any more: load balancers should look away, and connections end with the response. */
 export function isStopping (phase: Phase): boolean {
   return phase !== 'serving'
 }

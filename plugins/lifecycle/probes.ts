@@ -1,15 +1,21 @@
-/** The probes. Readiness tells a load balancer whether to send requests; liveness tells a supervisor whether to restart the process. */
+/**
+ * The probes. Readiness tells a load balancer whether to send requests; liveness tells a supervisor whether to restart the process.
+ *
+ * However often the readiness probe is asked, each check of the application is called at most once a second. A check that hangs is aborted by its
+ * signal and called again, ever later if it ignores the signal. So one half-open connection doesn't keep a service out of its load balancer for
+ * good, and a database that never answers doesn't gather a pile of calls.
+ */
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../shared/clock.ts'
-import type { ResolvedLifecycleOptions } from './options.ts'
-import { createReadiness } from './readiness.ts'
+import { within } from '../shared/within.ts'
+import type { ReadyCheck, ResolvedLifecycleOptions } from './options.ts'
 
 export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: checks, readyTimeout }: ResolvedLifecycleOptions): void {
   // A probe every second must not fill the log, and a flood of requests must not make the process look dead.
   const shared = { logLevel: 'warn', config: { lifecycle: 'always', limiter: false } } as const
 
   if (readyPath !== false) {
-    const failedChecks = createReadiness(checks, readyTimeout, monotonic.now)
+    const failedChecks = createReadyChecks(checks, readyTimeout, monotonic.now)
     app.get(readyPath, shared, async (_request, reply) => {
       if (app.lifecycle.ready) {
         const failed = await failedChecks()
@@ -20,4 +26,81 @@ export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: c
     })
   }
   if (livePath !== false) app.get(livePath, shared, async () => ({ status: 'live' }))
+}
+
+export interface FailedCheck {
+  /** The function's name, or its place in the option. */
+  name: string
+  error: string
+}
+
+/** How long an answer holds, in ms. */
+const FRESH = 1_000
+
+/** The longest pause, in ms, between two calls of a check that hangs and ignores its signal. */
+const LONGEST_PAUSE = 30_000
+
+/** @returns a function that resolves to the checks that fail */
+export function createReadyChecks (checks: readonly ReadyCheck[], timeout: number, now: () => number): () => Promise<FailedCheck[]> {
+  const asks = checks.map((check, index) => createAsk(check, check.name === '' ? `ready[${index}]` : check.name, timeout, now))
+  let answer: Promise<FailedCheck[]> = Promise.resolve([])
+  let pending = false
+  let askedAt = -Infinity
+
+  async function ask (): Promise<FailedCheck[]> {
+    pending = true
+    try {
+      return (await Promise.all(asks.map(async (each) => each()))).filter((failed) => failed !== undefined)
+    } finally {
+      pending = false
+    }
+  }
+
+  return async () => {
+    if (!pending && now() >= askedAt + FRESH) {
+      askedAt = now()
+      answer = ask()
+    }
+    return answer
+  }
+}
+
+/** The 503 of the probe carries the text of each failed check. A driver's error may quote a whole query. */
+const LONGEST_TEXT = 1_000
+
+function createAsk (check: ReadyCheck, name: string, timeout: number, now: () => number): () => Promise<FailedCheck | undefined> {
+  const late: FailedCheck = { name, error: `has not answered within ${timeout} ms` }
+  let pause = FRESH
+  let callAgainAt = -Infinity
+
+  return async () => {
+    const calledAt = now()
+    if (calledAt < callAgainAt) return late
+    const controller = new AbortController()
+    let error: string | undefined
+    // A check that settles at all, even late or because it was aborted, is called again with the next probe.
+    const answered = failureOf(check, controller.signal).then((failure) => {
+      error = failure
+      pause = FRESH
+      callAgainAt = -Infinity
+    })
+    if (await within(timeout, answered)) return error === undefined ? undefined : { name, error }
+    callAgainAt = calledAt + pause
+    pause = Math.min(2 * pause, LONGEST_PAUSE)
+    controller.abort(new DOMException(`The check ${late.error}`, 'TimeoutError'))
+    return late
+  }
+}
+
+/** Resolves to undefined if the check passes. Never rejects. */
+async function failureOf (check: ReadyCheck, signal: AbortSignal): Promise<string | undefined> {
+  try {
+    return await check(signal) === false ? 'returned false' : undefined
+  } catch (thrown) {
+    try {
+      return (thrown instanceof Error && thrown.message !== '' ? String(thrown.message) : String(thrown)).slice(0, LONGEST_TEXT)
+    } catch { // An object without a prototype, a proxy whose traps throw.
+      return 'threw a value that cannot be read'
+    }
+  }
 }

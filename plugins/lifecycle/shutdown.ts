@@ -13,10 +13,9 @@ import { logSafely, type LogLevel } from '../shared/log.ts'
 import { within } from '../shared/within.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { drain, type ShutdownReport } from './drain.ts'
-import { watchExit } from './exits.ts'
 import { watchListening } from './listening.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
-import { isReady, isStopping, later, type Phase } from './phases.ts'
+import { isStopping, later, type Phase } from './phases.ts'
 import type { Connections } from './requests/connections.ts'
 import { runsReadyHooks } from './requests/contexts.ts'
 import { isAlways } from './requests/gate.ts'
@@ -95,7 +94,9 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     const startedAt = monotonic.now()
     deadlineAt = startedAt + options.timeout
     const timers = createTimers()
-    const unwatch = watchExit(() => reportExit(startedAt))
+    // The process may end in the middle: by a second signal, or by the time limit of the code that handles signals.
+    const onExit = (): void => reportExit(startedAt)
+    process.once('exit', onExit)
     try {
       if (!byClose) await bootAndDelay(timers)
       const drained = drain(drainablesOf(app), {
@@ -114,7 +115,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       return report
     } finally {
       timers.clear()
-      unwatch()
+      process.off('exit', onExit)
     }
   }
 
@@ -151,7 +152,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
 
   return {
     get phase () { return phase },
-    get ready () { return hasBooted && draining === undefined && isReady(phase) },
+    get ready () { return hasBooted && draining === undefined && !isStopping(phase) },
 
     start (why = 'shutdown') {
       if (draining === undefined) reason = why

@@ -1,11 +1,12 @@
 /** The decision on one stage of a request: what the request is charged, and whether the store grants the charges. */
 import type { FastifyRequest } from 'fastify'
+import { addressKey } from '../shared/address-key.ts'
 import { LimitInvalidError, LimitKeyMissingError } from '../shared/errors.ts'
-import { after, brief, isPromise, type MaybePromise } from './functions.ts'
-import { readKey, storedKey, storedSubstitute, type AddressOf } from './policies/keys.ts'
+import { after, brief, type MaybePromise } from './functions.ts'
+import { readKey, storedKey, storedSubstitute } from './policies/keys.ts'
 import type { Stage } from './policies/policy.ts'
 import type { ResolvedPolicy, ResolvedRefusal } from './policies/resolve.ts'
-import type { Cost, RouteRules } from './route-rules.ts'
+import type { Cost, RouteRules, RulesOfRoutes } from './route-rules.ts'
 import type { Shape } from './stores/bucket.ts'
 import type { Charge, Decision, Store } from './stores/store.ts'
 
@@ -38,14 +39,12 @@ interface Asked {
 
 /** Returns the charge of one policy; undefined if the key has no limit, or is on the policy's allow list. */
 export function chargeOf (asked: Asked): MaybePromise<PolicyCharge | undefined> {
-  const { isListed } = asked.policy
-  if (isListed === undefined) return unlistedCharge(asked)
-  return after(isListed(asked.key, asked.ip, asked.request), (listed) => listed ? undefined : unlistedCharge(asked))
-}
-
-function unlistedCharge (asked: Asked): MaybePromise<PolicyCharge | undefined> {
-  const { shape } = asked.policy
-  return typeof shape === 'object' ? shapedCharge(asked, shape) : shape(asked.key, asked.request).then((shape) => shapedCharge(asked, shape))
+  const { policy: { isListed, shape }, key, ip, request } = asked
+  if (isListed === undefined && typeof shape === 'object') return shapedCharge(asked, shape)
+  return after(isListed?.(key, ip, request) ?? false, (listed) => {
+    if (listed) return undefined
+    return typeof shape === 'object' ? shapedCharge(asked, shape) : shape(key, request).then((shape) => shapedCharge(asked, shape))
+  })
 }
 
 function shapedCharge ({ policy, key, isSubstitute, cost }: Asked, { rate, burst }: Shape): PolicyCharge | undefined {
@@ -58,9 +57,10 @@ function shapedCharge ({ policy, key, isSubstitute, cost }: Asked, { rate, burst
 }
 
 export interface DecisionSettings {
-  rulesOf: (request: FastifyRequest) => RouteRules
+  rules: RulesOfRoutes
   store: Store
-  addressOf: AddressOf
+  /** Reads the address of a request's client. */
+  addressOf: (request: FastifyRequest) => string
   /** Whether no policy limits a request; undefined if all requests are limited. */
   isExempt: ((request: FastifyRequest) => MaybePromise<boolean>) | undefined
 }
@@ -71,7 +71,7 @@ export interface DecisionSettings {
  */
 export type Decide = (stage: Stage, request: FastifyRequest) => MaybePromise<Check | undefined>
 
-export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionSettings): Decide {
+export function createDecide ({ rules: rulesOfRoutes, store, addressOf, isExempt }: DecisionSettings): Decide {
   /** The decisions of the onRequest stage, for requests that still have to pass the preHandler stage. */
   const granted = new WeakMap<FastifyRequest, Decision<PolicyCharge>>()
   /** The requests whose preHandler stage is checked. The hook runs twice on a route where another plugin has wrapped the hook. */
@@ -82,12 +82,12 @@ export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionS
     if (key === 'none') return chargeOf({ policy, key: '', cost, request })
     if (key === 'address') {
       const ip = addressOf(request)
-      return chargeOf({ policy, key: policy.addressKey(ip), ip, cost, request })
+      return chargeOf({ policy, key: addressKey(ip, policy.ipv6Subnet), ip, cost, request })
     }
     return after(readKey(name, key, request), (key) => {
       if (key !== undefined) return chargeOf({ policy, key, cost, request })
       if (policy.missingKey === 'reject') throw new LimitKeyMissingError(policy.expose ? name : undefined)
-      return chargeOf({ policy, key: policy.addressKey(addressOf(request)), isSubstitute: true, cost, request })
+      return chargeOf({ policy, key: addressKey(addressOf(request), policy.ipv6Subnet), isSubstitute: true, cost, request })
     })
   }
 
@@ -95,17 +95,12 @@ export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionS
   function addCharges (
     charges: PolicyCharge[], policies: readonly ResolvedPolicy[], index: number, cost: number, request: FastifyRequest
   ): MaybePromise<PolicyCharge[]> {
-    for (let i = index; i < policies.length; i++) {
-      const added = charge(policies[i]!, cost, request)
-      if (isPromise(added)) {
-        return added.then((added) => {
-          if (added !== undefined) charges.push(added)
-          return addCharges(charges, policies, i + 1, cost, request)
-        })
-      }
+    const policy = policies[index]
+    if (policy === undefined) return charges
+    return after(charge(policy, cost, request), (added) => {
       if (added !== undefined) charges.push(added)
-    }
-    return charges
+      return addCharges(charges, policies, index + 1, cost, request)
+    })
   }
 
   function charges (policies: readonly ResolvedPolicy[], cost: Cost, request: FastifyRequest): MaybePromise<PolicyCharge[]> {
@@ -126,7 +121,7 @@ export function createDecide ({ rulesOf, store, addressOf, isExempt }: DecisionS
   }
 
   return (stage, request) => {
-    const rules = rulesOf(request)
+    const rules = rulesOfRoutes.of(request)
     const policies = rules[stage]
     if (policies.length === 0) return undefined
     if (stage === 'preHandler') {

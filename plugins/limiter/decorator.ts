@@ -1,12 +1,13 @@
 /** `app.limiter`: the policies for code. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
+import { addressKey } from '../shared/address-key.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
 import { refused } from './channels.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
 import type { MaybePromise } from './functions.ts'
-import { retryAfter } from './structured-fields.ts'
+import { retryAfter } from './headers.ts'
 import { checkedKey } from './policies/keys.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { PolicyName } from './policies/policy.ts'
@@ -126,7 +127,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     const checked = checkedKey(name, key) ?? ''
     if (policy.key !== 'address') return chargeOf({ policy, key: checked, cost, request })
     if (exemptAddresses?.(checked) === true) return undefined
-    return chargeOf({ policy, key: policy.addressKey(checked), ip: checked, cost, request })
+    return chargeOf({ policy, key: addressKey(checked, policy.ipv6Subnet), ip: checked, cost, request })
   }
 
   return {

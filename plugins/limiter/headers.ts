@@ -4,13 +4,42 @@
  *
  * A bucket has no window. `q` is the burst. `w` is the number of seconds in which an empty bucket is full again, rounded up, so q / w is
  * never above the rate. `t` is the number of seconds, rounded up, until there are more tokens: one more, or as many as a refused request
- * costs.
+ * costs. A refusal has `Retry-After` too, and `Cache-Control: no-store`, so that no cache answers other clients with it.
  */
 import type { FastifyReply } from 'fastify'
 import type { Check, PolicyCharge } from './decision.ts'
-import { SLACK } from './stores/bucket.ts'
+import type { ResolvedPolicy } from './policies/resolve.ts'
+import { SLACK, type Shape } from './stores/bucket.ts'
 import type { Balance } from './stores/store.ts'
-import { policyItem, retryAfter } from './structured-fields.ts'
+
+/** The largest integer of a structured field. */
+const LARGEST = 999_999_999_999_999
+
+/** Returns a wait, in ms, as whole seconds: never too early, and at most 1 s late. */
+export function retryAfter (wait: number): number {
+  return Math.min(LARGEST, Math.max(1, Math.ceil(wait / 1000)))
+}
+
+/** The name of a policy as a structured field's string, and the policy's item of `RateLimit-Policy` if its numbers are always the same. */
+interface PolicyText {
+  readonly quoted: string
+  readonly item: string | undefined
+}
+
+const texts = new WeakMap<ResolvedPolicy, PolicyText>()
+
+function textOf (policy: ResolvedPolicy): PolicyText {
+  let text = texts.get(policy)
+  if (text === undefined) {
+    const quoted = `"${policy.name.replace(/["\\]/g, '\\$&')}"`
+    texts.set(policy, text = { quoted, item: typeof policy.shape === 'object' ? policyItem(quoted, policy.shape) : undefined })
+  }
+  return text
+}
+
+function policyItem (quoted: string, { rate, burst }: Shape): string {
+  return `${quoted};q=${burst};w=${retryAfter(burst * 1000 / rate)}`
+}
 
 function remaining (tokens: number): number {
   return Math.max(0, Math.floor(tokens + SLACK))
@@ -31,12 +60,19 @@ export function setFields (reply: FastifyReply, { decision: { balances, granted 
     const { charge, charge: { limit }, tokens } = balance
     if (!limit.expose) continue
     const comma = policies === '' ? '' : ', '
-    policies += comma + (limit.item ?? policyItem(limit.quoted, charge))
-    limits += `${comma}${limit.quoted};r=${remaining(tokens)};t=${untilMore(balance, granted)}`
+    const { quoted, item } = textOf(limit)
+    policies += comma + (item ?? policyItem(quoted, charge))
+    limits += `${comma}${quoted};r=${remaining(tokens)};t=${untilMore(balance, granted)}`
   }
   if (policies === '') return
   reply.header('ratelimit-policy', earlier === undefined ? policies : append(reply, 'ratelimit-policy', policies))
   reply.header('ratelimit', earlier === undefined ? limits : append(reply, 'ratelimit', limits))
+}
+
+/** Sets the fields of a refusal. @param seconds undefined if nobody knows when to try again */
+export function setRefusalFields (reply: FastifyReply, seconds?: number): void {
+  reply.header('cache-control', 'no-store')
+  if (seconds !== undefined) reply.header('retry-after', String(seconds))
 }
 
 function append (reply: FastifyReply, field: string, items: string): string {

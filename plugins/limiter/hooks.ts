@@ -1,12 +1,12 @@
 /** The hooks of a request. A hook answers a refusal itself, because throwing an error costs twice as much as serving a request. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
-import { isRefusal, limitedMessage, LimitedError } from '../shared/errors.ts'
+import { isRefusal } from '../shared/coded-error.ts'
+import { limitedMessage, LimitedError } from '../shared/errors.ts'
 import { refused } from './channels.ts'
 import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
-import { setFields, setLegacyFields } from './headers.ts'
-import { retryAfter } from './structured-fields.ts'
+import { retryAfter, setFields, setLegacyFields, setRefusalFields } from './headers.ts'
 import type { Stage } from './policies/policy.ts'
 import type { ResolvedRefusal } from './policies/resolve.ts'
 import type { Decision } from './stores/store.ts'
@@ -24,8 +24,7 @@ export function createHook (stage: Stage, decide: Decide, settings: AnswerSettin
   const hook: Hook = (request, reply, done) => {
     let answered: MaybePromise<boolean>
     try {
-      const check = decide(stage, request)
-      answered = isPromise(check) ? check.then((check) => answer(check, settings, request, reply)) : answer(check, settings, request, reply)
+      answered = after(decide(stage, request), (check) => answer(check, settings, request, reply))
     } catch (error) {
       return answerError(error, settings, request, reply, done)
     }
@@ -63,7 +62,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   if (refused.hasSubscribers) refused.publish({ ...refusal, server: request.server.server })
   endUpgrade(request, reply)
   settings.countRefused('FC_ERR_LIMITED')
-  reply.header('retry-after', String(seconds))
+  setRefusalFields(reply, seconds)
   const onExceeded = route.onExceeded ?? limit.onExceeded ?? settings.onExceeded
   const body = route.body ?? limit.body ?? settings.body
   return after(onExceeded?.(request, refusal), () => {
@@ -73,7 +72,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
       return true
     }
     return after(body(request, new LimitedError(policy, seconds)), (body) => {
-      reply.code(429).header('cache-control', 'no-store').send(body)
+      reply.code(429).send(body)
       return true
     })
   })
@@ -95,7 +94,7 @@ function untilAgain (earlier: Decision<PolicyCharge>, later: Decision): number {
  */
 function send (reply: FastifyReply, statusCode: number, code: string, message: string, policy?: string, retryAfter?: number): void {
   const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message, policy, retryAfter })
-  reply.code(statusCode).header('cache-control', 'no-store').header('content-type', 'application/json; charset=utf-8').send(body)
+  reply.code(statusCode).header('content-type', 'application/json; charset=utf-8').send(body)
 }
 
 /**
@@ -122,6 +121,7 @@ function answerError (error: unknown, { countRefused }: AnswerSettings, request:
   const { statusCode, code, message, headers = {} } = error as Refusal
   try {
     countRefused(code)
+    setRefusalFields(reply)
     send(reply.headers(headers), statusCode, code, message)
   } catch (error) {
     done(asError(error))

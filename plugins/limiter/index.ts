@@ -6,22 +6,21 @@
  * is behind an address. While Redis is away, each process counts for itself unless the policy says otherwise.
  */
 import fp from 'fastify-plugin'
-import { watchForwarded } from '../shared/address-key.ts'
+import { addressReader } from '../shared/address-key.ts'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
-import refusalLog, { countRefusal } from '../shared/refusal-log.ts'
+import refusalLog, { refusalCounter } from '../shared/refusal-log.ts'
 import { AddressChecks, checkCluster, checkPrepared, checkRateLimit, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
 import { storeFailed, storeRecovered } from './channels.ts'
-import { addressKeyOf, registerRateLimit } from './compat/rate-limit.ts'
+import { registerRateLimit } from './compat/rate-limit.ts'
 import { RouteLimits } from './compat/route-limit.ts'
 import { createDecide } from './decision.ts'
 import { createLimiter, type Limiter } from './decorator.ts'
 import { createHook, keepLast } from './hooks.ts'
-import type { AddressOf } from './policies/keys.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
 import { limitsByAddress } from './policies/resolve.ts'
-import { RulesOfRoutes, type RouteConfig, type RouteLimiterOptions, type RouteWithConfig } from './route-rules.ts'
+import { RulesOfRoutes, type RouteLimiterOptions, type RouteWithConfig } from './route-rules.ts'
 import { FallbackStore } from './stores/fallback.ts'
 import { MemoryStore } from './stores/memory-store.ts'
 import { RedisStore } from './stores/redis-store.ts'
@@ -29,7 +28,7 @@ import type { Store } from './stores/store.ts'
 import { Waiters } from './waiting/waiters.ts'
 
 export { definePolicies } from '../define-policies.ts'
-export type { Register } from '../shared/register.ts'
+export type { Register } from '../register.ts'
 export type { LimitRefused } from './channels.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './decorator.ts'
 export type { LimiterOptions } from './options.ts'
@@ -79,11 +78,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
 
   const store = createStore(app, resolved)
   const waiters = new Waiters(resolved.maxWaiting)
-  const watch = watchForwarded(app)
-  const addressOf: AddressOf = (request) => {
-    watch(request)
-    return request.ip
-  }
+  const addressOf = addressReader(app)
   // Only waiting needs the request, to know whose client left.
   if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
@@ -94,19 +89,19 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   // Before the onRoute hook of @fastify/rate-limit, which would add a hook of its own to routes that have a config.rateLimit.
   app.addHook('onRoute', prepareRoute)
   const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders, addressOf, onAddressKey: () => addressChecks.add('app.rateLimit()') })
-  const routeLimits = new RouteLimits(merge, addressKeyOf(ipv6Subnet))
+  const routeLimits = new RouteLimits(merge, ipv6Subnet)
   const rules = new RulesOfRoutes(policies, (options, route) => {
     const policy = routeLimits.of(options, route)
     if (limitsByAddress(policy)) addressChecks.add(policy.name)
     return policy
   })
   const decide = createDecide({
-    rulesOf: (request) => rules.of(request.routeOptions.config as RouteConfig),
+    rules,
     store,
     addressOf,
     isExempt: exemptAddresses === undefined ? resolved.isExempt : (request) => exemptAddresses(addressOf(request))
   })
-  const answers = { legacyHeaders, body, onExceeded, countRefused: (code: string) => countRefusal(app, code) }
+  const answers = { legacyHeaders, body, onExceeded, countRefused: refusalCounter(app) }
   const onRequest = createHook('onRequest', decide, answers)
   const preHandler = createHook('preHandler', decide, answers)
   const early = rules.standard.preHandler.length > 0 ? printedRoutes(app).map(({ name }) => name) : []

@@ -3,8 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { monotonic, type Clock } from '../shared/clock.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
 import { addressList, type AddressList } from './policies/allow-list.ts'
-import { addressKeyOf } from './compat/rate-limit.ts'
-import { refuseReplaced } from './compat/replaced.ts'
+import { replaced } from './compat/replaced.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import type { Policies, RefusalOptions } from './policies/policy.ts'
 import { resolvePolicies, resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
@@ -88,10 +87,9 @@ export const limiterOptionNames = [
 ] as const satisfies ReadonlyArray<keyof LimiterOptions>
 
 export function resolveOptions (options: LimiterOptions): ResolvedOptions {
-  refuseReplaced('limiter', options, limiterOptionNames)
-  record('limiter', options, limiterOptionNames)
+  record('limiter', options, limiterOptionNames, replaced)
   const ipv6Subnet = integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 })
-  const policies = resolvePolicies('limiter.policies', options.policies, addressKeyOf(ipv6Subnet))
+  const policies = resolvePolicies('limiter.policies', options.policies, ipv6Subnet)
   ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
   const { redis, clock = monotonic, allowList } = options
   const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')

@@ -2,7 +2,7 @@
 import type { FastifyRequest, RouteOptions } from 'fastify'
 import { array, ensure, integer, record } from '../shared/options.ts'
 import { guarded, type MaybePromise } from './functions.ts'
-import { refuseReplaced } from './compat/replaced.ts'
+import { replaced } from './compat/replaced.ts'
 import type { PolicyName, RefusalOptions, Stage } from './policies/policy.ts'
 import { resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
 
@@ -105,7 +105,8 @@ export class RulesOfRoutes {
    * Returns the rules for a request. A route that was declared before the limiter is prepared by its first request. If such a route has a
    * policy in the preHandler stage, it is too late to add the hook, and the request fails: it never bypasses the limit.
    */
-  of (config: RouteConfig & { url?: string, method?: unknown }): RouteRules {
+  of (request: FastifyRequest): RouteRules {
+    const config = request.routeOptions.config as RouteConfig & { url?: string, method?: unknown }
     const known = config[kRules]
     if (known !== undefined) return known
     if (config.limiter === undefined && config.rateLimit === undefined) return this.standard
@@ -122,8 +123,7 @@ export class RulesOfRoutes {
     if (limiter === undefined && rateLimit === undefined) return this.standard
     if (limiter === false || rateLimit === false) return rulesOf([], 1)
     const option = `${routeName(route)}: config.limiter`
-    refuseReplaced(option, limiter ?? {}, routeOptionNames)
-    const { cost = 1, policies = [], ...answers } = record(option, limiter ?? {}, routeOptionNames) as RouteLimiterOptions
+    const { cost = 1, policies = [], ...answers } = record(option, limiter ?? {}, routeOptionNames, replaced) as RouteLimiterOptions
     const refusal = resolveRefusal(option, '*', answers)
     const applied = new Set([...this.standard.onRequest, ...this.standard.preHandler])
     for (const [index, name] of array(`${option}.policies`, policies).entries()) {

@@ -5,6 +5,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
 import type { ChannelMessages } from '../channel-messages.ts'
+import { noRefusals } from '../shared/errors.ts'
 import { Durations } from './durations.ts'
 import type { EventLoop } from './event-loop.ts'
 import { Series } from './series.ts'
@@ -21,7 +22,7 @@ class Job {
   readonly #pool: string
   readonly #name: string
   readonly ended = { completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0 }
-  readonly refused: JobMetrics['refused'] = { count: 0, wait: 0, deadline: 0, shed: 0 }
+  readonly refused: JobMetrics['refused'] = noRefusals()
   readonly wait = new Durations()
   readonly run = new Durations()
 

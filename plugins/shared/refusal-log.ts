@@ -7,7 +7,7 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isRefusal } from './errors.ts'
+import { isRefusal } from './coded-error.ts'
 import { logSafely } from './log.ts'
 
 /** The time between two lines at warn, in ms. */
@@ -45,9 +45,10 @@ class Sampler {
   }
 }
 
-/** Counts a refusal that passes no error handler, since a hook answers it. The app must have this plugin. */
-export function countRefusal (app: FastifyInstance, code: string): void {
-  app.getDecorator<Sampler>(kRefusalLog).count(code, performance.now())
+/** Returns what counts a refusal that passes no error handler, since a hook answers it. The app must have this plugin. */
+export function refusalCounter (app: FastifyInstance): (code: string) => void {
+  const sampler = app.getDecorator<Sampler>(kRefusalLog)
+  return (code) => sampler.count(code, performance.now())
 }
 
 /**

@@ -45,7 +45,7 @@ const closing = new WeakMap<Socket, Set<() => void>>()
  * @param socket undefined, or no real socket, in inject(): then it never closes
  * @returns the function that removes `listener`
  */
-export function onSocketClosed (socket: Socket | undefined, listener: () => void): () => void {
+function onSocketClosed (socket: Socket | undefined, listener: () => void): () => void {
   if (typeof socket?.once !== 'function') return () => {}
   let listeners = closing.get(socket)
   if (listeners === undefined) {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { endOf } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
-import { addressKey, watchForwarded } from '../shared/address-key.ts'
+import { addressKey, addressReader } from '../shared/address-key.ts'
 import * as check from '../shared/options.ts'
 import { notForgotten } from './forgotten.ts'
 import type { Group } from './group/group.ts'
@@ -100,14 +100,12 @@ export interface TasksDeps {
 }
 
 export function createTasks ({ app, scheduler, groups, engine, named, options, telemetry }: TasksDeps): Tasks {
-  const watchProxy = watchForwarded(app)
+  const addressOf = addressReader(app)
 
   /** Returns the address of the request's client, otherwise `fallback`. */
   function defaultKey (fallback: string): string {
     const request = currentRequest()
-    if (request === undefined) return fallback
-    watchProxy(request)
-    return addressKey(request.ip ?? '')
+    return request === undefined ? fallback : addressKey(addressOf(request))
   }
 
   function submission (id: string, fn: TaskFunction<unknown>, taskOptions: TaskOptions): Submission {

@@ -20,7 +20,7 @@ import { Scheduler } from './scheduler.ts'
 import { Telemetry } from './telemetry.ts'
 
 export type { Unfinished } from '../shared/drainables.ts'
-export type { Register } from '../shared/register.ts'
+export type { Register } from '../register.ts'
 export type { EnqueueOptions, GroupOptions, Reservation, ReserveOptions, Tasks } from './decorator.ts'
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'

@@ -1,8 +1,8 @@
 /** Telemetry reports the events of tasks and groups, to the log and to the diagnostics channels. It is called after an event, and decides nothing. */
 import type { FastifyInstance } from 'fastify'
 import type { Unfinished } from '../shared/drainables.ts'
-import { countRefusal } from '../shared/refusal-log.ts'
-import { isRefusal } from '../shared/errors.ts'
+import { refusalCounter } from '../shared/refusal-log.ts'
+import { isRefusal } from '../shared/coded-error.ts'
 import type { TypedChannel } from '../shared/typed-channel.ts'
 import * as channels from './channels.ts'
 import type { TaskMessage } from './channels.ts'
@@ -65,7 +65,7 @@ export class Telemetry {
   enqueueUnseen (name: string, err: unknown): void {
     const refused = isRefusal(err)
     // Load must not flood the log: refusals are counted into its sampled line.
-    if (refused) countRefusal(this.#app, (err as { code: string }).code)
+    if (refused) refusalCounter(this.#app)((err as { code: string }).code)
     logSafely(this.#app.log, refused ? 'debug' : 'error', { task: name, err }, 'tasks.enqueue() has failed, and nobody awaits its promise: the task was not accepted')
   }
 

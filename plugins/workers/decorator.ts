@@ -7,7 +7,7 @@ import { hasLeft } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
-import { addressKey, watchForwarded } from '../shared/address-key.ts'
+import { addressKey, addressReader } from '../shared/address-key.ts'
 import { isCausedOutside, type JobSettings } from './job.ts'
 import { mapOrdered } from './pool/map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
@@ -79,7 +79,7 @@ function quiet<T> (promise: Promise<T>): Promise<T> {
 
 /** @internal Left out of the published declarations, and with it all that the pool is made of. */
 export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, app: FastifyInstance): Workers<J> {
-  const watch = watchForwarded(app)
+  const addressOf = addressReader(app)
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []
 
@@ -94,12 +94,11 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     const client = run.detached === true ? undefined : request
     // Before admission: the job of a client that has left must not take a place in the queue from others.
     if (client !== undefined && hasLeft(client)) signals = [...signals, client.disconnected]
-    if (run.key === undefined && request !== undefined) watch(request)
     return {
       payload,
       signals,
       client,
-      key: run.key ?? addressKey(request?.ip ?? ''),
+      key: run.key ?? (request === undefined ? '' : addressKey(addressOf(request))),
       priority: run.priority ?? registered.priority,
       timeout: run.timeout ?? registered.timeout ?? options.timeout,
       transferList: run.transferList,

@@ -23,7 +23,7 @@ export type { Workers } from './decorator.ts'
 export type { RunOptions, WorkersOptions } from './options.ts'
 export type { JobStats, Percentiles, PoolStats } from './pool/stats.ts'
 export type { JobName, JobPayload, JobResult } from './types.ts'
-export type { Register } from '../shared/register.ts'
+export type { Register } from '../register.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

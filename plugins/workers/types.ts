@@ -1,6 +1,6 @@
 /** From the definitions of jobs to the types of `run()`. */
 import type { JobFunction, Jobs } from '../../workers/jobs.ts'
-import type { Register } from '../shared/register.ts'
+import type { Register } from '../register.ts'
 
 /** The jobs that the application has registered in {@link Register}, or any. */
 export type RegisteredJobs = Register extends { jobs: infer J extends Jobs } ? J : Jobs

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { admits, isReady, isStopping, later, phases } from '../../plugins/lifecycle/phases.ts'
+import { admits, isStopping, later, phases } from '../../plugins/lifecycle/phases.ts'
 
 t.test('requests drain before tasks, tasks before workers, and all before the app closes', async (t) => {
   t.same(phases, ['serving', 'leaving', 'requests', 'tasks', 'workers', 'closing', 'closed'])
@@ -14,6 +14,5 @@ t.test('a shutdown never goes back to an earlier phase', async (t) => {
 t.test('what each phase admits', async (t) => {
   t.same(phases.filter((phase) => admits(phase, false)), ['serving', 'leaving'])
   t.same(phases.filter((phase) => admits(phase, true)), phases, 'liveness, as long as Fastify listens')
-  t.same(phases.filter(isReady), ['serving'])
   t.same(phases.filter((phase) => !isStopping(phase)), ['serving'])
 })

@@ -2,29 +2,31 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ClosingError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
-import { countRefusal } from '../../shared/refusal-log.ts'
+import { refusalCounter } from '../../shared/refusal-log.ts'
 import { requestRefused } from '../channels.ts'
 import { admits, isStopping, type Phase } from '../phases.ts'
+import { disableKeepAlive } from './keep-alive.ts'
 import type { InFlight } from './requests.ts'
 
 /** @param refuses is false with Fastify's own `return503OnClosing: false`: then requests are served as long as the server listens */
 export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => Phase, refuses: boolean): void {
   const error = new ClosingError('The service')
   const body = closingBody(error)
+  const countRefusal = refusalCounter(app)
 
   app.addHook('onRequest', (request, reply, done) => {
     if (!isStopping(phase())) {
       inFlight.enter(request, reply)
       return done()
     }
-    inFlight.tellToClose(reply)
+    disableKeepAlive(reply)
     const always = isAlways(request)
     if (refuses && !admits(phase(), always)) {
       if (requestRefused.hasSubscribers) {
         requestRefused.publish({ server: app.server, phase: phase(), method: request.method, route: request.routeOptions.url })
       }
       logSafely(request.log, 'debug', { err: error, phase: phase() }, error.message)
-      countRefusal(app, error.code)
+      countRefusal(error.code)
       return refuse(reply, body)
     }
     inFlight.enter(request, reply)

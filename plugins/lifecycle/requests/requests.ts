@@ -17,7 +17,7 @@ import { within } from '../../shared/within.ts'
 import { observe } from './contexts.ts'
 import { Entry } from './entry.ts'
 import { endEventStream } from './event-streams.ts'
-import { createPipelines } from './pipelines.ts'
+import { disableKeepAlive } from './keep-alive.ts'
 
 export interface InFlightOptions {
   /** How long a drain waits for a handler whose client has left, in ms. */
@@ -37,8 +37,6 @@ export interface InFlight extends Drainable {
   has (request: FastifyRequest): boolean
   /** The request isn't waited for, and isn't lost if it outlives the shutdown. */
   release (request: FastifyRequest): void
-  /** Tells the client that its connection ends with the response. */
-  tellToClose (reply: FastifyReply): void
   /** Stops waiting for requests that are always answered, and tells every client that its connection ends with the response. */
   disableKeepAlive (isAlways: (request: FastifyRequest) => boolean): void
   /**
@@ -76,7 +74,6 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   const left = new Set<Entry>()
   /** The size of `left` at which it is looked through again. */
   let lookThroughAt = LOOK_THROUGH
-  const { tellToClose } = createPipelines()
   const idle = new IdleWaiters()
   let awaited = 0
   let completed = 0
@@ -151,8 +148,6 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
 
     answered (request) { entryOf(request)?.answered() },
 
-    tellToClose,
-
     has (request) {
       const entry = entryOf(request)
       return entry != null && (entry.open || left.has(entry))
@@ -166,7 +161,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     disableKeepAlive (isAlways) {
       for (const entry of open.all()) {
         if (entry.reply === undefined) continue
-        tellToClose(entry.reply)
+        disableKeepAlive(entry.reply)
         if (isAlways(entry.reply.request)) forget(entry)
       }
     },

@@ -1,18 +1,18 @@
 /**
  * The adapter on @fastify/rate-limit: no other file knows that package. The adapter registers the package once, with a store of token buckets.
  *
- * The package provides three things: `app.rateLimit()` and `app.createRateLimit()`, which work on buckets of `max` tokens that flow back over
- * `timeWindow`; the meaning of the options of a route's `config.rateLimit`; and the prefixes of addresses. The package doesn't check the
- * policies of requests. Its check takes three promises for each request, which cost more than the decision. Its hooks on routes check one
+ * The package provides two things: `app.rateLimit()` and `app.createRateLimit()`, which work on buckets of `max` tokens that flow back over
+ * `timeWindow`, and the meaning of the options of a route's `config.rateLimit`. The package doesn't check the policies of requests. Its check takes three promises for each request, which cost more than the decision. Its hooks on routes check one
  * limit for each request, and throw, which costs twice as much as serving a request.
  */
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { addressKey } from '../../shared/address-key.ts'
 import { LimitedError, LimitInvalidError } from '../../shared/errors.ts'
 import { resolveAllowList } from '../policies/allow-list.ts'
 import { brief, guarded, isPromise } from '../functions.ts'
-import { retryAfter } from '../structured-fields.ts'
-import { checkedKey, createAddressKey, storedKey, type AddressKey, type AddressOf } from '../policies/keys.ts'
+import { retryAfter } from '../headers.ts'
+import { checkedKey, storedKey } from '../policies/keys.ts'
 import type { Charge, Decision, Store } from '../stores/store.ts'
 
 export type RateLimitOptions = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>
@@ -35,16 +35,11 @@ export function windowShape (max: number, timeWindow: number): { rate: number, b
   return max >= 1 && timeWindow > 0 ? { rate: max * 1000 / timeWindow, burst: max } : undefined
 }
 
-/** Returns a function that makes keys of addresses. For IPv6, the key is the given number of leading bits. */
-export function addressKeyOf (ipv6Subnet: number): AddressKey {
-  return createAddressKey((ip) => normalizeIP(ip, ipv6Subnet))
-}
-
 export interface RateLimitSettings {
   store: Store
   ipv6Subnet: number
   legacyHeaders: boolean
-  addressOf: AddressOf
+  addressOf: (request: FastifyRequest) => string
   /** Called for each limit of `app.rateLimit()` and `app.createRateLimit()` that is by address. */
   onAddressKey: () => void
 }
@@ -67,8 +62,7 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
     // Buckets are never away, so the only errors that could be skipped are mistakes.
     options.skipOnError = false
     const isByAddress = defaultKeys.has(keyGenerator)
-    const addressKey = addressKeyOf(options.ipv6Subnet)
-    options.keyGenerator = isByAddress ? (request) => addressKey(addressOf(request)) : guarded(policy, 'keyGenerator', keyGenerator)
+    options.keyGenerator = isByAddress ? (request) => addressKey(addressOf(request), options.ipv6Subnet) : guarded(policy, 'keyGenerator', keyGenerator)
     if (isByAddress) defaultKeys.add(options.keyGenerator)
     if (typeof max === 'function') options.max = guarded(policy, 'max', max)
     if (typeof timeWindow === 'function') options.timeWindow = guarded(policy, 'timeWindow', timeWindow)

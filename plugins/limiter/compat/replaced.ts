@@ -1,68 +1,35 @@
 /** The options that users of other limiters look for, and what to use instead. */
-import { ensure, record } from '../../shared/options.ts'
 
-const burst = 'rate, per and burst of a policy, for example { rate: 100, per: \'minute\', burst: 100 }'
-const period = 'per of a policy, for example { rate: 100, per: \'minute\', burst: 100 }'
-const lockout = 'lockout of a policy, for example { after: 5, duration: 900_000 }'
-const exempt = 'allowList of the limiter (addresses) or of a policy (keys)'
-const policy = 'an option of a policy: policies: { name: { rate, burst, key } }'
-const noGrowth = 'no such option: a refused request takes no tokens, so it neither prolongs nor shortens the wait'
-const fields = 'legacyHeaders of the limiter, or expose: false of a policy'
+const refusals = 'of the limiter, of a policy, or of config.limiter'
 
-/** By the option's name. The names are those of @fastify/rate-limit, express-rate-limit, rate-limiter-flexible, and obvious misspellings. */
-const replaced: Readonly<Record<string, string>> = {
-  max: burst,
-  limit: burst,
-  points: burst,
-  capacity: burst,
-  timeWindow: period,
-  windowMs: period,
-  window: period,
-  interval: period,
-  duration: period,
-  keyGenerator: 'key of a policy',
-  keyBy: 'key of a policy',
-  rate: policy,
-  per: policy,
-  burst: policy,
-  key: policy,
-  lockout: policy,
-  missingKey: policy,
-  onStoreError: policy,
-  allowlist: exempt,
-  whitelist: exempt,
-  skip: exempt,
-  ban: lockout,
-  blockDuration: lockout,
-  onBanReach: `${lockout}, and onExceeded`,
-  continueExceeding: noGrowth,
-  exponentialBackoff: noGrowth,
-  cache: 'maxKeys of the limiter: one bounded table for each policy',
-  store: 'redis of the limiter, or nothing for memory',
-  nameSpace: 'prefix of the limiter',
-  keyPrefix: 'prefix of the limiter',
-  enableDraftSpec: 'no such option: the fields of the current draft are always sent',
-  standardHeaders: 'no such option: the fields of the current draft are always sent',
-  addHeaders: fields,
-  addHeadersOnExceeding: fields,
-  errorResponseBuilder: 'body of the limiter, of a policy, or of config.limiter',
-  handler: 'body or onExceeded of the limiter, of a policy, or of config.limiter',
-  message: 'body of the limiter, of a policy, or of config.limiter',
-  body: 'body of the limiter, of a policy, or of config.limiter',
-  onExceeding: 'the fields of the response, or limiter.peek()',
-  onExceeded: 'onExceeded of the limiter, of a policy, or of config.limiter',
-  global: 'routes: \'all\' or \'named\' of a policy',
-  groupId: 'one policy with routes: \'named\', which the routes name',
-  hook: 'stage of a policy',
-  skipOnError: "onStoreError of a policy: 'open' for true, 'closed' for false",
-  skipFailedRequests: 'limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md',
-  skipSuccessfulRequests: 'limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md'
-}
+/**
+ * What to use, and in place of which options. The names are those of @fastify/rate-limit, express-rate-limit, rate-limiter-flexible, and obvious
+ * misspellings; and those of a policy's options, for users who set them on the limiter.
+ */
+const replacements: ReadonlyArray<readonly [instead: string, names: string]> = [
+  ['rate, per and burst of a policy, for example { rate: 100, per: \'minute\', burst: 100 }', 'max limit points capacity'],
+  ['per of a policy, for example { rate: 100, per: \'minute\', burst: 100 }', 'timeWindow windowMs window interval duration'],
+  ['an option of a policy: policies: { name: { rate, burst, key } }', 'rate per burst key lockout missingKey onStoreError'],
+  ['key of a policy', 'keyGenerator keyBy'],
+  ['allowList of the limiter (addresses) or of a policy (keys)', 'allowlist whitelist skip'],
+  ['lockout of a policy, for example { after: 5, duration: 900_000 }', 'ban blockDuration'],
+  ['lockout of a policy, for example { after: 5, duration: 900_000 }, and onExceeded', 'onBanReach'],
+  ['no such option: a refused request takes no tokens, so it neither prolongs nor shortens the wait', 'continueExceeding exponentialBackoff'],
+  ['maxKeys of the limiter: one bounded table for each policy', 'cache'],
+  ['redis of the limiter, or nothing for memory', 'store'],
+  ['prefix of the limiter', 'nameSpace keyPrefix'],
+  ['no such option: the fields of the current draft are always sent', 'enableDraftSpec standardHeaders'],
+  ['legacyHeaders of the limiter, or expose: false of a policy', 'addHeaders addHeadersOnExceeding'],
+  [`body ${refusals}`, 'errorResponseBuilder message body'],
+  [`body or onExceeded ${refusals}`, 'handler'],
+  [`onExceeded ${refusals}`, 'onExceeded'],
+  ['the fields of the response, or limiter.peek()', 'onExceeding'],
+  ['routes: \'all\' or \'named\' of a policy', 'global'],
+  ['one policy with routes: \'named\', which the routes name', 'groupId'],
+  ['stage of a policy', 'hook'],
+  ['onStoreError of a policy', 'skipOnError'],
+  ['limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md', 'skipFailedRequests skipSuccessfulRequests']
+]
 
-/** Refuses those options by name, except those that are allowed. Throws FC_ERR_OPTION_INVALID. */
-export function refuseReplaced (option: string, options: unknown, allowed: readonly string[]): void {
-  for (const [name, value] of Object.entries(record(option, options))) {
-    const instead = allowed.includes(name) || !Object.hasOwn(replaced, name) ? undefined : replaced[name]
-    if (instead !== undefined) ensure(false, `${option}.${name}`, instead, value)
-  }
-}
+/** What to use, by the name of the option. */
+export const replaced: ReadonlyMap<string, string> = new Map(replacements.flatMap(([instead, names]) => names.split(' ').map((name) => [name, instead])))

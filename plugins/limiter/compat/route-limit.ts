@@ -5,11 +5,11 @@ import { LimitInvalidError } from '../../shared/errors.ts'
 import { ensure, fn, integer, oneOf, record, text } from '../../shared/options.ts'
 import { resolveAllowList } from '../policies/allow-list.ts'
 import { brief, guarded } from '../functions.ts'
-import type { AddressKey, KeyFunction } from '../policies/keys.ts'
-import { describeShape, type ResolvedPolicy } from '../policies/resolve.ts'
+import type { KeyFunction } from '../policies/keys.ts'
+import type { ResolvedPolicy } from '../policies/resolve.ts'
 import { bucketNames, routeName, type RouteWithConfig } from '../route-rules.ts'
-import { addressKeyOf, windowShape, type Merge, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
-import { refuseReplaced } from './replaced.ts'
+import { windowShape, type Merge, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
+import { replaced } from './replaced.ts'
 
 /** The options that must be the same on all routes of one bucket. */
 const shared = ['max', 'timeWindow', 'keyGenerator', 'allowList', 'hook', 'ipv6Subnet', 'skipOnError'] as const
@@ -29,19 +29,18 @@ interface Known {
 /** Makes policies of routes' options. The routes of a group share one policy, and HEAD shares the policy of the route that answers GET. */
 export class RouteLimits {
   readonly #merge: Merge
-  readonly #addressKey: AddressKey
+  readonly #ipv6Subnet: number
   readonly #known = new Map<string, Known>()
 
-  constructor (merge: Merge, addressKey: AddressKey) {
+  constructor (merge: Merge, ipv6Subnet: number) {
     this.#merge = merge
-    this.#addressKey = addressKey
+    this.#ipv6Subnet = ipv6Subnet
   }
 
   /** Returns the policy of a route. Throws FC_ERR_OPTION_INVALID, also if another route of the same bucket has other options. */
   of (value: unknown, route: RouteWithConfig): ResolvedPolicy {
     const option = `${routeName(route)}: config.rateLimit`
-    refuseReplaced(option, value, routeOptions)
-    const options = record(option, value, routeOptions) as RouteRateLimit
+    const options = record(option, value, routeOptions, replaced) as RouteRateLimit
     const group = options.groupId === undefined ? undefined : `group ${text(`${option}.groupId`, options.groupId)}`
     const { names, alias = '' } = group === undefined ? bucketNames(route) : { names: [group] }
     const settings = this.#settings(option, options)
@@ -85,9 +84,9 @@ export class RouteLimits {
     const list = typeof allowList === 'function' ? (key: string, request: FastifyRequest | undefined) => allowList(request as FastifyRequest, key) : allowList
     return {
       name,
-      ...describeShape(name, shapeOf(option, name, settings)),
+      shape: shapeOf(option, name, settings),
       key: isByAddress ? 'address' : guarded(name, 'keyGenerator', keyGenerator as KeyFunction),
-      addressKey: ipv6Subnet === undefined ? this.#addressKey : addressKeyOf(ipv6Subnet),
+      ipv6Subnet: ipv6Subnet ?? this.#ipv6Subnet,
       stage: settings.hook === 'onRequest' ? 'onRequest' : 'preHandler',
       routes: 'named',
       missingKey: 'reject',

@@ -1,9 +1,9 @@
 /** Allow lists: keys, or addresses and networks, that aren't limited. */
 import { BlockList, isIP } from 'node:net'
 import type { FastifyRequest } from 'fastify'
+import { plainAddress } from '../../shared/address-key.ts'
 import { array, ensure, text } from '../../shared/options.ts'
 import { guarded, type MaybePromise } from '../functions.ts'
-import { plainAddress } from './keys.ts'
 
 /** Reports whether an address is on a list of addresses and networks. A listed IPv6 address doesn't exempt its prefix. */
 export type AddressList = (ip: string | undefined) => boolean

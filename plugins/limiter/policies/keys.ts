@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../../shared/errors.ts'
 import { after, brief, type MaybePromise } from '../functions.ts'
-import { ownCopy } from '../stores/own-copy.ts'
 
 /** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
 export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
@@ -18,39 +17,6 @@ export type KeySource = KeyFunction | {
 const LONGEST_KEY = 256
 /** The first character of the keys that the limiter makes itself: digests, and addresses in place of missing keys. */
 const OWN = '\0'
-
-/** Returns the key for a client's address. For IPv6 that is the prefix, because a client has a whole prefix; for IPv4 written as IPv6, the IPv4 address. */
-export type AddressKey = (ip: string | undefined) => string
-
-/** Reads the client's address of a request. */
-export type AddressOf = (request: FastifyRequest) => string | undefined
-
-/** Matches an address with what may be written around it: brackets, the port that some proxies add, an IPv6 zone. */
-const SPELLING = /^(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([^:]+):\d+|([^[%]+)%.*)$/
-/** No address is longer, however it is written. A longer text was sent by a client through a trusted proxy, and isn't parsed. */
-const LONGEST_ADDRESS = 100
-
-/** Returns the address without what may be written around it. */
-export function plainAddress (ip: string): string {
-  return ip.length <= LONGEST_ADDRESS ? ip.replace(SPELLING, '$1$2$3') : ip
-}
-
-/** How many addresses are remembered, because parsing an IPv6 address costs more than the rest of a decision. */
-const REMEMBERED = 1000
-
-export function createAddressKey (normalize: (ip: string) => string): AddressKey {
-  const remembered = new Map<string, string>()
-  return (ip = '') => {
-    // IPv4 needs no parsing. A Unix socket has no address: its clients share one bucket.
-    if (!ip.includes(':') || ip.length > LONGEST_ADDRESS) return ip
-    let key = remembered.get(ip)
-    if (key === undefined) {
-      if (remembered.size >= REMEMBERED) remembered.clear()
-      remembered.set(ownCopy(ip), key = ownCopy(normalize(plainAddress(ip))))
-    }
-    return key
-  }
-}
 
 /** Returns the key as stores keep it: a short key as it is, a long key as its digest. No two keys are stored alike. */
 export function storedKey (key: string): string {

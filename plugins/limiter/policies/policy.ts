@@ -1,7 +1,7 @@
 /** A policy, as an application states it. */
 import type { FastifyRequest } from 'fastify'
 import type { LimitedError } from '../../shared/errors.ts'
-import type { Register } from '../../shared/register.ts'
+import type { Register } from '../../register.ts'
 import type { LimitRefused } from '../channels.ts'
 import type { MaybePromise } from '../functions.ts'
 import type { Lockout, OnStoreError } from '../stores/store.ts'

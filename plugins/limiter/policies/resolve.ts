@@ -2,13 +2,12 @@
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../../shared/errors.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, oneOf, record, text } from '../../shared/options.ts'
-import { refuseReplaced } from '../compat/replaced.ts'
+import { replaced } from '../compat/replaced.ts'
 import { brief, guarded } from '../functions.ts'
 import type { Shape } from '../stores/bucket.ts'
 import type { Lockout, OnStoreError } from '../stores/store.ts'
-import { policyItem, quote } from '../structured-fields.ts'
 import { keySet, resolveAllowList, type IsListed } from './allow-list.ts'
-import type { AddressKey, KeySource } from './keys.ts'
+import type { KeySource } from './keys.ts'
 import { policyOptionNames, type HeaderKey, type Period, type Policy, type RefusalOptions, type Stage } from './policy.ts'
 
 /** `RefusalOptions`, checked: what the functions throw is an Error. */
@@ -19,15 +18,11 @@ export interface ResolvedRefusal {
 
 export interface ResolvedPolicy extends ResolvedRefusal {
   readonly name: string
-  /** The name in the syntax of the header fields. */
-  readonly quoted: string
-  /** The policy's item of `RateLimit-Policy`, if its numbers are known at boot. */
-  readonly item: string | undefined
   /** The numbers, or a function that returns them for a key. */
   readonly shape: Shape | ((key: string, request: FastifyRequest | undefined) => Promise<Shape>)
   readonly key: 'address' | 'none' | KeySource
-  /** Makes keys of addresses. */
-  readonly addressKey: AddressKey
+  /** How many leading bits of an IPv6 address make the key. */
+  readonly ipv6Subnet: number
   readonly stage: Stage
   readonly routes: 'all' | 'named'
   readonly missingKey: 'reject' | 'address'
@@ -61,24 +56,23 @@ export function limitsByAddress ({ key, missingKey }: ResolvedPolicy): boolean {
 }
 
 /** Validates and compiles all policies, at boot. Throws FC_ERR_OPTION_INVALID. */
-export function resolvePolicies (option: string, policies: unknown, addressKey: AddressKey): Map<string, ResolvedPolicy> {
+export function resolvePolicies (option: string, policies: unknown, ipv6Subnet: number): Map<string, ResolvedPolicy> {
   const entries = Object.entries(record(option, policies))
-  return new Map(entries.map(([name, policy]) => [name, resolvePolicy(`${option}.${name}`, name, policy, addressKey)]))
+  return new Map(entries.map(([name, policy]) => [name, resolvePolicy(`${option}.${name}`, name, policy, ipv6Subnet)]))
 }
 
-function resolvePolicy (option: string, name: string, value: unknown, addressKey: AddressKey): ResolvedPolicy {
+function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet: number): ResolvedPolicy {
   // The fields of the responses are ASCII; quotes and backslashes are escaped there.
   ensure(/^[\x20-\x7e]{1,100}$/.test(name), option, 'a name of 1 to 100 printable ASCII characters', name)
-  refuseReplaced(option, value, policyOptionNames)
-  const policy = record(option, value, policyOptionNames) as Partial<Policy>
+  const policy = record(option, value, policyOptionNames, replaced) as Partial<Policy>
   const key = resolveKey(`${option}.key`, policy.key, name)
   const missingKey = oneOf(`${option}.missingKey`, policy.missingKey ?? 'reject', ['reject', 'address'])
   ensure(policy.missingKey === undefined || typeof key !== 'string', `${option}.missingKey`, 'a policy whose key can be missing: a header or a function', policy.missingKey)
   return {
     name,
-    ...describeShape(name, resolveShape(option, name, policy)),
+    shape: resolveShape(option, name, policy),
     key,
-    addressKey,
+    ipv6Subnet,
     stage: oneOf(`${option}.stage`, policy.stage ?? 'onRequest', ['onRequest', 'preHandler']),
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
     missingKey,
@@ -130,10 +124,4 @@ export function resolveRefusal (option: string, limit: string, { body, onExceede
     body: body === undefined ? undefined : guarded(limit, 'body', fn<typeof body>(`${option}.body`, body)),
     onExceeded: onExceeded === undefined ? undefined : guarded(limit, 'onExceeded', fn<typeof onExceeded>(`${option}.onExceeded`, onExceeded))
   }
-}
-
-/** Returns a shape together with its text in header fields. */
-export function describeShape (name: string, shape: ResolvedPolicy['shape']): Pick<ResolvedPolicy, 'shape' | 'quoted' | 'item'> {
-  const quoted = quote(name)
-  return { shape, quoted, item: typeof shape === 'object' ? policyItem(quoted, shape) : undefined }
 }

@@ -1,7 +1,7 @@
 /**
  * A named task is an async function with a name and a payload that can be stored, so that it may run later, in another process.
  */
-import type { Register } from '../../shared/register.ts'
+import type { Register } from '../../register.ts'
 import type { RunOptions } from '../task-options.ts'
 import type { TaskContext } from '../task.ts'
 

@@ -1,6 +1,6 @@
 /** Counts how jobs ended, and how long they took. Memory is bounded by the number of job names. */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
-import type { RefusalReason } from '../../shared/errors.ts'
+import { noRefusals, type RefusalReason } from '../../shared/errors.ts'
 import type { JobEnd } from '../job.ts'
 
 /** Percentiles in ms, within 1 %; 0 when nothing was measured. */
@@ -36,7 +36,7 @@ export interface JobStats {
 export interface PoolStats<Name extends string = string> {
   /** Threads that the pool may hold. */
   maxThreads: number
-  /** Threads that take jobs now. 0 is normal for an idle pool: its threads are parked, and start with the next job. */
+  /** Threads that take jobs now: fewer than `maxThreads` while threads start, or are replaced. */
   threads: number
   running: number
   waiting: number
@@ -64,7 +64,7 @@ function record (to: RecordableHistogram, ms: number): void {
 /** The counters of one job name. */
 export class Counters {
   readonly #counts = { completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0 }
-  readonly #refused: Record<RefusalReason, number> = { count: 0, wait: 0, deadline: 0, shed: 0 }
+  readonly #refused = noRefusals()
   readonly #wait = histogram()
   readonly #run = histogram()
 

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import fc from 'fast-check'
 import { MemoryStore } from '../../../plugins/limiter/stores/memory-store.ts'
-import { addressKeyOf } from '../../../plugins/limiter/compat/rate-limit.ts'
+import { addressKey } from '../../../plugins/shared/address-key.ts'
 import type { Store } from '../../../plugins/limiter/stores/store.ts'
 import { contract, charge, NEVER } from './contract.ts'
 
@@ -211,7 +211,6 @@ t.test('a key that was cut out of a longer text doesn\'t keep the text', async (
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
   const store = new MemoryStore(manual(), 10_000)
-  const addressKey = addressKeyOf(64)
   const padding = 'x'.repeat(50_000)
   collect()
   const before = process.memoryUsage().heapUsed

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { mock } from 'node:test'
 import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
-import { createReadiness } from '../../plugins/lifecycle/readiness.ts'
+import { createReadyChecks } from '../../plugins/lifecycle/probes.ts'
 import { deferred, phase } from './fixtures.ts'
 
 async function build (t: Test, options: LifecycleOptions): Promise<FastifyInstance> {
@@ -40,7 +40,7 @@ t.test('ready when every check passes; a 503 names those that fail, and why', as
 t.test('a check that has hung once is called again a second later', async (t) => {
   let now = 0
   const signals: AbortSignal[] = []
-  const ask = createReadiness([async (signal) => {
+  const ask = createReadyChecks([async (signal) => {
     signals.push(signal)
     if (signals.length === 1) await new Promise(() => {})
   }, async () => {}], 20, () => now)
@@ -54,7 +54,7 @@ t.test('a check that hangs and ignores its signal is called ever later, and at t
   const answer = deferred()
   let now = 0
   const calledAt: number[] = []
-  const ask = createReadiness([async () => { calledAt.push(now / 1_000); await answer.promise }], 1, () => now)
+  const ask = createReadyChecks([async () => { calledAt.push(now / 1_000); await answer.promise }], 1, () => now)
   for (; now <= 100_000; now += 1_000) t.same(await ask(), [{ name: 'ready[0]', error: 'has not answered within 1 ms' }])
   t.same(calledAt, [0, 1, 3, 7, 15, 31, 61, 91])
   answer.resolve()
@@ -67,7 +67,7 @@ t.test('a check that hangs and ignores its signal is called ever later, and at t
 t.test('a check that heeds its signal is called each second', async (t) => {
   let now = 0
   let calls = 0
-  const ask = createReadiness([async (signal) => {
+  const ask = createReadyChecks([async (signal) => {
     calls++
     await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   }], 1, () => now)
@@ -96,7 +96,7 @@ t.test('checks run at the same time, at most once a second, however many probes 
   const both = [deferred(), deferred()]
   const started: number[] = []
   let now = 0
-  const ask = createReadiness(both.map(({ promise }, index) => async () => { started.push(index); await promise }), 10_000, () => now)
+  const ask = createReadyChecks(both.map(({ promise }, index) => async () => { started.push(index); await promise }), 10_000, () => now)
   const asked = Array.from({ length: 100 }, async () => ask())
   await new Promise(setImmediate)
   t.same(started, [0, 1], 'the second does not wait for the first')
@@ -112,7 +112,7 @@ t.test('checks run at the same time, at most once a second, however many probes 
 
 t.test('a check whose query is lazy runs it once', async (t) => {
   const then = mock.fn((resolve: () => void) => resolve())
-  t.same(await createReadiness([() => ({ then })], 1_000, () => 0)(), [])
+  t.same(await createReadyChecks([() => ({ then })], 1_000, () => 0)(), [])
   t.equal(then.mock.callCount(), 1)
 })
 

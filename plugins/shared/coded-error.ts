@@ -1,0 +1,84 @@
+/** Creates the base classes of the suite's errors, which errors.ts lists. */
+import { createError as createFastifyError, type FastifyErrorConstructor } from '@fastify/error'
+
+/** The constructor of an error, which takes `Args` and has `Fields` besides those of an Error. */
+type ErrorClass<Args extends unknown[], Fields extends object> = FastifyErrorConstructor<{ code: string } & Readonly<Fields>, Args>
+
+/**
+ * The message of an error: a format with a %s or %d for each argument, or a function. A format goes with errors that have no fields of their own. If
+ * the last argument is an object with a `cause`, it is the error's ErrorOptions.
+ */
+type Message<Args extends unknown[]> = string | ((...args: Args) => string)
+
+/**
+ * Creates the base class of an error. Its errors also carry the fields of http-errors, by which frameworks that handle errors themselves know
+ * that status and message are meant for the client. NestJS knows Fastify's own errors by the name of their class: it would answer ours with 500.
+ *
+ * @param fields returns the fields of an error: its arithmetic, for the log
+ */
+export function createError<Args extends unknown[], Fields extends object = object> (
+  code: string, message: Message<Args>, statusCode = 500, fields?: (...args: Args) => Fields, hasStack = true
+): ErrorClass<Args, Fields> {
+  const Base = createFastifyError<unknown[]>(code, typeof message === 'string' ? message : '%s', statusCode, Error, hasStack)
+  for (const [field, value] of Object.entries({ status: statusCode, expose: true })) {
+    Object.defineProperty(Base.prototype, field, { value, writable: true, configurable: true })
+  }
+  let Class: object = Base
+  if (typeof message === 'function') {
+    const textOf = message
+    Class = class extends Base {
+      constructor (...args: Args) {
+        const options = args.at(-1)
+        super(textOf(...args), ...typeof options === 'object' && options !== null && 'cause' in options ? [options] : [])
+        Object.assign(this, fields?.(...args))
+      }
+    }
+  }
+  return Class as ErrorClass<Args, Fields>
+}
+
+/**
+ * Creates the base class of an error that load, a client or a timer causes, many at once. Its stack would show nothing of the application's code
+ * and cost more than the refusal that it reports, so `stack` is the line of the message alone.
+ */
+export function withoutStack<Args extends unknown[], Fields extends object = object> (
+  code: string, message: Message<Args>, statusCode: number, fields?: (...args: Args) => Fields
+): ErrorClass<Args, Fields> {
+  const Base = createError<Args, Fields>(code, message, statusCode, fields, false)
+  Object.defineProperty(Base.prototype, 'stack', {
+    get (this: Error) { return `${this.name}: ${this.message}` },
+    set (this: Error, stack: unknown) { Object.defineProperty(this, 'stack', { value: stack, writable: true, configurable: true }) },
+    configurable: true
+  })
+  return Base
+}
+
+const kRefusal = Symbol.for('fastify-concurrency.refusal')
+
+interface RefusalHeaders {
+  /** Read by Fastify's default error handler. */
+  readonly headers: Record<string, string>
+}
+
+/**
+ * Creates the base class of a refusal. A refusal with a field `retryAfter` has the Retry-After header.
+ *
+ * @param headers the further headers of the answer
+ */
+export function refusal<Args extends unknown[], Fields extends object = object> (
+  code: string, message: Message<Args>, statusCode: number, fields?: (...args: Args) => Fields, headers: Record<string, string> = {}
+): ErrorClass<Args, Fields & RefusalHeaders> {
+  const Base = withoutStack<Args, Fields & RefusalHeaders>(code, message, statusCode, fields as ((...args: Args) => Fields & RefusalHeaders) | undefined)
+  Object.defineProperty(Base.prototype, kRefusal, { value: true })
+  Object.defineProperty(Base.prototype, 'headers', {
+    get (this: { retryAfter?: number }) {
+      return this.retryAfter === undefined ? headers : { 'retry-after': String(this.retryAfter), ...headers }
+    }
+  })
+  return Base
+}
+
+/** Tells whether the service refused work as designed: such an error is sampled in the log, and never logged as an error with a stack. */
+export function isRefusal (error: unknown): boolean {
+  return error instanceof Error && kRefusal in error
+}

@@ -14,7 +14,7 @@ import { calibrate, work } from './lib/work.mjs'
 const BURSTS = /** @type {const} */ ([[60, 10], [30, 100], [12, 300], [9, 900]])
 const KEYS = [1, 7]
 const PATIENCE = 30_000
-/** ms between bursts, in which the threads are parked. */
+/** ms between bursts, in which the threads become idle. */
 const REST = 600
 const BAR = 1.3
 

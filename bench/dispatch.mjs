@@ -13,7 +13,7 @@ import { app } from './lib/app.mjs'
 import { alternate, median, pairedRatio, Report } from './lib/report.mjs'
 
 const THREADS = 2
-/** Each measurement begins with this many ms of load that aren't counted, since an idle pool has parked its threads. */
+/** Each measurement begins with this many ms of load that aren't counted, since code that has just been loaded is slow. */
 const WARM_UP = 50
 
 const report = new Report('dispatch', { rounds: '15', ms: '200' })

@@ -69,7 +69,7 @@ async function batch (from, to) {
 async function look () {
   await server.workers.idle()
   await assertIdle(server)
-  // Waits until what has ended is released: handles close, and threads are parked and joined.
+  // Waits until what has ended is released: handles close, and threads are joined.
   for (let turn = 0; turn < 10; turn++) {
     await sleep(50)
     gc()

@@ -1,6 +1,6 @@
 /** The second argument of a job: who it is, its deadline and signal, its log and its progress. */
 import type { FromHost, JobLine, LogLevel } from './protocol.ts'
-import { boundedCopy, lineBudget, type Budget } from './bounded-copy.ts'
+import { jsonCopy, lineBudget, type Budget } from './bounded-copy.ts'
 import { uncloneablePath } from './cloneable.ts'
 import { received, isAborted, mayPost, type Assignment, type Slots } from './slots.ts'
 import { toWire, type WireError } from './wire-error.ts'
@@ -168,7 +168,7 @@ function loggable (fields: object): Pick<JobLine, 'fields' | 'errors'> {
 function copied (fields: Record<string, unknown>, key: string, budget: Budget): unknown {
   try {
     const value = fields[key]
-    return value instanceof Error ? value : boundedCopy(value, budget, UNLOGGABLE)
+    return value instanceof Error ? value : jsonCopy(value, budget)
   } catch {
     return UNLOGGABLE
   }

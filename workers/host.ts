@@ -1,6 +1,6 @@
 /**
- * The host: the long-lived piscina task that runs jobs on a thread. It takes them from our port, one at a time, in order, and posts at once
- * how each ended. piscina owns the thread; the host owns the conversation.
+ * The host runs jobs on a thread. A piscina task starts the host and returns; the host takes jobs from our port from then on, one at a time, in
+ * order, and posts at once how each ended. piscina owns the thread; the host owns the conversation.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Context } from './context.ts'
@@ -12,7 +12,7 @@ import { assignment, start } from './slots.ts'
 import { fromWire, toWire } from './wire-error.ts'
 import { isMoved, uncloneablePath } from './cloneable.ts'
 
-/** Resolves when the host is told to park. */
+/** Resolves when the host takes jobs, or can't load them. */
 export default async function host (data: HostData): Promise<void> {
   let jobs: Jobs
   const functions: Array<JobFunction | undefined> = []
@@ -34,7 +34,7 @@ export default async function host (data: HostData): Promise<void> {
     return
   }
   if (refused) return
-  await new Host(data, jobs, functions, post).parked
+  new Host(data, jobs, functions, post).listen()
 }
 
 type Post = (message: FromHost, transferList?: readonly Transferable[]) => void
@@ -54,7 +54,6 @@ function poster ({ port, slots: { outcomes } }: HostData): Post {
 }
 
 class Host {
-  readonly parked: Promise<void>
   readonly #data: HostData
   readonly #jobs: Jobs
   readonly #functions: Array<JobFunction | undefined>
@@ -69,28 +68,23 @@ class Host {
     this.#jobs = jobs
     this.#functions = functions
     this.#post = post
-    const { port, slots: { read } } = data
+  }
+
+  listen (): void {
+    const { port, slots: { read } } = this.#data
     let count = 0
-    this.parked = new Promise((resolve) => {
-      port.on('messageerror', (error: unknown) => {
-        read[0] = ++count
-        post({ unread: count, error: toWire(error) })
-      })
-      port.on('message', (message: ToHost) => {
-        read[0] = ++count
-        if (Array.isArray(message)) {
-          this.#queue.push(message)
-          if (!this.#isRunning) void this.#drain()
-        } else if ('abort' in message) {
-          // The job may have ended while the message was under way.
-          if (this.#current?.seq === message.abort) this.#current.abort(fromWire(message.reason))
-        } else {
-          port.close()
-          resolve()
-        }
-      })
+    port.on('messageerror', (error: unknown) => {
+      read[0] = ++count
+      this.#post({ unread: count, error: toWire(error) })
     })
-    post({ ready: true })
+    port.on('message', (message: ToHost) => {
+      read[0] = ++count
+      if (Array.isArray(message)) {
+        this.#queue.push(message)
+        if (!this.#isRunning) void this.#drain()
+      } else if (this.#current?.seq === message.abort) this.#current.abort(fromWire(message.reason)) // Otherwise the job has ended meanwhile.
+    })
+    this.#post({ ready: true })
   }
 
   async #drain (): Promise<void> {

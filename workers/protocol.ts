@@ -6,7 +6,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { WireError } from './wire-error.ts'
 import type { Slots } from './slots.ts'
 
-/** The piscina task of a host. */
+/** What a host is started with: the argument of the thread's one piscina task. */
 export interface HostData {
   readonly port: MessagePort
   readonly slots: Slots
@@ -28,8 +28,6 @@ export type ToHost =
   | Handover
   /** Abort the signal of the job with this sequence number. */
   | { readonly abort: number, readonly reason: WireError }
-  /** Return, so that an idle pool holds no process open. */
-  | { readonly park: true }
 
 export const COMPLETED = 0
 export const FAILED = 1
@@ -48,7 +46,7 @@ export type Failure =
   | [slot: number, status: typeof UNREADABLE, cause: unknown, durationMs: number]
 
 /** Host to main, one job each: a result that waited for company would be lost with its thread. The slot names the job. */
-export type Outcome =
+export type JobOutcome =
   | [slot: number, status: typeof COMPLETED, result: unknown, durationMs: number]
   | [slot: number, status: typeof SKIPPED, nothing: undefined, durationMs: 0]
   | Failure
@@ -69,7 +67,7 @@ export interface JobLine {
 }
 
 export type FromHost =
-  | Outcome
+  | JobOutcome
   | { readonly ready: true }
   /** The jobs can't be loaded. */
   | { readonly broken: WireError, readonly what: string }

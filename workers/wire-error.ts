@@ -2,7 +2,7 @@
  * Carries errors across the thread boundary, both ways. Structured clone keeps message, stack and cause, but loses custom names, codes,
  * status codes, own fields and the errors of an AggregateError, and a field that can't be cloned would lose the whole error.
  */
-import { boundedCopy, errorBudget, type Budget } from './bounded-copy.ts'
+import { boundedClone, errorBudget, type Budget } from './bounded-copy.ts'
 
 /** A thrown value as structured clone can carry it. */
 export interface WireError {
@@ -67,6 +67,15 @@ export function toWire (thrown: unknown, budget: Budget = errorBudget()): WireEr
   }
 }
 
+/** Returns a clone of the value; undefined if the value can't be cloned, or if its JSON is past the budget. */
+function carriedValue (value: unknown, budget: Budget): unknown {
+  try {
+    return boundedClone(value, budget)
+  } catch {
+    return undefined
+  }
+}
+
 /** Returns the value as text, cut to what is left of the budget. */
 function carriedText (value: unknown, budget: Budget): string {
   const whole = text(value)
@@ -78,7 +87,7 @@ function carriedText (value: unknown, budget: Budget): string {
 function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: number }): WireError {
   count.left--
   if (!isErrorLike(thrown)) {
-    return { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false, value: boundedCopy(thrown, budget) }
+    return { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false, value: carriedValue(thrown, budget) }
   }
   const nested = depth < MAX_CAUSES_DEEP && count.left > 0
   const errors = read(thrown, 'errors')
@@ -86,7 +95,7 @@ function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: 
   // `code` and `statusCode` may be accessors or fields of the prototype: `get statusCode () { return 404 }`.
   for (const key of ['code', 'statusCode', ...Object.keys(thrown).slice(0, MAX_FIELDS)]) {
     if (HANDLED.has(key) || (key === 'errors' && Array.isArray(errors))) continue
-    const value = boundedCopy(read(thrown, key), budget)
+    const value = carriedValue(read(thrown, key), budget)
     if (value !== undefined) fields[key] = value
   }
   const stack = read(thrown, 'stack')

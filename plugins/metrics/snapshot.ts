@@ -8,7 +8,7 @@ export interface PoolMetrics {
   pool: string
   /** Threads that the pool may hold. */
   maxThreads: number
-  /** Threads that exist now. The pool parks idle threads. */
+  /** Threads that exist now. There are fewer than maxThreads while threads start, or are replaced. */
   threads: number
   /** Jobs that threads run now. */
   running: number

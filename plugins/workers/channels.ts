@@ -37,4 +37,4 @@ export interface ThreadIdentity {
 
 /** A thread has loaded the jobs; `durationMs` is the time since its start. */
 export const threadStarted = typedChannel<ThreadIdentity & { durationMs: number }>('workers:thread-started')
-export const threadEnded = typedChannel<ThreadIdentity & { why: 'parked' | 'killed' | 'crashed', error: Error | undefined }>('workers:thread-ended')
+export const threadEnded = typedChannel<ThreadIdentity & { why: 'closed' | 'killed' | 'crashed', error: Error }>('workers:thread-ended')

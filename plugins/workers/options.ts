@@ -3,7 +3,6 @@ import type { FastifyRequest } from 'fastify'
 import type { ResourceLimits } from 'node:worker_threads'
 import type { Jobs, Priority, Transferable } from '../../workers/jobs.ts'
 import * as check from '../shared/options.ts'
-import { admissionDefaults } from './admission/admission.ts'
 import { availableCpus } from './cpus.ts'
 import { validateJobs } from './registry.ts'
 import { priorities } from './admission/queue-entry.ts'
@@ -72,6 +71,9 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
   ambient?: boolean
 }
 
+/** @internal The defaults of the options that admission decides by. */
+export const admissionDefaults = { maxQueue: 1_000, maxWait: 10_000, orderWait: 1_000, targetWait: 100 } as const
+
 /** Options of Node itself, which has the defaults. */
 type NodeOption = 'resourceLimits' | 'execArgv' | 'env'
 
@@ -84,8 +86,8 @@ export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue'
 
 /** What replaces the options of piscina and of other pools. */
 const insteadOfPoolOptions = new Map([
-  ['minThreads', 'no such option: maxThreads start at boot, and an idle pool parks them'],
-  ['idleTimeout', 'no such option: idle threads park, keep what they have loaded, and hold nothing open'],
+  ['minThreads', 'no such option: maxThreads start at boot, and an idle pool keeps them'],
+  ['idleTimeout', 'no such option: idle threads keep what they have loaded, and hold nothing open'],
   ['filename', 'jobs, the result of defineJobs(), which names the file'],
   ['name', 'decorator, the name of the pool on the app'],
   ['workerData', 'no such option: a module of a job loads what it needs at its top level; env passes strings'],

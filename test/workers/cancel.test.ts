@@ -121,14 +121,17 @@ t.test('prefetched jobs are revoked before their thread is ended, so that it sta
   let slots!: Slots
   let started: boolean | undefined
   const gone = deferred()
-  const os = (onGone: (error: Error) => void): OsThread => ({
-    alive: true,
-    run: (data: { slots: Slots }) => { slots = data.slots },
-    end: () => {
-      started = start(slots, ahead.slot)
-      setImmediate(onGone, new Error('ended'))
-    }
-  }) as unknown as OsThread
+  const os = (data: { slots: Slots }, onGone: (error: Error) => void): OsThread => {
+    slots = data.slots
+    return {
+      alive: true,
+      hold: () => {},
+      end: () => {
+        started = start(slots, ahead.slot)
+        setImmediate(onGone, new Error('ended'))
+      }
+    } as unknown as OsThread
+  }
   const events: Array<ThreadEvent | LifeEvent> = []
   const thread = new Thread(0, 1_000, undefined as never, new Transitions(), (_thread, event) => {
     events.push(event)

@@ -21,7 +21,7 @@ for (const [option, expected, options] of [
   ['workers.jobs.job', 'a function, or an object with load(), received \'./job.ts\'', { jobs: defineJobs(import.meta.url, { job: './job.ts' as never }) }],
   ['workers.maxThread', 'one of the options', { maxThread: 2 }],
   ['workers.minThreads', 'no such option: maxThreads start at boot', { minThreads: 1 }],
-  ['workers.idleTimeout', 'no such option: idle threads park', { idleTimeout: 1_000 }],
+  ['workers.idleTimeout', 'no such option: idle threads keep what they have loaded', { idleTimeout: 1_000 }],
   ['workers.filename', 'jobs, the result of defineJobs()', { filename: './worker.js' }],
   ['workers.workerData', 'a module of a job loads what it needs at its top level', { workerData: 1 }],
   ['workers.concurrentTasksPerWorker', 'a thread runs one job at a time', { concurrentTasksPerWorker: 4 }],

@@ -36,8 +36,6 @@ export interface AdmissionSettings extends WaitSettings {
   concurrency: readonly number[]
 }
 
-export const admissionDefaults = { maxQueue: 1_000, maxWait: 10_000, orderWait: 1_000, targetWait: 100 } as const
-
 /** How a run ended: `completed`; `censored`, cut off, so that it would have taken longer; `unknown`, its time says nothing. */
 export type RunOutcome = 'completed' | 'censored' | 'unknown'
 

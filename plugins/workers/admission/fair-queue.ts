@@ -10,10 +10,9 @@
  * keys with one job each, those that have waited longest and are about to leave would be served first.
  */
 import type { Estimates } from './estimates.ts'
-import { KeyQueueHeap } from './key-queue-heap.ts'
+import { KeyQueueHeap, LongestQueue } from './key-queue-orders.ts'
 import { KeyQueue } from './key-queue.ts'
 import { LinkedList } from './linked-list.ts'
-import { LongestQueue } from './longest-queue.ts'
 import { priorities, type Priority, type QueueEntry } from './queue-entry.ts'
 
 /** The thread time that each class gets for each ms that the lowest gets, while both have jobs waiting. */

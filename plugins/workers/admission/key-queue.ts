@@ -31,7 +31,7 @@ export class KeyQueue {
   nextSequence = 0
   /** The index in the heap of the class, -1 outside. */
   heapIndex = -1
-  /** The link in the list of the queues of the same length: see longest-queue.ts. */
+  /** The link in the list of the queues of the same length: see key-queue-orders.ts. */
   readonly lengthLink = new Link<KeyQueue>(this)
 
   readonly #fresh = new LinkedList<QueueEntry>()

@@ -4,7 +4,7 @@
  */
 import type { DenseSet } from '../../shared/dense-set.ts'
 import type { Job } from '../job.ts'
-import { outside } from '../threads/outside.ts'
+import { outside } from '../threads/transitions.ts'
 
 /** The time between two looks through the jobs, in ms. */
 const LOOK = 500

@@ -6,14 +6,13 @@
  * - A job that takes longer than its estimate holds up the jobs behind it, so these are revoked and run elsewhere.
  * - A payload that is large or has moved would harm the other jobs of a message, so such a job goes alone.
  */
+import { types } from 'node:util'
 import type { Clock } from '../../shared/clock.ts'
 import type { Admission } from '../admission/admission.ts'
 import type { Job } from '../job.ts'
 import type { HostClient } from '../threads/host-client.ts'
-import { outside } from '../threads/outside.ts'
 import type { Threads } from '../threads/threads.ts'
-import type { Transitions } from '../threads/transitions.ts'
-import { isSmall } from './payload-size.ts'
+import { outside, type Transitions } from '../threads/transitions.ts'
 
 /** Estimated work, in ms, that a thread is handed. More work would only wait there, where no other thread can take it. */
 const AHEAD = 1
@@ -23,6 +22,44 @@ const STALLED = 5
 
 /** The time, in ms, for which payloads are cloned before others have their turn of the event loop. */
 const MAX_HANDING = 4
+
+/**
+ * The bound on a small payload, which shares a message with others, in parts: elements, fields, and hundreds of characters or bytes. Cloning so many
+ * takes some ten microseconds. A message is cloned in one go, and holds the event loop meanwhile.
+ */
+const SMALL = 100
+
+/** Looks at no more parts than a small payload has. */
+function isSmall (payload: unknown): boolean {
+  try {
+    return left(payload, SMALL) >= 0
+  } catch { // a getter that throws
+    return false
+  }
+}
+
+/** Returns how many of `parts` are left after those of the value; a negative number if there are too few. */
+function left (value: unknown, parts: number): number {
+  if (typeof value === 'string') return parts - 1 - value.length / 100
+  if (typeof value !== 'object' || value === null) return parts - 1
+  if (types.isProxy(value)) return -1
+  // A view is cloned with all of its buffer; shared memory isn't cloned.
+  const buffer = ArrayBuffer.isView(value) ? value.buffer : value
+  if (types.isSharedArrayBuffer(buffer)) return parts - 1
+  if (types.isArrayBuffer(buffer)) return parts - 1 - buffer.byteLength / 100
+  if (types.isMap(value) || types.isSet(value)) return -1
+  let rest = parts - 1
+  if (Array.isArray(value)) {
+    if (value.length > rest) return -1
+    for (let index = 0; index < value.length && rest >= 0; index++) rest = left(value[index], rest)
+    return rest
+  }
+  for (const key of Object.keys(value)) {
+    rest = left((value as Record<string, unknown>)[key], rest - key.length / 100)
+    if (rest < 0) break
+  }
+  return rest
+}
 
 /**
  * Tells whether a job shares no message with others, and goes to a free thread. A job whose payload has moved can't be revoked. A large
@@ -70,7 +107,7 @@ export class Dispatcher {
       }
     }
     if (hasPrefetched) this.#watchForStalls()
-    this.#threads.wake(this.#admission.waiting)
+    this.#threads.watch()
   }
 
   #forFree (host: HostClient, now: number): Job[] {

@@ -3,7 +3,7 @@
  * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { COMPLETED, SKIPPED, type Outcome } from '../../../workers/protocol.ts'
+import { COMPLETED, SKIPPED, type JobOutcome } from '../../../workers/protocol.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { DenseSet } from '../../shared/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
@@ -16,8 +16,8 @@ import { Admission, QueueEntry, type RunOutcome } from '../admission/admission.t
 import { Job, type JobEnd, type JobSettings } from '../job.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
-import { howItEnded } from '../threads/ending.ts'
 import type { ThreadEvent } from '../threads/events.ts'
+import { howItEnded } from '../threads/piscina.ts'
 import { Threads } from '../threads/threads.ts'
 import { Transitions } from '../threads/transitions.ts'
 import { Deadlines } from './deadlines.ts'
@@ -194,7 +194,7 @@ export class Pool implements Drainable {
     }
   }
 
-  #onOutcome (job: Job, outcome: Outcome, at: number): void {
+  #onOutcome (job: Job, outcome: JobOutcome, at: number): void {
     const durationMs = outcome[3]
     // A job that was stopped would have run longer.
     this.#release(job, durationMs, job.settled ? 'censored' : 'completed', at)

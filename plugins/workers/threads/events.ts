@@ -1,5 +1,5 @@
 /** What the threads report to the pool, and, of that, what a thread keeps to itself. */
-import type { JobLine, Outcome } from '../../../workers/protocol.ts'
+import type { JobLine, JobOutcome } from '../../../workers/protocol.ts'
 import type { WireError } from '../../../workers/wire-error.ts'
 import type { Job } from '../job.ts'
 
@@ -13,7 +13,7 @@ export type ThreadEvent =
   /** The thread can't read the job's payload. The job has left its thread. */
   | { readonly type: 'unread', readonly job: Job, readonly error: unknown }
   /** The job has run, and `at` is when that was received. */
-  | { readonly type: 'outcome', readonly job: Job, readonly outcome: Outcome, readonly at: number }
+  | { readonly type: 'outcome', readonly job: Job, readonly outcome: JobOutcome, readonly at: number }
   | { readonly type: 'progress', readonly job: Job, readonly value: unknown }
   /** `job` is undefined for a line that came after the job's end. */
   | { readonly type: 'log', readonly job: Job | undefined, readonly line: JobLine }
@@ -35,7 +35,5 @@ export type LifeEvent =
   | { readonly type: 'broken', readonly error: WireError, readonly what: string }
   /** A job goes on after its grace. */
   | { readonly type: 'overdue' }
-  /** The host has returned, or its thread is gone; with the number of jobs that were lost and returned. */
-  | { readonly type: 'stopped', readonly error: Error | undefined, readonly lost: number, readonly returned: number }
-  /** A parked thread is gone. */
-  | { readonly type: 'gone', readonly error: Error }
+  /** The thread is gone; with the number of jobs that were lost and returned. */
+  | { readonly type: 'stopped', readonly error: Error, readonly lost: number, readonly returned: number }

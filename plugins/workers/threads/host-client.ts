@@ -1,9 +1,9 @@
 /**
  * The main thread's end of the conversation with one host. The client hands jobs to the host, receives how they ended, revokes jobs that have
- * not started, aborts jobs, and keeps a kill timer for each aborted job. A host that is started again gets a new client.
+ * not started, aborts jobs, and keeps a kill timer for each aborted job.
  */
 import type { MessagePort } from 'node:worker_threads'
-import { UNREADABLE, type FromHost, type Handover, type Outcome, type ToHost } from '../../../workers/protocol.ts'
+import { UNREADABLE, type FromHost, type Handover, type JobOutcome, type ToHost } from '../../../workers/protocol.ts'
 import { abort, assign, createSlots, free, isStarted, received, revoke } from '../../../workers/slots.ts'
 import { fromWire, toWire } from '../../../workers/wire-error.ts'
 import type { Job, JobHolder } from '../job.ts'
@@ -26,18 +26,16 @@ export class HostClient implements JobHolder {
   held = 0
   /** The value of `held` after the last handover. */
   filled = 0
-  /** Jobs that the host has ended. While the number stands still, the thread is busy with one job. */
+  /** Jobs that the host has ended, skipped or could not read. While the number stands still, the thread is busy with one job. */
   ended = 0
-  /** Jobs that the host has ended or skipped. */
-  progress = 0
   /** Prefetched jobs were revoked because no job ended. The host prefetches no more until a job ends. */
   stalled = false
-  /** The host makes no progress, so the pool no longer counts on its start. */
-  heldUp = false
   readonly #port: MessagePort
   readonly #reader: PortReader<FromHost>
   readonly #transitions: Transitions
   readonly #emit: (event: ThreadEvent | LifeEvent) => void
+  readonly #hold: (holds: boolean) => void
+  #holds = true
   /** By slot. */
   readonly #jobs: Array<Job | undefined> = []
   readonly #free = Array.from({ length: MAX_HELD }, (_, index) => MAX_HELD - 1 - index)
@@ -49,10 +47,12 @@ export class HostClient implements JobHolder {
   /** Since when the host runs its present job. */
   #busySince = 0
 
-  constructor (port: MessagePort, transitions: Transitions, emit: (event: ThreadEvent | LifeEvent) => void) {
+  /** @param hold says whether the thread holds the process open, as it does from its start */
+  constructor (port: MessagePort, transitions: Transitions, emit: (event: ThreadEvent | LifeEvent) => void, hold: (holds: boolean) => void) {
     this.#port = port
     this.#transitions = transitions
     this.#emit = emit
+    this.#hold = hold
     // Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled.
     this.#reader = new PortReader(port, transitions.run, (message) => this.#handle(message), (error) => this.#onUnreadable(error))
   }
@@ -96,7 +96,10 @@ export class HostClient implements JobHolder {
 
   /** @throws DataCloneError, RangeError, whatever a getter throws: a payload can't be cloned, and no job was handed over */
   #post (jobs: readonly Job[], now: number): void {
-    if (this.held === 0) this.#busySince = now
+    if (this.held === 0) {
+      this.#busySince = now
+      if (!this.#holds) this.#hold(this.#holds = true)
+    }
     const handover: Handover = []
     const epoch = Date.now() - now
     for (const job of jobs) {
@@ -167,8 +170,13 @@ export class HostClient implements JobHolder {
     this.#reader.poll()
   }
 
+  /** Lets the process end although the host could still be handed jobs. The next job holds the process open again. */
+  release (): void {
+    if (this.#holds) this.#hold(this.#holds = false)
+  }
+
   /**
-   * Ends the conversation: the host has returned, or its thread is gone.
+   * Ends the conversation: the thread is gone.
    * @param onItsOwn nobody ended the thread, so that it may have died of what it read
    */
   close (error: Error | undefined, onItsOwn: boolean): { lost: number, returned: number } {
@@ -200,7 +208,7 @@ export class HostClient implements JobHolder {
     }
   }
 
-  #onNews (message: Exclude<FromHost, Outcome>): void {
+  #onNews (message: Exclude<FromHost, JobOutcome>): void {
     if ('progress' in message) {
       received(this.slots)
       const job = this.#jobs[message.slot]
@@ -213,7 +221,6 @@ export class HostClient implements JobHolder {
     else if ('broken' in message) this.#emit({ type: 'broken', error: message.broken, what: message.what })
     else {
       this.isReady = true
-      this.#progressed()
       this.#emit({ type: 'ready' })
     }
   }
@@ -238,7 +245,7 @@ export class HostClient implements JobHolder {
    * goes alone.
    */
   #onUnread (ordinal: number, error: unknown): void {
-    this.#progressed()
+    this.ended++
     for (const slot of this.#broughtBy.keys()) {
       if (this.#broughtBy[slot] !== ordinal) continue
       const job = this.#jobs[slot]
@@ -247,24 +254,18 @@ export class HostClient implements JobHolder {
     }
   }
 
-  #onOutcome (outcome: Outcome): void {
+  #onOutcome (outcome: JobOutcome): void {
     const slot = outcome[0]
     const job = this.#jobs[slot]
     this.#vacate(slot)
-    this.#progressed()
+    this.ended++
     if (job === undefined) { // The job was revoked, and the host has seen that.
       this.#emit({ type: 'vacancy' })
       return
     }
     this.#busySince = this.#reader.at
-    this.ended++
     this.stalled = false
     this.#emit({ type: 'outcome', job, outcome, at: this.#reader.at })
-  }
-
-  #progressed (): void {
-    this.progress++
-    this.heldUp = false
   }
 
   /** The host is done with a slot, or never got it. */

@@ -1,7 +1,8 @@
 /**
  * The adapter for piscina, and the only file that knows it. Each thread has a piscina pool of its own, which holds at most that one thread and
  * ends with it. Piscina starts the thread, applies its limits and carries our host. Its queue, its cancellation and its respawn are not used. The
- * respawn would start a thread before the last one is gone, and starts none once a thread has failed before it was ready.
+ * respawn would start a thread before the last one is gone, and starts none once a thread has failed before it was ready. The one task of a thread
+ * leaves a host behind, which listens to a port of ours: to piscina the thread is idle from then on.
  * What this file leans on is pinned by test/workers/threads/piscina.test.ts.
  */
 import { existsSync } from 'node:fs'
@@ -30,20 +31,21 @@ export function checkHost (): void {
 /** A thread of the operating system, from its start until it is gone. */
 export class OsThread {
   readonly #pool: Piscina
-  #worker: Worker | undefined
+  readonly #worker: Worker
   #error: Error | undefined
   #alive = true
-  readonly #onGone: (error: Error) => void
 
-  /** @param onGone called once, when the thread is gone, with what ended it */
-  constructor ({ resourceLimits, execArgv, env }: ThreadSettings, onGone: (error: Error) => void) {
-    this.#onGone = onGone
+  /**
+   * Starts a thread, and the host in it.
+   * @param onGone called once, when the thread is gone, with what ended it
+   * @throws the error of worker_threads if there can't be a thread, such as the operating system's EAGAIN
+   */
+  constructor ({ resourceLimits, execArgv, env }: ThreadSettings, data: HostData, onGone: (error: Error) => void) {
     this.#pool = new Piscina({
       filename: hostUrl.href,
       minThreads: 0,
       maxThreads: 1,
       maxQueue: 1,
-      // A parked thread keeps what it has loaded.
       idleTimeout: Infinity,
       // 'sync' freezes the event loop of an idle worker: timers and ports that a job left behind wouldn't fire.
       atomics: 'disabled',
@@ -54,6 +56,18 @@ export class OsThread {
     })
     // The 'error' event of the worker reports the same failure.
     this.#pool.on('error', () => {})
+    // A host that fails by itself leaves its thread alive.
+    this.#pool.run(data, { transferList: [data.port as MessagePort] }).catch((error: unknown) => this.end(error as Error))
+    this.#worker = this.#pool.threads[0] as Worker
+    this.hold(true)
+    this.#worker.once('error', (error: unknown) => {
+      this.#alive = false
+      this.#error ??= error instanceof Error ? error : new Error('A worker thread threw a value that is not an Error; see cause', { cause: error })
+    })
+    this.#worker.once('exit', (code) => {
+      this.#alive = false
+      onGone(this.#error ?? new Error(`worker exited with code: ${code}`))
+    })
   }
 
   /** False once the thread has died or been ended: it may not be gone yet. */
@@ -61,26 +75,10 @@ export class OsThread {
     return this.#alive
   }
 
-  /**
-   * Runs a host, the first time in a new thread. `onReturned` is called when the host has returned, not if the thread ends.
-   * @throws the error of worker_threads if there can't be a thread, such as the operating system's EAGAIN
-   */
-  run (data: HostData, onReturned: () => void): void {
-    const running: Promise<void> = this.#pool.run(data, { transferList: [data.port as MessagePort] })
-    running.then(onReturned, (error: unknown) => {
-      // A host that fails by itself leaves its thread alive.
-      if (this.#alive) this.end(error as Error)
-    })
-    if (this.#worker !== undefined) return
-    this.#worker = this.#pool.threads[0] as Worker
-    this.#worker.once('error', (error: unknown) => {
-      this.#alive = false
-      this.#error ??= error instanceof Error ? error : new Error('A worker thread threw a value that is not an Error; see cause', { cause: error })
-    })
-    this.#worker.once('exit', (code) => {
-      this.#alive = false
-      this.#onGone(this.#error ?? new Error(`worker exited with code: ${code}`))
-    })
+  /** Says whether the thread holds the process open, as it does from its start. */
+  hold (holds: boolean): void {
+    if (holds) this.#worker.ref()
+    else this.#worker.unref()
   }
 
   /** Ends the thread, whatever it is doing. It isn't gone before a native function that it runs has returned. */
@@ -90,4 +88,16 @@ export class OsThread {
     this.#error ??= why
     void this.#pool.destroy()
   }
+}
+
+/**
+ * Says what ended a thread, in a few words that may be sent to a client. The text of the error itself may be about another client's work,
+ * which a timer that a finished job left behind goes on with. The errors are piscina's and Node's: see test/workers/threads/piscina.test.ts.
+ */
+export function howItEnded (error: Error | undefined): string {
+  if (error === undefined) return 'it ended'
+  if ((error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY') return 'out of memory'
+  const exit = /^worker exited with code: (\d+)$/.exec(error.message)
+  if (exit !== null) return `exited with code ${exit[1]}`
+  return error.name === 'AbortError' ? 'ended by the pool' : 'an uncaught error'
 }

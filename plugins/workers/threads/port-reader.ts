@@ -3,7 +3,7 @@
  * read on, and doesn't stop while there are more: a job may post without end.
  */
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
-import { outside } from './outside.ts'
+import { outside } from './transitions.ts'
 
 /** Messages read in one go where they must be read now: more than a thread can have posted unread. */
 const MAX_BURST = 2_048
@@ -28,7 +28,7 @@ export class PortReader<Message> {
     this.#run = run
     this.#handle = handle
     this.#onUnreadable = onUnreadable
-    port.on('message', this.#onMessage)
+    this.#listen()
     port.on('messageerror', (error: unknown) => this.#receive(() => onUnreadable(error)))
   }
 
@@ -36,6 +36,12 @@ export class PortReader<Message> {
   poll (): void {
     this.at = performance.now()
     for (let count = 0; count < MAX_BURST && this.#receiveOne((handle) => handle()); count++);
+  }
+
+  /** The port doesn't hold the process open: the thread does, if it has something to do. */
+  #listen (): void {
+    this.#port.on('message', this.#onMessage)
+    this.#port.unref()
   }
 
   readonly #onMessage = (message: Message): void => this.#receive(() => this.#handle(message))
@@ -47,7 +53,7 @@ export class PortReader<Message> {
       if (performance.now() - this.at < MAX_READING) continue
       // A port without a listener is not read.
       this.#port.off('message', this.#onMessage)
-      outside(() => setImmediate(() => this.#port.on('message', this.#onMessage)))
+      outside(() => setImmediate(() => this.#listen()))
       return
     }
   }

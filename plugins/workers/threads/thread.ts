@@ -1,6 +1,6 @@
 /**
- * One of the pool's threads: the thread of the operating system, the host that it runs, the client that talks to the host, and the watch on
- * whether the thread does what is due.
+ * One of the pool's threads: the thread of the operating system, the client that talks to its host, and the watch on whether the thread does
+ * what is due.
  */
 import { MessageChannel } from 'node:worker_threads'
 import type { FastifyBaseLogger } from 'fastify'
@@ -8,9 +8,9 @@ import type { HostData } from '../../../workers/protocol.ts'
 import { logSafely } from '../../shared/log.ts'
 import type { LifeEvent, ThreadEvent } from './events.ts'
 import { HostClient } from './host-client.ts'
-import { outside } from './outside.ts'
 import type { OsThread } from './piscina.ts'
-import type { Transitions } from './transitions.ts'
+import { RestartPolicy } from './restart.ts'
+import { outside, type Transitions } from './transitions.ts'
 
 /**
  * The time between two looks at a thread, in ms. Times are counted in looks and not read from a clock: when the event loop or the whole process
@@ -29,23 +29,20 @@ const MAX_DOUBLINGS = 3
 
 export const NATIVE = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
 
-/** What a thread has to do next, and may never do: to start, to begin a job that it was handed, to park, to be gone. */
-type Due = 'start' | 'job' | 'park' | 'end'
+/** What a thread has to do next, and may never do: to start, to begin a job that it was handed, to be gone. */
+type Due = 'start' | 'job' | 'end'
 
 export class Thread {
   readonly index: number
-  /** `ending`: told to park or to end. `stopped`: it has no host; the thread of the operating system may be parked. */
+  readonly restarts = new RestartPolicy()
+  /** `ending`: told to end. `stopped`: there is no thread of the operating system. */
   state: 'stopped' | 'starting' | 'ready' | 'ending' = 'stopped'
   /** Why the pool has asked for the thread's end. */
-  endedBy: 'parked' | 'killed' | undefined
+  endedBy: 'closed' | 'killed' | undefined
   /** The client of the thread's host, or of the last host that it had; undefined if its start failed. */
   host: HostClient | undefined
-  /** When the last start began, and whether the thread of the operating system was parked then, with all that it has loaded. */
+  /** When the last start began. */
   startedAt = 0
-  wasParked = false
-  /** How often in a row the thread died without having served a job, and since when. The kill of a thread that was ready isn't counted. */
-  failures = 0
-  failingSince = 0
   /** The thread is started again when this timer fires. */
   restart: NodeJS.Timeout | undefined
   /** What the thread said of the jobs that it can't load. */
@@ -53,9 +50,9 @@ export class Thread {
   /** The time that the thread has for what is due, in looks. */
   limit = 0
   #os: OsThread | undefined
-  /** What was due at the last look, the thread's progress then, and the number of looks since either changed. */
+  /** What was due at the last look, how many jobs the host had ended then, and the number of looks since either changed. */
   #due: Due | undefined
-  #progress = 0
+  #ended = 0
   #looks = 0
   readonly #transitions: Transitions
   readonly #log: FastifyBaseLogger
@@ -74,123 +71,90 @@ export class Thread {
     this.#emit = emit
   }
 
-  /** False while the last thread of the operating system is still there, since there must not be two, and while a restart is planned. */
-  get isStartable (): boolean {
-    return this.state === 'stopped' && this.#os?.alive !== false && this.restart === undefined
-  }
-
-  /** A parked thread starts without an import. */
-  get isParked (): boolean {
-    return this.state === 'stopped' && this.#os?.alive === true
-  }
-
-  /** There is no thread of the operating system any more. */
-  get isGone (): boolean {
-    return this.#os === undefined
+  /** Whether there is nothing to look for: the thread has no job, and nothing is due. */
+  get isIdle (): boolean {
+    return this.state === 'stopped' || (this.#nextDue === undefined && this.host?.isFree === true)
   }
 
   get #nextDue (): Due | undefined {
     if (this.state === 'stopped') return undefined
     if (this.#os?.alive === false) return 'end'
     if (this.state === 'starting') return 'start'
-    if (this.endedBy === 'parked') return 'park'
     return this.host?.isDue === true ? 'job' : undefined
   }
 
   /**
-   * Starts a host.
-   * @param limit the time that a start with an import has, in looks
-   * @param open makes a thread of the operating system, if none is parked
+   * Starts the thread, and the host in it.
+   * @param limit how long the start may take, in ms
+   * @param open makes a thread of the operating system
    * @throws what the operating system or Node says if there can't be a thread
    */
-  start (now: number, limit: number, open: (onGone: (error: Error) => void) => OsThread, data: Pick<HostData, 'url' | 'names' | 'preload'>): void {
+  start (now: number, limit: number, open: (data: HostData, onGone: (error: Error) => void) => OsThread, data: Pick<HostData, 'url' | 'names' | 'preload'>): void {
     const { port1, port2 } = new MessageChannel()
     this.startedAt = now
-    this.wasParked = this.isParked
-    this.limit = this.wasParked ? HELD_UP + this.#grace : limit
+    this.limit = Math.ceil(limit / LOOK)
     this.broken = undefined
     this.host = undefined
     outside(() => {
-      const host = new HostClient(port1, this.#transitions, (event) => this.#onEvent(event))
-      const os = this.#os ?? open((error) => this.#transitions.run(() => this.#onGone(error)))
+      const host = new HostClient(port1, this.#transitions, (event) => this.#onEvent(event), (holds) => this.#os?.hold(holds))
       try {
-        os.run({ ...data, port: port2, slots: host.slots }, () => this.#transitions.run(() => { if (os.alive) this.#onStopped(undefined) }))
+        this.#os = open({ ...data, port: port2, slots: host.slots }, (error) => this.#transitions.run(() => this.#onGone(error)))
       } catch (error) {
-        // `os` is dropped and not ended: piscina would reject the promise of a task that nobody got.
         port1.close()
         throw error
       }
-      this.#os = os
       this.host = host
     })
     this.state = 'starting'
     this.endedBy = undefined
   }
 
-  /**
-   * Looks whether the thread does what is due.
-   * @returns whether it has work, or has worked since the last look
-   */
-  look (isBooting: boolean): boolean {
+  /** Looks whether the thread does what is due. A thread that is idle no longer holds the process open. */
+  look (isBooting: boolean): void {
     if (this.#nextDue !== undefined) this.host?.poll()
-    const { host } = this
     const due = this.#nextDue
-    const progress = host?.progress ?? 0
-    const hasWorked = progress !== this.#progress
-    this.#looks = due === this.#due && !hasWorked ? this.#looks + 1 : 0
+    const ended = this.host?.ended ?? 0
+    this.#looks = due === this.#due && ended === this.#ended ? this.#looks + 1 : 0
     this.#due = due
-    this.#progress = progress
+    this.#ended = ended
     // While the app boots, the pool bounds the time.
     if (due !== undefined && !(due === 'start' && isBooting)) this.#onDue(due, this.#looks)
-    return hasWorked || host?.isFree === false
+    else if (this.isIdle) this.host?.release()
   }
 
   #onDue (due: Due, looks: number): void {
     const { host } = this
     if (due === 'end') {
       if (looks === ENDING / LOOK) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE)
-      return
-    }
-    if (host === undefined) return
-    if (looks === HELD_UP) {
-      host.heldUp = true
-      this.#emit(this, { type: 'vacancy' }) // Another thread may start for the jobs that wait.
-    }
-    if (due === 'start') {
+    } else if (due === 'start') {
       if (looks >= this.limit) this.kill()
-      return
+    } else if (host !== undefined) {
+      if (host.held > 0) this.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
+      if (looks < this.limit) return
+      host.revokePrefetched()
+      if (looks < this.limit + this.#grace) return
+      logSafely(this.#log, 'warn', { thread: this.index },
+        'a worker thread was held up by code that a finished job left behind, and is replaced; jobs that it had not started run on another')
+      this.kill()
     }
-    if (due === 'park') this.limit = HELD_UP
-    else if (host.held > 0) this.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
-    if (looks < this.limit) return
-    host.revokePrefetched()
-    if (looks < this.limit + this.#grace) return
-    logSafely(this.#log, 'warn', { thread: this.index },
-      'a worker thread was held up by code that a finished job left behind, and is replaced; jobs that it had not started run on another')
-    this.kill()
   }
 
   /** Ends the thread at once, whatever it does. Its jobs are taken back first, so that it can't start them in its last moments. */
   kill (): void {
-    if (this.state === 'stopped' || this.endedBy === 'killed') return
-    this.state = 'ending'
-    this.endedBy = 'killed'
-    this.host?.revokePrefetched(true)
-    this.#os?.end()
+    this.#end('killed')
   }
 
-  /** Lets the host return, if it has nothing to do: a parked thread holds no process open, and keeps what it has loaded. */
-  park (): void {
-    if (this.state !== 'ready' || this.host?.held !== 0) return
-    this.state = 'ending'
-    this.endedBy = 'parked'
-    this.host.send({ park: true })
-  }
-
-  /** Ends the thread, also a parked one, for good. */
+  /** Ends the thread for good. */
   destroy (): void {
     clearTimeout(this.restart)
-    this.park()
+    this.#end('closed')
+  }
+
+  #end (why: 'closed' | 'killed'): void {
+    if (this.state === 'stopped' || this.endedBy !== undefined) return
+    this.state = 'ending'
+    this.endedBy = why
+    this.host?.revokePrefetched(true)
     this.#os?.end()
   }
 
@@ -201,14 +165,8 @@ export class Thread {
   }
 
   #onGone (error: Error): void {
-    const wasParked = this.state === 'stopped'
-    this.#os = undefined
-    if (wasParked) this.#emit(this, { type: 'gone', error })
-    else this.#onStopped(error)
-  }
-
-  #onStopped (error: Error | undefined): void {
     const { lost, returned } = this.host?.close(error, this.endedBy === undefined) ?? { lost: 0, returned: 0 }
+    this.#os = undefined
     this.state = 'stopped'
     this.#emit(this, { type: 'stopped', error, lost, returned })
   }

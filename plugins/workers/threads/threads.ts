@@ -1,6 +1,5 @@
 /**
- * Keeps the pool's threads alive: it starts them at boot, replaces those that die, parks idle ones, and ends them. What happens to jobs is passed on to
- * the pool.
+ * Keeps the pool's threads alive: it starts them at boot, replaces those that die, and ends them. What happens to jobs is passed on to the pool.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { fromWire } from '../../../workers/wire-error.ts'
@@ -11,35 +10,16 @@ import { within } from '../../shared/within.ts'
 import * as channels from '../channels.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Registry } from '../registry.ts'
-import { howItEnded } from './ending.ts'
 import type { LifeEvent, ThreadEvent } from './events.ts'
 import { absolutePreloads, withoutRefused } from './exec-argv.ts'
 import type { HostClient } from './host-client.ts'
-import { outside } from './outside.ts'
-import { checkHost, OsThread, type ThreadSettings } from './piscina.ts'
+import { checkHost, howItEnded, OsThread, type ThreadSettings } from './piscina.ts'
+import { LONGEST_DELAY } from './restart.ts'
 import { ENDING, LOOK, NATIVE, Thread } from './thread.ts'
-import type { Transitions } from './transitions.ts'
+import { outside, type Transitions } from './transitions.ts'
 
 /** The share of Fastify's pluginTimeout that the boot may take: our error can name the jobs file, Fastify's can't. */
 const BOOT_SHARE = 0.9
-
-/** After this many looks without a job the threads park. */
-const IDLE = 3
-
-/**
- * How often the time of a start is doubled: a machine that is slow for a while must not end every thread just before it is ready.
- */
-const MAX_DOUBLINGS = 3
-
-/**
- * The delay before a thread that died without having done anything is started again, in ms, doubled each time: at once, it would only burn
- * a CPU.
- */
-const RESTART = 100
-const MAX_RESTART = 5_000
-
-/** When no thread has started for this long, in ms, the jobs that wait are rejected at each further failure. */
-const UNABLE = 5_000
 
 export class Threads {
   /** Resolves when every thread has loaded the jobs; rejects if one can't. */
@@ -58,7 +38,6 @@ export class Threads {
   #boot: { readonly resolve: () => void, readonly reject: (error: Error) => void } | undefined
   #destroyed = false
   #timer: NodeJS.Timeout | undefined
-  #idleLooks = 0
   #onGone = (): void => {}
 
   /** @param emit receives what happens to jobs, and that there may be a thread for more of them */
@@ -103,18 +82,6 @@ export class Threads {
     return this.#threads.flatMap(({ host }) => host ?? [])
   }
 
-  /** Starts as many stopped threads as there are jobs waiting. */
-  wake (waiting: number): void {
-    if (this.#destroyed || waiting === 0) return
-    let wanted = waiting - this.#threads.filter(({ state, host }) => state === 'starting' && host?.heldUp !== true).length
-    for (const thread of this.#threads) {
-      if (wanted <= 0) return
-      if (!thread.isStartable) continue
-      this.#start(thread, false)
-      wanted--
-    }
-  }
-
   /**
    * Resolves when every thread has loaded the jobs.
    * @param pluginTimeout Fastify's option, in ms; 0 for no limit
@@ -146,7 +113,7 @@ export class Threads {
     this.#boot = undefined
     for (const thread of this.#threads) thread.destroy()
     const gone = new Promise<void>((resolve) => {
-      this.#onGone = () => { if (this.#threads.every(({ isGone }) => isGone)) resolve() }
+      this.#onGone = () => { if (this.#threads.every(({ state }) => state === 'stopped')) resolve() }
       this.#onGone()
     })
     if (!await within(ENDING, gone)) logSafely(this.#log, 'warn', {}, NATIVE)
@@ -156,7 +123,7 @@ export class Threads {
     if (this.#destroyed) return
     const { url, names } = this.#registry
     try {
-      thread.start(this.#clock.now(), this.#startLimit(thread), (onGone) => new OsThread(this.#settings, onGone), { url, names, preload })
+      thread.start(this.#clock.now(), thread.restarts.startLimit(this.#slowest), (data, onGone) => new OsThread(this.#settings, data, onGone), { url, names, preload })
     } catch (error) {
       if ((error as { code?: unknown }).code === 'ERR_WORKER_INVALID_EXEC_ARGV') {
         // Options of the whole process, such as V8's: they hold in its threads anyway.
@@ -172,13 +139,7 @@ export class Threads {
       this.#onFailed(thread, new JobsInvalidError(what, { cause: error }))
       return
     }
-    this.#watch()
-  }
-
-  /** The time that a replacement has to start, in looks: its imports compete with the load. */
-  #startLimit ({ failures }: Thread): number {
-    const ms = Math.max(2_000, Math.min(10 * this.#slowest, 10_000), 2 * this.#slowest)
-    return Math.ceil(ms / LOOK) * 2 ** Math.min(failures, MAX_DOUBLINGS)
+    this.watch()
   }
 
   #onEvent (thread: Thread, event: ThreadEvent | LifeEvent): void {
@@ -193,9 +154,6 @@ export class Threads {
         return thread.kill()
       }
       case 'stopped': return this.#onStopped(thread, event)
-      case 'gone':
-        this.#logDeath(event.error)
-        return this.#destroyed ? this.#onGone() : this.#emit({ type: 'vacancy' })
       case 'overdue': return
       default: this.#emit(event)
     }
@@ -203,7 +161,7 @@ export class Threads {
 
   #onReady (thread: Thread): void {
     const durationMs = this.#clock.now() - thread.startedAt
-    if (!thread.wasParked) this.#slowest = Math.max(this.#slowest, durationMs)
+    this.#slowest = Math.max(this.#slowest, durationMs)
     if (channels.threadStarted.hasSubscribers) channels.threadStarted.publish({ ...this.#identity(thread), durationMs })
     if (this.#boot !== undefined && this.#threads.every(({ host }) => host?.isReady === true)) {
       this.#boot.resolve()
@@ -216,21 +174,17 @@ export class Threads {
     const why = thread.endedBy ?? 'crashed'
     if (channels.threadEnded.hasSubscribers) channels.threadEnded.publish({ ...this.#identity(thread), why, error })
     if (this.#destroyed) return this.#onGone()
-    const served = thread.host !== undefined && thread.host.ended > 0
-    if (served) thread.failures = 0
-    if (thread.host?.isReady !== true) this.#onNeverReady(thread, error)
-    else if (why === 'crashed' && lost === 0) {
-      this.#logDeath(error)
-      // The thread may die again and again. If it has served or was given a job, jobs cause its restarts, and jobs are bounded: it restarts at once.
-      if (served || returned > 0) this.#start(thread, false)
-      else this.#restartLater(thread)
-    } else if (why !== 'parked') this.#start(thread, false) // A parked thread starts when there is a job for it.
-    this.#emit({ type: 'vacancy' })
+    if (thread.host?.isReady !== true) return this.#onNeverReady(thread, error)
+    const served = thread.host.ended > 0
+    if (served) thread.restarts.served()
+    const isIdleDeath = why === 'crashed' && lost === 0
+    if (isIdleDeath) logSafely(this.#log, 'error', { err: error }, 'a worker thread died while it ran no job')
+    // An idle thread may die again and again. If it has served or was given a job, jobs cause its restarts, and jobs are bounded: it restarts at once.
+    if (isIdleDeath && !served && returned === 0) this.#restartLater(thread)
+    else this.#start(thread, false)
   }
 
-  #onNeverReady (thread: Thread, error: Error | undefined): void {
-    // Code that a finished job left behind has held up or ended the parked thread, which says nothing about the next start.
-    if (thread.wasParked && thread.broken === undefined) return this.#start(thread, false)
+  #onNeverReady (thread: Thread, error: Error): void {
     const { url } = this.#registry
     this.#onFailed(thread, thread.broken ?? (thread.endedBy === 'killed'
       ? new JobsInvalidError(`A worker thread has not loaded ${url} within ${thread.limit * LOOK} ms`)
@@ -244,24 +198,17 @@ export class Threads {
     logSafely(this.#log, 'error', { err: error, thread: thread.index }, 'a worker thread can\'t start')
     this.#restartLater(thread)
     const now = this.#clock.now()
-    const isUnable = this.#threads.every(({ host, failures, failingSince }) => {
-      return failures > 0 && now - failingSince >= UNABLE && host?.isReady !== true
-    })
-    if (isUnable) this.#emit({ type: 'unable', error, retryAfter: MAX_RESTART / 1_000 })
+    const isUnable = this.#threads.every(({ host, restarts }) => restarts.isUnable(now) && host?.isReady !== true)
+    if (isUnable) this.#emit({ type: 'unable', error, retryAfter: LONGEST_DELAY / 1_000 })
   }
 
+  /** The timer holds the process open, because jobs may wait for the thread. */
   #restartLater (thread: Thread): void {
-    if (thread.failures === 0) thread.failingSince = this.#clock.now()
-    const delay = Math.min(MAX_RESTART, RESTART * 2 ** thread.failures++)
-    // The timer holds the process open, because jobs may wait for the thread. When it fires, the thread starts only if a job waits.
-    thread.restart = setTimeout(() => {
-      thread.restart = undefined
-      this.#emit({ type: 'vacancy' })
-    }, delay)
+    thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(this.#clock.now()), () => this.#start(thread, false))
   }
 
-  /** Looks at the threads from now on, until all have stopped. */
-  #watch (): void {
+  /** Looks at the threads from now on, until all are idle. Call this method when jobs were handed to threads. */
+  watch (): void {
     if (this.#timer !== undefined || this.#destroyed) return
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
     this.#timer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, () => this.#look()), LOOK)).unref()
@@ -270,15 +217,8 @@ export class Threads {
   #look (): void {
     this.#timer = undefined
     if (this.#destroyed) return
-    const isBooting = this.#boot !== undefined
-    const working = this.#threads.filter((thread) => thread.look(isBooting))
-    this.#idleLooks = isBooting || working.length > 0 ? 0 : this.#idleLooks + 1
-    if (this.#idleLooks >= IDLE) for (const thread of this.#threads) thread.park()
-    if (this.#threads.some(({ state }) => state !== 'stopped')) this.#watch()
-  }
-
-  #logDeath (err: Error | undefined): void {
-    if (!this.#destroyed) logSafely(this.#log, 'error', { err }, 'a worker thread died while it ran no job')
+    for (const thread of this.#threads) thread.look(this.#boot !== undefined)
+    if (this.#threads.some(({ isIdle }) => !isIdle)) this.watch()
   }
 
   #identity (thread: Thread): channels.ThreadIdentity {

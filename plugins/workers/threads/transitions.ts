@@ -1,3 +1,6 @@
+/** When the pool's code runs: one change of its state at a time, and outside any request. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+
 /**
  * Changes the pool's state one transition at a time. A transition calls code of the application: subscribers of channels, `onProgress`,
  * the logger. That code may abort a job or run another one. Such a change waits until the present transition is complete.
@@ -23,3 +26,9 @@ export class Transitions {
     }
   }
 }
+
+/**
+ * Runs a function outside any request. What the pool starts while a request is being handled, and which outlives it (a host, its
+ * port, a timer that arms itself again), would keep that request in memory and run in its context.
+ */
+export const outside: <T>(callback: () => T) => T = AsyncLocalStorage.snapshot()

@@ -118,7 +118,7 @@ t.test('a thread held up by what a finished job left behind loses no job to it: 
     t.same(await Promise.all(runs), runs.map((_, n) => n))
   }
   await until(() => lines.filter(({ msg }) => /held up/.test(msg)).length === 2, 'both were replaced')
-  await until(() => workers.stats().threads !== 1, 'both are back, or both are parked')
+  await until(() => workers.stats().threads === 2, 'both are back')
 })
 
 t.test('the only thread, held up, is replaced, also without a grace and with an endless one', async (t) => {
@@ -134,16 +134,6 @@ t.test('a job that left its code behind for a moment costs no thread', async (t)
   const { threadId } = await workers.run('inspect')
   await workers.run('leave', { ms: 900 })
   t.equal((await workers.run('inspect')).threadId, threadId)
-})
-
-t.test('a thread that is held up when it is to park, or once it has parked, is replaced', async (t) => {
-  const { workers } = await startApp(t)
-  for (const after of [150, 500]) {
-    await workers.run('leave', { after })
-    await until(() => workers.stats().threads === 0, 'it was told to park')
-    await new Promise((resolve) => setTimeout(resolve, 400)) // it is held up by then
-    t.equal(await workers.run('echo', 1, { timeout: 20_000 }), 1, `${after}`)
-  }
 })
 
 t.test('a job that computes for long isn\'t taken for a thread that is held up, nor is an event loop that stands still', async (t) => {
@@ -190,14 +180,14 @@ t.test('close() doesn\'t wait for native code without end', async (t) => {
   t.match(await running, { code: 'FC_ERR_CLOSING' })
 })
 
-t.test('a thread that dies again and again while it is idle isn\'t restarted again and again, and serves when there is a job', async (t) => {
+t.test('a thread that dies again and again while it is idle is restarted ever later, and serves when there is a job', async (t) => {
   const { workers, lines, fail, heal } = await mortalApp(t)
   const starts = countStarts(t)
   fail('dies soon')
   await rejection(workers.run('die', 'exit'))
   await until(() => lines.some(({ msg }) => /died while it ran no job/.test(msg)), 'it has died')
   await new Promise((resolve) => setTimeout(resolve, 3_000))
-  t.ok(starts() <= 3, `${starts()} starts`)
+  t.ok(starts() <= 6, `${starts()} starts, after 0.1, 0.2, 0.4, 0.8 and 1.6 s`)
   // On a busy machine the thread may die while it runs the job.
   await workers.run('echo', 1).catch((error: unknown) => t.match(error, { code: 'FC_ERR_JOB_CRASHED' }))
   heal()

@@ -1,5 +1,7 @@
 import t from 'tap'
 import Fastify from 'fastify'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
@@ -9,7 +11,7 @@ import { jobs as mortal } from '../../fixtures/mortal.ts'
 import { jobs as slow } from '../../fixtures/slow.ts'
 import { execArgv, logLines, rejection, startApp, until, type LogLine } from '../../helper.ts'
 
-t.test('boot waits for the slowest thread, and the first don\'t park meanwhile', async (t) => {
+t.test('boot waits for the slowest thread', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(workersPlugin, { jobs: slow, maxThreads: 2, execArgv })
@@ -17,13 +19,11 @@ t.test('boot waits for the slowest thread, and the first don\'t park meanwhile',
   t.equal(app.getDecorator<{ stats (): { threads: number } }>('workers').stats().threads, 2)
 })
 
-t.test('an idle pool parks its threads and starts them on demand, with the modules still loaded', async (t) => {
-  const { workers } = await startApp(t)
-  const { threadId } = await workers.run('inspect')
-  await workers.run('move', new ArrayBuffer(1))
-  await until(() => workers.stats().threads === 0, 'it has parked')
-  t.equal((await workers.run('inspect')).threadId, threadId)
-  t.equal((await workers.run('move', new ArrayBuffer(1))).keptBefore, 0, 'what the job\'s module keeps is still there')
+t.test('an idle pool holds no process open, and jobs do', async (t) => {
+  const child = fork(new URL('../../fixtures/idle.ts', import.meta.url), [], { execArgv, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  child.disconnect()
+  t.teardown(() => child.kill('SIGKILL'))
+  t.same(await once(child, 'exit'), [7, null], 'it has run both jobs, and ended by itself')
 })
 
 t.test('threads that die while they start are tried again ever later; jobs wait, or meet their deadline', async (t) => {
@@ -68,5 +68,5 @@ t.test('threads are announced when they start and end', async (t) => {
   await rejection(workers.run('stubborn', { ms: Infinity }, { timeout: 20 }))
   await until(() => seen.length === 5, 'replaced again')
   await app.close()
-  t.same(seen, ['started 0', 'ended 0 crashed', 'started 0', 'ended 0 killed', 'started 0', 'ended 0 parked'])
+  t.same(seen, ['started 0', 'ended 0 crashed', 'started 0', 'ended 0 killed', 'started 0', 'ended 0 closed'])
 })

@@ -1,5 +1,6 @@
-/** A binary heap of per-key queues, with the one to be served next on top. Each queue knows its index. */
+/** Two orders of the per-key queues with entries: which is served next, and which is the longest. */
 import type { KeyQueue } from './key-queue.ts'
+import { LinkedList } from './linked-list.ts'
 
 /**
  * Demoted queues come last, and of these the one with the newest entry first. Of the others, the queue whose next entry ends earliest in virtual time
@@ -11,6 +12,7 @@ function isBefore (a: KeyQueue, b: KeyQueue): boolean {
   return a.finish < b.finish || (a.finish === b.finish && a.nextSequence < b.nextSequence)
 }
 
+/** KeyQueueHeap is a binary heap, with the queue to be served next on top. Each queue knows its index. */
 export class KeyQueueHeap {
   readonly #queues: KeyQueue[] = []
 
@@ -72,5 +74,30 @@ export class KeyQueueHeap {
       index = below
     }
     this.#put(queue, index)
+  }
+}
+
+/**
+ * LongestQueue finds the queue with the most entries: the one from which a full queue evicts. Queues of equal length form a list, and a length changes
+ * by one at a time, so that each change and each answer is O(1).
+ */
+export class LongestQueue {
+  /** By length; index 0 is unused. */
+  readonly #byLength: (LinkedList<KeyQueue> | undefined)[] = [undefined]
+  /** The length of the longest queue; 0 if there is none. */
+  #most = 0
+
+  get queue (): KeyQueue | undefined {
+    return this.#byLength[this.#most]?.last
+  }
+
+  /** Call this method when the length of `queue` has grown or shrunk by one. */
+  moved (queue: KeyQueue): void {
+    const { length, lengthLink } = queue
+    lengthLink.remove()
+    if (length > 0) (this.#byLength[length] ??= new LinkedList()).append(lengthLink)
+    if (length > this.#most) this.#most = length
+    // The list of the longest is empty only if its last queue has shrunk by one just now.
+    else if (this.queue === undefined) this.#most--
   }
 }

@@ -1,0 +1,41 @@
+/**
+ * The restart policy of one thread: how long a start may take, and when a thread that failed is started again. Restarts come later each time: at
+ * once, a thread that can't start, or that dies without having served a job, would only burn a CPU. The time is an argument.
+ */
+
+/** The delay before the first restart, and the longest one, in ms. */
+const FIRST_DELAY = 100
+export const LONGEST_DELAY = 5_000
+
+/** How often the time of a start is doubled: a machine that is slow for a while must not end every thread just before it is ready. */
+const MAX_DOUBLINGS = 3
+
+/** When no thread has started for this long, in ms, the jobs that wait are rejected at each further failure. */
+const UNABLE = 5_000
+
+export class RestartPolicy {
+  /** How often in a row the thread failed. The kill of a thread that was ready isn't counted. */
+  #failures = 0
+  #failingSince = 0
+
+  /** Records a failure, and returns the delay before the restart, in ms. */
+  failed (now: number): number {
+    if (this.#failures === 0) this.#failingSince = now
+    return Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures++)
+  }
+
+  /** Records that the thread has served a job. */
+  served (): void {
+    this.#failures = 0
+  }
+
+  /** Whether the thread has failed for so long that jobs needn't wait for it. */
+  isUnable (now: number): boolean {
+    return this.#failures > 0 && now - this.#failingSince >= UNABLE
+  }
+
+  /** Returns how long a restart may take, in ms: its imports compete with the load. @param slowest the slowest start so far, in ms */
+  startLimit (slowest: number): number {
+    return Math.max(2_000, Math.min(10 * slowest, 10_000), 2 * slowest) * 2 ** Math.min(this.#failures, MAX_DOUBLINGS)
+  }
+}

@@ -35,7 +35,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './tasks': {
     values: ['default', 'defineTasks'],
     types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask',
-      'Register', 'Reservation', 'ReserveOptions', 'RunOptions', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskStatus',
+      'Register', 'ReserveOptions', 'ReservedPlace', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskRunOptions', 'TaskStatus',
       'Tasks', 'TasksOptions', 'TasksStats', 'Unfinished']
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },

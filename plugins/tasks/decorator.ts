@@ -52,10 +52,10 @@ export interface GroupOptions {
 }
 
 /**
- * Reservation is a place for one task. It is given back when it goes out of a `using` scope unused, or when the request in which it was made has
+ * ReservedPlace is a place for one task. It is given back when it goes out of a `using` scope unused, or when the request in which it was made has
  * been answered.
  */
-export interface Reservation extends Disposable {
+export interface ReservedPlace extends Disposable {
   /** Runs `fn` in the background; never refused for want of a place. @throws FC_ERR_PLACE_USED, FC_ERR_TASK_DUPLICATE, FC_ERR_CLOSING */
   submit<T> (id: string, fn: TaskFunction<T>, options?: Omit<SubmitOptions, 'key'>): TaskHandle<T>
   /** Gives the place back if it is unused. Idempotent. */
@@ -76,7 +76,7 @@ export interface Tasks {
    * refused afterwards. Otherwise use submit().
    * @throws FC_ERR_TASKS_FULL, FC_ERR_CLOSING
    */
-  reserve (options?: ReserveOptions): Reservation
+  reserve (options?: ReserveOptions): ReservedPlace
   /**
    * Runs the task of this name, which defineTasks() has defined. The payload must survive JSON as it is, and match the task's schema if
    * it has one. Rejects with FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD, and as submit() does.

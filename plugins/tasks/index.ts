@@ -21,14 +21,14 @@ import { Telemetry } from './telemetry.ts'
 
 export type { Unfinished } from '../shared/drainables.ts'
 export type { Register } from '../register.ts'
-export type { EnqueueOptions, GroupOptions, Reservation, ReserveOptions, Tasks } from './decorator.ts'
+export type { EnqueueOptions, GroupOptions, ReservedPlace, ReserveOptions, Tasks } from './decorator.ts'
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
 export type { Engine, EngineFactory, EngineHost, NamedTask } from './named/engine.ts'
 export type { Group, GroupContext, GroupFunction } from './group/group.ts'
 export type { TasksOptions } from './options.ts'
 export type { TasksStats } from './scheduler.ts'
-export type { DuplicatePolicy, RunOptions, SubmitOptions } from './task-options.ts'
+export type { DuplicatePolicy, TaskRunOptions, SubmitOptions } from './task-options.ts'
 export type { TaskContext, TaskFunction, TaskHandle, TaskStatus } from './task.ts'
 
 declare module 'fastify' {

@@ -2,9 +2,9 @@
 import * as check from '../shared/options.ts'
 import type { TaskDefinitions } from './named/define.ts'
 import { memoryEngine, type EngineFactory } from './named/engine.ts'
-import { resolveRunOptions, type RunOptions, type TaskOptions } from './task-options.ts'
+import { resolveRunOptions, type TaskRunOptions, type TaskOptions } from './task-options.ts'
 
-export interface TasksOptions extends RunOptions {
+export interface TasksOptions extends TaskRunOptions {
   /**
    * How many tasks run at the same time. Tasks wait for sockets, so `concurrency` bounds what they ask of other services, not the CPU. 64
    * tasks of 200 ms each are 320 a second, well below the descriptors and connections that a process or a peer has.

@@ -13,8 +13,8 @@ export interface Backoff {
 /** DuplicatePolicy decides about a new task whose id waits or runs already: refuse the new task, or return the handle of the old one. */
 export type DuplicatePolicy = 'reject' | 'join'
 
-/** RunOptions tell how a task runs. They are given to submit(), or to defineTasks() for all tasks of a name. */
-export interface RunOptions {
+/** TaskRunOptions tell how a task runs. They are given to submit(), or to defineTasks() for all tasks of a name. */
+export interface TaskRunOptions {
   /**
    * How long one attempt may take, in ms, before its signal aborts. `Infinity`: no bound.
    * @default 30_000
@@ -39,7 +39,7 @@ export interface RunOptions {
   retryIf?: (error: Error, attempt: number) => boolean
 }
 
-export interface SubmitOptions extends RunOptions {
+export interface SubmitOptions extends TaskRunOptions {
   /**
    * The client or tenant whose task this is. Keys take turns, and share the queue fairly.
    * @default the address of the client in a request, otherwise the task's name
@@ -84,7 +84,7 @@ export const defaultTaskOptions: TaskOptions = {
   key: undefined, timeout: 30_000, retries: 0, backoff: { base: 500, max: 30_000 }, retryIf: always, duplicate: 'reject', delay: 0
 }
 
-export function resolveRunOptions (prefix: string, options: RunOptions, defaults: TaskOptions = defaultTaskOptions): TaskOptions {
+export function resolveRunOptions (prefix: string, options: TaskRunOptions, defaults: TaskOptions = defaultTaskOptions): TaskOptions {
   return {
     ...defaults,
     timeout: check.duration(`${prefix}.timeout`, options.timeout ?? defaults.timeout, { min: 1 }),

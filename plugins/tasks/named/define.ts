@@ -2,10 +2,10 @@
  * A named task is an async function with a name and a payload that can be stored, so that it may run later, in another process.
  */
 import type { Register } from '../../register.ts'
-import type { RunOptions } from '../task-options.ts'
+import type { TaskRunOptions } from '../task-options.ts'
 import type { TaskContext } from '../task.ts'
 
-export interface TaskDefinition<Payload = never, Result = unknown> extends RunOptions {
+export interface TaskDefinition<Payload = never, Result = unknown> extends TaskRunOptions {
   handler: (payload: Payload, context: TaskContext) => Result | Promise<Result>
   /** Checks each payload before it is accepted: JSON Schema, or anything with `~standard` (zod, valibot, arktype, …). */
   schema?: object

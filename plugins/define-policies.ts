@@ -1,5 +1,5 @@
 /** Apart from the limiter, so that naming one's policies loads nothing of it. */
-import type { Policies } from './limiter/policies/policy.ts'
+import type { Policy } from './limiter/policies/policy.ts'
 
 /**
  * Types a table of policies, so that `declare module 'fastify-concurrency' { interface Register { policies: typeof policies } }` types their names.
@@ -11,6 +11,6 @@ import type { Policies } from './limiter/policies/policy.ts'
  *   client: { rate: 10, burst: 20, key: 'address' }
  * })
  */
-export function definePolicies<const P extends Policies> (policies: P): P {
+export function definePolicies<Name extends string> (policies: Readonly<Record<Name, Policy>>): Readonly<Record<Name, Policy>> {
   return policies
 }

@@ -38,6 +38,8 @@ export async function use (app: FastifyInstance): Promise<void> {
 
 // @ts-expect-error: misspelt
 definePolicies({ client: { rate: 1, bursts: 2 } })
+// @ts-expect-error: misspelt, and optional
+definePolicies({ client: { rate: 1, burst: 2, kee: 'address' } })
 // @ts-expect-error: no such stage
 definePolicies({ client: { rate: 1, burst: 2, stage: 'onSend' } })
 // @ts-expect-error: no such field of the error

@@ -11,6 +11,12 @@ export interface TaskDefinition<Payload = never, Result = unknown> extends TaskR
   schema?: object
 }
 
+type Handler = (payload: never, context: TaskContext) => unknown
+
+interface DefinedTask<Handle extends Handler> extends Omit<TaskDefinition, 'handler'> {
+  handler: Handle
+}
+
 export type TaskDefinitions = Readonly<Record<string, TaskDefinition>>
 
 /**
@@ -22,7 +28,11 @@ export type TaskDefinitions = Readonly<Record<string, TaskDefinition>>
  * })
  * declare module 'fastify-concurrency' { interface Register { tasks: typeof tasks } }
  */
-export function defineTasks<const Definitions extends TaskDefinitions> (definitions: Definitions): Definitions {
+export function defineTasks<Handlers extends Readonly<Record<string, Handler>>> (
+  // Inferred backwards, from each definition to its handler: a type parameter for the definition itself would let misspelt options pass.
+  // `Handler` gives a handler without annotations the type of its context.
+  definitions: { readonly [Name in keyof Handlers]: DefinedTask<Handler & Handlers[Name]> }
+): { readonly [Name in keyof Handlers]: DefinedTask<Handlers[Name]> } {
   return definitions
 }
 

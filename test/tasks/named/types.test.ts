@@ -10,6 +10,13 @@ const tasks = defineTasks({
   remind: { handler: async (when?: string) => when }
 })
 
+// @ts-expect-error misspelt
+defineTasks({ welcome: { handler: async (to: string) => to, retriez: 3 } })
+// @ts-expect-error misspelt, beside a task without options
+defineTasks({ sweep: { handler: () => 7 }, welcome: { handler: async (to: string) => to, timout: 3 } })
+// @ts-expect-error not two parameters of its own
+defineTasks({ welcome: { handler: (to: string, from: string) => to + from } })
+
 type Definitions = typeof tasks
 type Args<Name extends keyof Definitions> = EnqueueArgs<PayloadOf<Definitions[Name]>, { id?: string }>
 

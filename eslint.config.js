@@ -2,10 +2,10 @@ import neostandard from 'neostandard'
 import tseslint from 'typescript-eslint'
 
 // The house rules of CONTRIBUTING.md, as imports that don't lint.
-const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'race', 'tasks', 'workers']
+const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'race', 'tasks', 'tracing', 'workers']
 /** @param {string} up the way from the importing file to plugins/ */
 const siblings = (up) => ({
-  group: plugins.map((name) => `${up}${name}/*`).concat(`!${up}cancellation/index.ts`, `!${up}cancellation/disconnected.ts`),
+  group: plugins.map((name) => `${up}${name}/*`).concat(['ambient', 'disconnected', 'index'].map((file) => `!${up}cancellation/${file}.ts`)),
   allowTypeImports: true,
   message: 'A plugin never imports another plugin: reach it through its decorator. Only cancellation and shared are everyone\'s ground.'
 })
@@ -21,7 +21,12 @@ const threads = {
 }
 
 /** One adapter file a dependency. */
-const adapters = { piscina: 'plugins/workers/threads/piscina.ts', '@fastify/rate-limit': 'plugins/limiter/compat/rate-limit.ts', ioredis: 'plugins/limiter/stores/redis-client.ts' }
+const adapters = {
+  piscina: 'plugins/workers/threads/piscina.ts',
+  '@fastify/rate-limit': 'plugins/limiter/compat/rate-limit.ts',
+  ioredis: 'plugins/limiter/stores/redis-client.ts',
+  '@opentelemetry/api': 'plugins/tracing/spans.ts'
+}
 const dependencies = (file) => Object.entries(adapters)
   .filter(([, adapter]) => adapter !== file)
   .map(([name, adapter]) => ({ name, message: `Only ${adapter} talks to ${name}.` }))

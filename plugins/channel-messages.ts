@@ -1,14 +1,14 @@
-import type { TypedChannel } from './shared/typed-channel.ts'
+import type { TypedChannel, TypedTracingChannel } from './shared/typed-channel.ts'
 import type * as lifecycle from './lifecycle/channels.ts'
 import type * as limiter from './limiter/channels.ts'
 import type * as locks from './locks/channels.ts'
 import type * as tasks from './tasks/channels.ts'
 import type * as workers from './workers/channels.ts'
 
-type MessageOf<Channel> = Channel extends TypedChannel<infer Message> ? Message : never
+type MessageOf<Channel> = Channel extends TypedChannel<infer Message> | TypedTracingChannel<infer Message> ? Message : never
 
 /**
- * The type of the messages of each diagnostics channel, by the channel's name.
+ * The type of the messages of each diagnostics channel, by the channel's name. `workers:job` and `tasks:attempt` are tracing channels.
  *
  * @example
  * import { subscribe } from 'node:diagnostics_channel'
@@ -28,6 +28,7 @@ export interface ChannelMessages {
   'fastify-concurrency:workers:aborted': MessageOf<typeof workers.aborted>
   'fastify-concurrency:workers:timed-out': MessageOf<typeof workers.timedOut>
   'fastify-concurrency:workers:crashed': MessageOf<typeof workers.crashed>
+  'fastify-concurrency:workers:job': MessageOf<typeof workers.job>
   'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>
   'fastify-concurrency:workers:thread-ended': MessageOf<typeof workers.threadEnded>
   'fastify-concurrency:limiter:refused': MessageOf<typeof limiter.refused>
@@ -41,6 +42,8 @@ export interface ChannelMessages {
   'fastify-concurrency:tasks:aborted': MessageOf<typeof tasks.taskAborted>
   'fastify-concurrency:tasks:refused': MessageOf<typeof tasks.taskRefused>
   'fastify-concurrency:tasks:leaked': MessageOf<typeof tasks.taskLeaked>
+  'fastify-concurrency:tasks:enqueued': MessageOf<typeof tasks.taskEnqueued>
+  'fastify-concurrency:tasks:attempt': MessageOf<typeof tasks.taskAttempt>
   'fastify-concurrency:tasks:group-dropped': MessageOf<typeof tasks.groupDropped>
   'fastify-concurrency:locks:acquired': MessageOf<typeof locks.lockAcquired>
   'fastify-concurrency:locks:released': MessageOf<typeof locks.lockReleased>

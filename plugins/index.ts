@@ -16,6 +16,7 @@ import { logSafely } from './shared/log.ts'
 import { PartMissingError } from './shared/errors.ts'
 import * as check from './shared/options.ts'
 import tasks, { type TasksOptions } from './tasks/index.ts'
+import type { TracingOptions } from './tracing/index.ts'
 import { refuseInThread } from './shared/thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
@@ -36,6 +37,7 @@ export type { Metrics, MetricsOptions, MetricsSnapshot } from './metrics/index.t
 export { definePolicies } from './define-policies.ts'
 export type { Register } from './register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
+export type { TracingOptions } from './tracing/index.ts'
 export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'
 
 /** The options of the parts. A part whose option is `false`, or that has nothing to do, is left out. */
@@ -60,10 +62,15 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
    * @default false
    */
   metrics?: MetricsOptions | false
+  /**
+   * Spans of OpenTelemetry for jobs and tasks. It needs the package `@opentelemetry/api`.
+   * @default false
+   */
+  tracing?: TracingOptions | false
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')
 
@@ -79,9 +86,15 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const tasksOptions = withAmbient(ambient, optionsOf('tasks', options.tasks ?? {}))
   const locksOptions = withAmbient(ambient, optionsOf('locks', options.locks ?? {}))
   const metricsOptions = optionsOf('metrics', options.metrics ?? false)
+  const tracingOptions = optionsOf('tracing', options.tracing ?? false)
   // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
   // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
   if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
+  // Tracing comes first and is closed last, after the spans of work that the other parts finish while they close.
+  if (tracingOptions !== undefined) {
+    const { default: tracing } = await import('./tracing/index.ts')
+    await app.register(tracing, tracingOptions)
+  }
   if (lifecycleOptions !== undefined) await app.register(lifecycle, lifecycleOptions)
   // The limiter comes before the plugins whose routes it must know, and before the work that it refuses.
   if (limiterOptions !== undefined) {

@@ -14,6 +14,7 @@ import { hammerOptionNames } from '../plugins/race/hammer.ts'
 import { raceOptionNames, sharedOptionNames } from '../plugins/race/options.ts'
 import { tasksOptionNames } from '../plugins/tasks/options.ts'
 import { submitOptionNames } from '../plugins/tasks/task-options.ts'
+import { tracingOptionNames } from '../plugins/tracing/options.ts'
 import { runOptionNames, workersOptionNames } from '../plugins/workers/options.ts'
 import { jobOptionNames } from '../plugins/workers/registry.ts'
 import { root } from './compiler.ts'
@@ -76,7 +77,8 @@ const options: Record<string, readonly string[]> = {
   'Options of shared()': sharedOptionNames,
   'Options of hammer()': hammerOptionNames,
   'Options of explore()': exploreOptionNames,
-  'Options of metrics': metricsOptionNames
+  'Options of metrics': metricsOptionNames,
+  'Options of tracing': tracingOptionNames
 }
 
 t.test('every table of options is compared', async (t) => {

@@ -19,7 +19,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     types: ['AcquireOptions', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
       'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions',
       'RwLock', 'Semaphore', 'ShutdownReport', 'TaskContext',
-      'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'Unfinished', 'Workers', 'WorkersOptions']
+      'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'TracingOptions', 'Unfinished', 'Workers', 'WorkersOptions']
   },
   './workers': {
     values: ['default'],
@@ -36,7 +36,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     values: ['default', 'defineTasks'],
     types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask',
       'Register', 'ReserveOptions', 'ReservedPlace', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskRunOptions', 'TaskStatus',
-      'Tasks', 'TasksOptions', 'TasksStats', 'Unfinished']
+      'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished']
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
   './race': { values: ['default', 'explore', 'hammer', 'shared'], types: ['ExploreOptions', 'Explored', 'HammerOptions', 'RaceKind', 'RaceOptions', 'RaceReport', 'SharedOptions'] },
@@ -45,6 +45,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     values: ['bucketBounds', 'default'],
     types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'TaskMetrics']
   },
+  './tracing': { values: ['default'], types: ['TracingOptions', 'TracingProvider'] },
   './jobs': {
     values: ['SharedCounter', 'SharedFlag', 'defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']

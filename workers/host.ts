@@ -7,8 +7,9 @@ import { Context } from './context.ts'
 import { asTransfer, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
 import { loadJob, loadJobs } from './load.ts'
 import { threadMark, type Refuse } from './mark.ts'
-import { COMPLETED, FAILED, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost } from './protocol.ts'
+import { COMPLETED, FAILED, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost, type TraceCarrier } from './protocol.ts'
 import { assignment, start } from './slots.ts'
+import type { RunInTrace } from './trace.ts'
 import { fromWire, toWire } from './wire-error.ts'
 import { isMoved, uncloneablePath } from './cloneable.ts'
 
@@ -62,6 +63,8 @@ class Host {
   #isRunning = false
   /** The context of the job that runs. */
   #current: Context | undefined
+  /** Loaded with the first job that has a trace. */
+  #runInTrace: RunInTrace | undefined
 
   constructor (data: HostData, jobs: Jobs, functions: Array<JobFunction | undefined>, post: Post) {
     this.#data = data
@@ -90,18 +93,18 @@ class Host {
   async #drain (): Promise<void> {
     this.#isRunning = true
     for (let jobs = this.#queue.shift(); jobs !== undefined; jobs = this.#queue.shift()) {
-      for (let at = 0; at < jobs.length; at += 2) {
+      for (let at = 0; at < jobs.length; at += 3) {
         const payload = jobs[at + 1]
         jobs[at + 1] = undefined // The batch must not keep what a long job has let go of.
         // Synchronous jobs follow each other without a turn of the event loop: it would cost more than a short job.
-        const pending = this.#run(jobs[at] as number, payload)
+        const pending = this.#run(jobs[at] as number, payload, jobs[at + 2] as TraceCarrier | undefined)
         if (pending !== undefined) await pending
       }
     }
     this.#isRunning = false
   }
 
-  #run (slot: number, payload: unknown): Promise<void> | undefined {
+  #run (slot: number, payload: unknown, carrier: TraceCarrier | undefined): Promise<void> | undefined {
     const { slots, names } = this.#data
     if (!start(slots, slot)) {
       this.#post([slot, SKIPPED, undefined, 0])
@@ -110,25 +113,28 @@ class Host {
     const assigned = assignment(slots, slot)
     const context = this.#current = new Context(names[assigned.job] as string, assigned, slots, slot, this.#post)
     const job = this.#functions[assigned.job]
-    return job === undefined ? this.#loadAndCall(context, assigned.job, payload) : this.#call(context, job, payload)
+    const isLoaded = job !== undefined && (carrier === undefined || this.#runInTrace !== undefined)
+    return isLoaded ? this.#call(context, job, payload, carrier) : this.#loadAndCall(context, assigned.job, payload, carrier)
   }
 
   /** On a replacement thread: a job is loaded by the first that needs it, so that the others needn't wait for it. */
-  async #loadAndCall (context: Context, index: number, payload: unknown): Promise<void> {
+  async #loadAndCall (context: Context, index: number, payload: unknown, carrier: TraceCarrier | undefined): Promise<void> {
     try {
       this.#functions[index] ??= await loadJob(this.#jobs, context.name)
+      if (carrier !== undefined) this.#runInTrace ??= await (await import('./trace.ts')).loadRunInTrace()
     } catch (error) {
       this.#fail(context, error, 0)
       return
     }
-    await this.#call(context, this.#functions[index], payload)
+    await this.#call(context, this.#functions[index], payload, carrier)
   }
 
-  #call (context: Context, job: JobFunction, payload: unknown): Promise<void> | undefined {
+  #call (context: Context, job: JobFunction, payload: unknown, carrier: TraceCarrier | undefined): Promise<void> | undefined {
     const began = performance.now()
     let result: unknown
     try {
-      result = job(payload as never, context)
+      const call = (): unknown => job(payload as never, context)
+      result = carrier === undefined || this.#runInTrace === undefined ? call() : this.#runInTrace(carrier, call)
       if (isThenable(result)) return this.#settle(context, result, began)
     } catch (error) {
       this.#fail(context, error, performance.now() - began)

@@ -18,9 +18,15 @@ export interface HostData {
   readonly preload: boolean
 }
 
+/** The trace that a piece of work belongs to, for another thread or process: the headers of W3C Trace Context. */
+export interface TraceCarrier {
+  readonly traceparent: string
+  readonly tracestate?: string
+}
+
 /**
  * Main to host: jobs, in order, as one flat array (cloning one array of 16 jobs costs a third of cloning 16 objects):
- * slot, payload, slot, payload, …
+ * slot, payload, trace carrier or undefined, slot, payload, …
  */
 export type Handover = unknown[]
 

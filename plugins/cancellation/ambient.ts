@@ -1,17 +1,35 @@
-/** Detects the request that the running code serves. */
+/** Detects what the running code is part of: a request, or work that outlives its request. */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyReply, FastifyRequest } from 'fastify'
 
-const requests = new AsyncLocalStorage<FastifyRequest>()
+/** Work that outlives its request, such as a task. */
+export abstract class Work {
+  /** Names the work in each line, and the request that it comes from. */
+  abstract readonly log: FastifyBaseLogger
+}
+
+const current = new AsyncLocalStorage<FastifyRequest | Work>()
 
 /** Returns the current request, inside its hooks, its handler and all code that they call; `undefined` outside. */
 export function currentRequest (): FastifyRequest | undefined {
-  return requests.getStore()
+  const store = current.getStore()
+  return store instanceof Work ? undefined : store
+}
+
+/** Returns the work that the running code is part of. Code of a request that the work has injected is not part of it. */
+export function currentWork (): Work | undefined {
+  const store = current.getStore()
+  return store instanceof Work ? store : undefined
 }
 
 /** Runs `callback` outside any request. */
 export function outsideRequest<T> (callback: () => T): T {
-  return requests.exit(callback)
+  return currentWork() === undefined ? current.exit(callback) : callback()
+}
+
+/** Runs `callback` as a part of `work`, outside any request. */
+export function runWork<Args extends unknown[], T> (work: Work, callback: (...args: Args) => T, ...args: Args): T {
+  return current.run(work, callback, ...args)
 }
 
 /**
@@ -19,5 +37,5 @@ export function outsideRequest<T> (callback: () => T): T {
  * of the socket, whose asynchronous context is not the request's (nodejs/node#34430).
  */
 export function enterRequest (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-  requests.run(request, done)
+  current.run(request, done)
 }

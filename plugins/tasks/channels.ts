@@ -1,5 +1,6 @@
 /** The diagnostics channels of tasks. The field `server` distinguishes the apps of one process. */
-import { typedChannel } from '../shared/typed-channel.ts'
+import type { TraceCarrier } from '../../workers/protocol.ts'
+import { typedChannel, typedTracingChannel } from '../shared/typed-channel.ts'
 
 export interface TaskMessage {
   /** The app's server. */
@@ -32,6 +33,28 @@ export const taskRefused = typedChannel<TaskMessage & { error: Error }>('tasks:r
 
 /** The function of a task ignores its signal and runs on, and nobody waits for it. */
 export const taskLeaked = typedChannel<TaskMessage & { attempt: number }>('tasks:leaked')
+
+/** A named task is given to its engine, which may run it in another process. A subscriber may set `carrier`, which goes with the task. */
+export const taskEnqueued = typedChannel<TaskMessage & { carrier: TraceCarrier | undefined }>('tasks:enqueued')
+
+/** One attempt of a task: the call of its function, until the attempt has ended. The code that submitted the task is the async context. */
+export interface TaskTrace extends TaskMessage {
+  attempt: number
+  /** The time since the task was submitted. */
+  waitMs: number
+  /** What went with the task if it comes from another process. */
+  readonly carrier: TraceCarrier | undefined
+  /**
+   * Calls the function of the task. A subscriber of `start` may set it, to make its span the current one: the store of OpenTelemetry's context
+   * manager is private, so it can't be bound to the channel.
+   */
+  around: (<T>(fn: () => T) => T) | undefined
+  /** How the attempt has ended: undefined until then, as is `error`. An attempt that is followed by another one was `retried`. */
+  outcome?: 'completed' | 'failed' | 'aborted' | 'retried'
+  error?: unknown
+}
+
+export const taskAttempt = typedTracingChannel<TaskTrace>('tasks:attempt')
 
 /** A group has failed, and nobody awaits its promise. */
 export const groupDropped = typedChannel<{ server: object, error: unknown }>('tasks:group-dropped')

@@ -114,7 +114,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
       key: taskOptions.key ?? defaultKey(nameOf(id)),
       fn: check.fn('tasks.fn', fn),
       options: taskOptions,
-      reqId: currentRequest()?.id
+      reqId: currentReqId()
     }
   }
 
@@ -136,11 +136,11 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
       id: `${name}:${given?.id === undefined ? randomUUID() : checkId(given.id)}`,
       key: taskOptions.key ?? defaultKey(name),
       options: taskOptions,
-      reqId: currentRequest()?.id,
+      reqId: currentReqId(),
       payload: await named.accept(name, payload)
     }
     try {
-      return await engine.enqueue(task)
+      return await engine.enqueue({ ...task, carrier: telemetry.carrierFor(task.id) })
     } catch (error) {
       telemetry.refused(task.id, error)
       throw error
@@ -166,7 +166,8 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     },
 
     enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
-      return Watched.of(enqueue(name, payload, given), (error) => telemetry.enqueueUnseen(typeof name === 'string' ? name : typeof name, error))
+      const reqId = currentReqId()
+      return Watched.of(enqueue(name, payload, given), (error) => telemetry.enqueueUnseen(typeof name === 'string' ? name : typeof name, reqId, error))
     },
 
     group<T> (given: GroupOptions = {}) {
@@ -186,6 +187,11 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     stats: () => scheduler.stats()
   }
   return tasks as Tasks
+}
+
+/** Returns the id of the current request, in a task that of the request which the task comes from. */
+function currentReqId (): string | undefined {
+  return currentRequest()?.id ?? currentAttempt()?.task.reqId
 }
 
 function checkSignal (option: string, signal: unknown): AbortSignal {

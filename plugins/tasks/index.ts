@@ -28,6 +28,7 @@ export type { Engine, EngineFactory, EngineHost, NamedTask } from './named/engin
 export type { Group, GroupContext, GroupFunction } from './group/group.ts'
 export type { TasksOptions } from './options.ts'
 export type { TasksStats } from './scheduler.ts'
+export type { TraceCarrier } from '../../workers/protocol.ts'
 export type { DuplicatePolicy, TaskRunOptions, SubmitOptions } from './task-options.ts'
 export type { TaskContext, TaskFunction, TaskHandle, TaskStatus } from './task.ts'
 

@@ -1,7 +1,9 @@
 /** Task is a submitted task as the scheduler holds it. TaskHandle is what the submitter sees of it. */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyBaseLogger } from 'fastify'
+import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Unfinished } from '../shared/drainables.ts'
+import type { TaskTrace } from './channels.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
 import type { Keyed } from './queue/fair-queue.ts'
@@ -45,6 +47,8 @@ export interface Submission {
   options: TaskOptions
   /** Of the request in which the task was submitted. */
   reqId: string | undefined
+  /** The trace of a task that another process has enqueued. Otherwise the async context of submit() holds the trace. */
+  carrier?: TraceCarrier | undefined
 }
 
 /**
@@ -60,6 +64,8 @@ export class Task extends AsyncResource implements Keyed<Task> {
   list: List<Task> | undefined
   previous: Task | undefined
   next: Task | undefined
+  /** The message of the tracing channel, while an attempt runs that somebody traces. */
+  trace: TaskTrace | undefined
   /** Why the task is not tried again. The runner sets it. */
   abortedBy: Error | undefined
   #attempts = 0

@@ -1,5 +1,6 @@
 /** The pool's diagnostics channels. Durations are in ms. `server` tells applications in one process apart. */
-import { typedChannel } from '../shared/typed-channel.ts'
+import type { TraceCarrier } from '../../workers/protocol.ts'
+import { typedChannel, typedTracingChannel } from '../shared/typed-channel.ts'
 import type { Refusal } from '../shared/errors.ts'
 
 /** Which job of which pool: part of every message about a job. */
@@ -25,6 +26,23 @@ export const aborted = typedChannel<JobIdentity & { where: 'queued' | 'running',
 export const timedOut = typedChannel<JobIdentity & { where: 'queued' | 'running', timeout: number }>('workers:timed-out')
 /** The job's thread died while it ran the job. */
 export const crashed = typedChannel<JobIdentity & { error: Error }>('workers:crashed')
+
+/** One job, from the call of `run()` until its caller has its answer. */
+export interface JobTrace extends JobIdentity {
+  /** Goes to the thread with the job. A subscriber of `start` may set it. */
+  carrier: TraceCarrier | undefined
+  /** How the job has ended. Undefined until then, as are the other fields below. */
+  outcome?: 'completed' | 'failed' | 'refused' | 'aborted' | 'timedOut' | 'crashed'
+  /** How often the job was handed to a thread. */
+  attempt?: number
+  /** The time that the job waited for a thread; 0 if it never got one. */
+  waitMs?: number
+  /** The numbers behind a refusal. */
+  refusal?: Refusal
+  error?: unknown
+}
+
+export const job = typedTracingChannel<JobTrace>('workers:job')
 
 export interface ThreadIdentity {
   /** The application's server. */

@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isMoved } from '../../workers/cloneable.ts'
 import type { Jobs } from '../../workers/jobs.ts'
 import { hasLeft } from '../cancellation/disconnected.ts'
+import { currentWork } from '../cancellation/ambient.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
@@ -104,7 +105,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       transferList: run.transferList,
       // In the caller's context: it may run jobs of the same request.
       onProgress: run.onProgress && AsyncResource.bind(run.onProgress),
-      log: request?.log ?? app.log
+      log: request?.log ?? currentWork()?.log ?? app.log
     }
   }
 

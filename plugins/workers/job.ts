@@ -6,6 +6,7 @@ import {
   ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal
 } from '../shared/errors.ts'
 import { QueueEntry } from './admission/queue-entry.ts'
+import type { JobTrace } from './channels.ts'
 import type { RegisteredJob } from './registry.ts'
 import { follow, unfollow, type Abortable } from './signals.ts'
 
@@ -78,6 +79,8 @@ export class Job extends QueueEntry implements Abortable, DenseSetMember {
   threadsEnded = 0
   /** The log has a line about progress of the job that the main thread could not read. */
   unreadableLogged = false
+  /** The message of the tracing channel, if somebody traced the call. */
+  trace: JobTrace | undefined = undefined
   /** The caller has its answer. */
   settled = false
   denseIndex = -1

@@ -1,10 +1,12 @@
 // What the register calls accept.
+import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
 import Fastify from 'fastify'
 import concurrency, { type ConcurrencyOptions, type LifecycleOptions } from 'fastify-concurrency'
 import lifecycle from 'fastify-concurrency/lifecycle'
 import type { LimiterOptions, Policy, RouteLimiterOptions } from 'fastify-concurrency/limiter'
 import type { SubmitOptions, TasksOptions } from 'fastify-concurrency/tasks'
 import type { JobDefinition } from 'fastify-concurrency/jobs'
+import tracing, { type TracingOptions } from 'fastify-concurrency/tracing'
 import workers, { type RunOptions, type WorkersOptions } from 'fastify-concurrency/workers'
 import type { lifecycleOptionNames } from '../../plugins/lifecycle/options.ts'
 import type { limiterOptionNames } from '../../plugins/limiter/options.ts'
@@ -12,6 +14,7 @@ import type { policyOptionNames } from '../../plugins/limiter/policies/policy.ts
 import type { routeOptionNames } from '../../plugins/limiter/route-rules.ts'
 import type { tasksOptionNames } from '../../plugins/tasks/options.ts'
 import type { submitOptionNames } from '../../plugins/tasks/task-options.ts'
+import type { tracingOptionNames } from '../../plugins/tracing/options.ts'
 import type { runOptionNames, workersOptionNames } from '../../plugins/workers/options.ts'
 import type { jobOptionNames } from '../../plugins/workers/registry.ts'
 import { holds, type Equal } from './equal.ts'
@@ -25,6 +28,9 @@ await app.register(concurrency, { workers: { jobs, maxThreads: 2, resourceLimits
 await app.register(workers, { jobs, decorator: 'images', execArgv: ['--no-warnings'], env: { NODE_ENV: 'test' } })
 await app.register(lifecycle, {})
 await app.register(lifecycle)
+await app.register(tracing)
+await app.register(tracing, { tracerProvider: new BasicTracerProvider() })
+await app.register(concurrency, { tracing: { tracerProvider: new BasicTracerProvider() } })
 
 // @ts-expect-error: misspelt
 export const misspelt: WorkersOptions = { jobs, maxThread: 2 }
@@ -43,6 +49,10 @@ await app.register(concurrency)
 await app.register(concurrency, { jobs })
 // @ts-expect-error: of another type
 await app.register(workers, { jobs, maxThreads: '2' })
+// @ts-expect-error: no provider
+await app.register(tracing, { tracerProvider: {} })
+// @ts-expect-error: misspelt
+export const misspeltTracing: TracingOptions = { provider: new BasicTracerProvider() }
 // @ts-expect-error: a path or false
 await app.register(lifecycle, { livePath: true })
 
@@ -57,3 +67,4 @@ holds<Equal<Names<typeof policyOptionNames>, keyof Policy>>()
 holds<Equal<Names<typeof routeOptionNames>, keyof RouteLimiterOptions>>()
 holds<Equal<Names<typeof tasksOptionNames>, keyof TasksOptions>>()
 holds<Equal<Names<typeof submitOptionNames>, keyof SubmitOptions>>()
+holds<Equal<Names<typeof tracingOptionNames>, keyof TracingOptions>>()

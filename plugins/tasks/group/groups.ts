@@ -2,7 +2,7 @@
  * Groups knows the groups of an application that have something to run, for its shutdown: a group that its handler doesn't await, or one that
  * is detached, is nobody else's.
  */
-import type { FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Clock } from '../../shared/clock.ts'
 import { DenseSet, type DenseSetMember } from '../../shared/dense-set.ts'
 import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
@@ -54,8 +54,8 @@ export class Groups implements Drainable {
       this.#end(running)
     }
     const host: GroupHost = {
-      unseen: (error) => telemetry.groupErrorUnseen(error),
-      further: (error) => telemetry.groupErrorFurther(error),
+      unseen: (error) => telemetry.groupErrorUnseen(error, running.log),
+      further: (error) => telemetry.groupErrorFurther(error, running.log),
       began: () => {
         running.since = clock.now()
         this.#running.add(running)
@@ -70,7 +70,7 @@ export class Groups implements Drainable {
 
   #giveUp (running: Running): void {
     const unfinished = running.describe(this.#deps.clock.now())
-    this.#deps.telemetry.groupLeaked(unfinished)
+    this.#deps.telemetry.groupLeaked(unfinished, running.log)
     if (this.#isClosing) this.#lost.push(unfinished)
     this.#end(running)
   }
@@ -118,6 +118,10 @@ class Running implements DenseSetMember {
 
   constructor (origin: Origin) {
     this.#origin = origin
+  }
+
+  get log (): FastifyBaseLogger | undefined {
+    return this.#origin.request?.log ?? this.#origin.attempt?.log
   }
 
   describe (now: number): Unfinished {

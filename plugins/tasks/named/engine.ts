@@ -3,6 +3,7 @@
  * The tests of test/tasks/named/engine-contract.ts state the contract, and run against each engine.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import type { TraceCarrier } from '../../../workers/protocol.ts'
 import type { Drainable } from '../../shared/drainables.ts'
 import type { TaskOptions } from '../task-options.ts'
 import * as check from '../../shared/options.ts'
@@ -19,6 +20,11 @@ export interface NamedTask {
   /** The client or tenant whose share of the queue the task takes. */
   key: string
   reqId: string | undefined
+  /**
+   * The trace in which the task was enqueued, if somebody traces tasks. An engine that runs the task in another process keeps the carrier with
+   * the task, and passes it to the scheduler there.
+   */
+  carrier: TraceCarrier | undefined
 }
 
 export interface Engine {
@@ -51,7 +57,8 @@ export function checkEngine (engine: unknown): Engine {
 }
 
 export const memoryEngine: EngineFactory = ({ scheduler, run }) => ({
-  enqueue: async ({ name, payload, ...rest }) => {
+  enqueue: async ({ name, payload, carrier, ...rest }) => {
+    // Without the carrier: the async context holds the trace, with all that belongs to it.
     const submission: Submission = { ...rest, fn: (context) => run(name, payload, context) }
     return scheduler.submit(submission)
   }

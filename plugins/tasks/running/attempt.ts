@@ -4,19 +4,18 @@
  * JavaScript can't stop a function. So an aborted attempt still counts as running until the function settles, and if the function
  * succeeds after all, the task has succeeded: an email that was sent isn't sent again.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { FastifyBaseLogger } from 'fastify'
-import { currentRequest, outsideRequest } from '../../cancellation/index.ts'
+import { currentWork, runWork, Work } from '../../cancellation/ambient.ts'
 import type { Task, TaskContext } from '../task.ts'
-
-const current = new AsyncLocalStorage<Attempt>()
+import type { Telemetry } from '../telemetry.ts'
 
 /** Returns the attempt that the running code is part of. */
 export function currentAttempt (): Attempt | undefined {
-  return current.getStore()
+  const work = currentWork()
+  return work instanceof Attempt ? work : undefined
 }
 
-export class Attempt implements TaskContext {
+export class Attempt extends Work implements TaskContext {
   readonly attempt: number
   readonly startedAt: number
   /** When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is over. */
@@ -28,6 +27,7 @@ export class Attempt implements TaskContext {
   #reason: Error | undefined
 
   constructor (task: Task, now: number, logger: FastifyBaseLogger) {
+    super()
     this.attempt = task.attempts
     this.startedAt = now
     this.dueAt = now + task.options.timeout
@@ -62,8 +62,8 @@ export class Attempt implements TaskContext {
   }
 
   /** Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not abort its jobs. */
-  call (): unknown {
-    return this.#task.runInAsyncScope(callOutsideRequest, undefined, this)
+  call (telemetry: Telemetry): unknown {
+    return this.#task.runInAsyncScope(runWork, undefined, this, call, this, telemetry)
   }
 
   /** Aborts the signal. The first reason holds, and a further call gives the function no more time. */
@@ -75,13 +75,9 @@ export class Attempt implements TaskContext {
   }
 }
 
-function callOutsideRequest (attempt: Attempt): unknown {
-  return currentRequest() === undefined ? current.run(attempt, call, attempt) : outsideRequest(() => current.run(attempt, call, attempt))
-}
-
 /** Calls the function. A thenable that it returns may run a query at each call of `then`, or settle twice; Promise.resolve() calls `then` once. */
-function call (attempt: Attempt): unknown {
-  const result = attempt.task.submission.fn(attempt)
+function call (attempt: Attempt, telemetry: Telemetry): unknown {
+  const result = telemetry.call(attempt.task, attempt)
   const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
   return isObject ? Promise.resolve(result) : result
 }

@@ -155,7 +155,7 @@ export class Runner {
     telemetry.started(task, attempt.startedAt - task.since)
     let result: unknown
     try {
-      result = attempt.call()
+      result = attempt.call(telemetry)
     } catch (error) {
       return this.#ended(attempt, false, error)
     }

@@ -30,6 +30,13 @@ export class Telemetry {
     return Object.fromEntries(this.#counters.map((counters, index) => [this.#names[index], counters.snapshot()]))
   }
 
+  /** Calls `offer`, which begins the job. */
+  called (job: Job, offer: () => void): void {
+    if (!channels.job.hasSubscribers) return offer()
+    job.trace = { ...this.#identity(job), carrier: undefined }
+    channels.job.begin(job.trace, offer)
+  }
+
   queued (job: Job, waiting: number): void {
     if (channels.queued.hasSubscribers) channels.queued.publish({ ...this.#identity(job), waiting })
   }
@@ -58,6 +65,7 @@ export class Telemetry {
   ended (job: Job, end: JobEnd): void {
     this.#counters[job.registered.index]?.count(end, job.waitMs)
     if (channels[end.how].hasSubscribers) this.#publish(job, end)
+    if (job.trace !== undefined) endTrace(job.trace, job, end)
     const { name, seq, waitMs, where } = job
     if (end.how === 'refused' || end.how === 'crashed') return // The refusal log, or the caller, logs these.
     const durationMs = 'durationMs' in end ? end.durationMs : undefined
@@ -80,4 +88,11 @@ export class Telemetry {
   #identity ({ name, id }: Job): channels.JobIdentity {
     return { ...this.#pool, kind: 'job', name, id }
   }
+}
+
+function endTrace (trace: channels.JobTrace, { waitMs, attempt }: Job, end: JobEnd): void {
+  Object.assign(trace, { outcome: end.how, waitMs, attempt })
+  if ('error' in end) trace.error = end.error
+  if (end.how === 'refused') trace.refusal = end.refusal
+  channels.job.end(trace)
 }

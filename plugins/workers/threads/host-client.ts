@@ -110,7 +110,7 @@ export class HostClient implements JobHolder {
       job.holder = this
       job.handedAt = now
       this.held++
-      handover.push(slot, job.payload)
+      handover.push(slot, job.payload, job.trace?.carrier)
     }
     // A getter of a payload may abort its job, which leaves its slot then.
     const slots = jobs.map(({ slot }) => slot)

@@ -1,0 +1,29 @@
+import * as check from '../shared/options.ts'
+
+/** A tracer provider of OpenTelemetry. It is described here, so that the types of the suite need no OpenTelemetry. */
+export interface TracingProvider {
+  getTracer (name: string, version?: string): unknown
+}
+
+/** The options of tracing. */
+export interface TracingOptions {
+  /**
+   * The provider of the tracer that makes the spans. Set it if the application gives `@fastify/otel` a provider that isn't the global one.
+   * @default the global provider of `@opentelemetry/api`, also if it is registered later
+   */
+  tracerProvider?: TracingProvider
+}
+
+/** Every option, for the test that compares them with the docs. @internal */
+export const tracingOptionNames = ['tracerProvider'] as const satisfies ReadonlyArray<keyof TracingOptions>
+
+export interface ResolvedOptions {
+  tracerProvider: TracingProvider | undefined
+}
+
+export function resolveOptions (options: TracingOptions): ResolvedOptions {
+  check.record('tracing', options, tracingOptionNames)
+  const { tracerProvider } = options
+  check.ensure(tracerProvider === undefined || typeof tracerProvider.getTracer === 'function', 'tracing.tracerProvider', 'a TracerProvider of OpenTelemetry', tracerProvider)
+  return { tracerProvider }
+}

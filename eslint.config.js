@@ -61,11 +61,13 @@ export default tseslint.config(
   { files: ['plugins/*/*/*.ts'], rules: restricted([siblings('../../'), threads]) },
   { files: ['plugins/shared/*.ts'], rules: restricted([ground, threads]) },
   { files: ['plugins/*.ts'], rules: restricted([threads]) },
-  ...Object.values(adapters).map((file) => ({ files: [file], rules: restricted([siblings('../../'), threads], dependencies(file)) })),
+  ...Object.values(adapters).map((file) => ({ files: [file], rules: restricted([siblings('../'.repeat(file.split('/').length - 2)), threads], dependencies(file)) })),
   {
     files: ['workers/**/*.ts'],
     rules: restricted([{ regex: '^(?!node:|\\./)', message: 'workers/ imports node: and itself only: a thread must not load fastify.' }])
   },
+  // Its import() of the application's API is made for a traced job alone.
+  { files: ['workers/trace.ts'], rules: restricted([], []) },
   // tap's test() returns a promise that nobody need await.
   { files: ['test/**/*.ts', 'example/**/*.test.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } }
 )

@@ -2,10 +2,11 @@
  * Carries a trace into a thread, with the application's own OpenTelemetry API. The thread loads this file, and with it the API, only for a job
  * whose caller is traced. Without the API, or without an SDK that the thread has registered, the job runs as it would without a trace.
  */
+import type * as OpenTelemetry from '@opentelemetry/api'
 import type { TraceCarrier } from './protocol.ts'
 
-type Api = typeof import('@opentelemetry/api')
-type SpanContext = import('@opentelemetry/api').SpanContext
+type Api = typeof OpenTelemetry
+type SpanContext = OpenTelemetry.SpanContext
 
 export type RunInTrace = (carrier: TraceCarrier, fn: () => unknown) => unknown
 

@@ -1,10 +1,11 @@
 /** Translates what the channels say to spans. No other file of the main thread knows OpenTelemetry; in threads, workers/trace.ts does. */
+import type * as OpenTelemetry from '@opentelemetry/api'
 import type { Attributes, Exception, Span, Tracer } from '@opentelemetry/api'
 import { carrierOf, spanContextOf } from '../../workers/trace.ts'
 import type { ChannelMessages } from '../channel-messages.ts'
 import type { TracingProvider } from './options.ts'
 
-type Api = typeof import('@opentelemetry/api')
+type Api = typeof OpenTelemetry
 type Job = ChannelMessages['fastify-concurrency:workers:job']
 type Attempt = ChannelMessages['fastify-concurrency:tasks:attempt']
 type Enqueued = ChannelMessages['fastify-concurrency:tasks:enqueued']

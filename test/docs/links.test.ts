@@ -23,6 +23,8 @@ for (const page of byPath.values()) {
       if (/^[a-z]+:/.test(target)) continue
       const [path = '', anchor] = target.split('#')
       const file = path === '' ? `${page.name}.md` : normalize(join(dirname(page.name), path))
+      // The package holds the README, CHANGELOG.md and docs/: a relative link from there to another file would be dead in node_modules.
+      if (!['SECURITY', 'CONTRIBUTING'].includes(page.name)) t.match(file, /^(docs\/|README\.md$|CHANGELOG\.md$)/, `${target} is packed`)
       t.ok(existsSync(join(root, file)), target)
       if (anchor !== undefined) t.ok(anchors(byPath.get(file)!).includes(anchor), target)
     }
@@ -39,7 +41,7 @@ t.test('links to the repository itself, which package.json names, lead to files'
   const targets = texts.flatMap((text) => [...text.matchAll(/https:\/\/[^/\s]+\/fastify-concurrency\/[^)\s]*/g)].map(([target]) => target))
   t.ok(targets.length > 0)
   for (const target of targets) {
-    const [, file] = /^\/(?:blob|raw)\/main\/([^#]+)/.exec(target.slice(home.length)) ?? []
+    const [, file] = /^\/(?:blob|raw|tree)\/main\/([^#]+)/.exec(target.slice(home.length)) ?? []
     t.ok(target.startsWith(home) && (file === undefined || existsSync(join(root, file))), target)
   }
 })

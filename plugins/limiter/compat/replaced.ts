@@ -27,7 +27,7 @@ const replacements: ReadonlyArray<readonly [instead: string, names: string]> = [
   ['routes: \'all\' or \'named\' of a policy', 'global'],
   ['one policy with routes: \'named\', which the routes name', 'groupId'],
   ['stage of a policy', 'hook'],
-  ['onStoreError of a policy', 'skipOnError'],
+  ["onStoreError of a policy: 'open' for true, 'closed' for false", 'skipOnError'],
   ['limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md', 'skipFailedRequests skipSuccessfulRequests']
 ]
 

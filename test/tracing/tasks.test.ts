@@ -71,6 +71,7 @@ t.test('a named task of the memory engine is below its request\'s span', async (
   const app = await startTraced(t, { tasks: { tasks } })
   await inSpan('caller', async () => (await app.tasks.enqueue('welcome', undefined as never)).done)
   t.strictSame(lineage(spanNamed('smtp')), ['smtp', 'task welcome', 'caller'])
+  t.equal(spanNamed('task welcome').kind, SpanKind.INTERNAL, 'it has not left the process')
 })
 
 /** An engine that stores tasks as JSON, and runs them where nothing of the submitter's async context is left, as another process would. */

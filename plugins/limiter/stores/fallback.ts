@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
+import { within } from '../../shared/within.ts'
 import { asError } from '../functions.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
@@ -105,19 +106,11 @@ export class FallbackStore implements Store {
   }
 
   /** Rejects after `timeout`. The command may still run later, from the client's queue: then it takes too many tokens, never too few. */
-  #within<T> (operation: T | Promise<T>): Promise<T> {
+  async #within<T> (operation: T | Promise<T>): Promise<T> {
     const { timeout } = this.#options
-    return new Promise((resolve, reject) => {
-      const late = (): void => reject(new Error(`The store took longer than ${timeout} ms`))
-      // After a stall of our event loop, timers fire before a reply that has long arrived is read. setImmediate lets the reply be read first.
-      const timer = setTimeout(() => setImmediate(late), timeout)
-      Promise.resolve(operation).then((value) => {
-        clearTimeout(timer)
-        resolve(value)
-      }, (error: Error) => {
-        clearTimeout(timer)
-        reject(error)
-      })
-    })
+    let result: { value: T } | undefined
+    await within(timeout, Promise.resolve(operation).then((value) => { result = { value } }))
+    if (result === undefined) throw new Error(`The store took longer than ${timeout} ms`)
+    return result.value
   }
 }

@@ -5,14 +5,14 @@ import { after } from '../functions.ts'
 import { takeOne, type Charge, type Store } from '../stores/store.ts'
 import { WaitQueue, type Slot, type Waiter } from './queue.ts'
 
-interface Waiting extends Waiter {
+interface WaitingCall extends Waiter {
   /** End the wait: see `Waiters.wait`. */
   resolve: (wait: number) => void
   reject: (reason: unknown) => void
 }
 
 /** A bucket's queue, with the timer that serves it. */
-class Line extends WaitQueue<Waiting> {
+class Line extends WaitQueue<WaitingCall> {
   readonly bucket: string
   timer: NodeJS.Timeout | undefined
 
@@ -75,7 +75,7 @@ export class Waiters {
     this.#total++
     try {
       return await new Promise((resolve, reject) => {
-        const waiter: Waiting = { cost: charge.cost, due: Infinity, end: { index: 0, used: 0 }, resolve, reject }
+        const waiter: WaitingCall = { cost: charge.cost, due: Infinity, end: { index: 0, used: 0 }, resolve, reject }
         for (const signal of signals) {
           const leave = (): void => this.#leave(line, waiter, () => reject(signal.reason))
           signal.addEventListener('abort', leave, { once: true })
@@ -104,7 +104,7 @@ export class Waiters {
   }
 
   /** Reserves a slot for a waiter. Never rejects. If the waiter has left meanwhile, its slot goes to the waiters behind it. */
-  async #reserve (line: Line, waiter: Waiting, charge: Charge, store: Store, timeout: number): Promise<void> {
+  async #reserve (line: Line, waiter: WaitingCall, charge: Charge, store: Store, timeout: number): Promise<void> {
     try {
       const { granted, wait, at, store: holder } = await takeOne(store, charge, timeout)
       if (!granted) return this.#leave(line, waiter, () => waiter.resolve(wait))
@@ -115,7 +115,7 @@ export class Waiters {
     }
   }
 
-  #leave (line: Line, waiter: Waiting, end: () => void): void {
+  #leave (line: Line, waiter: WaitingCall, end: () => void): void {
     if (!line.remove(waiter)) return
     this.#settle(line)
     end()

@@ -188,7 +188,7 @@ export class Runner {
   }
 
   #failed (task: Task, error: Error): void {
-    const delay = this.#retryDelay(task, error)
+    const delay = this.#nextAttemptIn(task, error)
     if (delay === undefined) return this.#fail(task, error)
     task.retry(error)
     this.#runLater(task, delay)
@@ -198,7 +198,7 @@ export class Runner {
   }
 
   /** Returns the ms until the next attempt, undefined if there is none. */
-  #retryDelay (task: Task, error: Error): number | undefined {
+  #nextAttemptIn (task: Task, error: Error): number | undefined {
     const { attempts, options: { retries, retryIf, backoff } } = task
     if (task.abortedBy !== undefined || attempts > retries) return undefined
     const wanted = wantsRetry(retryIf, error, attempts, (thrown) => this.#options.telemetry.retryIfFailed(task, toError(task.id, thrown)))

@@ -5,7 +5,7 @@ import tseslint from 'typescript-eslint'
 const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'race', 'tasks', 'tracing', 'workers']
 /** @param {string} up the way from the importing file to plugins/ */
 const siblings = (up) => ({
-  group: plugins.map((name) => `${up}${name}/*`).concat(['ambient', 'disconnected', 'index'].map((file) => `!${up}cancellation/${file}.ts`)),
+  group: plugins.map((name) => `${up}${name}/*`).concat(['ambient', 'disconnected', 'index', 'origin'].map((file) => `!${up}cancellation/${file}.ts`)),
   allowTypeImports: true,
   message: 'A plugin never imports another plugin: reach it through its decorator. Only cancellation and shared are everyone\'s ground.'
 })
@@ -68,6 +68,8 @@ export default tseslint.config(
   },
   // Its import() of the application's API is made for a traced job alone.
   { files: ['workers/trace.ts'], rules: restricted([], []) },
+  // What the browser loads.
+  { files: ['plugins/dashboard/page/*.js'], languageOptions: { globals: { getComputedStyle: 'readonly', ResizeObserver: 'readonly', EventSource: 'readonly', matchMedia: 'readonly' } } },
   // tap's test() returns a promise that nobody need await.
   { files: ['test/**/*.ts', 'example/**/*.test.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } }
 )

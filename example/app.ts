@@ -4,6 +4,7 @@ import concurrency, { type ConcurrencyOptions } from 'fastify-concurrency'
 import { Redis } from 'ioredis'
 import { jobs } from './jobs.ts'
 import { policies } from './policies.ts'
+import load from './routes/load.ts'
 import page from './routes/page.ts'
 import passwords from './routes/passwords.ts'
 import report from './routes/report.ts'
@@ -35,13 +36,16 @@ export function buildApp ({ logger = false, workers, tasks: taskOptions, limiter
   const app = Fastify({ logger })
   const redis = redisUrl === undefined ? undefined : connect(app, redisUrl)
   app.register(concurrency, {
-    workers: { ...workers, jobs },
+    // A job that eats memory loses its thread at this size, and the process goes on.
+    workers: { resourceLimits: { maxOldGenerationSizeMb: 256 }, ...workers, jobs },
     limiter: { ...limiter, ...(redis && { redis }), policies },
     lifecycle: { timeout: SHUTDOWN_TIMEOUT, readyPath: '/ready', livePath: '/live' },
-    tasks: { ...taskOptions, tasks }
+    tasks: { ...taskOptions, tasks },
+    dashboard: {}
   })
   app.register(page)
   app.register(status)
+  app.register(load)
   app.register(thumbnails)
   app.register(search)
   app.register(passwords)

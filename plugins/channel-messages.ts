@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { TypedChannel, TypedTracingChannel } from './shared/typed-channel.ts'
 import type * as lifecycle from './lifecycle/channels.ts'
 import type * as limiter from './limiter/channels.ts'
@@ -32,6 +33,7 @@ export interface ChannelMessages {
   'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>
   'fastify-concurrency:workers:thread-ended': MessageOf<typeof workers.threadEnded>
   'fastify-concurrency:limiter:refused': MessageOf<typeof limiter.refused>
+  'fastify-concurrency:limiter:granted': MessageOf<typeof limiter.granted>
   'fastify-concurrency:limiter:store-failed': MessageOf<typeof limiter.storeFailed>
   'fastify-concurrency:limiter:store-recovered': MessageOf<typeof limiter.storeRecovered>
   'fastify-concurrency:tasks:submitted': MessageOf<typeof tasks.taskSubmitted>
@@ -52,4 +54,15 @@ export interface ChannelMessages {
   'fastify-concurrency:lifecycle:entered': MessageOf<typeof lifecycle.phaseEntered>
   'fastify-concurrency:lifecycle:refused': MessageOf<typeof lifecycle.requestRefused>
   'fastify-concurrency:lifecycle:drained': MessageOf<typeof lifecycle.drained>
+}
+
+/**
+ * Calls `listener` for the messages of one application on a channel of the suite: channels are the process's own. Returns the function that ends it.
+ */
+export function listen<Name extends keyof ChannelMessages> (server: object, name: Name, listener: (message: ChannelMessages[Name]) => void): () => void {
+  const filter = (message: unknown): void => {
+    if ((message as { server: object }).server === server) listener(message as ChannelMessages[Name])
+  }
+  subscribe(name, filter)
+  return () => unsubscribe(name, filter)
 }

@@ -8,6 +8,7 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import type { Jobs } from '../workers/jobs.ts'
+import type { DashboardOptions } from './dashboard/index.ts'
 import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
 import locks, { type LocksOptions } from './locks/index.ts'
@@ -23,12 +24,13 @@ import type { WorkersOptions } from './workers/index.ts'
 export type { CancellationOptions } from './cancellation/index.ts'
 export type { ChannelMessages } from './channel-messages.ts'
 export {
-  ClosingError, ExploreError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
+  ClosingError, DashboardForbiddenError, ExploreError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError, RaceError,
   RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
+export type { DashboardOptions } from './dashboard/index.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
 export type { Unfinished, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
@@ -38,7 +40,7 @@ export { definePolicies } from './define-policies.ts'
 export type { Register } from './register.ts'
 export type { Group, TaskContext, TaskHandle, Tasks, TasksOptions, TasksStats } from './tasks/index.ts'
 export type { TracingOptions } from './tracing/index.ts'
-export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, Workers, WorkersOptions } from './workers/index.ts'
+export type { JobName, JobPayload, JobResult, JobStats, Percentiles, PoolStats, RunOptions, RunningJob, Workers, WorkersOptions } from './workers/index.ts'
 
 /** The options of the parts. A part whose option is `false`, or that has nothing to do, is left out. */
 export interface ConcurrencyOptions<J extends Jobs = Jobs> {
@@ -67,10 +69,15 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
    * @default false
    */
   tracing?: TracingOptions | false
+  /**
+   * A live page about the service, for its operators. It turns the metrics on.
+   * @default false
+   */
+  dashboard?: DashboardOptions | false
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing', 'dashboard'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')
 
@@ -85,7 +92,9 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const workersOptions = withAmbient(ambient, optionsOf('workers', options.workers ?? false))
   const tasksOptions = withAmbient(ambient, optionsOf('tasks', options.tasks ?? {}))
   const locksOptions = withAmbient(ambient, optionsOf('locks', options.locks ?? {}))
-  const metricsOptions = optionsOf('metrics', options.metrics ?? false)
+  const dashboardOptions = optionsOf('dashboard', options.dashboard ?? false)
+  check.ensure(dashboardOptions === undefined || options.metrics !== false, 'concurrency.metrics', 'to be left out, or the options of the metrics, which the dashboard shows', false)
+  const metricsOptions = optionsOf('metrics', options.metrics ?? (dashboardOptions === undefined ? false : {}))
   const tracingOptions = optionsOf('tracing', options.tracing ?? false)
   // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
   // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
@@ -110,6 +119,10 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   if (metricsOptions !== undefined) {
     const { default: metrics } = await import('./metrics/index.ts')
     await app.register(metrics, metricsOptions)
+  }
+  if (dashboardOptions !== undefined) {
+    const { default: dashboard } = await import('./dashboard/index.ts')
+    await app.register(dashboard, dashboardOptions)
   }
   app.addHook('onReady', async () => { for (const part of optional) explainMissing(app, part) })
 }

@@ -5,6 +5,7 @@ import t from 'tap'
 import * as errors from '../plugins/shared/errors.ts'
 import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
+import { dashboardOptionNames } from '../plugins/dashboard/options.ts'
 import { metricsOptionNames } from '../plugins/metrics/options.ts'
 import { instruments } from '../plugins/metrics/prometheus.ts'
 import { policyOptionNames } from '../plugins/limiter/policies/policy.ts'
@@ -78,7 +79,8 @@ const options: Record<string, readonly string[]> = {
   'Options of hammer()': hammerOptionNames,
   'Options of explore()': exploreOptionNames,
   'Options of metrics': metricsOptionNames,
-  'Options of tracing': tracingOptionNames
+  'Options of tracing': tracingOptionNames,
+  'Options of dashboard': dashboardOptionNames
 }
 
 t.test('every table of options is compared', async (t) => {

@@ -16,14 +16,14 @@ const errorNames = Object.entries(errorClasses).filter(([, value]) => (value.pro
 const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
     values: [...errorNames, 'default', 'definePolicies'].sort(),
-    types: ['AcquireOptions', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
-      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions',
+    types: ['AcquireOptions', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'DashboardOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
+      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions', 'RunningJob',
       'RwLock', 'Semaphore', 'ShutdownReport', 'TaskContext',
       'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'TracingOptions', 'Unfinished', 'Workers', 'WorkersOptions']
   },
   './workers': {
     values: ['default'],
-    types: ['JobName', 'JobPayload', 'JobResult', 'JobStats', 'Percentiles', 'PoolStats', 'Register', 'RunOptions', 'Workers', 'WorkersOptions']
+    types: ['JobName', 'JobPayload', 'JobResult', 'JobStats', 'Percentiles', 'PoolStats', 'Register', 'RunOptions', 'RunningJob', 'Workers', 'WorkersOptions']
   },
   './cancellation': { values: ['currentRequest', 'default', 'outsideRequest'], types: ['CancellationOptions'] },
   './lifecycle': { values: ['default'], types: ['Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownHook', 'ShutdownReport', 'Unfinished'] },
@@ -46,6 +46,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'TaskMetrics']
   },
   './tracing': { values: ['default'], types: ['TracingOptions', 'TracingProvider'] },
+  './dashboard': { values: ['default'], types: ['DashboardOptions'] },
   './jobs': {
     values: ['SharedCounter', 'SharedFlag', 'defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']
@@ -134,7 +135,7 @@ t.test('an error that a client or a timer causes captures no stack: its `stack` 
 t.test('ChannelMessages has a type for the messages of each channel', async (t) => {
   const file = join(root, 'plugins/channel-messages.ts')
   const checker = compiled.getTypeChecker()
-  const [symbol] = checker.getExportsOfModule(checker.getSymbolAtLocation(compiled.getSourceFile(file)!)!)
+  const symbol = checker.getExportsOfModule(checker.getSymbolAtLocation(compiled.getSourceFile(file)!)!).find(({ name }) => name === 'ChannelMessages')
   const names = checker.getDeclaredTypeOfSymbol(symbol!).getProperties().map((property) => {
     t.ok(checker.getTypeOfSymbol(property).getProperties().length > 0, property.name)
     return property.name

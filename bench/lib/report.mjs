@@ -155,3 +155,16 @@ export async function alternate (rounds, candidates, measure) {
 export function pairedRatio (ours, theirs) {
   return median(ours.map((value, round) => value / /** @type {number} */ (theirs[round])))
 }
+
+/**
+ * Returns the bounds between which the median of the population lies with a confidence of 95 %. They are order statistics, which assume no distribution.
+ *
+ * @param {readonly number[]} values
+ * @returns {[number, number]}
+ */
+export function medianInterval (values) {
+  const sorted = Float64Array.from(values).sort()
+  const reach = 0.98 * Math.sqrt(sorted.length)
+  const at = (/** @type {number} */ index) => sorted[Math.min(sorted.length - 1, Math.max(0, index))] ?? NaN
+  return [at(Math.floor(sorted.length / 2 - reach)), at(Math.ceil(sorted.length / 2 + reach) - 1)]
+}

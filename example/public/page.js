@@ -38,69 +38,36 @@ async function withProgress (url, options, onProgress) {
   }
 }
 
-// ---- The pool, live ------------------------------------------------------------------------------------------------
+// ---- Load ----------------------------------------------------------------------------------------------------------
 
-let stats
-
-async function refresh () {
-  const begun = performance.now()
-  await json('/ping')
-  $('#ping').textContent = millis(performance.now() - begun)
-  stats = await json('/stats')
-  show(stats)
-  return stats
+const loads = {
+  searches: 'Five hundred clients search within five seconds, and each waits for two seconds at most …',
+  flood: 'One client asks two hundred times, and may ask five times …',
+  stubborn: 'The job runs for 20 s and ignores every abort. Cancel it on the dashboard: its thread is replaced …',
+  hungry: 'The job takes memory until its thread is ended …'
 }
 
-function show ({ maxThreads, running, waiting, jobs }) {
-  const busy = Array.from({ length: maxThreads }, (_, index) => index < running)
-  $('#threads').replaceChildren(...busy.map((isBusy) => {
-    const thread = document.createElement('li')
-    thread.className = isBusy ? 'busy' : 'free'
-    thread.textContent = isBusy ? 'busy' : 'free'
-    return thread
-  }))
-  $('#running').textContent = running
-  $('#waiting').textContent = waiting
-  $('#jobs').replaceChildren(...Object.entries(jobs).map(([name, job]) => {
-    const row = document.createElement('tr')
-    const refused = Object.values(job.refused).reduce((sum, count) => sum + count, 0)
-    const cells = [name, job.completed, job.aborted, job.failed + job.crashed + job.timedOut, refused, job.run.count === 0 ? '–' : millis(job.run.p50)]
-    row.append(...cells.map((text, index) => {
-      const cell = document.createElement(index === 0 ? 'th' : 'td')
-      if (index === 0) cell.scope = 'row'
-      cell.textContent = text
-      return cell
-    }))
-    row.dataset.job = name
-    return row
-  }))
-}
-
-async function poll () {
-  try {
-    if (!document.hidden) await refresh()
-  } catch {
-    $('#ping').textContent = 'no answer'
-  }
-  setTimeout(poll, 400)
-}
-
-/** The pool's own word that the job was stopped, not only the browser's. */
-async function confirmed (job, before) {
-  let stats
-  for (let attempt = 0; attempt < 30; attempt++) {
-    stats = await refresh()
-    // The job is cancelled at once; its thread is free when it has looked at `context.aborted`.
-    if (stats.jobs[job].aborted > before && stats.running === 0) return 'The pool has stopped the job; its thread is free.'
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-  return stats.jobs[job].aborted > before ? `The pool has stopped the job; ${stats.running} still running.` : 'It had already ended.'
+for (const button of document.querySelectorAll('[data-load]')) {
+  button.addEventListener('click', async () => {
+    const kind = button.dataset.load
+    const status = $('.load [role=status]')
+    button.disabled = true
+    status.textContent = loads[kind]
+    try {
+      const { said } = await json(`/load/${kind}`, { method: 'POST' })
+      status.textContent = said
+    } catch (error) {
+      status.textContent = error.message
+    } finally {
+      button.disabled = false
+    }
+  })
 }
 
 // ---- The three forms -----------------------------------------------------------------------------------------------
 
 /** Runs `work` when the form is submitted, until it ends or Cancel is pressed. */
-function connect (id, job, work) {
+function connect (id, work) {
   const form = $(`#${id}`)
   const status = $('[role=status]', form)
   const bar = $('progress', form)
@@ -113,7 +80,6 @@ function connect (id, job, work) {
     event.preventDefault()
     controller = new AbortController()
     const { signal } = controller
-    const before = stats?.jobs[job].aborted ?? 0
     const begun = performance.now()
     submit.disabled = true
     cancel.disabled = false
@@ -129,7 +95,7 @@ function connect (id, job, work) {
       bar.value = 0
       form.dataset.state = signal.aborted ? 'cancelled' : 'failed'
       const after = millis(performance.now() - begun)
-      status.textContent = signal.aborted ? `Cancelled after ${after}. ${await confirmed(job, before).catch(() => '')}` : error.message
+      status.textContent = signal.aborted ? `Cancelled after ${after}. The service stops the job, and its thread takes the next one.` : error.message
     } finally {
       submit.disabled = false
       cancel.disabled = true
@@ -140,7 +106,7 @@ function connect (id, job, work) {
 
 let sample
 
-const thumbnail = connect('thumbnail', 'thumbnail', async ({ form, signal, onProgress }) => {
+const thumbnail = connect('thumbnail', async ({ form, signal, onProgress }) => {
   const file = sample ?? $('#file').files[0]
   sample = undefined
   if (file === undefined) throw new Error('Choose a picture first, or use the sample.')
@@ -184,7 +150,7 @@ function drawSample (width = 3600, height = 2400) {
   return new Promise((resolve) => canvas.toBlob(resolve, 'image/jpeg', 0.9))
 }
 
-const search = connect('search', 'search', async ({ form, signal, onProgress }) => {
+const search = connect('search', async ({ form, signal, onProgress }) => {
   $('ol', form).replaceChildren()
   const query = new URLSearchParams({ q: $('#q').value, anyOrder: $('#any-order').checked })
   const { matches, compared } = await withProgress(`/search?${query}`, { signal }, (done) => onProgress(done, `${Math.round(done * 100)} % of the cities …`))
@@ -204,11 +170,11 @@ $('#quick').addEventListener('click', () => {
   search.requestSubmit()
 })
 
-/** A browser opens six connections to a server. Four for hashes leave one for each other form and one for what the page asks by itself. */
+/** A browser opens six connections to a server. Four for hashes leave two for the other forms. */
 const HASHES_AT_ONCE = 4
 let times = 1
 
-const password = connect('password', 'password', async ({ form, signal, onProgress }) => {
+const password = connect('password', async ({ form, signal, onProgress }) => {
   const total = times
   times = 1
   const hashes = []
@@ -278,4 +244,3 @@ async function arrived (address) {
 }
 
 $('#host').textContent = document.location.host
-poll()

@@ -1,6 +1,6 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 
-// The page asks both all the time: that must not use up what its user may do.
+// Whoever measures the service asks both again and again: that must not use up what a client may do.
 const config = { limiter: false } as const
 
 const status: FastifyPluginAsyncTypebox = async (app) => {

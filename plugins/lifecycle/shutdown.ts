@@ -71,7 +71,8 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     inFlight.sweep()
     // Shutdown hooks of the application come first.
     if (phase !== 'leaving' && hooks.pending === 0) {
-      inFlight.endEventStreams()
+      // A stream that is always answered shows the shutdown until the app closes.
+      inFlight.endEventStreams(false)
       // In a close(), the preClose hook of the plugin that serves the WebSockets follows, and closes them with its own code and reason.
       if (!byClose) connections.closeWebSockets()
     }
@@ -182,7 +183,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       await listenSettled()
       enter('closing')
       connections.close()
-      inFlight.endEventStreams()
+      inFlight.endEventStreams(true)
       // WebSockets that no preClose hook has closed.
       closing.after(SWEEP, () => connections.closeWebSockets())
       // Fastify's close() waits for endless responses and for half-sent requests, so their connections are cut.

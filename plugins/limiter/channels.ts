@@ -1,4 +1,5 @@
 /** The limiter's diagnostics channels. `server` tells applications in one process apart. */
+import type { Origin } from '../cancellation/origin.ts'
 import { typedChannel } from '../shared/typed-channel.ts'
 
 export interface LimitRefused {
@@ -26,8 +27,29 @@ export interface StoreRecovered {
   durationMs: number
 }
 
-/** Published when a request is answered 429, or `limiter.wait` refuses a call. */
-export const refused = typedChannel<LimitRefused & { server: object }>('limiter:refused')
+export interface LimitGranted {
+  /** The application's server. */
+  server: object
+  policy: string
+  /** The key as the store keeps it. */
+  key: string
+  /** Tokens that were taken. */
+  cost: number
+}
+
+/** The bucket that refused, when it did. */
+export interface BucketState {
+  /** Tokens in the bucket; below 0 while reservations wait, and at most 0 during a lockout. Undefined for a call of `wait`. */
+  tokens: number | undefined
+  /** Tokens a second. */
+  rate: number
+  burst: number
+}
+
+/** Published when a request is answered 429, or `limiter.allow` or `limiter.wait` refuses a call. */
+export const refused = typedChannel<LimitRefused & Origin & BucketState & { server: object }>('limiter:refused')
+/** Published for each policy that has granted a request, or a call of `allow`, `reserve` or `wait`. */
+export const granted = typedChannel<LimitGranted>('limiter:granted')
 /** Published when the store can't be reached. From then on each policy decides as its `onStoreError` says. */
 export const storeFailed = typedChannel<StoreFailed>('limiter:store-failed')
 /** Published when the store answers again. */

@@ -1,10 +1,11 @@
 /** `app.limiter`: the policies for code. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
+import { originOf } from '../cancellation/origin.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
-import { refused } from './channels.ts'
+import { granted, refused } from './channels.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
 import type { MaybePromise } from './functions.ts'
 import { retryAfter } from './headers.ts'
@@ -130,10 +131,23 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     return chargeOf({ policy, key: addressKey(checked, policy.ipv6Subnet), ip: checked, cost, request })
   }
 
+  function reportGranted ({ policy, key, cost }: PolicyCharge): void {
+    if (granted.hasSubscribers) granted.publish({ server, policy, key, cost })
+  }
+
+  function reportRefused ({ policy, key, cost, rate, burst }: PolicyCharge, seconds: number, request: FastifyRequest | undefined, tokens: number | undefined): void {
+    if (refused.hasSubscribers) refused.publish({ server, policy, key, cost, retryAfter: seconds, ...originOf(request), tokens, rate, burst })
+  }
+
   return {
     async allow (name, key, cost = 1) {
-      const charged = await charge(name, key, cost, currentRequest())
-      return charged === undefined || (await takeOne(store, charged, 0)).granted
+      const request = currentRequest()
+      const charged = await charge(name, key, cost, request)
+      if (charged === undefined) return true
+      const { granted: isGranted, wait, tokens } = await takeOne(store, charged, 0)
+      if (isGranted) reportGranted(charged)
+      else reportRefused(charged, retryAfter(wait), request, tokens)
+      return isGranted
     },
 
     async reserve (name, key, options = {}) {
@@ -141,10 +155,11 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const maxWait = duration('maxWait', options.maxWait ?? waitTimeout, { min: 0, max: MAX_DURATION })
       const charged = await charge(name, key, options.cost ?? 1, currentRequest())
       if (charged === undefined) return unlimited
-      const { granted, wait, at, store: holder } = await takeOne(store, charged, maxWait)
-      let isHeld = granted
+      const { granted: isGranted, wait, at, store: holder } = await takeOne(store, charged, maxWait)
+      if (isGranted) reportGranted(charged)
+      let isHeld = isGranted
       return {
-        ok: granted,
+        ok: isGranted,
         delay: wait,
         cancel: async () => {
           if (!isHeld) return
@@ -171,10 +186,10 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const hasRoom = waiters.hasRoom(charged, maxWaiting)
       // Without room the call is refused, unless its tokens are there.
       const wait = hasRoom ? await waitFor(charged, timeout, signals) : (await takeOne(store, charged, 0)).wait
-      if (wait === 0) return
+      if (wait === 0) return reportGranted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = retryAfter(hasRoom && wait > timeout ? wait - timeout : wait)
-      refused.publish({ server, policy: name, key: charged.key, cost, retryAfter: seconds, requestId: request?.id })
+      reportRefused(charged, seconds, request, undefined)
       throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiters.total, seconds)
     },
 

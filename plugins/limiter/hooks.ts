@@ -1,9 +1,10 @@
 /** The hooks of a request. A hook answers a refusal itself, because throwing an error costs twice as much as serving a request. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
+import { originOf } from '../cancellation/origin.ts'
 import { isRefusal } from '../shared/coded-error.ts'
 import { limitedMessage, LimitedError } from '../shared/errors.ts'
-import { refused } from './channels.ts'
+import { granted, refused } from './channels.ts'
 import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
 import { retryAfter, setFields, setLegacyFields, setRefusalFields } from './headers.ts'
@@ -52,14 +53,17 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   setFields(reply, check)
   if (settings.legacyHeaders) setLegacyFields(reply, check)
   const { decision, earlier, route } = check
-  if (decision.granted) return false
+  if (decision.granted) {
+    if (granted.hasSubscribers) publishGranted(request, decision)
+    return false
+  }
 
   // The answer names the policy with the longest wait, because the request passes when that wait is over.
-  const { charge: { limit, key, cost }, wait } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
+  const { charge: { limit, key, cost, rate, burst }, tokens, wait } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
   const policy = limit.expose ? limit.name : undefined
   const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
   const refusal = { policy: limit.name, key, cost, retryAfter: seconds, requestId: request.id }
-  if (refused.hasSubscribers) refused.publish({ ...refusal, server: request.server.server })
+  if (refused.hasSubscribers) refused.publish({ ...refusal, ...originOf(request), tokens, rate, burst, server: request.server.server })
   endUpgrade(request, reply)
   settings.countRefused('FC_ERR_LIMITED')
   setRefusalFields(reply, seconds)
@@ -76,6 +80,10 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
       return true
     })
   })
+}
+
+function publishGranted ({ server: { server } }: FastifyRequest, { balances }: Decision<PolicyCharge>): void {
+  for (const { charge: { policy, key, cost } } of balances) granted.publish({ server, policy, key, cost })
 }
 
 /**

@@ -2,12 +2,12 @@
  * Counts what the other plugins publish on their diagnostics channels. The collector knows no plugin: it reads gauges, such as the number of waiting
  * jobs, from the decorators of the application when somebody asks for a snapshot.
  */
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
-import type { ChannelMessages } from '../channel-messages.ts'
+import { listen, type ChannelMessages } from '../channel-messages.ts'
+import { drainablesOf } from '../shared/drainables.ts'
 import { noRefusals } from '../shared/errors.ts'
-import { Durations } from './durations.ts'
-import type { EventLoop } from './event-loop.ts'
+import { bucketBounds, Durations } from './durations.ts'
+import type { EventLoopSnapshot } from './event-loop.ts'
 import { Series } from './series.ts'
 import type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, TaskMetrics } from './snapshot.ts'
 
@@ -16,7 +16,8 @@ interface Decorators {
   lifecycle?: { phase: string }
   tasks?: { stats (): { running: number, waiting: number } }
 }
-type Pool = { stats (): { maxThreads: number, threads: number, running: number, waiting: number } } | undefined
+/** The decorator of a pool, or of another plugin whose work a shutdown waits for. */
+interface Decorator { stats? (): Partial<Omit<PoolMetrics, 'pool'>> }
 
 class Job {
   readonly #pool: string
@@ -59,7 +60,7 @@ export class Collector {
   readonly #app: FastifyInstance
   readonly #pools = new Series((pool) => ({ pool, jobs: new Series((name) => new Job(pool, name)) }))
   readonly #tasks = new Series((name) => new Task(name))
-  readonly #limits = new Series((policy): LimitMetrics => ({ policy, refused: 0 }))
+  readonly #limits = new Series((policy): LimitMetrics => ({ policy, granted: 0, refused: 0 }))
   readonly #locks = new Series((kind) => ({ kind, acquired: 0, refused: 0, wait: new Durations() }))
   readonly #unsubscribes: Array<() => void> = []
   #requestsRefused = 0
@@ -96,27 +97,28 @@ export class Collector {
       this.#locks.of(name).wait.record(waitMs)
     })
     this.#listen('fastify-concurrency:locks:refused', ({ name }) => { this.#locks.of(name).refused++ })
+    this.#listen('fastify-concurrency:limiter:granted', ({ policy }) => { this.#limits.of(policy).granted++ })
     this.#listen('fastify-concurrency:limiter:refused', ({ policy }) => { this.#limits.of(policy).refused++ })
     this.#listen('fastify-concurrency:limiter:store-failed', () => { this.#storeFailures++ })
     this.#listen('fastify-concurrency:lifecycle:refused', () => { this.#requestsRefused++ })
   }
 
-  /** @param eventLoop read for this snapshot: its values are those since its last reading */
-  snapshot (eventLoop: EventLoop): MetricsSnapshot {
+  snapshot (eventLoop: EventLoopSnapshot): MetricsSnapshot {
     const { lifecycle, tasks } = this.#app as Decorators
     const { running = 0, waiting = 0 } = tasks?.stats() ?? {}
     return {
       phase: lifecycle?.phase ?? 'serving',
       requestsRefused: this.#requestsRefused,
-      eventLoop: eventLoop.read(),
-      pools: this.#pools.values().map(({ pool }) => this.#gauges(pool)).filter((pool) => pool !== undefined),
+      eventLoop,
+      pools: this.#gauges(),
       jobs: this.#pools.values().flatMap(({ jobs }) => jobs.values()).map((job) => job.snapshot()),
       tasksRunning: running,
       tasksWaiting: waiting,
       tasks: this.#tasks.values().map((task) => task.snapshot()),
       limits: this.#limits.values().map((limit) => ({ ...limit })),
       storeFailures: this.#storeFailures,
-      locks: this.#locks.values().map(({ wait, ...lock }): LockMetrics => ({ ...lock, wait: wait.snapshot() }))
+      locks: this.#locks.values().map(({ wait, ...lock }): LockMetrics => ({ ...lock, wait: wait.snapshot() })),
+      bucketBounds
     }
   }
 
@@ -128,18 +130,15 @@ export class Collector {
     return this.#pools.of(pool).jobs.of(name)
   }
 
-  #gauges (pool: string): PoolMetrics | undefined {
-    if (!this.#app.hasDecorator(pool)) return undefined
-    const { maxThreads, threads, running, waiting } = this.#app.getDecorator<NonNullable<Pool>>(pool).stats()
-    return { pool, maxThreads, threads, running, waiting }
+  /** Pools are found by what they drain: a pool that runs its first job has published nothing yet. */
+  #gauges (): PoolMetrics[] {
+    return [...drainablesOf(this.#app)].flatMap(({ name: pool }) => {
+      const { maxThreads, threads = 0, running = 0, waiting = 0 } = this.#app.hasDecorator(pool) ? this.#app.getDecorator<Decorator>(pool).stats?.() ?? {} : {}
+      return maxThreads === undefined ? [] : [{ pool, maxThreads, threads, running, waiting }]
+    })
   }
 
-  /** Listens to a channel of the suite. Channels are the process's own, so messages of other applications are left out. */
   #listen<Name extends keyof ChannelMessages> (name: Name, count: (message: ChannelMessages[Name]) => void): void {
-    const listener = (message: unknown): void => {
-      if ((message as { server: object }).server === this.#app.server) count(message as ChannelMessages[Name])
-    }
-    subscribe(name, listener)
-    this.#unsubscribes.push(() => unsubscribe(name, listener))
+    this.#unsubscribes.push(listen(this.#app.server, name, count))
   }
 }

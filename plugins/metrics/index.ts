@@ -20,6 +20,11 @@ export type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetric
 export interface Metrics {
   /** Returns all counts so far. The values of the event loop are those since the last call of this method. */
   snapshot (): MetricsSnapshot
+  /**
+   * Returns a function like `snapshot` whose values of the event loop are those since its own last call. Use it for a reader that must not shorten
+   * the interval of others. Each reader is kept until the application closes, so make one for each reader and not one for each reading.
+   */
+  reader (): () => MetricsSnapshot
 }
 
 declare module 'fastify' {
@@ -32,15 +37,20 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   const { path, registry, prefix } = resolveOptions(options)
   ensure(!app.hasDecorator('metrics'), 'metrics', 'one registration of the metrics', 'a second one')
   const collector = new Collector(app)
-  const eventLoop = new EventLoop()
-  app.decorate('metrics', { snapshot: () => collector.snapshot(eventLoop) })
+  const eventLoops: EventLoop[] = []
+  const reader = (): () => MetricsSnapshot => {
+    const eventLoop = new EventLoop()
+    eventLoops.push(eventLoop)
+    return () => collector.snapshot(eventLoop.read())
+  }
+  app.decorate('metrics', { snapshot: reader(), reader })
   app.addHook('onClose', async () => {
     collector.close()
-    eventLoop.close()
+    for (const eventLoop of eventLoops) eventLoop.close()
   })
   if (path === false && registry === undefined) return
   const { addPrometheus } = await import('./prometheus.ts')
-  await addPrometheus(app, collector, { path, registry, prefix })
+  await addPrometheus(app, reader(), { path, registry, prefix })
 }
 
 export default fp(metrics, { name: 'fastify-concurrency/metrics', fastify: '5.x' })

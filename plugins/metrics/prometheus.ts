@@ -4,9 +4,7 @@ import type { Registry } from 'prom-client'
 import type * as PromClient from 'prom-client'
 import { OptionInvalidError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
-import type { Collector } from './collector.ts'
-import { bucketBounds, type DurationsSnapshot } from './durations.ts'
-import { EventLoop } from './event-loop.ts'
+import { bucketBounds, prometheusBounds, type DurationsSnapshot } from './durations.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { MetricsSnapshot } from './snapshot.ts'
 
@@ -83,6 +81,7 @@ export const instruments: readonly Instrument[] = [
   },
   { name: 'tasks_running', help: 'Tasks whose function runs', type: 'gauge', labels: [], read: ({ tasksRunning }) => one(tasksRunning) },
   { name: 'tasks_waiting', help: 'Tasks that wait for a slot, a delay or a retry', type: 'gauge', labels: [], read: ({ tasksWaiting }) => one(tasksWaiting) },
+  { name: 'limiter_granted_total', help: 'Requests and calls that a policy granted', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, granted }) => ({ labels: { policy }, value: granted })) },
   { name: 'limiter_refused_total', help: 'Requests and calls that a policy refused', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, refused }) => ({ labels: { policy }, value: refused })) },
   { name: 'limiter_store_failures_total', help: 'Times that the store of the limiter has failed after it had worked', type: 'counter', labels: [], read: ({ storeFailures }) => one(storeFailures) },
   { name: 'locks_acquired_total', help: 'Locks that were acquired', type: 'counter', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, acquired }) => ({ labels: { kind }, value: acquired })) },
@@ -97,7 +96,7 @@ export const instruments: readonly Instrument[] = [
 ]
 
 /** Adds the metrics to a registry, and a route that answers with the registry, if it has a path. */
-export async function addPrometheus (app: FastifyInstance, collector: Collector, options: ResolvedOptions): Promise<void> {
+export async function addPrometheus (app: FastifyInstance, read: () => MetricsSnapshot, options: ResolvedOptions): Promise<void> {
   const { path, prefix } = options
   const promClient = await import('prom-client').catch((cause: unknown) => {
     throw new OptionInvalidError(path === false ? 'metrics.registry' : 'metrics.path', 'the package prom-client to be installed (npm install prom-client)', String(cause))
@@ -105,14 +104,11 @@ export async function addPrometheus (app: FastifyInstance, collector: Collector,
   const registry = options.registry === undefined ? new promClient.Registry() : options.registry as Registry
   const taken = instruments.find(({ name }) => registry.getSingleMetric(prefix + name) !== undefined)
   ensure(taken === undefined, 'metrics.registry', `a registry without a metric named ${prefix}${taken?.name ?? ''}, or another metrics.prefix`, 'a registry that has one')
-  // Two readers would shorten each other's interval, so the scrapes have an instance of their own.
-  const eventLoop = new EventLoop()
-  app.addHook('onClose', async () => eventLoop.close())
   // prom-client reads all metrics of a scrape in one turn of the event loop, so that they share a snapshot.
   let current: MetricsSnapshot | undefined
   expose(promClient, registry, prefix, () => {
     if (current === undefined) {
-      current = collector.snapshot(eventLoop)
+      current = read()
       setImmediate(() => { current = undefined })
     }
     return current
@@ -149,10 +145,11 @@ function expose ({ Counter, Gauge, Histogram }: typeof PromClient, registry: Reg
 /** Returns a distribution as Prometheus wants it: each bucket counts all durations up to its bound. */
 function cumulative (name: string, labels: Record<string, string>, { count, sum, buckets }: DurationsSnapshot): Array<PromClient.MetricValueWithName<string>> {
   let total = 0
-  const bounded = bucketBounds.map((bound, index) => {
+  const totals = new Map(bucketBounds.map((bound, index) => {
     total += buckets[index] ?? 0
-    return { labels: { ...labels, le: seconds(bound) }, value: total, metricName: `${name}_bucket` }
-  })
+    return [bound, total]
+  }))
+  const bounded = prometheusBounds.map((bound) => ({ labels: { ...labels, le: seconds(bound) }, value: totals.get(bound) ?? 0, metricName: `${name}_bucket` }))
   return [
     ...bounded,
     { labels: { ...labels, le: '+Inf' }, value: count, metricName: `${name}_bucket` },

@@ -56,6 +56,8 @@ export interface TaskMetrics {
 
 export interface LimitMetrics {
   policy: string
+  /** Requests and calls that the policy granted. */
+  granted: number
   /** Requests and calls that the policy refused. */
   refused: number
 }
@@ -77,7 +79,7 @@ export interface MetricsSnapshot {
   requestsRefused: number
   /** Since the last snapshot. */
   eventLoop: EventLoopSnapshot
-  /** Pools that have run or refused a job. */
+  /** The pools of the application. */
   pools: PoolMetrics[]
   jobs: JobMetrics[]
   /** Tasks whose function runs now. */
@@ -89,4 +91,6 @@ export interface MetricsSnapshot {
   /** How often the limiter's store has failed after it had worked. */
   storeFailures: number
   locks: LockMetrics[]
+  /** The upper bounds of the buckets of all durations, in ms. */
+  bucketBounds: readonly number[]
 }

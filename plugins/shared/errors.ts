@@ -191,6 +191,11 @@ export class LockReenteredError extends createError<[kind: string, key: string]>
 export class LockAbortedError extends withoutStack<[kind: string, options?: ErrorOptions]>(
   'FC_ERR_LOCK_ABORTED', 'Waiting for a %s was aborted', 499) {}
 
+// The dashboard.
+
+/** The dashboard doesn't answer this request. The message says what would have to hold. */
+export class DashboardForbiddenError extends createError<[why: string]>('FC_ERR_DASHBOARD_FORBIDDEN', 'The dashboard is closed to this request: %s', 403) {}
+
 // Races.
 
 /** Rejects `app.close()` of an app with the race detector's `fail`. The message has the reports. */

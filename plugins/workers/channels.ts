@@ -1,5 +1,6 @@
 /** The pool's diagnostics channels. Durations are in ms. `server` tells applications in one process apart. */
 import type { TraceCarrier } from '../../workers/protocol.ts'
+import type { Origin } from '../cancellation/origin.ts'
 import { typedChannel, typedTracingChannel } from '../shared/typed-channel.ts'
 import type { Refusal } from '../shared/errors.ts'
 
@@ -21,11 +22,11 @@ export const queued = typedChannel<JobIdentity & { waiting: number }>('workers:q
 export const dispatched = typedChannel<JobIdentity & { waitMs: number, attempt: number }>('workers:dispatched')
 export const completed = typedChannel<JobIdentity & { waitMs: number, durationMs: number }>('workers:completed')
 export const failed = typedChannel<JobIdentity & { waitMs: number, durationMs: number, error: unknown }>('workers:failed')
-export const refused = typedChannel<JobIdentity & Refusal>('workers:refused')
+export const refused = typedChannel<JobIdentity & Origin & Refusal>('workers:refused')
 export const aborted = typedChannel<JobIdentity & { where: 'queued' | 'running', reason: unknown }>('workers:aborted')
-export const timedOut = typedChannel<JobIdentity & { where: 'queued' | 'running', timeout: number }>('workers:timed-out')
+export const timedOut = typedChannel<JobIdentity & Origin & { where: 'queued' | 'running', timeout: number }>('workers:timed-out')
 /** The job's thread died while it ran the job. */
-export const crashed = typedChannel<JobIdentity & { error: Error }>('workers:crashed')
+export const crashed = typedChannel<JobIdentity & Origin & { error: Error }>('workers:crashed')
 
 /** One job, from the call of `run()` until its caller has its answer. */
 export interface JobTrace extends JobIdentity {

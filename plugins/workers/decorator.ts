@@ -14,7 +14,7 @@ import { mapOrdered } from './pool/map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
 import type { Pool } from './pool/pool.ts'
 import type { RegisteredJob, Registry } from './registry.ts'
-import type { PoolStats } from './pool/stats.ts'
+import type { PoolStats, RunningJob } from './pool/stats.ts'
 import type { JobName, JobPayload, JobResult, RunArguments } from './types.ts'
 
 /** A pool of worker threads, typed by the jobs that it runs. */
@@ -54,6 +54,16 @@ export interface Workers<J extends Jobs> {
    * @param options those that `run()` will get: the answer depends on key, priority and timeout
    */
   canRun (name: JobName<J>, options?: RunOptions): boolean
+
+  /** Returns the jobs that threads run now, the longest first. Use this method for a page or a tool of operators; `stats()` has the counts. */
+  running (): Array<RunningJob<JobName<J>>>
+
+  /**
+   * Aborts a job by its id, for operators: its caller gets FC_ERR_JOB_ABORTED. Code that runs a job aborts it with a signal instead.
+   *
+   * @returns false if no caller waits for a job of this id: it has ended, or was aborted before
+   */
+  cancel (id: string): boolean
 
   /** Resolves when no job runs or waits. */
   idle (): Promise<void>
@@ -99,6 +109,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       payload,
       signals,
       client,
+      request,
       key: run.key ?? (request === undefined ? '' : addressKey(addressOf(request))),
       priority: run.priority ?? registered.priority,
       timeout: run.timeout ?? registered.timeout ?? options.timeout,
@@ -146,6 +157,8 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       return pool.canRun(registered, settingsOf(registered, undefined, run))
     },
 
+    running: () => pool.running() as Array<RunningJob<JobName<J>>>,
+    cancel: (id) => pool.cancel(id),
     idle: () => pool.idle(),
     stats: () => pool.stats() as PoolStats<JobName<J>>
   }

@@ -21,7 +21,7 @@ import type { RegisteredJobs } from './types.ts'
 
 export type { Workers } from './decorator.ts'
 export type { RunOptions, WorkersOptions } from './options.ts'
-export type { JobStats, Percentiles, PoolStats } from './pool/stats.ts'
+export type { JobStats, Percentiles, PoolStats, RunningJob } from './pool/stats.ts'
 export type { JobName, JobPayload, JobResult } from './types.ts'
 export type { Register } from '../register.ts'
 

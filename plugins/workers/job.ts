@@ -1,5 +1,5 @@
 /** One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its caller's promise. */
-import type { FastifyBaseLogger } from 'fastify'
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
 import type { DenseSetMember } from '../shared/dense-set.ts'
 import {
@@ -22,6 +22,8 @@ export interface JobSettings {
    * The client whose leaving aborts the job. Read only once the job is admitted: the signal costs as much as all else that a refusal does.
    */
   readonly client: { readonly disconnected: AbortSignal } | undefined
+  /** The request in which the job was run, also of a detached job. */
+  readonly request: FastifyRequest | undefined
   readonly log: FastifyBaseLogger
   readonly onProgress: ((value: unknown) => void) | undefined
 }
@@ -64,6 +66,7 @@ export class Job extends QueueEntry implements Abortable, DenseSetMember {
   readonly registered: RegisteredJob
   readonly timeout: number
   readonly log: FastifyBaseLogger
+  readonly request: FastifyRequest | undefined
   readonly transferList: readonly Transferable[] | undefined
   readonly onProgress: ((value: unknown) => void) | undefined
   readonly promise: Promise<unknown>
@@ -71,6 +74,8 @@ export class Job extends QueueEntry implements Abortable, DenseSetMember {
   /** The thread that has the job, and the slot there; undefined while the job waits. */
   holder: JobHolder | undefined = undefined
   slot = -1
+  /** What the job has reported last. */
+  progress: unknown
   /** How often the job was handed to a thread. */
   attempt = 0
   /** When the job was last handed to a thread. */
@@ -98,6 +103,7 @@ export class Job extends QueueEntry implements Abortable, DenseSetMember {
     this.registered = registered
     this.timeout = settings.timeout
     this.log = settings.log
+    this.request = settings.request
     this.transferList = settings.transferList
     this.onProgress = settings.onProgress
     this.payload = settings.payload

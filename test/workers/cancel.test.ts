@@ -138,7 +138,7 @@ t.test('prefetched jobs are revoked before their thread is ended, so that it sta
     if (event.type === 'stopped') gone.resolve()
   })
   thread.start(0, 0, os, { url: '', names: [], preload: false })
-  const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: undefined, signals: [], client: undefined, log: undefined as never, onProgress: undefined } as const
+  const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: undefined, signals: [], client: undefined, request: undefined, log: undefined as never, onProgress: undefined } as const
   const job = (seq: number): Job => new Job(seq, { index: 0, name: 'job', timeout: undefined, concurrency: Infinity, priority: 'normal' }, settings, 0, () => {})
   const running = job(1)
   const ahead = job(2)

@@ -44,8 +44,8 @@ export interface InFlight extends Drainable {
    * of inject() that nothing seems to run for.
    */
   sweep (): void
-  /** Ends the event streams of browsers. */
-  endEventStreams (): void
+  /** Ends the event streams of browsers; those of routes that are always answered only if `all` is true. */
+  endEventStreams (all: boolean): void
   /** Cuts every connection that still has a request on it. */
   cut (): void
   /** Cuts these connections and stops waiting for their requests. */
@@ -172,8 +172,8 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       for (const entry of open.all()) if (entry.isUpgraded || (now() >= strayUntil && entry.isStrayInjection)) forget(entry)
     },
 
-    endEventStreams () {
-      for (const { reply } of open.all()) if (reply !== undefined) endEventStream(reply)
+    endEventStreams (all) {
+      for (const { reply, awaited } of open.all()) if (reply !== undefined && (all || awaited)) endEventStream(reply)
     },
 
     cut () {

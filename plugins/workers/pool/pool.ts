@@ -23,7 +23,7 @@ import { Transitions } from '../threads/transitions.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { failureError, unreadError, unsentError } from './job-error.ts'
-import type { PoolStats } from './stats.ts'
+import type { PoolStats, RunningJob } from './stats.ts'
 import { Telemetry } from './telemetry.ts'
 
 /** The time, in ms, in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait for. */
@@ -204,6 +204,7 @@ export class Pool implements Drainable {
   }
 
   #onProgress (job: Job, value: unknown): void {
+    job.progress = value
     if (job.settled || job.onProgress === undefined) return
     const fail = (error: unknown): void => this.#transitions.run(() => {
       this.#giveUpJob(job, { how: 'failed', durationMs: this.#clock.now() - job.handedAt, error }, error)
@@ -306,6 +307,21 @@ export class Pool implements Drainable {
   /** A job's mean run time in ms, if it has run. */
   estimate (job: number): number | undefined {
     return this.#admission.estimate(job)
+  }
+
+  running (): RunningJob[] {
+    const now = this.#clock.now()
+    const jobs = this.#threads.allHosts.flatMap((host) => host.running()).sort((a, b) => a.handedAt - b.handedAt)
+    return jobs.map(({ id, name, arrived, handedAt, settled, progress, request }) => {
+      return { id, name, ageMs: now - arrived, runMs: now - handedAt, aborted: settled, progress, requestId: request?.id }
+    })
+  }
+
+  cancel (id: string): boolean {
+    const job = this.#live.all().find((job) => job.id === id)
+    if (job === undefined) return false
+    this.#transitions.run(() => this.#abort(job, new Error('The job was cancelled by an operator')))
+    return true
   }
 
   stats (): PoolStats {

@@ -43,6 +43,23 @@ export interface PoolStats<Name extends string = string> {
   jobs: Record<Name, JobStats>
 }
 
+/** A job that a thread runs. */
+export interface RunningJob<Name extends string = string> {
+  /** Unique in the pool. */
+  id: string
+  name: Name
+  /** The time since the call of `run()`, in ms. */
+  ageMs: number
+  /** The time since a thread took the job, in ms. */
+  runMs: number
+  /** The job was aborted, and its caller has its answer; the thread still runs the job, until the job notices or its grace period ends. */
+  aborted: boolean
+  /** What the job has reported last with `context.progress()`. */
+  progress: unknown
+  /** The request in which the job was run. */
+  requestId: string | undefined
+}
+
 /** Microseconds: the histogram takes whole numbers from 1. */
 const UNIT = 1_000
 const HIGHEST = 24 * 3_600_000 * UNIT

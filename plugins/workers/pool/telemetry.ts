@@ -2,6 +2,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { JobLine } from '../../../workers/protocol.ts'
 import { fromWire } from '../../../workers/wire-error.ts'
+import { originOf } from '../../cancellation/origin.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as channels from '../channels.ts'
 import type { Job, JobEnd } from '../job.ts'
@@ -78,10 +79,10 @@ export class Telemetry {
     switch (end.how) {
       case 'completed': return channels.completed.publish({ ...identity, waitMs, durationMs: end.durationMs })
       case 'failed': return channels.failed.publish({ ...identity, waitMs, durationMs: end.durationMs, error: end.error })
-      case 'refused': return channels.refused.publish({ ...identity, ...end.refusal })
+      case 'refused': return channels.refused.publish({ ...identity, ...originOf(job.request), ...end.refusal })
       case 'aborted': return channels.aborted.publish({ ...identity, where, reason: end.reason })
-      case 'timedOut': return channels.timedOut.publish({ ...identity, where, timeout })
-      case 'crashed': return channels.crashed.publish({ ...identity, error: end.error })
+      case 'timedOut': return channels.timedOut.publish({ ...identity, ...originOf(job.request), where, timeout })
+      case 'crashed': return channels.crashed.publish({ ...identity, ...originOf(job.request), error: end.error })
     }
   }
 

@@ -81,6 +81,11 @@ export class HostClient implements JobHolder {
     return this.#jobs.filter((job) => job !== undefined)
   }
 
+  /** The jobs that run. */
+  running (): Job[] {
+    return this.jobs().filter(({ slot }) => isStarted(this.slots, slot))
+  }
+
   /** Hands over jobs, in order. Of several, each is posted alone if one can't be cloned: the others must not fail with it. */
   hand (jobs: readonly Job[], now: number): void {
     try {

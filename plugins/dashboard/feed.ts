@@ -1,0 +1,79 @@
+/** Takes a sample each second, keeps the last five minutes for pages that are opened later, and says what open pages are sent. */
+import type { FastifyInstance } from 'fastify'
+import type { MetricsSnapshot } from '../metrics/index.ts'
+import { monotonic } from '../shared/clock.ts'
+import { Incidents } from './incidents.ts'
+import { runningJobs } from './jobs.ts'
+import { sampleOf, type Reading } from './sample.ts'
+import { event, type Streams } from './streams.ts'
+
+/** The time between two samples, in ms. */
+const INTERVAL = 1_000
+const KEPT = 300
+/** Readings over which percentiles are taken. */
+const WINDOW = 10
+
+export class Feed {
+  readonly #app: FastifyInstance
+  readonly #streams: Streams
+  readonly #incidents: Incidents
+  readonly #read: () => MetricsSnapshot
+  readonly #readings: Reading[] = []
+  /** Samples as JSON: each is made into text once, however many pages there are. */
+  #samples: string[] = []
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (app: FastifyInstance, streams: Streams, read: () => MetricsSnapshot) {
+    this.#app = app
+    this.#streams = streams
+    this.#incidents = new Incidents(app)
+    this.#read = read
+  }
+
+  start (): void {
+    this.#readings.push({ at: monotonic.now(), metrics: this.#read() })
+    this.#timer = setInterval(() => this.tick(), INTERVAL).unref()
+  }
+
+  /** The names of the pools. */
+  get pools (): string[] {
+    return this.#readings.at(-1)?.metrics.pools.map(({ pool }) => pool) ?? []
+  }
+
+  /** The first event of a stream: what a page needs that has just been opened. */
+  get hello (): string {
+    const incidents = JSON.stringify(this.#incidents.kept)
+    return `retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL},"kept":${KEPT},"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n`
+  }
+
+  tick (): void {
+    const before = this.#readings.at(-1)
+    const after = { at: monotonic.now(), metrics: this.#read() }
+    this.#readings.push(after)
+    if (this.#readings.length > WINDOW + 1) this.#readings.shift()
+    const [first = after] = this.#readings
+    const sample = JSON.stringify(sampleOf(first, before ?? first, after, Date.now()))
+    this.#samples = [...this.#samples.slice(1 - KEPT), sample]
+    const incidents = this.#incidents.take()
+    if (this.#streams.size === 0) return
+    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${event('jobs', runningJobs(this.#app, this.pools))}${incidents.length === 0 ? '' : event('incidents', incidents)}`)
+  }
+
+  /** A phase of the shutdown has begun. */
+  enter (phase: string): void {
+    this.#streams.broadcast(event('phase', { phase }) + event('incidents', this.#incidents.take()))
+  }
+
+  /** The application closes: tells the pages, which then don't connect again. */
+  end (): void {
+    if (this.#timer === undefined) return
+    this.close()
+    this.#streams.end(event('incidents', this.#incidents.take()) + event('goodbye', { at: Date.now() }))
+  }
+
+  close (): void {
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    this.#incidents.close()
+  }
+}

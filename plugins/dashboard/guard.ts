@@ -1,0 +1,58 @@
+/**
+ * Decides who may use the dashboard. Two kinds of intruder come to a service that runs on a developer's machine: a proxy or tunnel that forwards
+ * requests of strangers, and a web page in the developer's own browser, which can send requests to loopback addresses. Neither can forge what is
+ * checked here: the socket's address is the kernel's; forwarders announce themselves in headers; and a browser writes Host, Origin and
+ * Sec-Fetch-Site itself, whatever a page asks for.
+ */
+import type { IncomingHttpHeaders } from 'node:http'
+
+/** What is known of a request before it is answered. */
+export interface Visit {
+  method: string
+  /** The address of the socket's other end; undefined for a Unix socket, behind which a proxy may stand. */
+  address: string | undefined
+  headers: IncomingHttpHeaders
+}
+
+/** Headers by which proxies, tunnels and CDNs say that they forward somebody else's request, beside all that begin as in `isForwarding`. */
+const forwarding = new Set(['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'client-ip', 'true-client-ip', 'x-original-host', 'x-envoy-external-address', 'x-azure-clientip', 'x-appengine-user-ip', 'x-nf-client-connection-ip', 'x-vercel-id', 'fly-client-ip'])
+const isForwarding = (name: string): boolean => /^(?:x-forwarded|x-original-forwarded|cf-|fastly-|x-amzn-)/.test(name) || forwarding.has(name)
+
+const isLoopbackAddress = (address: string): boolean => /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/.test(address) || address === '::1'
+const isLoopbackHost = (host: string): boolean => /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/i.test(host)
+
+/** The host that the client asked for. HTTP/2 has it in a field of its own. */
+function hostOf (headers: IncomingHttpHeaders): string {
+  const authority = headers[':authority']
+  return headers.host ?? (typeof authority === 'string' ? authority : '')
+}
+
+/** Returns why a request that no `authorize` judges is refused, or undefined if it may pass. */
+export function whyNotLocal ({ address, headers }: Visit): string | undefined {
+  if (address === undefined || !isLoopbackAddress(address)) return 'it answers clients on the same machine only, unless the option dashboard.authorize decides'
+  const forwarder = Object.keys(headers).find(isForwarding)
+  if (forwarder !== undefined) return `the header ${forwarder} says that the request was forwarded, which needs the option dashboard.authorize`
+  // A name that an attacker's DNS server points to 127.0.0.1 makes a page of the attacker's the same origin as the dashboard.
+  if (!isLoopbackHost(hostOf(headers))) return 'its host is not localhost, 127.0.0.1 or [::1], which needs the option dashboard.authorize'
+  return undefined
+}
+
+/**
+ * Returns why a request that a page of another site may have sent is refused, or undefined if it may pass. A link from another site may open the
+ * page. Everything else must come from the page itself, and a POST must prove it: it ends a job.
+ */
+export function whyNotOwn ({ method, headers }: Visit): string | undefined {
+  const site = headers['sec-fetch-site']
+  const origin = headers.origin
+  const isOwn = site === undefined ? isOriginOf(origin, hostOf(headers)) : site === 'same-origin'
+  if (isOwn) return undefined
+  if (method === 'POST') return 'a POST must come from the page of the dashboard'
+  const isLink = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'
+  // A client that is no browser sends neither header, and a browser sends `none` for an address that its user has typed.
+  if ((site === undefined && origin === undefined) || site === 'none' || isLink) return undefined
+  return 'a page of another site has sent it'
+}
+
+function isOriginOf (origin: string | undefined, host: string): boolean {
+  return origin !== undefined && URL.canParse(origin) && new URL(origin).host.toLowerCase() === host.toLowerCase()
+}

@@ -1,0 +1,50 @@
+/** The jobs that run now, as the page shows them, and their cancellation. Pools are known by the names of their decorators. */
+import type { FastifyInstance } from 'fastify'
+import type { Jobs } from '../../workers/jobs.ts'
+import type { Workers } from '../workers/index.ts'
+
+export interface ShownJob {
+  pool: string
+  id: string
+  name: string
+  ageMs: number
+  runMs: number
+  aborted: boolean
+  /** From 0 to 1, if the job reports it. */
+  done: number | undefined
+  /** What else the job reports, shortened. */
+  doing: string | undefined
+  requestId: string | undefined
+}
+
+/** A table of more is of no use, and costs each page a larger event each second. */
+const MOST_SHOWN = 50
+
+const poolOf = (app: FastifyInstance, pool: string): Workers<Jobs> => app.getDecorator<Workers<Jobs>>(pool)
+
+export function runningJobs (app: FastifyInstance, pools: readonly string[]): ShownJob[] {
+  return pools
+    .flatMap((pool) => poolOf(app, pool).running().map((job) => ({ pool, ...job })))
+    .sort((a, b) => b.runMs - a.runMs)
+    .slice(0, MOST_SHOWN)
+    .map(({ progress, ageMs, runMs, ...job }) => ({ ...job, ageMs: Math.round(ageMs), runMs: Math.round(runMs), ...progressOf(progress) }))
+}
+
+/** @returns false if there is no such job any more */
+export function cancelJob (app: FastifyInstance, pools: readonly string[], pool: string, id: string): boolean {
+  return pools.includes(pool) && poolOf(app, pool).cancel(id)
+}
+
+/** A job may report anything: a share, an object with a share as `done` or `progress`, or a text. */
+export function progressOf (value: unknown): Pick<ShownJob, 'done' | 'doing'> {
+  if (typeof value === 'number') return { done: shareOf(value), doing: shareOf(value) === undefined ? String(value) : undefined }
+  if (typeof value === 'string') return { done: undefined, doing: value.slice(0, 80) }
+  if (typeof value !== 'object' || value === null) return { done: undefined, doing: undefined }
+  const { done, progress, stage, message } = value as Record<string, unknown>
+  const doing = [stage, message].find((text) => typeof text === 'string')
+  return { done: shareOf(done) ?? shareOf(progress), doing: doing?.slice(0, 80) }
+}
+
+function shareOf (value: unknown): number | undefined {
+  return typeof value === 'number' && value >= 0 && value <= 1 ? Math.round(value * 100) / 100 : undefined
+}

@@ -1,0 +1,45 @@
+// Elements and texts. Nothing here makes HTML of a text: names and errors are data.
+
+/** @param {string} id */
+export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id))
+
+/**
+ * Makes an element.
+ *
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {{ class?: string, text?: string, [attribute: `data-${string}` | `aria-${string}`]: string }} [attributes]
+ * @param {Array<Node | string>} [children]
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
+export function make (tag, { class: className, text, ...attributes } = {}, children = []) {
+  const element = document.createElement(tag)
+  if (className !== undefined) element.className = className
+  if (text !== undefined) element.textContent = text
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value)
+  element.append(...children)
+  return element
+}
+
+/** Sets a text only if it differs: a change of the document costs a layout. @param {Node} node @param {string} text */
+export function setText (node, text) {
+  if (node.textContent !== text) node.textContent = text
+}
+
+const compact = new Intl.NumberFormat('en', { maximumSignificantDigits: 3, notation: 'compact' })
+
+/** @param {number} value */
+export const count = (value) => compact.format(value)
+/** @param {number} value */
+export const perSecond = (value) => `${count(value)}/s`
+
+/** @param {number} ms */
+export function duration (ms) {
+  if (ms >= 59_950) return `${(ms / 60_000).toFixed(1)} min`
+  if (ms >= 999.5) return `${(ms / 1_000).toFixed(ms < 9_995 ? 2 : 1)} s`
+  return `${ms >= 99.5 ? Math.round(ms) : Number(ms.toPrecision(2))} ms`
+}
+
+const clockTime = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', second: '2-digit' })
+/** @param {number} at ms since 1970 */
+export const timeOf = (at) => clockTime.format(at)

@@ -1,0 +1,109 @@
+// The lists: running jobs, and refusals and failures. Elements stay as they are while their subject does, so that the keyboard's focus does.
+import { byId, duration, make, setText, timeOf } from './dom.js'
+
+/** @typedef {import('../jobs.ts').ShownJob} ShownJob */
+/** @typedef {import('../incidents.ts').Incident} Incident */
+
+/** Incidents that the list holds. */
+const KEPT = 100
+
+class Row {
+  #name = make('strong')
+  #about = make('small')
+  #progress = make('progress')
+  #cancel = make('button', { text: 'Cancel' })
+
+  /** @param {ShownJob} job */
+  constructor (job) {
+    this.#name.textContent = job.name
+    this.#progress.max = 1
+    this.#progress.setAttribute('aria-label', `Progress of ${job.name} ${job.id}`)
+    this.#cancel.type = 'button'
+    this.#cancel.setAttribute('aria-label', `Cancel ${job.name} ${job.id}`)
+    this.#cancel.addEventListener('click', () => cancel(job, this.#cancel))
+    this.element = make('li', {}, [make('div', { class: 'what' }, [this.#name, this.#about]), this.#cancel, this.#progress])
+    this.update(job)
+  }
+
+  /** @param {ShownJob} job */
+  update ({ id, runMs, done, doing, aborted, requestId }) {
+    const parts = [`for ${duration(runMs)}`, doing, done === undefined ? undefined : `${Math.round(done * 100)} %`, requestId ?? `job ${id}`]
+    setText(this.#about, parts.filter((part) => part !== undefined).join(' · '))
+    this.#progress.hidden = done === undefined
+    this.#progress.value = done ?? 0
+    if (!aborted) return
+    this.#cancel.disabled = true
+    setText(this.#cancel, 'Stopping …')
+  }
+}
+
+/** @type {Map<string, Row>} */
+const rows = new Map()
+
+/** @param {ShownJob[]} jobs */
+export function showJobs (jobs) {
+  const list = byId('running')
+  const keys = new Set(jobs.map(({ pool, id }) => `${pool} ${id}`))
+  for (const [key, { element }] of rows) {
+    if (keys.has(key)) continue
+    element.remove()
+    rows.delete(key)
+  }
+  for (const job of jobs) {
+    const key = `${job.pool} ${job.id}`
+    const row = rows.get(key)
+    if (row !== undefined) row.update(job)
+    else {
+      const added = new Row(job)
+      rows.set(key, added)
+      list.append(added.element)
+    }
+  }
+  setText(byId('running-count'), jobs.length === 0 ? '' : String(jobs.length))
+  byId('running-empty').hidden = jobs.length > 0
+}
+
+/** @param {ShownJob} job @param {HTMLButtonElement} button */
+async function cancel ({ pool, id, name }, button) {
+  button.disabled = true
+  const said = byId('said')
+  try {
+    const response = await fetch(`cancel?${new URLSearchParams({ pool, id })}`, { method: 'POST' })
+    if (response.ok) said.textContent = `${name} ${id} was cancelled.`
+    else if (response.status === 404) said.textContent = `${name} ${id} had ended already.`
+    else said.textContent = `${name} ${id} was not cancelled: ${(await response.json()).message}`
+    if (!response.ok) button.disabled = false
+  } catch {
+    said.textContent = `${name} ${id} was not cancelled: the service doesn't answer.`
+    button.disabled = false
+  }
+}
+
+/** @param {Incident[]} incidents the oldest first @param {boolean} afresh whether they replace those that are shown */
+export function showIncidents (incidents, afresh) {
+  const list = byId('incidents')
+  if (afresh) list.replaceChildren()
+  list.prepend(...incidents.map((incident) => incidentElement(incident, !afresh)).reverse())
+  while (list.children.length > KEPT) list.lastElementChild?.remove()
+  list.hidden = list.children.length === 0
+  byId('incidents-empty').hidden = !list.hidden
+}
+
+const kinds = { refused: 'refused', failed: 'failed', noted: '' }
+
+/** @param {Incident} incident @param {boolean} isNew */
+function incidentElement ({ at, kind, subject, route, reason, retryAfter, client, count }, isNew) {
+  const time = make('time', { text: timeOf(at) })
+  time.dateTime = new Date(at).toISOString()
+  const head = make('p', { class: 'head' }, [make('strong', { text: subject }), make('span', { class: 'kind', text: kinds[kind] })])
+  if (count > 1) head.append(make('span', { class: 'times', text: `×${count}` }))
+  head.append(time)
+  const details = [
+    ...(route === undefined ? [] : [make('code', { text: route })]),
+    ...(retryAfter === undefined ? [] : [`retry after ${retryAfter} s`]),
+    ...(client === undefined ? [] : [`client ${client}`])
+  ]
+  const item = make('li', { 'data-kind': kind, ...(isNew && { class: 'new' }) }, [head, make('p', { class: 'reason', text: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`.replace(/([.…!?])\.$/, '$1') })])
+  if (details.length > 0) item.append(make('small', {}, details.flatMap((detail, index) => index === 0 ? [detail] : [' · ', detail])))
+  return item
+}

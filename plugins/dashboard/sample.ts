@@ -1,0 +1,160 @@
+/** Turns snapshots of the metrics, which count from the start, into samples: what happened within a second, for a point of each chart. */
+import type { DurationsSnapshot, JobMetrics, MetricsSnapshot } from '../metrics/index.ts'
+import type { RefusalReason } from '../shared/errors.ts'
+
+/** The 50th and the 99th percentile, in ms; null if nothing was measured. */
+export interface Quantiles {
+  p50: number | null
+  p99: number | null
+}
+
+export interface JobSample {
+  pool: string
+  name: string
+  /** Events a second, as all numbers of a sample that are not said to be something else. */
+  completed: number
+  failed: number
+  aborted: number
+  timedOut: number
+  crashed: number
+  refused: Record<RefusalReason, number>
+  wait: Quantiles
+  run: Quantiles
+}
+
+/** What the charts show of one instant. */
+export interface Sample {
+  /** ms since 1970. */
+  at: number
+  phase: string
+  /** Jobs for which `run()` was called. */
+  arrived: number
+  /** Gauges. */
+  pools: MetricsSnapshot['pools']
+  jobs: JobSample[]
+  limits: Array<{ policy: string, granted: number, refused: number }>
+  /** `running` and `waiting` are gauges. */
+  tasks: { running: number, waiting: number, completed: number, failed: number, aborted: number, retried: number, refused: number }
+  locks: { acquired: number, refused: number, wait: Quantiles }
+  requestsRefused: number
+  /** In ms; `utilization` is a share from 0 to 1. */
+  eventLoop: MetricsSnapshot['eventLoop']
+}
+
+/** A snapshot of the metrics at an instant, in ms. */
+export interface Reading {
+  at: number
+  metrics: MetricsSnapshot
+}
+
+/**
+ * Returns the sample between two readings.
+ *
+ * @param first the reading since which percentiles are taken: those of one second alone would jump with every job
+ * @param now the instant of `after`, in ms since 1970
+ */
+export function sampleOf (first: Reading, before: Reading, after: Reading, now: number): Sample {
+  const seconds = Math.max(0.001, (after.at - before.at) / 1_000)
+  const rate = (from: number | undefined, to: number): number => round(Math.max(0, to - (from ?? 0)) / seconds)
+  const { metrics: last } = after
+  const { metrics: previous } = before
+  const quantiles = (from: DurationsSnapshot | undefined, to: DurationsSnapshot): Quantiles => quantilesOf(from, to, last.bucketBounds)
+
+  const previousJobs = byKey(previous.jobs, jobKey)
+  const firstJobs = byKey(first.metrics.jobs, jobKey)
+  const jobs = last.jobs.map((job): JobSample => {
+    const earlier = previousJobs.get(jobKey(job))
+    const base = firstJobs.get(jobKey(job))
+    const { pool, name } = job
+    const refused = (reason: RefusalReason): number => rate(earlier?.refused[reason], job.refused[reason])
+    return {
+      pool,
+      name,
+      completed: rate(earlier?.completed, job.completed),
+      failed: rate(earlier?.failed, job.failed),
+      aborted: rate(earlier?.aborted, job.aborted),
+      timedOut: rate(earlier?.timedOut, job.timedOut),
+      crashed: rate(earlier?.crashed, job.crashed),
+      refused: { count: refused('count'), wait: refused('wait'), deadline: refused('deadline'), shed: refused('shed') },
+      wait: quantiles(base?.wait, job.wait),
+      run: quantiles(base?.run, job.run)
+    }
+  })
+
+  const previousLimits = byKey(previous.limits, ({ policy }) => policy)
+  const task = (count: (task: MetricsSnapshot['tasks'][number]) => number): number => rate(sum(previous.tasks.map(count)), sum(last.tasks.map(count)))
+  return {
+    at: now,
+    phase: last.phase,
+    arrived: rate(arrivals(previous), arrivals(last)),
+    pools: last.pools,
+    jobs,
+    limits: last.limits.map(({ policy, granted, refused }) => {
+      const earlier = previousLimits.get(policy)
+      return { policy, granted: rate(earlier?.granted, granted), refused: rate(earlier?.refused, refused) }
+    }),
+    tasks: {
+      running: last.tasksRunning,
+      waiting: last.tasksWaiting,
+      completed: task(({ completed }) => completed),
+      failed: task(({ failed }) => failed),
+      aborted: task(({ aborted }) => aborted),
+      retried: task(({ retried }) => retried),
+      refused: task(({ refused }) => refused)
+    },
+    locks: {
+      acquired: rate(sum(previous.locks.map(({ acquired }) => acquired)), sum(last.locks.map(({ acquired }) => acquired))),
+      refused: rate(sum(previous.locks.map(({ refused }) => refused)), sum(last.locks.map(({ refused }) => refused))),
+      wait: quantiles(total(first.metrics.locks), total(last.locks))
+    },
+    requestsRefused: rate(previous.requestsRefused, last.requestsRefused),
+    eventLoop: {
+      utilization: round(last.eventLoop.utilization),
+      delayMean: round(last.eventLoop.delayMean),
+      delayP99: round(last.eventLoop.delayP99),
+      delayMax: round(last.eventLoop.delayMax)
+    }
+  }
+}
+
+/** Calls of `run()` so far: no channel counts them, since each of them either has ended, was refused, or is in a pool. */
+function arrivals ({ jobs, pools }: MetricsSnapshot): number {
+  const ended = jobs.map(({ completed, failed, aborted, timedOut, crashed, refused }) => completed + failed + aborted + timedOut + crashed + sum(Object.values(refused)))
+  return sum(ended) + sum(pools.map(({ running, waiting }) => running + waiting))
+}
+
+/** Returns the percentiles of what was measured between two snapshots: the durations of a bucket count as spread evenly over it. */
+export function quantilesOf (from: DurationsSnapshot | undefined, to: DurationsSnapshot, bounds: readonly number[]): Quantiles {
+  const counts = to.buckets.map((count, index) => count - (from?.buckets[index] ?? 0))
+  const measured = sum(counts)
+  const at = (share: number): number | null => {
+    let below = 0
+    for (const [index, count] of counts.entries()) {
+      const upper = bounds[index]
+      if (upper === undefined) break
+      if (count > 0 && below + count >= share * measured) {
+        const lower = bounds[index - 1] ?? 0
+        return round(lower + (upper - lower) * (share * measured - below) / count)
+      }
+      below += count
+    }
+    return measured === 0 ? null : bounds.at(-1) ?? null
+  }
+  return { p50: at(0.5), p99: at(0.99) }
+}
+
+const jobKey = ({ pool, name }: JobMetrics): string => `${pool}\0${name}`
+
+function byKey<T> (items: readonly T[], key: (item: T) => string): Map<string, T> {
+  return new Map(items.map((item) => [key(item), item]))
+}
+
+function total (locks: MetricsSnapshot['locks']): DurationsSnapshot {
+  const [first] = locks
+  const buckets = first?.wait.buckets.map((_, index) => sum(locks.map(({ wait }) => wait.buckets[index] ?? 0))) ?? []
+  return { count: sum(buckets), sum: 0, buckets }
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)
+/** Three figures are more than a chart shows, and keep a sample short. */
+const round = (value: number): number => Number(value.toPrecision(3))

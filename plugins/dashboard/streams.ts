@@ -1,0 +1,81 @@
+/**
+ * The event streams of the open pages. What a page has not read is bounded: a page that lags gets no more until it has read what was sent, and
+ * its connection is cut when it lags for too long. A page that is cut connects again, and gets the history in place of what it has missed.
+ */
+import type { FastifyReply } from 'fastify'
+import { isHttp1, rawOf } from '../shared/sockets.ts'
+
+/** Broadcasts that a page may miss in a row. */
+const MAX_MISSED = 10
+/** Open pages; each of them costs a write each second. */
+const MAX_STREAMS = 250
+
+interface Stream {
+  readonly reply: FastifyReply
+  /** The page has not read all that was sent. */
+  lags: boolean
+  missed: number
+}
+
+export class Streams {
+  readonly #open = new Set<Stream>()
+
+  get size (): number {
+    return this.#open.size
+  }
+
+  get isFull (): boolean {
+    return this.#open.size >= MAX_STREAMS
+  }
+
+  /** Answers a request with a stream that begins with `text`. Fastify's reply is taken over: its hooks can't wait for the end of an endless answer. */
+  open (reply: FastifyReply, text: string): void {
+    reply.hijack()
+    const { raw } = reply
+    const stream: Stream = { reply, lags: false, missed: 0 }
+    raw.on('error', () => {})
+    raw.on('close', () => { this.#open.delete(stream) })
+    raw.on('drain', () => {
+      stream.lags = false
+      stream.missed = 0
+    })
+    raw.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store, no-transform',
+      // nginx would otherwise keep events back.
+      'x-accel-buffering': 'no',
+      'cross-origin-resource-policy': 'same-origin',
+      'x-content-type-options': 'nosniff'
+    })
+    this.#open.add(stream)
+    this.#write(stream, text)
+  }
+
+  broadcast (text: string): void {
+    for (const stream of this.#open) {
+      if (!stream.lags) this.#write(stream, text)
+      else if (++stream.missed > MAX_MISSED) stream.reply.raw.destroy()
+    }
+  }
+
+  /** Sends a last event and ends all streams. */
+  end (text: string): void {
+    for (const { reply } of this.#open) {
+      const raw = rawOf(reply)
+      const { socket } = reply.raw
+      // The stream was sent as keep-alive. HTTP/2 closes its sessions itself.
+      raw.end(text, () => { if (isHttp1(raw)) socket?.end() })
+    }
+    this.#open.clear()
+  }
+
+  #write (stream: Stream, text: string): void {
+    // False says that the text waits in memory, since the client has not read what came before.
+    stream.lags = !stream.reply.raw.write(text)
+  }
+}
+
+/** Formats a message of an event stream. JSON escapes every line break, so that no text in `data` can begin a message of its own. */
+export function event (name: string, data: unknown): string {
+  return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
+}

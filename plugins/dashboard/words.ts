@@ -1,0 +1,53 @@
+/** Says in a sentence why something was refused or has failed. Every number that decided is in the sentence. */
+import type { ChannelMessages } from '../channel-messages.ts'
+import type { Refusal } from '../shared/errors.ts'
+
+export function duration (ms: number): string {
+  if (ms < 0) return `−${duration(-ms)}`
+  if (ms >= 59_950) return `${(ms / 60_000).toFixed(1)} min`
+  if (ms >= 999.5) return `${(ms / 1_000).toFixed(1)} s`
+  return `${ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms)} ms`
+}
+
+const number = (value: number): string => String(Number(value.toPrecision(3)))
+const plural = (count: number, one: string, many = `${one}s`): string => `${number(count)} ${count === 1 ? one : many}`
+
+export function jobRefused ({ reason, waiting, estimatedWait, limit }: Refusal): string {
+  switch (reason) {
+    case 'count': return `${plural(waiting, 'job')} waited, and at most ${number(limit)} may wait`
+    case 'wait': return `${plural(waiting, 'job')} waited: ${duration(estimatedWait)} of work was ahead, and no job may wait longer than ${duration(limit)} now`
+    case 'deadline': return limit <= 0
+      ? `it had waited ${duration(estimatedWait)}, until its deadline had passed`
+      : `its deadline was ${duration(limit)} away: too soon for a wait of ${duration(estimatedWait)} and a run`
+    case 'shed': return `it had waited ${duration(estimatedWait)}, longer than the ${duration(limit)} that a job may wait now, while newer jobs came`
+  }
+}
+
+export function limitRefused ({ cost, tokens, rate, burst }: ChannelMessages['fastify-concurrency:limiter:refused']): string {
+  const every = rate >= 1 ? `${plural(rate, 'token comes', 'tokens come')} back each second` : `a token comes back every ${duration(1_000 / rate)}`
+  const had = tokens === undefined ? '' : ` and its bucket had ${number(Math.max(0, tokens))} of ${number(burst)}`
+  return `it needed ${plural(cost, 'token')}${had}; ${every}`
+}
+
+/** The fields that refusals of tasks and locks carry. */
+interface Arithmetic { code?: unknown, waiting?: unknown, running?: unknown, limit?: unknown }
+
+/** For what carries an error: the error's arithmetic in words, if it has any, otherwise its message. */
+export function errorWords (error: unknown): string {
+  if (!(error instanceof Error)) return 'it threw a value that is no Error'
+  const { code, waiting, running, limit } = error as Error & Arithmetic
+  if (code === 'FC_ERR_TASKS_FULL' && typeof waiting === 'number' && typeof running === 'number' && typeof limit === 'number') {
+    return `${plural(running, 'task')} ran and ${number(waiting)} waited, and at most ${number(limit)} may be held`
+  }
+  return shortened(String(error.message))
+}
+
+export function threadEnded ({ why, error }: ChannelMessages['fastify-concurrency:workers:thread-ended']): string {
+  if (why === 'killed') return 'it was ended, because its job went on after it was aborted; another thread takes its place'
+  return `it ended by itself; another thread takes its place${error === undefined ? '' : `: ${shortened(error.message)}`}`
+}
+
+/** An error may carry what a client has sent, of any length. */
+function shortened (text: string): string {
+  return text.length <= 300 ? text : `${text.slice(0, 300)}…`
+}

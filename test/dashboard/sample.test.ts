@@ -1,0 +1,78 @@
+// From counts since the start to what a chart shows of a second, and a refusal's numbers in words.
+import t from 'tap'
+import { sampleOf, quantilesOf, type Reading } from '../../plugins/dashboard/sample.ts'
+import { progressOf } from '../../plugins/dashboard/jobs.ts'
+import { duration, errorWords, jobRefused, limitRefused } from '../../plugins/dashboard/words.ts'
+import { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
+import { Durations } from '../../plugins/metrics/durations.ts'
+import { TasksFullError } from '../../plugins/shared/errors.ts'
+
+function durations (...values: number[]): ReturnType<Durations['snapshot']> {
+  const recorded = new Durations()
+  for (const value of values) recorded.record(value)
+  return recorded.snapshot()
+}
+
+const empty: MetricsSnapshot = {
+  phase: 'serving', requestsRefused: 0, eventLoop: { utilization: 0.12345, delayMean: 0, delayP99: 1.23456, delayMax: 2 }, pools: [], jobs: [], tasksRunning: 0, tasksWaiting: 0, tasks: [], limits: [], storeFailures: 0, locks: [], bucketBounds
+}
+const job = (fields: Partial<JobMetrics>): JobMetrics => ({
+  pool: 'workers', name: 'search', completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 }, wait: durations(), run: durations(), ...fields
+})
+const reading = (at: number, metrics: Partial<MetricsSnapshot>): Reading => ({ at, metrics: { ...empty, ...metrics } })
+
+t.test('counts become rates by the time that has passed, also for what appears for the first time', async (t) => {
+  const pool = { pool: 'workers', maxThreads: 2, threads: 2 }
+  const before = reading(0, { jobs: [job({ completed: 10 })], pools: [{ ...pool, running: 2, waiting: 3 }], limits: [{ policy: 'plan', granted: 5, refused: 1 }], requestsRefused: 4 })
+  const after = reading(2_000, {
+    jobs: [job({ completed: 30, refused: { count: 0, wait: 6, deadline: 0, shed: 0 } }), job({ name: 'new', completed: 8 })],
+    pools: [{ ...pool, running: 2, waiting: 13 }],
+    limits: [{ policy: 'plan', granted: 25, refused: 1 }],
+    requestsRefused: 4
+  })
+  const sample = sampleOf(before, before, after, 1_700_000_000_000)
+  t.match(sample, { at: 1_700_000_000_000, phase: 'serving', requestsRefused: 0, limits: [{ policy: 'plan', granted: 10, refused: 0 }], eventLoop: { utilization: 0.123, delayP99: 1.23 } })
+  t.match(sample.jobs, [{ name: 'search', completed: 10, refused: { wait: 3 } }, { name: 'new', completed: 4 }])
+  t.equal(sample.arrived, (20 + 6 + 8 + 10) / 2, 'what has ended, was refused, or now waits')
+})
+
+t.test('percentiles are those of the window, within an eighth', async (t) => {
+  const old = durations(...Array.from({ length: 1_000 }, () => 5_000))
+  const recorded = new Durations()
+  for (let i = 0; i < 1_000; i++) recorded.record(5_000)
+  for (let i = 1; i <= 1_000; i++) recorded.record(i / 10)
+  const { p50, p99 } = quantilesOf(old, recorded.snapshot(), bucketBounds)
+  t.ok(Math.abs((p50 ?? 0) - 50) < 50 / 8, `p50 ${p50}`)
+  t.ok(Math.abs((p99 ?? 0) - 99) < 99 / 8, `p99 ${p99}`)
+  t.strictSame(quantilesOf(old, old, bucketBounds), { p50: null, p99: null }, 'nothing was measured')
+  t.equal(quantilesOf(undefined, durations(1e9), bucketBounds).p99, 30_000, 'longer than all bounds')
+  t.ok(bucketBounds.every((bound, index) => index === 0 || bound > (bucketBounds[index - 1] ?? 0)), 'the bounds grow')
+})
+
+t.test('a refusal of a job in words has the numbers that decided', async (t) => {
+  const refusal = { waiting: 30, estimatedWait: 1_500, limit: 1_100, retryAfter: 2 }
+  t.equal(jobRefused({ ...refusal, reason: 'wait' }), '30 jobs waited: 1.5 s of work was ahead, and no job may wait longer than 1.1 s now')
+  t.equal(jobRefused({ ...refusal, reason: 'shed' }), 'it had waited 1.5 s, longer than the 1.1 s that a job may wait now, while newer jobs came')
+  t.equal(jobRefused({ ...refusal, reason: 'count', waiting: 1, limit: 1 }), '1 job waited, and at most 1 may wait')
+  t.equal(jobRefused({ ...refusal, reason: 'deadline' }), 'its deadline was 1.1 s away: too soon for a wait of 1.5 s and a run')
+  t.equal(jobRefused({ ...refusal, reason: 'deadline', limit: -5 }), 'it had waited 1.5 s, until its deadline had passed')
+})
+
+t.test('a refusal of a limit, of tasks, and any error', async (t) => {
+  const limit = { server: {}, policy: 'plan', key: 'k', retryAfter: 1, requestId: '1', method: 'GET', route: '/' }
+  t.equal(limitRefused({ ...limit, cost: 1, tokens: 0.21, rate: 2, burst: 5 }), 'it needed 1 token and its bucket had 0.21 of 5; 2 tokens come back each second')
+  t.equal(limitRefused({ ...limit, cost: 5, tokens: -3, rate: 0.1, burst: 5 }), 'it needed 5 tokens and its bucket had 0 of 5; a token comes back every 10.0 s')
+  t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1 }), 'it needed 1 token; 1 token comes back each second')
+  t.equal(errorWords(new TasksFullError({ running: 4, waiting: 1_000, limit: 1_000, retryAfter: 3 })), '4 tasks ran and 1000 waited, and at most 1000 may be held')
+  t.equal(errorWords(new Error('x'.repeat(10_000))).length, 301)
+  t.equal(errorWords('thrown'), 'it threw a value that is no Error')
+  t.strictSame([0.04, 9.99, 99.6, 999.7, 59_990, 90_000].map(duration), ['0 ms', '10 ms', '100 ms', '1.0 s', '1.0 min', '1.5 min'])
+})
+
+t.test('a job may report anything as its progress', async (t) => {
+  t.strictSame(progressOf(0.256), { done: 0.26, doing: undefined })
+  t.strictSame(progressOf(7), { done: undefined, doing: '7' })
+  t.strictSame(progressOf({ stage: 'resize', done: 1 }), { done: 1, doing: 'resize' })
+  t.strictSame(progressOf({ message: 'x'.repeat(200), progress: NaN }), { done: undefined, doing: 'x'.repeat(80) })
+  for (const value of [undefined, null, {}, [], true, Symbol('x'), 1n, () => {}]) t.strictSame(progressOf(value), { done: undefined, doing: undefined })
+})

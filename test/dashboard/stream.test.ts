@@ -1,0 +1,240 @@
+// What an open page is sent: samples, incidents with their cause, running jobs, the shutdown. Over real sockets.
+import type { ServerResponse } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import Fastify from 'fastify'
+import t from 'tap'
+import type { Incident } from '../../plugins/dashboard/incidents.ts'
+import type { ShownJob } from '../../plugins/dashboard/jobs.ts'
+import type { Sample } from '../../plugins/dashboard/sample.ts'
+import dashboard from '../../plugins/dashboard/index.ts'
+import concurrency from '../../plugins/index.ts'
+import metrics from '../../plugins/metrics/index.ts'
+import { jobs } from '../fixtures/jobs.ts'
+import { jobs as odd, oddName } from '../fixtures/odd-jobs.ts'
+import type { Jobs } from '../../workers/jobs.ts'
+import type { Workers } from '../../plugins/workers/index.ts'
+import { deferred, execArgv, rejection, startJob, until, type TestWorkers } from '../helper.ts'
+import { listenTo, send, startDashboard } from './helper.ts'
+
+interface Hello { samples: Sample[], incidents: Incident[] }
+
+t.test('a refusal is on the page within 1.5 s, with its route, its cause and when to come back', async (t) => {
+  const { app, port } = await startDashboard(t, { workers: { jobs, maxThreads: 1, maxQueue: 1, execArgv } }, (app) => {
+    app.get('/work/:id', async () => app.getDecorator<TestWorkers>('workers').run('spin', { ms: 60_000 }))
+  })
+  const workers = app.getDecorator<TestWorkers>('workers')
+  const page = await listenTo(t, port)
+  const controller = new AbortController()
+  const { ended } = await startJob(workers, 'spin', { ms: 60_000 }, { signal: controller.signal })
+  const waiting = rejection(workers.run('echo', 1, { signal: controller.signal }))
+  const refusedAt = performance.now()
+  t.equal((await send(port, '/work/7')).status, 503)
+  const [incident] = await page.next<Incident[]>('incidents')
+  t.ok(performance.now() - refusedAt < 1_500)
+  t.match(incident, { kind: 'refused', subject: 'job spin', route: 'GET /work/:id', reason: '1 job waited, and at most 1 may wait', retryAfter: Number, count: 1 })
+  controller.abort()
+  await Promise.all([rejection(ended), waiting])
+
+  const late = await listenTo(t, port)
+  const hello = await late.next<Hello>('hello')
+  t.match(hello.incidents, [{ subject: 'job spin' }], 'a page that is opened later has it too')
+  t.ok(hello.samples.some(({ jobs }) => jobs.some(({ name, refused }) => name === 'spin' && refused.count > 0)))
+})
+
+t.test('refusals of limits show no key, and equal ones of a second are one incident', async (t) => {
+  const { port } = await startDashboard(t, { workers: false, limiter: { policies: { few: { rate: 0.001, burst: 1, key: { header: 'x-key' } } } } }, (app) => { app.get('/', async () => 'ok') })
+  const page = await listenTo(t, port)
+  await page.next('sample')
+  const asked = await Promise.all(Array.from({ length: 40 }, async () => send(port, '/', { headers: { 'x-key': 'secret-key' } })))
+  t.equal(asked.filter(({ status }) => status === 429).length, 39)
+  const counted = (): number => page.messages.filter(({ event }) => event === 'incidents').flatMap(({ data }) => data as Incident[]).reduce((sum, { count }) => sum + count, 0)
+  await until(() => counted() === 39, 'all refusals are counted')
+  const [incident] = await page.next<Incident[]>('incidents')
+  t.match(incident, { subject: 'limit few', route: 'GET /', reason: /^it needed 1 token and its bucket had 0(\.\d+)? of 1; a token comes back every/, client: /^[0-9a-f]{8}$/ })
+  t.notMatch(JSON.stringify(page.messages), 'secret-key')
+  await page.next<Sample>('sample', ({ limits }) => limits.some(({ granted, refused }) => granted > 0 || refused > 0))
+})
+
+t.test('running jobs are shown with age and progress, and one is cancelled; an unknown or finished one is not', async (t) => {
+  const { app, port } = await startDashboard(t)
+  const workers = app.getDecorator<TestWorkers>('workers')
+  const page = await listenTo(t, port)
+  const { ended } = await startJob(workers, 'spin', { ms: 60_000 })
+  const [job] = await page.next<ShownJob[]>('jobs', ({ length }) => length > 0)
+  t.match(job, { pool: 'workers', name: 'spin', aborted: false, doing: 'started' })
+  t.ok((job?.runMs ?? -1) >= 0 && (job?.ageMs ?? -1) >= (job?.runMs ?? 0))
+  const cancel = (pool: string, id: string): Promise<{ status: number }> =>
+    send(port, `/dashboard/cancel?${new URLSearchParams({ pool, id }).toString()}`, { method: 'POST', headers: { origin: `http://127.0.0.1:${port}` } })
+  for (const [pool, id] of [['workers', '999'], ['workers', ''], ['nobody', String(job?.id)], ['__proto__', String(job?.id)], ['close', ''], ['lifecycle', String(job?.id)]] as const) t.equal((await cancel(pool, id)).status, 404, `${pool} ${id}`)
+  t.equal((await cancel('workers', String(job?.id))).status, 200)
+  const error = await rejection(ended)
+  t.match(error, { code: 'FC_ERR_JOB_ABORTED' })
+  t.match((error.cause as Error).message, /cancelled by an operator/)
+  t.equal((await cancel('workers', String(job?.id))).status, 404, 'it has ended')
+  await page.next<ShownJob[]>('jobs', ({ length }) => length === 0)
+})
+
+t.test('a crash and the thread that takes over are failures with their cause', async (t) => {
+  const { app, port } = await startDashboard(t)
+  const page = await listenTo(t, port)
+  await rejection(app.getDecorator<TestWorkers>('workers').run('die', 'exit'))
+  const incidents = await page.next<Incident[]>('incidents', (incidents) => incidents.length > 1)
+  t.match(incidents.find(({ subject }) => subject === 'job die'), { kind: 'failed', reason: /lost its thread/ })
+  t.match(incidents.find(({ subject }) => subject === 'thread 0 of workers'), { kind: 'failed', reason: /another thread takes its place/ })
+})
+
+t.test('HTML, quotes and line breaks in names and errors stay data, in one message each', async (t) => {
+  const { app, port } = await startDashboard(t, { workers: { jobs: odd as never, maxThreads: 1, maxQueue: 0, execArgv }, tasks: { maxQueue: 1, concurrency: 1 }, metrics: { path: '/metrics' } })
+  const workers = app.getDecorator<Workers<Jobs>>('workers')
+  const page = await listenTo(t, port)
+  const started = deferred<unknown>()
+  const controller = new AbortController()
+  const running = rejection(workers.run(oddName, { ms: 60_000 }, { signal: controller.signal, onProgress: started.resolve }))
+  await started.promise
+  t.match(await rejection(workers.run(oddName, { ms: 1 })), { code: 'FC_ERR_WORKERS_OVERLOADED' })
+  await page.next<Incident[]>('incidents', (incidents) => incidents.some(({ subject }) => subject === `job ${oddName}`))
+  await page.next<ShownJob[]>('jobs', (jobs) => jobs.some(({ name }) => name === oddName))
+  controller.abort()
+  await running
+  await rejection(app.tasks.submit(`${oddName}:1`, async () => { throw new Error(oddName) }).done)
+  const failed = await page.next<Incident[]>('incidents', (incidents) => incidents.some(({ subject }) => subject === `task ${oddName.split(':', 1)[0]}`))
+  t.equal(failed.find(({ kind }) => kind === 'failed')?.reason, oddName)
+  t.notOk(page.messages.some(({ event }) => event === 'goodbye'))
+  const { body } = await send(port, '/metrics')
+  t.match(body, 'job="<img src=x onerror=alert(1)>\\n\\nevent: goodbye\\ndata: \\"\\\\\u2028",outcome="aborted"} 1')
+  t.notMatch(body, /^event:/m)
+})
+
+t.test('a page sees each phase of a shutdown, until its last event says that the service is gone', async (t) => {
+  const app = Fastify()
+  await app.register(concurrency, { dashboard: {}, lifecycle: { timeout: 5_000 } })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const port = (app.server.address() as { port: number }).port
+  const page = await listenTo(t, port)
+  const hold = deferred()
+  app.tasks.submit('mail:1', async () => hold.promise)
+  const closed = app.lifecycle.shutdown('test')
+  await page.next<{ phase: string }>('phase', ({ phase }) => phase === 'tasks')
+  t.notOk(page.ended)
+  const late = await listenTo(t, port)
+  await late.next<Hello>('hello')
+  hold.resolve()
+  t.match(await closed, { unfinished: [] })
+  for (const each of [page, late]) {
+    await each.next('goodbye')
+    t.equal(each.messages.at(-1)?.event, 'goodbye', 'it is the last one')
+    await until(() => each.ended, 'the stream ends')
+  }
+})
+
+t.test('without lifecycle, and in a bare close(), pages get their last event too', async (t) => {
+  for (const lifecycle of [false, {}] as const) {
+    const app = Fastify()
+    await app.register(concurrency, { dashboard: {}, lifecycle })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const page = await listenTo(t, (app.server.address() as { port: number }).port)
+    await app.close()
+    await page.next('goodbye')
+    await until(() => page.ended, 'the stream ends')
+  }
+})
+
+t.test('a client that reads nothing is cut off, and what waits for it is bounded', async (t) => {
+  const { Streams } = await import('../../plugins/dashboard/streams.ts')
+  const streams = new Streams()
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.get('/', (_request, reply) => { streams.open(reply, 'data: hello\n\n') })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const port = (app.server.address() as { port: number }).port
+  const raws: ServerResponse[] = []
+  app.server.on('request', (_request, response) => { raws.push(response) })
+  const open = (): Socket => {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    t.teardown(() => socket.destroy())
+    socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
+    return socket
+  }
+  open().pause()
+  await until(() => streams.size === 1, 'it is open')
+  const reader = open().resume()
+  await until(() => streams.size === 2, 'both are open')
+  const [stalled] = raws
+  const text = `data: ${'x'.repeat(100_000)}\n\n`
+  let most = 0
+  let sent = 0
+  while (streams.size === 2 && sent++ < 1_000) {
+    streams.broadcast(text)
+    most = Math.max(most, stalled?.writableLength ?? 0)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.equal(streams.size, 1, 'the one that reads stays')
+  t.notOk(reader.destroyed)
+  t.ok(stalled?.destroyed)
+  t.ok(most < 3 * text.length, `${most} bytes waited at most`)
+})
+
+t.test('a client that vanishes is forgotten', async (t) => {
+  const { port } = await startDashboard(t, { workers: false })
+  const page = await listenTo(t, port)
+  page.close()
+  const other = await listenTo(t, port)
+  await other.next('sample')
+  t.pass()
+})
+
+t.test('ten thousand routes and paths without a route are a bounded number of incidents', async (t) => {
+  const { port } = await startDashboard(t, { workers: false, limiter: { policies: { few: { rate: 0.001, burst: 1 } } } }, (app) => {
+    for (let n = 0; n < 10_000; n++) app.route({ method: 'GET', url: `/route-${n}`, exposeHeadRoute: false, handler: async () => 'ok' })
+  })
+  const page = await listenTo(t, port)
+  for (let n = 0; n < 400; n += 20) await Promise.all(Array.from({ length: 20 }, async (_, i) => send(port, `/${i % 2 === 0 ? 'route' : 'nowhere'}-${n + i}`)))
+  await page.next<Incident[]>('incidents', (incidents) => incidents.some(({ subject }) => subject === 'others'))
+  const batches = page.messages.filter(({ event }) => event === 'incidents').map(({ data }) => data as Incident[])
+  t.ok(batches.every(({ length }) => length <= 31))
+  const late = await listenTo(t, port)
+  t.ok((await late.next<Hello>('hello')).incidents.length <= 100)
+})
+
+t.test('two applications in a process have dashboards of their own, also when the plugin is registered by hand', async (t) => {
+  const one = await startDashboard(t, { workers: false, limiter: { policies: { few: { rate: 0.001, burst: 1 } } } }, (app) => { app.get('/', async () => 'ok') })
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.register(dashboard, { path: '/ops/live', prefix: '/admin' })
+  await app.register(metrics)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const port = (app.server.address() as { port: number }).port
+  t.equal((await send(port, '/admin/ops/live/')).status, 200)
+  const [page, other] = [await listenTo(t, one.port), await listenTo(t, port, '/admin/ops/live/events')]
+  await send(one.port, '/')
+  await send(one.port, '/')
+  await page.next('incidents')
+  await other.next('sample')
+  t.strictSame(other.messages.filter(({ event }) => event === 'incidents'), [])
+})
+
+t.test('ignoreTrailingSlash, HTTP/2 and HEAD do no harm', async (t) => {
+  const app = Fastify({ routerOptions: { ignoreTrailingSlash: true } })
+  t.teardown(() => app.close())
+  await app.register(concurrency, { dashboard: {} })
+  t.equal((await app.inject('/dashboard')).statusCode, 302)
+  t.equal((await app.inject('/dashboard/')).statusCode, 200)
+  t.equal((await app.inject({ method: 'HEAD', url: '/dashboard/' })).statusCode, 200)
+  t.equal((await app.inject({ method: 'HEAD', url: '/dashboard/events' })).statusCode, 404)
+})
+
+t.test('over HTTP/2', async (t) => {
+  const { connect } = await import('node:http2')
+  const app = Fastify({ http2: true })
+  t.teardown(() => app.close())
+  await app.register(concurrency as never, { dashboard: {} })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+  t.teardown(() => session.destroy())
+  let text = ''
+  session.request({ ':path': '/dashboard/events' }).setEncoding('utf8').on('data', (chunk: string) => { text += chunk }).on('error', () => {})
+  await until(() => text.includes('event: sample'), 'a sample')
+  await app.close()
+  await until(() => text.includes('event: goodbye'), 'the last event')
+})

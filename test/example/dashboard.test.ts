@@ -1,0 +1,122 @@
+// The dashboard of the example in a real browser: what a new user sees who presses the buttons.
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import type { Page } from 'playwright-core'
+import t from 'tap'
+import { deferred, rejection } from '../helper.ts'
+import { complaintsOf, launch, skip } from './browser.ts'
+import { serve } from './helper.ts'
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+const urlOf = (app: FastifyInstance): string => `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
+
+/** Serious findings of axe-core. The script is evaluated by the debugger, since the page's policy lets no other script in. */
+async function seriousOf (page: Page): Promise<string[]> {
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate('axe.run()') as { violations: Array<{ id: string, impact: string, nodes: Array<{ html: string }> }> }
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`)
+}
+
+/** Waits until a script's value holds. */
+async function holds (page: Page, script: string): Promise<void> {
+  await page.waitForFunction(script)
+}
+
+t.test('load from the buttons of the example moves the charts, and each refusal has its reason', { skip }, async (t) => {
+  const app = await serve(t, () => {}, { limiter: {} })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const browser = await launch(t)
+  const context = await browser.newContext({ viewport: { width: 1440, height: 1000 }, colorScheme: 'light' })
+  const example = await context.newPage()
+  await example.goto(`${urlOf(app)}/`)
+  const opened = context.waitForEvent('page')
+  await example.click('.load a')
+  const page = await opened
+  const complaints = complaintsOf(page)
+  await page.reload()
+  await page.locator('#phase[data-state=serving]').waitFor()
+  await page.locator('canvas').first().waitFor()
+  const picture = (): Promise<unknown> => page.evaluate('document.querySelector("canvas").toDataURL()')
+  const before = await picture()
+
+  await example.click('[data-load=searches]')
+  await example.click('[data-load=flood]')
+  await page.locator('#incidents li:has-text("limit plan"):has-text("GET /search")', { hasText: /it needed 1 token and its bucket had/i }).first().waitFor()
+  await page.locator('#incidents li:has-text("job search")', { hasText: /longer than|at most/ }).first().waitFor()
+  await holds(page, 'Number.parseFloat(document.querySelector(".tile .value").textContent) > 0')
+  t.not(await picture(), before, 'the chart has moved')
+  t.match(await page.textContent('.legend[aria-label^="Jobs a second"]'), /served\d/)
+  await holds(page, '[...document.querySelectorAll(".panel h2")].some((title) => title.textContent.startsWith("Limits") && title.parentElement.hidden === false)')
+  t.strictSame(await seriousOf(page), [], 'in the light theme, under load')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  t.strictSame(await seriousOf(page), [], 'in the dark theme')
+  for (const width of [800, 390]) {
+    await page.setViewportSize({ width, height: 900 })
+    t.equal(await page.evaluate('document.documentElement.scrollWidth'), width, 'nothing is wider than the screen')
+  }
+  await example.locator('.load [role=status]:has-text("served")').waitFor()
+  t.strictSame(complaints, [], 'no error in the console')
+})
+
+t.test('a stubborn job is cancelled by the keyboard, and its thread is replaced; a job that eats memory ends its thread only', { skip }, async (t) => {
+  const app = await serve(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const page = await (await launch(t)).newPage({ viewport: { width: 1440, height: 1000 } })
+  const complaints = complaintsOf(page)
+  await page.goto(`${urlOf(app)}/dashboard`)
+  await page.locator('#phase[data-state=serving]').waitFor()
+  const stubborn = rejection(app.workers.run('stubborn', { ms: 60_000 }))
+  const cancel = page.locator('#running li:has-text("stubborn") button')
+  await cancel.waitFor()
+  await cancel.focus()
+  // The list is brought up to date each second, and must not take the focus from the button.
+  await page.locator('#running li:has-text("for 2")').waitFor()
+  t.equal(await page.evaluate('document.activeElement.textContent'), 'Cancel')
+  await page.keyboard.press('Enter')
+  t.match(await stubborn, { code: 'FC_ERR_JOB_ABORTED' })
+  await page.locator('#said:has-text("was cancelled")').waitFor()
+  await page.locator('#incidents li:has-text("thread"):has-text("went on after it was aborted")').waitFor()
+  await page.locator('#running-empty').waitFor()
+
+  t.match(await rejection(app.workers.run('hungry', undefined)), { code: 'FC_ERR_JOB_CRASHED' })
+  await page.locator('#incidents li[data-kind=failed]:has-text("job hungry")').waitFor()
+  t.match((await app.workers.run('search', { q: 'oslo' })).matches[0], { name: 'Oslo' }, 'the service goes on')
+  t.strictSame(complaints, [])
+})
+
+t.test('HTML in names and errors is text', { skip }, async (t) => {
+  const app = await serve(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const page = await (await launch(t)).newPage()
+  const complaints = complaintsOf(page)
+  await page.goto(`${urlOf(app)}/dashboard/`)
+  await page.locator('#phase[data-state=serving]').waitFor()
+  const html = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+  await rejection(app.tasks.submit(`${html}:1`, async () => { throw new Error(html) }).done)
+  await page.locator(`#incidents li:has-text(${JSON.stringify(html)})`).first().waitFor()
+  t.equal(await page.locator('#incidents img, #incidents script').count(), 0)
+  t.match(await page.title(), /^Dashboard/)
+  t.strictSame(complaints, [])
+})
+
+t.test('a shutdown has a banner with its phase, and the page doesn\'t connect again after the last event', { skip }, async (t) => {
+  const app = await serve(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const page = await (await launch(t)).newPage()
+  await page.addInitScript('window.sources = []; window.EventSource = class extends EventSource { constructor (url) { super(url); window.sources.push(this) } }')
+  await page.goto(`${urlOf(app)}/dashboard/`)
+  await page.locator('#phase[data-state=serving]').waitFor()
+  const hold = deferred()
+  app.tasks.submit('mail:1', async () => hold.promise)
+  const closed = app.lifecycle.shutdown('test')
+  await page.locator('#banner:has-text("shutting down: background tasks are finished")').waitFor()
+  t.strictSame(await seriousOf(page), [])
+  hold.resolve()
+  await closed
+  await page.locator('#banner:has-text("The service has shut down, at ")').waitFor()
+  await page.locator('#banner button:has-text("Connect again")').waitFor()
+  t.strictSame(await page.evaluate('window.sources.map((source) => source.readyState)'), [2], 'one connection was made, and it is closed for good')
+})

@@ -24,7 +24,7 @@ const threads = {
 const adapters = {
   piscina: 'plugins/workers/threads/piscina.ts',
   '@fastify/rate-limit': 'plugins/limiter/compat/rate-limit.ts',
-  ioredis: 'plugins/limiter/stores/redis-client.ts',
+  ioredis: 'plugins/redis.ts',
   '@opentelemetry/api': 'plugins/tracing/spans.ts'
 }
 const dependencies = (file) => Object.entries(adapters)

@@ -1,7 +1,6 @@
 /** The service: what an application that uses fastify-concurrency looks like. server.ts listens; tests build their own. */
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import concurrency, { type ConcurrencyOptions } from 'fastify-concurrency'
-import { Redis } from 'ioredis'
 import { jobs } from './jobs.ts'
 import { policies } from './policies.ts'
 import load from './routes/load.ts'
@@ -26,7 +25,7 @@ export interface AppOptions {
   tasks?: Omit<Exclude<ConcurrencyOptions['tasks'], false | undefined>, 'tasks'>
   /** Of the limits, beside the policies. */
   limiter?: Omit<Exclude<ConcurrencyOptions['limiter'], false | undefined>, 'policies'>
-  /** Where limits are shared with other processes; by default they are this process's own. */
+  /** Where limits are shared with other processes, and named tasks are stored; by default both are this process's own. */
   redisUrl?: string | undefined
   /** Where mails go; by default to a server that this process starts. */
   smtpUrl?: string | undefined
@@ -34,11 +33,11 @@ export interface AppOptions {
 
 export function buildApp ({ logger = false, workers, tasks: taskOptions, limiter, redisUrl, smtpUrl }: AppOptions = {}): FastifyInstance {
   const app = Fastify({ logger })
-  const redis = redisUrl === undefined ? undefined : connect(app, redisUrl)
   app.register(concurrency, {
+    ...redisUrl !== undefined && { redis: redisUrl },
     // A job that eats memory loses its thread at this size, and the process goes on.
     workers: { resourceLimits: { maxOldGenerationSizeMb: 256 }, ...workers, jobs },
-    limiter: { ...limiter, ...(redis && { redis }), policies },
+    limiter: { ...limiter, policies },
     lifecycle: { timeout: SHUTDOWN_TIMEOUT, readyPath: '/ready', livePath: '/live' },
     tasks: { ...taskOptions, tasks },
     dashboard: {}
@@ -53,12 +52,4 @@ export function buildApp ({ logger = false, workers, tasks: taskOptions, limiter
   app.register(users, { smtpUrl })
   app.register(webhooks)
   return app
-}
-
-/** Fails fast: while Redis is away the limits are this process's own, and no request waits for it. */
-function connect (app: FastifyInstance, url: string): Redis {
-  const redis = new Redis(url, { enableOfflineQueue: false, connectTimeout: 500, maxRetriesPerRequest: 1 })
-  redis.on('error', (err) => app.log.debug({ err }, 'Redis'))
-  app.addHook('onClose', async () => { await redis.quit().catch(() => redis.disconnect()) })
-  return redis
 }

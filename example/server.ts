@@ -1,7 +1,7 @@
 import closeWithGrace from 'close-with-grace'
 import { buildApp, SHUTDOWN_TIMEOUT } from './app.ts'
 
-const app = buildApp({ logger: { level: process.env['LOG_LEVEL'] ?? 'info' }, redisUrl: process.env['REDIS_URL'], smtpUrl: process.env['SMTP_URL'] })
+const app = buildApp({ logger: { level: process.env['LOG_LEVEL'] ?? 'info' }, redisUrl: process.env['REDIS_URL'], tasks: { consume: process.env['CONSUME'] !== 'false' }, smtpUrl: process.env['SMTP_URL'] })
 
 // Past `delay` it exits at once, whoever is still served: it must be longer than what a clean shutdown may take.
 closeWithGrace({ delay: SHUTDOWN_TIMEOUT + 2_000, logger: app.log }, async ({ signal, err }) => {

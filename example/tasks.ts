@@ -1,4 +1,4 @@
-// The named tasks: their payloads can be stored, so that a durable engine could run them in another process, later.
+// The named tasks: with REDIS_URL they are stored, and run in any process of the fleet.
 import { defineTasks } from 'fastify-concurrency/tasks'
 import { Type, type Static } from '@fastify/type-provider-typebox'
 

@@ -16,7 +16,9 @@ import type { MetricsOptions } from './metrics/index.ts'
 import { logSafely } from './shared/log.ts'
 import { PartMissingError } from './shared/errors.ts'
 import * as check from './shared/options.ts'
-import tasks, { type TasksOptions } from './tasks/index.ts'
+import type { RedisClient } from './limiter/index.ts'
+import { openRedis } from './redis.ts'
+import tasks, { type RedisToDuplicate, type TasksOptions } from './tasks/index.ts'
 import type { TracingOptions } from './tracing/index.ts'
 import { refuseInThread } from './shared/thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
@@ -27,8 +29,8 @@ export {
   ClosingError, DashboardForbiddenError, ExploreError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError, RaceError,
-  RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskDuplicateError, TaskPayloadError,
-  TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, WorkersOverloadedError, WorkersUnavailableError
+  RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskCrashedError, TaskDuplicateError, TaskPayloadError, TaskStoreError,
+  TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, TasksNotStoredError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { DashboardOptions } from './dashboard/index.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
@@ -49,6 +51,13 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
    * @default true
    */
   ambient?: boolean
+  /**
+   * Redis or Valkey, so that processes share their limits and their named tasks: a URL (`redis://…`, or `rediss://…` for TLS), or a constructed
+   * client of ioredis. Named tasks are then stored there, by BullMQ, and survive their process: `npm install bullmq ioredis`. The suite
+   * closes what it has opened itself; a client that you pass **stays yours to close**. `limiter.redis` and `tasks.redis` override it.
+   * @default none: limits and tasks are in this process's memory
+   */
+  redis?: string | RedisClient
   /** The pool of worker threads, if it is told which `jobs` it runs. */
   workers?: WorkersOptions<J> | false
   /** Token buckets, if it is told which `policies` there are. */
@@ -77,7 +86,7 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-const concurrencyOptionNames = ['ambient', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing', 'dashboard'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'redis', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing', 'dashboard'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')
 
@@ -96,6 +105,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   check.ensure(dashboardOptions === undefined || options.metrics !== false, 'concurrency.metrics', 'to be left out, or the options of the metrics, which the dashboard shows', false)
   const metricsOptions = optionsOf('metrics', options.metrics ?? (dashboardOptions === undefined ? false : {}))
   const tracingOptions = optionsOf('tracing', options.tracing ?? false)
+  const redis = typeof options.redis === 'string' ? await openRedis(app, 'concurrency.redis', options.redis) : options.redis
   // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
   // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
   if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
@@ -108,13 +118,14 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   // The limiter comes before the plugins whose routes it must know, and before the work that it refuses.
   if (limiterOptions !== undefined) {
     const { default: limiter } = await import('./limiter/index.ts')
-    await app.register(limiter, limiterOptions)
+    await app.register(limiter, { ...redis && { redis }, ...limiterOptions })
   }
   if (workersOptions !== undefined) {
     const { default: workers } = await import('./workers/index.ts')
     await app.register(workers, workersOptions)
   }
-  if (tasksOptions !== undefined) await app.register(tasks, tasksOptions)
+  // Of a client that can't be duplicated, tasks say so themselves, if they need it.
+  if (tasksOptions !== undefined) await app.register(tasks, { ...redis && { redis: redis as unknown as RedisToDuplicate }, ...tasksOptions })
   if (locksOptions !== undefined) await app.register(locks, locksOptions)
   if (metricsOptions !== undefined) {
     const { default: metrics } = await import('./metrics/index.ts')

@@ -34,8 +34,8 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   },
   './tasks': {
     values: ['default', 'defineTasks'],
-    types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask',
-      'Register', 'ReserveOptions', 'ReservedPlace', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskRunOptions', 'TaskStatus',
+    types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask', 'QueueStats', 'RedisToDuplicate',
+      'Register', 'ReserveOptions', 'ReservedPlace', 'Schedule', 'ScheduleOptions', 'ScheduledTask', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskRunOptions', 'TaskStatus',
       'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished']
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },

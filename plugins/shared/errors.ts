@@ -159,6 +159,27 @@ export class TaskUnknownError extends createError<[name: string, known: string]>
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(
   'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s') {}
 
+const TaskStoreAway = refusal<[id: string, options?: ErrorOptions], { readonly mayBeStored: boolean, readonly retryAfter: number }>(
+  'FC_ERR_TASK_STORE', 'The store of tasks can\'t be reached now: "%s" was refused', 503)
+
+/**
+ * Redis is away, or has not answered within `storeTimeout`; `cause` is its error. If `mayBeStored`, Redis was asked and has not answered: the task may
+ * run. Enqueue it again under the same id, with `duplicate: 'join'`, to be sure that it runs.
+ */
+export class TaskStoreError extends TaskStoreAway {
+  constructor (id: string, mayBeStored: boolean, options?: ErrorOptions) {
+    super(id, options)
+    Object.assign(this, { mayBeStored, retryAfter: 1 })
+  }
+}
+
+/** The processes that ran the task have ended again and again. The task is kept, and not tried again. */
+export class TaskCrashedError extends createError<[id: string, times: number]>(
+  'FC_ERR_TASK_CRASHED', 'The process of task "%s" has ended while the task ran, or could not renew its lock: %d times') {}
+
+export class TasksNotStoredError extends createError<[what: string]>(
+  'FC_ERR_TASKS_NOT_STORED', 'tasks.%s needs tasks that are stored: register fastify-concurrency with { redis }, and with { tasks: { tasks } }') {}
+
 export class PlaceUsedError extends createError<[]>(
   'FC_ERR_PLACE_USED', 'This reserved place was used or given back already') {}
 

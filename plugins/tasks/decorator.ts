@@ -4,12 +4,13 @@ import type { FastifyInstance } from 'fastify'
 import { endOf } from '../cancellation/disconnected.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { addressKey, addressReader } from '../shared/address-key.ts'
+import { TasksNotStoredError } from '../shared/errors.ts'
 import * as check from '../shared/options.ts'
 import { notForgotten } from './forgotten.ts'
 import type { Group } from './group/group.ts'
 import type { Groups } from './group/groups.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'
-import type { Engine } from './named/engine.ts'
+import type { Engine, QueueStats, Schedule } from './named/engine.ts'
 import type { NamedTasks } from './named/named.ts'
 import type { ResolvedTasksOptions } from './options.ts'
 import { currentAttempt } from './running/attempt.ts'
@@ -31,6 +32,14 @@ export interface EnqueueOptions extends SubmitOptions {
   /**
    * Of one name, at most one task with this id waits or runs at a time; see `duplicate`.
    * @default a UUID
+   */
+  id?: string
+}
+
+export interface ScheduleOptions {
+  /**
+   * Distinguishes the schedules of one task.
+   * @default 'default'
    */
   id?: string
 }
@@ -82,9 +91,27 @@ export interface Tasks {
    * it has one. Rejects with FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD, and as submit() does.
    */
   enqueue<Name extends TaskName> (name: Name, ...args: EnqueueArgs<PayloadOf<RegisteredTasks[Name]>, EnqueueOptions>): Promise<TaskHandle<ResultOf<RegisteredTasks[Name]>>>
+  /**
+   * Cancels the task with this id: a named task in whatever process it waits or runs, or a task that was submitted in this one. A task that
+   * waits is removed. The signal of a task that runs aborts, within about a second if the process is another; a task that succeeds
+   * after all has succeeded. Resolves to whether a task with this id was waiting or running. Rejects with FC_ERR_TASK_STORE.
+   *
+   * @param id the `id` of the handle: for a named task its name, a colon, and the id given to enqueue()
+   */
+  cancel (id: string): Promise<boolean>
+  /**
+   * Runs the task of this name again and again, in one of the processes that consume it. Each process may call schedule() at boot, since a
+   * schedule of the same name and id is replaced. Use unschedule() to end it: a schedule outlives the code that made it.
+   * Rejects with FC_ERR_TASKS_NOT_STORED without `redis`, and as enqueue() does.
+   */
+  schedule<Name extends TaskName> (name: Name, schedule: Schedule, ...args: EnqueueArgs<PayloadOf<RegisteredTasks[Name]>, ScheduleOptions>): Promise<void>
+  /** Ends a schedule. A run that has begun goes on. Resolves to whether there was such a schedule. */
+  unschedule (name: TaskName, options?: ScheduleOptions): Promise<boolean>
+  /** Resolves to what is stored of each named task, counted over all processes; to an empty array if tasks are not stored. Rejects with FC_ERR_TASK_STORE. */
+  queues (): Promise<QueueStats[]>
   /** Returns a group, which runs functions in parallel inside one request or task. The first error aborts the rest, as in Go's errgroup. */
   group<T = unknown> (options?: GroupOptions): Group<T>
-  /** Resolves when no task runs or waits. A task that waits for its delay or its retry counts. */
+  /** Resolves when no task runs or waits in this process. A task that waits for its delay or its retry counts, unless it is stored. */
   idle (): Promise<void>
   stats (): TasksStats
 }
@@ -132,6 +159,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     const taskOptions = resolveSubmitOptions('tasks.enqueue', given, named.defaults(name), ['id'])
     const task = {
       name,
+      isIdChosen: given?.id !== undefined,
       // A sequence wouldn't do: callers choose ids too, and a durable engine holds the ids of other processes and of earlier runs.
       id: `${name}:${given?.id === undefined ? randomUUID() : checkId(given.id)}`,
       key: taskOptions.key ?? defaultKey(name),
@@ -147,7 +175,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     }
   }
 
-  const tasks: Omit<Tasks, 'submit' | 'enqueue'> & Record<'submit' | 'enqueue', (...args: never[]) => unknown> = {
+  const tasks: Omit<Tasks, 'submit' | 'enqueue' | 'schedule'> & Record<'submit' | 'enqueue' | 'schedule', (...args: never[]) => unknown> = {
     submit (id: string, fn: TaskFunction<unknown>, given?: SubmitOptions) {
       const task = submission(id, fn, resolveSubmitOptions('tasks.submit', given, options.defaults))
       return refusing(id, () => scheduler.submit(task))
@@ -170,6 +198,27 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
       return Watched.of(enqueue(name, payload, given), (error) => telemetry.enqueueUnseen(typeof name === 'string' ? name : typeof name, reqId, error))
     },
 
+    async cancel (id) {
+      check.text('tasks.id', id)
+      return scheduler.cancel(id, 'cancel() was called') || (await engine.cancel?.(id) ?? false)
+    },
+
+    async schedule (name: string, schedule: Schedule, payload: unknown, given?: ScheduleOptions) {
+      const taskOptions = named.defaults(name)
+      const task = { name, id: scheduleId(given), schedule: checkSchedule(schedule), options: taskOptions, payload: await named.accept(name, payload) }
+      if (engine.schedule === undefined) throw new TasksNotStoredError('schedule()')
+      await engine.schedule(task)
+    },
+
+    async unschedule (name, given) {
+      named.defaults(name)
+      const id = scheduleId(given)
+      if (engine.unschedule === undefined) throw new TasksNotStoredError('unschedule()')
+      return await engine.unschedule(name, id)
+    },
+
+    queues: async () => await engine.queues?.() ?? [],
+
     group<T> (given: GroupOptions = {}) {
       check.record('tasks.group', given, ['limit', 'signal', 'detached'])
       const limit = given.limit === Infinity ? Infinity : check.integer('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
@@ -184,7 +233,11 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
       await Promise.all([scheduler.idle(), engine.drainable?.idle()])
     },
 
-    stats: () => scheduler.stats()
+    stats () {
+      const [own, stored] = [scheduler.stats(), engine.stats?.()]
+      for (const key of Object.keys(own) as Array<keyof TasksStats>) own[key] += stored?.[key] ?? 0
+      return own
+    }
   }
   return tasks as Tasks
 }
@@ -192,6 +245,22 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
 /** Returns the id of the current request, in a task that of the request which the task comes from. */
 function currentReqId (): string | undefined {
   return currentRequest()?.id ?? currentAttempt()?.task.reqId
+}
+
+function scheduleId (given: ScheduleOptions = {}): string {
+  check.record('tasks.schedule', given, ['id'])
+  const id = checkId(given.id ?? 'default')
+  check.ensure(!id.includes(':'), 'tasks.schedule.id', 'a text without a colon', id)
+  return id
+}
+
+function checkSchedule (schedule: Schedule): Schedule {
+  check.record('tasks.schedule', schedule)
+  check.record('tasks.schedule', schedule, 'every' in schedule ? ['every'] : ['cron', 'timezone'])
+  if ('every' in schedule) check.duration('tasks.schedule.every', schedule.every, { min: 1_000, max: check.MAX_DURATION })
+  else check.text('tasks.schedule.cron', schedule.cron)
+  if ('timezone' in schedule && schedule.timezone !== undefined) check.text('tasks.schedule.timezone', schedule.timezone)
+  return schedule
 }
 
 function checkSignal (option: string, signal: unknown): AbortSignal {

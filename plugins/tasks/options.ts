@@ -1,7 +1,8 @@
 /** The options of the tasks plugin. */
 import * as check from '../shared/options.ts'
+import type { IoRedis } from '../redis.ts'
 import type { TaskDefinitions } from './named/define.ts'
-import { memoryEngine, type EngineFactory } from './named/engine.ts'
+import type { EngineFactory } from './named/engine.ts'
 import { resolveRunOptions, type TaskRunOptions, type TaskOptions } from './task-options.ts'
 
 export interface TasksOptions extends TaskRunOptions {
@@ -34,8 +35,42 @@ export interface TasksOptions extends TaskRunOptions {
    */
   tasks?: TaskDefinitions
   /**
-   * The engine that keeps and runs named tasks.
-   * @default one in this process's memory
+   * A constructed client of ioredis or iovalkey, `Redis` or `Cluster`. Named tasks are then stored, by BullMQ: they survive their process, and
+   * run in any process that consumes them. The plugin duplicates the client for its own connections, and leaves the client itself open.
+   * @default the `redis` of the suite, otherwise none: tasks are in this process's memory
+   */
+  redis?: RedisToDuplicate
+  /**
+   * Text before every key in Redis, without braces. Applications that share a Redis need different prefixes.
+   * @default 'fastify-concurrency'
+   */
+  prefix?: string
+  /**
+   * How many ms Redis may take to accept a task, at least 1. After that time, and at once while Redis is known to be away, enqueue() rejects with
+   * FC_ERR_TASK_STORE (503).
+   * @default 1_000
+   */
+  storeTimeout?: number
+  /**
+   * Whether this process runs stored tasks: all of them, none (it only enqueues), or those of these names.
+   * @default true
+   */
+  consume?: boolean | readonly string[]
+  /**
+   * How many ms a process may be silent before its stored tasks run elsewhere, at least 1_000. They do so at most `1.5 * lockDuration` after it
+   * has ended. Work that holds the event loop for longer loses its locks, and its tasks run twice.
+   * @default 30_000
+   */
+  lockDuration?: number
+  /**
+   * How many stored tasks that have ended are kept, for each name: completed ones so that handles can read their results, and failed ones
+   * with their errors.
+   * @default { completed: 1_000, failed: 10_000 }
+   */
+  keep?: { completed?: number, failed?: number }
+  /**
+   * Another engine that keeps and runs named tasks. `redis` is not used then.
+   * @default in memory, or with `redis` on BullMQ
    */
   engine?: EngineFactory
   /**
@@ -45,13 +80,29 @@ export interface TasksOptions extends TaskRunOptions {
   ambient?: boolean
 }
 
+/** What is asked of a client. Engines check the rest at boot: no type of its package is imported, because the package is optional. */
+export interface RedisToDuplicate {
+  duplicate (...args: never[]): unknown
+}
+
+export interface StoredTasksOptions {
+  redis: IoRedis
+  prefix: string
+  storeTimeout: number
+  consume: readonly string[]
+  lockDuration: number
+  keep: { completed: number, failed: number }
+}
+
 export interface ResolvedTasksOptions {
   concurrency: number
   maxQueue: number
   grace: number
   closeTimeout: number
   tasks: TaskDefinitions
-  engine: EngineFactory
+  engine: EngineFactory | undefined
+  /** Undefined without `redis`, and if no task has a name. */
+  stored: StoredTasksOptions | undefined
   ambient: boolean
   /** For each submit(). */
   defaults: TaskOptions
@@ -59,7 +110,8 @@ export interface ResolvedTasksOptions {
 
 /** @internal Every option, for the test that compares them with the docs. */
 export const tasksOptionNames = [
-  'concurrency', 'maxQueue', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'closeTimeout', 'tasks', 'engine', 'ambient'
+  'concurrency', 'maxQueue', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'closeTimeout', 'tasks', 'redis', 'prefix', 'storeTimeout',
+  'consume', 'lockDuration', 'keep', 'engine', 'ambient'
 ] as const satisfies ReadonlyArray<keyof TasksOptions>
 
 export function resolveOptions (options: TasksOptions): ResolvedTasksOptions {
@@ -70,8 +122,37 @@ export function resolveOptions (options: TasksOptions): ResolvedTasksOptions {
     grace: check.duration('tasks.grace', options.grace ?? 1_000, { min: 0, max: check.MAX_DURATION }),
     closeTimeout: check.duration('tasks.closeTimeout', options.closeTimeout ?? 10_000),
     tasks: check.record('tasks.tasks', options.tasks ?? {}) as TaskDefinitions,
-    engine: check.fn('tasks.engine', options.engine ?? memoryEngine),
+    engine: options.engine === undefined ? undefined : check.fn('tasks.engine', options.engine),
+    stored: resolveStored(options),
     ambient: check.boolean('tasks.ambient', options.ambient ?? true),
     defaults: resolveRunOptions('tasks', options)
   }
+}
+
+function resolveStored ({ redis, tasks = {}, ...options }: TasksOptions): StoredTasksOptions | undefined {
+  const names = Object.keys(tasks)
+  const isClient = redis === undefined || (typeof redis === 'object' && redis !== null && typeof redis.duplicate === 'function' && 'defineCommand' in redis)
+  check.ensure(isClient || names.length === 0, 'tasks.redis', 'a constructed client of ioredis or iovalkey', redis)
+  const prefix = check.text('tasks.prefix', options.prefix ?? 'fastify-concurrency')
+  check.ensure(!/[{}]/.test(prefix), 'tasks.prefix', 'a text without braces', prefix)
+  check.record('tasks.keep', options.keep ?? {}, ['completed', 'failed'])
+  const stored = {
+    prefix,
+    storeTimeout: check.duration('tasks.storeTimeout', options.storeTimeout ?? 1_000, { min: 1, max: check.MAX_DURATION }),
+    consume: resolveConsume(options.consume ?? true, names),
+    lockDuration: check.duration('tasks.lockDuration', options.lockDuration ?? 30_000, { min: 1_000, max: check.MAX_DURATION }),
+    keep: {
+      completed: check.integer('tasks.keep.completed', options.keep?.completed ?? 1_000, { min: 0 }),
+      failed: check.integer('tasks.keep.failed', options.keep?.failed ?? 10_000, { min: 0 })
+    }
+  }
+  return redis === undefined || names.length === 0 ? undefined : { redis: redis as IoRedis, ...stored }
+}
+
+function resolveConsume (consume: boolean | readonly string[], names: readonly string[]): readonly string[] {
+  if (typeof consume === 'boolean') return consume ? names : []
+  check.ensure(Array.isArray(consume), 'tasks.consume', 'true, false, or an array of names of tasks', consume)
+  const unknown = consume.find((name) => !names.includes(name))
+  check.ensure(unknown === undefined, 'tasks.consume', `names of tasks that are defined: ${names.join(', ') || 'none'}`, unknown)
+  return [...new Set(consume)]
 }

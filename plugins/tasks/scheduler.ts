@@ -160,7 +160,7 @@ export class Scheduler implements Drainable {
   #accept (submission: Submission, permit: Permit): TaskHandle {
     const task = new Task(submission, permit, this.#clock.now(), this.#runner)
     this.#tasks.set(task.id, task)
-    this.#telemetry.submitted(task)
+    if (submission.stored === undefined) this.#telemetry.submitted(task)
     this.#runner.run(task, submission.options.delay)
     return task.handle
   }
@@ -172,6 +172,14 @@ export class Scheduler implements Drainable {
     if (this.pending > 0) return
     this.#isClosed ||= this.#isClosing
     this.#idle.wake()
+  }
+
+  /** Aborts the task with this id. Tells whether one waits or runs. */
+  cancel (id: string, why: string): boolean {
+    const task = this.#tasks.get(id)
+    if (task === undefined || task.settled) return false
+    this.#runner.abort(task, why)
+    return true
   }
 
   idle (): Promise<void> {

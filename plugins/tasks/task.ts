@@ -1,5 +1,6 @@
 /** Task is a submitted task as the scheduler holds it. TaskHandle is what the submitter sees of it. */
 import { AsyncResource } from 'node:async_hooks'
+import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Unfinished } from '../shared/drainables.ts'
@@ -19,6 +20,11 @@ export interface TaskContext {
   readonly signal: AbortSignal
   /** When this attempt is aborted: epoch ms, or Infinity. */
   readonly deadline: number
+  /**
+   * The same text in each attempt and each run of this task, and another text in every other task. A stored task may run more than once: pass this
+   * key to a service that does the same request once for each key, or write it into the row that the task makes.
+   */
+  readonly idempotencyKey: string
   /** The app's logger, with the task's id and its request's. */
   readonly log: FastifyBaseLogger
 }
@@ -49,6 +55,16 @@ export interface Submission {
   reqId: string | undefined
   /** The trace of a task that another process has enqueued. Otherwise the async context of submit() holds the trace. */
   carrier?: TraceCarrier | undefined
+  /** Is there if an engine has stored the task. The engine runs each attempt as a task of its own, and stores the retries. */
+  stored?: StoredRun
+}
+
+export interface StoredRun {
+  /** Attempts that were made before this one, here or in another process. */
+  attempts: number
+  idempotencyKey: string
+  /** The time since the task was accepted, in ms. */
+  ageMs: number
 }
 
 /**
@@ -68,7 +84,8 @@ export class Task extends AsyncResource implements Keyed<Task> {
   trace: TaskTrace | undefined
   /** Why the task is not tried again. The runner sets it. */
   abortedBy: Error | undefined
-  #attempts = 0
+  #attempts: number
+  #idempotencyKey: string | undefined
   #lastError: Error | undefined
   #status: TaskStatus = 'waiting'
   #value: unknown
@@ -80,7 +97,8 @@ export class Task extends AsyncResource implements Keyed<Task> {
     super('FastifyConcurrencyTask', { requireManualDestroy: true })
     this.submission = submission
     this.permit = permit
-    this.since = since
+    this.since = since - (submission.stored?.ageMs ?? 0)
+    this.#attempts = submission.stored?.attempts ?? 0
     this.handle = new Handle(this, canceller)
   }
 
@@ -93,6 +111,11 @@ export class Task extends AsyncResource implements Keyed<Task> {
   /** Why the task is tried again. */
   get lastError (): Error | undefined { return this.#lastError }
   get status (): TaskStatus { return this.#status }
+
+  get idempotencyKey (): string {
+    this.#idempotencyKey ??= this.submission.stored?.idempotencyKey ?? randomUUID()
+    return this.#idempotencyKey
+  }
 
   get settled (): boolean {
     return this.#status === 'completed' || this.#status === 'failed' || this.#status === 'aborted'

@@ -20,8 +20,8 @@ export class Telemetry {
     this.#app = app
   }
 
-  submitted (task: Task): void {
-    this.#publish(channels.taskSubmitted, task.id, {})
+  submitted ({ id }: { id: string }): void {
+    this.#publish(channels.taskSubmitted, id, {})
   }
 
   started (task: Task, waitMs: number): void {
@@ -66,6 +66,19 @@ export class Telemetry {
     endTrace(task, 'retried', error)
     this.#log(task, 'warn', 'task failed and will be tried again', { err: error, delayMs: Math.round(delayMs) })
     this.#publish(channels.taskRetried, task.id, { attempt: task.attempts, error, delayMs })
+  }
+
+  /** A stored task has lost its process, or its lock, and is run again. */
+  recovered (id: string, attempt: number, error: Error): void {
+    logSafely(this.#app.log, 'warn', { task: id, attempt, err: error }, 'a task has lost its process and will be run again')
+    this.#publish(channels.taskRetried, id, { attempt, error, delayMs: 0 })
+  }
+
+  /** A stored task has ended without a run: it was cancelled, or has crashed too often. */
+  endedUnrun (outcome: 'failed' | 'aborted', id: string, attempt: number, error: Error): void {
+    const failed = outcome === 'failed'
+    logSafely(this.#app.log, failed ? 'error' : 'info', { task: id, attempt, err: error }, `task ${outcome}`)
+    this.#publish(failed ? channels.taskFailed : channels.taskAborted, id, { attempt, error })
   }
 
   retryIfFailed (task: Task, error: Error): void {

@@ -47,8 +47,9 @@ t.test('mails keep to the mail server\'s limit', async (t) => {
 const skip = await noRedis()
 
 t.test('with a Redis two processes share their limits; without it each goes on alone', { skip }, async (t: Test) => {
-  const redis = await startRedis(t)
-  const [one, other] = await Promise.all([serve(t, undefined, { redisUrl: redis.path, limiter: {} }), serve(t, undefined, { redisUrl: redis.path, limiter: {} })])
+  const redis = await startRedis(t, { tcp: true })
+  const redisUrl = `redis://127.0.0.1:${redis.port}`
+  const [one, other] = await Promise.all([serve(t, undefined, { redisUrl, limiter: {} }), serve(t, undefined, { redisUrl, limiter: {} })])
   const client = redis.client()
   const ask = async (app: typeof one) => (await app.inject('/mails')).statusCode
   // Until both have found Redis.

@@ -1,7 +1,8 @@
-// A real redis-server for a test: started on a Unix socket of its own, killed in teardown even when the test fails.
+// A real redis-server for a test, of the limiter or of tasks: started on a Unix socket of its own, killed in teardown even when the test fails.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis, type RedisOptions } from 'ioredis'
@@ -12,10 +13,14 @@ export interface RedisServer {
   readonly path: string
   /** A client that is closed in teardown; with the defaults of ioredis unless told otherwise. */
   client (options?: Omit<RedisOptions, 'replyMapping'>): Redis
+  /** Its TCP port; 0 unless asked for. */
+  readonly port: number
   /** Ends it like a crash. */
   kill (): Promise<void>
-  /** Starts it again at the same address, empty. */
+  /** Starts it again at the same address: empty, unless it persists. */
   start (): Promise<void>
+  /** SIGSTOP freezes it, SIGCONT lets it go on. */
+  signal (signal: 'SIGSTOP' | 'SIGCONT'): void
 }
 
 /** A reason to skip if there is no redis-server; a failure instead where FC_REQUIRE_ALL=1 says that nothing may be skipped. */
@@ -27,14 +32,34 @@ export async function noRedis (): Promise<string | false> {
   return 'redis-server was not found: install it to run this test'
 }
 
-export async function startRedis (t: Test): Promise<RedisServer> {
+export interface RedisServerOptions {
+  /** Whether what it has answered for survives a crash. */
+  persists?: boolean
+  /** Whether it listens on a TCP port, too. */
+  tcp?: boolean
+  /** Further arguments. */
+  args?: readonly string[]
+}
+
+async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+export async function startRedis (t: Test, { persists = false, tcp = false, args = [] }: RedisServerOptions = {}): Promise<RedisServer> {
+  const port = tcp ? await freePort() : 0
+  const persistence = persists ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no']
   const directory = mkdtempSync(join(tmpdir(), 'fc-redis-'))
   const path = join(directory, 'socket')
   const clients: Redis[] = []
   let child: ChildProcess | undefined
 
   async function start (): Promise<void> {
-    child = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', directory], { stdio: 'ignore' })
+    child = spawn('redis-server', ['--port', String(port), '--unixsocket', path, '--save', '', '--dir', directory, ...persistence, ...args], { stdio: 'ignore' })
     const probe = new Redis({ path, lazyConnect: true, retryStrategy: () => 5, maxRetriesPerRequest: null })
     probe.on('error', () => {})
     await probe.ping()
@@ -63,7 +88,9 @@ export async function startRedis (t: Test): Promise<RedisServer> {
       clients.push(client)
       return client
     },
+    port,
     kill,
-    start
+    start,
+    signal: (signal) => child?.kill(signal)
   }
 }

@@ -7,7 +7,7 @@
  */
 import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
-import { within } from '../../shared/within.ts'
+import { answered } from '../../redis.ts'
 import { asError } from '../functions.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
@@ -45,7 +45,7 @@ export class FallbackStore implements Store {
   async take<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
     if (this.#failedAt === undefined) {
       try {
-        return { ...await this.#within(this.#remote.take(charges, maxWait)), store: this }
+        return { ...await answered(this.#remote.take(charges, maxWait), this.#options.timeout), store: this }
       } catch (error) {
         this.#fail(asError(error))
       }
@@ -59,7 +59,8 @@ export class FallbackStore implements Store {
   async giveBack (charge: Charge, actsAt: number): Promise<number> {
     if (this.#failedAt !== undefined) return 0
     try {
-      return await this.#within(this.#remote.giveBack(charge, actsAt))
+      // A command that is late may still run, from the client's queue: then it takes too many tokens, never too few.
+      return await answered(this.#remote.giveBack(charge, actsAt), this.#options.timeout)
     } catch (error) {
       this.#fail(asError(error))
       return 0
@@ -103,14 +104,5 @@ export class FallbackStore implements Store {
     const after = this.#options.clock.now() - this.#failedAt
     this.#failedAt = undefined
     this.#options.onRecovered(after)
-  }
-
-  /** Rejects after `timeout`. The command may still run later, from the client's queue: then it takes too many tokens, never too few. */
-  async #within<T> (operation: T | Promise<T>): Promise<T> {
-    const { timeout } = this.#options
-    let result: { value: T } | undefined
-    await within(timeout, Promise.resolve(operation).then((value) => { result = { value } }))
-    if (result === undefined) throw new Error(`The store took longer than ${timeout} ms`)
-    return result.value
   }
 }

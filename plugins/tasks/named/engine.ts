@@ -1,19 +1,21 @@
 /**
- * An engine keeps and runs named tasks. The memory engine runs them in this process and loses them with it; a durable engine stores them.
- * The tests of test/tasks/named/engine-contract.ts state the contract, and run against each engine.
+ * An engine keeps and runs named tasks. The memory engine runs them in this process and loses them with it. The engine of ../bullmq stores them
+ * in Redis. The tests of test/tasks/named/engine-contract.ts state the contract, and run against each engine.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { TraceCarrier } from '../../../workers/protocol.ts'
 import type { Drainable } from '../../shared/drainables.ts'
 import type { TaskOptions } from '../task-options.ts'
 import * as check from '../../shared/options.ts'
-import type { Scheduler } from '../scheduler.ts'
+import type { Scheduler, TasksStats } from '../scheduler.ts'
 import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
 export interface NamedTask {
   name: string
   /** The name, a colon, and the caller's id or a UUID. */
   id: string
+  /** Whether the caller chose the id. If so, another task may have it. */
+  isIdChosen: boolean
   /** A copy, as JSON would make it. The handler never sees the caller's own object. */
   payload: unknown
   options: TaskOptions
@@ -27,14 +29,53 @@ export interface NamedTask {
   carrier: TraceCarrier | undefined
 }
 
+/** When a scheduled task runs: a cron expression of 5 or 6 fields (with seconds), in UTC unless `timezone` says otherwise; or every so many ms. */
+export type Schedule = { cron: string, timezone?: string } | { every: number }
+
+export interface ScheduledTask {
+  name: string
+  /** Names the schedule among those of its task. */
+  id: string
+  schedule: Schedule
+  payload: unknown
+  options: TaskOptions
+}
+
+/** What is stored of the tasks of a name, counted over all processes. */
+export interface QueueStats {
+  name: string
+  /** Tasks that could run now. */
+  waiting: number
+  /** Tasks that wait for their delay or their retry. */
+  delayed: number
+  running: number
+  /** Tasks that have failed for the last time and are kept, with their errors. */
+  failed: number
+  /** How long ago the task that is next in line was enqueued, in ms; 0 if none waits. */
+  oldestMs: number
+}
+
 export interface Engine {
   /**
-   * Accepts the task, or rejects with FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE or FC_ERR_CLOSING.
+   * Accepts the task, or rejects with FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE, FC_ERR_TASK_STORE or FC_ERR_CLOSING.
    * The engine calls the host's run() for each attempt and obeys the options: deadline, retries with backoff, delay, duplicates.
    */
   enqueue (task: NamedTask): Promise<TaskHandle>
   /** The work that the engine holds beside the scheduler, to be drained in the phase `tasks`. */
   readonly drainable?: Drainable
+  /** Begins to run tasks. Is called when the app is ready, since handlers use its decorators. */
+  start? (): void
+  /** Cancels a task that waits or runs in any process. Resolves to whether there was one. */
+  cancel? (id: string): Promise<boolean>
+  /** Runs a task again and again. A schedule of the same name and id is replaced. */
+  schedule? (task: ScheduledTask): Promise<void>
+  /** Ends a schedule. Resolves to whether there was one. */
+  unschedule? (name: string, id: string): Promise<boolean>
+  queues? (): Promise<QueueStats[]>
+  /** What the engine has run in this process. */
+  stats? (): TasksStats
+  /** Is called when everything has drained. */
+  close? (): Promise<void>
 }
 
 export interface EngineHost {
@@ -57,9 +98,9 @@ export function checkEngine (engine: unknown): Engine {
 }
 
 export const memoryEngine: EngineFactory = ({ scheduler, run }) => ({
-  enqueue: async ({ name, payload, carrier, ...rest }) => {
+  enqueue: async ({ name, payload, id, key, options, reqId }) => {
     // Without the carrier: the async context holds the trace, with all that belongs to it.
-    const submission: Submission = { ...rest, fn: (context) => run(name, payload, context) }
+    const submission: Submission = { id, key, options, reqId, fn: (context) => run(name, payload, context) }
     return scheduler.submit(submission)
   }
 })

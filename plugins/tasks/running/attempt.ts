@@ -38,6 +38,7 @@ export class Attempt extends Work implements TaskContext {
   get task (): Task { return this.#task }
   get id (): string { return this.#task.id }
   get name (): string { return this.#task.name }
+  get idempotencyKey (): string { return this.#task.idempotencyKey }
   /** Why the attempt was aborted, if it was. */
   get reason (): Error | undefined { return this.#reason }
 

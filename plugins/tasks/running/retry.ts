@@ -11,6 +11,16 @@ import { read } from '../thrown.ts'
 /** The longest delay, in ms, that an error may ask for. A task that had to wait longer fails, because it would occupy its permit for too long. */
 export const MAX_RETRY_AFTER = 3_600_000
 
+/** The outcome of an attempt of a stored task that is to be tried again: the engine stores the retry. `cause` is the attempt's error. */
+export class StoredRetry extends Error {
+  readonly delay: number
+
+  constructor (delay: number, cause: Error) {
+    super('The task is tried again', { cause })
+    this.delay = delay
+  }
+}
+
 /**
  * Returns the ms to wait after attempt number `attempt` (1, 2, …) has failed; undefined if the task is not to be tried again.
  *

@@ -14,7 +14,7 @@ import { addCause, toError } from '../thrown.ts'
 import { Turn } from '../turns.ts'
 import { Attempt } from './attempt.ts'
 import { Deadlines } from './deadlines.ts'
-import { retryDelay, wantsRetry } from './retry.ts'
+import { retryDelay, StoredRetry, wantsRetry } from './retry.ts'
 
 /** Promise.prototype.then, called directly: a promise that a function returns may have a `then` of its own, which must not be called. */
 const adopted = Promise.prototype.then
@@ -190,10 +190,19 @@ export class Runner {
   #failed (task: Task, error: Error): void {
     const delay = this.#nextAttemptIn(task, error)
     if (delay === undefined) return this.#fail(task, error)
+    if (task.submission.stored !== undefined) return this.#handBack(task, error, delay)
     task.retry(error)
     this.#runLater(task, delay)
     if (task.settled) return
     this.counts.retried++
+    this.#options.telemetry.retried(task, error, delay)
+  }
+
+  /** Ends this attempt of a stored task. The engine that submitted it stores the retry. */
+  #handBack (task: Task, error: Error, delay: number): void {
+    this.counts.retried++
+    task.settle('failed', new StoredRetry(delay, error))
+    this.#options.settled(task)
     this.#options.telemetry.retried(task, error, delay)
   }
 

@@ -1,14 +1,12 @@
 import t from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import tasks, { defineTasks } from '../../../plugins/tasks/index.ts'
-import { memoryEngine } from '../../../plugins/tasks/named/engine.ts'
 import { assertIdle } from '../../../plugins/testing.ts'
 import { deferred, rejection } from '../../helper.ts'
 import { engineContract } from './engine-contract.ts'
 
 engineContract(t, {
   name: 'memory',
-  engine: memoryEngine,
   build: async (t, options) => {
     const app = Fastify() as unknown as FastifyInstance
     t.teardown(async () => {
@@ -19,6 +17,43 @@ engineContract(t, {
     await app.ready()
     return app
   }
+})
+
+t.test('memory engine: what waits is finished too before the app has closed', async (t) => {
+  const app = Fastify()
+  const go = deferred()
+  await app.register(tasks, { concurrency: 1, tasks: defineTasks({ work: { handler: () => go.promise } }) })
+  const enqueue = app.tasks.enqueue.bind(app.tasks) as unknown as (name: string) => Promise<{ status: string }>
+  const handles = [await enqueue('work'), await enqueue('work')]
+  const closed = app.close()
+  go.resolve()
+  await closed
+  t.same(handles.map(({ status }) => status), ['completed', 'completed'])
+})
+
+t.test('memory engine: schedules need tasks that are stored, and say so', async (t) => {
+  const app = Fastify()
+  await app.register(tasks, { tasks: defineTasks({ work: { handler () {} } }) })
+  const { schedule, unschedule } = app.tasks as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
+  t.match(await rejection(schedule!('work', { every: 60_000 })), { code: 'FC_ERR_TASKS_NOT_STORED', message: /tasks\.schedule\(\).*redis/ })
+  t.match(await rejection(unschedule!('work')), { code: 'FC_ERR_TASKS_NOT_STORED' })
+  t.match(await rejection(schedule!('walk', { every: 60_000 })), { code: 'FC_ERR_TASK_UNKNOWN' })
+  for (const when of [undefined, {}, { every: 5 }, { every: '1m' }, { cron: '' }, { cron: '* * * * *', every: 60_000 }, { cron: '* * * * *', zone: 'UTC' }]) {
+    t.match(await rejection(schedule!('work', when)), { code: 'FC_ERR_OPTION_INVALID' }, JSON.stringify(when))
+  }
+  for (const id of ['', 'a:b', 1]) t.match(await rejection(schedule!('work', { every: 60_000 }, undefined, { id })), { code: 'FC_ERR_OPTION_INVALID' })
+  t.same(await app.tasks.queues(), [])
+  await app.close()
+})
+
+t.test('memory engine: cancel() knows submitted tasks by their ids, too', async (t) => {
+  const app = Fastify()
+  await app.register(tasks)
+  const { done } = app.tasks.submit('mail:1', ({ signal }) => new Promise((_resolve, reject) => { signal.onabort = () => reject(signal.reason as Error) }))
+  t.equal(await app.tasks.cancel('mail:1'), true)
+  t.match(await rejection(done), { code: 'FC_ERR_TASK_ABORTED' })
+  t.equal(await app.tasks.cancel('mail:1'), false)
+  await app.close()
 })
 
 t.test('memory engine: named tasks and submitted tasks share the same places', async (t) => {

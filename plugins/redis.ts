@@ -1,0 +1,69 @@
+/**
+ * The suite's policy for connections to Redis and Valkey, for the limiter and for tasks.
+ *
+ * A caller who waits for Redis is answered within a bound: the connection keeps no queue while Redis is away. The suite closes the connections
+ * that it has opened itself. A client that the application has passed stays open, and the application's to close.
+ */
+import type { FastifyInstance } from 'fastify'
+import { OptionInvalidError } from './shared/errors.ts'
+import { logSafely } from './shared/log.ts'
+import * as check from './shared/options.ts'
+import { within } from './shared/within.ts'
+
+/** How long a boot waits for the first connection, in ms. The service boots without Redis, too. */
+export const FIRST_CONNECTION = 1_000
+
+/** What is used of a `Redis` or `Cluster` of ioredis or iovalkey. No type of these packages is imported, because each is optional. */
+export interface IoRedis {
+  status: string
+  readonly isCluster?: boolean
+  duplicate (...args: never[]): IoRedis
+  on (event: string, listener: (...args: never[]) => void): unknown
+  once (event: string, listener: (...args: never[]) => void): unknown
+  emit (event: string): boolean
+  connect (): Promise<unknown>
+  disconnect (): void
+  evalsha (sha: string, keys: number, ...args: string[]): Promise<unknown>
+  eval (script: string, keys: number, ...args: string[]): Promise<unknown>
+  info (): Promise<string>
+  config (subcommand: 'GET', name: string): Promise<unknown>
+  publish (channel: string, message: string): Promise<unknown>
+  subscribe (channel: string): Promise<unknown>
+  xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>
+}
+
+/** Tries again soon: after an outage of seconds, the process is back within a second. */
+export const reconnectSoon = (times: number): number => Math.min(times * 50, 1_000)
+
+/** The options of a connection for callers who wait: a command fails at once while Redis is away. */
+export const failFast = { enableOfflineQueue: false, maxRetriesPerRequest: 1, connectTimeout: 5_000, retryStrategy: reconnectSoon }
+
+/**
+ * Opens a connection that is closed after everything else of the app. Register it before the plugins that use it.
+ *
+ * @throws FC_ERR_OPTION_INVALID if the text is no URL, or ioredis isn't installed
+ */
+export async function openRedis (app: FastifyInstance, option: string, url: string): Promise<IoRedis> {
+  check.ensure(/^rediss?:\/\//.test(url) && URL.canParse(url), option, 'a URL that begins with redis:// or rediss://, or a constructed client of ioredis', url)
+  const { Redis } = await import('ioredis').catch((cause: unknown) => {
+    throw new OptionInvalidError(option, 'the package ioredis to be installed (npm install ioredis)', String(cause))
+  })
+  const client = new Redis(url, failFast) as unknown as IoRedis
+  client.on('error', (err: Error) => logSafely(app.log, 'debug', { err }, 'Redis'))
+  app.addHook('onClose', async () => client.disconnect())
+  await within(FIRST_CONNECTION, ready(client))
+  return client
+}
+
+/** Resolves when the connection is usable. */
+export async function ready (client: IoRedis): Promise<void> {
+  if (client.status !== 'ready') await new Promise<void>((resolve) => { client.once('ready', resolve) })
+}
+
+/** Rejects after `timeout` ms. The command may still be carried out later. */
+export async function answered<T> (operation: T | Promise<T>, timeout: number): Promise<T> {
+  let result: { value: T } | undefined
+  await within(timeout, Promise.resolve(operation).then((value) => { result = { value } }))
+  if (result === undefined) throw new Error(`The store took longer than ${timeout} ms`)
+  return result.value
+}

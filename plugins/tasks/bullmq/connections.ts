@@ -1,0 +1,134 @@
+/**
+ * The connections of the engine: duplicates of the client that the application has passed. The client itself is never used, and stays open.
+ *
+ * Callers who wait have a connection that fails fast. Workers have connections that wait for Redis as long as it takes, since nobody waits for them.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import { ClosingError, TaskStoreError } from '../../shared/errors.ts'
+import { logSafely } from '../../shared/log.ts'
+import { answered, failFast, FIRST_CONNECTION, ready, reconnectSoon, type IoRedis } from '../../redis.ts'
+import { within } from '../../shared/within.ts'
+
+/** Opens the connection anew if Redis has been silent for this long, in ms: a network may drop packets without ending a connection. */
+const SILENCE = 5_000
+
+const patience = { maxRetriesPerRequest: null, enableOfflineQueue: true }
+
+/** What an application may have set for its own use, and what would break a connection of BullMQ. */
+const neutral = { keyPrefix: '', lazyConnect: false, commandTimeout: undefined, retryStrategy: reconnectSoon }
+
+export class Connections {
+  readonly #given: IoRedis
+  readonly #log: FastifyBaseLogger
+  readonly #timeout: number
+  readonly #opened: IoRedis[] = []
+  /** For callers who wait. */
+  readonly commands: IoRedis
+  /** Commands that have not been answered in time, and are not answered yet. */
+  #late = 0
+  #patient: IoRedis | undefined
+  #isAway = false
+  #isClosed = false
+
+  /** @param timeout how many ms a caller waits for Redis */
+  constructor (given: IoRedis, timeout: number, log: FastifyBaseLogger) {
+    this.#given = given
+    this.#timeout = timeout
+    this.#log = log
+    this.commands = this.#open({ ...failFast, socketTimeout: SILENCE })
+    this.commands.on('close', () => this.#away())
+    this.commands.on('ready', () => this.#back())
+  }
+
+  /** Resolves to whether Redis has answered. */
+  async first (): Promise<boolean> {
+    return await within(FIRST_CONNECTION, ready(this.commands)) || (this.#away(), false)
+  }
+
+  /** Waits for Redis as long as it takes: for Workers, which duplicate it for their blocking reads, and for listeners to events. */
+  get patient (): IoRedis {
+    this.#patient ??= this.#open(patience)
+    return this.#patient
+  }
+
+  /** Opens a connection that can do nothing but listen to what is published. */
+  subscriber (): IoRedis {
+    return this.#open(patience)
+  }
+
+  /**
+   * Resolves to what Redis answers to a command of a caller who waits. While Redis is away, or owes an answer, it isn't asked: so a Redis that
+   * hangs costs a few callers `timeout` ms, and no queue of commands grows.
+   *
+   * @param id the task, for the error
+   * @throws FC_ERR_TASK_STORE, FC_ERR_CLOSING
+   */
+  async ask<T> (id: string, command: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw new ClosingError('The service')
+    if (this.#late > 0) throw new TaskStoreError(id, false, { cause: new Error('Redis has not answered an earlier command') })
+    if (this.commands.status !== 'ready') throw new TaskStoreError(id, false, { cause: new Error(`The connection to Redis is ${this.commands.status}`) })
+    let isAnswered = false
+    const answer = command().finally(() => { isAnswered = true })
+    try {
+      return await answered(answer, this.#timeout)
+    } catch (cause) {
+      if (!isAnswered) {
+        this.#late++
+        answer.catch(() => {}).finally(() => { this.#late-- })
+      }
+      throw new TaskStoreError(id, !isReply(cause), { cause })
+    }
+  }
+
+  close (): void {
+    this.#isClosed = true
+    for (const client of this.#opened.splice(0)) {
+      client.disconnect()
+      // ioredis doesn't tell the end of a connection that was waiting to connect again. BullMQ would wait for it, and run its timers on.
+      if (client.status !== 'reconnecting') continue
+      client.status = 'end'
+      client.emit('end')
+    }
+  }
+
+  #open (options: object): IoRedis {
+    const all = { ...neutral, ...options }
+    // A Cluster takes its nodes first, and the options of connections in `redisOptions`.
+    const client = this.#given.isCluster === true
+      ? this.#given.duplicate(undefined as never, { redisOptions: all, enableOfflineQueue: 'enableOfflineQueue' in options && options.enableOfflineQueue } as never)
+      : this.#given.duplicate(all as never)
+    client.on('error', (err: Error) => logSafely(this.#log, 'debug', { err }, 'tasks: Redis'))
+    return this.#keep(client)
+  }
+
+  /** Keeps the connection, and those that BullMQ makes of it, to close them whatever state BullMQ is in. */
+  #keep (client: IoRedis): IoRedis {
+    this.#opened.push(client)
+    const duplicate = client.duplicate.bind(client)
+    client.duplicate = (...args) => this.#keep(duplicate(...args))
+    // BullMQ may be in the middle of connecting again, which nothing that it offers ends: an app that closes while Redis is away would never end.
+    const connect = client.connect.bind(client)
+    client.connect = async () => {
+      if (this.#isClosed) throw new Error('Connection is closed.')
+      return await connect()
+    }
+    return client
+  }
+
+  #away (): void {
+    if (this.#isAway || this.#isClosed) return
+    this.#isAway = true
+    logSafely(this.#log, 'error', {}, 'tasks: Redis is away: enqueue() rejects with FC_ERR_TASK_STORE, and stored tasks wait')
+  }
+
+  #back (): void {
+    if (!this.#isAway) return
+    this.#isAway = false
+    logSafely(this.#log, 'info', {}, 'tasks: Redis is back')
+  }
+}
+
+/** Tells whether Redis has refused the command: then nothing was stored. Out of memory, say, or read-only. */
+function isReply (error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError'
+}

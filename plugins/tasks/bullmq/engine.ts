@@ -1,0 +1,194 @@
+/**
+ * The engine that stores named tasks in Redis or Valkey, by BullMQ: they survive their process, and run in any process that consumes them.
+ *
+ * It guarantees that a task that was accepted runs at least once, as long as Redis keeps its data; that one id is waiting or running at
+ * most once; and that no caller waits for Redis longer than `storeTimeout`. It doesn't guarantee that a task runs only once: a process that ends, or
+ * can't renew a lock, has its tasks run again. Handlers have an `idempotencyKey` for that.
+ *
+ * Each name has a queue of its own, so that a process may consume some names only, and no kind of task delays another.
+ */
+import type { Job, Queue, QueueOptions } from 'bullmq'
+import type * as Bullmq from 'bullmq'
+import { randomUUID } from 'node:crypto'
+import { ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError } from '../../shared/errors.ts'
+import { logSafely } from '../../shared/log.ts'
+import * as check from '../../shared/options.ts'
+import type { Engine, NamedTask, QueueStats, ScheduledTask } from '../named/engine.ts'
+import type { StoredTasksOptions } from '../options.ts'
+import type { TasksStats } from '../scheduler.ts'
+import { nameOf, type TaskHandle } from '../task.ts'
+import { checkServer } from './boot-checks.ts'
+import { Connections } from './connections.ts'
+import { Consumer, type EngineDeps } from './consumer.ts'
+import { Outcomes, StoredHandle } from './handle.ts'
+import { Failure, toJobOptions, toStored, type StoredTask } from './stored.ts'
+
+type StoredQueue = Queue<StoredTask>
+
+/** In braces as the hash tag: in a cluster the keys of a queue must lie on one node, and those of another name may lie on another. */
+const queueName = (name: string): string => `{${name}}`
+
+export class BullmqEngine implements Engine {
+  readonly #bullmq: typeof Bullmq
+  readonly #deps: EngineDeps
+  readonly #connections: Connections
+  readonly #queues = new Map<string, StoredQueue>()
+  readonly #outcomes: Outcomes
+  readonly #cancelChannel: string
+  readonly drainable: Consumer
+
+  /** Loads BullMQ and connects. Rejects with FC_ERR_OPTION_INVALID. */
+  static async open (tasks: { concurrency: number, grace: number }, stored: StoredTasksOptions, deps: EngineDeps): Promise<BullmqEngine> {
+    const bullmq = await import('bullmq').catch((cause: unknown) => {
+      throw new OptionInvalidError('tasks.redis', 'the package bullmq to be installed (npm install bullmq ioredis)', String(cause))
+    })
+    const connections = new Connections(stored.redis, stored.storeTimeout, deps.log)
+    if (await connections.first()) await checkServer(connections.commands, stored.storeTimeout, deps.log)
+    return new BullmqEngine(bullmq, connections, tasks, stored, deps)
+  }
+
+  constructor (bullmq: typeof Bullmq, connections: Connections, { concurrency, grace }: { concurrency: number, grace: number }, stored: StoredTasksOptions, deps: EngineDeps) {
+    this.#bullmq = bullmq
+    this.#deps = deps
+    this.#connections = connections
+    const { lockDuration, keep } = stored
+    const shared = { prefix: `${stored.prefix}:tasks` }
+    const options: QueueOptions = { ...shared, connection: connections.commands as never }
+    for (const name of deps.named.names) {
+      const queue = new bullmq.Queue<StoredTask>(queueName(name), options)
+      queue.on('error', (err) => logSafely(deps.log, 'debug', { err, task: name }, 'tasks: BullMQ'))
+      this.#queues.set(name, queue)
+    }
+    this.#outcomes = new Outcomes(bullmq, connections, options)
+    this.#cancelChannel = `${stored.prefix}:tasks:cancelled`
+    this.drainable = new Consumer(bullmq, {
+      names: stored.consume,
+      concurrency,
+      grace,
+      queueName,
+      cancelChannel: this.#cancelChannel,
+      connections,
+      worker: {
+        ...shared,
+        concurrency,
+        lockDuration,
+        // A task is found once a check has marked it and a later one finds it without a lock: within 1.5 lock durations.
+        stalledInterval: lockDuration / 2,
+        // We count ourselves, for an error with a code.
+        maxStalledCount: Number.MAX_SAFE_INTEGER,
+        removeOnComplete: { count: keep.completed },
+        removeOnFail: { count: keep.failed },
+        settings: { backoffStrategy: (_attempts, _type, error) => error instanceof Failure ? error.delay : 0 }
+      }
+    }, deps)
+  }
+
+  start (): void {
+    this.drainable.start()
+  }
+
+  async enqueue (task: NamedTask): Promise<TaskHandle> {
+    const { name, id, options } = task
+    check.ensure(options.retryIf === this.#deps.named.defaults(name).retryIf, 'tasks.enqueue.retryIf', 'to be left out: a stored task is tried again as the retryIf of its definition says', options.retryIf)
+    const queue = this.#queue(name)
+    // BullMQ frees the id of a job only when the job isn't kept any more, and the id of a deduplication when the job has ended.
+    const chosen = task.isIdChosen ? ownId(task) : undefined
+    const jobId = chosen === undefined ? ownId(task) : randomUUID()
+    const jobOptions = { jobId, ...toJobOptions(options), ...chosen !== undefined && { deduplication: { id: chosen } } }
+    const job = await this.#connections.ask(id, () => queue.add(name, toStored(task), jobOptions))
+    if (job.id !== jobId) await this.#join(queue, task, job.id as string)
+    else this.#deps.telemetry.submitted(task)
+    return this.#handle(queue, id, job.id as string)
+  }
+
+  async cancel (id: string): Promise<boolean> {
+    const name = nameOf(id)
+    const queue = this.#queues.get(name)
+    if (queue === undefined) return false
+    const ask = <T>(command: () => Promise<T>): Promise<T> => this.#connections.ask(id, command)
+    const own = ownId({ name, id })
+    const job = await ask(async () => queue.getJob(await queue.getDeduplicationJobId(own) ?? own))
+    if (job === undefined || job.finishedOn !== undefined) return false
+    // The next run of a schedule is part of it: BullMQ refuses to remove that alone.
+    if (job.repeatJobKey !== undefined && await ask(() => job.isDelayed())) return false
+    return await this.#cancelJob(queue, job, id)
+  }
+
+  async schedule ({ name, id, schedule, payload, options }: ScheduledTask): Promise<void> {
+    const queue = this.#queue(name)
+    if ('cron' in schedule) this.#checkCron(schedule)
+    const repeat = 'every' in schedule ? { every: schedule.every } : { pattern: schedule.cron, tz: schedule.timezone ?? 'UTC' }
+    const { attempts, backoff, stackTraceLimit } = toJobOptions(options)
+    const opts = { ...attempts !== undefined && { attempts }, ...backoff !== undefined && { backoff }, ...stackTraceLimit !== undefined && { stackTraceLimit } }
+    await this.#connections.ask(`${name}:${id}`, () => queue.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }), opts }))
+  }
+
+  async unschedule (name: string, id: string): Promise<boolean> {
+    return await this.#connections.ask(`${name}:${id}`, () => this.#queue(name).removeJobScheduler(id))
+  }
+
+  async queues (): Promise<QueueStats[]> {
+    return await Promise.all([...this.#queues].map(async ([name, queue]) => this.#connections.ask(name, async () => {
+      const [counts, [oldest]] = await Promise.all([queue.getJobCounts('waiting', 'delayed', 'active', 'failed'), queue.getJobs(['waiting'], 0, 0, true)])
+      const { waiting = 0, delayed = 0, active: running = 0, failed = 0 } = counts
+      return { name, waiting, delayed, running, failed, oldestMs: oldest === undefined ? 0 : Math.max(Date.now() - oldest.timestamp, 0) }
+    })))
+  }
+
+  stats (): TasksStats {
+    return this.drainable.stats()
+  }
+
+  async close (): Promise<void> {
+    await this.drainable.closed()
+    await this.#outcomes.close()
+    this.#connections.close()
+  }
+
+  #queue (name: string): StoredQueue {
+    const queue = this.#queues.get(name)
+    if (queue === undefined) throw new ClosingError('The service')
+    return queue
+  }
+
+  /** @throws FC_ERR_TASK_DUPLICATE unless the task that has the id may be joined */
+  async #join (queue: StoredQueue, { id, options }: NamedTask, jobId: string): Promise<void> {
+    if (options.duplicate === 'reject') throw new TaskDuplicateError(id)
+    const job = await this.#connections.ask(id, () => queue.getJob(jobId))
+    if (job?.data.cancelled === true) throw new TaskDuplicateError(id)
+  }
+
+  #handle (queue: StoredQueue, id: string, jobId: string): TaskHandle {
+    const cancel = (): void => {
+      this.cancel(id).catch((err: unknown) => logSafely(this.#deps.log, 'error', { err, task: id }, 'tasks: the task could not be cancelled'))
+    }
+    return new StoredHandle(id, () => this.#outcomes.of({ id, jobId, queue }), cancel)
+  }
+
+  /** Removes a job that waits. One that runs is marked, so that it never runs again, and its process is told. */
+  async #cancelJob (queue: StoredQueue, job: Job<StoredTask>, id: string): Promise<boolean> {
+    const jobId = job.id as string
+    // Zero if a process holds the lock of the job.
+    const removed = await this.#connections.ask(id, () => queue.remove(jobId))
+    if (removed > 0) {
+      this.#deps.telemetry.endedUnrun('aborted', id, job.attemptsMade, new TaskAbortedError(id, 'cancel() was called'))
+      return true
+    }
+    await this.#connections.ask(id, () => job.updateData({ ...job.data, cancelled: true }))
+    await this.#connections.ask(id, () => this.#connections.commands.publish(this.#cancelChannel, jobId))
+    return true
+  }
+
+  #checkCron ({ cron, timezone }: { cron: string, timezone?: string }): void {
+    try {
+      this.#bullmq.defaultRepeatStrategy(Date.now(), { pattern: cron, tz: timezone ?? 'UTC' })
+    } catch (error) {
+      check.ensure(false, 'tasks.schedule.cron', `a cron expression, and a time zone that there is (${(error as Error).message})`, { cron, timezone })
+    }
+  }
+}
+
+/** Returns the id without the name of the task. */
+function ownId ({ name, id }: { name: string, id: string }): string {
+  return id.slice(name.length + 1)
+}

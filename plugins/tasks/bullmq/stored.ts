@@ -1,0 +1,89 @@
+/** How tasks, their results and their errors are written to Redis and read back. */
+import type { JobsOptions } from 'bullmq'
+import type { TraceCarrier } from '../../../workers/protocol.ts'
+import { TaskAbortedError, TaskCrashedError, TaskTimeoutError } from '../../shared/errors.ts'
+import type { NamedTask } from '../named/engine.ts'
+import type { TaskOptions } from '../task-options.ts'
+import { read } from '../thrown.ts'
+
+/** How often the process of a task may end before the task is given up. Deploys and restarts end processes too. */
+export const MAX_CRASHES = 5
+
+/** The stack traces that are kept of one task, so that a task with many retries stays small. */
+const STACKS = 3
+
+/** The data of a BullMQ job. */
+export interface StoredTask {
+  /** Absent for a run of a schedule: its id is made of the job's id. */
+  id?: string
+  /** Absent if the payload is undefined. */
+  payload?: unknown
+  /** Absent if the task has no timeout. */
+  timeout?: number
+  backoff: TaskOptions['backoff']
+  reqId?: string
+  /** The trace in which the task was enqueued. */
+  carrier?: TraceCarrier
+  cancelled?: true
+}
+
+export function toStored ({ payload, options, ...task }: { payload: unknown, options: TaskOptions } & Partial<Pick<NamedTask, 'id' | 'reqId' | 'carrier'>>): StoredTask {
+  return {
+    ...task.id !== undefined && { id: task.id },
+    ...payload !== undefined && { payload },
+    ...options.timeout !== Infinity && { timeout: options.timeout },
+    backoff: options.backoff,
+    ...task.reqId !== undefined && { reqId: String(task.reqId) },
+    ...task.carrier !== undefined && { carrier: task.carrier }
+  }
+}
+
+/** BullMQ's own backoff can't obey retryIf and Retry-After. A strategy of ours takes the delay from the error: see `Failure`. */
+export function toJobOptions ({ retries, delay }: TaskOptions): JobsOptions {
+  return {
+    ...delay > 0 && { delay: Math.ceil(delay) },
+    ...retries > 0 && { attempts: retries + 1, backoff: { type: 'fastify-concurrency' }, stackTraceLimit: STACKS }
+  }
+}
+
+export function idOf (name: string, data: StoredTask, jobId: string): string {
+  return data.id ?? `${name}:${jobId}`
+}
+
+/**
+ * Failure is what the processor throws: BullMQ stores its message and stack. An error of the application isn't thrown as it is, because BullMQ takes
+ * some names of errors for commands.
+ */
+export class Failure extends Error {
+  /** How many ms to wait for the next attempt; -1 if there is none. */
+  readonly delay: number
+
+  constructor (error: Error, delay: number) {
+    super(textOf(error, 'message'))
+    this.delay = delay
+    const name = textOf(error, 'name') || 'Error'
+    const code = read(error, 'code')
+    const [, frames = ''] = /^.*?(\n {4}at [^]*)$/s.exec(textOf(error, 'stack')) ?? []
+    this.stack = `${name}${typeof code === 'string' && code !== '' ? ` [${code}]` : ''}: ${this.message}${frames}`
+  }
+}
+
+function textOf (error: Error, field: 'message' | 'name' | 'stack'): string {
+  const text = read(error, field)
+  return typeof text === 'string' ? text : ''
+}
+
+/** The classes by which the suite's own errors are known again. */
+const ours: Readonly<Record<string, { prototype: Error }>> = {
+  FC_ERR_TASK_TIMEOUT: TaskTimeoutError, FC_ERR_TASK_ABORTED: TaskAbortedError, FC_ERR_TASK_CRASHED: TaskCrashedError
+}
+
+/** Returns the error of a task that has failed, in another process perhaps: with the name, message, code and stack that it had. */
+export function toError (message: string, stack: string | undefined): Error {
+  const [, name = 'Error', code] = /^([^\s:[]+)(?: \[([^\]]+)\])?:/.exec(stack ?? '') ?? []
+  const error = new Error(message)
+  if (code !== undefined && ours[code] !== undefined) Object.setPrototypeOf(error, ours[code].prototype)
+  const fields = { name, ...code !== undefined && { code }, ...stack !== undefined && { stack } }
+  for (const [field, value] of Object.entries(fields)) Object.defineProperty(error, field, { value, writable: true, configurable: true, enumerable: field === 'code' })
+  return error
+}

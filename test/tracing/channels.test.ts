@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import tasks from '../../plugins/tasks/index.ts'
 import * as workersChannels from '../../plugins/workers/channels.ts'
 import * as tasksChannels from '../../plugins/tasks/channels.ts'
-import { rejection, startApp } from '../helper.ts'
+import { rejection, startApp, until } from '../helper.ts'
 
 const EVENTS = ['start', 'end', 'asyncStart', 'asyncEnd', 'error'] as const
 const names = [workersChannels.job.name, tasksChannels.taskAttempt.name] as const
@@ -81,6 +81,17 @@ t.test('the events of an attempt share one message; a store that is bound to `st
   seen.length = 0
   await rejection(app.tasks.submit('mail:2', () => { throw new Error('at once') }).done)
   t.strictSame(seen.map(([event]) => event), ['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
+})
+
+t.test('a task that is cancelled while it waits for its next attempt has ended the last one once', async (t) => {
+  const seen = record(t, names[1])
+  const app = await startTasks(t)
+  const handle = app.tasks.submit('mail:1', () => { throw new Error('try again') }, { retries: 1, backoff: { base: 60_000, max: 60_000 } })
+  await until(() => handle.status === 'retrying', 'it waits')
+  handle.cancel()
+  await rejection(handle.done)
+  t.strictSame(seen.map(([event]) => event), ['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
+  t.match(seen[0]?.[1], { outcome: 'retried' })
 })
 
 t.test('a task that is cancelled before it runs has no attempt', async (t) => {

@@ -121,6 +121,7 @@ t.test('a thread learns the vendor\'s state, and that a trace is not sampled', a
   }
   const found = (await workers.run('exported')).filter(({ name }) => name.startsWith('flags'))
   t.match(found, [{ name: 'flags 1', traceId: remote.traceId, tracestate: 'vendor=opaque' }])
+  t.equal(found.length, 1, 'the thread has not sampled the other one')
 })
 
 t.test('the job after a traced one is not in its trace', async (t) => {

@@ -115,7 +115,10 @@ t.test('a carrier that was damaged in its store gives the task a trace of its ow
   await context.with(ROOT_CONTEXT, runAll)
   const found = spans().filter(({ name }) => name === 'task welcome')
   t.equal(found.length, damaged.length)
-  for (const { parentSpanContext } of found) t.equal(parentSpanContext, undefined)
+  for (const { parentSpanContext, kind } of found) {
+    t.equal(parentSpanContext, undefined)
+    t.equal(kind, SpanKind.INTERNAL, 'it continues nothing')
+  }
 })
 
 t.test('without a tracer a task is stored without a carrier', async (t) => {

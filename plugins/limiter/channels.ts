@@ -10,6 +10,8 @@ export interface LimitRefused {
   cost: number
   /** When the same would be granted, in whole seconds. */
   retryAfter: number
+  /** Whether a lockout of the policy refused the request, and not its bucket; always false for a call of `limiter.wait`. */
+  lockedOut: boolean
   /** The refused request's id; undefined for a call of `limiter.wait` outside a request. */
   requestId: string | undefined
 }

@@ -135,8 +135,8 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     if (granted.hasSubscribers) granted.publish({ server, policy, key, cost })
   }
 
-  function reportRefused ({ policy, key, cost, rate, burst }: PolicyCharge, seconds: number, request: FastifyRequest | undefined, tokens: number | undefined): void {
-    if (refused.hasSubscribers) refused.publish({ server, policy, key, cost, retryAfter: seconds, ...originOf(request), tokens, rate, burst })
+  function reportRefused ({ policy, key, cost, rate, burst }: PolicyCharge, seconds: number, request: FastifyRequest | undefined, tokens: number | undefined, lockedOut: boolean): void {
+    if (refused.hasSubscribers) refused.publish({ server, policy, key, cost, retryAfter: seconds, lockedOut, ...originOf(request), tokens, rate, burst })
   }
 
   return {
@@ -144,9 +144,9 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const request = currentRequest()
       const charged = await charge(name, key, cost, request)
       if (charged === undefined) return true
-      const { granted: isGranted, wait, tokens } = await takeOne(store, charged, 0)
+      const { granted: isGranted, wait, tokens, lockedOut } = await takeOne(store, charged, 0)
       if (isGranted) reportGranted(charged)
-      else reportRefused(charged, retryAfter(wait), request, tokens)
+      else reportRefused(charged, retryAfter(wait), request, tokens, lockedOut)
       return isGranted
     },
 
@@ -189,8 +189,8 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       if (wait === 0) return reportGranted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = retryAfter(hasRoom && wait > timeout ? wait - timeout : wait)
-      reportRefused(charged, seconds, request, undefined)
-      throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds) : new LimitWaitersFullError(name, waiters.total, seconds)
+      reportRefused(charged, seconds, request, undefined, false)
+      throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds, false) : new LimitWaitersFullError(name, waiters.total, seconds)
     },
 
     async peek (name, key) {

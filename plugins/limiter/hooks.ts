@@ -59,10 +59,10 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   }
 
   // The answer names the policy with the longest wait, because the request passes when that wait is over.
-  const { charge: { limit, key, cost, rate, burst }, tokens, wait } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
+  const { charge: { limit, key, cost, rate, burst }, tokens, wait, lockedOut } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
   const policy = limit.expose ? limit.name : undefined
   const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
-  const refusal = { policy: limit.name, key, cost, retryAfter: seconds, requestId: request.id }
+  const refusal = { policy: limit.name, key, cost, retryAfter: seconds, lockedOut, requestId: request.id }
   if (refused.hasSubscribers) refused.publish({ ...refusal, ...originOf(request), tokens, rate, burst, server: request.server.server })
   endUpgrade(request, reply)
   settings.countRefused('FC_ERR_LIMITED')
@@ -75,7 +75,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
       send(reply, 429, 'FC_ERR_LIMITED', limitedMessage(policy, seconds), policy, seconds)
       return true
     }
-    return after(body(request, new LimitedError(policy, seconds)), (body) => {
+    return after(body(request, new LimitedError(policy, seconds, lockedOut)), (body) => {
       reply.code(429).send(body)
       return true
     })

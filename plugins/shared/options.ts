@@ -83,7 +83,10 @@ export function record (option: string, value: unknown, known?: readonly string[
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(option, 'an object', value)
   if (known === undefined) return value as Record<string, unknown>
   for (const [key, given] of entriesOf(option, value)) {
-    if (!known.includes(key)) invalid(`${option}.${key}`, instead.get(key) ?? `one of the options ${known.join(', ')}`, given)
+    if (!known.includes(key)) {
+      const other = instead.get(key)
+      invalid(`${option}.${key}`, other === undefined ? `one of the options ${known.join(', ')}` : `in its place ${other}`, given)
+    }
     // Otherwise a `timeout: null` that means "none" would become the default.
     if (given === null) invalid(`${option}.${key}`, 'a value, or the option left out for its default', given)
   }

@@ -86,18 +86,18 @@ export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue'
 
 /** What replaces the options of piscina and of other pools. */
 const insteadOfPoolOptions = new Map([
-  ['minThreads', 'no such option: maxThreads start at boot, and an idle pool keeps them'],
-  ['idleTimeout', 'no such option: idle threads keep what they have loaded, and hold nothing open'],
+  ['minThreads', 'nothing: all threads (maxThreads) start at boot, and an idle pool keeps them'],
+  ['idleTimeout', 'nothing: idle threads keep what they have loaded, and hold nothing open'],
   ['filename', 'jobs, the result of defineJobs(), which names the file'],
   ['name', 'decorator, the name of the pool on the app'],
-  ['workerData', 'no such option: a module of a job loads what it needs at its top level; env passes strings'],
-  ['argv', 'no such option: env passes strings to the threads'],
-  ['concurrentTasksPerWorker', 'no such option: a thread runs one job at a time; work that waits for I/O is a task'],
+  ['workerData', 'nothing: a module of a job loads what it needs at its top level; env passes strings'],
+  ['argv', 'nothing: env passes strings to the threads'],
+  ['concurrentTasksPerWorker', 'nothing: a thread runs one job at a time; work that waits for I/O is a task'],
   ['concurrency', 'maxThreads for the pool, or concurrency on a job in defineJobs()'],
   ['maxWorkers', 'maxThreads'],
   ['taskQueue', 'priority and concurrency on a job in defineJobs(), and key in the options of run()'],
   ['taskTimeout', 'timeout'],
-  ['atomics', 'no such option: threads wait for messages, so that timers of a job fire'],
+  ['atomics', 'nothing: threads wait for messages, so that timers of a job fire'],
   ['stats', 'workers.stats()']
 ])
 

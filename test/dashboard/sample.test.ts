@@ -59,7 +59,7 @@ t.test('a refusal of a job in words has the numbers that decided', async (t) => 
 })
 
 t.test('a refusal of a limit, of tasks, and any error', async (t) => {
-  const limit = { server: {}, policy: 'plan', key: 'k', retryAfter: 1, requestId: '1', method: 'GET', route: '/' }
+  const limit = { server: {}, policy: 'plan', key: 'k', retryAfter: 1, lockedOut: false, requestId: '1', method: 'GET', route: '/' }
   t.equal(limitRefused({ ...limit, cost: 1, tokens: 0.21, rate: 2, burst: 5 }), 'it needed 1 token and its bucket had 0.21 of 5; 2 tokens come back each second')
   t.equal(limitRefused({ ...limit, cost: 5, tokens: -3, rate: 0.1, burst: 5 }), 'it needed 5 tokens and its bucket had 0 of 5; a token comes back every 10.0 s')
   t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1 }), 'it needed 1 token; 1 token comes back each second')

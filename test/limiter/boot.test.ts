@@ -95,14 +95,14 @@ t.test('an option of @fastify/rate-limit that a bucket has no use for is refused
   })) await refuses(t, { policies: { good }, [name]: value }, new RegExp(`^Option "limiter\\.${name}": expected (?!one of)`))
   for (const [name, instead] of Object.entries({
     max: 'rate, per and burst', timeWindow: 'per', keyGenerator: 'key', ban: 'lockout', whitelist: 'allowList', errorResponseBuilder: 'body', hook: 'stage', windowMs: 'per'
-  })) await refuses(t, { policies: { p: { ...good, [name]: 1 } } }, new RegExp(`^Option "limiter\\.policies\\.p\\.${name}": expected ${instead} of`))
-  await refuses(t, { policies: { good }, rate: 5 }, /^Option "limiter\.rate": expected an option of a policy/)
-  await refuses(t, { policies: { good } }, /^Option "GET \/x: config\.limiter\.max": expected rate, per and burst of a policy/, (app) => {
+  })) await refuses(t, { policies: { p: { ...good, [name]: 1 } } }, new RegExp(`^Option "limiter\\.policies\\.p\\.${name}": expected in its place ${instead} of`))
+  await refuses(t, { policies: { good }, rate: 5 }, /^Option "limiter\.rate": expected in its place an option of a policy/)
+  await refuses(t, { policies: { good } }, /^Option "GET \/x: config\.limiter\.max": expected in its place rate, per and burst of a policy/, (app) => {
     app.get('/x', { config: { limiter: { max: 1 } as never } }, async () => 1)
   })
   const route = (rateLimit: object, message: RegExp) =>
     refuses(t, { policies: { good } }, message, (app) => { app.get('/x', { config: { rateLimit } }, async () => 1) })
-  await route({ max: 1, ban: 3 }, /^Option "GET \/x: config\.rateLimit\.ban": expected lockout of a policy/)
+  await route({ max: 1, ban: 3 }, /^Option "GET \/x: config\.rateLimit\.ban": expected in its place lockout of a policy/)
   await route({ max: 1, exponentialBackoff: true }, /exponentialBackoff/)
   await route({ max: 1, mx: 1 }, /config\.rateLimit\.mx/)
   for (const max of [0, -1, 1.5, NaN, '5']) await route({ max }, /config\.rateLimit\.max/)

@@ -32,10 +32,16 @@ t.test('only a known value of a header is a key', async (t) => {
 })
 
 t.test('a client that goes on after its refusals is locked out', async (t) => {
-  const { app, clock, statuses } = await build(t, { policies: { login: { rate: 1, burst: 1, lockout: { after: 3, duration: 60_000 } } } })
+  const told: boolean[] = []
+  const { app, clock, statuses } = await build(t, {
+    policies: { login: { rate: 1, burst: 1, lockout: { after: 3, duration: 60_000 } } },
+    onExceeded: (_request, { lockedOut }) => { told.push(lockedOut) },
+    body: (_request, { lockedOut }) => ({ lockedOut })
+  })
   t.same(await statuses('/', '/', '/'), [200, 429, 429])
   const locking = await app.inject('/')
-  t.match([locking.statusCode, locking.headers['retry-after']], [429, '60'])
+  t.match([locking.statusCode, locking.headers['retry-after'], locking.json()], [429, '60', { lockedOut: true }])
+  t.same(told, [false, false, true])
   clock.time += 30_000
   const locked = await app.inject('/')
   t.match([locked.statusCode, locked.headers['retry-after'], locked.headers['ratelimit']], [429, '30', '"login";r=0;t=30'])

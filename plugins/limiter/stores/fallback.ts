@@ -75,7 +75,7 @@ export class FallbackStore implements Store {
     const decision = await this.#local.take(local, maxWait)
     if (local.length === charges.length) return decision
     const byCharge = new Map(decision.balances.map((balance) => [balance.charge, balance]))
-    const balances = charges.map((charge): Balance<C> => byCharge.get(charge) ?? { charge, tokens: charge.burst, wait: 0 })
+    const balances = charges.map((charge): Balance<C> => byCharge.get(charge) ?? { charge, tokens: charge.burst, wait: 0, lockedOut: false })
     return { ...decision, balances, store: local.length > 0 ? decision.store : undefined }
   }
 

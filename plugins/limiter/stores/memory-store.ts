@@ -156,14 +156,15 @@ export class MemoryStore implements Store {
       return { charge, table, entry, bucket, locked, wait }
     })
     const balances = found.map(({ charge, table, entry, bucket, locked, wait }): Balance<C> => {
-      if (locked > 0) return { charge, tokens: Math.min(0, bucket.tokens), wait }
+      if (locked > 0) return { charge, tokens: Math.min(0, bucket.tokens), wait, lockedOut: true }
       if (wait > maxWait && charge.cost > 0 && charge.lockout !== undefined) {
-        return { charge, tokens: bucket.tokens, wait: Math.max(wait, table.refuse(entry, charge.lockout, at)) }
+        const lockout = table.refuse(entry, charge.lockout, at)
+        return { charge, tokens: bucket.tokens, wait: Math.max(wait, lockout), lockedOut: lockout > 0 }
       }
-      if (!granted || charge.cost === 0) return { charge, tokens: bucket.tokens, wait }
+      if (!granted || charge.cost === 0) return { charge, tokens: bucket.tokens, wait, lockedOut: false }
       const spent = spend(bucket, charge.cost)
       table.store(entry, charge, spent, charge.cost)
-      return { charge, tokens: spent.tokens, wait }
+      return { charge, tokens: spent.tokens, wait, lockedOut: false }
     })
     // Tokens of the shared bucket aren't given back: by then the key may have a bucket of its own, which they would fill.
     return { granted, balances, at, store: isShared ? undefined : this }

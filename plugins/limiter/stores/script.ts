@@ -51,7 +51,7 @@ end
 
 /**
  * KEYS: one for each charge. ARGV: maxWait, then rate, burst, cost, and the refusals and ms of the lockout (0 and 0 without one) of each.
- * Returns one text, which is quicker to parse than a list: granted (1 or 0), now, then tokens and wait of each.
+ * Returns one text, which is quicker to parse than a list: granted (1 or 0), now, then tokens, wait and locked out (1 or 0) of each.
  */
 export const take = `${prelude}
 local maxWait = tonumber(ARGV[1])
@@ -80,6 +80,7 @@ for i, key in ipairs(KEYS) do
     bucket.refusals = bucket.refusals + 1
     if bucket.refusals >= charge.after then
       bucket.refusals, bucket.lockedUntil = 0, now + charge.duration
+      charge.locked = charge.duration
       charge.wait = math.max(charge.wait, charge.duration)
     end
     store(key, bucket, 0, charge.rate, charge.burst)
@@ -87,7 +88,7 @@ for i, key in ipairs(KEYS) do
     bucket.tokens = bucket.tokens - charge.cost
     store(key, bucket, charge.cost, charge.rate, charge.burst)
   end
-  reply[i + 1] = string.format('%.17g %.17g', bucket.tokens, charge.wait)
+  reply[i + 1] = string.format('%.17g %.17g %d', bucket.tokens, charge.wait, charge.locked > 0 and 1 or 0)
 end
 return table.concat(reply, ' ')
 `

@@ -31,6 +31,8 @@ export interface Balance<C extends Charge = Charge> {
   readonly tokens: number
   /** If granted: how many ms until the charge may act. If not: how many ms until the charge would fit, or until the lockout ends. */
   readonly wait: number
+  /** Whether a lockout refuses the key, one that begins with this refusal included. */
+  readonly lockedOut: boolean
 }
 
 export interface Decision<C extends Charge = Charge> {

@@ -145,13 +145,16 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
       return { granted, ...balance! }
     }
     t.ok((await take()).granted)
-    for (const refusal of [1, 2]) t.ok((await take()).wait <= 250, `refusal ${refusal} waits for the bucket only`)
+    for (const refusal of [1, 2]) {
+      const { wait, lockedOut } = await take()
+      t.ok(wait <= 250 && !lockedOut, `refusal ${refusal} waits for the bucket only`)
+    }
     const locking = await take()
-    t.match([locking.granted, locking.wait], [false, 800], 'the third refusal says how long the lockout takes')
-    t.ok((await take({ key: 'other' })).granted, 'another key isn\'t locked out')
+    t.match([locking.granted, locking.wait, locking.lockedOut], [false, 800, true], 'the third refusal says how long the lockout takes')
+    t.match(await take({ key: 'other' }), { granted: true, lockedOut: false }, 'another key isn\'t locked out')
     await pass(300)
     const locked = await take()
-    t.notOk(locked.granted, 'a token has flowed back, and the key is locked out')
+    t.match([locked.granted, locked.lockedOut], [false, true], 'a token has flowed back, and the key is locked out')
     t.ok(locked.wait > 0 && locked.wait <= 500, `a refusal during the lockout doesn't prolong it: ${locked.wait}`)
     const seen = await take({ cost: 0 })
     t.ok(seen.tokens <= 0 && seen.wait > 0 && seen.wait <= 500, 'who only looks sees the lockout')

@@ -28,7 +28,7 @@ function subject (timeout = 1000) {
   const store = new FallbackStore(remote, new MemoryStore(clock, 100), {
     timeout, clock, onFailed: ({ message }) => changes.push(message), onRecovered: (ms) => changes.push(`back after ${ms}`)
   })
-  const granted = (charges: readonly Charge[]): Decision => ({ granted: true, at: 0, balances: charges.map((charge) => ({ charge, tokens: 7, wait: 0 })), store: remote })
+  const granted = (charges: readonly Charge[]): Decision => ({ granted: true, at: 0, balances: charges.map((charge) => ({ charge, tokens: 7, wait: 0, lockedOut: false })), store: remote })
   return { clock, calls, store, changes, granted, remote }
 }
 

@@ -21,7 +21,9 @@ const MEASURES = [
 /** @type {Map<string, Map<string, Point[]>>} by job, by server */
 const jobs = new Map()
 for (const [title, rows] of Object.entries(readResults('overload').tables)) {
-  const [job = '', load = ''] = title.split(/, (?=[^,]*$)/)
+  // The tables of the sudden overload have no load to draw along.
+  const [, job = '', load = ''] = /^([^,]+), ([\d.]+x)$/.exec(title) ?? []
+  if (load === '') continue
   for (const row of rows) {
     const servers = jobs.get(job) ?? new Map()
     jobs.set(job, servers)

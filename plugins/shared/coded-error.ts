@@ -55,7 +55,7 @@ export function withoutStack<Args extends unknown[], Fields extends object = obj
 
 const kRefusal = Symbol.for('fastify-concurrency.refusal')
 
-interface RefusalHeaders {
+export interface RefusalHeaders {
   /** Read by Fastify's default error handler. */
   readonly headers: Record<string, string>
 }

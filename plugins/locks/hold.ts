@@ -1,5 +1,6 @@
 /** Holds: locks that somebody has, or is about to have. */
 import type { FastifyRequest } from 'fastify'
+import { captureStack } from '../shared/log.ts'
 import type { LockKind } from './channels.ts'
 
 /** How much of a stack is kept. Each frame costs about a microsecond, and every lock is asked for with its stack. */
@@ -29,10 +30,7 @@ export class Hold {
     this.lock = lockName(kind, key)
     this.weight = weight
     this.request = request
-    const { stackTraceLimit } = Error
-    Error.stackTraceLimit = Math.min(stackTraceLimit, FRAMES)
-    Error.captureStackTrace(this.site, above)
-    Error.stackTraceLimit = stackTraceLimit
+    captureStack(this.site, FRAMES, above)
   }
 }
 

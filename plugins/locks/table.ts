@@ -20,6 +20,12 @@ interface Waiting extends Waiter {
   fail (error: Error): void
 }
 
+/** A lock that somebody holds or waits for. */
+interface Entry {
+  readonly semaphore: FifoSemaphore
+  readonly holds: DenseSet<Hold>
+}
+
 export interface TableDeps {
   options: ResolvedLocksOptions
   telemetry: Telemetry
@@ -28,8 +34,8 @@ export interface TableDeps {
 
 export class LockTable {
   readonly #deps: TableDeps
-  readonly #locks = new Map<string, FifoSemaphore>()
-  readonly #holds = new DenseSet<Hold>()
+  readonly #locks = new Map<string, Entry>()
+  #holding = 0
   readonly #waiting = new DenseSet<Waiting>()
   #isClosed = false
   #holdTimer: NodeJS.Timeout | undefined
@@ -49,7 +55,7 @@ export class LockTable {
   }
 
   get holding (): number {
-    return this.#holds.size
+    return this.#holding
   }
 
   /** Timers that are armed: those of waiters, and the one that looks for locks that are held too long. */
@@ -70,9 +76,9 @@ export class LockTable {
     const { clock, telemetry } = this.#deps
     const asked = clock.now()
     try {
-      const lock = this.#enter(hold, permits, signals)
-      if (lock.tryAcquire(hold.weight)) this.#granted(hold)
-      else await this.#wait(lock, hold, timeout, signals)
+      const entry = this.#enter(hold, permits, signals)
+      if (entry.semaphore.tryAcquire(hold.weight)) this.#granted(entry, hold)
+      else await this.#wait(entry, hold, timeout, signals)
     } catch (error) {
       hold.state = 'released'
       telemetry.refused(hold, error as Error)
@@ -85,11 +91,12 @@ export class LockTable {
   release (hold: Hold): void {
     if (hold.state === 'released') return
     hold.state = 'released'
-    this.#holds.delete(hold)
+    const entry = this.#locks.get(hold.lock) as Entry
+    entry.holds.delete(hold)
+    this.#holding--
     this.#deps.telemetry.released(hold, this.#deps.clock.now() - hold.since)
-    const lock = this.#locks.get(hold.lock)
-    lock?.release(hold.weight)
-    this.#forget(hold.lock, lock)
+    entry.semaphore.release(hold.weight)
+    this.#forget(hold.lock, entry)
     this.#settle()
   }
 
@@ -100,7 +107,7 @@ export class LockTable {
 
   /** Resolves when nobody holds a lock or waits for one. */
   idle (): Promise<void> {
-    return this.#idle.wait(this.#holds.size + this.#waiting.size)
+    return this.#idle.wait(this.#holding + this.#waiting.size)
   }
 
   /** Ends every wait. */
@@ -110,33 +117,40 @@ export class LockTable {
 
   unfinished (): Unfinished[] {
     const now = this.#deps.clock.now()
-    return this.#holds.all().map(({ kind, key, since }) => ({ kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1 }))
+    return this.#allHolds().map(({ kind, key, since }) => ({ kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1 }))
+  }
+
+  /** Returns every hold, in no order. */
+  #allHolds (): Hold[] {
+    return [...this.#locks.values()].flatMap(({ holds }) => holds.all())
   }
 
   /** Returns the lock, unless the caller must be refused before it waits. */
-  #enter (hold: Hold, permits: number, signals: readonly AbortSignal[]): FifoSemaphore {
+  #enter (hold: Hold, permits: number, signals: readonly AbortSignal[]): Entry {
     if (this.#isClosed) throw new ClosingError('The application')
     const aborted = signals.find((signal) => signal.aborted)
     if (aborted !== undefined) throw new LockAbortedError(hold.kind, { cause: aborted.reason })
     if (hold.kind !== 'semaphore' && isHeldHere(hold.lock, hold.request)) throw new LockReenteredError(hold.kind, hold.key)
     const known = this.#locks.get(hold.lock)
     if (known === undefined) {
-      const lock = new FifoSemaphore(permits)
-      this.#locks.set(hold.lock, lock)
-      return lock
+      const entry = { semaphore: new FifoSemaphore(permits), holds: new DenseSet<Hold>() }
+      this.#locks.set(hold.lock, entry)
+      return entry
     }
-    check.ensure(known.permits === permits, `semaphore("${hold.key}").permits`, `${known.permits}, as its holders and waiters say`, permits)
+    const { semaphore } = known
+    check.ensure(semaphore.permits === permits, `semaphore("${hold.key}").permits`, `${semaphore.permits}, as its holders and waiters say`, permits)
     return known
   }
 
-  #wait (lock: FifoSemaphore, hold: Hold, timeout: number, signals: readonly AbortSignal[]): Promise<void> {
+  #wait (entry: Entry, hold: Hold, timeout: number, signals: readonly AbortSignal[]): Promise<void> {
     const { maxWaiting, maxWaitingTotal } = this.#deps.options
-    if (timeout === 0) throw this.#timedOut(hold, timeout)
-    if (lock.waiting >= maxWaiting) throw new LockQueueFullError(hold.kind, hold.key, maxWaiting)
+    const { semaphore } = entry
+    if (timeout === 0) throw timedOut(entry, hold, timeout)
+    if (semaphore.waiting >= maxWaiting) throw new LockQueueFullError(hold.kind, hold.key, maxWaiting)
     if (this.#waiting.size >= maxWaitingTotal) throw new LockQueueFullError(hold.kind, hold.key, maxWaitingTotal)
     return new Promise((resolve, reject) => {
       const listeners = signals.map((signal) => ({ signal, aborted: () => waiting.fail(new LockAbortedError(hold.kind, { cause: signal.reason })) }))
-      const timer = timeout === Infinity ? undefined : setTimeout(() => waiting.fail(this.#timedOut(hold, timeout)), timeout)
+      const timer = timeout === Infinity ? undefined : setTimeout(() => waiting.fail(timedOut(entry, hold, timeout)), timeout)
       // The queue is left in the call that decides, not in a promise's turn later: otherwise a wait could be granted and fail at once.
       const leave = (): void => {
         clearTimeout(timer)
@@ -148,32 +162,28 @@ export class LockTable {
         denseIndex: -1,
         grant: () => {
           leave()
-          this.#granted(hold)
+          this.#granted(entry, hold)
           resolve()
         },
         fail: (error) => {
           leave()
-          lock.leave(waiting)
-          this.#forget(hold.lock, lock)
+          semaphore.leave(waiting)
+          this.#forget(hold.lock, entry)
           this.#settle()
           reject(error)
         }
       }
       for (const { signal, aborted } of listeners) signal.addEventListener('abort', aborted)
       this.#waiting.add(waiting)
-      lock.enqueue(waiting)
+      semaphore.enqueue(waiting)
     })
   }
 
-  #timedOut ({ kind, key, lock }: Hold, timeout: number): LockTimeoutError {
-    const holder = this.#holds.all().find((hold) => hold.lock === lock)
-    return new LockTimeoutError(kind, key, timeout, holder?.site.stack)
-  }
-
-  #granted (hold: Hold): void {
+  #granted ({ holds }: Entry, hold: Hold): void {
     hold.state = 'granted'
     hold.since = this.#deps.clock.now()
-    this.#holds.add(hold)
+    holds.add(hold)
+    this.#holding++
     const { maxHold } = this.#deps.options
     if (maxHold !== Infinity) this.#holdTimer ??= setTimeout(() => this.#logLongHolds(), maxHold).unref()
   }
@@ -183,7 +193,7 @@ export class LockTable {
     const { clock, options: { maxHold }, telemetry } = this.#deps
     const now = clock.now()
     let oldest = now
-    for (const hold of this.#holds.all()) {
+    for (const hold of this.#allHolds()) {
       if (hold.isLogged) continue
       // A timer may fire too early by part of a millisecond.
       hold.isLogged = now - hold.since >= maxHold - 1
@@ -192,17 +202,21 @@ export class LockTable {
     }
     // Not more often than four times in maxHold, however many locks there are.
     const wait = Math.max(maxHold - (now - oldest), maxHold / 4)
-    this.#holdTimer = this.#holds.size === 0 ? undefined : setTimeout(() => this.#logLongHolds(), wait).unref()
+    this.#holdTimer = this.#holding === 0 ? undefined : setTimeout(() => this.#logLongHolds(), wait).unref()
   }
 
-  #forget (name: string, lock: FifoSemaphore | undefined): void {
-    if (lock?.isIdle && this.#locks.get(name) === lock) this.#locks.delete(name)
+  #forget (name: string, entry: Entry): void {
+    if (entry.semaphore.isIdle && this.#locks.get(name) === entry) this.#locks.delete(name)
   }
 
   #settle (): void {
-    if (this.#holds.size > 0) return
+    if (this.#holding > 0) return
     clearTimeout(this.#holdTimer)
     this.#holdTimer = undefined
     if (this.#waiting.size === 0) this.#idle.wake()
   }
+}
+
+function timedOut ({ holds }: Entry, { kind, key }: Hold, timeout: number): LockTimeoutError {
+  return new LockTimeoutError(kind, key, timeout, holds.any?.site.stack)
 }

@@ -8,23 +8,29 @@ import type { Access, Location, Party } from './shadow.ts'
 /** How many locations a context remembers; the oldest is forgotten. */
 const MOST_LOCATIONS = 1_000
 
-export class Context implements Party {
-  readonly name: string
+export class Context {
+  /** What outlives the context: shadow memory names it, and must not keep all that the context has seen. */
+  readonly party: Party
   /** The locks that the context holds, by their holds. */
   readonly locks = new Map<object, string>()
-  /** The server of the app that it belongs to. */
-  readonly owner: object
   readonly #accesses = new Map<Location, Access>()
 
-  /** @param name as reports show it: `request req-1 GET /a` */
+  /**
+   * @param name as reports show it: `request req-1 GET /a`
+   * @param owner the server of the app that it belongs to
+   */
   constructor (name: string, owner: object) {
-    this.name = name
-    this.owner = owner
+    this.party = { name, owner }
   }
 
   /** What the context has done to a location; undefined if nothing. */
   seen (location: Location): Access | undefined {
     return this.#accesses.get(location)
+  }
+
+  /** What the context has done to each location that it remembers. */
+  get all (): Iterable<[Location, Access]> {
+    return this.#accesses
   }
 
   /** What the context has done to a location. */

@@ -3,18 +3,20 @@
  * RACE=1, an app with the plugin, or an exploration. A failure of its own switches it off, says so, and never reaches the code under test.
  */
 import { type Context, currentContext, currentTurn } from './context.ts'
-import { Reports, type RaceReport } from './reports.ts'
+import { Reports } from './reports.ts'
 import { judge, type NextWrite } from './rule.ts'
-import { rememberRead, rememberWrite, Shadow, type Location, type Locations, type Read, type ReadKind, type Write, type WriteKind } from './shadow.ts'
-import { Site } from './sites.ts'
-import { dependenceOf, writesText } from './source/dependence.ts'
+import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Read, type ReadKind, type Write } from './shadow.ts'
+import { Depth, Site } from './sites.ts'
+import { dependenceOf, isSameStatement, writesText } from './source/dependence.ts'
+import { within } from './tracked.ts'
 
 /** Fields of an object that are remembered at a read. */
 const MOST_FIELDS = 16
 
-export interface DetectorSettings {
-  maxLocations: number
-}
+const NO_LOCKS: readonly string[] = []
+
+/** After so many reads of a collection on which nothing rested later, the whole stacks of further ones aren't worth their cost. */
+const COLD_READS = 1_000
 
 class Detector {
   readonly reports = new Reports()
@@ -44,107 +46,164 @@ class Detector {
     }
   }
 
-  locate (locations: Locations, key: unknown, create: () => Location): Location {
-    return this.shadow.locate(locations, key, create)
+  /** Whether somebody looks for races, and the running code is in a context. */
+  get isWatching (): boolean {
+    return this.#context() !== undefined
   }
 
-  read (location: () => Location, kind: ReadKind, value: unknown): void {
-    this.#guard((context) => this.#read(location(), kind, value, context))
-  }
-
-  /** Call it before the write is done. */
-  write (location: () => Location, next: NextWrite): void {
-    this.#guard((context) => this.#write(location(), next, context))
-  }
-
-  /** Begins to watch an array that is iterated. Returns a function to call before each further step. */
-  iterate (location: () => Location): () => void {
-    let began: { location: Location, context: Context, site: Site, turn: number, version: number } | undefined
-    this.#guard((context) => {
-      const at = location()
-      began = { location: at, context, site: new Site(), turn: currentTurn(), version: at.version }
-    })
-    return () => this.#guard((context) => {
-      if (began === undefined || began.turn === currentTurn() || began.context !== context) return
-      const { location: { writes }, version, site } = began
-      const shift = writes.find((write) => write.version > version && write.kind === 'shift' && write.context !== context)
-      if (shift === undefined) return
-      this.reports.add({ kind: 'iteration', isConfirmed: true, location: began.location, read: { context, site }, other: shift, write: undefined })
-      began = undefined
-    })
-  }
-
-  #guard (track: (context: Context) => void): void {
-    if (this.#users === 0 || this.#isBroken) return
+  read (collection: Collection, key: unknown, kind: ReadKind, value: unknown): void {
+    const context = this.#context()
+    if (context === undefined) return
     try {
-      const context = currentContext()
-      if (context !== undefined) track(context)
+      this.#read(collection, this.shadow.locate(collection, key), kind, value, context)
     } catch (error) {
-      this.#isBroken = true
-      process.emitWarning(`the race detector has failed and is off from now on: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+      this.#fail(error)
     }
   }
 
-  #read (location: Location, kind: ReadKind, value: unknown, context: Context): void {
+  /** Call it before the write is done. */
+  write (collection: Collection, key: unknown, next: NextWrite): void {
+    const context = this.#context()
+    if (context === undefined) return
+    try {
+      this.#write(collection, this.shadow.locate(collection, key), next, context)
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Begins to watch an array that is iterated. Returns a function to call before each further step. */
+  iterate (collection: Collection, key: unknown): () => void {
+    const context = this.#context()
+    if (context === undefined) return () => {}
+    try {
+      return this.#iterate(this.shadow.locate(collection, key), context, new Site(Depth.place, this.iterate))
+    } catch (error) {
+      this.#fail(error)
+      return () => {}
+    }
+  }
+
+  /** Returns the context of the running code; undefined if nobody looks for races, or the code runs in no context. */
+  #context (): Context | undefined {
+    return this.#users === 0 || this.#isBroken ? undefined : currentContext()
+  }
+
+  #fail (error: unknown): void {
+    this.#isBroken = true
+    process.emitWarning(`the race detector has failed and is off from now on: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+  }
+
+  #read (collection: Collection, location: Location, kind: ReadKind, value: unknown, context: Context): void {
+    const { party } = context
     const access = context.accessTo(location)
     const turn = currentTurn()
     const last = access.reads.at(-1)
     // The fast path: nobody else can have written since.
     if (last !== undefined && last.turn === turn && last.kind === kind && last.version === location.version) return
-    const site = new Site()
+    const site = new Site(collection.hasWindows || collection.reads++ < COLD_READS ? Depth.whole : Depth.place, this.read)
     const { write: own } = access
     if (own !== undefined && own.isBlind && own.kind === 'set' && kind === 'value' && own.turn < turn && !location.isLww) {
       const other = location.writes.at(-1)
-      if (other !== undefined && other.context !== context && other.isBlind && other.kind === 'set' && other.version > own.version && !Object.is(own.value, value)) {
-        this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { context, site }, other, write: own })
+      if (other !== undefined && other.party !== party && other.isBlind && other.kind === 'set' && other.version > own.version && !Object.is(access.written, value)) {
+        this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
       }
     }
     rememberRead(access, { kind, version: location.version, turn, site, value, snapshot: snapshotOf(value) })
   }
 
-  #write (location: Location, next: NextWrite, context: Context): void {
+  #write (collection: Collection, location: Location, next: NextWrite, context: Context): void {
+    const { party } = context
     const access = context.accessTo(location)
     const turn = currentTurn()
-    const site = new Site()
+    let site: Site | undefined
+    const here = (): Site => (site ??= new Site(Depth.whole, this.write))
     const how = {
-      context,
+      party,
       turn,
-      dependence: (read: Read) => dependenceOf(read.site.frames, site.frames),
-      isClaim: () => typeof next.value === 'string' && writesText(site.frames)
+      dependence: (read: Read) => dependenceOf(read.site.frames, here().frames),
+      hasReserved: (read: Read) => hasReserved(context, location, read),
+      isClaim: () => typeof next.value === 'string' && writesText(here().frames)
     }
+    const [oldest] = access.reads
+    if (oldest !== undefined && oldest.turn < turn) collection.hasWindows = true
     let verdict = judge({ location, access, next, ...how })
-    for (const { location, now, isThere } of next.inner ?? []) {
-      const seen = verdict === undefined ? context.seen(location) : undefined
-      if (seen !== undefined) verdict = judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere }, ...how })
+    if (next.kind === 'set' && verdict === undefined) {
+      for (const { location, now, isThere } of within(next.before)) {
+        const seen = context.seen(location)
+        verdict ??= seen && judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere }, ...how })
+      }
     }
-    const write: Write = {
+    const write = this.#record(location, access, next, site, turn, context)
+    if (verdict === undefined) return
+    const { kind, isConfirmed, read, other } = verdict
+    this.reports.add({ kind, isConfirmed, location, read: { party, site: read.site }, other, write: { ...write, site: here() } })
+  }
+
+  #record (location: Location, access: Access, next: NextWrite, site: Site | undefined, turn: number, { party, locks }: Context): Write {
+    const last = location.writes.at(-1)
+    access.written = next.value
+    location.version++
+    // Nobody can have looked since the last write of the same turn: the two are one.
+    if (last !== undefined && last.party === party && last.turn === turn && last.kind === next.kind) {
+      last.version = location.version
+      return last
+    }
+    const write = {
       kind: next.kind,
-      version: ++location.version,
+      version: location.version,
       turn,
-      site,
-      context,
-      value: next.value,
+      site: site ?? new Site(Depth.place, this.write),
+      party,
       isBlind: access.reads.length === 0,
-      locks: [...context.locks.values()]
+      locks: locks.size === 0 ? NO_LOCKS : [...locks.values()]
     }
     rememberWrite(location, write)
     access.write = write
-    if (verdict === undefined) return
-    const { kind, isConfirmed, read, other } = verdict
-    this.reports.add({ kind, isConfirmed, location, read: { context, site: read.site }, other, write })
+    return write
+  }
+
+  #iterate (location: Location, began: Context, site: Site): () => void {
+    const { version } = location
+    const turn = currentTurn()
+    let isOver = false
+    return () => {
+      const context = this.#context()
+      if (isOver || context !== began || turn === currentTurn()) return
+      try {
+        const { party } = context
+        const shift = location.writes.find((write) => write.version > version && write.kind === 'shift' && write.party !== party)
+        if (shift === undefined) return
+        isOver = true
+        this.reports.add({ kind: 'iteration', isConfirmed: true, location, read: { party, site }, other: shift, write: undefined })
+      } catch (error) {
+        this.#fail(error)
+      }
+    }
   }
 }
 
+/** Whether the context has changed another location in the turn of a read, whose value it read in the same statement: `if (balance - reserved < amount)`. */
+function hasReserved ({ all, party }: Context, location: Location, { turn, site }: Read): boolean {
+  for (const [other, { reads }] of all) {
+    const tested = other === location ? undefined : reads.find((read) => read.turn === turn && isSameStatement(read.site.frames, site.frames))
+    if (tested !== undefined && other.writes.some((write) => write.party === party && write.turn === turn && write.version > tested.version)) return true
+  }
+  return false
+}
+
+/** The fields of a plain object as they are now. Getters are not called: they are the application's code. */
 function snapshotOf (value: unknown): Record<string, unknown> | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map || value instanceof Set) return undefined
   const snapshot: Record<string, unknown> = {}
   let fields = 0
-  for (const [key, field] of Object.entries(value)) {
+  for (const key in value) {
+    const field = Object.getOwnPropertyDescriptor(value, key)
+    if (field === undefined || !('value' in field)) continue
     if (++fields > MOST_FIELDS) break
-    snapshot[key] = field
+    snapshot[key] = field.value
   }
   return snapshot
 }
 
 export const detector = new Detector()
-export type { RaceReport, WriteKind }

@@ -24,7 +24,7 @@ export interface Found {
   readonly kind: RaceKind
   readonly isConfirmed: boolean
   readonly location: Location
-  readonly read: { readonly context: Party, readonly site: Site }
+  readonly read: { readonly party: Party, readonly site: Site }
   readonly other: Write
   /** The write that rests on the read; none if an array was shifted while it was iterated. */
   readonly write: Write | undefined
@@ -48,7 +48,7 @@ export class Reports {
   /** @internal */
   add (found: Found): void {
     const report = { kind: found.kind, isConfirmed: found.isConfirmed, location: found.location.name, text: textOf(found) }
-    for (const listener of this.#listeners) listener(report, found.read.context.owner)
+    for (const listener of this.#listeners) listener(report, found.read.party.owner)
     if (this.#silent > 0) return
     const key = [found.kind, found.read.site.key, found.write?.site.key, found.other.site.key].join()
     if (this.#seen.has(key) || this.#seen.size >= MOST) return
@@ -83,7 +83,7 @@ export function print (text: string): void {
   else appendFileSync(file, `${text}\n`)
 }
 
-const column = (label: string, context: Party, site: Site, note: string): string => `  ${label.padEnd(12)} ${context.name}  ${site.name}${note}`
+const column = (label: string, { party, site }: { readonly party: Party, readonly site: Site }, note: string): string => `  ${label.padEnd(12)} ${party.name}  ${site.name}${note}`
 
 function locksOf ({ locks }: Write): string {
   return locks.length === 0 ? 'no lock held' : `held ${locks.join(', ')}`
@@ -93,16 +93,16 @@ function textOf (found: Found): string {
   const { kind, isConfirmed, location, read, other, write } = found
   const lines = [`WARNING: RACE ${isConfirmed ? '' : '(possible) '}${kind} on ${location.name}`]
   if (write === undefined) {
-    lines.push(column('iterated by', read.context, read.site, ''))
-    lines.push(column('shifted by', other.context, other.site, `   (${locksOf(other)})`))
+    lines.push(column('iterated by', read, ''))
+    lines.push(column('shifted by', other, `   (${locksOf(other)})`))
   } else if (kind === 'overwritten') {
-    lines.push(column('written by', write.context, write.site, ''))
-    lines.push(column('overwritten', other.context, other.site, `   (version ${other.version}, ${locksOf(other)})`))
-    lines.push(column('then read by', read.context, read.site, ''))
+    lines.push(column('written by', write, ''))
+    lines.push(column('overwritten', other, `   (version ${other.version}, ${locksOf(other)})`))
+    lines.push(column('then read by', read, ''))
   } else {
-    lines.push(column('written by', write.context, write.site, `   (${locksOf(write)})`))
-    lines.push(column('after a read', read.context, read.site, '   (stale)'))
-    lines.push(column(kind === 'lost update' ? 'overwrote' : 'unaware of', other.context, other.site, `   (version ${other.version}, ${locksOf(other)})`))
+    lines.push(column('written by', write, `   (${locksOf(write)})`))
+    lines.push(column('after a read', read, '   (stale)'))
+    lines.push(column(kind === 'lost update' ? 'overwrote' : 'unaware of', other, `   (version ${other.version}, ${locksOf(other)})`))
   }
   lines.push(`  fix: ${fixOf(found)}`)
   return lines.join('\n')

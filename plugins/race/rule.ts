@@ -36,17 +36,17 @@ export interface NextWrite {
   readonly had: boolean
   /** What is written is a mark by its nature: the membership of a Set. */
   readonly isMark?: boolean
-  /** What is within the value that is replaced. */
-  readonly inner?: readonly Inner[]
 }
 
 export interface RuleInput {
   readonly location: Location
   readonly access: Access
-  readonly context: Party
+  readonly party: Party
   readonly turn: number
   readonly next: NextWrite
   readonly dependence: (read: Read) => Dependence
+  /** Whether the context, on the same test, has changed something else in the turn of the read: a reservation that others see. */
+  readonly hasReserved: (read: Read) => boolean
   /** Whether the source writes a text literal: the name of a state, by which a request claims what it names, and no result that others find too. */
   readonly isClaim: () => boolean
 }
@@ -65,10 +65,10 @@ function holdsAgain (read: Read, next: NextWrite): boolean {
   return Object.is(read.value, next.before)
 }
 
-export function judge ({ location, access, context, turn, next, dependence, isClaim }: RuleInput): Verdict | undefined {
+export function judge ({ location, access, party, turn, next, dependence, hasReserved, isClaim }: RuleInput): Verdict | undefined {
   if (location.isLww) return undefined
   const othersSince = (read: Read): Write[] => location.writes.filter((write) =>
-    write.version > read.version && write.context !== context && conflicts(read, write, next))
+    write.version > read.version && write.party !== party && conflicts(read, write, next))
   for (const read of access.reads) {
     if (read.turn >= turn) continue
     const other = othersSince(read).at(-1)
@@ -81,9 +81,9 @@ export function judge ({ location, access, context, turn, next, dependence, isCl
     const isData = how === 'data' || how === 'both'
     const governing = fresh.map(dependence)
     // What was read again governs. But fresh data under a stale test is check-then-act.
-    if (governing.some((again) => again === 'control' || again === 'both' || (isData && again === 'data'))) continue
+    if (governing.some((again) => again === 'control' || again === 'both' || (how !== 'control' && again === 'data'))) continue
     if (how === 'control') {
-      if (isClaimed(location, context, read)) continue
+      if (isClaimed(location, party, read) || hasReserved(read)) continue
       if (isFill(next) && !isClaim()) continue
     }
     const isConfirmed = how !== 'unknown' || putsBack(read, next)
@@ -93,8 +93,8 @@ export function judge ({ location, access, context, turn, next, dependence, isCl
 }
 
 /** Whether the context has acted on the test at once, by a write in the same turn: a later write, to take that back, doesn't rest on the test. */
-function isClaimed (location: Location, context: Party, read: Read): boolean {
-  const own = location.writes.find((write) => write.version > read.version && write.context === context && write.turn === read.turn)
+function isClaimed (location: Location, party: Party, read: Read): boolean {
+  const own = location.writes.find((write) => write.version > read.version && write.party === party && write.turn === read.turn)
   return own !== undefined
 }
 

@@ -12,7 +12,7 @@ export type ReadKind = 'value' | 'has' | 'whole'
  */
 export type WriteKind = 'set' | 'delete' | 'add' | 'shift'
 
-/** Who accesses: a context, as far as it matters here. */
+/** Who accesses: a context, as far as reports tell of it. */
 export interface Party {
   /** As reports show it: `request req-1 GET /a`. */
   readonly name: string
@@ -33,11 +33,10 @@ export interface Read {
 export interface Write {
   readonly kind: WriteKind
   /** The location's version that the write made. */
-  readonly version: number
+  version: number
   readonly turn: number
   readonly site: Site
-  readonly context: Party
-  readonly value: unknown
+  readonly party: Party
   /** The context had not read the location. */
   readonly isBlind: boolean
   /** The names of the locks that were held. */
@@ -47,7 +46,10 @@ export interface Write {
 /** What one context has done to a location. */
 export interface Access {
   readonly reads: Read[]
+  /** Its last write. */
   write?: Write
+  /** The value that its last write put there. */
+  written?: unknown
 }
 
 export interface Location {
@@ -76,6 +78,18 @@ export const rememberWrite = (location: Location, write: Write): void => remembe
 /** The locations of one tracked collection, by key. */
 export type Locations = Map<unknown, Location>
 
+/** A collection whose keys are locations. */
+export interface Collection {
+  readonly locations: Locations
+  /** The last writer may win. */
+  readonly isLww: boolean
+  /** How many reads of it were remembered. */
+  reads: number
+  /** Whether a context has read it in one turn and written to it in a later one. Only such reads are looked at again. */
+  hasWindows: boolean
+  nameOf (key: unknown): string
+}
+
 /** All locations, the least recently created first: when there are too many, the oldest is forgotten, and starts anew when it is met again. */
 export class Shadow {
   most: number
@@ -89,10 +103,12 @@ export class Shadow {
     return this.#all.size
   }
 
-  locate (locations: Locations, key: unknown, create: () => Location): Location {
+  locate (collection: Collection, key: unknown): Location {
+    const { locations } = collection
     let location = locations.get(key)
     if (location !== undefined) return location
-    locations.set(key, location = create())
+    location = { name: collection.nameOf(key), key: typeof key === 'string' ? key : undefined, isLww: collection.isLww, version: 0, writes: [] }
+    locations.set(key, location)
     this.#all.add({ locations, key })
     if (this.#all.size > this.most) {
       const [oldest] = this.#all

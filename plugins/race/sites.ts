@@ -1,6 +1,7 @@
 /** Sites: where in the application's source an access happened. Captured with each access, and formatted only for what may be reported. */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { captureStack } from '../shared/log.ts'
 import { originOf } from './register/rewritten.ts'
 
 export interface Frame {
@@ -9,8 +10,16 @@ export interface Frame {
   readonly column: number
 }
 
-/** Some six frames are the detector's own, and async callers are part of the stack: fewer frames lose the handler. */
-const FRAMES = 16
+/**
+ * How much of a stack is kept. A frame costs half a microsecond, and the stacks are most of what detection costs. The first two frames may be a
+ * proxy's own.
+ */
+export const Depth = {
+  /** Enough to find the code that a read and a write have in common. Async callers are part of the stack. */
+  whole: 11,
+  /** Enough to show the place. */
+  place: 4
+} as const
 
 const folder = `${dirname(fileURLToPath(import.meta.url))}/`
 
@@ -32,14 +41,13 @@ function parse (stack: string): Frame[] {
 }
 
 export class Site {
+  /** An object of its own: the text of a stack begins with the `name` of what holds it. */
   readonly #holder: { stack?: string } = {}
   #frames: readonly Frame[] | undefined
 
-  constructor () {
-    const { stackTraceLimit } = Error
-    Error.stackTraceLimit = FRAMES
-    Error.captureStackTrace(this.#holder, Site)
-    Error.stackTraceLimit = stackTraceLimit
+  /** @param above the function that was told of the access: what it calls itself is not kept */
+  constructor (depth: number, above: (...args: never[]) => unknown) {
+    captureStack(this.#holder, depth, above)
   }
 
   /** From the inside out: the access itself, its caller, the async function that awaits that. */

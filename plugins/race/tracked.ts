@@ -1,18 +1,19 @@
 /** Tracked values: objects, arrays, Maps and Sets behind Proxies that tell the detector of each access. */
 import { types } from 'node:util'
-import { detector } from './detector.ts'
 import type { Inner } from './rule.ts'
-import type { Location, Locations } from './shadow.ts'
+import type { Collection, Locations } from './shadow.ts'
 
 /** The whole of a collection, as the key of a location. */
 export const WHOLE = Symbol('whole')
 
 /** A collection that is tracked. */
-export class Tracked<T extends object = object> {
+export class Tracked<T extends object = object> implements Collection {
   readonly target: T
   readonly name: string
   readonly isLww: boolean
   readonly locations: Locations = new Map()
+  reads = 0
+  hasWindows = false
 
   constructor (target: T, name: string, isLww: boolean) {
     this.target = target
@@ -20,22 +21,11 @@ export class Tracked<T extends object = object> {
     this.isLww = isLww
   }
 
-  /** Returns the location of a key, when the detector asks for it. */
-  at (key: unknown): () => Location {
-    return () => detector.locate(this.locations, key, () => ({
-      name: this.nameOf(key),
-      key: typeof key === 'string' ? key : undefined,
-      isLww: this.isLww,
-      version: 0,
-      writes: []
-    }))
-  }
-
   nameOf (key: unknown): string {
     if (typeof key === 'symbol') return this.name
     if (this.target instanceof Map) return `${this.name}.get(${show(key)})`
     if (this.target instanceof Set) return `${this.name}.has(${show(key)})`
-    return typeof key === 'string' && /^[A-Za-z_$][\w$]*$/.test(key) ? `${this.name}.${key}` : `${this.name}[${show(key)}]`
+    return typeof key === 'string' && /^#?[A-Za-z_$][\w$]*$/.test(key) ? `${this.name}.${key}` : `${this.name}[${show(key)}]`
   }
 
   /** Makes a value that was read out of the collection tracked too, if it can be. */
@@ -53,8 +43,23 @@ type Handlers = (tracked: Tracked) => ProxyHandler<object>
 /** What is tracked, by the values themselves. */
 const tracked = new WeakMap<object, Tracked>()
 
+/**
+ * Returns what knows the fields of an object that has no proxy: rewritten code tells of them itself.
+ *
+ * @param path the object in the source, for its name
+ */
+export function trackedOf (target: object, path: string): Tracked {
+  let known = tracked.get(target)
+  if (known === undefined) {
+    const { name = path } = typeof target === 'function' ? target : Object.getPrototypeOf(target)?.constructor ?? {} as { name?: string }
+    tracked.set(target, known = new Tracked(target, path === 'this' ? name : path, false))
+  }
+  return known
+}
+
+/** Returns the locations within a value, with what is there now. */
 export function within (value: unknown): Inner[] {
-  const known = typeof value === 'object' && value !== null ? tracked.get(value) : undefined
+  const known = typeof value === 'object' && value !== null ? tracked.get(unwrap(value)) : undefined
   if (known === undefined) return []
   const { target, locations } = known
   const isMap = target instanceof Map
@@ -91,8 +96,8 @@ export function track<T extends object> (target: T, name: string, isLww: boolean
   if (known !== undefined) return known as T
   const kind = Array.isArray(target) ? 'array' : types.isMap(target) ? 'map' : types.isSet(target) ? 'set' : 'object'
   const created = new Tracked(target, name, isLww)
-  const proxy = new Proxy(target, handlers[kind]?.(created) ?? {}) as T
   tracked.set(target, created)
+  const proxy = new Proxy(target, handlers[kind]?.(created) ?? {}) as T
   proxies.set(target, proxy)
   targets.set(proxy, target)
   return proxy

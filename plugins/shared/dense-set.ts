@@ -31,6 +31,11 @@ export class DenseSet<T extends DenseSetMember> {
     last.denseIndex = denseIndex
   }
 
+  /** One of the members; undefined if there is none. */
+  get any (): T | undefined {
+    return this.#members[0]
+  }
+
   /** Returns a copy, in no order. */
   all (): T[] {
     return [...this.#members]

@@ -1,6 +1,7 @@
 // explore(): orders that chance doesn't bring about, the same for the same seed, and everything put back.
 import assert from 'node:assert/strict'
 import fs, { readFile, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -90,12 +91,50 @@ t.test('a seed gives the same order, with files and timers, each time', async (t
     })
     return app
   }
-  const options: Required<Omit<ExploreOptions, 'seeds'>> = { requests: ['/', '/', '/'], invariant: () => {} }
+  const options: Required<Omit<ExploreOptions, 'seeds'>> = { requests: ['/', '/', '/'], operations: [], invariant: () => {} }
   for (const seed of [3, 4]) {
     const first = await tryOrder(build, options, seed)
     t.match(first.order.join('\n'), /fs\.readFile[^]*sleep 3 ms[^]*setImmediate[^]*fs\.writeFile/)
     for (let again = 0; again < 25; again++) t.strictSame((await tryOrder(build, options, seed)).order, first.order)
   }
+})
+
+t.test('methods of decorators that are named as operations wait too, with what they call, and are put back', async (t) => {
+  const file = join(t.testdir(), 'rows.json')
+  class Client {
+    #queries = 0
+    async query (): Promise<number> {
+      await readFile(file, 'utf8')
+      return ++this.#queries
+    }
+  }
+  const { query } = Client.prototype
+  const db = new Client()
+  const build = async (): Promise<FastifyInstance> => {
+    await writeFile(file, '1')
+    const app = Fastify() as unknown as FastifyInstance
+    app.decorate('db', db).decorate('load', async () => 5)
+    app.get('/', async () => [await app.getDecorator<Client>('db').query(), await app.getDecorator<() => Promise<number>>('load')()])
+    return app
+  }
+  const { order, failure } = await tryOrder(build, { requests: ['/', '/'], operations: ['db.query', 'load'], invariant: (_app, responses) => t.strictSame(responses.map(({ statusCode }) => statusCode), [200, 200]) }, 1)
+  t.equal(failure, undefined)
+  t.match(order.join('\n'), /db\.query[^]*fs\.readFile[^]*load/)
+  t.equal(db.query, query)
+  t.notOk(Object.hasOwn(db, 'query'))
+  for (const path of ['db.find', 'cache.get', 'db']) await t.rejects(explore(build, { requests: ['/'], operations: [path] }), { code: 'FC_ERR_EXPLORE', cause: { code: 'FC_ERR_OPTION_INVALID' } }, path)
+})
+
+t.test('what a CommonJS module takes out of a built-in is patched, if build() loads the module', async (t) => {
+  const file = join(t.testdir(), 'app.cjs')
+  await writeFile(file, 'const { setTimeout: sleep } = require(\'node:timers/promises\')\nexports.wait = () => sleep(3)\n')
+  const { order } = await tryOrder(() => {
+    const { wait } = createRequire(import.meta.url)(file) as { wait: () => Promise<void> }
+    const app = Fastify() as unknown as FastifyInstance
+    app.get('/', wait)
+    return app
+  }, { requests: ['/'], operations: [], invariant: () => {} }, 1)
+  t.match(order, [/arrives/, /sleep 3 ms/])
 })
 
 t.test('RACE_SEED tries one seed only', async (t) => {
@@ -165,7 +204,7 @@ t.test('a timer that is leaked never fires, a long one fires only when nothing e
 })
 
 t.test('what is invalid is refused by name', async (t) => {
-  for (const [options, name] of [[{ requests: [] }, 'requests'], [{}, 'requests'], [{ requests: ['/'], seeds: 0 }, 'seeds'], [{ requests: ['/'], invariant: 5 }, 'invariant'], [{ requests: ['/'], seed: 5 }, 'seed']] as const) {
+  for (const [options, name] of [[{ requests: [] }, 'requests'], [{}, 'requests'], [{ requests: ['/'], seeds: 0 }, 'seeds'], [{ requests: ['/'], invariant: 5 }, 'invariant'], [{ requests: ['/'], operations: 'db' }, 'operations'], [{ requests: ['/'], operations: [''] }, 'operations'], [{ requests: ['/'], seed: 5 }, 'seed']] as const) {
     await t.rejects(explore(bank, options as never), { code: 'FC_ERR_OPTION_INVALID', message: new RegExp(`explore\\.${name}`) })
   }
   await t.rejects(explore(5 as never, { requests: ['/'] }), { code: 'FC_ERR_OPTION_INVALID' })

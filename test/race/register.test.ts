@@ -1,7 +1,9 @@
 // Zero-edit mode: races in applications that know nothing of the detector.
 import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { runtime } from '../../plugins/race/register/runtime.ts'
 import { rewrite } from '../../plugins/race/register/rewrite.ts'
 import { loadParser, type Ts } from '../../plugins/race/source/parse.ts'
 
@@ -12,9 +14,9 @@ const register = ['--import', path('../../plugins/race/register/index.ts')]
 
 interface Run { code: number, stderr: string }
 
-/** Runs an application of the corpus's plain/ under overlapping requests. */
-async function run (file: string, preloads: string[], env: NodeJS.ProcessEnv = { RACE: '1' }): Promise<Run> {
-  const args = ['--conditions=fastify-concurrency-source', ...preloads, path('corpus/drive.ts'), file]
+/** Runs a script that sends overlapping requests to applications. */
+async function run (script: string, files: readonly string[], preloads: string[], env: NodeJS.ProcessEnv = { RACE: '1' }): Promise<Run> {
+  const args = ['--conditions=fastify-concurrency-source', ...preloads, path(script), ...files]
   return new Promise((resolve) => {
     execFile(process.execPath, args, { env: { ...process.env, NODE_OPTIONS: '', ...env } }, (error, _stdout, stderr) => resolve({ code: Number(error?.code ?? 0), stderr }))
   })
@@ -26,22 +28,56 @@ for (const [file, report] of [
   ['cooldown.ts', /WARNING: RACE .*cooldown\.ts:\d+:\d+/s]
 ] as const) {
   t.test(`a race in ${file} is found, and the process exits with 66`, async (t) => {
-    const { code, stderr } = await run(file, [...tsx, ...register])
+    const { code, stderr } = await run('corpus/drive.ts', [file], [...tsx, ...register])
     t.equal(code, 66)
     t.match(stderr, report)
   })
 }
 
+/** The locations of the confirmed reports of each application. */
+async function reportsOf (script: string, files: readonly string[]): Promise<Record<string, string[]>> {
+  const { stderr } = await run(script, files, [...tsx, ...register])
+  const reports: Record<string, string[]> = {}
+  let since: string[] = []
+  for (const line of stderr.split('\n')) {
+    const [, location] = /^WARNING: RACE (?!\(possible\))[a-z ]+ on (.+)$/.exec(line) ?? []
+    const [, file] = /^== (.+?): [\d ]+$/.exec(line) ?? []
+    if (location !== undefined) since.push(location)
+    if (file !== undefined) {
+      reports[file] = since
+      since = []
+    }
+  }
+  return reports
+}
+
+const appsIn = (folder: string): string[] => readdirSync(path(`apps/${folder}`)).map((file) => `${folder}/${file}`)
+
+t.test('applications as users write them: classes, private fields, closures, decorators, objects from elsewhere', async (t) => {
+  const reports = await reportsOf('apps/drive.ts', appsIn('racy'))
+  t.strictSame(Object.fromEntries(Object.entries(reports).map(([file, [first]]) => [file, first])), {
+    'racy/closure-factory.mjs': 'free',
+    'racy/decorated-state.js': 'stats.total',
+    'racy/inventory-service.ts': 'items.pen.left',
+    'racy/json-config.cjs': 'flags.beta.enabled',
+    'racy/lazy-client.js': 'client',
+    'racy/private-field.js': 'InvoiceNumbers.#last',
+    'racy/room-plugin.js': 'this.guests',
+    'racy/visit-counter.cjs': 'visits',
+    'racy/voters-set.ts': 'voters.has("ada")',
+    'racy/wallet-class.ts': 'Wallet.balance'
+  })
+})
+
 t.test('applications without a race are silent', async (t) => {
-  for (const file of ['guarded-flag.ts', 'gauge.cjs', 'version-retry.js', 'memoized-promise.js', 'copy-on-write.ts', 'synchronous-claim.cjs']) {
-    const { code, stderr } = await run(file, [...tsx, ...register])
-    t.equal(code, 0, file)
-    t.notMatch(stderr, /WARNING: RACE (?!\(possible\))/, file)
+  const plain = ['guarded-flag.ts', 'gauge.cjs', 'version-retry.js', 'memoized-promise.js', 'copy-on-write.ts', 'synchronous-claim.cjs']
+  for (const [script, files] of [['apps/drive.ts', appsIn('clean')], ['corpus/drive.ts', plain]] as const) {
+    t.strictSame(await reportsOf(script, files), Object.fromEntries(files.map((file) => [file, []])))
   }
 })
 
 t.test('without RACE=1 nothing is rewritten or watched', async (t) => {
-  t.match(await run('go-counter.js', [...tsx, ...register], { RACE: '' }), { code: 0, stderr: '' })
+  t.match(await run('corpus/drive.ts', ['go-counter.js'], [...tsx, ...register], { RACE: '' }), { code: 0, stderr: /^== go-counter\.js: [\d ]+\n$/ })
 })
 
 /** Runs a rewritten module with a runtime that notes what it is told of, and returns that with the module's `result`. */
@@ -51,7 +87,12 @@ function evaluate (source: string): { seen: string[], result: unknown } {
     shared: <T>(value: T, name: string): T => { seen.push(`shared ${name}`); return value },
     cell: (name: string) => ({ name }),
     read: <T>(cell: { name: string }, value: T): T => { seen.push(`read ${cell.name}`); return value },
-    write: <T>(cell: { name: string }, value: T): T => { seen.push(`write ${cell.name}`); return value }
+    write: <T>(cell: { name: string }, value: T): T => { seen.push(`write ${cell.name}`); return value },
+    data: <T>(value: T, name: string): T => { seen.push(`data ${name}`); return value },
+    of: (_object: unknown, path: string) => ({ name: path }),
+    note: (_object: unknown, path: string) => { seen.push(`note ${path}`) },
+    step: runtime.step,
+    fields: () => {}
   }
   const { text } = rewrite(ts, 'module.js', source) ?? { text: source }
   const result: unknown = new Function('$$race', `${text}\nreturn result`)($$race) // eslint-disable-line no-new-func
@@ -69,9 +110,22 @@ t.test('what functions share is told of, and the module does what it did', async
     ['let a = 1\nconst f = (a) => { a = 2; return a }\nconst result = [f(), a]', [], [2, 1]],
     ['let [a, b] = [1, 2]\nconst f = () => { [a, b] = [b, a]; return a }\nconst result = f()', [], 2],
     ['let n = 0\nfor (let i = 0; i < 3; i++) n += i\nconst result = n', [], 3],
-    ['const state = { n: 0 }\nconst f = () => { state.n++; return state.n }\nconst result = f()', ['shared state'], 1],
-    ['const config = { n: 7 }\nconst f = () => config.n\nconst result = f()', [], 7],
-    ['class A { items = []; constructor () { this.map = new Map() } }\nconst result = new A().items.length', ['shared items', 'shared this.map'], 0]
+    ['const state = { n: 0 }\nconst f = () => { state.n++; return state.n }\nconst result = f()', ['shared state', 'read state.n', 'write state.n', 'read state.n'], 1],
+    ['const config = { n: 7 }\nconst f = () => config.n\nconst result = f()', ['read config.n'], 7],
+    ['class A { items = []; constructor () { this.map = new Map() } }\nconst result = new A().items.length', ['shared items', 'write this.map', 'shared this.map'], 0],
+    ['let n = 1n\nconst f = () => { n++\nn++ }\nf()\nconst result = n', ['read n', 'write n', 'read n', 'write n', 'read n'], 3n],
+    ['let n = "5"\nconst f = () => n++\nconst result = [f(), n]', ['read n', 'write n', 'read n'], [5, 6]],
+    ['class A { #n = 1; add () { this.#n += 2\nreturn this.#n++ } get n () { return this.#n } }\nconst a = new A()\nconst result = [a.add(), a.n]', ['read this.#n', 'write this.#n', 'read this.#n', 'write this.#n', 'read this.#n'], [3, 4]],
+    ['class A { n = 1; add () { const { n, m = 5 } = this; this.n = n + m; return this } }\nconst result = new A().add().n', ['note this.n', 'note this.m', 'write this.n'], 6],
+    ['class A { set () { this.list = []\nthis.at ??= this.list.length\nreturn this } }\nconst result = new A().set().at', ['write this.list', 'shared this.list', 'read this.at', 'read this.list', 'read this.list.length', 'write this.at'], 0],
+    ['const make = (left) => { const take = () => { left -= 1; return left }; return take }\nconst result = make(3)()', ['read left', 'write left', 'read left'], 2],
+    ['const users = JSON.parse("{}")\nconst f = () => { users.a = 1; return users?.a }\nconst result = f()', ['data users', 'write users.a', 'read users?.a'.replace('?', '')], 1],
+    ['const f = (a) => a?.b.c\nconst result = f()', [], undefined],
+    ['const f = (a) => { try { a.b() } catch (error) { return error.message } }\nconst result = f({})', ['read error.message'], 'a.b is not a function'],
+    ['const f = (page) => page.evaluate(() => document.title)\nconst result = f({ evaluate: (fn) => fn.toString() })', [], '() => document.title'],
+    ['const f = (list) => { const seen = new Set(list); return [...seen] }\nconst result = f([1, 1])', [], [1]],
+    ['const f = () => { const seen = new Map(); return { seen } }\nconst result = f().seen.size', ['shared seen'], 0],
+    ['const f = (map = new Map()) => map\nconst result = f().size', ['shared Map'], 0]
   ] as const) {
     t.strictSame(evaluate(source), { seen, result }, source)
   }

@@ -35,7 +35,7 @@ async function byInjects (program: Program): Promise<string[]> {
 /** What the first seed that fails says; undefined if none does. */
 async function byExplore (program: Program, seeds: number): Promise<string | undefined> {
   for (let seed = 0; seed < seeds; seed++) {
-    const { reports, failure } = await tryOrder(() => program.build(tools()), { requests: program.requests as never, invariant: program.invariant }, seed)
+    const { reports, failure } = await tryOrder(() => program.build(tools()), { requests: program.requests as never, operations: [], invariant: program.invariant }, seed)
     const confirmed = reports.find(({ isConfirmed }) => isConfirmed)
     if (confirmed !== undefined || failure !== undefined) return confirmed?.text ?? String(failure?.error)
   }

@@ -5,7 +5,7 @@ import * as check from '../../shared/options.ts'
 import { instrument, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
 import { print, type RaceReport } from '../reports.ts'
-import { install } from './patches.ts'
+import { patchBuiltIns, patchDecorators, schedule } from './patches.ts'
 import { Scheduler } from './scheduler.ts'
 
 export interface ExploreOptions {
@@ -16,12 +16,18 @@ export interface ExploreOptions {
    * @default 100
    */
   seeds?: number
+  /**
+   * Methods of the app's decorators that are operations too, because they return promises: `['db.query', 'db.save']`. Without them, what a database
+   * driver does is explored in the order in which its answers come.
+   * @default []
+   */
+  operations?: readonly string[]
   /** Throws if the app's state or the responses are wrong after all requests. It decides first; the detector second. */
   invariant?: (app: FastifyInstance, responses: LightMyRequestResponse[]) => unknown
 }
 
 /** @internal Every option, for the test that compares them with the docs. */
-export const exploreOptionNames = ['requests', 'seeds', 'invariant'] as const satisfies ReadonlyArray<keyof ExploreOptions>
+export const exploreOptionNames = ['requests', 'seeds', 'operations', 'invariant'] as const satisfies ReadonlyArray<keyof ExploreOptions>
 
 export interface Explored {
   /** How many orders were tried. */
@@ -54,10 +60,12 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
   const requests = check.array('explore.requests', options.requests) as ExploreOptions['requests']
   check.ensure(requests.length > 0, 'explore.requests', 'at least one request', requests)
   const seeds = check.integer('explore.seeds', options.seeds ?? 100, { min: 1 })
+  const operations = check.array('explore.operations', options.operations ?? []) as string[]
+  for (const operation of operations) check.text('explore.operations', operation)
   if (options.invariant !== undefined) check.fn('explore.invariant', options.invariant)
   const orders = new Set<string>()
   for (const seed of seedsOf(seeds)) {
-    const run = await tryOrder(build, { requests, invariant: options.invariant ?? (() => {}) }, seed)
+    const run = await tryOrder(build, { requests, operations, invariant: options.invariant ?? (() => {}) }, seed)
     orders.add(run.order.join('\n'))
     const confirmed = run.reports.filter(({ isConfirmed }) => isConfirmed)
     if (run.failure === undefined && confirmed.length === 0) continue
@@ -76,15 +84,18 @@ function seedsOf (seeds: number): number[] {
 }
 
 /** Runs one seed, and puts everything back. @internal */
-export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, invariant }: Required<Omit<ExploreOptions, 'seeds'>>, seed: number): Promise<Run> {
+export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, operations, invariant }: Required<Omit<ExploreOptions, 'seeds'>>, seed: number): Promise<Run> {
   const scheduler = new Scheduler(seed)
   const reports: RaceReport[] = []
-  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report) => { reports.push(report) }), watchInstances(), detector.reports.silence()]
+  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report) => { reports.push(report) }), watchInstances(), detector.reports.silence(),
+    // Before the app is built: a module that it loads may take functions out of the built-ins.
+    patchBuiltIns()]
   let app: FastifyInstance | undefined
   let failure: Run['failure']
   try {
     app = await build()
     await app.ready()
+    undo.push(patchDecorators(app, operations))
     const responses = await overlap(app, requests, scheduler)
     // When all is as ever again: an invariant may send requests of its own.
     await invariant(app, responses)
@@ -117,12 +128,12 @@ async function overlap (app: FastifyInstance, requests: ExploreOptions['requests
       }
     })
   }
-  const uninstall = install(scheduler)
+  const end = schedule(scheduler)
   try {
     const why = await scheduler.run(() => answered === requests.length)
     if (why !== undefined) throw new Error(`${why}; not started: ${scheduler.left.slice(0, 5).join(', ') || 'nothing'}`)
   } finally {
-    uninstall()
+    end()
   }
   return responses
 }

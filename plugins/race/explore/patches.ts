@@ -1,4 +1,7 @@
-/** Patches what starts an operation, so that it parks. All is put back by the function that install() returns. */
+/**
+ * Patches what starts an operation, so that it parks while an exploration runs. At other times a patched function does what the original does, so
+ * a module may keep one. Only what runs for a request is scheduled; the test, and Fastify's own boot, go on as ever.
+ */
 import { AsyncResource } from 'node:async_hooks'
 import dns from 'node:dns'
 import fs from 'node:fs'
@@ -6,7 +9,9 @@ import { syncBuiltinESMExports } from 'node:module'
 import timersPromises from 'node:timers/promises'
 import timers from 'node:timers'
 import { promisify } from 'node:util'
-import { currentContext } from '../context.ts'
+import { captureStack } from '../../shared/log.ts'
+import * as check from '../../shared/options.ts'
+import { type Context, currentContext } from '../context.ts'
 import type { Scheduler } from './scheduler.ts'
 import { VirtualTimer } from './virtual-timer.ts'
 
@@ -18,41 +23,89 @@ const operations = {
   dns: ['lookup', 'lookupService', 'resolve', 'resolve4', 'resolve6', 'resolveAny', 'resolveCname', 'resolveMx', 'resolveNs', 'resolveSrv', 'resolveTxt', 'reverse']
 }
 
-/** Only what runs for a request is scheduled; the test, and Fastify's own boot, go on as ever. */
-export function install (scheduler: Scheduler): () => void {
+let active: Scheduler | undefined
+
+/** Parks operations with a scheduler from now on. Returns a function that ends that. */
+export function schedule (scheduler: Scheduler): () => void {
+  active = scheduler
+  return () => { active = undefined }
+}
+
+/** Who parks an operation that is about to start: the context for which code runs, in an exploration. */
+function parking (): { scheduler: Scheduler, context: Context } | undefined {
+  const context = active && currentContext()
+  return active && context && { scheduler: active, context }
+}
+
+/** Makes a function that starts an operation and returns a promise park first. */
+const parks = (label: string) => (original: Fn): Fn => function (this: unknown, ...args) {
+  const parks = parking()
+  if (parks === undefined) return Reflect.apply(original, this, args) as unknown
+  const { scheduler, context } = parks
+  return new Promise((resolve, reject) => {
+    const start = AsyncResource.bind(async (within: <T>(fn: () => T) => T) => {
+      const result = within(async () => await (Reflect.apply(original, this, args) as unknown))
+      resolve(result)
+      await result
+    })
+    const signal = signalOf(args)
+    signal?.addEventListener('abort', () => { scheduler.cancel(parked); reject(signal.reason as Error) }, { once: true })
+    const parked = { name: `${context.party.name}: ${label}`, party: context, delay: 0, isInterval: false, start }
+    scheduler.park(parked)
+  })
+}
+
+/** Replaces a function of an object, and returns how to put it back; undefined if there is none, or it can't be replaced. */
+function replaced (owner: object, name: string, create: (original: Fn) => Fn): (() => void) | undefined {
+  const own = Object.getOwnPropertyDescriptor(owner, name)
+  const original: unknown = Reflect.get(owner, name)
+  if (typeof original !== 'function' || (own !== undefined && own.configurable !== true && own.writable !== true)) return undefined
+  Object.defineProperty(owner, name, { configurable: own?.configurable ?? true, enumerable: own?.enumerable ?? false, writable: true, value: create(original as Fn) })
+  return () => { if (own === undefined) Reflect.deleteProperty(owner, name); else Object.defineProperty(owner, name, own) }
+}
+
+/**
+ * Makes methods of an app's decorators park, those of a database client for example.
+ *
+ * @param paths `db.query`, or the name of a decorator that is a function
+ * @throws OptionError for a path that leads to no function
+ */
+export function patchDecorators (app: object, paths: readonly string[]): () => void {
+  const undo = paths.map((path) => {
+    const names = path.split('.')
+    const name = names.pop() ?? ''
+    const owner: unknown = names.reduce<unknown>((at, name) => Reflect.get(Object(at) as object, name), app)
+    const putBack = replaced(Object(owner) as object, name, parks(path))
+    check.ensure(putBack !== undefined, 'explore.operations', 'the path of a function that the app is decorated with', path)
+    return putBack
+  })
+  return () => { for (const each of undo.reverse()) each() }
+}
+
+let users = 0
+let unpatch = (): void => {}
+
+/** Patches the built-ins. Returns a function that puts them back, when nobody else needs them patched. */
+export function patchBuiltIns (): () => void {
+  if (users++ === 0) unpatch = patchAll()
+  return () => { if (--users === 0) unpatch() }
+}
+
+function patchAll (): () => void {
   const undo: Array<() => void> = []
   function replace (owner: object, name: string, create: (original: Fn) => Fn): void {
-    const descriptor = Object.getOwnPropertyDescriptor(owner, name)
-    if (descriptor === undefined || (descriptor.configurable !== true && descriptor.writable !== true)) return
-    const original: unknown = Reflect.get(owner, name)
-    if (typeof original !== 'function') return
-    Object.defineProperty(owner, name, { configurable: true, enumerable: descriptor.enumerable ?? true, writable: true, value: create(original as Fn) })
-    undo.unshift(() => Object.defineProperty(owner, name, descriptor))
-  }
-
-  const parks = (label: string) => (original: Fn): Fn => function (this: unknown, ...args) {
-    const context = currentContext()
-    if (context === undefined) return Reflect.apply(original, this, args) as unknown
-    return new Promise((resolve, reject) => {
-      const start = AsyncResource.bind(async () => {
-        const result = Reflect.apply(original, this, args) as Promise<unknown>
-        resolve(result)
-        await result
-      })
-      const signal = signalOf(args)
-      signal?.addEventListener('abort', () => { scheduler.cancel(parked); reject(signal.reason as Error) }, { once: true })
-      const parked = { name: `${context.name}: ${label}`, party: context, delay: 0, isInterval: false, start }
-      scheduler.park(parked)
-    })
+    const putBack = replaced(owner, name, create)
+    if (putBack !== undefined) undo.unshift(putBack)
   }
 
   /** `setTimeout(callback, ms, …args)`; `setImmediate(callback, …args)` has no ms. */
   const timer = (label: string, hasDelay: boolean, isInterval: boolean) => (original: Fn): Fn => {
     const patched = (callback: (...args: unknown[]) => void, ...rest: unknown[]): unknown => {
-      const context = isInternal(patched) ? undefined : currentContext()
-      if (context === undefined || typeof callback !== 'function') return Reflect.apply(original, globalThis, [callback, ...rest] as never[]) as unknown
+      const parks = parking()
+      if (parks === undefined || typeof callback !== 'function' || isInternal(patched)) return Reflect.apply(original, globalThis, [callback, ...rest] as never[]) as unknown
+      const { scheduler, context } = parks
       const delay = hasDelay ? Number(rest.shift() ?? 0) || 0 : 0
-      const name = `${context.name}: ${label}${hasDelay ? ` ${delay} ms` : ''}`
+      const name = `${context.party.name}: ${label}${hasDelay ? ` ${delay} ms` : ''}`
       return new VirtualTimer(scheduler, { name, party: context, delay, isInterval }, AsyncResource.bind(() => callback(...rest)))
     }
     return hasPromisify(original) ? Object.assign(patched, { [promisify.custom]: label === 'setTimeout' ? timersPromises.setTimeout : timersPromises.setImmediate }) as Fn : patched as Fn
@@ -62,13 +115,14 @@ export function install (scheduler: Scheduler): () => void {
 
   /** `setTimeout(ms, value, { signal })` of timers/promises; `setImmediate(value, { signal })` has no ms. */
   const sleeps = (label: string, hasDelay: boolean) => (original: Fn): Fn => async (...args: unknown[]) => {
-    const context = currentContext()
-    if (context === undefined) return await Reflect.apply(original, undefined, args as never[]) as unknown
+    const parks = parking()
+    if (parks === undefined) return await Reflect.apply(original, undefined, args as never[]) as unknown
+    const { scheduler, context } = parks
     const delay = hasDelay ? Number(args.shift() ?? 0) || 0 : 0
     const [value, options] = args as [unknown, { signal?: AbortSignal } | undefined]
     options?.signal?.throwIfAborted()
     return await new Promise((resolve, reject) => {
-      const name = `${context.name}: ${label}${hasDelay ? ` ${delay} ms` : ''}`
+      const name = `${context.party.name}: ${label}${hasDelay ? ` ${delay} ms` : ''}`
       const sleeping = new VirtualTimer(scheduler, { name, party: context, delay, isInterval: false }, () => resolve(value))
       options?.signal?.addEventListener('abort', () => {
         sleeping.close()
@@ -79,7 +133,7 @@ export function install (scheduler: Scheduler): () => void {
 
   replace(timersPromises, 'setTimeout', sleeps('sleep', true))
   replace(timersPromises, 'setImmediate', sleeps('setImmediate', false))
-  replace(timersPromises.scheduler, 'wait', (original) => async (...args: unknown[]) => currentContext() === undefined
+  replace(timersPromises.scheduler, 'wait', (original) => async (...args: unknown[]) => parking() === undefined
     ? await Reflect.apply(original, timersPromises.scheduler, args as never[]) as unknown
     : await timersPromises.setTimeout(args[0] as number, undefined, args[1] as object))
   for (const owner of [globalThis, timers]) {
@@ -100,11 +154,8 @@ export function install (scheduler: Scheduler): () => void {
 
 /** Whether Node itself calls: the fetch that it contains takes its timers from globalThis, and its sockets would wait for virtual ones. */
 function isInternal (above: (...args: never[]) => unknown): boolean {
-  const { stackTraceLimit } = Error
   const site: { stack?: string } = {}
-  Error.stackTraceLimit = 1
-  Error.captureStackTrace(site, above)
-  Error.stackTraceLimit = stackTraceLimit
+  captureStack(site, 1, above)
   return site.stack?.includes('(node:') === true || site.stack?.includes('at node:') === true
 }
 

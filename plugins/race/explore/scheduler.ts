@@ -2,6 +2,7 @@
  * The scheduler of one run: operations park before they start, and are released one by one, in an order that the seed decides. So a seed
  * gives the same order each time, whatever the machine does.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { Random } from './random.ts'
 
 /** An operation that waits to be started. */
@@ -13,8 +14,12 @@ export interface Parked {
   /** How long a timer would wait, in ms; 0 for others. */
   readonly delay: number
   readonly isInterval: boolean
-  /** Starts the operation. The promise settles when it has ended. */
-  start (): Promise<unknown> | undefined
+  /**
+   * Starts the operation. The promise settles when it has ended.
+   *
+   * @param within calls the function that the operation consists of: what that parks is a part of the operation
+   */
+  start (within: <T>(fn: () => T) => T): Promise<unknown> | undefined
 }
 
 /** Timers up to this many ms stand for an operation of some other system, so they may fire in any order. Longer ones are deadlines. */
@@ -29,6 +34,14 @@ const MOST_MS = 10_000
 /** How long a run may wait for operations that aren't patched, crypto's or a driver's, before it is taken for stuck, in ms. */
 const MOST_IDLE_MS = 2_000
 
+/** An operation that was started. It may park others: a method of a database client that reads a file. */
+interface Flight {
+  /** How many operations it has parked that wait to be started. It goes on only after they were. */
+  parked: number
+}
+
+const flights = new AsyncLocalStorage<Flight>()
+
 const realImmediate = globalThis.setImmediate
 
 async function turns (count: number): Promise<void> {
@@ -42,9 +55,10 @@ export class Scheduler {
   readonly #random: Random
   /** Half of the seeds prefer some parties over others: that finds orders in which one party runs far ahead. */
   readonly #priorities: Map<object, number> | undefined
-  #inFlight = 0
+  readonly #inFlight = new Set<Flight>()
   #now = 0
   readonly #due = new WeakMap<Parked, number>()
+  readonly #flightOf = new WeakMap<Parked, Flight>()
 
   constructor (seed: number) {
     this.#random = new Random(seed)
@@ -54,12 +68,19 @@ export class Scheduler {
   park (operation: Parked): void {
     this.#due.set(operation, this.#now + operation.delay)
     this.#parked.push(operation)
+    const flight = flights.getStore()
+    if (flight === undefined) return
+    flight.parked++
+    this.#flightOf.set(operation, flight)
   }
 
   /** Takes an operation back that is no longer wanted: a timer that was cleared. */
   cancel (operation: Parked): void {
     const index = this.#parked.indexOf(operation)
-    if (index !== -1) this.#parked.splice(index, 1)
+    if (index === -1) return
+    this.#parked.splice(index, 1)
+    const flight = this.#flightOf.get(operation)
+    if (flight !== undefined) flight.parked--
   }
 
   /** What has not been started. */
@@ -78,7 +99,7 @@ export class Scheduler {
     for (let steps = 0; ;) {
       await turns(2)
       if (performance.now() > end) return `it did not fall quiet within ${MOST_MS} ms`
-      if (this.#inFlight > 0) {
+      if (this.#isBusy) {
         idleSince = performance.now()
         continue
       }
@@ -92,6 +113,11 @@ export class Scheduler {
       if (++steps > MOST_STEPS) return `it did not fall quiet within ${MOST_STEPS} operations`
       this.#release(next)
     }
+  }
+
+  /** Whether an operation is under way that waits for something else than the scheduler. */
+  get #isBusy (): boolean {
+    return [...this.#inFlight].some(({ parked }) => parked === 0)
   }
 
   #pick (isDone: boolean): Parked | undefined {
@@ -115,10 +141,11 @@ export class Scheduler {
     this.cancel(operation)
     this.#now = Math.max(this.#now, this.#due.get(operation) ?? 0)
     this.order.push(operation.name)
-    const ended = operation.start()
+    const flight: Flight = { parked: 0 }
+    const ended = operation.start((fn) => flights.run(flight, fn))
     if (ended === undefined) return
-    this.#inFlight++
-    const settled = (): void => { this.#inFlight-- }
+    this.#inFlight.add(flight)
+    const settled = (): void => { this.#inFlight.delete(flight) }
     ended.then(settled, settled)
   }
 }

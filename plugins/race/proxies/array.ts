@@ -1,6 +1,6 @@
 /** Arrays: a location for each index, and the whole: how long the array is, what is in it, and at which index. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE, within } from '../tracked.ts'
+import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
 import { isFixed } from './object.ts'
 
 type Method = (this: unknown, ...args: unknown[]) => unknown
@@ -17,18 +17,18 @@ function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: st
   const view = (): unknown[] => target.map((element, index) => tracked.nested(element, index))
   return function (...args) {
     if (name === 'push') {
-      for (const element of args) detector.write(tracked.at(WHOLE), { kind: 'add', value: unwrap(element), before: target.length, had: false })
+      for (const element of args) detector.write(tracked, WHOLE, { kind: 'add', value: unwrap(element), before: target.length, had: false })
       return target.push(...args.map(unwrap))
     }
     if (shifting.has(name)) {
       if (target.length > 0 || name === 'splice' || name === 'unshift') {
-        detector.write(tracked.at(WHOLE), { kind: 'shift', value: undefined, before: target.length, had: true })
+        detector.write(tracked, WHOLE, { kind: 'shift', value: undefined, before: target.length, had: true })
       }
       const result = method.apply(target, name === 'sort' ? args : args.map(unwrap))
       if (result === target) return proxy
       return Array.isArray(result) && name === 'splice' ? result.map((element) => tracked.nested(element, WHOLE)) : tracked.nested(result, WHOLE)
     }
-    detector.read(tracked.at(WHOLE), 'whole', target.length)
+    detector.read(tracked, WHOLE, 'whole', target.length)
     if (comparing.has(name)) return method.apply(target, args.map(unwrap))
     // Callbacks get elements that are tracked too.
     return method.apply(view(), args)
@@ -37,8 +37,8 @@ function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: st
 
 /** Iterates as an array does, which sees elements that are added meanwhile, and tells the detector of each step. */
 function * iterate (tracked: Tracked, target: unknown[], pick: (element: unknown, index: number) => unknown): Generator<unknown> {
-  detector.read(tracked.at(WHOLE), 'whole', target.length)
-  const step = detector.iterate(tracked.at(WHOLE))
+  detector.read(tracked, WHOLE, 'whole', target.length)
+  const step = detector.iterate(tracked, WHOLE)
   for (let index = 0; index < target.length; index++) {
     yield pick(tracked.nested(target[index], index), index)
     step()
@@ -52,12 +52,12 @@ handle('array', (tracked) => ({
     if (key === 'entries') return () => iterate(tracked, target, (element, index) => [index, element])
     if (typeof key === 'symbol') return Reflect.get(target, key) as unknown
     if (key === 'length') {
-      detector.read(tracked.at(WHOLE), 'whole', target.length)
+      detector.read(tracked, WHOLE, 'whole', target.length)
       return target.length
     }
     const value: unknown = Reflect.get(target, key)
     if (isIndex(key)) {
-      detector.read(tracked.at(Number(key)), 'value', value)
+      detector.read(tracked, Number(key), 'value', value)
       return isFixed(target, key) ? value : tracked.nested(value, Number(key))
     }
     return typeof value === 'function' && !Object.hasOwn(target, key) ? methodOf(tracked, target, proxy, key, value as Method) : value
@@ -65,12 +65,12 @@ handle('array', (tracked) => ({
   set (array, key, value) {
     const target = array as unknown[]
     const raw: unknown = unwrap(value)
-    if (key === 'length') detector.write(tracked.at(WHOLE), { kind: 'shift', value: undefined, before: target.length, had: true })
+    if (key === 'length') detector.write(tracked, WHOLE, { kind: 'shift', value: undefined, before: target.length, had: true })
     else if (typeof key === 'string' && isIndex(key)) {
       const index = Number(key)
       const had = index < target.length
-      if (had) detector.write(tracked.at(index), { kind: 'set', value: raw, before: target[index], had, inner: within(target[index]) })
-      else detector.write(tracked.at(WHOLE), { kind: 'add', value: raw, before: target.length, had })
+      if (had) detector.write(tracked, index, { kind: 'set', value: raw, before: target[index], had })
+      else detector.write(tracked, WHOLE, { kind: 'add', value: raw, before: target.length, had })
     }
     return Reflect.set(target, key, raw)
   }

@@ -1,29 +1,29 @@
 /** Maps and Sets: a location for each key, and the whole: how many there are, and a walk over them. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE, within } from '../tracked.ts'
+import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
 
 const methodsOfBoth = (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>) => ({
   has (key: unknown) {
     const raw = unwrap(key)
     const had = target.has(raw)
-    detector.read(tracked.at(raw), 'has', had)
+    detector.read(tracked, raw, 'has', had)
     return had
   },
   delete (key: unknown) {
     const raw = unwrap(key)
-    detector.write(tracked.at(raw), { kind: 'delete', value: undefined, before: target instanceof Map ? target.get(raw) : target.has(raw), had: target.has(raw) })
+    detector.write(tracked, raw, { kind: 'delete', value: undefined, before: target instanceof Map ? target.get(raw) : target.has(raw), had: target.has(raw) })
     return target.delete(raw)
   },
   clear () {
     for (const key of target.keys()) {
-      detector.write(tracked.at(key), { kind: 'delete', value: undefined, before: target instanceof Map ? target.get(key) : true, had: true })
+      detector.write(tracked, key, { kind: 'delete', value: undefined, before: target instanceof Map ? target.get(key) : true, had: true })
     }
     target.clear()
   }
 })
 
 function addTo (tracked: Tracked, target: { readonly size: number }, value: unknown): void {
-  detector.write(tracked.at(WHOLE), { kind: 'add', value, before: target.size, had: false })
+  detector.write(tracked, WHOLE, { kind: 'add', value, before: target.size, had: false })
 }
 
 function * mapped<T> (entries: Iterable<T>, pick: (entry: T) => unknown): Generator<unknown> {
@@ -35,7 +35,7 @@ function handler (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>
   return {
     get (_target, key) {
       if (key === 'size') {
-        detector.read(tracked.at(WHOLE), 'whole', target.size)
+        detector.read(tracked, WHOLE, 'whole', target.size)
         return target.size
       }
       if (Object.hasOwn(methods, key)) return methods[key]
@@ -48,7 +48,7 @@ function handler (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>
 handle('map', (tracked) => {
   const target = tracked.target as Map<unknown, unknown>
   const walk = (): Map<unknown, unknown> => {
-    detector.read(tracked.at(WHOLE), 'whole', target.size)
+    detector.read(tracked, WHOLE, 'whole', target.size)
     return target
   }
   const entries = (): unknown => mapped(walk(), ([key, value]) => [key, tracked.nested(value, key)])
@@ -57,13 +57,13 @@ handle('map', (tracked) => {
     get (key: unknown) {
       const raw = unwrap(key)
       const value = target.get(raw)
-      detector.read(tracked.at(raw), 'value', value)
+      detector.read(tracked, raw, 'value', value)
       return tracked.nested(value, raw)
     },
     set (this: unknown, key: unknown, value: unknown) {
       const [rawKey, raw] = [unwrap(key), unwrap(value)]
       const had = target.has(rawKey)
-      detector.write(tracked.at(rawKey), { kind: 'set', value: raw, before: target.get(rawKey), had, inner: within(target.get(rawKey)) })
+      detector.write(tracked, rawKey, { kind: 'set', value: raw, before: target.get(rawKey), had })
       if (!had) addTo(tracked, target, raw)
       target.set(rawKey, raw)
       return this
@@ -81,7 +81,7 @@ handle('map', (tracked) => {
 handle('set', (tracked) => {
   const target = tracked.target as Set<unknown>
   const walk = (): Set<unknown> => {
-    detector.read(tracked.at(WHOLE), 'whole', target.size)
+    detector.read(tracked, WHOLE, 'whole', target.size)
     return target
   }
   const values = (): unknown => mapped(walk(), (value) => tracked.nested(value, value))
@@ -90,7 +90,7 @@ handle('set', (tracked) => {
     add (this: unknown, value: unknown) {
       const raw = unwrap(value)
       const had = target.has(raw)
-      detector.write(tracked.at(raw), { kind: 'set', value: true, before: had, had, isMark: true })
+      detector.write(tracked, raw, { kind: 'set', value: true, before: had, had, isMark: true })
       if (!had) addTo(tracked, target, raw)
       target.add(raw)
       return this

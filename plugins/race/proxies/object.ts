@@ -1,6 +1,6 @@
 /** Objects: a location for each key, and the whole for which keys there are. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE, within } from '../tracked.ts'
+import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
 
 /** Whether reads and writes of the key are those of a value of the object's own, and not of a method, a getter or a setter. */
 function isValue (target: object, key: PropertyKey): boolean {
@@ -17,7 +17,7 @@ export function isFixed (target: object, key: PropertyKey): boolean {
 export function readOf (tracked: Tracked, target: object, key: string, receiver: unknown): unknown {
   const value: unknown = Reflect.get(target, key, receiver)
   if (typeof value === 'function' || !isValue(target, key)) return value
-  detector.read(tracked.at(key), 'value', value)
+  detector.read(tracked, key, 'value', value)
   return isFixed(target, key) ? value : tracked.nested(value, key)
 }
 
@@ -27,25 +27,25 @@ handle('object', (tracked) => ({
   },
   has (target, key) {
     const had = Reflect.has(target, key)
-    if (typeof key === 'string') detector.read(tracked.at(key), 'has', had)
+    if (typeof key === 'string') detector.read(tracked, key, 'has', had)
     return had
   },
   set (target, key, value, receiver) {
     if (typeof key === 'symbol' || !isValue(target, key)) return Reflect.set(target, key, value, receiver)
     const raw: unknown = unwrap(value)
     const had = Object.hasOwn(target, key)
-    detector.write(tracked.at(key), { kind: 'set', value: raw, before: Reflect.get(target, key), had, inner: within(Reflect.get(target, key)) })
-    if (!had) detector.write(tracked.at(WHOLE), { kind: 'add', value: raw, before: undefined, had })
+    detector.write(tracked, key, { kind: 'set', value: raw, before: Reflect.get(target, key), had })
+    if (!had) detector.write(tracked, WHOLE, { kind: 'add', value: raw, before: undefined, had })
     // On the target: with the proxy as receiver, the property would be defined through the proxy, past this trap.
     return unwrap(receiver) === target ? Reflect.set(target, key, raw) : Reflect.set(target, key, raw, receiver)
   },
   deleteProperty (target, key) {
     const had = Object.hasOwn(target, key)
-    if (typeof key === 'string') detector.write(tracked.at(key), { kind: 'delete', value: undefined, before: Reflect.get(target, key), had })
+    if (typeof key === 'string') detector.write(tracked, key, { kind: 'delete', value: undefined, before: Reflect.get(target, key), had })
     return Reflect.deleteProperty(target, key)
   },
   ownKeys (target) {
-    detector.read(tracked.at(WHOLE), 'whole', undefined)
+    detector.read(tracked, WHOLE, 'whole', undefined)
     return Reflect.ownKeys(target)
   }
 }))

@@ -10,6 +10,7 @@ import { MessageChannel } from 'node:worker_threads'
 import type { FastifyInstance } from 'fastify'
 import { instrument, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
+import { patchBuiltIns } from '../explore/patches.ts'
 import { unwrapDeep } from '../tracked.ts'
 import { learnFrom, remember } from './rewritten.ts'
 import { GLOBAL, runtime } from './runtime.ts'
@@ -58,6 +59,8 @@ if (process.env['RACE'] === '1') {
   detector.use()
   trackLocks()
   subscribe('fastify.initialization', (message) => instrument((message as { fastify: FastifyInstance }).fastify))
+  // Now, before a CommonJS module takes a function out of a built-in for good.
+  patchBuiltIns()
   Object.assign(globalThis, { [GLOBAL]: runtime })
   // A Proxy can't be cloned.
   const { structuredClone: clone } = globalThis

@@ -1,16 +1,15 @@
 /**
- * Rewrites a module so that the detector sees the state in it: literals that functions share are tracked where they are made, and variables
- * that functions share and change tell of each use. Lines stay where they are.
+ * Rewrites a module so that the detector sees the state in it: collections that may be shared are tracked where they are made; variables that
+ * functions share and change, and fields of objects, tell of each use. Lines stay where they are.
  */
 import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
-import type { Edit } from './rewritten.ts'
-import { functionOf, usesOf } from './scopes.ts'
+import { rewriteUse } from './accesses.ts'
+import { applied, type Edit, Edits } from './edits.ts'
+import { functionOf, isConstructor, usesOf } from './scopes.ts'
+import { bare, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isPath, isTarget, isWrite, runsElsewhere } from './syntax.ts'
 
 type Node = TypeScript.Node
-
-/** Methods that change an array. */
-const changing = new Set(['push', 'pop', 'shift', 'unshift', 'splice', 'sort', 'reverse', 'fill', 'copyWithin'])
 
 export interface Rewrite {
   text: string
@@ -22,129 +21,189 @@ export function rewrite (ts: Ts, path: string, source: string): Rewrite | undefi
   const file = ts.createSourceFile(path, source, ts.ScriptTarget.Latest, true)
   const { parseDiagnostics = [] } = file as { parseDiagnostics?: unknown[] }
   if (parseDiagnostics.length > 0) return undefined
-  const edits: Edit[] = []
-  let cells = 0
-  const insert = (at: number, text: string): void => { edits.push({ start: at, end: at, text }) }
-  const wrap = (node: Node, name: string): void => {
-    insert(node.getStart(file), '$$race.shared(')
-    insert(node.end, `, ${JSON.stringify(name)})`)
+  const edits = new Rewriter(ts, file).edits.all()
+  return edits.length === 0 ? undefined : { text: applied(edits, source), edits }
+}
+
+class Rewriter {
+  readonly edits = new Edits()
+  readonly #ts: Ts
+  readonly #file: TypeScript.SourceFile
+  /** Names of fields that functions of this module assign, and of fields in which it changes something. */
+  readonly #assigned = new Set<string>()
+  readonly #changed = new Set<string>()
+  /** Private names that are methods or accessors, and no state. */
+  readonly #privateCode = new Set<string>()
+  #cells = 0
+
+  constructor (ts: Ts, file: TypeScript.SourceFile) {
+    this.#ts = ts
+    this.#file = file
+    this.#survey(file)
+    this.#visit(file)
+    if (this.#assigned.size > 0) this.edits.insert(file.end, `\n;$$race.fields(${[...this.#assigned].map((name) => JSON.stringify(name)).join()});`)
   }
-  const visit = (node: Node): void => {
-    if (ts.isVariableDeclaration(node) && ts.isIdentifier(node.name)) variable(node, node.name.text)
-    // State of an instance: fields of classes, what a constructor puts on `this`, what an app is decorated with.
-    else if (ts.isPropertyDeclaration(node) && node.initializer !== undefined && isCollection(ts, node.initializer)) wrap(node.initializer, node.name.getText(file))
-    else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left) &&
-      node.left.expression.kind === ts.SyntaxKind.ThisKeyword && isCollection(ts, node.right)) wrap(node.right, node.left.getText(file))
-    else if (ts.isCallExpression(node) && ts.isPropertyAccessExpression(node.expression) && node.expression.name.text === 'decorate') decoration(node)
-    ts.forEachChild(node, visit)
+
+  #wrap (node: Node, name: string, call = 'shared'): void {
+    this.edits.insert(node.getStart(this.#file), `$$race.${call}(`)
+    this.edits.close(node.end, `, ${JSON.stringify(name)})`)
   }
-  const decoration = ({ arguments: [name, value] }: TypeScript.CallExpression): void => {
-    if (name !== undefined && value !== undefined && ts.isStringLiteralLike(name) && isLiteral(ts, value)) wrap(value, name.text)
+
+  /** Notes which fields are state: what is assigned in a constructor alone is not. */
+  #survey (node: Node): void {
+    const ts = this.#ts
+    if (ts.isPropertyAccessExpression(node)) {
+      const isInitial = node.expression.kind === ts.SyntaxKind.ThisKeyword && isConstructor(ts, functionOf(ts, node))
+      if ((isWrite(ts, node) || ts.isDeleteExpression(node.parent)) && !isInitial && functionOf(ts, node) !== undefined) this.#assigned.add(node.name.text)
+      if (isChanged(ts, node)) this.#changed.add(node.name.text)
+    }
+    if ((ts.isMethodDeclaration(node) || ts.isAccessor(node)) && ts.isPrivateIdentifier(node.name)) this.#privateCode.add(node.name.text)
+    ts.forEachChild(node, (child) => this.#survey(child))
   }
-  const variable = (node: TypeScript.VariableDeclaration, name: string): void => {
-    const statement = node.parent.parent
-    if (!ts.isVariableStatement(statement)) return
-    const uses = usesOf(ts, node, name)
-    const isExported = statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) === true
-    const isCaptured = isExported || uses.some((use) => functionOf(ts, use) !== functionOf(ts, node))
-    if (!isCaptured) return
+
+  #visit (node: Node): void {
+    const ts = this.#ts
+    // Types name values, and run none.
+    if ((ts.isTypeNode(node) && !ts.isExpressionWithTypeArguments(node)) || runsElsewhere(ts, node)) return
+    if (ts.isVariableDeclaration(node)) this.#declaration(node)
+    else if (ts.isParameter(node) && ts.isIdentifier(node.name)) this.#parameter(node, node.name)
+    else if (ts.isPropertyDeclaration(node) && node.initializer !== undefined) this.#state(node.initializer, node.name.getText(this.#file))
+    else if (ts.isPropertyAssignment(node) && !isTarget(ts, node.parent)) this.#state(node.initializer, node.name.getText(this.#file))
+    else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) this.#state(node.right, node.left.name.text, node.left.getText(this.#file))
+    else if (ts.isCallExpression(node) && isDecorate(ts, node)) this.#decoration(node)
+    else if (isMapOrSet(ts, node) && this.#isPassedOn(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file))
+    if (ts.isPropertyAccessExpression(node) && this.#field(node)) return
+    if (ts.isBinaryExpression(node) && ts.isPropertyAccessExpression(node.left) && this.#isField(node.left) && isWrite(ts, node.left)) {
+      this.#field(node.left)
+      return this.#visit(node.right)
+    }
+    ts.forEachChild(node, (child) => this.#visit(child))
+  }
+
+  /** State of an object: a collection that may be changed anywhere, or an object in which this module changes something. */
+  #state (value: Node, name: string, text = name): void {
+    const ts = this.#ts
+    const made = bare(ts, value)
+    if (isMapOrSet(ts, made) || (isLiteral(ts, value) && this.#changed.has(name)) || (ts.isArrayLiteralExpression(made) && made.elements.length === 0)) return this.#wrap(value, text)
+    // An object from elsewhere, in which something is changed.
+    if (this.#changed.has(name) && isMade(ts, made)) this.#wrap(value, text, 'data')
+  }
+
+  #decoration ({ arguments: [name, value] }: TypeScript.CallExpression): void {
+    if (name !== undefined && value !== undefined && this.#ts.isStringLiteralLike(name) && isLiteral(this.#ts, value)) this.#wrap(value, name.text)
+  }
+
+  /** Whether a new Map or Set goes elsewhere: to a function as an argument, to the caller as a result. */
+  #isPassedOn ({ parent }: Node): boolean {
+    const ts = this.#ts
+    return ts.isReturnStatement(parent) || ts.isArrowFunction(parent) || ts.isParameter(parent) || ts.isConditionalExpression(parent) || ts.isNewExpression(parent) ||
+      (ts.isCallExpression(parent) && !isDecorate(ts, parent)) || (ts.isBinaryExpression(parent) && parent.operatorToken.kind !== ts.SyntaxKind.EqualsToken)
+  }
+
+  #declaration (node: TypeScript.VariableDeclaration): void {
+    const ts = this.#ts
+    if (ts.isIdentifier(node.name)) return this.#variable(node, node.name)
+    const each = (pattern: TypeScript.BindingPattern): void => {
+      for (const element of pattern.elements) {
+        if (!ts.isBindingElement(element)) continue
+        if (ts.isIdentifier(element.name)) this.#variable(element, element.name)
+        else each(element.name)
+      }
+    }
+    each(node.name)
+    // const { count } = this: the pattern itself can't tell what it reads.
     const { initializer } = node
-    if (initializer !== undefined && isLiteral(ts, initializer) && (isExported || isCollection(ts, initializer) || uses.some((use) => isChanged(ts, use)))) wrap(initializer, name)
-    const writes = uses.filter((use) => isWrite(ts, use))
-    if (!writes.some((use) => functionOf(ts, use) !== functionOf(ts, node))) return
-    const cell = `$$race_${cells++}`
-    insert(statement.getStart(file), `var ${cell}=$$race.cell(${JSON.stringify(name)});`)
-    for (const use of uses) accessOf(use, name, cell)
+    if (!ts.isObjectBindingPattern(node.name) || initializer === undefined || !isPath(ts, initializer) || functionOf(ts, node) === undefined) return
+    const text = initializer.getText(this.#file)
+    const names = node.name.elements.map(({ propertyName, name, dotDotDotToken }) => dotDotDotToken === undefined ? propertyName ?? name : undefined).filter((name) => name !== undefined && ts.isIdentifier(name))
+    if (names.length === 0) return
+    this.edits.insert(initializer.getStart(this.#file), `(${names.map((name) => `$$race.note(${text}, ${JSON.stringify(`${text}.${(name as TypeScript.Identifier).text}`)})`).join(', ')}, `)
+    this.edits.close(initializer.end, ')')
   }
-  const accessOf = (use: TypeScript.Identifier, name: string, cell: string): void => {
+
+  #variable (declaration: TypeScript.VariableDeclaration | TypeScript.BindingElement, name: TypeScript.Identifier): void {
+    const ts = this.#ts
+    let statement: Node = declaration
+    while (!ts.isVariableStatement(statement)) {
+      // The variable of a loop or of a catch clause.
+      if (ts.isStatement(statement) || ts.isCatchClause(statement)) return
+      statement = statement.parent
+    }
+    const uses = usesOf(ts, declaration, name.text)
+    const isExported = statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) === true
+    const isShared = (use: Node): boolean => functionOf(ts, use) !== functionOf(ts, declaration)
+    if (!isExported && !uses.some(isShared)) {
+      // What leaves the function may be shared all the same.
+      if (declaration.initializer !== undefined && isMapOrSet(ts, bare(ts, declaration.initializer)) && uses.some((use) => this.#leaves(use))) this.#wrap(declaration.initializer, name.text)
+      return
+    }
+    const { initializer } = declaration
+    if (initializer !== undefined && ts.isVariableDeclaration(declaration)) {
+      const changes = uses.some((use) => isChanged(ts, use))
+      if (isLiteral(ts, initializer)) {
+        if (isExported || changes || isCollection(ts, initializer)) this.#wrap(initializer, name.text)
+      } else if (changes && isMade(ts, bare(ts, initializer))) this.#wrap(initializer, name.text, 'data')
+    }
+    if (uses.some((use) => isWrite(ts, use) && isShared(use))) this.#cell(statement.getStart(this.#file), name.text, uses)
+  }
+
+  /** Whether a local value is put somewhere else: into a field, a result, an argument. */
+  #leaves (use: Node): boolean {
+    const ts = this.#ts
     const { parent } = use
-    const read = `$$race.read(${cell}, ${name})`
-    if (ts.isBinaryExpression(parent) && parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)) {
-      const { operatorToken: token, right } = parent
-      const operator = token.getText(file).slice(0, -1)
-      if (operator === '') {
-        insert(right.getStart(file), `$$race.write(${cell}, `)
-        insert(right.end, `, ${name})`)
-      } else if (['??', '||', '&&'].includes(operator)) {
-        edits.push({ start: token.getStart(file), end: token.end, text: `= ${read} ${operator} (${name} = $$race.write(${cell},` })
-        insert(right.end, `, ${name}))`)
-      } else {
-        edits.push({ start: token.getStart(file), end: token.end, text: `= $$race.write(${cell}, ${read} ${operator} (` })
-        insert(right.end, `), ${name})`)
-      }
-    } else if (ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) {
-      if (!isUpdate(ts, parent)) {
-        edits.push({ start: use.getStart(file), end: use.end, text: read })
-        return
-      }
-      const by = parent.operator === ts.SyntaxKind.PlusPlusToken ? '+' : '-'
-      const changed = `${name} = $$race.write(${cell}, ${read} ${by} 1, ${name})`
-      const isUsed = !ts.isExpressionStatement(parent.parent)
-      const text = !isUsed ? changed : ts.isPrefixUnaryExpression(parent) ? `(${changed})` : `((${changed}) ${by === '+' ? '-' : '+'} 1)`
-      edits.push({ start: parent.getStart(file), end: parent.end, text })
-    } else if (ts.isShorthandPropertyAssignment(parent)) {
-      if (!isTarget(ts, parent.parent)) insert(use.end, `: ${read}`)
-    } else if (!isTarget(ts, use)) {
-      edits.push({ start: use.getStart(file), end: use.end, text: ts.isNewExpression(parent) && parent.expression === use ? `(${read})` : read })
+    return ts.isReturnStatement(parent) || ((ts.isCallExpression(parent) || ts.isNewExpression(parent)) && parent.expression !== use) || ts.isShorthandPropertyAssignment(parent) || (ts.isPropertyAssignment(parent) && parent.initializer === use) ||
+      (ts.isBinaryExpression(parent) && parent.right === use && ts.isPropertyAccessExpression(parent.left))
+  }
+
+  #parameter (declaration: TypeScript.ParameterDeclaration, name: TypeScript.Identifier): void {
+    const ts = this.#ts
+    const { body } = declaration.parent as { body?: Node }
+    if (body === undefined || !ts.isBlock(body)) return
+    const [first] = body.statements
+    // A directive must come first.
+    if (first !== undefined && ts.isExpressionStatement(first) && ts.isStringLiteral(first.expression)) return
+    const uses = usesOf(ts, declaration, name.text)
+    if (uses.some((use) => isWrite(ts, use) && functionOf(ts, use) !== declaration.parent)) this.#cell(body.getStart(this.#file) + 1, name.text, uses)
+  }
+
+  #cell (at: number, name: string, uses: readonly Node[]): void {
+    const ts = this.#ts
+    const cell = `$$race_${this.#cells++}`
+    this.edits.insert(at, `var ${cell}=$$race.cell(${JSON.stringify(name)});`)
+    for (const use of uses) {
+      let outer = use
+      while (ts.isPropertyAccessExpression(outer.parent) && outer.parent.expression === outer) outer = outer.parent
+      // The write of its field repeats the text of the variable.
+      if (outer !== use && this.#isField(outer as TypeScript.PropertyAccessExpression) && isWrite(ts, outer)) continue
+      rewriteUse(ts, this.#file, this.edits, use, { text: name, cell, isHidden: true })
     }
   }
-  visit(file)
-  if (edits.length === 0) return undefined
-  // Insertions at one place stay in the order in which they were made.
-  edits.sort((a, b) => a.start - b.start || a.end - b.end)
-  let text = ''
-  let at = 0
-  for (const edit of edits) {
-    text += source.slice(at, edit.start) + edit.text
-    at = edit.end
+
+  /** Whether the access may be one of state: its path is simple, and it isn't one that runs only when the module is loaded. */
+  #isField (node: TypeScript.PropertyAccessExpression): boolean {
+    const ts = this.#ts
+    if (!isPath(ts, node.expression) || functionOf(ts, node) === undefined) return false
+    if (ts.isPrivateIdentifier(node.name) && (!this.#assigned.has(node.name.text) || this.#privateCode.has(node.name.text))) return false
+    return isWrite(ts, node) || !(isCalledOrChained(ts, node) || isTarget(ts, node))
   }
-  return { text: text + source.slice(at), edits }
-}
 
-function bare (ts: Ts, node: Node): Node {
-  return ts.isAsExpression(node) || ts.isSatisfiesExpression(node) || ts.isParenthesizedExpression(node) || ts.isTypeAssertionExpression(node) ? bare(ts, node.expression) : node
-}
-
-function isCollection (ts: Ts, node: Node): boolean {
-  const value = bare(ts, node)
-  return ts.isArrayLiteralExpression(value) || (ts.isNewExpression(value) && ts.isIdentifier(value.expression) && ['Map', 'Set'].includes(value.expression.text))
-}
-
-function isLiteral (ts: Ts, node: Node): boolean {
-  return isCollection(ts, node) || (ts.isObjectLiteralExpression(bare(ts, node)) && !(ts.isAsExpression(node) && node.type.getText() === 'const'))
-}
-
-function isAssignmentToken (ts: Ts, kind: TypeScript.SyntaxKind): boolean {
-  return kind >= ts.SyntaxKind.FirstAssignment && kind <= ts.SyntaxKind.LastAssignment
-}
-
-function isUpdate (ts: Ts, { operator }: TypeScript.PrefixUnaryExpression | TypeScript.PostfixUnaryExpression): boolean {
-  return operator === ts.SyntaxKind.PlusPlusToken || operator === ts.SyntaxKind.MinusMinusToken
-}
-
-function isWrite (ts: Ts, use: Node): boolean {
-  const { parent } = use
-  if (ts.isBinaryExpression(parent)) return parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)
-  return (ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)
-}
-
-/** Whether something within the value is changed by way of this use: `state.a.b = 1`, `delete list[0]`, `queue.push(x)`. */
-function isChanged (ts: Ts, use: Node): boolean {
-  let at = use
-  while ((ts.isPropertyAccessExpression(at.parent) || ts.isElementAccessExpression(at.parent) || ts.isNonNullExpression(at.parent)) && at.parent.expression === at) at = at.parent
-  if (at === use) return false
-  const { parent } = at
-  if (ts.isCallExpression(parent) && parent.expression === at) return ts.isPropertyAccessExpression(at) && (changing.has(at.name.text) || ['set', 'add', 'delete', 'clear'].includes(at.name.text))
-  return ts.isDeleteExpression(parent) || isWrite(ts, at)
-}
-
-/** Whether the node is assigned to, in a pattern or by a loop. */
-function isTarget (ts: Ts, node: Node): boolean {
-  for (let at = node; ts.isExpression(at) || ts.isPropertyAssignment(at) || ts.isSpreadAssignment(at); at = at.parent) {
-    const { parent } = at
-    if (ts.isBinaryExpression(parent)) return parent.left === at && isAssignmentToken(ts, parent.operatorToken.kind)
-    if (ts.isForOfStatement(parent) || ts.isForInStatement(parent)) return parent.initializer === at
-    if (!ts.isObjectLiteralExpression(parent) && !ts.isArrayLiteralExpression(parent) && !ts.isPropertyAssignment(parent)) return false
+  /** Returns whether all of the access is done with. */
+  #field (node: TypeScript.PropertyAccessExpression): boolean {
+    const ts = this.#ts
+    if (!this.#isField(node)) return false
+    const text = node.getText(this.#file)
+    const base = node.expression.getText(this.#file)
+    const path = text.replace('?.', '.')
+    rewriteUse(ts, this.#file, this.edits, node, { text, cell: `$$race.of(${base}, ${JSON.stringify(path)})`, isHidden: ts.isPrivateIdentifier(node.name) })
+    return isWrite(ts, node)
   }
-  return false
+}
+
+function isDecorate (ts: Ts, { expression }: TypeScript.CallExpression): boolean {
+  return ts.isPropertyAccessExpression(expression) && expression.name.text === 'decorate'
+}
+
+/** Whether the expression makes or gets a value that this module has no name for yet. */
+function isMade (ts: Ts, node: Node): boolean {
+  return ts.isCallExpression(node) || ts.isNewExpression(node) || ts.isAwaitExpression(node)
 }

@@ -1,13 +1,7 @@
 /** Sources that were rewritten: what runs in place of a file, and how positions in it lead back to the file. */
 import { SourceMap } from 'node:module'
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
-
-/** A piece of text in place of another. None spans lines, so lines stay where they are. */
-export interface Edit {
-  readonly start: number
-  readonly end: number
-  readonly text: string
-}
+import type { Edit } from './edits.ts'
 
 export interface Rewritten {
   readonly file: string

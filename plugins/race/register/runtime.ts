@@ -1,12 +1,21 @@
 /** What rewritten code calls, as the global `$$race`. */
 import { detector } from '../detector.ts'
 import { shared } from '../shared.ts'
-import { isPlain, track, Tracked } from '../tracked.ts'
+import { isPlain, isTracked, track, Tracked, trackedOf } from '../tracked.ts'
 
 export const GLOBAL = '$$race'
 
-/** A variable that functions share. */
-export type Cell = Tracked
+/** A variable that functions share, or a field of an object. */
+export interface Cell {
+  readonly collection: Tracked
+  readonly key: unknown
+}
+
+/** Names of fields that some module assigns. Other fields never change, so reads of them are not noted. */
+const assigned = new Set<string>()
+
+/** A variable is one location. */
+const VARIABLE = Symbol('variable')
 
 export const runtime = {
   /** Tracks a value where it is made. */
@@ -14,22 +23,72 @@ export const runtime = {
     return isPlain(value) ? shared(value, name) : value
   },
 
-  cell: (name: string): Cell => new Tracked({}, name, false),
+  /** Tracks a value that some function returned, if it is data: an object with methods may depend on being itself. */
+  data<T> (value: T, name: string): T {
+    return isPlain(value) && !Object.values(value).some((field) => typeof field === 'function') ? shared(value, name) : value
+  },
+
+  fields (...names: string[]): void {
+    for (const name of names) assigned.add(name)
+  },
+
+  cell: (name: string): Cell => ({ collection: new Tracked({}, name, false), key: VARIABLE }),
+
+  /**
+   * Returns the cell of a field; undefined for what no race can be on, or what a Proxy tells of.
+   *
+   * @param path as in the source: `this.count`
+   */
+  of (object: unknown, path: string): Cell | undefined {
+    if ((typeof object !== 'object' && typeof object !== 'function') || object === null || !detector.isWatching || isTracked(object)) return undefined
+    const dot = path.lastIndexOf('.')
+    const key = path.slice(dot + 1)
+    const isPrivate = key.startsWith('#')
+    if (!isPrivate && (!assigned.has(key) || !holdsData(object, key))) return undefined
+    return { collection: trackedOf(object, path.slice(0, dot)), key }
+  },
+
+  /** Tells of a field that a pattern reads. */
+  note (object: unknown, path: string): void {
+    const cell = runtime.of(object, path)
+    if (cell !== undefined) runtime.read(cell, Reflect.get(object as object, cell.key as string))
+  },
 
   /** @param cell undefined before its declaration has run */
   read<T> (cell: Cell | undefined, value: T): T {
-    if (cell !== undefined) detector.read(cell.at(CELL), 'value', value)
+    if (cell !== undefined && typeof value !== 'function') detector.read(cell.collection, cell.key, 'value', value)
     return value
   },
 
-  /** Returns what is to be written. */
-  write<T> (cell: Cell | undefined, value: T, before: unknown): T {
+  /**
+   * Returns what is to be written.
+   *
+   * @param before the value that is there, of a variable or a private field
+   */
+  write<T> (cell: Cell | undefined, value: T, ...[before]: [before?: unknown]): T {
     if (cell === undefined) return value
-    const tracked = isPlain(value) ? track(value, cell.name, false) as T : value
-    detector.write(cell.at(CELL), { kind: 'set', value: tracked, before, had: before !== undefined })
-    return tracked
+    const { collection: { target, name }, key } = cell
+    if (key === VARIABLE) {
+      const tracked = isPlain(value) ? track(value, name, false) as T : value
+      detector.write(cell.collection, key, { kind: 'set', value: tracked, before, had: before !== undefined })
+      return tracked
+    }
+    const isPrivate = (key as string).startsWith('#')
+    detector.write(cell.collection, key, { kind: 'set', value, before: isPrivate ? before : Object.getOwnPropertyDescriptor(target, key as string)?.value, had: isPrivate || Object.hasOwn(target, key as string) })
+    return value
+  },
+
+  /** Adds to what `++` and `--` add to. */
+  step<T> (value: T, by: number): T | number | bigint {
+    return typeof value === 'bigint' ? value + BigInt(by) : Number(value) + by
   }
 }
 
-/** A variable is one location. */
-const CELL = Symbol('cell')
+/** Whether the field is a value, and neither a method nor computed by a getter. An object that doesn't have it yet will hold it as a value. */
+function holdsData (object: object, key: string): boolean {
+  for (let at: object | null = object; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const field = Object.getOwnPropertyDescriptor(at, key)
+    if (field !== undefined) return 'value' in field
+  }
+  return true
+}

@@ -4,8 +4,11 @@ import type { Ts } from '../source/parse.ts'
 
 type Node = TypeScript.Node
 
+/** What declares a variable. */
+export type Variable = TypeScript.VariableDeclaration | TypeScript.BindingElement | TypeScript.ParameterDeclaration
+
 /** The node in which a variable lives: a block for let and const, a function or the file for var. */
-export function scopeOf (ts: Ts, declaration: TypeScript.VariableDeclaration): Node {
+export function scopeOf (ts: Ts, declaration: Variable): Node {
   const isBlockScoped = (ts.getCombinedNodeFlags(declaration) & ts.NodeFlags.BlockScoped) !== 0
   let scope: Node = declaration.parent
   while (scope.parent !== undefined && !ts.isSourceFile(scope)) {
@@ -20,6 +23,10 @@ export function functionOf (ts: Ts, node: Node): Node | undefined {
   let at: Node | undefined = node.parent
   while (at !== undefined && !ts.isFunctionLike(at) && !ts.isClassStaticBlockDeclaration(at) && !ts.isPropertyDeclaration(at)) at = at.parent
   return at
+}
+
+export function isConstructor (ts: Ts, node: Node | undefined): boolean {
+  return node !== undefined && ts.isConstructorDeclaration(node)
 }
 
 /** Whether a scope declares the name itself, so that the name means another variable in it. */
@@ -37,7 +44,7 @@ function declares (ts: Ts, scope: Node, name: string): boolean {
 }
 
 /** The uses of a variable in expressions. */
-export function usesOf (ts: Ts, declaration: TypeScript.VariableDeclaration, name: string): TypeScript.Identifier[] {
+export function usesOf (ts: Ts, declaration: Variable, name: string): TypeScript.Identifier[] {
   const scope = scopeOf(ts, declaration)
   const uses: TypeScript.Identifier[] = []
   const visit = (node: Node): void => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadParser } from '../source/parse.ts'
-import { rewrite } from './rewrite.ts'
+import { rewrite, type Rewrite } from './rewrite.ts'
 import type { Rewritten } from './rewritten.ts'
 
 /** This package: plugins/ and workers/, or dist/ with both. */
@@ -24,6 +24,11 @@ export function transform (file: string, source: string = readFileSync(file, 'ut
   const [comment, encoded] = MAP.exec(source) ?? []
   const text = comment === undefined ? source : source.replace(comment, '')
   // Compiled TypeScript has the name of its source, and is JavaScript, which TypeScript reads too.
-  const rewritten = rewrite(ts, file, text)
+  let rewritten: Rewrite | undefined
+  try {
+    rewritten = rewrite(ts, file, text)
+  } catch (error) {
+    process.emitWarning(`the race detector can't rewrite ${file}, which runs as it is: ${String(error)}`)
+  }
   return rewritten && { file, ...rewritten, map: encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8') }
 }

@@ -34,6 +34,43 @@ export function isLogical (ts: Ts, kind: TypeScript.SyntaxKind): boolean {
   return [AmpersandAmpersandToken, BarBarToken, QuestionQuestionToken].includes(kind as never)
 }
 
+/**
+ * Returns the value in a call of what rewrites modules (register/runtime.ts): `n` in `$$race.read(cell, n)`. Its other arguments name the place.
+ * Returns undefined for any other node.
+ */
+export function passedThrough (ts: Ts, node: Node): Node | undefined {
+  const name = runtimeCallOf(ts, node)
+  if (name === undefined) return undefined
+  const { arguments: [first, second] } = node as TypeScript.CallExpression
+  return name === 'read' || name === 'write' ? second : first
+}
+
+function runtimeCallOf (ts: Ts, node: Node): string | undefined {
+  if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression)) return undefined
+  const { expression, name } = node.expression
+  return ts.isIdentifier(expression) && expression.text === '$$race' ? name.text : undefined
+}
+
+/** Returns the call that tells of the read of one field: `$$race.note(a, "a.b")` for b in `const { b, c } = ($$race.note(a, "a.b"), $$race.note(a, "a.c"), a)`. */
+function noteOf (ts: Ts, initializer: Node | undefined, field: string): Node | undefined {
+  if (initializer === undefined) return undefined
+  let note: Node | undefined
+  const visit = (node: Node): void => {
+    if (runtimeCallOf(ts, node) === 'note' && (node as TypeScript.CallExpression).arguments[1]?.getText().endsWith(`.${field}"`) === true) note = node
+    else if (ts.isParenthesizedExpression(node) || ts.isBinaryExpression(node)) ts.forEachChild(node, visit)
+  }
+  visit(initializer)
+  return note
+}
+
+/** Returns the object behind the notes of a pattern's reads. */
+function behindNotes (ts: Ts, initializer: Node | undefined): Node | undefined {
+  if (initializer === undefined || !ts.isParenthesizedExpression(initializer) || !ts.isBinaryExpression(initializer.expression)) return initializer
+  const { left, right } = initializer.expression
+  const first = ts.isBinaryExpression(left) ? left.right : left
+  return runtimeCallOf(ts, first) === 'note' ? right : initializer
+}
+
 /** Returns `a`, or `a.b` for a field; undefined for what isn't a variable. */
 export function pathOf (ts: Ts, node: Node): string | undefined {
   if (ts.isIdentifier(node)) return node.text
@@ -57,6 +94,12 @@ export function namesOf (ts: Ts, name: Node): string[] {
   return names
 }
 
+/** The field from which a pattern takes a variable. */
+function fieldFor (ts: Ts, pattern: TypeScript.ObjectBindingPattern, variable: string): string {
+  const element = pattern.elements.find(({ name }) => namesOf(ts, name).includes(variable))
+  return (element?.propertyName ?? element?.name)?.getText() ?? variable
+}
+
 /** Finds all definitions in a function, in the order of the source. */
 export function definitionsIn (ts: Ts, scope: Node): Definition[] {
   const found: Definition[] = []
@@ -69,7 +112,9 @@ export function definitionsIn (ts: Ts, scope: Node): Definition[] {
       for (const name of namesOf(ts, node.name)) {
         locals.add(name)
         const list = node.parent.parent
-        add(name, node, ts.isForOfStatement(list) || ts.isForInStatement(list) ? list.expression : node.initializer, true)
+        const note = ts.isObjectBindingPattern(node.name) ? noteOf(ts, node.initializer, fieldFor(ts, node.name, name)) : undefined
+        if (note !== undefined) add(name, node, note, true)
+        add(name, node, ts.isForOfStatement(list) || ts.isForInStatement(list) ? list.expression : behindNotes(ts, node.initializer), note === undefined)
       }
     } else if (isAssignment(ts, node)) {
       const isPattern = ts.isObjectLiteralExpression(node.left) || ts.isArrayLiteralExpression(node.left)

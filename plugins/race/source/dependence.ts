@@ -2,7 +2,7 @@
 import type * as TypeScript from 'typescript'
 import type { Dependence } from '../rule.ts'
 import type { Frame } from '../sites.ts'
-import { isAssignment, isWithin, Level, namesOf } from './definitions.ts'
+import { isAssignment, isWithin, Level, namesOf, passedThrough } from './definitions.ts'
 import { Flow } from './flow.ts'
 import { functionsAround, nodeAt, sourceOf, type Source } from './parse.ts'
 
@@ -132,7 +132,8 @@ function readAround ({ source: { ts }, node }: Place): Node {
 function writeAround ({ source: { ts }, node }: Place): Node {
   for (let at = node; at.parent !== undefined && !ts.isFunctionLike(at); at = at.parent) {
     const { parent } = at
-    if (isAssignment(ts, parent) && parent.left === at) return parent
+    // V8 names the place of the operator; a source map, that of the left side.
+    if (isAssignment(ts, parent) && (parent.left === at || parent.operatorToken === at)) return parent
     if ((ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) || ts.isDeleteExpression(parent)) return parent
     if (ts.isCallExpression(parent) && parent.expression === at) return parent
     if (ts.isStatement(parent)) break
@@ -142,11 +143,12 @@ function writeAround ({ source: { ts }, node }: Place): Node {
 
 /** What the value written is made of. With `+=` that is also what was there, which is read before the right side is run. */
 function valuesOf (ts: Source['ts'], write: Node): Node[] {
-  // What a variable is given in a module that was rewritten; what it held before comes last.
-  if (ts.isCallExpression(write) && write.expression.getText() === '$$race.write') return write.arguments.slice(1, 2)
+  const passed = passedThrough(ts, write)
+  if (passed !== undefined) return [passed]
   if (ts.isCallExpression(write)) return [...write.arguments]
   if (!ts.isBinaryExpression(write)) return [write]
-  return write.operatorToken.kind === ts.SyntaxKind.EqualsToken || isLogicalAssignment(ts, write) ? [write.right] : [write.left, write.right]
+  const right = passedThrough(ts, write.right) ?? write.right
+  return write.operatorToken.kind === ts.SyntaxKind.EqualsToken || isLogicalAssignment(ts, write) ? [right] : [write.left, right]
 }
 
 /** `??=` writes if what it reads says so. */
@@ -160,6 +162,17 @@ function isAfter ({ ts }: Source, read: Node, write: Node): boolean {
   let statement = read
   while (!ts.isStatement(statement) && statement.parent !== undefined) statement = statement.parent
   return write.pos >= statement.end
+}
+
+/** Whether two accesses stand in one statement. Its blocks are statements of their own. */
+export function isSameStatement ([a]: readonly Frame[], [b]: readonly Frame[]): boolean {
+  const statements = [a, b].map((frame) => {
+    const place = frame && placeOf(frame)
+    let at = place?.node
+    while (at !== undefined && !place?.source.ts.isStatement(at)) at = at.parent
+    return at
+  })
+  return statements[0] !== undefined && statements[0] === statements[1]
 }
 
 /** Whether the value written is a text literal of the source. */

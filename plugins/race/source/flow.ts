@@ -3,7 +3,7 @@
  * is taken for the order of its source; both may err, and what they err about is only whether a race is reported.
  */
 import type * as TypeScript from 'typescript'
-import { definitionsIn, dominates, isAssignment, isLogical, isWithin, Level, namesOf, pathOf, type Definition } from './definitions.ts'
+import { definitionsIn, dominates, isAssignment, isLogical, isWithin, Level, namesOf, passedThrough, pathOf, type Definition } from './definitions.ts'
 import type { Source } from './parse.ts'
 
 type Node = TypeScript.Node
@@ -55,6 +55,8 @@ export class Flow {
     let level: Level = Level.none
     const visit = (part: Node): void => {
       if (level === Level.data) return
+      const value = passedThrough(ts, part)
+      if (value !== undefined) return visit(value)
       // What is assigned, and not read.
       if (isAssignment(ts, part) && part.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isIdentifier(part.left)) return visit(part.right)
       if (ts.isIdentifier(part) && !this.#isPropertyName(part)) level = Math.max(level, this.#levelAt(part)) as Level
@@ -101,7 +103,7 @@ export class Flow {
   /** Whether the value leaves the function other than by its result: to a variable or object from outside, or to a call. */
   get escapes (): boolean {
     const ts = this.#ts
-    return this.#own((node) => ts.isCallExpression(node) ? node.arguments.some((argument) => this.has(argument)) : isAssignment(ts, node) && this.has(node.right))
+    return this.#own((node) => ts.isCallExpression(node) ? passedThrough(ts, node) === undefined && node.arguments.some((argument) => this.has(argument)) : isAssignment(ts, node) && this.has(node.right))
   }
 
   /** How much of the value the variable holds at a use: what the definitions before it have put there, back to one that replaces all. */

@@ -1,9 +1,12 @@
-// Sends overlapping requests to an application of plain/, in a process of its own, and prints the status codes.
-// Usage: node --conditions=fastify-concurrency-source --import ./tsx.js test/race/corpus/drive.ts cooldown.ts
+// Sends overlapping requests to applications of plain/, one after the other in a process of their own, and prints the status codes of each after
+// its reports.
+// Usage: node --conditions=fastify-concurrency-source --import ./tsx.js test/race/corpus/drive.ts cooldown.ts …
 import { plainProgram } from './plain.ts'
 
-const { build, twin } = await plainProgram(process.argv[2] ?? '')
-const app = await build()
-const responses = await Promise.all(twin.requests.map(async (request) => app.inject(request)))
-console.log(responses.map(({ statusCode }) => statusCode).join(' '))
-await app.close()
+for (const file of process.argv.slice(2)) {
+  const { build, twin } = await plainProgram(file)
+  const app = await build()
+  const responses = await Promise.all(twin.requests.map(async (request) => app.inject(request)))
+  await app.close()
+  process.stderr.write(`== ${file}: ${responses.map(({ statusCode }) => statusCode).join(' ')}\n`)
+}

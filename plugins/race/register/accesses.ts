@@ -1,0 +1,50 @@
+/** Rewrites one use of a variable or a field so that it tells of itself. What the source does stays as it is, in the same order. */
+import type * as TypeScript from 'typescript'
+import type { Ts } from '../source/parse.ts'
+import type { Edits } from './edits.ts'
+import { isAssignmentToken, isTarget, isUpdate } from './syntax.ts'
+
+type Node = TypeScript.Node
+
+/** A variable, or a field of an object. */
+export interface Place {
+  /** As it stands in the source: `count`, `this.count`. */
+  readonly text: string
+  /** An expression for its cell, see runtime.ts. */
+  readonly cell: string
+  /** Whether the runtime can't read it, as it reads a field of an object: a variable, a private field. */
+  readonly isHidden: boolean
+}
+
+/** @param file for the positions of nodes */
+export function rewriteUse (ts: Ts, file: TypeScript.SourceFile, edits: Edits, use: Node, { text, cell, isHidden }: Place): void {
+  const { parent } = use
+  const read = `$$race.read(${cell}, ${text})`
+  const before = isHidden ? `, ${text}` : ''
+  if (ts.isBinaryExpression(parent) && parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)) {
+    const { operatorToken: token, right } = parent
+    const operator = token.getText(file).slice(0, -1)
+    if (operator === '') {
+      edits.insert(right.getStart(file), `$$race.write(${cell}, `)
+      edits.close(right.end, `${before})`)
+    } else if (['??', '||', '&&'].includes(operator)) {
+      // It must not begin with a parenthesis: a line before that has no semicolon would call it.
+      edits.replace(use.getStart(file), token.end, `${read} ${operator} (${text} = $$race.write(${cell},`)
+      edits.close(right.end, `${before}))`)
+    } else {
+      edits.replace(token.getStart(file), token.end, `= $$race.write(${cell}, ${read} ${operator} (`)
+      edits.close(right.end, `)${before})`)
+    }
+  } else if ((ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)) {
+    const by = parent.operator === ts.SyntaxKind.PlusPlusToken ? 1 : -1
+    const changed = `${text} = $$race.write(${cell}, $$race.step(${read}, ${by})${before})`
+    const old = ts.isPostfixUnaryExpression(parent) ? -by : 0
+    edits.replace(parent.getStart(file), parent.end, ts.isExpressionStatement(parent.parent) ? changed : `$$race.step(${changed}, ${old})`)
+  } else if (ts.isShorthandPropertyAssignment(parent)) {
+    if (!isTarget(ts, parent.parent)) edits.close(use.end, `: ${read}`)
+  } else if (!isTarget(ts, use)) {
+    const [open, close] = ts.isNewExpression(parent) && parent.expression === use ? ['(', ')'] : ['', '']
+    edits.insert(use.getStart(file), `${open}$$race.read(${cell}, `)
+    edits.close(use.end, `)${close}`)
+  }
+}

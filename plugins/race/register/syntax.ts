@@ -1,0 +1,87 @@
+/** What a piece of source does to a variable or a field: reads it, writes it, or changes what is within. */
+import type * as TypeScript from 'typescript'
+import type { Ts } from '../source/parse.ts'
+
+type Node = TypeScript.Node
+
+/** Methods that change an array, a Map or a Set. */
+const changing = new Set(['push', 'pop', 'shift', 'unshift', 'splice', 'sort', 'reverse', 'fill', 'copyWithin', 'set', 'add', 'delete', 'clear'])
+
+/** Returns the expression without what only TypeScript sees, and without parentheses. */
+export function bare (ts: Ts, node: Node): Node {
+  return ts.isAsExpression(node) || ts.isSatisfiesExpression(node) || ts.isParenthesizedExpression(node) || ts.isTypeAssertionExpression(node) || ts.isNonNullExpression(node) ? bare(ts, node.expression) : node
+}
+
+export function isMapOrSet (ts: Ts, node: Node): boolean {
+  return ts.isNewExpression(node) && ts.isIdentifier(node.expression) && ['Map', 'Set'].includes(node.expression.text)
+}
+
+export function isCollection (ts: Ts, node: Node): boolean {
+  const value = bare(ts, node)
+  return ts.isArrayLiteralExpression(value) || isMapOrSet(ts, value)
+}
+
+/** Whether the expression makes a collection or an object, other than a constant one. */
+export function isLiteral (ts: Ts, node: Node): boolean {
+  return isCollection(ts, node) || (ts.isObjectLiteralExpression(bare(ts, node)) && !(ts.isAsExpression(node) && node.type.getText() === 'const'))
+}
+
+export function isAssignmentToken (ts: Ts, kind: TypeScript.SyntaxKind): boolean {
+  return kind >= ts.SyntaxKind.FirstAssignment && kind <= ts.SyntaxKind.LastAssignment
+}
+
+export function isUpdate (ts: Ts, { operator }: TypeScript.PrefixUnaryExpression | TypeScript.PostfixUnaryExpression): boolean {
+  return operator === ts.SyntaxKind.PlusPlusToken || operator === ts.SyntaxKind.MinusMinusToken
+}
+
+export function isWrite (ts: Ts, use: Node): boolean {
+  const { parent } = use
+  if (ts.isBinaryExpression(parent)) return parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)
+  return (ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)
+}
+
+/** Whether something within the value is changed by way of this use: `state.a.b = 1`, `delete list[0]`, `queue.push(x)`. */
+export function isChanged (ts: Ts, use: Node): boolean {
+  let at = use
+  while ((ts.isPropertyAccessExpression(at.parent) || ts.isElementAccessExpression(at.parent) || ts.isNonNullExpression(at.parent)) && at.parent.expression === at) at = at.parent
+  if (at === use) return false
+  const { parent } = at
+  if (ts.isCallExpression(parent) && parent.expression === at) return ts.isPropertyAccessExpression(at) && changing.has(at.name.text)
+  return ts.isDeleteExpression(parent) || isWrite(ts, at)
+}
+
+/** Whether the node is assigned to, in a pattern or by a loop. */
+export function isTarget (ts: Ts, node: Node): boolean {
+  for (let at = node; ts.isExpression(at) || ts.isPropertyAssignment(at) || ts.isSpreadAssignment(at); at = at.parent) {
+    const { parent } = at
+    if (ts.isBinaryExpression(parent)) return parent.left === at && isAssignmentToken(ts, parent.operatorToken.kind)
+    if (ts.isForOfStatement(parent) || ts.isForInStatement(parent)) return parent.initializer === at
+    if (!ts.isObjectLiteralExpression(parent) && !ts.isArrayLiteralExpression(parent) && !ts.isPropertyAssignment(parent)) return false
+  }
+  return false
+}
+
+/** Methods that run a function in another place, a browser's page, where nothing of this process exists. */
+const elsewhere = new Set(['evaluate', 'evaluateAll', 'evaluateHandle', 'waitForFunction', 'addInitScript', '$eval', '$$eval'])
+
+export function runsElsewhere (ts: Ts, node: Node): boolean {
+  const { parent } = node
+  return ts.isFunctionLike(node) && ts.isCallExpression(parent) && ts.isPropertyAccessExpression(parent.expression) && elsewhere.has(parent.expression.name.text)
+}
+
+/** Whether the node is called, or constructed, or continues as a longer optional chain. */
+export function isCalledOrChained (ts: Ts, node: Node): boolean {
+  const { parent } = node
+  if (ts.isTaggedTemplateExpression(parent)) return parent.tag === node
+  if (ts.isJsxOpeningLikeElement(parent) || ts.isJsxClosingElement(parent)) return true
+  if (!('expression' in parent) || parent.expression !== node) return false
+  return ts.isCallExpression(parent) || ts.isNewExpression(parent) || ts.isDeleteExpression(parent) || ts.isExpressionWithTypeArguments(parent) || ts.isDecorator(parent) ||
+    (ts.isOptionalChain(node) && ts.isOptionalChain(parent))
+}
+
+/** Whether the expression is `this`, a variable, or a field of such a path: reading it twice does no more than reading it once. */
+export function isPath (ts: Ts, node: Node): boolean {
+  if (ts.isNonNullExpression(node)) return isPath(ts, node.expression)
+  if (ts.isPropertyAccessExpression(node)) return node.questionDotToken === undefined && isPath(ts, node.expression)
+  return ts.isIdentifier(node) || node.kind === ts.SyntaxKind.ThisKeyword
+}

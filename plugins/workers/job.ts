@@ -2,11 +2,9 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
 import type { DenseSetMember } from '../shared/dense-set.ts'
-import {
-  ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError, type Refusal
-} from '../shared/errors.ts'
 import { QueueEntry } from './admission/queue-entry.ts'
 import type { JobTrace } from './channels.ts'
+import { isCausedOutside, type JobEnd } from './job-end.ts'
 import type { RegisteredJob } from './registry.ts'
 import { follow, unfollow, type Abortable } from './signals.ts'
 
@@ -37,26 +35,6 @@ export interface JobHolder {
    * @returns whether the thread is done with the job, because the job had not started
    */
   stop (job: Job, reason: unknown, grace: number): boolean
-}
-
-/** How a caller's wait ended. The thread may still be busy with the job. */
-export type JobEnd =
-  | { readonly how: 'completed', readonly durationMs: number, readonly value: unknown }
-  /** The job, or the code around it, has thrown. */
-  | { readonly how: 'failed', readonly durationMs: number, readonly error: unknown }
-  | { readonly how: 'refused', readonly refusal: Refusal, readonly error: Error }
-  | { readonly how: 'aborted', readonly reason: unknown, readonly error: Error }
-  | { readonly how: 'timedOut', readonly error: Error }
-  | { readonly how: 'crashed', readonly error: Error }
-
-const causedOutside = [WorkersOverloadedError, WorkersUnavailableError, JobAbortedError, JobTimeoutError, JobCrashedError, ClosingError]
-
-/**
- * Tells whether the load, a client, a thread or a shutdown caused an error, and no code of the application. Such an error doesn't end the
- * process if nobody awaits its promise: of two jobs that a handler awaits one after the other, the second may reject before it is awaited.
- */
-export function isCausedOutside (error: unknown): boolean {
-  return causedOutside.some((each) => error instanceof each)
 }
 
 type OnStop = (job: Job, why: { aborted: unknown } | 'deadline') => void

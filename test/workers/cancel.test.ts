@@ -121,6 +121,9 @@ t.test('prefetched jobs are revoked before their thread is ended, so that it sta
   let slots!: Slots
   let started: boolean | undefined
   const gone = deferred()
+  // A thread that has a job holds the process open.
+  const open = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(open))
   const os = (data: { slots: Slots }, onGone: (error: Error) => void): OsThread => {
     slots = data.slots
     return {

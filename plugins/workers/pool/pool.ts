@@ -3,17 +3,16 @@
  * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { COMPLETED, SKIPPED, type JobOutcome } from '../../../workers/protocol.ts'
+import type { JobOutcome } from '../../../workers/protocol.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { DenseSet } from '../../shared/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
-import {
-  ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError
-} from '../../shared/errors.ts'
+import { ClosingError, JobTimeoutError, WorkersUnavailableError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, QueueEntry, type RunOutcome } from '../admission/admission.ts'
-import { Job, type JobEnd, type JobSettings } from '../job.ts'
+import { Job, type JobSettings } from '../job.ts'
+import { aborted, crashed, ended, failed, refused, unread, unsent, type JobEnd, type JobFailure } from '../job-end.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
 import type { ThreadEvent } from '../threads/events.ts'
@@ -22,7 +21,6 @@ import { Threads } from '../threads/threads.ts'
 import { Transitions } from '../threads/transitions.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
-import { failureError, unreadError, unsentError } from './job-error.ts'
 import type { PoolStats, RunningJob } from './stats.ts'
 import { Telemetry } from './telemetry.ts'
 
@@ -60,14 +58,14 @@ export class Pool implements Drainable {
     const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => {
-      this.#end(job, { how: 'refused', refusal, error: new WorkersOverloadedError(job.name, refusal) })
+      this.#end(job, refused(job.name, refusal))
     })
     this.#threads = new Threads(registry, options, clock, { log: this.#log, server }, this.#transitions, (event) => this.#onEvent(event))
     this.#dispatcher = new Dispatcher(this.#admission, this.#threads, clock, this.#transitions)
     // Jobs that were run before the app was ready would wait for ever.
     this.#threads.booted.catch((error: Error) => this.#transitions.run(() => {
       this.#broken = error
-      for (const job of this.#liveJobs()) this.#giveUpJob(job, { how: 'failed', durationMs: 0, error }, error)
+      for (const job of this.#liveJobs()) this.#giveUpJob(job, failed(error))
     }))
   }
 
@@ -106,16 +104,10 @@ export class Pool implements Drainable {
 
   #offer (job: Job, signals: readonly AbortSignal[], now: number): void {
     this.#live.add(job)
-    const aborted = signals.find((signal) => signal.aborted)
-    if (aborted !== undefined) {
-      this.#abort(job, aborted.reason)
-      return
-    }
+    const signal = signals.find(({ aborted }) => aborted)
+    if (signal !== undefined) return this.#giveUpJob(job, aborted(job.name, signal.reason))
     const refusal = this.#admission.offer(job, now)
-    if (refusal !== undefined) {
-      this.#end(job, { how: 'refused', refusal, error: new WorkersOverloadedError(job.name, refusal) })
-      return
-    }
+    if (refusal !== undefined) return this.#end(job, refused(job.name, refusal))
     job.listen()
     this.#deadlines.watch(job, now)
     this.#telemetry.queued(job, this.#admission.waiting)
@@ -140,28 +132,22 @@ export class Pool implements Drainable {
   }
 
   /** Ends a job before it has run to its end: a thread that runs the job is asked to stop. */
-  #giveUpJob (job: Job, end: JobEnd, reason: unknown): void {
+  #giveUpJob (job: Job, end: JobFailure): void {
     if (job.settled) return
     this.#end(job, end)
     this.#admission.leave(job, this.#clock.now())
     if (job.holder === undefined) this.#checkIdle()
-    else if (job.holder.stop(job, reason, this.#options.grace)) this.#release(job, 0, 'unknown')
+    else if (job.holder.stop(job, end.how === 'aborted' ? end.reason : end.error, this.#options.grace)) this.#release(job, 0, 'unknown')
   }
 
   readonly #onStop = (job: Job, why: { aborted: unknown } | 'deadline'): void => {
-    this.#transitions.run(() => why === 'deadline' ? this.#timeOut(job) : this.#abort(job, why.aborted))
-  }
-
-  #abort (job: Job, reason: unknown): void {
-    this.#giveUpJob(job, { how: 'aborted', reason, error: new JobAbortedError(job.name, { cause: reason }) }, reason)
+    this.#transitions.run(() => why === 'deadline' ? this.#timeOut(job) : this.#giveUpJob(job, aborted(job.name, why.aborted)))
   }
 
   #timeOut (job: Job): void {
     // Its result may have come while this event loop stood still.
     job.holder?.poll()
-    if (job.settled) return
-    const error = new JobTimeoutError(job.name, job.timeout, job.where)
-    this.#giveUpJob(job, { how: 'timedOut', error }, error)
+    if (!job.settled) this.#giveUpJob(job, { how: 'timedOut', error: new JobTimeoutError(job.name, job.timeout, job.where) })
   }
 
   // --- what the threads report ---
@@ -172,8 +158,8 @@ export class Pool implements Drainable {
       case 'outcome': return this.#onOutcome(event.job, event.outcome, event.at)
       case 'progress': return this.#onProgress(event.job, event.value)
       case 'log': return this.#telemetry.logged(event.job, event.line)
-      case 'unsent': return this.#onUndelivered(event.job, unsentError(event.job, event.error))
-      case 'unread': return this.#onUndelivered(event.job, unreadError(event.job.name, event.error))
+      case 'unsent': return this.#onUndelivered(event.job, unsent(event.job.name, event.job.payload, event.job.transferList, event.error))
+      case 'unread': return this.#onUndelivered(event.job, unread(event.job.name, event.error))
       case 'unreadable': return this.#telemetry.unreadable(event.job, event.error)
       case 'lost': return this.#onLost(event)
       case 'vacancy': return this.#dispatcher.schedule()
@@ -183,10 +169,7 @@ export class Pool implements Drainable {
       case 'unable': {
         // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
         const { error: cause, retryAfter } = event
-        for (const job of this.#liveJobs()) {
-          const error = new WorkersUnavailableError(job.name, retryAfter, { cause })
-          this.#giveUpJob(job, { how: 'failed', durationMs: 0, error }, error)
-        }
+        for (const job of this.#liveJobs()) this.#giveUpJob(job, failed(new WorkersUnavailableError(job.name, retryAfter, { cause })))
         return
       }
       case 'fault':
@@ -195,19 +178,17 @@ export class Pool implements Drainable {
   }
 
   #onOutcome (job: Job, outcome: JobOutcome, at: number): void {
-    const durationMs = outcome[3]
     // A job that was stopped would have run longer.
-    this.#release(job, durationMs, job.settled ? 'censored' : 'completed', at)
-    if (job.settled || outcome[1] === SKIPPED) return
-    if (outcome[1] === COMPLETED) this.#end(job, { how: 'completed', durationMs, value: outcome[2] })
-    else this.#end(job, { how: 'failed', durationMs, error: failureError(job.name, outcome) })
+    this.#release(job, outcome[3], job.settled ? 'censored' : 'completed', at)
+    const end = job.settled ? undefined : ended(job.name, outcome)
+    if (end !== undefined) this.#end(job, end)
   }
 
   #onProgress (job: Job, value: unknown): void {
     job.progress = value
     if (job.settled || job.onProgress === undefined) return
     const fail = (error: unknown): void => this.#transitions.run(() => {
-      this.#giveUpJob(job, { how: 'failed', durationMs: this.#clock.now() - job.handedAt, error }, error)
+      this.#giveUpJob(job, failed(error, this.#clock.now() - job.handedAt))
     })
     try {
       const returned = job.onProgress(value) as PromiseLike<void> | void
@@ -218,24 +199,20 @@ export class Pool implements Drainable {
   }
 
   /** The job's payload has not reached a thread. */
-  #onUndelivered (job: Job, error: Error): void {
-    if (!job.settled) this.#end(job, { how: 'failed', durationMs: 0, error })
+  #onUndelivered (job: Job, end: JobEnd): void {
+    if (!job.settled) this.#end(job, end)
     this.#release(job, 0, 'unknown')
   }
 
   /** A job that no thread has started goes back to the head of the queue. */
   #onReturned (job: Job): void {
-    if (job.transferList === undefined) {
-      this.#admission.putBack(job)
-      return
-    }
-    const error = new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job')
-    this.#end(job, { how: 'crashed', error })
+    if (job.transferList === undefined) return this.#admission.putBack(job)
+    this.#end(job, crashed(job.name, 'its payload had moved to a thread that died before it started the job'))
     this.#release(job, 0, 'unknown')
   }
 
   #onLost ({ job, error: cause, durationMs, killed }: Extract<ThreadEvent, { type: 'lost' }>): void {
-    if (!job.settled) this.#end(job, { how: 'crashed', error: new JobCrashedError(job.name, howItEnded(cause), { cause }) })
+    if (!job.settled) this.#end(job, crashed(job.name, howItEnded(cause), cause))
     else {
       logSafely(job.log, 'warn', { job: job.name, jobId: job.seq, grace: this.#options.grace }, killed
         ? 'a job went on after it was aborted, for longer than its grace: its thread was replaced'
@@ -286,7 +263,7 @@ export class Pool implements Drainable {
     const unfinished = this.held()
     const reason = new ClosingError(`The pool "${this.name}"`)
     this.#transitions.run(() => {
-      for (const job of this.#liveJobs()) this.#giveUpJob(job, { how: 'aborted', reason, error: reason }, reason)
+      for (const job of this.#liveJobs()) this.#giveUpJob(job, aborted(job.name, reason, reason))
       // Those too that were aborted before: their own grace may be longer.
       for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.giveGrace(job, grace)
     })
@@ -320,7 +297,7 @@ export class Pool implements Drainable {
   cancel (id: string): boolean {
     const job = this.#live.all().find((job) => job.id === id)
     if (job === undefined) return false
-    this.#transitions.run(() => this.#abort(job, new Error('The job was cancelled by an operator')))
+    this.#transitions.run(() => this.#giveUpJob(job, aborted(job.name, new Error('The job was cancelled by an operator'))))
     return true
   }
 

@@ -1,7 +1,7 @@
 /** Counts how jobs ended, and how long they took. Memory is bounded by the number of job names. */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import { noRefusals, type RefusalReason } from '../../shared/errors.ts'
-import type { JobEnd } from '../job.ts'
+import type { JobEnd } from '../job-end.ts'
 
 /** Percentiles in ms, within 1 %; 0 when nothing was measured. */
 export interface Percentiles {

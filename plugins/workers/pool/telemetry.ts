@@ -5,7 +5,8 @@ import { fromWire } from '../../../workers/wire-error.ts'
 import { originOf } from '../../cancellation/origin.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as channels from '../channels.ts'
-import type { Job, JobEnd } from '../job.ts'
+import type { Job } from '../job.ts'
+import type { JobEnd } from '../job-end.ts'
 import { Counters, type JobStats } from './stats.ts'
 
 export class Telemetry {

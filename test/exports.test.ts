@@ -43,7 +43,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './race/register': { values: [], types: [] },
   './metrics': {
     values: ['bucketBounds', 'default'],
-    types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'TaskMetrics']
+    types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'TaskMetrics']
   },
   './tracing': { values: ['default'], types: ['TracingOptions', 'TracingProvider'] },
   './dashboard': { values: ['default'], types: ['DashboardOptions'] },

@@ -9,12 +9,12 @@ import { noRefusals } from '../shared/errors.ts'
 import { bucketBounds, Durations } from './durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 import { Series } from './series.ts'
-import type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, TaskMetrics } from './snapshot.ts'
+import type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, QueueMetrics, TaskMetrics } from './snapshot.ts'
 
 /** The parts of the decorators that gauges are read from. */
 interface Decorators {
   lifecycle?: { phase: string }
-  tasks?: { stats (): { running: number, waiting: number } }
+  tasks?: { stats (): { running: number, waiting: number }, queues (): Promise<QueueMetrics[]> }
 }
 /** The decorator of a pool, or of another plugin whose work a shutdown waits for. */
 interface Decorator { stats? (): Partial<Omit<PoolMetrics, 'pool'>> }
@@ -63,6 +63,8 @@ export class Collector {
   readonly #limits = new Series((policy): LimitMetrics => ({ policy, granted: 0, refused: 0 }))
   readonly #locks = new Series((kind) => ({ kind, acquired: 0, refused: 0, wait: new Durations() }))
   readonly #unsubscribes: Array<() => void> = []
+  #queues: QueueMetrics[] = []
+  #asking: Promise<QueueMetrics[]> | undefined
   #requestsRefused = 0
   #storeFailures = 0
 
@@ -104,6 +106,7 @@ export class Collector {
   }
 
   snapshot (eventLoop: EventLoopSnapshot): MetricsSnapshot {
+    void this.queues()
     const { lifecycle, tasks } = this.#app as Decorators
     const { running = 0, waiting = 0 } = tasks?.stats() ?? {}
     return {
@@ -115,11 +118,23 @@ export class Collector {
       tasksRunning: running,
       tasksWaiting: waiting,
       tasks: this.#tasks.values().map((task) => task.snapshot()),
+      queues: this.#queues,
       limits: this.#limits.values().map((limit) => ({ ...limit })),
       storeFailures: this.#storeFailures,
       locks: this.#locks.values().map(({ wait, ...lock }): LockMetrics => ({ ...lock, wait: wait.snapshot() })),
       bucketBounds
     }
+  }
+
+  /** Asks Redis what is stored; one question at a time. It never rejects: while Redis is away, nothing is known. */
+  queues (): Promise<QueueMetrics[]> {
+    const { tasks } = this.#app as Decorators
+    this.#asking ??= (tasks?.queues() ?? Promise.resolve([])).catch(() => []).then((queues) => {
+      this.#asking = undefined
+      this.#queues = queues
+      return queues
+    })
+    return this.#asking
   }
 
   close (): void {

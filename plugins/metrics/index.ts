@@ -14,7 +14,7 @@ export { bucketBounds } from './durations.ts'
 export type { DurationsSnapshot } from './durations.ts'
 export type { EventLoopSnapshot } from './event-loop.ts'
 export type { MetricsOptions, MetricsRegistry } from './options.ts'
-export type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, TaskMetrics } from './snapshot.ts'
+export type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, QueueMetrics, TaskMetrics } from './snapshot.ts'
 
 /** Decorates the application as `app.metrics`. */
 export interface Metrics {
@@ -50,7 +50,7 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   })
   if (path === false && registry === undefined) return
   const { addPrometheus } = await import('./prometheus.ts')
-  await addPrometheus(app, reader(), { path, registry, prefix })
+  await addPrometheus(app, { read: reader(), queues: () => collector.queues() }, { path, registry, prefix })
 }
 
 export default fp(metrics, { name: 'fastify-concurrency/metrics', fastify: '5.x' })

@@ -6,13 +6,14 @@ import { OptionInvalidError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
 import { bucketBounds, prometheusBounds, type DurationsSnapshot } from './durations.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { MetricsSnapshot } from './snapshot.ts'
+import type { MetricsSnapshot, QueueMetrics } from './snapshot.ts'
 
 interface Sample { labels: Record<string, string>, value: number }
 interface Distribution { labels: Record<string, string>, durations: DurationsSnapshot }
 
 type Instrument =
   | { name: string, help: string, type: 'counter' | 'gauge', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Sample[] }
+  | { name: string, help: string, type: 'gauge', labels: readonly string[], readQueues: (queues: QueueMetrics[]) => Sample[] }
   | { name: string, help: string, type: 'histogram', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Distribution[] }
 
 const one = (value: number): Sample[] => [{ labels: {}, value }]
@@ -81,6 +82,15 @@ export const instruments: readonly Instrument[] = [
   },
   { name: 'tasks_running', help: 'Tasks whose function runs', type: 'gauge', labels: [], read: ({ tasksRunning }) => one(tasksRunning) },
   { name: 'tasks_waiting', help: 'Tasks that wait for a slot, a delay or a retry', type: 'gauge', labels: [], read: ({ tasksWaiting }) => one(tasksWaiting) },
+  {
+    name: 'stored_tasks',
+    help: 'Tasks that are stored in Redis, of all processes, by state',
+    type: 'gauge',
+    labels: ['task', 'state'],
+    readQueues: (queues) => queues.flatMap(({ name, waiting, delayed, running, failed }) =>
+      Object.entries({ waiting, delayed, running, failed }).map(([state, value]) => ({ labels: { task: name, state }, value })))
+  },
+  { name: 'stored_tasks_oldest_seconds', help: 'Time since the stored task that is next in line was enqueued', type: 'gauge', labels: ['task'], readQueues: (queues) => queues.map(({ name, oldestMs }) => ({ labels: { task: name }, value: seconds(oldestMs) })) },
   { name: 'limiter_granted_total', help: 'Requests and calls that a policy granted', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, granted }) => ({ labels: { policy }, value: granted })) },
   { name: 'limiter_refused_total', help: 'Requests and calls that a policy refused', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, refused }) => ({ labels: { policy }, value: refused })) },
   { name: 'limiter_store_failures_total', help: 'Times that the store of the limiter has failed after it had worked', type: 'counter', labels: [], read: ({ storeFailures }) => one(storeFailures) },
@@ -95,8 +105,14 @@ export const instruments: readonly Instrument[] = [
   { name: 'event_loop_delay_max_seconds', help: 'Longest delay of the event loop since the last scrape', type: 'gauge', labels: [], read: ({ eventLoop }) => one(seconds(eventLoop.delayMax)) }
 ]
 
+interface Source {
+  read: () => MetricsSnapshot
+  /** Asks Redis. A snapshot holds what Redis answered earlier, and a scrape waits for the answer. */
+  queues: () => Promise<QueueMetrics[]>
+}
+
 /** Adds the metrics to a registry, and a route that answers with the registry, if it has a path. */
-export async function addPrometheus (app: FastifyInstance, read: () => MetricsSnapshot, options: ResolvedOptions): Promise<void> {
+export async function addPrometheus (app: FastifyInstance, { read, queues }: Source, options: ResolvedOptions): Promise<void> {
   const { path, prefix } = options
   const promClient = await import('prom-client').catch((cause: unknown) => {
     throw new OptionInvalidError(path === false ? 'metrics.registry' : 'metrics.path', 'the package prom-client to be installed (npm install prom-client)', String(cause))
@@ -112,13 +128,13 @@ export async function addPrometheus (app: FastifyInstance, read: () => MetricsSn
       setImmediate(() => { current = undefined })
     }
     return current
-  })
+  }, queues)
   if (path === false) return
   app.get(path, { logLevel: 'warn', config: { lifecycle: 'always' } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
 }
 
 /** Adds the instruments to a registry. Each reads the snapshot that `snapshot` returns, which is the same one for all instruments of a scrape. */
-function expose ({ Counter, Gauge, Histogram }: typeof PromClient, registry: Registry, prefix: string, snapshot: () => MetricsSnapshot): void {
+function expose ({ Counter, Gauge, Histogram }: typeof PromClient, registry: Registry, prefix: string, snapshot: () => MetricsSnapshot, queues: Source['queues']): void {
   for (const instrument of instruments) {
     const configuration = { name: prefix + instrument.name, help: instrument.help, labelNames: instrument.labels, registers: [registry] }
     if (instrument.type === 'histogram') {
@@ -130,6 +146,15 @@ function expose ({ Counter, Gauge, Histogram }: typeof PromClient, registry: Reg
         ...await empty.get(),
         values: read(snapshot()).flatMap(({ labels, durations }) => cumulative(configuration.name, labels, durations))
       })
+      continue
+    }
+    if ('readQueues' in instrument) {
+      const collect = async function (this: PromClient.Gauge): Promise<void> {
+        const samples = instrument.readQueues(await queues())
+        this.reset()
+        for (const { labels, value } of samples) this.set(labels, value)
+      }
+      new Gauge({ ...configuration, collect }).reset()
       continue
     }
     const { read } = instrument

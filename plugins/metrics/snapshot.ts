@@ -62,6 +62,20 @@ export interface LimitMetrics {
   refused: number
 }
 
+export interface QueueMetrics {
+  /** The name of the tasks. */
+  name: string
+  /** Tasks that could run now. */
+  waiting: number
+  /** Tasks that wait for their delay or their retry. */
+  delayed: number
+  running: number
+  /** Tasks that have failed for the last time and are kept. */
+  failed: number
+  /** How long ago the task that is next in line was enqueued; 0 if none waits. */
+  oldestMs: number
+}
+
 export interface LockMetrics {
   /** `mutex`, `rwlock`, `semaphore` or `once`. */
   kind: string
@@ -87,6 +101,8 @@ export interface MetricsSnapshot {
   /** Tasks that wait for a slot, a delay or a retry. */
   tasksWaiting: number
   tasks: TaskMetrics[]
+  /** The stored tasks of all processes, by name, when Redis was last asked: each snapshot asks it for the next one. Empty if tasks are in memory. */
+  queues: QueueMetrics[]
   limits: LimitMetrics[]
   /** How often the limiter's store has failed after it had worked. */
   storeFailures: number

@@ -103,6 +103,22 @@ t.test('on Redis', { skip }, async (t) => {
     go.resolve()
   })
 
+  t.test('metrics: a snapshot and a scrape hold what is stored, of all processes', async (t) => {
+    const prefix = randomUUID()
+    const definitions = defineTasks({ work: { handler () {} } })
+    const web = await build(t, server, { prefix, consume: false, tasks: definitions })
+    await enqueueOf(web)('work')
+    const app = Fastify()
+    t.teardown(async () => app.close())
+    await app.register(suite, { redis: server.client(), tasks: { prefix, consume: false, tasks: definitions }, metrics: { path: '/metrics' } })
+    await app.ready()
+    const { body } = await app.inject('/metrics')
+    t.match(body, /fastify_concurrency_stored_tasks\{task="work",state="waiting"\} 1\n/)
+    t.match(body, /fastify_concurrency_stored_tasks_oldest_seconds\{task="work"\} \d/)
+    await until(() => app.metrics.snapshot().queues.length === 1, 'a snapshot has asked')
+    t.match(app.metrics.snapshot().queues, [{ name: 'work', waiting: 1, delayed: 0, running: 0, failed: 0 }])
+  })
+
   t.test('keep: no more than so many ended tasks are kept', async (t) => {
     const prefix = randomUUID()
     const app = await build(t, server, { prefix, concurrency: 1, keep: { completed: 2, failed: 1 }, tasks: defineTasks({ work: { handler: (fails: boolean) => { if (fails) throw new Error('x') } } }) })

@@ -41,7 +41,7 @@ async function withProgress (url, options, onProgress) {
 // ---- Load ----------------------------------------------------------------------------------------------------------
 
 const loads = {
-  searches: 'Five hundred clients search within five seconds, and each waits for two seconds at most …',
+  searches: 'Five hundred clients search within ten seconds, and each waits for two seconds at most …',
   flood: 'One client asks two hundred times, and may ask five times …',
   stubborn: 'The job runs for 20 s and ignores every abort. Cancel it on the dashboard: its thread is replaced …',
   hungry: 'The job takes memory until its thread is ended …'

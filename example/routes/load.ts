@@ -9,7 +9,8 @@ const misspelt = ['tokoy', 'pariss', 'san fransico', 'rio de janero', 'buenos ar
 
 /** Load for the buttons of the page: the service is its own client, many times over, so that the dashboard has something to show. */
 const load: FastifyPluginAsyncTypebox = async (app) => {
-  let isBusy = false
+  /** The kinds of load that are being made. */
+  const busy = new Set<string>()
 
   /** Sends a request as a client of this address would. Returns its status, or 'left' if the client has lost its patience. */
   async function ask (options: InjectOptions): Promise<string> {
@@ -30,7 +31,7 @@ const load: FastifyPluginAsyncTypebox = async (app) => {
   const kinds = {
     /** More clients than the threads can serve, each from an address of its own. */
     searches: async () => said(await Promise.all(Array.from({ length: 500 }, async (_, n) => {
-      await sleep(n * 10)
+      await sleep(n * 20)
       const q = misspelt[n % misspelt.length] ?? ''
       return ask({ url: `/search?q=${encodeURIComponent(q)}`, remoteAddress: `10.0.${n >> 8}.${n & 255}` })
     }))),
@@ -57,13 +58,12 @@ const load: FastifyPluginAsyncTypebox = async (app) => {
       response: { 200: Type.Object({ said: Type.String() }) }
     }
   }, async ({ params: { kind } }) => {
-    const isFlood = kind === 'searches' || kind === 'flood'
-    if (isFlood && isBusy) return { said: 'There is load already: wait for its end.' }
-    if (isFlood) isBusy = true
+    if (busy.has(kind)) return { said: 'The button was pressed already: wait for its end.' }
+    busy.add(kind)
     try {
       return { said: await kinds[kind]() }
     } finally {
-      if (isFlood) isBusy = false
+      busy.delete(kind)
     }
   })
 }

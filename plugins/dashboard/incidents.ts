@@ -1,6 +1,6 @@
 /**
- * The last refusals, failures and changes of state, each with its cause in words. Under overload there are thousands a second, so equal ones of one
- * second are one incident with a count, and both the incidents of a second and those that are kept have a bound.
+ * The last refusals, failures and changes of state, each with its cause in words. Under overload there are thousands a second, so equal ones within ten
+ * seconds are one incident with a count and the latest cause, and the number of incidents has a bound.
  */
 import { createHmac, randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
@@ -11,24 +11,24 @@ import { duration, errorWords, jobRefused, limitRefused, threadEnded } from './w
 
 export interface Incident {
   id: number
-  /** When the first one happened, in ms since 1970. */
+  /** When the latest one happened, in ms since 1970. */
   at: number
   kind: 'refused' | 'failed' | 'noted'
   /** What was refused or has failed, for example `job search`. */
   subject: string
   /** Method and pattern of the route, for example `GET /search`; undefined outside a request. */
   route: string | undefined
-  /** The cause of the first one, in words. */
+  /** The cause of the latest one, in words. */
   reason: string
   /** In seconds. */
   retryAfter: number | undefined
-  /** A digest of the client's key, to tell clients apart. */
+  /** A digest of the first one's key of a client, to tell clients apart. */
   client: string | undefined
-  /** How many equal ones there were within the second. */
+  /** How many equal ones there were. */
   count: number
 }
 
-/** What is known of an incident when it happens; the rest is worked out for the first of its kind in a second. */
+/** What is known when something happens. The cause is put into words once a second, for the latest of its kind. */
 interface Report {
   kind: Incident['kind']
   subject: string
@@ -40,15 +40,25 @@ interface Report {
   key?: string
 }
 
-/** Incidents of a second; the further ones are counted in the last. */
-const MOST_A_SECOND = 30
+interface Current {
+  readonly incident: Incident
+  /** When it was the first of its kind, in ms since 1970. */
+  readonly since: number
+  /** The latest since the last call of take(). */
+  latest: Report | undefined
+}
+
+/** The time, in ms, in which equal ones are one incident. */
+const EPISODE = 10_000
+/** Incidents of that time; further ones are counted in the last. */
+const MOST = 30
 /** Incidents that are kept for a page that is opened later. */
 const KEPT = 100
 
 export class Incidents {
   readonly #unlisten: Array<() => void>
-  /** The incidents since the last call of take(), by what makes them equal. */
-  #fresh = new Map<string, Incident>()
+  /** The incidents of the last ten seconds, by what makes them equal. */
+  readonly #current = new Map<string, Current>()
   #kept: Incident[] = []
   #id = 0
   /** Addresses are few enough to be found by trying them all, so their digests have a secret of the process. */
@@ -97,16 +107,25 @@ export class Incidents {
     ]
   }
 
-  /** Returns the incidents since the last call, the oldest first. */
+  /** Returns the incidents that are new or have changed since the last call, the oldest first. One that has changed has the id that it had. */
   take (): Incident[] {
-    if (this.#fresh.size === 0) return []
-    const fresh = [...this.#fresh.values()]
-    this.#fresh = new Map()
-    this.#kept = [...this.#kept, ...fresh].slice(-KEPT)
-    return fresh
+    const taken: Incident[] = []
+    for (const [key, current] of this.#current) {
+      const { incident, latest } = current
+      if (latest !== undefined) {
+        incident.reason = latest.reason()
+        incident.retryAfter = latest.retryAfter
+        current.latest = undefined
+        taken.push(incident)
+      }
+      if (Date.now() - current.since > EPISODE) this.#current.delete(key)
+    }
+    const known = new Set(this.#kept)
+    this.#kept = [...this.#kept, ...taken.filter((incident) => !known.has(incident))].slice(-KEPT)
+    return taken
   }
 
-  /** The incidents that were taken last, the oldest first. */
+  /** The incidents that were taken, the oldest first. */
   get kept (): readonly Incident[] {
     return this.#kept
   }
@@ -118,24 +137,26 @@ export class Incidents {
   #add (report: Report): void {
     const { kind, subject, code, origin } = report
     const key = [kind, subject, code, origin?.method, origin?.route].join('\0')
-    const known = this.#fresh.get(key)
-    if (known !== undefined) known.count++
-    else if (this.#fresh.size < MOST_A_SECOND) this.#fresh.set(key, this.#incident(report))
-    else this.#addFurther()
+    const isNew = !this.#current.has(key)
+    if (isNew && key !== FURTHER && this.#current.size >= MOST) return this.#add(further)
+    const current = this.#current.get(key) ?? this.#begin(key, report)
+    current.latest = report
+    current.incident.count++
+    current.incident.at = Date.now()
   }
 
-  #incident ({ kind, subject, origin, reason, retryAfter, key }: Report): Incident {
+  #begin (key: string, { kind, subject, origin, key: client }: Report): Current {
     const route = origin?.method === undefined ? undefined : `${origin.method} ${origin.route ?? '(no route)'}`
-    const client = key === undefined || key === '' ? undefined : createHmac('sha256', this.#secret).update(key).digest('hex').slice(0, 8)
-    return { id: ++this.#id, at: Date.now(), kind, subject, route, reason: reason(), retryAfter, client, count: 1 }
-  }
-
-  #addFurther (): void {
-    const further = this.#fresh.get('')
-    if (further !== undefined) further.count++
-    else this.#fresh.set('', this.#incident({ kind: 'refused', subject: 'others', code: '', reason: () => 'more kinds of refusals and failures than the page shows for one second' }))
+    const digest = client === undefined || client === '' ? undefined : createHmac('sha256', this.#secret).update(client).digest('hex').slice(0, 8)
+    const incident = { id: ++this.#id, at: 0, kind, subject, route, reason: '', retryAfter: undefined, client: digest, count: 0 }
+    const current = { incident, since: Date.now(), latest: undefined }
+    this.#current.set(key, current)
+    return current
   }
 }
+
+const further: Report = { kind: 'refused', subject: 'others', code: '', reason: () => 'more kinds of refusals and failures than this page shows' }
+const FURTHER = [further.kind, further.subject, further.code, undefined, undefined].join('\0')
 
 function codeOf (error: Error): string {
   return String((error as { code?: unknown }).code)

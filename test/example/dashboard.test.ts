@@ -44,8 +44,8 @@ t.test('load from the buttons of the example moves the charts, and each refusal 
 
   await example.click('[data-load=searches]')
   await example.click('[data-load=flood]')
-  await page.locator('#incidents li:has-text("limit plan"):has-text("GET /search")', { hasText: /it needed 1 token and its bucket had/i }).first().waitFor()
-  await page.locator('#incidents li:has-text("job search")', { hasText: /longer than|at most/ }).first().waitFor()
+  await page.locator('#incidents li', { hasText: /limit plan.*it needed 1 token and its bucket had .* of 5; 2 tokens come back each second\..*GET \/search/is }).first().waitFor()
+  await page.locator('#incidents li', { hasText: /job search.*(longer than|at most).*GET \/search/s }).first().waitFor()
   await holds(page, 'Number.parseFloat(document.querySelector(".tile .value").textContent) > 0')
   t.not(await picture(), before, 'the chart has moved')
   t.match(await page.textContent('.legend[aria-label^="Jobs a second"]'), /served\d/)

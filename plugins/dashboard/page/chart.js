@@ -122,9 +122,9 @@ export class Chart {
   }
 
   #fillLegend () {
-    this.#legend.replaceChildren(...this.#lines.map(({ label, color }) => {
-      const swatch = make('i')
-      swatch.style.background = `var(--${color})`
+    this.#legend.replaceChildren(...this.#lines.map(({ label, color, dashed }) => {
+      const swatch = make('i', dashed === true ? { class: 'dashed' } : {})
+      swatch.style.color = `var(--${color})`
       return make('li', {}, [swatch, label, make('b')])
     }))
     this.#describe(this.#uplot?.cursor.idx)

@@ -8,6 +8,8 @@ import { showIncidents, showJobs } from './tables.js'
 
 /** Samples over which tiles take the mean. */
 const RECENT = 5
+/** ms that a chart shows at least. */
+const SHORTEST = 60_000
 
 const charts = definitions.map((definition) => new Chart(definition))
 byId('charts').append(...charts.map(({ element }) => element))
@@ -39,7 +41,9 @@ function showSamples () {
     setText(note, shown.note)
     element.dataset['tone'] = shown.tone ?? ''
   }
-  for (const chart of charts) chart.show(samples, kept * interval / 1_000)
+  // A service that has just started fills the charts too.
+  const span = Math.min(kept * interval, Math.max(SHORTEST, last.at - (samples[0]?.at ?? last.at))) / 1_000
+  for (const chart of charts) chart.show(samples, span)
   setText(byId('clock'), timeOf(last.at))
 }
 

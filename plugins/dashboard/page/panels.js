@@ -21,7 +21,7 @@ const limited = ({ limits }) => sum(limits.map(({ refused }) => refused))
 /** @param {Sample} sample */
 const refusedAll = (sample) => overJobs(sample, refusedJobs) + limited(sample) + sample.tasks.refused + sample.locks.refused + sample.requestsRefused
 
-/** @type {Array<{ label: string, color: string, value: (sample: Sample) => number }>} */
+/** @type {Array<Line & { value: (sample: Sample) => number }>} */
 const reasons = [
   { label: 'queue full', color: 'c4', value: (sample) => overJobs(sample, ({ refused }) => refused.count) },
   { label: 'wait too long', color: 'c3', value: (sample) => overJobs(sample, ({ refused }) => refused.wait) },
@@ -43,7 +43,7 @@ const reasons = [
 function quantiles (samples, what) {
   /** @type {Map<string, number>} */
   const longest = new Map()
-  for (const { jobs } of samples) for (const job of jobs) longest.set(keyOf(job), Math.max(longest.get(keyOf(job)) ?? 0, job[what].p99 ?? -1))
+  for (const { jobs } of samples) for (const job of jobs) longest.set(keyOf(job), Math.max(longest.get(keyOf(job)) ?? -1, job[what].p99 ?? -1))
   const shown = [...longest].filter(([, ms]) => ms >= 0).sort(([, a], [, b]) => b - a).slice(0, 4).map(([key]) => key).sort()
   return shown.flatMap((key, index) => {
     const color = palette[index] ?? 'c8'
@@ -54,6 +54,9 @@ function quantiles (samples, what) {
     ]
   })
 }
+
+/** The lines of what happens seldom, if it has happened. @param {Sample[]} samples @param {Line[]} lines */
+const happened = (samples, lines) => lines.filter(({ value }) => samples.some((sample) => (value(sample) ?? 0) > 0))
 
 /** @param {JobSample} job */
 const keyOf = ({ pool, name }) => pool === 'workers' ? name : `${pool}: ${name}`
@@ -67,12 +70,14 @@ export const charts = [
     title: 'Jobs a second',
     format: count,
     isThere: hasJobs,
-    lines: () => [
+    lines: (samples) => [
       { label: 'arrived', color: 'c8', value: ({ arrived }) => arrived },
       { label: 'served', color: 'c2', filled: true, value: (sample) => overJobs(sample, ({ completed }) => completed) },
       { label: 'refused', color: 'c3', value: (sample) => overJobs(sample, refusedJobs) },
-      { label: 'failed', color: 'c4', value: (sample) => overJobs(sample, failedJobs) },
-      { label: 'aborted', color: 'c5', value: (sample) => overJobs(sample, ({ aborted }) => aborted) }
+      ...happened(samples, [
+        { label: 'failed', color: 'c4', value: (sample) => overJobs(sample, failedJobs) },
+        { label: 'aborted', color: 'c5', value: (sample) => overJobs(sample, ({ aborted }) => aborted) }
+      ])
     ]
   },
   {
@@ -80,7 +85,7 @@ export const charts = [
     format: count,
     nothing: 'Nothing was refused.',
     isThere: () => true,
-    lines: (samples) => reasons.filter(({ value }) => samples.some((sample) => value(sample) > 0)).map((reason) => ({ ...reason, filled: true }))
+    lines: (samples) => happened(samples, reasons).map((reason) => ({ ...reason, filled: true }))
   },
   { title: 'Wait for a thread', format: duration, nothing: 'No job has run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'wait') },
   { title: 'Run on a thread', format: duration, nothing: 'No job has run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'run') },
@@ -112,7 +117,7 @@ export const charts = [
       const find = (/** @type {Sample} */ { limits }) => limits.find((limit) => limit.policy === policy)
       return [
         { label: `${policy} granted`, color, value: (/** @type {Sample} */ sample) => find(sample)?.granted },
-        { label: 'refused', color, dashed: true, value: (/** @type {Sample} */ sample) => find(sample)?.refused }
+        ...happened(samples, [{ label: `${policy} refused`, color, dashed: true, value: (sample) => find(sample)?.refused }])
       ]
     })
   },
@@ -120,13 +125,15 @@ export const charts = [
     title: 'Tasks',
     format: count,
     isThere: (samples) => samples.some(({ tasks }) => Object.values(tasks).some((value) => value > 0)),
-    lines: (samples) => /** @type {Line[]} */ ([
+    lines: (samples) => [
       { label: 'waiting', color: 'c3', filled: true, value: ({ tasks }) => tasks.waiting },
       { label: 'running', color: 'c1', value: ({ tasks }) => tasks.running },
       { label: 'completed', color: 'c2', value: ({ tasks }) => tasks.completed, format: perSecond },
-      { label: 'retried', color: 'c5', value: ({ tasks }) => tasks.retried, format: perSecond },
-      { label: 'failed', color: 'c4', value: ({ tasks }) => tasks.failed, format: perSecond }
-    ]).filter(({ label, value }) => label !== 'retried' || samples.some((sample) => (value(sample) ?? 0) > 0))
+      ...happened(samples, [
+        { label: 'retried', color: 'c5', value: ({ tasks }) => tasks.retried, format: perSecond },
+        { label: 'failed', color: 'c4', value: ({ tasks }) => tasks.failed, format: perSecond }
+      ])
+    ]
   }
 ]
 

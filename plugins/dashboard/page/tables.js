@@ -79,31 +79,48 @@ async function cancel ({ pool, id, name }, button) {
   }
 }
 
+/** By the id of their incident. @type {Map<number, HTMLElement>} */
+const shown = new Map()
+
 /** @param {Incident[]} incidents the oldest first @param {boolean} afresh whether they replace those that are shown */
 export function showIncidents (incidents, afresh) {
   const list = byId('incidents')
-  if (afresh) list.replaceChildren()
-  list.prepend(...incidents.map((incident) => incidentElement(incident, !afresh)).reverse())
-  while (list.children.length > KEPT) list.lastElementChild?.remove()
+  if (afresh) {
+    list.replaceChildren()
+    shown.clear()
+  }
+  for (const incident of incidents) {
+    const known = shown.get(incident.id)
+    const element = known ?? make('li', { 'data-kind': incident.kind, 'data-id': String(incident.id), ...(!afresh && { class: 'new' }) })
+    element.replaceChildren(...contents(incident))
+    if (known !== undefined) continue
+    shown.set(incident.id, element)
+    list.prepend(element)
+  }
+  while (list.children.length > KEPT) {
+    const last = /** @type {HTMLElement} */ (list.lastElementChild)
+    shown.delete(Number(last.dataset['id']))
+    last.remove()
+  }
   list.hidden = list.children.length === 0
   byId('incidents-empty').hidden = !list.hidden
 }
 
 const kinds = { refused: 'refused', failed: 'failed', noted: '' }
 
-/** @param {Incident} incident @param {boolean} isNew */
-function incidentElement ({ at, kind, subject, route, reason, retryAfter, client, count }, isNew) {
+/** @param {Incident} incident */
+function contents ({ at, kind, subject, route, reason, retryAfter, client, count }) {
   const time = make('time', { text: timeOf(at) })
   time.dateTime = new Date(at).toISOString()
   const head = make('p', { class: 'head' }, [make('strong', { text: subject }), make('span', { class: 'kind', text: kinds[kind] })])
   if (count > 1) head.append(make('span', { class: 'times', text: `×${count}` }))
   head.append(time)
+  const sentence = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.…!?]$/.test(reason) ? '' : '.'}`
   const details = [
     ...(route === undefined ? [] : [make('code', { text: route })]),
     ...(retryAfter === undefined ? [] : [`retry after ${retryAfter} s`]),
     ...(client === undefined ? [] : [`client ${client}`])
   ]
-  const item = make('li', { 'data-kind': kind, ...(isNew && { class: 'new' }) }, [head, make('p', { class: 'reason', text: `${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`.replace(/([.…!?])\.$/, '$1') })])
-  if (details.length > 0) item.append(make('small', {}, details.flatMap((detail, index) => index === 0 ? [detail] : [' · ', detail])))
-  return item
+  const about = details.length === 0 ? [] : [make('small', {}, details.flatMap((detail, index) => index === 0 ? [detail] : [' · ', detail]))]
+  return [head, make('p', { class: 'reason', text: sentence }), ...about]
 }

@@ -9,6 +9,19 @@ const SPELLING = /^(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([^:]+):\d+|([^[%]+)%.*
 /** No address is longer, however it is written. A longer text was sent by a client through a trusted proxy, and isn't parsed. */
 const LONGEST_ADDRESS = 100
 
+/** How many keys are remembered, because parsing an IPv6 address costs more than the rest of a limiter's decision. */
+const REMEMBERED = 1_000
+const remembered = new Map<string, { readonly bits: number, readonly key: string }>()
+
+/**
+ * Returns a copy of the text that doesn't refer to a longer text. V8 makes a substring of 13 characters or more a view of its parent. So a
+ * key that is cut out of a header field of 16 kB, as an address is cut out of X-Forwarded-For, would keep the whole field in memory.
+ */
+export function ownCopy (text: string): string {
+  // The copy is exact for any text, lone surrogates included, and one flat string. A copy by concatenation would again be a view.
+  return text.length < 13 ? text : JSON.parse(JSON.stringify(text)) as string
+}
+
 /** Returns the address without what may be written around it. */
 export function plainAddress (ip: string): string {
   return ip.length <= LONGEST_ADDRESS ? ip.replace(SPELLING, '$1$2$3') : ip
@@ -21,7 +34,16 @@ export function plainAddress (ip: string): string {
  * @param bits how many leading bits of an IPv6 address are its prefix
  */
 export function addressKey (ip = '', bits = 64): string {
-  if (!ip.includes(':')) return ip
+  if (!ip.includes(':') || ip.length > LONGEST_ADDRESS) return ip
+  const known = remembered.get(ip)
+  if (known?.bits === bits) return known.key
+  if (remembered.size >= REMEMBERED) remembered.clear()
+  const key = ownCopy(parsedKey(ip, bits))
+  remembered.set(ownCopy(ip), { bits, key })
+  return key
+}
+
+function parsedKey (ip: string, bits: number): string {
   const address = plainAddress(ip)
   if (address.includes('.')) return address.slice(address.lastIndexOf(':') + 1)
   if (isIP(address) !== 6) return address

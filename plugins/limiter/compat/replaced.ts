@@ -3,7 +3,7 @@
 const refusals = 'of the limiter, of a policy, or of config.limiter'
 
 /**
- * What to use, and in place of which options. The names are those of @fastify/rate-limit, express-rate-limit, rate-limiter-flexible, and obvious
+ * Lists what to use in place of which options. The names are those of @fastify/rate-limit, express-rate-limit, rate-limiter-flexible, and obvious
  * misspellings; and those of a policy's options, for users who set them on the limiter.
  */
 const replacements: ReadonlyArray<readonly [instead: string, names: string]> = [
@@ -31,5 +31,5 @@ const replacements: ReadonlyArray<readonly [instead: string, names: string]> = [
   ['limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md', 'skipFailedRequests skipSuccessfulRequests']
 ]
 
-/** What to use, by the name of the option. */
+/** What to use in place of an option, by the option's name. */
 export const replaced: ReadonlyMap<string, string> = new Map(replacements.flatMap(([instead, names]) => names.split(' ').map((name) => [name, instead])))

@@ -35,6 +35,7 @@ export class HostClient implements JobHolder {
   readonly #transitions: Transitions
   readonly #emit: (event: ThreadEvent | LifeEvent) => void
   readonly #hold: (holds: boolean) => void
+  /** Whether the thread holds the process open. */
   #holds = true
   /** By slot. */
   readonly #jobs: Array<Job | undefined> = []

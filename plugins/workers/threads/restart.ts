@@ -1,6 +1,6 @@
 /**
- * The restart policy of one thread: how long a start may take, and when a thread that failed is started again. Restarts come later each time: at
- * once, a thread that can't start, or that dies without having served a job, would only burn a CPU. The time is an argument.
+ * RestartPolicy decides how long a start of one thread may take, and when a thread that failed is started again. Each restart comes later than the
+ * one before. Restarted at once, a thread that can't start, or that dies without having served a job, would only burn a CPU. The time is an argument.
  */
 
 /** The delay before the first restart, and the longest one, in ms. */

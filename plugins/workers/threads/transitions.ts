@@ -1,4 +1,4 @@
-/** When the pool's code runs: one change of its state at a time, and outside any request. */
+/** Controls when the pool's code runs: one change of its state at a time, and outside any request. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
@@ -28,7 +28,7 @@ export class Transitions {
 }
 
 /**
- * Runs a function outside any request. What the pool starts while a request is being handled, and which outlives it (a host, its
- * port, a timer that arms itself again), would keep that request in memory and run in its context.
+ * Runs a function outside any request. Otherwise whatever the pool starts while a request is being handled, and that outlives the request (a
+ * host, its port, a timer that arms itself again), would keep the request in memory and run in its context.
  */
 export const outside: <T>(callback: () => T) => T = AsyncLocalStorage.snapshot()

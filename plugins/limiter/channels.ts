@@ -8,9 +8,9 @@ export interface LimitRefused {
   key: string
   /** Tokens that were asked for. */
   cost: number
-  /** When the same would be granted, in whole seconds. */
+  /** The whole seconds until the same charge would be granted. */
   retryAfter: number
-  /** Whether a lockout of the policy refused the request, and not its bucket; always false for a call of `limiter.wait`. */
+  /** Whether a lockout of the policy refused the charge, and not its bucket. */
   lockedOut: boolean
   /** The refused request's id; undefined for a call of `limiter.wait` outside a request. */
   requestId: string | undefined
@@ -39,7 +39,7 @@ export interface LimitGranted {
   cost: number
 }
 
-/** The bucket that refused, when it did. */
+/** The state of the bucket at the time of the refusal. */
 export interface BucketState {
   /** Tokens in the bucket; below 0 while reservations wait, and at most 0 during a lockout. Undefined for a call of `wait`. */
   tokens: number | undefined

@@ -15,7 +15,7 @@ import type { PolicyName } from './policies/policy.ts'
 import type { ResolvedPolicy } from './policies/resolve.ts'
 import { SLACK } from './stores/bucket.ts'
 import { takeOne, type Store } from './stores/store.ts'
-import type { Waiters } from './waiting/waiters.ts'
+import type { WaitEnd, Waiters } from './waiting/waiters.ts'
 
 export interface ReserveOptions {
   /**
@@ -183,14 +183,14 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       if (charged === undefined) return
 
       const signals = [signal, isDetached ? undefined : request?.disconnected].filter((signal) => signal !== undefined)
-      const hasRoom = waiters.hasRoom(charged, maxWaiting)
-      // Without room the call is refused, unless its tokens are there.
-      const wait = hasRoom ? await waitFor(charged, timeout, signals) : (await takeOne(store, charged, 0)).wait
-      if (wait === 0) return reportGranted(charged)
+      const canWait = waiters.canWait(charged, maxWaiting)
+      // A call that can't wait is refused, unless its tokens are there.
+      const { granted: isGranted, wait, lockedOut } = canWait ? await waitFor(charged, timeout, signals) : await takeOne(store, charged, 0)
+      if (isGranted) return reportGranted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
-      const seconds = retryAfter(hasRoom && wait > timeout ? wait - timeout : wait)
-      reportRefused(charged, seconds, request, undefined, false)
-      throw hasRoom ? new LimitedError(charged.limit.expose ? name : undefined, seconds, false) : new LimitWaitersFullError(name, waiters.total, seconds)
+      const seconds = retryAfter(canWait && !lockedOut ? wait - timeout : wait)
+      reportRefused(charged, seconds, request, undefined, lockedOut)
+      throw canWait ? new LimitedError(charged.limit.expose ? name : undefined, seconds, lockedOut) : new LimitWaitersFullError(name, waiters.total, seconds)
     },
 
     async peek (name, key) {
@@ -203,7 +203,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
   }
 
   /** Waits as `Waiters` does, but rejects with FC_ERR_LIMIT_WAIT_ABORTED if one of the signals ends the wait. */
-  async function waitFor (charged: PolicyCharge, timeout: number, signals: readonly AbortSignal[]): Promise<number> {
+  async function waitFor (charged: PolicyCharge, timeout: number, signals: readonly AbortSignal[]): Promise<WaitEnd> {
     try {
       return await waiters.wait(charged, { store, timeout, signals })
     } catch (error) {

@@ -69,7 +69,10 @@ export function setFields (reply: FastifyReply, { decision: { balances, granted 
   reply.header('ratelimit', earlier === undefined ? limits : append(reply, 'ratelimit', limits))
 }
 
-/** Sets the fields of a refusal. @param seconds undefined if nobody knows when to try again */
+/**
+ * Sets the fields of a refusal that a hook answers: 429, 401 or 503. A refusal that code throws has them in its error: see shared/errors.ts.
+ * @param seconds undefined if nobody knows when to try again
+ */
 export function setRefusalFields (reply: FastifyReply, seconds?: number): void {
   reply.header('cache-control', 'no-store')
   if (seconds !== undefined) reply.header('retry-after', String(seconds))

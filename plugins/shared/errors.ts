@@ -88,7 +88,7 @@ export function limitedMessage (policy: string | undefined, retryAfter: number):
 
 /**
  * A policy's bucket doesn't hold what was asked of it. `policy` is undefined for a policy that isn't exposed. In `retryAfter` whole seconds the same
- * charge would be granted, if nobody else takes tokens; never too early. `lockedOut` tells that a lockout of the policy refused a request, and not its bucket.
+ * charge would be granted, if nobody else takes tokens; never too early. `lockedOut` tells that a lockout of the policy refused, and not its bucket.
  */
 export class LimitedError extends refusal<[policy: string | undefined, retryAfter: number, lockedOut: boolean], { policy: string | undefined, retryAfter: number, lockedOut: boolean }>(
   'FC_ERR_LIMITED', limitedMessage, 429, (policy, retryAfter, lockedOut) => ({ policy, retryAfter, lockedOut }), { 'cache-control': 'no-store' }) {}

@@ -48,7 +48,7 @@ t.test('a client that goes on after its refusals is locked out', async (t) => {
   t.match(await app.limiter.peek('login'), { tokens: 0, wait: 30_000 })
   t.notOk(await app.limiter.allow('login'))
   t.match(await app.limiter.reserve('login', undefined, { maxWait: 40_000 }), { ok: false, delay: 30_000 })
-  await t.rejects(app.limiter.wait('login', undefined, { timeout: 40_000 }), { code: 'FC_ERR_LIMITED', retryAfter: 30 })
+  await t.rejects(app.limiter.wait('login', undefined, { timeout: 40_000 }), { code: 'FC_ERR_LIMITED', retryAfter: 30, lockedOut: true })
   clock.time += 30_000
   t.same(await statuses('/'), [200])
 })

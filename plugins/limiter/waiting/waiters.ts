@@ -5,14 +5,24 @@ import { after } from '../functions.ts'
 import { takeOne, type Charge, type Store } from '../stores/store.ts'
 import { WaitQueue, type Slot, type Waiter } from './queue.ts'
 
+/** How a wait ended. */
+export interface WaitEnd {
+  /** Whether the tokens are the caller's. */
+  granted: boolean
+  /** If not granted: how many ms the call would have had to wait, or until the lockout ends. */
+  wait: number
+  lockedOut: boolean
+}
+
+const granted: WaitEnd = { granted: true, wait: 0, lockedOut: false }
+
 interface WaitingCall extends Waiter {
-  /** End the wait: see `Waiters.wait`. */
-  resolve: (wait: number) => void
+  resolve: (end: WaitEnd) => void
   reject: (reason: unknown) => void
 }
 
 /** A bucket's queue, with the timer that serves it. */
-class Line extends WaitQueue<WaitingCall> {
+class BucketQueue extends WaitQueue<WaitingCall> {
   readonly bucket: string
   timer: NodeJS.Timeout | undefined
 
@@ -36,7 +46,7 @@ function bucketOf ({ policy, key }: Charge): string {
 
 export class Waiters {
   readonly #maxTotal: number
-  readonly #lines = new Map<string, Line>()
+  readonly #queues = new Map<string, BucketQueue>()
   #total = 0
   #isClosed = false
 
@@ -50,8 +60,8 @@ export class Waiters {
   }
 
   /** Reports whether one more call may wait for the bucket of a charge. */
-  hasRoom (charge: Charge, maxPerBucket: number): boolean {
-    return this.#total < this.#maxTotal && (this.#lines.get(bucketOf(charge))?.waiters.length ?? 0) < maxPerBucket
+  canWait (charge: Charge, maxPerBucket: number): boolean {
+    return this.#total < this.#maxTotal && (this.#queues.get(bucketOf(charge))?.waiters.length ?? 0) < maxPerBucket
   }
 
   /** Throws FC_ERR_CLOSING after `close`. */
@@ -60,16 +70,15 @@ export class Waiters {
   }
 
   /**
-   * Waits for the tokens of a charge. Resolves to 0 when the tokens belong to the caller. If the wait would take longer than the timeout, or
-   * the key is locked out, resolves at once to that time in ms. Rejects with the reason of the first signal that aborts, with FC_ERR_CLOSING,
-   * or with the store's error.
+   * Waits for the tokens of a charge. If the wait would take longer than the timeout, or the key is locked out, the call isn't granted and ends
+   * at once: no timer has to end it. Rejects with the reason of the first signal that aborts, with FC_ERR_CLOSING, or with the store's error.
    */
-  async wait (charge: Charge, { store, timeout, signals }: WaitSettings): Promise<number> {
+  async wait (charge: Charge, { store, timeout, signals }: WaitSettings): Promise<WaitEnd> {
     this.ensureOpen()
     for (const signal of signals) signal.throwIfAborted()
     const bucket = bucketOf(charge)
-    const line = this.#lines.get(bucket) ?? new Line(bucket)
-    this.#lines.set(bucket, line)
+    const queue = this.#queues.get(bucket) ?? new BucketQueue(bucket)
+    this.#queues.set(bucket, queue)
     const listeners: Array<() => void> = []
     // The caller is in the queue before the store is asked, so that a stampede can't pass the bounds while the store thinks.
     this.#total++
@@ -77,15 +86,15 @@ export class Waiters {
       return await new Promise((resolve, reject) => {
         const waiter: WaitingCall = { cost: charge.cost, due: Infinity, end: { index: 0, used: 0 }, resolve, reject }
         for (const signal of signals) {
-          const leave = (): void => this.#leave(line, waiter, () => reject(signal.reason))
+          const leave = (): void => this.#leave(queue, waiter, () => reject(signal.reason))
           signal.addEventListener('abort', leave, { once: true })
           listeners.push(() => signal.removeEventListener('abort', leave))
         }
-        line.add(waiter)
+        queue.add(waiter)
         const wait = waiter.due - performance.now()
-        if (wait === Infinity) void this.#reserve(line, waiter, charge, store, timeout)
-        else if (wait > timeout) this.#leave(line, waiter, () => resolve(wait))
-        else this.#settle(line)
+        if (wait === Infinity) void this.#reserve(queue, waiter, charge, store, timeout)
+        else if (wait > timeout) this.#leave(queue, waiter, () => resolve({ granted: false, wait, lockedOut: false }))
+        else this.#settle(queue)
       })
     } finally {
       this.#total--
@@ -96,49 +105,49 @@ export class Waiters {
   /** Rejects all waiting calls, and all later ones. Idempotent. */
   close (): void {
     this.#isClosed = true
-    for (const line of this.#lines.values()) {
-      for (const waiter of [...line.waiters]) this.#leave(line, waiter, () => waiter.reject(new ClosingError('The limiter')))
-      clearTimeout(line.timer)
+    for (const queue of this.#queues.values()) {
+      for (const waiter of [...queue.waiters]) this.#leave(queue, waiter, () => waiter.reject(new ClosingError('The limiter')))
+      clearTimeout(queue.timer)
     }
-    this.#lines.clear()
+    this.#queues.clear()
   }
 
   /** Reserves a slot for a waiter. Never rejects. If the waiter has left meanwhile, its slot goes to the waiters behind it. */
-  async #reserve (line: Line, waiter: WaitingCall, charge: Charge, store: Store, timeout: number): Promise<void> {
+  async #reserve (queue: BucketQueue, waiter: WaitingCall, charge: Charge, store: Store, timeout: number): Promise<void> {
     try {
-      const { granted, wait, at, store: holder } = await takeOne(store, charge, timeout)
-      if (!granted) return this.#leave(line, waiter, () => waiter.resolve(wait))
-      line.addSlot({ charge, store: holder, actsAt: at + wait, due: performance.now() + wait, tokens: charge.cost, isKept: false })
-      this.#settle(line)
+      const { granted, wait, lockedOut, at, store: holder } = await takeOne(store, charge, timeout)
+      if (!granted) return this.#leave(queue, waiter, () => waiter.resolve({ granted, wait, lockedOut }))
+      queue.addSlot({ charge, store: holder, actsAt: at + wait, due: performance.now() + wait, tokens: charge.cost, isKept: false })
+      this.#settle(queue)
     } catch (error) {
-      this.#leave(line, waiter, () => waiter.reject(error))
+      this.#leave(queue, waiter, () => waiter.reject(error))
     }
   }
 
-  #leave (line: Line, waiter: WaitingCall, end: () => void): void {
-    if (!line.remove(waiter)) return
-    this.#settle(line)
+  #leave (queue: BucketQueue, waiter: WaitingCall, end: () => void): void {
+    if (!queue.remove(waiter)) return
+    this.#settle(queue)
     end()
   }
 
   /** Wakes the waiters whose tokens are there, gives back tokens that nobody needs, and sets the timer for the next waiter. */
-  #settle (line: Line): void {
-    for (const waiter of line.serve(performance.now())) waiter.resolve(0)
-    for (const slot of line.spare()) this.#giveBack(line, slot)
-    clearTimeout(line.timer)
-    const { next, bucket } = line
-    if (line.isEmpty && this.#lines.get(bucket) === line) this.#lines.delete(bucket)
+  #settle (queue: BucketQueue): void {
+    for (const waiter of queue.serve(performance.now())) waiter.resolve(granted)
+    for (const slot of queue.spare()) this.#giveBack(queue, slot)
+    clearTimeout(queue.timer)
+    const { next, bucket } = queue
+    if (queue.isEmpty && this.#queues.get(bucket) === queue) this.#queues.delete(bucket)
     if (next === undefined) return
     // A timer may fire too early by part of a millisecond: then nobody is served, and the timer is set again.
-    line.timer = setTimeout(() => this.#settle(line), Math.min(Math.max(1, Math.ceil(next - performance.now())), MAX_DURATION))
-    if (line.waiters.length === 0) line.timer.unref()
+    queue.timer = setTimeout(() => this.#settle(queue), Math.min(Math.max(1, Math.ceil(next - performance.now())), MAX_DURATION))
+    if (queue.waiters.length === 0) queue.timer.unref()
   }
 
-  #giveBack (line: Line, slot: Slot): void {
+  #giveBack (queue: BucketQueue, slot: Slot): void {
     void after(slot.store?.giveBack({ ...slot.charge, cost: slot.tokens }, slot.actsAt) ?? 0, (restored) => {
       if (restored > 0 || this.#isClosed) return
-      line.addSlot({ ...slot, isKept: true })
-      this.#settle(line)
+      queue.addSlot({ ...slot, isKept: true })
+      this.#settle(queue)
     })
   }
 }

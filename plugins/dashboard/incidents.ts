@@ -50,10 +50,10 @@ interface Current {
 
 /** The time, in ms, in which equal ones are one incident. */
 const EPISODE = 10_000
-/** Incidents of that time; further ones are counted in the last. */
-const MOST = 30
-/** Incidents that are kept for a page that is opened later. */
-const KEPT = 100
+/** The most incidents of that time; further ones are counted in one of their own. */
+const MAX_CURRENT = 30
+/** The most incidents that are kept for a page that is opened later. */
+const MAX_KEPT = 100
 
 export class Incidents {
   readonly #unlisten: Array<() => void>
@@ -121,7 +121,7 @@ export class Incidents {
       if (Date.now() - current.since > EPISODE) this.#current.delete(key)
     }
     const known = new Set(this.#kept)
-    this.#kept = [...this.#kept, ...taken.filter((incident) => !known.has(incident))].slice(-KEPT)
+    this.#kept = [...this.#kept, ...taken.filter((incident) => !known.has(incident))].slice(-MAX_KEPT)
     return taken
   }
 
@@ -138,7 +138,7 @@ export class Incidents {
     const { kind, subject, code, origin } = report
     const key = [kind, subject, code, origin?.method, origin?.route].join('\0')
     const isNew = !this.#current.has(key)
-    if (isNew && key !== FURTHER && this.#current.size >= MOST) return this.#add(further)
+    if (isNew && key !== FURTHER && this.#current.size >= MAX_CURRENT) return this.#add(further)
     const current = this.#current.get(key) ?? this.#begin(key, report)
     current.latest = report
     current.incident.count++

@@ -17,8 +17,8 @@ export interface ShownJob {
   requestId: string | undefined
 }
 
-/** A table of more is of no use, and costs each page a larger event each second. */
-const MOST_SHOWN = 50
+/** The most jobs that the page lists. A longer list is of no use, and each page would receive it every second. */
+const MAX_SHOWN = 50
 
 const poolOf = (app: FastifyInstance, pool: string): Workers<Jobs> => app.getDecorator<Workers<Jobs>>(pool)
 
@@ -26,7 +26,7 @@ export function runningJobs (app: FastifyInstance, pools: readonly string[]): Sh
   return pools
     .flatMap((pool) => poolOf(app, pool).running().map((job) => ({ pool, ...job })))
     .sort((a, b) => b.runMs - a.runMs)
-    .slice(0, MOST_SHOWN)
+    .slice(0, MAX_SHOWN)
     .map(({ progress, ageMs, runMs, ...job }) => ({ ...job, ageMs: Math.round(ageMs), runMs: Math.round(runMs), ...progressOf(progress) }))
 }
 

@@ -11,7 +11,7 @@ export interface Quantiles {
 export interface JobSample {
   pool: string
   name: string
-  /** Events a second, as all numbers of a sample that are not said to be something else. */
+  /** Events a second. So are all numbers of a sample whose comment doesn't say something else. */
   completed: number
   failed: number
   aborted: number

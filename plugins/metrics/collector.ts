@@ -145,7 +145,7 @@ export class Collector {
     return this.#pools.of(pool).jobs.of(name)
   }
 
-  /** Pools are found by what they drain: a pool that runs its first job has published nothing yet. */
+  /** Finds pools through the list of drainables, because a pool that runs its first job has published nothing yet. */
   #gauges (): PoolMetrics[] {
     return [...drainablesOf(this.#app)].flatMap(({ name: pool }) => {
       const { maxThreads, threads = 0, running = 0, waiting = 0 } = this.#app.hasDecorator(pool) ? this.#app.getDecorator<Decorator>(pool).stats?.() ?? {} : {}

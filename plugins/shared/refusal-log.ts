@@ -1,7 +1,7 @@
 /**
  * The refusal log keeps refusals from flooding the log. Fastify's default handler logs each thrown 503 as an error. Under overload that is
  * ten thousand lines about a service that works as designed, written by the CPU that is short. Here each refusal is one line at debug, and at
- * most one line in ten seconds at warn says how many refusals there were.
+ * most one line a second at warn says how many refusals of each code there were.
  *
  * Only that line of the default handler changes. The answer, and an error handler of the application's own with its log lines, stay as they are.
  */
@@ -11,7 +11,7 @@ import { isRefusal } from './coded-error.ts'
 import { logSafely } from './log.ts'
 
 /** The time between two lines at warn, in ms. */
-const PERIOD = 10_000
+const PERIOD = 1_000
 
 const kRefusalLog = Symbol('fastify-concurrency.refusalLog')
 

@@ -33,7 +33,7 @@ t.test('refusals: one line at debug each, without a stack, one at warn for all; 
   t.match(each[0], { err: { reason: 'count', waiting: 1, limit: 1, estimatedWait: Number, job: 'spin' } }, 'with its arithmetic')
   t.notMatch((each[0] as { err?: { stack?: string } }).err?.stack, /^ {4}at /m)
   const summaries = lines.filter(({ level, msg }) => level === 40 && msg === 'requests were refused')
-  t.equal(summaries.length, 2, 'at the first, and at the end')
+  t.ok(summaries.length >= 2 && summaries.length < 20, 'at the first, once a second, and at the end')
   t.equal(summaries.reduce((sum, line) => sum + (line as unknown as { refused: Record<string, number> }).refused['FC_ERR_WORKERS_OVERLOADED']!, 0), 20)
 })
 
@@ -91,6 +91,6 @@ t.test('the refusals of a period are logged at its end, even if no further one f
   t.teardown(() => mock.timers.reset())
   for (let n = 0; n < 3; n++) await app.inject('/')
   t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }])
-  mock.timers.tick(10_000)
+  mock.timers.tick(1_000)
   t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }, { FC_ERR_WORKERS_OVERLOADED: 2 }])
 })

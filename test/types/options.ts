@@ -2,12 +2,14 @@
 import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
 import Fastify from 'fastify'
 import concurrency, { type ConcurrencyOptions, type LifecycleOptions } from 'fastify-concurrency'
+import dashboard, { type DashboardOptions } from 'fastify-concurrency/dashboard'
 import lifecycle from 'fastify-concurrency/lifecycle'
 import type { LimiterOptions, Policy, RouteLimiterOptions } from 'fastify-concurrency/limiter'
 import type { SubmitOptions, TasksOptions } from 'fastify-concurrency/tasks'
 import type { JobDefinition } from 'fastify-concurrency/jobs'
 import tracing, { type TracingOptions } from 'fastify-concurrency/tracing'
 import workers, { type RunOptions, type WorkersOptions } from 'fastify-concurrency/workers'
+import type { dashboardOptionNames } from '../../plugins/dashboard/options.ts'
 import type { lifecycleOptionNames } from '../../plugins/lifecycle/options.ts'
 import type { limiterOptionNames } from '../../plugins/limiter/options.ts'
 import type { policyOptionNames } from '../../plugins/limiter/policies/policy.ts'
@@ -32,6 +34,12 @@ await app.register(tracing)
 await app.register(tracing, { tracerProvider: new BasicTracerProvider() })
 await app.register(concurrency, { tracing: { tracerProvider: new BasicTracerProvider() } })
 
+await app.register(concurrency, { dashboard: { path: '/ops', authorize: async (request) => request.headers.authorization === 'secret' } })
+await app.register(dashboard, { prefix: '/admin', authorize: (_request, reply) => reply.sent })
+// @ts-expect-error: no boolean
+await app.register(concurrency, { dashboard: { authorize: () => 'yes' } })
+// @ts-expect-error: misspelt
+export const misspeltDashboard: DashboardOptions = { autorize: () => true }
 // @ts-expect-error: misspelt
 export const misspelt: WorkersOptions = { jobs, maxThread: 2 }
 // @ts-expect-error: which jobs?
@@ -61,6 +69,7 @@ type Names<List extends readonly unknown[]> = List[number]
 holds<Equal<Names<typeof workersOptionNames>, keyof WorkersOptions>>()
 holds<Equal<Names<typeof runOptionNames>, keyof RunOptions>>()
 holds<Equal<Names<typeof jobOptionNames>, keyof JobDefinition>>()
+holds<Equal<Names<typeof dashboardOptionNames>, keyof DashboardOptions>>()
 holds<Equal<Names<typeof lifecycleOptionNames>, keyof LifecycleOptions>>()
 holds<Equal<Names<typeof limiterOptionNames>, keyof LimiterOptions>>()
 holds<Equal<Names<typeof policyOptionNames>, keyof Policy>>()

@@ -2,7 +2,7 @@
 import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
 import { charts as definitions, tiles as tileDefinitions } from './panels.js'
-import { showIncidents, showJobs } from './tables.js'
+import { showIncidents, showJobs } from './lists.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
 

@@ -1,4 +1,4 @@
-// The lists: running jobs, and refusals and failures. Elements stay as they are while their subject does, so that the keyboard's focus does.
+// The lists: running jobs, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
 import { byId, duration, make, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../jobs.ts').ShownJob} ShownJob */

@@ -23,7 +23,8 @@ export function jobRefused ({ reason, waiting, estimatedWait, limit }: Refusal):
   }
 }
 
-export function limitRefused ({ cost, tokens, rate, burst }: ChannelMessages['fastify-concurrency:limiter:refused']): string {
+export function limitRefused ({ cost, tokens, rate, burst, lockedOut, retryAfter }: ChannelMessages['fastify-concurrency:limiter:refused']): string {
+  if (lockedOut) return `it was refused too often, and is locked out for ${duration(retryAfter * 1_000)} more`
   const every = rate >= 1 ? `${plural(rate, 'token comes', 'tokens come')} back each second` : `a token comes back every ${duration(1_000 / rate)}`
   const had = tokens === undefined ? '' : ` and its bucket had ${number(Math.max(0, tokens))} of ${number(burst)}`
   return `it needed ${plural(cost, 'token')}${had}; ${every}`

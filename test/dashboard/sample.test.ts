@@ -63,6 +63,7 @@ t.test('a refusal of a limit, of tasks, and any error', async (t) => {
   t.equal(limitRefused({ ...limit, cost: 1, tokens: 0.21, rate: 2, burst: 5 }), 'it needed 1 token and its bucket had 0.21 of 5; 2 tokens come back each second')
   t.equal(limitRefused({ ...limit, cost: 5, tokens: -3, rate: 0.1, burst: 5 }), 'it needed 5 tokens and its bucket had 0 of 5; a token comes back every 10.0 s')
   t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1 }), 'it needed 1 token; 1 token comes back each second')
+  t.equal(limitRefused({ ...limit, cost: 1, tokens: 0, rate: 1, burst: 1, lockedOut: true, retryAfter: 90 }), 'it was refused too often, and is locked out for 1.5 min more')
   t.equal(errorWords(new TasksFullError({ running: 4, waiting: 1_000, limit: 1_000, retryAfter: 3 })), '4 tasks ran and 1000 waited, and at most 1000 may be held')
   t.equal(errorWords(new Error('x'.repeat(10_000))).length, 301)
   t.equal(errorWords('thrown'), 'it threw a value that is no Error')

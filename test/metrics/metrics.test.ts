@@ -44,7 +44,8 @@ t.test('jobs are counted by how they ended, and their durations by bucket', asyn
   const of = (name: string): typeof counted[number] | undefined => counted.find((job) => job.name === name)
   t.match(of('echo'), { pool: 'workers', completed: 1, failed: 0, timedOut: 1, refused: { count: 1, wait: 0, deadline: 0, shed: 0 } })
   t.match(of('fail'), { completed: 0, failed: 1 })
-  t.match(of('brief'), { timedOut: 1 })
+  // On a busy machine its 60 ms may be over before a thread has looked at it.
+  t.equal((of('brief')?.timedOut ?? 0) + (of('brief')?.refused.deadline ?? 0), 1)
   t.match(of('spin'), { completed: 1, aborted: 1, timedOut: 1, run: { count: 1 }, wait: { count: 1 } })
   const { run } = of('spin') ?? t.fail('spin is counted') as never
   t.equal(run.buckets.length, bucketBounds.length + 1)

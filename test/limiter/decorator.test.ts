@@ -84,7 +84,7 @@ t.test('nobody who waits acts early, by however little: otherwise more would act
   const charge = { policy: 'p', key: 'k', rate: 1000 / 1.9, burst: 1, cost: 1, onStoreError: 'local' } as const
   const acted: number[] = []
   for (let i = 0; i < 200; i++) {
-    t.equal(await waiters.wait(charge, { store, timeout: 1000, signals: [] }), 0)
+    t.ok((await waiters.wait(charge, { store, timeout: 1000, signals: [] })).granted)
     acted.push(performance.now())
   }
   for (let i = 1; i < acted.length; i++) {

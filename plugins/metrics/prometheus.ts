@@ -129,6 +129,11 @@ export async function addPrometheus (app: FastifyInstance, { read, queues }: Sou
     }
     return current
   }, queues)
+  const ours = instruments.map(({ name }) => registry.getSingleMetric(prefix + name))
+  // An application that is started again in this process, as by tests, gives the same registry to its next instance.
+  app.addHook('onClose', async () => {
+    for (const [index, { name }] of instruments.entries()) if (registry.getSingleMetric(prefix + name) === ours[index]) registry.removeSingleMetric(prefix + name)
+  })
   if (path === false) return
   app.get(path, { logLevel: 'warn', config: { lifecycle: 'always' } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
 }

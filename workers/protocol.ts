@@ -37,7 +37,7 @@ export type ToHost =
 
 export const COMPLETED = 0
 export const FAILED = 1
-/** Taken back before it started. */
+/** The job was revoked before it started. */
 export const SKIPPED = 2
 export const UNCLONEABLE = 3
 /** Posted by no worker: the main thread could not read the outcome. */

@@ -1,9 +1,9 @@
 /**
  * Slots: one word of shared memory for each job that a thread holds, changed by compare-and-swap. The word decides between a worker that
- * starts a job and a main thread that takes it back, so that no job runs twice, and none that has not started is lost with its thread.
+ * starts a job and a main thread that revokes it, so that no job runs twice, and none that has not started is lost with its thread.
  *
  *   FREE -> ASSIGNED -> STARTED -> FREE          main hands it over, the worker starts it, main takes its result
- *           ASSIGNED -> REVOKED -> FREE          main took it back first: the worker skips it and posts that
+ *           ASSIGNED -> REVOKED -> FREE          main revoked it first: the worker skips it and posts that
  *                       STARTED -> ABORTED       main wants it stopped: `context.aborted` turns true, in a synchronous loop too
  *
  * Main frees a slot only after the worker has posted that it is done with it, since a message that names the slot may still be under way.
@@ -69,28 +69,28 @@ export function assignment ({ assignments }: Slots, slot: number): Assignment {
   return { seq: assignments[at] as number, job: assignments[at + 1] as number, attempt: assignments[at + 2] as number, deadline: assignments[at + 3] as number }
 }
 
-/** Worker: true if the job is its own to run; false if it was taken back. */
+/** Worker: starts the job. Returns false if the job was revoked. */
 export function start ({ states }: Slots, slot: number): boolean {
   return Atomics.compareExchange(states, slot, ASSIGNED, STARTED) === ASSIGNED
 }
 
-/** Main: true if the job was taken back before it started; from then on the worker can't start it, even in its last moments. */
+/** Main: revokes the job, which the worker can't start any more, even in its last moments. Returns false if the job has started. */
 export function revoke ({ states }: Slots, slot: number): boolean {
   return Atomics.compareExchange(states, slot, ASSIGNED, REVOKED) === ASSIGNED
 }
 
-/** Main: whether the worker has started the job. */
+/** Main: reports whether the worker has started the job. */
 export function isStarted ({ states }: Slots, slot: number): boolean {
   const state = Atomics.load(states, slot)
   return state === STARTED || state === ABORTED
 }
 
-/** Main: asks a started job to stop. */
+/** Main: asks a job that has started to stop. */
 export function abort ({ states }: Slots, slot: number): void {
   Atomics.compareExchange(states, slot, STARTED, ABORTED)
 }
 
-/** Worker: whether the job was asked to stop. About 8 ns. */
+/** Worker: reports whether the job was asked to stop. A call takes about 8 ns. */
 export function isAborted ({ states }: Slots, slot: number): boolean {
   return Atomics.load(states, slot) === ABORTED
 }

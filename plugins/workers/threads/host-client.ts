@@ -22,7 +22,7 @@ export class HostClient implements JobHolder {
   readonly slots = createSlots(MAX_HELD)
   /** The host has loaded the jobs. */
   isReady = false
-  /** Jobs that the host has and that were not taken back. */
+  /** Jobs that the host has and that were not revoked. */
   held = 0
   /** The value of `held` after the last handover. */
   filled = 0

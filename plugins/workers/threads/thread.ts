@@ -139,7 +139,7 @@ export class Thread {
     }
   }
 
-  /** Ends the thread at once, whatever it does. Its jobs are taken back first, so that it can't start them in its last moments. */
+  /** Ends the thread at once, whatever it does. Jobs that the thread has not started are revoked first, so that it can't start them in its last moments. */
   kill (): void {
     this.#end('killed')
   }

@@ -18,7 +18,7 @@ import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { Telemetry } from '../telemetry.ts'
 import { toError } from '../thrown.ts'
 import type { Connections } from './connections.ts'
-import { Failure, idOf, MAX_CRASHES, type StoredTask } from './stored.ts'
+import { Failure, idOf, MAX_CRASHES, toOptions, type StoredTask } from './stored.ts'
 
 /** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
 const RETRY_REDIS = 500
@@ -170,7 +170,7 @@ export class Consumer implements Drainable {
 
   async #process (job: StoredJob, token: string | undefined): Promise<unknown> {
     const { named, telemetry } = this.#deps
-    const { name, data: { payload, timeout = Infinity, backoff, reqId, carrier }, attemptsMade } = job
+    const { name, data: { payload, reqId, carrier }, attemptsMade } = job
     const jobId = job.id as string
     const id = idOf(name, job.data, jobId)
     if (this.#closing !== undefined) return await this.#handBack(job, token)
@@ -185,15 +185,13 @@ export class Consumer implements Drainable {
       throw this.#failure(job, error)
     }
     try {
-      const { retryIf } = named.defaults(name)
       const handle = this.#runs.submit({
         id,
         key: name,
         reqId,
         carrier,
         fn: (context) => named.run(name, payload, context),
-        // The task may be delivered again while it runs, if its lock could not be renewed in time: then both deliveries have the one run.
-        options: { key: undefined, timeout, retries: (job.opts.attempts ?? 1) - 1, backoff, retryIf, duplicate: 'join', delay: 0 },
+        options: toOptions(job.data, job.opts.attempts, named.defaults(name)),
         stored: { attempts: attemptsMade, idempotencyKey: jobId, ageMs: Math.max(Date.now() - job.timestamp, 0) }
       })
       return this.#storable(await handle.done, id)

@@ -89,13 +89,14 @@ export class BullmqEngine implements Engine {
 
   async enqueue (task: NamedTask): Promise<TaskHandle> {
     const { name, id, options } = task
-    check.ensure(options.retryIf === this.#deps.named.defaults(name).retryIf, 'tasks.enqueue.retryIf', 'to be left out: a stored task is tried again as the retryIf of its definition says', options.retryIf)
+    const defaults = this.#deps.named.defaults(name)
+    check.ensure(options.retryIf === defaults.retryIf, 'tasks.enqueue.retryIf', 'to be left out: a stored task is tried again as the retryIf of its definition says', options.retryIf)
     const queue = this.#queue(name)
     // BullMQ frees the id of a job only when the job isn't kept any more, and the id of a deduplication when the job has ended.
     const chosen = task.isIdChosen ? ownId(task) : undefined
     const jobId = chosen === undefined ? ownId(task) : randomUUID()
     const jobOptions = { jobId, ...toJobOptions(options), ...chosen !== undefined && { deduplication: { id: chosen } } }
-    const job = await this.#connections.ask(id, () => queue.add(name, toStored(task), jobOptions))
+    const job = await this.#connections.ask(id, () => queue.add(name, toStored(task, defaults), jobOptions))
     if (job.id !== jobId) await this.#join(queue, task, job.id as string)
     else this.#deps.telemetry.submitted(task)
     return this.#handle(queue, id, job.id as string)
@@ -120,7 +121,7 @@ export class BullmqEngine implements Engine {
     const repeat = 'every' in schedule ? { every: schedule.every } : { pattern: schedule.cron, tz: schedule.timezone ?? 'UTC' }
     const { attempts, backoff, stackTraceLimit } = toJobOptions(options)
     const opts = { ...attempts !== undefined && { attempts }, ...backoff !== undefined && { backoff }, ...stackTraceLimit !== undefined && { stackTraceLimit } }
-    await this.#connections.ask(`${name}:${id}`, () => queue.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }), opts }))
+    await this.#connections.ask(`${name}:${id}`, () => queue.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }, options), opts }))
   }
 
   async unschedule (name: string, id: string): Promise<boolean> {

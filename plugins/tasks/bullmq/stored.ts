@@ -12,29 +12,46 @@ export const MAX_CRASHES = 5
 /** The stack traces that are kept of one task, so that a task with many retries stays small. */
 const STACKS = 3
 
-/** The data of a BullMQ job. */
+/** The data of a BullMQ job: what its own id, and the definition of its name, don't say. Small, because Redis and both processes copy it. */
 export interface StoredTask {
-  /** Absent for a run of a schedule: its id is made of the job's id. */
+  /** The id that the caller chose, after the name and a colon. */
   id?: string
   /** Absent if the payload is undefined. */
   payload?: unknown
-  /** Absent if the task has no timeout. */
-  timeout?: number
-  backoff: TaskOptions['backoff']
+  /** If it is not the definition's. Null if the task has none. */
+  timeout?: number | null
+  /** If it is not the definition's. */
+  backoff?: TaskOptions['backoff']
   reqId?: string
   /** The trace in which the task was enqueued. */
   carrier?: TraceCarrier
   cancelled?: true
 }
 
-export function toStored ({ payload, options, ...task }: { payload: unknown, options: TaskOptions } & Partial<Pick<NamedTask, 'id' | 'reqId' | 'carrier'>>): StoredTask {
+/** @param defaults the options of the definition */
+export function toStored ({ payload, options, ...task }: StoredFields, defaults: TaskOptions): StoredTask {
+  const stored: StoredTask = {}
+  if (task.isIdChosen === true && task.id !== undefined) stored.id = task.id
+  if (payload !== undefined) stored.payload = payload
+  if (options.timeout !== defaults.timeout) stored.timeout = options.timeout === Infinity ? null : options.timeout
+  const { base, max } = options.backoff
+  if (base !== defaults.backoff.base || max !== defaults.backoff.max) stored.backoff = options.backoff
+  if (task.reqId !== undefined) stored.reqId = String(task.reqId)
+  if (task.carrier !== undefined) stored.carrier = task.carrier
+  return stored
+}
+
+type StoredFields = { payload: unknown, options: TaskOptions } & Partial<Pick<NamedTask, 'id' | 'isIdChosen' | 'reqId' | 'carrier'>>
+
+/** Returns the options of a run. They are the definition's in this process, unless the call had others. */
+export function toOptions ({ timeout, backoff }: StoredTask, attempts: number | undefined, defaults: TaskOptions): TaskOptions {
   return {
-    ...task.id !== undefined && { id: task.id },
-    ...payload !== undefined && { payload },
-    ...options.timeout !== Infinity && { timeout: options.timeout },
-    backoff: options.backoff,
-    ...task.reqId !== undefined && { reqId: String(task.reqId) },
-    ...task.carrier !== undefined && { carrier: task.carrier }
+    ...defaults,
+    timeout: timeout === null ? Infinity : timeout ?? defaults.timeout,
+    backoff: backoff ?? defaults.backoff,
+    retries: (attempts ?? 1) - 1,
+    // The task may be delivered again while it runs, if its lock could not be renewed in time: then both deliveries have the one run.
+    duplicate: 'join'
   }
 }
 

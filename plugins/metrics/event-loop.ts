@@ -10,8 +10,11 @@ export interface EventLoopSnapshot {
   delayMax: number
 }
 
-/** ms between the samples of the delay. Node's histogram counts this interval in, so that it is subtracted from each reading. */
-const RESOLUTION = 10
+/**
+ * ms between the samples of the delay: each sample wakes an idle process. Node's histogram counts this interval in, so that it is subtracted from each
+ * reading.
+ */
+const RESOLUTION = 20
 
 export class EventLoop {
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION })

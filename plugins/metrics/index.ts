@@ -18,7 +18,7 @@ export type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetric
 
 /** Decorates the application as `app.metrics`. */
 export interface Metrics {
-  /** Returns all counts so far. The values of the event loop are those since the last call of this method. */
+  /** Returns all counts so far. The values of the event loop are those since the last call of this method; the first call begins to measure them. */
   snapshot (): MetricsSnapshot
   /**
    * Returns a function like `snapshot` whose values of the event loop are those since its own last call. Use it for a reader that must not shorten
@@ -43,7 +43,9 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
     eventLoops.push(eventLoop)
     return () => collector.snapshot(eventLoop.read())
   }
-  app.decorate('metrics', { snapshot: reader(), reader })
+  // Only who reads pays for the samples of the event loop.
+  let own: (() => MetricsSnapshot) | undefined
+  app.decorate('metrics', { snapshot: () => (own ??= reader())(), reader })
   app.addHook('onClose', async () => {
     collector.close()
     for (const eventLoop of eventLoops) eventLoop.close()

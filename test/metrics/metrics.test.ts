@@ -7,7 +7,7 @@ import type { ConcurrencyOptions } from '../../plugins/index.ts'
 import metrics, { bucketBounds } from '../../plugins/metrics/index.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { jobs } from '../fixtures/jobs.ts'
-import { execArgv, rejection, startJob, type TestJobs, type TestWorkers } from '../helper.ts'
+import { execArgv, rejection, startJob, until, type TestJobs, type TestWorkers } from '../helper.ts'
 
 async function start (t: Test, options: ConcurrencyOptions<TestJobs>): Promise<FastifyInstance> {
   const app = Fastify()
@@ -133,6 +133,17 @@ t.test('the route is served until the application closes', async (t) => {
   app.tasks.submit('last:1', async () => { body = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text() })
   await app.lifecycle.shutdown('test')
   t.match(body, /fastify_concurrency_phase\{phase="(leaving|requests|tasks)"\} 1/)
+})
+
+t.test('each reader has the delay of the event loop of its own interval', async (t) => {
+  const app = await start(t, { workers: false })
+  const [one, other] = [app.metrics.reader(), app.metrics.reader()]
+  await until(() => {
+    const end = performance.now() + 100
+    while (performance.now() < end);
+    return one().eventLoop.delayMax > 50
+  }, 'the delay is measured')
+  t.ok(other().eventLoop.delayMax > 50, 'another reader has it too')
 })
 
 t.test('wrong options are refused at boot by name', async (t) => {

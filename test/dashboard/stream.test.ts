@@ -127,6 +127,27 @@ t.test('a page sees each phase of a shutdown, until its last event says that the
   }
 })
 
+t.test('pages get their last event when a shutdown has to give up a request, too', async (t) => {
+  for (const end of ['shutdown', 'close'] as const) {
+    const app = Fastify()
+    await app.register(concurrency, { dashboard: {}, lifecycle: { timeout: 200, grace: 50 } })
+    const asked = deferred()
+    app.get('/endless', async () => {
+      asked.resolve()
+      return new Promise(() => {})
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const port = (app.server.address() as { port: number }).port
+    const page = await listenTo(t, port)
+    const cut = rejection(send(port, '/endless'))
+    await asked.promise
+    if (end === 'close') await app.close()
+    else t.match(await app.lifecycle.shutdown('test'), { unfinished: [{ name: 'GET /endless' }] })
+    await cut
+    await page.next('goodbye')
+  }
+})
+
 t.test('without lifecycle, and in a bare close(), pages get their last event too', async (t) => {
   for (const lifecycle of [false, {}] as const) {
     const app = Fastify()

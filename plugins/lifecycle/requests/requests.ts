@@ -212,7 +212,8 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       const unfinished = held()
       for (const entry of unfinished) entry.lost = true
       const report = unfinished.map((entry) => entry.describe(now()))
-      inFlight.cut()
+      // What nobody waits for is cut when the app closes: a dashboard first hears of the end.
+      for (const { reply } of unfinished) reply?.raw.destroy()
       return report
     }
   }

@@ -52,6 +52,12 @@ export interface TasksOptions extends TaskRunOptions {
    */
   storeTimeout?: number
   /**
+   * How many stored tasks of a name may wait, for a process, a delay or a retry, at least 1. The next one is refused with FC_ERR_TASKS_FULL (503).
+   * The count is up to a quarter of a second old.
+   * @default 100_000
+   */
+  maxStored?: number
+  /**
    * Whether this process runs stored tasks: all of them, none (it only enqueues), or those of these names.
    * @default true
    */
@@ -89,6 +95,7 @@ export interface StoredTasksOptions {
   redis: IoRedis
   prefix: string
   storeTimeout: number
+  maxStored: number
   consume: readonly string[]
   lockDuration: number
   keep: { completed: number, failed: number }
@@ -111,7 +118,7 @@ export interface ResolvedTasksOptions {
 /** @internal Every option, for the test that compares them with the docs. */
 export const tasksOptionNames = [
   'concurrency', 'maxQueue', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'closeTimeout', 'tasks', 'redis', 'prefix', 'storeTimeout',
-  'consume', 'lockDuration', 'keep', 'engine', 'ambient'
+  'maxStored', 'consume', 'lockDuration', 'keep', 'engine', 'ambient'
 ] as const satisfies ReadonlyArray<keyof TasksOptions>
 
 export function resolveOptions (options: TasksOptions): ResolvedTasksOptions {
@@ -139,6 +146,7 @@ function resolveStored ({ redis, tasks = {}, ...options }: TasksOptions): Stored
   const stored = {
     prefix,
     storeTimeout: check.duration('tasks.storeTimeout', options.storeTimeout ?? 1_000, { min: 1, max: check.MAX_DURATION }),
+    maxStored: check.integer('tasks.maxStored', options.maxStored ?? 100_000, { min: 1 }),
     consume: resolveConsume(options.consume ?? true, names),
     lockDuration: check.duration('tasks.lockDuration', options.lockDuration ?? 30_000, { min: 1_000, max: check.MAX_DURATION }),
     keep: {

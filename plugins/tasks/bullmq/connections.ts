@@ -69,6 +69,7 @@ export class Connections {
     if (this.commands.status !== 'ready') throw new TaskStoreError(id, false, { cause: new Error(`The connection to Redis is ${this.commands.status}`) })
     // Written out, since each enqueue() passes here: promises cost more than the rest of it.
     return await new Promise((resolve, reject) => {
+      const asked = command()
       let isLate = false
       const onLate = (): void => {
         isLate = true
@@ -83,7 +84,7 @@ export class Connections {
         clearTimeout(timer)
         clearImmediate(immediate)
       }
-      command().then((answer) => {
+      asked.then((answer) => {
         settled()
         resolve(answer)
       }, (cause: unknown) => {

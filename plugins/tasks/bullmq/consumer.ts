@@ -22,8 +22,8 @@ import { Failure, idOf, MAX_CRASHES, toOptions, type StoredTask } from './stored
 
 /** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
 const RETRY_REDIS = 500
-/** How long the engine waits for Redis when it closes, and to hand tasks back, in ms. */
-const FAREWELL = 2_000
+/** How long the engine waits for Redis when it closes, and beyond the grace period to hand tasks back, in ms. A Redis that answers takes a few. */
+const FAREWELL = 250
 /** A task that can't run here now, because an earlier run of it still does, is tried again after this time, in ms. */
 const BUSY = 1_000
 
@@ -112,7 +112,8 @@ export class Consumer implements Drainable {
   /** Resolves when the Workers have ended, or Redis is away. */
   async closed (): Promise<void> {
     this.close()
-    await within(this.#options.connections.commands.status === 'ready' ? FAREWELL : 0, this.#closing as Promise<unknown>)
+    const isWorthIt = this.#options.connections.commands.status === 'ready' && !this.#isGivingUp
+    await within(isWorthIt ? FAREWELL : 0, this.#closing as Promise<unknown>)
   }
 
   held (): Unfinished[] {
@@ -133,9 +134,15 @@ export class Consumer implements Drainable {
   async giveUp (grace: number): Promise<Unfinished[]> {
     this.close()
     this.#isGivingUp = true
+    const { clock } = this.#deps
+    const endsAt = clock.now() + grace
     await this.#runs.giveUp(grace)
-    await within(FAREWELL, this.idle())
-    return this.held()
+    await within(Math.max(endsAt - clock.now(), 0) + FAREWELL, this.idle())
+    const lost = this.held()
+    // Redis is frozen, say. Nothing more can be done for them here, and nobody is to wait for them once more.
+    this.#held.clear()
+    this.#idle.wake()
+    return lost
   }
 
   #createWorker (name: string): Worker {

@@ -18,6 +18,7 @@ import type { StoredTasksOptions } from '../options.ts'
 import type { TasksStats } from '../scheduler.ts'
 import { nameOf, type TaskHandle } from '../task.ts'
 import { checkServer } from './boot-checks.ts'
+import { Bound } from './bound.ts'
 import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
@@ -33,6 +34,7 @@ export class BullmqEngine implements Engine {
   readonly #deps: EngineDeps
   readonly #connections: Connections
   readonly #queues = new Map<string, StoredQueue>()
+  readonly #bounds = new Map<string, Bound>()
   readonly #outcomes: Outcomes
   readonly #cancelChannel: string
   readonly drainable: Consumer
@@ -58,6 +60,7 @@ export class BullmqEngine implements Engine {
       const queue = new bullmq.Queue<StoredTask>(queueName(name), options)
       queue.on('error', (err) => logSafely(deps.log, 'debug', { err, task: name }, 'tasks: BullMQ'))
       this.#queues.set(name, queue)
+      this.#bounds.set(name, new Bound(queue, stored.maxStored))
     }
     this.#outcomes = new Outcomes(bullmq, connections, options)
     this.#cancelChannel = `${stored.prefix}:tasks:cancelled`
@@ -96,7 +99,10 @@ export class BullmqEngine implements Engine {
     const chosen = task.isIdChosen ? ownId(task) : undefined
     const jobId = chosen === undefined ? ownId(task) : randomUUID()
     const jobOptions = { jobId, ...toJobOptions(options), ...chosen !== undefined && { deduplication: { id: chosen } } }
-    const job = await this.#connections.ask(id, () => queue.add(name, toStored(task, defaults), jobOptions))
+    const job = await this.#connections.ask(id, () => {
+      this.#bounds.get(name)?.add()
+      return queue.add(name, toStored(task, defaults), jobOptions)
+    })
     if (job.id !== jobId) await this.#join(queue, task, job.id as string)
     else this.#deps.telemetry.submitted(task)
     return this.#handle(queue, id, job.id as string)

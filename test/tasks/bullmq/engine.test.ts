@@ -119,6 +119,20 @@ t.test('on Redis', { skip }, async (t) => {
     t.match(app.metrics.snapshot().queues, [{ name: 'work', waiting: 1, delayed: 0, running: 0, failed: 0 }])
   })
 
+  t.test('maxStored: a queue that holds as many tasks refuses more, in each process, until some have run', async (t) => {
+    const prefix = randomUUID()
+    const definitions = defineTasks({ work: { handler () {} } })
+    const [one, other] = [await build(t, server, { prefix, consume: false, maxStored: 3, tasks: definitions }), await build(t, server, { prefix, consume: false, maxStored: 3, tasks: definitions })]
+    for (let n = 0; n < 3; n++) await enqueueOf(one)('work', n, { delay: n * 60_000 })
+    const error = await rejection(enqueueOf(one)('work'))
+    t.match(error, { code: 'FC_ERR_TASKS_FULL', statusCode: 503, waiting: 3, limit: 3, headers: { 'retry-after': '1' } })
+    // The first call asks Redis, and a later one knows its answer.
+    await enqueueOf(other)('work', 3, { id: 'probe' })
+    await eventually(async () => (await enqueueOf(other)('work', 4, { id: 'probe' }).then(() => '', ({ code }: { code: string }) => code)) === 'FC_ERR_TASKS_FULL', 'the other process knows it')
+    await build(t, server, { prefix, tasks: definitions })
+    await eventually(async () => (await enqueueOf(one)('work', 5).then(() => true, () => false)), 'there is room again')
+  })
+
   t.test('keep: no more than so many ended tasks are kept', async (t) => {
     const prefix = randomUUID()
     const app = await build(t, server, { prefix, concurrency: 1, keep: { completed: 2, failed: 1 }, tasks: defineTasks({ work: { handler: (fails: boolean) => { if (fails) throw new Error('x') } } }) })
@@ -207,7 +221,7 @@ t.test('on Redis', { skip }, async (t) => {
 
   t.test('options: what is not valid is refused at boot, by name', async (t) => {
     const definitions = defineTasks({ work: { handler () {} } })
-    for (const [option, value] of Object.entries({ redis: {}, prefix: 'a{b}', storeTimeout: 0, consume: 'work', lockDuration: 10, keep: { completed: -1 } })) {
+    for (const [option, value] of Object.entries({ redis: {}, prefix: 'a{b}', storeTimeout: 0, maxStored: 0, consume: 'work', lockDuration: 10, keep: { completed: -1 } })) {
       const app = Fastify()
       t.match(await rejection((async () => app.register(tasks, { tasks: definitions, redis: server.client(), [option]: value } as never))()), { code: 'FC_ERR_OPTION_INVALID', message: new RegExp(`tasks\\.${option}`) }, option)
       await app.close()

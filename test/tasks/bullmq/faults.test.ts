@@ -11,6 +11,7 @@ import { eventually, recorded, startProcess, type TaskProcess } from './processe
 const skip = await noRedis()
 // One after the other: each has processes of its own on the machine's few cores.
 t.jobs = 1
+t.setTimeout(300_000)
 
 const LOCK = 1_000
 const STORE_TIMEOUT = 500
@@ -237,6 +238,23 @@ t.test('a deadline that passes hands the task back at once, and not when its loc
   await eventually(async () => await stage.redis.llen('waiting') === 2, 'it runs elsewhere')
   t.ok(performance.now() - before < 5_000)
   t.equal((await stage.redis.lrange('waiting', 0, -1))[1], `1 ${second.pid}`)
+})
+
+t.test('SIGTERM while Redis is frozen: the process ends within its deadline, and the task runs elsewhere', { skip }, async (t) => {
+  const stage = await scene(t)
+  const first = await stage.start({ timeout: 500 })
+  await stage.enqueue('wait')
+  await eventually(async () => await stage.redis.llen('waiting') === 1, 'it runs')
+  const second = await stage.start()
+  stage.server.signal('SIGSTOP')
+  const before = performance.now()
+  const ended = first.terminate()
+  const isOver = await Promise.race([ended.then(() => true), sleep(6_000, false, { ref: false })])
+  const ms = performance.now() - before
+  stage.server.signal('SIGCONT')
+  t.ok(isOver, `the process has ended after ${Math.round(ms)} ms`)
+  await first.kill()
+  await eventually(async () => (await stage.redis.lrange('waiting', 0, -1)).includes(`1 ${second.pid}`), 'it runs elsewhere')
 })
 
 t.test('a task that ends its process is given up, and kept with its error', { skip }, async (t) => {

@@ -90,8 +90,8 @@ export function limitedMessage (policy: string | undefined, retryAfter: number):
  * A policy's bucket doesn't hold what was asked of it. `policy` is undefined for a policy that isn't exposed. In `retryAfter` whole seconds the same
  * charge would be granted, if nobody else takes tokens; never too early. `lockedOut` tells that a lockout of the policy refused, and not its bucket.
  */
-export class LimitedError extends refusal<[policy: string | undefined, retryAfter: number, lockedOut: boolean], { policy: string | undefined, retryAfter: number, lockedOut: boolean }>(
-  'FC_ERR_LIMITED', limitedMessage, 429, (policy, retryAfter, lockedOut) => ({ policy, retryAfter, lockedOut }), { 'cache-control': 'no-store' }) {}
+export class LimitedError extends refusal<[policy: string | undefined, retryAfter: number, lockedOut?: boolean], { policy: string | undefined, retryAfter: number, lockedOut: boolean }>(
+  'FC_ERR_LIMITED', limitedMessage, 429, (policy, retryAfter, lockedOut = false) => ({ policy, retryAfter, lockedOut }), { 'cache-control': 'no-store' }) {}
 
 /** The request lacks what the policy limits by: an API key, a user. `policy` is undefined for a policy that isn't exposed. */
 export class LimitKeyMissingError extends refusal<[policy: string | undefined]>(

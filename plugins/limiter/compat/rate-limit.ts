@@ -141,7 +141,7 @@ export async function registerRateLimit (app: FastifyInstance, settings: RateLim
     keyGenerator: defaultKey,
     addHeaders: legacy,
     addHeadersOnExceeding: legacy,
-    errorResponseBuilder: (_request, { ttl }) => new LimitedError(undefined, retryAfter(ttl), false)
+    errorResponseBuilder: (_request, { ttl }) => new LimitedError(undefined, retryAfter(ttl))
   })
 
   return (options) => {

@@ -93,11 +93,12 @@ class Host {
   async #drain (): Promise<void> {
     this.#isRunning = true
     for (let jobs = this.#queue.shift(); jobs !== undefined; jobs = this.#queue.shift()) {
-      for (let at = 0; at < jobs.length; at += 3) {
+      const carriers = jobs.length % 2 === 1 ? jobs.pop() as Array<TraceCarrier | undefined> : undefined
+      for (let at = 0; at < jobs.length; at += 2) {
         const payload = jobs[at + 1]
         jobs[at + 1] = undefined // The batch must not keep what a long job has let go of.
         // Synchronous jobs follow each other without a turn of the event loop: it would cost more than a short job.
-        const pending = this.#run(jobs[at] as number, payload, jobs[at + 2] as TraceCarrier | undefined)
+        const pending = this.#run(jobs[at] as number, payload, carriers?.[at / 2])
         if (pending !== undefined) await pending
       }
     }
@@ -133,8 +134,8 @@ class Host {
     const began = performance.now()
     let result: unknown
     try {
-      const call = (): unknown => job(payload as never, context)
-      result = carrier === undefined || this.#runInTrace === undefined ? call() : this.#runInTrace(carrier, call)
+      if (carrier === undefined || this.#runInTrace === undefined) result = job(payload as never, context)
+      else result = this.#runInTrace(carrier, () => job(payload as never, context))
       if (isThenable(result)) return this.#settle(context, result, began)
     } catch (error) {
       this.#fail(context, error, performance.now() - began)

@@ -26,7 +26,7 @@ export interface TraceCarrier {
 
 /**
  * Main to host: jobs, in order, as one flat array (cloning one array of 16 jobs costs a third of cloning 16 objects):
- * slot, payload, trace carrier or undefined, slot, payload, …
+ * slot, payload, slot, payload, … If the caller of one of them is traced, the last entry is an array with the carrier of each, in the same order.
  */
 export type Handover = unknown[]
 

@@ -10,26 +10,25 @@ export abstract class Work {
 
 const current = new AsyncLocalStorage<FastifyRequest | Work>()
 
-/** Returns the current request, inside its hooks, its handler and all code that they call; `undefined` outside. */
-export function currentRequest (): FastifyRequest | undefined {
-  const store = current.getStore()
-  return store instanceof Work ? undefined : store
+/** Returns what the running code is part of. Code of a request that some work has injected is part of the request alone. */
+export function currentPart (): FastifyRequest | Work | undefined {
+  return current.getStore()
 }
 
-/** Returns the work that the running code is part of. Code of a request that the work has injected is not part of it. */
-export function currentWork (): Work | undefined {
-  const store = current.getStore()
-  return store instanceof Work ? store : undefined
+/** Returns the current request, inside its hooks, its handler and all code that they call; `undefined` outside. */
+export function currentRequest (): FastifyRequest | undefined {
+  const part = current.getStore()
+  return part instanceof Work ? undefined : part
 }
 
 /** Runs `callback` outside any request. */
 export function outsideRequest<T> (callback: () => T): T {
-  return currentWork() === undefined ? current.exit(callback) : callback()
+  return current.getStore() instanceof Work ? callback() : current.exit(callback)
 }
 
 /** Runs `callback` as a part of `work`, outside any request. */
-export function runWork<Args extends unknown[], T> (work: Work, callback: (...args: Args) => T, ...args: Args): T {
-  return current.run(work, callback, ...args)
+export function runWork<W extends Work, T> (work: W, callback: (work: W) => T): T {
+  return current.run(work, callback, work)
 }
 
 /**

@@ -13,7 +13,7 @@ import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from
 import type { Engine, QueueStats, Schedule } from './named/engine.ts'
 import type { NamedTasks } from './named/named.ts'
 import type { ResolvedTasksOptions } from './options.ts'
-import { currentAttempt } from './running/attempt.ts'
+import { currentAttempt, currentReqId } from './running/attempt.ts'
 import type { Scheduler, TasksStats } from './scheduler.ts'
 import { checkId, checkKey, resolveSubmitOptions, type SubmitOptions, type TaskOptions } from './task-options.ts'
 import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
@@ -240,11 +240,6 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     }
   }
   return tasks as Tasks
-}
-
-/** Returns the id of the current request, in a task that of the request which the task comes from. */
-function currentReqId (): string | undefined {
-  return currentRequest()?.id ?? currentAttempt()?.task.reqId
 }
 
 function scheduleId (given: ScheduleOptions = {}): string {

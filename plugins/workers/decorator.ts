@@ -4,8 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isMoved } from '../../workers/cloneable.ts'
 import type { Jobs } from '../../workers/jobs.ts'
 import { hasLeft } from '../cancellation/disconnected.ts'
-import { currentWork } from '../cancellation/ambient.ts'
-import { currentRequest } from '../cancellation/index.ts'
+import { currentPart, Work } from '../cancellation/ambient.ts'
 import { PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
 import { addressKey, addressReader } from '../shared/address-key.ts'
@@ -99,7 +98,8 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
   function settingsOf (registered: RegisteredJob, payload: unknown, run: RunOptions, also?: AbortSignal): JobSettings {
     if (run !== noOptions) checkRunOptions(run)
     if (isMoved(payload)) throw new PayloadNotCloneableError(registered.name, 'piscina\'s move() has no effect here: pass the value, and its buffers in transferList')
-    const request: FastifyRequest | undefined = run.request ?? (options.ambient ? currentRequest() : undefined)
+    const part = currentPart()
+    const request: FastifyRequest | undefined = run.request ?? (options.ambient && !(part instanceof Work) ? part : undefined)
     let signals = noSignals
     if (run.signal !== undefined) signals = [run.signal]
     if (also !== undefined) signals = [...signals, also]
@@ -117,7 +117,8 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       transferList: run.transferList,
       // In the caller's context: it may run jobs of the same request.
       onProgress: run.onProgress && AsyncResource.bind(run.onProgress),
-      log: request?.log ?? currentWork()?.log ?? app.log
+      // A job that a task runs logs as a part of the task.
+      log: request?.log ?? (part instanceof Work ? part.log : app.log)
     }
   }
 

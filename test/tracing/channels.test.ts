@@ -59,7 +59,7 @@ t.test('a job that is refused at once has all events too', async (t) => {
   t.match(await rejection(refused), { code: 'FC_ERR_WORKERS_OVERLOADED' })
   await first
   const second = seen.filter(([, { id }]) => id === '2')
-  t.strictSame(second.map(([event]) => event), ['start', 'error', 'asyncStart', 'asyncEnd', 'end'])
+  t.strictSame(second.map(([event]) => event), ['start', 'end', 'error', 'asyncStart', 'asyncEnd'])
   t.match(second[0]?.[1], { outcome: 'refused', refusal: { reason: 'count' }, attempt: 0 })
 })
 

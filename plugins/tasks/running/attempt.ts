@@ -5,14 +5,21 @@
  * succeeds after all, the task has succeeded: an email that was sent isn't sent again.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { currentWork, runWork, Work } from '../../cancellation/ambient.ts'
+import { currentPart, runWork, Work } from '../../cancellation/ambient.ts'
 import type { Task, TaskContext } from '../task.ts'
 import type { Telemetry } from '../telemetry.ts'
 
 /** Returns the attempt that the running code is part of. */
 export function currentAttempt (): Attempt | undefined {
-  const work = currentWork()
-  return work instanceof Attempt ? work : undefined
+  const part = currentPart()
+  return part instanceof Attempt ? part : undefined
+}
+
+/** Returns the id of the current request, in a task that of the request which the task comes from. */
+export function currentReqId (): string | undefined {
+  const part = currentPart()
+  if (part instanceof Attempt) return part.task.reqId
+  return part instanceof Work ? undefined : part?.id
 }
 
 export class Attempt extends Work implements TaskContext {
@@ -21,17 +28,19 @@ export class Attempt extends Work implements TaskContext {
   /** When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is over. */
   dueAt: number
   readonly #task: Task
+  readonly #telemetry: Telemetry
   readonly #logger: FastifyBaseLogger
   #controller: AbortController | undefined
   #log: FastifyBaseLogger | undefined
   #reason: Error | undefined
 
-  constructor (task: Task, now: number, logger: FastifyBaseLogger) {
+  constructor (task: Task, now: number, telemetry: Telemetry, logger: FastifyBaseLogger) {
     super()
     this.attempt = task.attempts
     this.startedAt = now
     this.dueAt = now + task.options.timeout
     this.#task = task
+    this.#telemetry = telemetry
     this.#logger = logger
   }
 
@@ -63,9 +72,11 @@ export class Attempt extends Work implements TaskContext {
   }
 
   /** Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not abort its jobs. */
-  call (telemetry: Telemetry): unknown {
-    return this.#task.runInAsyncScope(runWork, undefined, this, call, this, telemetry)
+  call (): unknown {
+    return this.#task.runInAsyncScope(runWork, undefined, this, call)
   }
+
+  get telemetry (): Telemetry { return this.#telemetry }
 
   /** Aborts the signal. The first reason holds, and a further call gives the function no more time. */
   abort (reason: Error, graceEndsAt: number): void {
@@ -77,8 +88,8 @@ export class Attempt extends Work implements TaskContext {
 }
 
 /** Calls the function. A thenable that it returns may run a query at each call of `then`, or settle twice; Promise.resolve() calls `then` once. */
-function call (attempt: Attempt, telemetry: Telemetry): unknown {
-  const result = telemetry.call(attempt.task, attempt)
+function call (attempt: Attempt): unknown {
+  const result = attempt.telemetry.call(attempt.task, attempt)
   const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
   return isObject ? Promise.resolve(result) : result
 }

@@ -150,12 +150,12 @@ export class Runner {
   #start (task: Task): void {
     const { clock, log, telemetry } = this.#options
     task.start()
-    const attempt = new Attempt(task, clock.now(), log)
+    const attempt = new Attempt(task, clock.now(), telemetry, log)
     this.#running.add(attempt)
     telemetry.started(task, attempt.startedAt - task.since)
     let result: unknown
     try {
-      result = attempt.call(telemetry)
+      result = attempt.call()
     } catch (error) {
       return this.#ended(attempt, false, error)
     }

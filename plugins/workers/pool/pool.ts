@@ -98,7 +98,8 @@ export class Pool implements Drainable {
     }
     const now = this.#clock.now()
     const job = new Job(++this.#seq, registered, settings, now, this.#onStop)
-    this.#telemetry.called(job, () => this.#transitions.run(() => this.#offer(job, settings.signals, now)))
+    this.#telemetry.called(job)
+    this.#transitions.run(() => this.#offer(job, settings.signals, now))
     return job.promise
   }
 

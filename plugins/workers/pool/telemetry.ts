@@ -32,11 +32,11 @@ export class Telemetry {
     return Object.fromEntries(this.#counters.map((counters, index) => [this.#names[index], counters.snapshot()]))
   }
 
-  /** Calls `offer`, which begins the job. */
-  called (job: Job, offer: () => void): void {
-    if (!channels.job.hasSubscribers) return offer()
+  /** Begins the trace of a job, before the job is offered to admission. */
+  called (job: Job): void {
+    if (!channels.job.hasSubscribers) return
     job.trace = { ...this.#identity(job), carrier: undefined }
-    channels.job.begin(job.trace, offer)
+    channels.job.begin(job.trace, () => {})
   }
 
   queued (job: Job, waiting: number): void {

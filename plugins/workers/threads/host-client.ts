@@ -107,6 +107,7 @@ export class HostClient implements JobHolder {
       if (!this.#holds) this.#hold(this.#holds = true)
     }
     const handover: Handover = []
+    let isTraced = false
     const epoch = Date.now() - now
     for (const job of jobs) {
       const slot = this.#free.pop() as number
@@ -116,8 +117,10 @@ export class HostClient implements JobHolder {
       job.holder = this
       job.handedAt = now
       this.held++
-      handover.push(slot, job.payload, job.trace?.carrier)
+      handover.push(slot, job.payload)
+      isTraced ||= job.trace?.carrier !== undefined
     }
+    if (isTraced) handover.push(jobs.map(({ trace }) => trace?.carrier))
     // A getter of a payload may abort its job, which leaves its slot then.
     const slots = jobs.map(({ slot }) => slot)
     const transferList = jobs[0]?.transferList // A job that has one goes alone.

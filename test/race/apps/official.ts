@@ -1,17 +1,19 @@
-// An application with one official plugin, and one planted race of its own, under overlapping requests, in a process of its own.
-// Usage: RACE=1 node … official.ts <folder with copies of the plugins> <plugin>
+// Applications with one official plugin each, and with one planted race of their own, under overlapping requests.
+// Usage: RACE=1 node … official.ts <folder with copies of the plugins> <plugin> …
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyPluginAsync, type InjectOptions } from 'fastify'
 import { hammer } from '../../../plugins/race/hammer.ts'
 
-const [folder = '', name = ''] = process.argv.slice(2)
+const [folder = '', ...names] = process.argv.slice(2)
 const require = createRequire(import.meta.url)
 const add = async (app: FastifyInstance, name: string, options: object = {}): Promise<void> => { await app.register(require(join(folder, name)) as FastifyPluginAsync<object>, options) }
 
 interface Setup {
   register (app: FastifyInstance): Promise<void>
+  /** What is sent before, one after the other. */
+  before?: (app: FastifyInstance) => Promise<void>
   request (index: number): string | InjectOptions
 }
 
@@ -41,6 +43,8 @@ const setups: Record<string, Setup> = {
         await turn()
         return user
       })
+    },
+    async before (app) {
       for (let user = 0; user < 5; user++) sessions.push(String((await app.inject('/login')).headers['set-cookie']).split(';')[0] ?? '')
     },
     request: (index) => index % 5 === 4 ? '/login' : { url: '/', headers: { cookie: sessions[index % sessions.length] ?? '' } }
@@ -78,26 +82,28 @@ const setups: Record<string, Setup> = {
   },
   'rate-limit': {
     async register (app) {
-      await add(app, 'rate-limit', { max: 30, timeWindow: 10_000, cache: 10 })
+      await add(app, 'rate-limit', { max: 30, timeWindow: 10_000 })
       app.get('/', async () => turn('ok'))
     },
     request: (index) => ({ url: '/', remoteAddress: `10.0.0.${index % 4}` })
   }
 }
 
-const app = Fastify() as unknown as FastifyInstance
-const setup = setups[name]
-if (setup === undefined) throw new Error(`Expected one of ${Object.keys(setups).join(', ')}, got ${name}`)
-await setup.register(app)
-
 let planted = 0
-app.get('/planted', async () => {
-  const before = planted
-  await turn()
-  planted = before + 1
-  return 'planted'
-})
 
-const responses = await hammer(app, (index) => index % 20 >= 18 ? '/planted' : setup.request(index), { times: 200, concurrency: 10 })
-console.log(`${responses.filter(({ statusCode }) => statusCode < 500).length} of ${responses.length}`)
-await app.close()
+for (const name of names) {
+  const setup = setups[name]
+  if (setup === undefined) throw new Error(`Expected some of ${Object.keys(setups).join(', ')}, got ${name}`)
+  const app = Fastify() as unknown as FastifyInstance
+  await setup.register(app)
+  app.get('/planted', async () => {
+    const before = planted
+    await turn()
+    planted = before + 1
+    return 'planted'
+  })
+  await setup.before?.(app)
+  const responses = await hammer(app, (index) => index % 20 >= 18 ? '/planted' : setup.request(index), { times: 200, concurrency: 10 })
+  console.log(`${responses.filter(({ statusCode }) => statusCode < 500).length} of ${responses.length}`)
+  await app.close()
+}

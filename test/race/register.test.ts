@@ -92,6 +92,7 @@ function evaluate (source: string): { seen: string[], result: unknown } {
     of: (_object: unknown, path: string) => ({ name: path }),
     note: (_object: unknown, path: string) => { seen.push(`note ${path}`) },
     step: runtime.step,
+    raw: runtime.raw,
     fields: () => {}
   }
   const { text } = rewrite(ts, 'module.js', source) ?? { text: source }
@@ -125,6 +126,7 @@ t.test('what functions share is told of, and the module does what it did', async
     ['const f = (page) => page.evaluate(() => document.title)\nconst result = f({ evaluate: (fn) => fn.toString() })', [], '() => document.title'],
     ['const f = (list) => { const seen = new Set(list); return [...seen] }\nconst result = f([1, 1])', [], [1]],
     ['const f = () => { const seen = new Map(); return { seen } }\nconst result = f().seen.size', ['shared seen'], 0],
+    ['const a = {}\nconst f = (b) => [a === b, a != b, b === undefined, typeof b === "object"]\nconst result = f(a)', [], [true, false, false, true]],
     ['const f = (map = new Map()) => map\nconst result = f().size', ['shared Map'], 0]
   ] as const) {
     t.strictSame(evaluate(source), { seen, result }, source)

@@ -60,7 +60,7 @@ handle('array', (tracked) => ({
       detector.read(tracked, Number(key), 'value', value)
       return isFixed(target, key) ? value : tracked.nested(value, Number(key))
     }
-    return typeof value === 'function' && !Object.hasOwn(target, key) ? methodOf(tracked, target, proxy, key, value as Method) : value
+    return typeof value === 'function' && key !== 'constructor' && !Object.hasOwn(target, key) ? methodOf(tracked, target, proxy, key, value as Method) : value
   },
   set (array, key, value) {
     const target = array as unknown[]

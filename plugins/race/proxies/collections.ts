@@ -40,7 +40,7 @@ function handler (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>
       }
       if (Object.hasOwn(methods, key)) return methods[key]
       const value: unknown = Reflect.get(target, key, target)
-      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value
+      return typeof value === 'function' && key !== 'constructor' ? (value as (...args: unknown[]) => unknown).bind(target) : value
     }
   }
 }

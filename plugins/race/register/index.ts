@@ -6,7 +6,7 @@ import { subscribe } from 'node:diagnostics_channel'
 import module from 'node:module'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { MessageChannel } from 'node:worker_threads'
+import { isMainThread, MessageChannel } from 'node:worker_threads'
 import type { FastifyInstance } from 'fastify'
 import { instrument, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
@@ -55,7 +55,8 @@ function hookEach (): void {
   }
 }
 
-if (process.env['RACE'] === '1') {
+// Requests are handled on the main thread; jobs are loaded as they are.
+if (process.env['RACE'] === '1' && isMainThread) {
   detector.use()
   trackLocks()
   subscribe('fastify.initialization', (message) => instrument((message as { fastify: FastifyInstance }).fastify))

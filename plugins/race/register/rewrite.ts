@@ -7,7 +7,7 @@ import type { Ts } from '../source/parse.ts'
 import { rewriteUse } from './accesses.ts'
 import { applied, type Edit, Edits } from './edits.ts'
 import { functionOf, isConstructor, usesOf } from './scopes.ts'
-import { bare, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isPath, isTarget, isWrite, runsElsewhere } from './syntax.ts'
+import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isPath, isTarget, isWrite, runsElsewhere } from './syntax.ts'
 
 type Node = TypeScript.Node
 
@@ -22,15 +22,20 @@ export function rewrite (ts: Ts, path: string, source: string): Rewrite | undefi
   const { parseDiagnostics = [] } = file as { parseDiagnostics?: unknown[] }
   if (parseDiagnostics.length > 0) return undefined
   const edits = new Rewriter(ts, file).edits.all()
-  return edits.length === 0 ? undefined : { text: applied(edits, source), edits }
+  if (edits.length === 0) return undefined
+  const text = applied(edits, source)
+  const { parseDiagnostics: [defect] = [] } = ts.createSourceFile(path, text, ts.ScriptTarget.Latest) as { parseDiagnostics?: ReadonlyArray<{ messageText: unknown }> }
+  if (defect !== undefined) throw new Error(`what it would run as can't be parsed: ${String(defect.messageText)}`)
+  return { text, edits }
 }
 
 class Rewriter {
   readonly edits = new Edits()
   readonly #ts: Ts
   readonly #file: TypeScript.SourceFile
-  /** Names of fields that functions of this module assign, and of fields in which it changes something. */
+  /** Names of fields that functions of this module assign. */
   readonly #assigned = new Set<string>()
+  /** Names of fields whose values this module changes by a key that is computed, or by a method. A change by name tells of itself. */
   readonly #changed = new Set<string>()
   /** Private names that are methods or accessors, and no state. */
   readonly #privateCode = new Set<string>()
@@ -55,7 +60,7 @@ class Rewriter {
     if (ts.isPropertyAccessExpression(node)) {
       const isInitial = node.expression.kind === ts.SyntaxKind.ThisKeyword && isConstructor(ts, functionOf(ts, node))
       if ((isWrite(ts, node) || ts.isDeleteExpression(node.parent)) && !isInitial && functionOf(ts, node) !== undefined) this.#assigned.add(node.name.text)
-      if (isChanged(ts, node)) this.#changed.add(node.name.text)
+      if (isChanged(ts, node) && !isNamed(ts, node)) this.#changed.add(node.name.text)
     }
     if ((ts.isMethodDeclaration(node) || ts.isAccessor(node)) && ts.isPrivateIdentifier(node.name)) this.#privateCode.add(node.name.text)
     ts.forEachChild(node, (child) => this.#survey(child))
@@ -72,6 +77,13 @@ class Rewriter {
     else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) this.#state(node.right, node.left.name.text, node.left.getText(this.#file))
     else if (ts.isCallExpression(node) && isDecorate(ts, node)) this.#decoration(node)
     else if (isMapOrSet(ts, node) && this.#isPassedOn(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file))
+    if (comparesObjects(ts, node)) {
+      // A tracked value that is read may be a proxy of the value that it is compared with.
+      for (const side of [node.left, node.right]) {
+        this.edits.insert(side.getStart(this.#file), '$$race.raw(')
+        this.edits.close(side.end, ')')
+      }
+    }
     if (ts.isPropertyAccessExpression(node) && this.#field(node)) return
     if (ts.isBinaryExpression(node) && ts.isPropertyAccessExpression(node.left) && this.#isField(node.left) && isWrite(ts, node.left)) {
       this.#field(node.left)

@@ -1,7 +1,7 @@
 /** What rewritten code calls, as the global `$$race`. */
 import { detector } from '../detector.ts'
 import { shared } from '../shared.ts'
-import { isPlain, isTracked, track, Tracked, trackedOf } from '../tracked.ts'
+import { isPlain, isTracked, track, Tracked, trackedOf, unwrap } from '../tracked.ts'
 
 export const GLOBAL = '$$race'
 
@@ -27,6 +27,9 @@ export const runtime = {
   data<T> (value: T, name: string): T {
     return isPlain(value) && !Object.values(value).some((field) => typeof field === 'function') ? shared(value, name) : value
   },
+
+  /** The value itself, to compare it. */
+  raw: unwrap,
 
   fields (...names: string[]): void {
     for (const name of names) assigned.add(name)

@@ -63,6 +63,8 @@ function isAround (outer: Node, inner: Node): boolean {
 
 function isUse (ts: Ts, node: TypeScript.Identifier): boolean {
   const { parent } = node
+  // The name of a field, a method, a getter, a declaration.
+  if ('name' in parent && parent.name === node && !ts.isShorthandPropertyAssignment(parent)) return false
   if (ts.isPropertyAccessExpression(parent) || ts.isQualifiedName(parent)) return ts.isPropertyAccessExpression(parent) && parent.expression === node
   if (ts.isPropertyAssignment(parent) || ts.isPropertyDeclaration(parent) || ts.isMethodDeclaration(parent) || ts.isEnumMember(parent)) return 'initializer' in parent && parent.initializer === node
   if (ts.isBindingElement(parent)) return parent.initializer === node

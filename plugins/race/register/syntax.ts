@@ -50,6 +50,12 @@ export function isChanged (ts: Ts, use: Node): boolean {
   return ts.isDeleteExpression(parent) || isWrite(ts, at)
 }
 
+/** Whether a field of the value is named in the source, and not called: `state.a` of `state.a.b = 1`. */
+export function isNamed (ts: Ts, use: Node): boolean {
+  const at = ts.isNonNullExpression(use.parent) ? use.parent : use
+  return ts.isPropertyAccessExpression(at.parent) && at.parent.expression === at && !(ts.isCallExpression(at.parent.parent) && at.parent.parent.expression === at.parent)
+}
+
 /** Whether the node is assigned to, in a pattern or by a loop. */
 export function isTarget (ts: Ts, node: Node): boolean {
   for (let at = node; ts.isExpression(at) || ts.isPropertyAssignment(at) || ts.isSpreadAssignment(at); at = at.parent) {
@@ -77,6 +83,15 @@ export function isCalledOrChained (ts: Ts, node: Node): boolean {
   if (!('expression' in parent) || parent.expression !== node) return false
   return ts.isCallExpression(parent) || ts.isNewExpression(parent) || ts.isDeleteExpression(parent) || ts.isExpressionWithTypeArguments(parent) || ts.isDecorator(parent) ||
     (ts.isOptionalChain(node) && ts.isOptionalChain(parent))
+}
+
+/** Whether two values are compared that may both be objects. */
+export function comparesObjects (ts: Ts, node: Node): node is TypeScript.BinaryExpression {
+  if (!ts.isBinaryExpression(node)) return false
+  const { EqualsEqualsToken, EqualsEqualsEqualsToken, ExclamationEqualsToken, ExclamationEqualsEqualsToken, NullKeyword, TrueKeyword, FalseKeyword } = ts.SyntaxKind
+  const isValue = (side: Node): boolean => ts.isLiteralExpression(side) || ts.isTypeOfExpression(side) || ts.isPrefixUnaryExpression(side) || ts.isTemplateExpression(side) ||
+    [NullKeyword, TrueKeyword, FalseKeyword].includes(side.kind as never) || (ts.isIdentifier(side) && side.text === 'undefined')
+  return [EqualsEqualsToken, EqualsEqualsEqualsToken, ExclamationEqualsToken, ExclamationEqualsEqualsToken].includes(node.operatorToken.kind as never) && !isValue(node.left) && !isValue(node.right)
 }
 
 /** Whether the expression is `this`, a variable, or a field of such a path: reading it twice does no more than reading it once. */

@@ -43,9 +43,16 @@ export function errorWords (error: unknown): string {
   return shortened(String(error.message))
 }
 
+const threadEnds = {
+  closed: 'its pool was closed',
+  overdue: 'it was ended, because its job went on after it was aborted; another thread takes its place',
+  'held-up': 'it was ended, because code that a finished job left behind held it up; another thread takes its place',
+  slow: 'it was ended, because it has not loaded the jobs in time; it is tried again',
+  broken: 'it was ended, because it can\'t load the jobs; it is tried again'
+} as const
+
 export function threadEnded ({ why, error }: ChannelMessages['fastify-concurrency:workers:thread-ended']): string {
-  if (why === 'killed') return 'it was ended, because its job went on after it was aborted; another thread takes its place'
-  return `it ended by itself; another thread takes its place${error === undefined ? '' : `: ${shortened(error.message)}`}`
+  return why === 'crashed' ? `it ended by itself; another thread takes its place: ${shortened(error.message)}` : threadEnds[why]
 }
 
 /** An error may carry what a client has sent, of any length. */

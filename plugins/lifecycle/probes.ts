@@ -34,7 +34,7 @@ export interface FailedCheck {
   error: string
 }
 
-/** How long an answer holds, in ms. */
+/** The time, in ms, for which the result of the checks is reused. */
 const FRESH = 1_000
 
 /** The longest pause, in ms, between two calls of a check that hangs and ignores its signal. */

@@ -65,7 +65,7 @@ export interface RefusalHeaders {
  *
  * @param headers the further headers of the answer
  */
-export function refusal<Args extends unknown[], Fields extends object = object> (
+export function createRefusal<Args extends unknown[], Fields extends object = object> (
   code: string, message: Message<Args>, statusCode: number, fields?: (...args: Args) => Fields, headers: Record<string, string> = {}
 ): ErrorClass<Args, Fields & RefusalHeaders> {
   const Base = withoutStack<Args, Fields & RefusalHeaders>(code, message, statusCode, fields as ((...args: Args) => Fields & RefusalHeaders) | undefined)

@@ -3,7 +3,7 @@
  *
  * An error explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
-import { createError, refusal, withoutStack } from './coded-error.ts'
+import { createError, createRefusal, withoutStack } from './coded-error.ts'
 
 /** Thrown at boot. */
 export class OptionInvalidError extends createError<[option: string, expected: string, received: string]>(
@@ -28,10 +28,13 @@ export class JobUnknownError extends createError<[name: string, known: readonly 
  * - `deadline`: the job could not have met its deadline.
  * - `shed`: the job was admitted, and then waited too long.
  */
-export type RefusalReason = keyof ReturnType<typeof noRefusals>
+const refusalReasons = ['count', 'wait', 'deadline', 'shed'] as const
+export type RefusalReason = typeof refusalReasons[number]
 
-/** Returns a count of refusals for each reason, all 0. This is the list of the reasons. */
-export const noRefusals = () => ({ count: 0, wait: 0, deadline: 0, shed: 0 })
+/** Returns a count of refusals for each reason, all 0. */
+export function noRefusals (): Record<RefusalReason, number> {
+  return Object.fromEntries(refusalReasons.map((reason) => [reason, 0])) as Record<RefusalReason, number>
+}
 
 /** The arithmetic behind a refusal. */
 export interface Refusal {
@@ -46,7 +49,7 @@ export interface Refusal {
   retryAfter: number
 }
 
-export class WorkersOverloadedError extends refusal<[job: string, refusal: Refusal], Refusal & { job: string }>(
+export class WorkersOverloadedError extends createRefusal<[job: string, refusal: Refusal], Refusal & { job: string }>(
   'FC_ERR_WORKERS_OVERLOADED', (job, { retryAfter }) => `The job "${job}" was refused: the workers are overloaded, try again in ${retryAfter} s`, 503,
   (job, refusal) => ({ job, ...refusal })) {}
 
@@ -54,7 +57,7 @@ export class WorkersOverloadedError extends refusal<[job: string, refusal: Refus
  * No worker thread has started for some seconds; the log has a line for each failed start. `cause` is why the last start failed. Within `retryAfter`
  * seconds the next start has been tried.
  */
-export class WorkersUnavailableError extends refusal<[job: string, retryAfter: number, options?: ErrorOptions], { retryAfter: number }>(
+export class WorkersUnavailableError extends createRefusal<[job: string, retryAfter: number, options?: ErrorOptions], { retryAfter: number }>(
   'FC_ERR_WORKERS_UNAVAILABLE', (job) => `The job "${job}" was refused: no worker thread can be started`, 503, (_job, retryAfter) => ({ retryAfter })) {}
 
 export class JobTimeoutError extends withoutStack<[name: string, timeout: number, where: 'queued' | 'running']>(
@@ -90,15 +93,15 @@ export function limitedMessage (policy: string | undefined, retryAfter: number):
  * A policy's bucket doesn't hold what was asked of it. `policy` is undefined for a policy that isn't exposed. In `retryAfter` whole seconds the same
  * charge would be granted, if nobody else takes tokens; never too early. `lockedOut` tells that a lockout of the policy refused, and not its bucket.
  */
-export class LimitedError extends refusal<[policy: string | undefined, retryAfter: number, lockedOut?: boolean], { policy: string | undefined, retryAfter: number, lockedOut: boolean }>(
+export class LimitedError extends createRefusal<[policy: string | undefined, retryAfter: number, lockedOut?: boolean], { policy: string | undefined, retryAfter: number, lockedOut: boolean }>(
   'FC_ERR_LIMITED', limitedMessage, 429, (policy, retryAfter, lockedOut = false) => ({ policy, retryAfter, lockedOut }), { 'cache-control': 'no-store' }) {}
 
 /** The request lacks what the policy limits by: an API key, a user. `policy` is undefined for a policy that isn't exposed. */
-export class LimitKeyMissingError extends refusal<[policy: string | undefined]>(
+export class LimitKeyMissingError extends createRefusal<[policy: string | undefined]>(
   'FC_ERR_LIMIT_KEY_MISSING', (policy) => `The request has no valid key ${policy === undefined ? 'to limit it by' : `for the limit "${policy}"`}`, 401) {}
 
 /** The store can't be reached and the policy says `onStoreError: 'closed'`. `cause` is the store's error. */
-export class LimiterStoreError extends refusal<[policy: string, options: ErrorOptions], { policy: string }>(
+export class LimiterStoreError extends createRefusal<[policy: string, options: ErrorOptions], { policy: string }>(
   'FC_ERR_LIMITER_STORE', () => 'The limits can\'t be checked now', 503, (policy) => ({ policy }), { 'retry-after': '1', 'cache-control': 'no-store' }) {}
 
 /** For one request, a policy's function gave something that can't be used, or threw it (`cause`): a key that is an object, a rate that is no number. */
@@ -108,8 +111,8 @@ export class LimitInvalidError extends createError<[policy: string, what: string
 export class LimitUnknownError extends createError<[name: string, known: string]>(
   'FC_ERR_LIMIT_UNKNOWN', 'There is no policy named "%s"; the limiter has %s') {}
 
-/** `limiter.wait()`: as many wait as may. */
-export class LimitWaitersFullError extends refusal<[policy: string, waiting: number, retryAfter: number], { policy: string, waiting: number, retryAfter: number }>(
+/** Thrown by `limiter.wait()` when the maximum number of callers already wait. */
+export class LimitWaitersFullError extends createRefusal<[policy: string, waiting: number, retryAfter: number], { policy: string, waiting: number, retryAfter: number }>(
   'FC_ERR_LIMIT_WAITERS_FULL', (policy) => `Too many already wait for the limit "${policy}"`, 503,
   (policy, waiting, retryAfter) => ({ policy, waiting, retryAfter })) {}
 
@@ -118,7 +121,7 @@ export class LimitWaitAbortedError extends withoutStack<[policy: string, options
   'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499) {}
 
 /** Its header tells the client to look for another server. */
-export class ClosingError extends refusal<[what: string]>(
+export class ClosingError extends createRefusal<[what: string]>(
   'FC_ERR_CLOSING', '%s is closing and takes no new work', 503, undefined, { connection: 'close' }) {}
 
 // Tasks and groups.
@@ -134,7 +137,7 @@ export interface TasksFull {
   retryAfter: number
 }
 
-export class TasksFullError extends refusal<[full: TasksFull], TasksFull>(
+export class TasksFullError extends createRefusal<[full: TasksFull], TasksFull>(
   'FC_ERR_TASKS_FULL', ({ retryAfter }) => `There is no place for another task, try again in ${retryAfter} s`, 503, (full) => full) {}
 
 /** The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did. */
@@ -159,7 +162,7 @@ export class TaskUnknownError extends createError<[name: string, known: string]>
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(
   'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s') {}
 
-const TaskStoreAway = refusal<[id: string, options?: ErrorOptions], { readonly mayBeStored: boolean, readonly retryAfter: number }>(
+const TaskStoreAway = createRefusal<[id: string, options?: ErrorOptions], { readonly mayBeStored: boolean, readonly retryAfter: number }>(
   'FC_ERR_TASK_STORE', 'The store of tasks can\'t be reached now: "%s" was refused', 503)
 
 /**
@@ -193,7 +196,7 @@ export class RequestEndedError extends withoutStack<[]>(
 // Locks.
 
 /** A lock was not free in time. Clients don't see its key. `holder` is where the lock's holder asked for it, if somebody holds it: for the log. */
-export class LockTimeoutError extends refusal<
+export class LockTimeoutError extends createRefusal<
   [kind: string, key: string, timeout: number, holder: string | undefined],
   { kind: string, key: string, timeout: number, holder: string | undefined, retryAfter: number }
 >(
@@ -201,7 +204,7 @@ export class LockTimeoutError extends refusal<
   (kind, key, timeout, holder) => ({ kind, key, timeout, holder, retryAfter: 1 })) {}
 
 /** As many callers wait for the lock, or for all locks, as may; or `once()` remembers as many results as it may. `limit` is the bound that was met. */
-export class LockQueueFullError extends refusal<[kind: string, key: string, limit: number], { kind: string, key: string, limit: number, retryAfter: number }>(
+export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number], { kind: string, key: string, limit: number, retryAfter: number }>(
   'FC_ERR_LOCK_QUEUE_FULL', (kind) => `Too many already wait for a ${kind}`, 503, (kind, key, limit) => ({ kind, key, limit, retryAfter: 1 })) {}
 
 /** The running code holds the lock, and would wait for itself. */

@@ -45,7 +45,7 @@ class Sampler {
   }
 }
 
-/** Returns what counts a refusal that passes no error handler, since a hook answers it. The app must have this plugin. */
+/** Returns a function that counts a refusal. Use it for refusals that a hook answers, because they pass no error handler. The app must have this plugin. */
 export function refusalCounter (app: FastifyInstance): (code: string) => void {
   const sampler = app.getDecorator<Sampler>(kRefusalLog)
   return (code) => sampler.count(code, performance.now())

@@ -45,6 +45,17 @@ export interface JobTrace extends JobIdentity {
 
 export const job = typedTracingChannel<JobTrace>('workers:job')
 
+/**
+ * Why a thread ended. Another thread takes its place unless its pool was closed.
+ * - `crashed`: by itself. `error` says how: an uncaught error, `process.exit()`, out of memory.
+ * - `closed`: its pool was closed.
+ * - `overdue`: its job went on after it was aborted, for longer than `grace`.
+ * - `held-up`: code that a finished job left behind kept it from starting the next job.
+ * - `slow`: it has not loaded the jobs in time.
+ * - `broken`: it can't load the jobs.
+ */
+export type ThreadEnd = 'crashed' | 'closed' | 'overdue' | 'held-up' | 'slow' | 'broken'
+
 export interface ThreadIdentity {
   /** The application's server. */
   server: object
@@ -56,4 +67,4 @@ export interface ThreadIdentity {
 
 /** A thread has loaded the jobs; `durationMs` is the time since its start. */
 export const threadStarted = typedChannel<ThreadIdentity & { durationMs: number }>('workers:thread-started')
-export const threadEnded = typedChannel<ThreadIdentity & { why: 'closed' | 'killed' | 'crashed', error: Error }>('workers:thread-ended')
+export const threadEnded = typedChannel<ThreadIdentity & { why: ThreadEnd, error: Error }>('workers:thread-ended')

@@ -130,10 +130,10 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
   async function map (name: string, items: Iterable<unknown>, run: RunOptions): Promise<unknown[]> {
     const { index } = registry.get(name)
     ensure(typeof items?.[Symbol.iterator] === 'function', 'map.items', 'an iterable', items)
-    const room = options.maxThreads + options.maxQueue
+    const capacity = options.maxThreads + options.maxQueue
     const width = (): number => {
       const perThread = Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity)))
-      return Math.min(room, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, perThread))
+      return Math.min(capacity, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, perThread))
     }
     const each = (item: unknown, signal: AbortSignal): Promise<unknown> => start(name, item, run, signal)
     const isRefusal = (error: unknown): boolean => error instanceof WorkersOverloadedError

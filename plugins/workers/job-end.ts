@@ -32,7 +32,12 @@ export function crashed (name: string, how: string, cause?: Error): JobFailure {
   return { how: 'crashed', error: new JobCrashedError(name, how, { cause }) }
 }
 
-/** @param durationMs how long the job has run; 0 if it has not */
+/**
+ * A job that no thread can serve (FC_ERR_WORKERS_UNAVAILABLE) has failed: admission had let it wait. A call of a closed pool makes no job, and its
+ * FC_ERR_CLOSING is counted only where Fastify answers it.
+ *
+ * @param durationMs how long the job has run; 0 if it has not
+ */
 export function failed (error: unknown, durationMs = 0): JobFailure {
   return { how: 'failed', durationMs, error }
 }

@@ -25,7 +25,7 @@ import { Line, type Bound } from './line.ts'
 import type { QueueEntry } from './queue-entry.ts'
 import type { WaitSettings } from './wait-limit.ts'
 
-export { QueueEntry, type Priority } from './queue-entry.ts'
+export { QueueEntry } from './queue-entry.ts'
 
 export interface AdmissionSettings extends WaitSettings {
   /** Threads. One that died counts, since another takes its place at once. */
@@ -187,7 +187,7 @@ export class Admission<T extends QueueEntry> {
   }
 
   #enter (entry: QueueEntry, now: number): void {
-    // Asked again, since to make room for the job may have freed a permit of its name.
+    // The line is looked up again, because the eviction of another job may have freed a permit of this job's name.
     const line = this.#lineFor(entry)
     entry.state = line === this.#runnable ? 'runnable' : 'capped'
     if (line === this.#runnable) this.#capped[entry.job]?.occupy(entry, now)

@@ -9,11 +9,12 @@
  * A key that has only late jobs, and was not served within the wait limit, is demoted: it comes after all other keys of its class. Otherwise, of many
  * keys with one job each, those that have waited longest and are about to leave would be served first.
  */
+import type { Priority } from '../../../workers/jobs.ts'
 import type { Estimates } from './estimates.ts'
 import { KeyQueueHeap, LongestQueue } from './key-queue-orders.ts'
 import { KeyQueue } from './key-queue.ts'
 import { LinkedList } from './linked-list.ts'
-import { priorities, type Priority, type QueueEntry } from './queue-entry.ts'
+import { priorities, type QueueEntry } from './queue-entry.ts'
 
 /** The thread time that each class gets for each ms that the lowest gets, while both have jobs waiting. */
 const WEIGHTS = { high: 8, normal: 4, low: 1 } as const

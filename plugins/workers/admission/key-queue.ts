@@ -4,8 +4,9 @@
  * An entry is fresh until it has waited longer than its key's wait limit, and late from then on. Fresh entries are served first, in the order of
  * arrival. Late entries are served after them, the newest first.
  */
+import type { Priority } from '../../../workers/jobs.ts'
 import { Link, LinkedList } from './linked-list.ts'
-import type { Priority, QueueEntry } from './queue-entry.ts'
+import type { QueueEntry } from './queue-entry.ts'
 
 export class KeyQueue {
   readonly key: string

@@ -71,7 +71,7 @@ export class Line {
     return this.queue.freshWorkBefore(entry) / this.servers
   }
 
-  /** The time in which the servers do all that waits and runs, in whole seconds and at least one. What runs is counted whole: a client that comes back then finds a free server, if nobody else came. */
+  /** The time in which the servers do all that waits and runs, in whole seconds and at least one. Running jobs count with their whole expected run time. A client that retries after this time finds a free server unless others came. */
   get retryAfter (): number {
     return Math.max(1, Math.ceil((this.queue.work + this.#underWay) / this.servers / 1_000))
   }

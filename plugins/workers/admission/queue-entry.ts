@@ -1,11 +1,10 @@
 /** One job on its way through admission: who it is, where it stands, and its links in the lists that hold it. */
 import { createHash } from 'node:crypto'
+import type { Priority } from '../../../workers/jobs.ts'
 import { Link } from './linked-list.ts'
 
 /** Best first. */
-export const priorities = ['high', 'normal', 'low'] as const
-
-export type Priority = typeof priorities[number]
+export const priorities: readonly Priority[] = ['high', 'normal', 'low']
 
 /**
  * Where an entry stands. new: not offered yet. capped: it waits until its name has a free permit. runnable: it waits for a thread only.

@@ -112,13 +112,13 @@ export class Dispatcher {
 
   #forFree (host: HostClient, now: number): Job[] {
     const job = this.#admission.take(now)
-    return job === undefined ? [] : this.#fill([job], this.#work([job]), host.room, now)
+    return job === undefined ? [] : this.#fill([job], this.#work([job]), host.capacity, now)
   }
 
   #forBusy (host: HostClient, now: number): Job[] {
     // A message when half of the jobs are done carries many jobs; a message for each job that ends would carry one.
     const isFilled = host.stalled || host.held === 0 || host.held > host.filled / 2
-    return isFilled || this.#admission.waiting === 0 ? [] : this.#fill([], this.#work(host.jobs()), host.room, now)
+    return isFilled || this.#admission.waiting === 0 ? [] : this.#fill([], this.#work(host.jobs()), host.capacity, now)
   }
 
   #work (jobs: readonly Job[]): number {
@@ -128,9 +128,9 @@ export class Dispatcher {
   }
 
   /** Adds short jobs while they fit. */
-  #fill (jobs: Job[], work: number, room: number, now: number): Job[] {
+  #fill (jobs: Job[], work: number, capacity: number, now: number): Job[] {
     if (work < AHEAD && jobs.some(goesAlone)) return jobs
-    while (work < AHEAD && jobs.length < room) {
+    while (work < AHEAD && jobs.length < capacity) {
       const job = this.#admission.takeShort(now, AHEAD - work)
       if (job === undefined) break
       if (goesAlone(job)) {
@@ -146,13 +146,13 @@ export class Dispatcher {
   /** Revokes jobs that wait behind a job that takes longer than its estimate, so that other threads can run them. */
   #watchForStalls (): void {
     if (this.#stallTimer !== undefined) return
-    const before = new Map(this.#threads.hosts.map((host) => [host, host.ended]))
+    const before = new Map(this.#threads.hosts.map((host) => [host, host.outcomes]))
     const look = (): void => {
       this.#stallTimer = undefined
       if (this.#stopped) return
       const holding = this.#threads.hosts.filter(({ held }) => held > 1)
       for (const host of holding) {
-        if (host.ended !== before.get(host)) continue
+        if (host.outcomes !== before.get(host)) continue
         host.stalled = true
         host.revokePrefetched()
       }

@@ -81,16 +81,16 @@ export class Pool implements Drainable {
   /** Reports whether a job would be admitted now. The job is not offered. */
   canRun ({ index }: RegisteredJob, { key, priority, timeout }: JobSettings): boolean {
     const now = this.#clock.now()
-    return this.#refusal() === undefined && this.#admission.admits(new QueueEntry(index, key, priority, now + timeout), now)
+    return this.#closedError() === undefined && this.#admission.admits(new QueueEntry(index, key, priority, now + timeout), now)
   }
 
   /** Why no job is admitted, whatever waits. */
-  #refusal (): Error | undefined {
+  #closedError (): Error | undefined {
     return this.#closed ? new ClosingError(`The pool "${this.name}"`) : this.#broken
   }
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
-    const refusal = this.#refusal()
+    const refusal = this.#closedError()
     if (refusal !== undefined) {
       const refused = Promise.reject(refusal)
       refused.catch(() => {})

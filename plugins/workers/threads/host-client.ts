@@ -27,7 +27,7 @@ export class HostClient implements JobHolder {
   /** The value of `held` after the last handover. */
   filled = 0
   /** Jobs that the host has ended, skipped or could not read. While the number stands still, the thread is busy with one job. */
-  ended = 0
+  outcomes = 0
   /** Prefetched jobs were revoked because no job ended. The host prefetches no more until a job ends. */
   stalled = false
   readonly #port: MessagePort
@@ -59,7 +59,7 @@ export class HostClient implements JobHolder {
   }
 
   /** The number of jobs that the host can be handed. The slot of a revoked job is free again when the host has seen the revocation. */
-  get room (): number {
+  get capacity (): number {
     return this.#free.length
   }
 
@@ -254,7 +254,7 @@ export class HostClient implements JobHolder {
    * goes alone.
    */
   #onUnread (ordinal: number, error: unknown): void {
-    this.ended++
+    this.outcomes++
     for (const slot of this.#broughtBy.keys()) {
       if (this.#broughtBy[slot] !== ordinal) continue
       const job = this.#jobs[slot]
@@ -267,7 +267,7 @@ export class HostClient implements JobHolder {
     const slot = outcome[0]
     const job = this.#jobs[slot]
     this.#vacate(slot)
-    this.ended++
+    this.outcomes++
     if (job === undefined) { // The job was revoked, and the host has seen that.
       this.#emit({ type: 'vacancy' })
       return

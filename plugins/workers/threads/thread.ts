@@ -6,6 +6,7 @@ import { MessageChannel } from 'node:worker_threads'
 import type { FastifyBaseLogger } from 'fastify'
 import type { HostData } from '../../../workers/protocol.ts'
 import { logSafely } from '../../shared/log.ts'
+import type { ThreadEnd } from '../channels.ts'
 import type { LifeEvent, ThreadEvent } from './events.ts'
 import { HostClient } from './host-client.ts'
 import type { OsThread } from './piscina.ts'
@@ -24,12 +25,12 @@ export const ENDING = 1_000
 /** A thread that was handed a job begins it within a fraction of a millisecond. After so many looks without a beginning, it is held up. */
 const HELD_UP = 5
 
-/** A payload that takes long to arrive looks as if the thread were held up: each time a job comes back its time is doubled, at most this often. */
+/** The time limit doubles with each handover of a job, at most this many times, because a payload that arrives slowly looks like a held-up thread. */
 const MAX_DOUBLINGS = 3
 
 export const NATIVE = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
 
-/** What a thread has to do next, and may never do: to start, to begin a job that it was handed, to be gone. */
+/** Due is the next step that a thread must take, and that it may fail to take: to start, to begin a job that it was handed, to be gone. */
 type Due = 'start' | 'job' | 'end'
 
 export class Thread {
@@ -38,7 +39,7 @@ export class Thread {
   /** `ending`: told to end. `stopped`: there is no thread of the operating system. */
   state: 'stopped' | 'starting' | 'ready' | 'ending' = 'stopped'
   /** Why the pool has asked for the thread's end. */
-  endedBy: 'closed' | 'killed' | undefined
+  endedBy: Exclude<ThreadEnd, 'crashed'> | undefined
   /** The client of the thread's host, or of the last host that it had; undefined if its start failed. */
   host: HostClient | undefined
   /** When the last start began. */
@@ -47,12 +48,12 @@ export class Thread {
   restart: NodeJS.Timeout | undefined
   /** What the thread said of the jobs that it can't load. */
   broken: Error | undefined
-  /** The time that the thread has for what is due, in looks. */
+  /** The number of looks within which the thread must take its next step. */
   limit = 0
   #os: OsThread | undefined
-  /** What was due at the last look, how many jobs the host had ended then, and the number of looks since either changed. */
+  /** What was due at the last look, the number of the host's outcomes then, and the number of looks since either changed. */
   #due: Due | undefined
-  #ended = 0
+  #outcomes = 0
   #looks = 0
   readonly #transitions: Transitions
   readonly #log: FastifyBaseLogger
@@ -113,10 +114,10 @@ export class Thread {
   look (isBooting: boolean): void {
     if (this.#nextDue !== undefined) this.host?.poll()
     const due = this.#nextDue
-    const ended = this.host?.ended ?? 0
-    this.#looks = due === this.#due && ended === this.#ended ? this.#looks + 1 : 0
+    const outcomes = this.host?.outcomes ?? 0
+    this.#looks = due === this.#due && outcomes === this.#outcomes ? this.#looks + 1 : 0
     this.#due = due
-    this.#ended = ended
+    this.#outcomes = outcomes
     // While the app boots, the pool bounds the time.
     if (due !== undefined && !(due === 'start' && isBooting)) this.#onDue(due, this.#looks)
     else if (this.isIdle) this.host?.release()
@@ -127,7 +128,7 @@ export class Thread {
     if (due === 'end') {
       if (looks === ENDING / LOOK) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE)
     } else if (due === 'start') {
-      if (looks >= this.limit) this.kill()
+      if (looks >= this.limit) this.end('slow')
     } else if (host !== undefined) {
       if (host.held > 0) this.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
       if (looks < this.limit) return
@@ -135,22 +136,13 @@ export class Thread {
       if (looks < this.limit + this.#grace) return
       logSafely(this.#log, 'warn', { thread: this.index },
         'a worker thread was held up by code that a finished job left behind, and is replaced; jobs that it had not started run on another')
-      this.kill()
+      this.end('held-up')
     }
   }
 
   /** Ends the thread at once, whatever it does. Jobs that the thread has not started are revoked first, so that it can't start them in its last moments. */
-  kill (): void {
-    this.#end('killed')
-  }
-
-  /** Ends the thread for good. */
-  destroy (): void {
+  end (why: Exclude<ThreadEnd, 'crashed'>): void {
     clearTimeout(this.restart)
-    this.#end('closed')
-  }
-
-  #end (why: 'closed' | 'killed'): void {
     if (this.state === 'stopped' || this.endedBy !== undefined) return
     this.state = 'ending'
     this.endedBy = why
@@ -160,7 +152,7 @@ export class Thread {
 
   #onEvent (event: ThreadEvent | LifeEvent): void {
     if (event.type === 'ready' && this.state === 'starting') this.state = 'ready'
-    if (event.type === 'overdue') this.kill()
+    if (event.type === 'overdue') this.end('overdue')
     else this.#emit(this, event)
   }
 

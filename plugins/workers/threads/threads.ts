@@ -111,7 +111,7 @@ export class Threads {
     clearTimeout(this.#timer)
     this.#boot?.reject(new ClosingError(`The pool "${this.#options.decorator}"`))
     this.#boot = undefined
-    for (const thread of this.#threads) thread.destroy()
+    for (const thread of this.#threads) thread.end('closed')
     const gone = new Promise<void>((resolve) => {
       this.#onGone = () => { if (this.#threads.every(({ state }) => state === 'stopped')) resolve() }
       this.#onGone()
@@ -151,7 +151,7 @@ export class Threads {
         if (this.#boot !== undefined) return this.#giveUpBoot(error)
         thread.broken = error
         // A module that failed once fails again in the same thread, whatever its file holds by then.
-        return thread.kill()
+        return thread.end('broken')
       }
       case 'stopped': return this.#onStopped(thread, event)
       case 'overdue': return
@@ -175,7 +175,7 @@ export class Threads {
     if (channels.threadEnded.hasSubscribers) channels.threadEnded.publish({ ...this.#identity(thread), why, error })
     if (this.#destroyed) return this.#onGone()
     if (thread.host?.isReady !== true) return this.#onNeverReady(thread, error)
-    const served = thread.host.ended > 0
+    const served = thread.host.outcomes > 0
     if (served) thread.restarts.served()
     const isIdleDeath = why === 'crashed' && lost === 0
     if (isIdleDeath) logSafely(this.#log, 'error', { err: error }, 'a worker thread died while it ran no job')
@@ -186,7 +186,7 @@ export class Threads {
 
   #onNeverReady (thread: Thread, error: Error): void {
     const { url } = this.#registry
-    this.#onFailed(thread, thread.broken ?? (thread.endedBy === 'killed'
+    this.#onFailed(thread, thread.broken ?? (thread.endedBy === 'slow'
       ? new JobsInvalidError(`A worker thread has not loaded ${url} within ${thread.limit * LOOK} ms`)
       : new JobsInvalidError(`A worker thread ended while it loaded ${url}: ${howItEnded(error)}`, { cause: error })))
   }

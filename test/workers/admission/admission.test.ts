@@ -1,5 +1,6 @@
 import t from 'tap'
-import { Admission, QueueEntry, type AdmissionSettings, type Priority } from '../../../plugins/workers/admission/admission.ts'
+import { Admission, QueueEntry, type AdmissionSettings } from '../../../plugins/workers/admission/admission.ts'
+import type { Priority } from '../../../workers/jobs.ts'
 import { admissionDefaults } from '../../../plugins/workers/options.ts'
 import type { Refusal } from '../../../plugins/shared/errors.ts'
 import { fixed, simulate } from './simulation.ts'

@@ -1,7 +1,8 @@
 // What holds whatever happens, in any order: arrivals, threads that take, finish and die, clients that leave, a clock that misbehaves.
 import fc from 'fast-check'
 import t from 'tap'
-import { Admission, QueueEntry, type RunOutcome, type Priority } from '../../../plugins/workers/admission/admission.ts'
+import { Admission, QueueEntry, type RunOutcome } from '../../../plugins/workers/admission/admission.ts'
+import type { Priority } from '../../../workers/jobs.ts'
 
 const HOUR = 3_600_000
 

@@ -68,5 +68,5 @@ t.test('threads are announced when they start and end', async (t) => {
   await rejection(workers.run('stubborn', { ms: Infinity }, { timeout: 20 }))
   await until(() => seen.length === 5, 'replaced again')
   await app.close()
-  t.same(seen, ['started 0', 'ended 0 crashed', 'started 0', 'ended 0 killed', 'started 0', 'ended 0 closed'])
+  t.same(seen, ['started 0', 'ended 0 crashed', 'started 0', 'ended 0 overdue', 'started 0', 'ended 0 closed'])
 })

@@ -9,8 +9,8 @@ import fp from 'fastify-plugin'
 import { OptionInvalidError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
 import { listen } from './listen.ts'
-import { resolveOptions, type TracingOptions } from './options.ts'
-import { Spans } from './spans.ts'
+import { resolveOptions, type TracingOptions, type TracingProvider } from './options.ts'
+import { Spans, type Tracer } from './spans.ts'
 
 export type { TracingOptions, TracingProvider } from './options.ts'
 
@@ -23,8 +23,20 @@ async function tracing (app: FastifyInstance, options: TracingOptions): Promise<
   const api = await import('@opentelemetry/api').catch((cause: unknown) => {
     throw new OptionInvalidError('tracing', 'the package @opentelemetry/api to be installed (npm install @opentelemetry/api)', String(cause))
   })
-  const stop = listen(app, new Spans(api, tracerProvider))
+  const stop = listen(app, new Spans(api, tracerOf(tracerProvider ?? api.trace)))
   app.addHook('onClose', async () => stop())
+}
+
+/** Returns the provider's tracer. A provider that has none fails the boot, and not each span. */
+function tracerOf (provider: TracingProvider): Tracer {
+  let tracer: unknown
+  try {
+    tracer = provider.getTracer('fastify-concurrency')
+  } catch (cause) {
+    throw new OptionInvalidError('tracing.tracerProvider', 'a TracerProvider whose getTracer() returns a tracer', `one that throws ${String(cause)}`)
+  }
+  ensure(typeof (tracer as Partial<Tracer> | undefined)?.startSpan === 'function', 'tracing.tracerProvider', 'a TracerProvider whose getTracer() returns a tracer', tracer)
+  return tracer as Tracer
 }
 
 export default fp(tracing, { name: 'fastify-concurrency/tracing', fastify: '5.x' })

@@ -3,7 +3,8 @@ import type * as OpenTelemetry from '@opentelemetry/api'
 import type { Attributes, Exception, Span, Tracer } from '@opentelemetry/api'
 import { carrierOf, spanContextOf } from '../../workers/trace.ts'
 import type { ChannelMessages } from '../channel-messages.ts'
-import type { TracingProvider } from './options.ts'
+
+export type { Tracer }
 
 type Api = typeof OpenTelemetry
 type Job = ChannelMessages['fastify-concurrency:workers:job']
@@ -27,9 +28,9 @@ export class Spans {
   readonly #jobs = new WeakMap<Job, { span: Span, startedAt: number }>()
   readonly #attempts = new WeakMap<Attempt, Span>()
 
-  constructor (api: Api, provider: TracingProvider | undefined) {
+  constructor (api: Api, tracer: Tracer) {
     this.#api = api
-    this.#tracer = (provider as typeof api.trace | undefined ?? api.trace).getTracer('fastify-concurrency')
+    this.#tracer = tracer
   }
 
   startJob (job: Job): void {

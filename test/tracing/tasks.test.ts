@@ -157,7 +157,9 @@ t.test('what is refused before it begins is an event of the span that asked for 
 })
 
 t.test('wrong options are refused at boot by name, as is a second registration', async (t) => {
-  for (const [options, message] of [[{ tracerProvider: {} }, 'Option "tracing.tracerProvider": expected a TracerProvider'], [{ provider: 1 }, 'Option "tracing.provider"']] as const) {
+  for (const [options, message] of [[{ tracerProvider: {} }, 'Option "tracing.tracerProvider": expected a TracerProvider'], [{ provider: 1 }, 'Option "tracing.provider"'],
+    [{ tracerProvider: { getTracer () { throw new Error('shut down') } } }, 'returns a tracer, received one that throws Error: shut down'],
+    [{ tracerProvider: { getTracer () {} } }, 'returns a tracer, received undefined']] as const) {
     t.match(await rejection(Promise.resolve(Fastify().register(tracing, options as never))), { code: 'FC_ERR_OPTION_INVALID', message })
   }
   const app = Fastify()

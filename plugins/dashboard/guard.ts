@@ -38,8 +38,8 @@ export function whyNotLocal ({ address, headers }: Visit): string | undefined {
 }
 
 /**
- * Returns why a request that a page of another site may have sent is refused, or undefined if it may pass. A link from another site may open the
- * page. Everything else must come from the page itself, and a POST must prove it: it ends a job.
+ * Returns why a request that a page of another site may have sent is refused, or undefined if it may pass. A user may follow a link from another
+ * site. Everything else must come from the page itself, and a POST must prove it: it ends a job.
  */
 export function whyNotOwn ({ method, headers }: Visit): string | undefined {
   const site = headers['sec-fetch-site']

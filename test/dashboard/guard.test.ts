@@ -170,7 +170,7 @@ t.test('the page can\'t be framed, and runs nothing but its own files', async (t
 
 t.test('wrong options are refused by name', async (t) => {
   for (const [options, message] of [
-    [{ path: 'dashboard' }, 'Option "dashboard.path"'], [{ path: '/' }, 'Option "dashboard.path"'], [{ path: '/a/' }, 'Option "dashboard.path"'], [{ path: '/:id' }, 'Option "dashboard.path"'],
+    [{ path: 'dashboard' }, 'Option "dashboard.path"'], [{ path: '/' }, 'Option "dashboard.path"'], [{ path: '/a/' }, 'Option "dashboard.path"'], [{ path: '/:id' }, 'Option "dashboard.path"'], [{ path: '/../x' }, 'Option "dashboard.path"'], [{ path: '/x/.' }, 'Option "dashboard.path"'],
     [{ authorize: true }, 'Option "dashboard.authorize": expected a function'], [{ autorize: () => true }, 'Option "dashboard.autorize"']
   ] as const) {
     const app = Fastify()

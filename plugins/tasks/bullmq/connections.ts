@@ -97,7 +97,8 @@ export class Connections {
   close (): void {
     this.#isClosed = true
     for (const client of this.#opened.splice(0)) {
-      client.disconnect()
+      // A second disconnect() would keep the process alive for ioredis's disconnectTimeout.
+      if (client.status !== 'end') client.disconnect()
       // ioredis doesn't tell the end of a connection that was waiting to connect again. BullMQ would wait for it, and run its timers on.
       if (client.status !== 'reconnecting') continue
       client.status = 'end'

@@ -1,10 +1,11 @@
 /**
- * Finds what structured clone refuses, without cloning anything: a clone as a test costs as much as the value is large, at each level anew.
+ * This module finds the part of a value that can't be cloned. It clones only empty buffers and objects without fields, because a clone of every level
+ * would cost too much.
  * The search is bounded, since the value may be as wide and as deep as a client likes.
  */
 import { types } from 'node:util'
 
-/** How many parts of a value (elements, fields, entries) are looked at: at most some 20 ms. */
+/** The most parts of a value (elements, fields, entries) that a search visits. So many take about 20 ms at most. */
 const MAX_PARTS = 5_000
 
 /** How deep the search goes: a longer path helps nobody. */

@@ -20,7 +20,7 @@ export interface Incident {
   route: string | undefined
   /** The cause of the latest one, in words. */
   reason: string
-  /** In seconds. */
+  /** The Retry-After of the latest refusal, in seconds. */
   retryAfter: number | undefined
   /** A digest of the first one's key of a client, to tell clients apart. */
   client: string | undefined
@@ -52,7 +52,7 @@ interface Current {
 const EPISODE = 10_000
 /** The most incidents of that time; further ones are counted in one of their own. */
 const MAX_CURRENT = 30
-/** The most incidents that are kept for a page that is opened later. */
+/** The most incidents that are kept for a page that is opened later. page/lists.js shows as many. */
 const MAX_KEPT = 100
 
 export class Incidents {

@@ -79,7 +79,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
 
     routes.get('/events', { ...shared, exposeHeadRoute: false }, (_request, reply) => {
       if (feed !== undefined && !streams.isFull) streams.open(reply, feed.hello)
-      else reply.code(503).header('retry-after', '5').send({ statusCode: 503, error: 'Service Unavailable', message: 'As many pages are open as may be' })
+      else reply.code(503).header('retry-after', '5').send({ statusCode: 503, error: 'Service Unavailable', message: 'The most pages are open already: close one and try again' })
     })
 
     routes.post<{ Querystring: { pool?: unknown, id?: unknown } }>('/cancel', shared, async ({ query: { pool, id }, log }, reply) => {

@@ -46,7 +46,7 @@ export async function drain (drainables: Iterable<Drainable>, { deadline, grace,
   return { completed: completed() - before, unfinished }
 }
 
-/** Closes and waits until nothing is pending, deciding by reading `pending` again: one drainable may feed another. */
+/** Closes the drainables and waits until nothing is pending. It reads `pending` again after each round, because one drainable may give work to another. */
 async function settle (list: () => Drainable[], late: () => boolean, onError: DrainOptions['onError']): Promise<void> {
   const broken = new Set<Drainable>()
   for (;;) {

@@ -3,7 +3,7 @@
  *
  * Fastify's close() has another order: it ends listening within milliseconds and runs onClose hooks, those registered last first. A readiness
  * probe would never see the change, and a database plugin registered after this one would be closed while tasks still write to the database. So
- * everything is drained first, while the server still listens.
+ * everything is drained first, while the server still listens. shutdown.ts enters the phases, logs them and publishes them.
  */
 import { drainPhases, type DrainPhase } from '../shared/drainables.ts'
 

@@ -28,7 +28,7 @@ export interface Shutdown {
   readonly ready: boolean
   /** Drains and closes the app; see Lifecycle.shutdown(). */
   start (reason?: string): Promise<ShutdownReport>
-  /** Are called by the hooks of the app. */
+  /** The app's hooks call these methods. */
   onReady (): void
   preClose (): Promise<void>
   onClose (): Promise<void>
@@ -54,7 +54,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   let reason = 'close'
   let deadlineAt = Infinity
   let hurry = (): void => {}
-  /** Resolves when further waiting, for the boot or the delay, would help no client. */
+  /** Ends the waits for the boot and for the delay early, when no client gains from them. */
   const hurried = new Promise<void>((resolve) => { hurry = resolve })
 
   function enter (next: Phase): void {

@@ -36,7 +36,7 @@ export interface RwLock {
   readonly isLocked: boolean
 }
 
-/** At most so many holders at a time. Code may take several permits of one semaphore, so it may also wait for itself. */
+/** A semaphore has at most `permits` holders at a time. Code may take several permits of one semaphore, so it may also wait for itself. */
 export interface Semaphore {
   /** Calls `fn` while it holds a permit. */
   run<T> (fn: () => T | Promise<T>, options?: AcquireOptions): Promise<T>
@@ -87,7 +87,7 @@ export interface LocksDeps {
 export function createLocks ({ table, options: defaults, currentRequest }: LocksDeps): Locks {
   const results = new Once(table, defaults.maxOnce)
 
-  /** The calls of one lock: both ways to hold it, with so many of its permits. */
+  /** Returns runExclusive() and acquire() of one lock. Each call takes `weight` of its `permits`. */
   function calls (kind: LockKind, key: string, permits: number, weight: number): Pick<Mutex, 'runExclusive' | 'acquire'> {
     async function runExclusive<T> (fn: () => T | Promise<T>, options: AcquireOptions = {}): Promise<T> {
       check.fn(`${kind}("${key}"): fn`, fn)

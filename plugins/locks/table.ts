@@ -138,7 +138,7 @@ export class LockTable {
       return entry
     }
     const { semaphore } = known
-    check.ensure(semaphore.permits === permits, `semaphore("${hold.key}").permits`, `${semaphore.permits}, as its holders and waiters say`, permits)
+    check.ensure(semaphore.permits === permits, `semaphore("${hold.key}").permits`, `${semaphore.permits}, the number of permits that its other callers use`, permits)
     return known
   }
 

@@ -11,8 +11,7 @@ export interface EventLoopSnapshot {
 }
 
 /**
- * ms between the samples of the delay: each sample wakes an idle process. Node's histogram counts this interval in, so that it is subtracted from each
- * reading.
+ * The time between two samples of the delay, in ms. Each sample wakes an idle process. Node's histogram includes this interval, so read() subtracts it.
  */
 const RESOLUTION = 20
 

@@ -43,7 +43,7 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
     eventLoops.push(eventLoop)
     return () => collector.snapshot(eventLoop.read())
   }
-  // Only who reads pays for the samples of the event loop.
+  // The event loop is sampled from the first reading on.
   let own: (() => MetricsSnapshot) | undefined
   app.decorate('metrics', { snapshot: () => (own ??= reader())(), reader })
   app.addHook('onClose', async () => {

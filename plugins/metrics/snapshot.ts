@@ -104,7 +104,7 @@ export interface MetricsSnapshot {
   /** The stored tasks of all processes, by name, when Redis was last asked: each snapshot asks it for the next one. Empty if tasks are in memory. */
   queues: QueueMetrics[]
   limits: LimitMetrics[]
-  /** How often the limiter's store has failed after it had worked. */
+  /** How often the limiter's store has begun to fail. */
   storeFailures: number
   locks: LockMetrics[]
   /** The upper bounds of the buckets of all durations, in ms. */

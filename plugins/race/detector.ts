@@ -15,7 +15,7 @@ const MOST_FIELDS = 16
 
 const NO_LOCKS: readonly string[] = []
 
-/** After so many reads of a collection on which nothing rested later, the whole stacks of further ones aren't worth their cost. */
+/** After this many reads that led to no dependent write, reads of a collection record only their own place, to save cost. */
 const COLD_READS = 1_000
 
 class Detector {

@@ -2,7 +2,7 @@
  * The race detector: finds requests that overwrite each other's changes of state in memory, in tests, as `go test -race` does.
  *
  * It reports what happened: an order of requests in which a write rested on a value that another request had changed meanwhile. It says nothing of
- * orders that didn't happen. It knows state that is marked with `shared()`, in this process and thread only.
+ * orders that didn't happen. It knows state that is marked with `shared()`, or that race/register has rewritten, in this process and thread only.
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'

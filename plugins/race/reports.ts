@@ -39,7 +39,7 @@ export class Reports {
   confirmed = 0
   #isExitHooked = false
 
-  /** Calls `listener` with each report, and with the server of the app where the race was found. Returns a function that ends that. */
+  /** Calls `listener` with each report, and with the server of the app where the race was found. Returns a function that removes the listener. */
   onReport (listener: (report: RaceReport, owner: object) => void): () => void {
     this.#listeners.add(listener)
     return () => { this.#listeners.delete(listener) }
@@ -60,7 +60,7 @@ export class Reports {
 
   #silent = 0
 
-  /** Gives reports to listeners only, as long as one who prints them otherwise is there. Returns a function that ends that. */
+  /** Gives reports to listeners only, and prints none, until the returned function is called. */
   silence (): () => void {
     this.#silent++
     return () => { this.#silent-- }

@@ -131,9 +131,9 @@ export interface TasksFull {
   running: number
   /** Tasks waiting for a slot, a delay or a retry, and reserved places. */
   waiting: number
-  /** How many tasks may be held. */
+  /** How many tasks may be held; of stored tasks, how many may wait. */
   limit: number
-  /** When to try again, in whole seconds, computed from the work ahead. */
+  /** When to try again, in whole seconds, computed from the work ahead; 1 for stored tasks. */
   retryAfter: number
 }
 
@@ -203,13 +203,13 @@ export class LockTimeoutError extends createRefusal<
   'FC_ERR_LOCK_TIMEOUT', (kind, _key, timeout) => `Waiting for a ${kind} took longer than ${timeout} ms`, 503,
   (kind, key, timeout, holder) => ({ kind, key, timeout, holder, retryAfter: 1 })) {}
 
-/** As many callers wait for the lock, or for all locks, as may; or `once()` remembers as many results as it may. `limit` is the bound that was met. */
+/** The most callers wait for the lock, or for all locks, already; or `once()` remembers the most results already. `limit` is the bound that was met. */
 export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number], { kind: string, key: string, limit: number, retryAfter: number }>(
-  'FC_ERR_LOCK_QUEUE_FULL', (kind) => `Too many already wait for a ${kind}`, 503, (kind, key, limit) => ({ kind, key, limit, retryAfter: 1 })) {}
+  'FC_ERR_LOCK_QUEUE_FULL', (kind) => kind === 'once' ? 'Too many wait for once(), or it remembers the most results already' : `Too many already wait for a ${kind}`, 503, (kind, key, limit) => ({ kind, key, limit, retryAfter: 1 })) {}
 
-/** The running code holds the lock, and would wait for itself. */
-export class LockReenteredError extends createError<[kind: string, key: string]>(
-  'FC_ERR_LOCK_REENTERED', 'The %s "%s" is held by the code that asks for it, which would wait for itself') {}
+/** The running code holds the lock, and would wait for itself. Clients don't see its key. */
+export class LockReenteredError extends createError<[kind: string, key: string], { kind: string, key: string }>(
+  'FC_ERR_LOCK_REENTERED', (kind) => `A ${kind} is held by the code that asks for it, which would wait for itself`, 500, (kind, key) => ({ kind, key })) {}
 
 /** `cause` is the signal's reason. */
 export class LockAbortedError extends withoutStack<[kind: string, options?: ErrorOptions]>(
@@ -223,7 +223,7 @@ export class DashboardForbiddenError extends createError<[why: string]>('FC_ERR_
 // Races.
 
 /** Rejects `app.close()` of an app with the race detector's `fail`. The message has the reports. */
-export class RaceError extends createError<[count: number, reports: string]>('FC_ERR_RACE', 'Requests of this app raced, in %d places:\n%s') {}
+export class RaceError extends createError<[count: number, reports: string]>('FC_ERR_RACE', 'Requests of this app raced, %d times:\n%s') {}
 
 /** The first order of an exploration in which the invariant threw, which is the `cause`, or in which requests raced. RACE_SEED tries it again. */
 export class ExploreError extends createError<[seed: number, why: string, options?: ErrorOptions]>('FC_ERR_EXPLORE', 'With seed %d: %s') {}

@@ -49,7 +49,7 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   const engine = await createEngine(app, resolved, { named, scheduler, telemetry })
   // Added before the drain, so that Fastify calls it after the drain.
   app.addHook('onClose', async () => engine.close?.())
-  const groups = new Groups({ patience: resolved.closeTimeout, telemetry, clock: monotonic })
+  const groups = new Groups({ giveUpAfter: resolved.closeTimeout, telemetry, clock: monotonic })
   const drainables = [scheduler, groups, ...(engine.drainable === undefined ? [] : [engine.drainable])]
   app.decorate('tasks', createTasks({ app, scheduler, groups, engine, named, options: resolved, telemetry }))
   drainOnClose(app, drainables, resolved)

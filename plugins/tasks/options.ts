@@ -86,7 +86,7 @@ export interface TasksOptions extends TaskRunOptions {
   ambient?: boolean
 }
 
-/** What is asked of a client. Engines check the rest at boot: no type of its package is imported, because the package is optional. */
+/** RedisToDuplicate is the part of a Redis client that the option's type requires. Engines check the rest at boot: no type of its package is imported, because the package is optional. */
 export interface RedisToDuplicate {
   duplicate (...args: never[]): unknown
 }

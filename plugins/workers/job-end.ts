@@ -33,7 +33,7 @@ export function crashed (name: string, how: string, cause?: Error): JobFailure {
 }
 
 /**
- * A job that no thread can serve (FC_ERR_WORKERS_UNAVAILABLE) has failed: admission had let it wait. A call of a closed pool makes no job, and its
+ * A job that was admitted, but that no thread can serve (FC_ERR_WORKERS_UNAVAILABLE), counts as failed and not as refused. A call of a closed pool makes no job, and its
  * FC_ERR_CLOSING is counted only where Fastify answers it.
  *
  * @param durationMs how long the job has run; 0 if it has not

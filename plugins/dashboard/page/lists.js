@@ -4,7 +4,7 @@ import { byId, duration, make, setText, timeOf } from './dom.js'
 /** @typedef {import('../jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */
 
-/** Incidents that the list holds. */
+/** The most incidents that the list holds: as many as incidents.ts keeps. */
 const KEPT = 100
 
 class Row {

@@ -97,7 +97,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
     await app.ready()
     undo.push(patchDecorators(app, operations))
     const responses = await overlap(app, requests, scheduler)
-    // When all is as ever again: an invariant may send requests of its own.
+    // The built-ins are no longer scheduled here, because an invariant may send requests of its own.
     await invariant(app, responses)
   } catch (error) {
     failure = { error }

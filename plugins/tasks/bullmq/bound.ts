@@ -1,12 +1,15 @@
 /**
  * Bound refuses tasks when a queue in Redis holds too many. It is approximate, so that it costs no round trip: it adds what this process has enqueued
- * to what Redis counted up to `FRESH` ms ago.
+ * to the latest count of Redis. A count that is older than `STALE` refuses nothing: tasks may have ended since.
  */
 import type { Queue } from 'bullmq'
 import { TasksFullError } from '../../shared/errors.ts'
 
 /** How old a count may be before Redis is asked again, in ms. */
 const FRESH = 250
+
+/** How old a count may be for a refusal, in ms: while tasks are refused, a new count arrives just after every `FRESH` ms. */
+const STALE = 2 * FRESH
 
 export class Bound {
   readonly #queue: Pick<Queue, 'getJobCounts'>
@@ -15,6 +18,7 @@ export class Bound {
   #stored = 0
   #running = 0
   #askedAt = -Infinity
+  #countedAt = -Infinity
 
   constructor (queue: Pick<Queue, 'getJobCounts'>, limit: number) {
     this.#queue = queue
@@ -23,8 +27,10 @@ export class Bound {
 
   /** Counts one more task. Throws FC_ERR_TASKS_FULL if there are as many as there may be. */
   add (): void {
-    this.#ask(performance.now())
-    if (this.#stored >= this.#limit) throw new TasksFullError({ running: this.#running, waiting: this.#stored, limit: this.#limit, retryAfter: 1 })
+    const now = performance.now()
+    this.#ask(now)
+    const isStale = this.#countedAt !== -Infinity && now - this.#countedAt > STALE
+    if (this.#stored >= this.#limit && !isStale) throw new TasksFullError({ running: this.#running, waiting: this.#stored, limit: this.#limit, retryAfter: 1 })
     this.#stored++
   }
 
@@ -36,6 +42,7 @@ export class Bound {
       // What was enqueued meanwhile may be missing in the answer.
       this.#stored = waiting + delayed + (this.#stored - before)
       this.#running = active
+      this.#countedAt = performance.now()
     }, () => {})
   }
 }

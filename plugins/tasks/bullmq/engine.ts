@@ -77,7 +77,7 @@ export class BullmqEngine implements Engine {
         lockDuration,
         // A task is found once a check has marked it and a later one finds it without a lock: within 1.5 lock durations.
         stalledInterval: lockDuration / 2,
-        // We count ourselves, for an error with a code.
+        // The consumer counts crashes itself, so that it can fail the task with FC_ERR_TASK_CRASHED.
         maxStalledCount: Number.MAX_SAFE_INTEGER,
         removeOnComplete: { count: keep.completed },
         removeOnFail: { count: keep.failed },

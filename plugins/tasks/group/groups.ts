@@ -17,7 +17,7 @@ export interface GroupsDeps {
    * How long an aborted group is held, in ms. A function that ignores its signal may never settle: it must neither hold up each shutdown nor
    * stay in memory for ever.
    */
-  patience: number
+  giveUpAfter: number
   telemetry: Telemetry
   clock: Clock
 }
@@ -47,7 +47,7 @@ export class Groups implements Drainable {
   get pending (): number { return this.#running.size }
 
   create<T> (limit: number, parents: readonly AbortSignal[], origin: Origin): Group<T> {
-    const { telemetry, clock, patience } = this.#deps
+    const { telemetry, clock, giveUpAfter } = this.#deps
     const running = new Running(origin)
     const end = (): void => {
       clearTimeout(running.timer)
@@ -62,7 +62,7 @@ export class Groups implements Drainable {
       },
       ended: end,
       aborted: () => {
-        if (patience !== Infinity) running.timer = setTimeout(() => this.#giveUp(running), patience).unref()
+        if (giveUpAfter !== Infinity) running.timer = setTimeout(() => this.#giveUp(running), giveUpAfter).unref()
       }
     }
     return new Group<T>(limit, parents, host, running.controller)

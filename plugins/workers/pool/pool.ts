@@ -168,7 +168,7 @@ export class Pool implements Drainable {
         for (const job of event.jobs) this.#onReturned(job)
         return this.#dispatcher.schedule()
       case 'unable': {
-        // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
+        // The jobs that wait fail with FC_ERR_WORKERS_UNAVAILABLE. Jobs that come from now on wait for the next attempt.
         const { error: cause, retryAfter } = event
         for (const job of this.#liveJobs()) this.#giveUpJob(job, failed(new WorkersUnavailableError(job.name, retryAfter, { cause })))
         return
@@ -266,7 +266,7 @@ export class Pool implements Drainable {
     this.#transitions.run(() => {
       for (const job of this.#liveJobs()) this.#giveUpJob(job, aborted(job.name, reason, reason))
       // Those too that were aborted before: their own grace may be longer.
-      for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.giveGrace(job, grace)
+      for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.endAfter(job, grace)
     })
     this.#hasGivenUp = true
     await within(grace + KILL, this.idle())

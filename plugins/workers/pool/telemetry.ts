@@ -69,7 +69,8 @@ export class Telemetry {
     if (channels[end.how].hasSubscribers) this.#publish(job, end)
     if (job.trace !== undefined) endTrace(job.trace, job, end)
     const { name, seq, waitMs, where } = job
-    if (end.how === 'refused' || end.how === 'crashed') return // shared/refusal-log.ts logs a refusal when Fastify answers it; a refusal that the application catches isn't logged.
+    // shared/refusal-log.ts logs a refusal when Fastify answers it. A refusal that the application catches isn't logged.
+    if (end.how === 'refused' || end.how === 'crashed') return
     const durationMs = 'durationMs' in end ? end.durationMs : undefined
     logSafely(job.log, 'debug', { job: name, jobId: seq, where, waitMs, durationMs }, `job ${end.how}`)
   }

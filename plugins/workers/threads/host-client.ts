@@ -87,7 +87,7 @@ export class HostClient implements JobHolder {
     return this.jobs().filter(({ slot }) => isStarted(this.slots, slot))
   }
 
-  /** Hands over jobs, in order. Of several, each is posted alone if one can't be cloned: the others must not fail with it. */
+  /** Hands over jobs, in order. If one of several jobs can't be cloned, each job is posted alone, so that only that one fails. */
   hand (jobs: readonly Job[], now: number): void {
     try {
       this.#post(jobs, now)
@@ -141,12 +141,12 @@ export class HostClient implements JobHolder {
     if (this.#revoke(job)) return true
     abort(this.slots, job.slot)
     this.send({ abort: job.seq, reason: toWire(reason) })
-    this.giveGrace(job, grace)
+    this.endAfter(job, grace)
     return false
   }
 
-  /** Ends the thread after `grace` ms if the thread still runs the job then. The last call for a job counts. */
-  giveGrace (job: Job, grace: number): void {
+  /** Ends the thread after `grace` ms if the thread still runs the job then. A later call for the same job replaces its timer. */
+  endAfter (job: Job, grace: number): void {
     if (grace === Infinity) return
     clearTimeout(this.#killTimers.get(job))
     this.#killTimers.set(job, setTimeout(this.#transitions.run, grace, () => {

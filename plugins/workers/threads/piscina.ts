@@ -41,6 +41,7 @@ export class OsThread {
    * @throws the error of worker_threads if there can't be a thread, such as the operating system's EAGAIN
    */
   constructor ({ resourceLimits, execArgv, env }: ThreadSettings, data: HostData, onGone: (error: Error) => void) {
+    // Piscina forwards only these options to Worker. Its `name` is the exported function that it calls, not the thread's name.
     this.#pool = new Piscina({
       filename: hostUrl.href,
       minThreads: 0,

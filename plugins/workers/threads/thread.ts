@@ -22,7 +22,7 @@ export const LOOK = 100
 /** The time that a thread takes to end, in ms, if no native code holds it up. */
 export const ENDING = 1_000
 
-/** A thread that was handed a job begins it within a fraction of a millisecond. After so many looks without a beginning, it is held up. */
+/** A thread that was handed a job begins it within a fraction of a millisecond. If the job has not begun after this many looks, the thread is held up. */
 const HELD_UP = 5
 
 /** The time limit doubles with each handover of a job, at most this many times, because a payload that arrives slowly looks like a held-up thread. */
@@ -126,7 +126,7 @@ export class Thread {
   #onDue (due: Due, looks: number): void {
     const { host } = this
     if (due === 'end') {
-      if (looks === ENDING / LOOK) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE)
+      if (looks === Math.ceil(ENDING / LOOK)) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE)
     } else if (due === 'start') {
       if (looks >= this.limit) this.end('slow')
     } else if (host !== undefined) {

@@ -54,13 +54,15 @@ for node in node "$@"; do
   for app in esm/out/subpaths.js esm/out/app.js commonjs/out/subpaths.js commonjs/out/app.js commonjs/plain.cjs bundled/app.js; do
     timeout 60 "$node" --no-warnings "$app" || { echo "$app failed on Node $("$node" --version)" >&2; exit 1; }
   done
-  # The services that the docs show, in JavaScript, in CommonJS, and in TypeScript: with the docs' preload where Node can't run it by itself.
-  for service in app.js app.cjs app.ts; do
+  # The services that the docs show, in JavaScript, and in TypeScript: with the docs' preload where Node can't run it by itself. In CommonJS: see below.
+  for service in app.js app.ts; do
     preload=()
     [[ $service != app.ts || $("$node" --version) != v20.* ]] || preload=(--import "./$services/tsx.mjs")
     output=$(timeout 60 "$node" --no-warnings "${preload[@]}" "$services/$service")
     [[ $output == 49 ]] || { echo "$service of the docs printed $output on Node $("$node" --version)" >&2; exit 1; }
   done
+  output=$(timeout 60 "$node" "$here/serve.mjs" "$services/app.cjs" /square)
+  [[ $output == 49 ]] || { echo "app.cjs of the docs answered $output on Node $("$node" --version)" >&2; exit 1; }
   # The jobs file was not made an entry point of its own: that is said at boot, no thread starts a second app.
   if output=$(timeout 60 "$node" --no-warnings one-file/app.js 2>&1); then
     echo 'a bundle without an entry point for the jobs was accepted' >&2

@@ -136,7 +136,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
   }
 
   function reportRefused ({ policy, key, cost, rate, burst }: PolicyCharge, seconds: number, request: FastifyRequest | undefined, tokens: number | undefined, lockedOut: boolean): void {
-    if (refused.hasSubscribers) refused.publish({ server, policy, key, cost, retryAfter: seconds, lockedOut, ...originOf(request), tokens, rate, burst })
+    if (refused.hasSubscribers) refused.publish(Object.assign({ server, policy, key, cost, retryAfter: seconds, lockedOut, tokens, rate, burst }, originOf(request)))
   }
 
   return {

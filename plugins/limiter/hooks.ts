@@ -63,7 +63,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const policy = limit.expose ? limit.name : undefined
   const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
   const refusal = { policy: limit.name, key, cost, retryAfter: seconds, lockedOut, requestId: request.id }
-  if (refused.hasSubscribers) refused.publish({ ...refusal, ...originOf(request), tokens, rate, burst, server: request.server.server })
+  if (refused.hasSubscribers) refused.publish(Object.assign({ server: request.server.server, tokens, rate, burst }, originOf(request), refusal))
   endUpgrade(request, reply)
   settings.countRefused('FC_ERR_LIMITED')
   setRefusalFields(reply, seconds)

@@ -36,6 +36,6 @@ export class Telemetry {
   }
 
   #publish<Message extends LockMessage> (channel: TypedChannel<Message>, { kind, key }: Hold, details: Details<Message>): void {
-    channel.publish({ server: this.#app.server, kind: 'lock', name: kind, id: key, ...details } as Message)
+    channel.publish(Object.assign({ server: this.#app.server, kind: 'lock', name: kind, id: key }, details) as Message)
   }
 }

@@ -72,7 +72,7 @@ export function createRefusal<Args extends unknown[], Fields extends object = ob
   Object.defineProperty(Base.prototype, kRefusal, { value: true })
   Object.defineProperty(Base.prototype, 'headers', {
     get (this: { retryAfter?: number }) {
-      return this.retryAfter === undefined ? headers : { 'retry-after': String(this.retryAfter), ...headers }
+      return this.retryAfter === undefined ? headers : Object.assign({ 'retry-after': String(this.retryAfter) }, headers)
     }
   })
   return Base

@@ -51,7 +51,7 @@ export interface Refusal {
 
 export class WorkersOverloadedError extends createRefusal<[job: string, refusal: Refusal], Refusal & { job: string }>(
   'FC_ERR_WORKERS_OVERLOADED', (job, { retryAfter }) => `The job "${job}" was refused: the workers are overloaded, try again in ${retryAfter} s`, 503,
-  (job, refusal) => ({ job, ...refusal })) {}
+  (job, refusal) => Object.assign({ job }, refusal)) {}
 
 /**
  * No worker thread has started for some seconds; the log has a line for each failed start. `cause` is why the last start failed. Within `retryAfter`

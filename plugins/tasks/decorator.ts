@@ -168,7 +168,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
       payload: await named.accept(name, payload)
     }
     try {
-      return await engine.enqueue({ ...task, carrier: telemetry.carrierFor(task.id) })
+      return await engine.enqueue(Object.assign(task, { carrier: telemetry.carrierFor(task.id) }))
     } catch (error) {
       telemetry.refused(task.id, error)
       throw error

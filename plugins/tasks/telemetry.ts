@@ -31,7 +31,7 @@ export class Telemetry {
   /** Returns the trace that is to go with a task to its engine, if somebody traces tasks. */
   carrierFor (id: string): TraceCarrier | undefined {
     if (!channels.taskEnqueued.hasSubscribers) return undefined
-    const message: TaskMessage & { carrier: TraceCarrier | undefined } = { ...this.#identity(id), carrier: undefined }
+    const message: TaskMessage & { carrier: TraceCarrier | undefined } = Object.assign(this.#identity(id), { carrier: undefined })
     channels.taskEnqueued.publish(message)
     return message.carrier
   }
@@ -40,7 +40,7 @@ export class Telemetry {
   call (task: Task, attempt: TaskContext & { readonly startedAt: number }): unknown {
     const { fn, carrier } = task.submission
     if (!channels.taskAttempt.hasSubscribers) return fn(attempt)
-    const trace: TaskTrace = { ...this.#identity(task.id), attempt: task.attempts, waitMs: attempt.startedAt - task.since, carrier, around: undefined }
+    const trace: TaskTrace = Object.assign(this.#identity(task.id), { attempt: task.attempts, waitMs: attempt.startedAt - task.since, carrier, around: undefined })
     task.trace = trace
     return channels.taskAttempt.begin(trace, () => trace.around === undefined ? fn(attempt) : trace.around(() => fn(attempt)))
   }
@@ -123,7 +123,7 @@ export class Telemetry {
   }
 
   #publish<Message extends TaskMessage> (channel: TypedChannel<Message>, id: string, details: Details<Message>): void {
-    if (channel.hasSubscribers) channel.publish({ ...this.#identity(id), ...details } as Message)
+    if (channel.hasSubscribers) channel.publish(Object.assign(this.#identity(id), details) as Message)
   }
 
   #identity (id: string): TaskMessage {

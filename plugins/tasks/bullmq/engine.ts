@@ -98,7 +98,7 @@ export class BullmqEngine implements Engine {
     // BullMQ frees the id of a job only when the job isn't kept any more, and the id of a deduplication when the job has ended.
     const chosen = task.isIdChosen ? ownId(task) : undefined
     const jobId = chosen === undefined ? ownId(task) : randomUUID()
-    const jobOptions = { jobId, ...toJobOptions(options), ...chosen !== undefined && { deduplication: { id: chosen } } }
+    const jobOptions = Object.assign(toJobOptions(options), { jobId }, chosen !== undefined && { deduplication: { id: chosen } })
     const job = await this.#connections.ask(id, () => {
       this.#bounds.get(name)?.add()
       return queue.add(name, toStored(task, defaults), jobOptions)

@@ -29,15 +29,15 @@ export interface StoredTask {
 }
 
 /** @param defaults the options of the definition */
-export function toStored ({ payload, options, ...task }: StoredFields, defaults: TaskOptions): StoredTask {
+export function toStored ({ id, isIdChosen, payload, options, reqId, carrier }: StoredFields, defaults: TaskOptions): StoredTask {
   const stored: StoredTask = {}
-  if (task.isIdChosen === true && task.id !== undefined) stored.id = task.id
+  if (isIdChosen === true && id !== undefined) stored.id = id
   if (payload !== undefined) stored.payload = payload
   if (options.timeout !== defaults.timeout) stored.timeout = options.timeout === Infinity ? null : options.timeout
   const { base, max } = options.backoff
   if (base !== defaults.backoff.base || max !== defaults.backoff.max) stored.backoff = options.backoff
-  if (task.reqId !== undefined) stored.reqId = String(task.reqId)
-  if (task.carrier !== undefined) stored.carrier = task.carrier
+  if (reqId !== undefined) stored.reqId = String(reqId)
+  if (carrier !== undefined) stored.carrier = carrier
   return stored
 }
 
@@ -45,22 +45,20 @@ type StoredFields = { payload: unknown, options: TaskOptions } & Partial<Pick<Na
 
 /** Returns the options of a run. They are the definition's in this process, unless the call had others. */
 export function toOptions ({ timeout, backoff }: StoredTask, attempts: number | undefined, defaults: TaskOptions): TaskOptions {
-  return {
-    ...defaults,
+  return Object.assign({}, defaults, {
     timeout: timeout === null ? Infinity : timeout ?? defaults.timeout,
     backoff: backoff ?? defaults.backoff,
     retries: (attempts ?? 1) - 1,
     // The task may be delivered again while it runs, if its lock could not be renewed in time: then both deliveries have the one run.
-    duplicate: 'join'
-  }
+    duplicate: 'join' as const
+  })
 }
 
 /** BullMQ's own backoff can't obey retryIf and Retry-After. A strategy of ours takes the delay from the error: see `Failure`. */
 export function toJobOptions ({ retries, delay }: TaskOptions): JobsOptions {
-  return {
-    ...delay > 0 && { delay: Math.ceil(delay) },
-    ...retries > 0 && { attempts: retries + 1, backoff: { type: 'fastify-concurrency' }, stackTraceLimit: STACKS }
-  }
+  const options: JobsOptions = retries > 0 ? { attempts: retries + 1, backoff: { type: 'fastify-concurrency' }, stackTraceLimit: STACKS } : {}
+  if (delay > 0) options.delay = Math.ceil(delay)
+  return options
 }
 
 export function idOf (name: string, data: StoredTask, jobId: string): string {

@@ -95,9 +95,8 @@ export class Line {
     if (wait <= limit) return undefined
     const { maxWait } = this.#settings
     const backlog = this.#backlog(entry, entry.expected)
-    const isOverloaded = this.limit.isOverloaded(entry.key)
-    if (!isOverloaded && backlog <= maxWait) return undefined
-    return { reason: 'wait', ...(isOverloaded ? { estimatedWait: wait, limit } : { estimatedWait: backlog, limit: maxWait }) }
+    if (this.limit.isOverloaded(entry.key)) return { reason: 'wait', estimatedWait: wait, limit }
+    return backlog <= maxWait ? undefined : { reason: 'wait', estimatedWait: backlog, limit: maxWait }
   }
 
   /** Returns the next job to be served. On the way, jobs that have waited longer than their key's wait limit become late or are removed. */

@@ -8,16 +8,8 @@ export interface Quantiles {
   p99: number | null
 }
 
-export interface JobSample {
-  pool: string
-  name: string
-  /** Events a second. So are all numbers of a sample whose comment doesn't say something else. */
-  completed: number
-  failed: number
-  aborted: number
-  timedOut: number
-  crashed: number
-  refused: Record<RefusalReason, number>
+/** Events a second, by the names of the metrics' counts. So are all numbers of a sample whose comment doesn't say something else. */
+export interface JobSample extends Omit<JobMetrics, 'wait' | 'run'> {
   wait: Quantiles
   run: Quantiles
 }

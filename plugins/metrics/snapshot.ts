@@ -1,5 +1,6 @@
 /** The shape of a metrics snapshot. Counts are totals since the start of the application; durations are in ms. */
 import type { RefusalReason } from '../shared/errors.ts'
+import type { QueueStats } from '../tasks/index.ts'
 import type { DurationsSnapshot } from './durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 
@@ -62,19 +63,8 @@ export interface LimitMetrics {
   refused: number
 }
 
-export interface QueueMetrics {
-  /** The name of the tasks. */
-  name: string
-  /** Tasks that could run now. */
-  waiting: number
-  /** Tasks that wait for their delay or their retry. */
-  delayed: number
-  running: number
-  /** Tasks that have failed for the last time and are kept. */
-  failed: number
-  /** How long ago the task that is next in line was enqueued; 0 if none waits. */
-  oldestMs: number
-}
+/** What is stored of the tasks of a name, counted over all processes. */
+export type QueueMetrics = QueueStats
 
 export interface LockMetrics {
   /** `mutex`, `rwlock`, `semaphore` or `once`. */

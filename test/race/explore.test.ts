@@ -154,7 +154,7 @@ t.test('everything is put back, also if the build, a request or the invariant th
   t.strictSame(patched(), before)
   await rejection(explore(bank, { requests: ['/withdraw'], invariant: () => { throw new Error('never') } }))
   t.strictSame(patched(), before)
-  t.match(await rejection(explore(bank, { requests: ['/withdraw'], seeds: 1, invariant: () => { throw undefined } })), { code: 'FC_ERR_EXPLORE' }) // eslint-disable-line no-throw-literal
+  t.match(await rejection(explore(bank, { requests: ['/withdraw'], seeds: 1, invariant: () => { throw undefined } })), { code: 'FC_ERR_EXPLORE' }) // eslint-disable-line no-throw-literal -- an invariant may throw anything
   await explore(() => {
     const app = Fastify() as unknown as FastifyInstance
     app.get('/', async () => { throw new Error('in a request') })

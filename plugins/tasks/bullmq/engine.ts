@@ -22,7 +22,7 @@ import { Bound } from './bound.ts'
 import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
-import { Failure, toJobOptions, toStored, type StoredTask } from './stored.ts'
+import { Failure, toRetryOptions, toStored, type StoredTask } from './stored.ts'
 
 type StoredQueue = Queue<StoredTask>
 
@@ -98,7 +98,7 @@ export class BullmqEngine implements Engine {
     // BullMQ frees the id of a job only when the job isn't kept any more, and the id of a deduplication when the job has ended.
     const chosen = task.isIdChosen ? ownId(task) : undefined
     const jobId = chosen === undefined ? ownId(task) : randomUUID()
-    const jobOptions = Object.assign(toJobOptions(options), { jobId }, chosen !== undefined && { deduplication: { id: chosen } })
+    const jobOptions = Object.assign(toRetryOptions(options), { jobId }, options.delay > 0 && { delay: Math.ceil(options.delay) }, chosen !== undefined && { deduplication: { id: chosen } })
     const job = await this.#connections.ask(id, () => {
       this.#bounds.get(name)?.add()
       return queue.add(name, toStored(task, defaults), jobOptions)
@@ -125,9 +125,7 @@ export class BullmqEngine implements Engine {
     const queue = this.#queue(name)
     if ('cron' in schedule) this.#checkCron(schedule)
     const repeat = 'every' in schedule ? { every: schedule.every } : { pattern: schedule.cron, tz: schedule.timezone ?? 'UTC' }
-    const { attempts, backoff, stackTraceLimit } = toJobOptions(options)
-    const opts = { ...attempts !== undefined && { attempts }, ...backoff !== undefined && { backoff }, ...stackTraceLimit !== undefined && { stackTraceLimit } }
-    await this.#connections.ask(`${name}:${id}`, () => queue.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }, options), opts }))
+    await this.#connections.ask(`${name}:${id}`, () => queue.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }, options), opts: toRetryOptions(options) }))
   }
 
   async unschedule (name: string, id: string): Promise<boolean> {

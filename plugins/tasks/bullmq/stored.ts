@@ -55,10 +55,8 @@ export function toOptions ({ timeout, backoff }: StoredTask, attempts: number | 
 }
 
 /** BullMQ's own backoff can't obey retryIf and Retry-After. A strategy of ours takes the delay from the error: see `Failure`. */
-export function toJobOptions ({ retries, delay }: TaskOptions): JobsOptions {
-  const options: JobsOptions = retries > 0 ? { attempts: retries + 1, backoff: { type: 'fastify-concurrency' }, stackTraceLimit: STACKS } : {}
-  if (delay > 0) options.delay = Math.ceil(delay)
-  return options
+export function toRetryOptions ({ retries }: TaskOptions): Pick<JobsOptions, 'attempts' | 'backoff' | 'stackTraceLimit'> {
+  return retries > 0 ? { attempts: retries + 1, backoff: { type: 'fastify-concurrency' }, stackTraceLimit: STACKS } : {}
 }
 
 export function idOf (name: string, data: StoredTask, jobId: string): string {

@@ -121,7 +121,7 @@ export function engineContract (t: Test, { name, build }: EngineUnderTest): void
   })
 
   t.test(`${name}: what throws something else than an error has failed`, async (t) => {
-    const { enqueue } = await start(t, () => { throw null }) // eslint-disable-line no-throw-literal
+    const { enqueue } = await start(t, () => { throw null }) // eslint-disable-line no-throw-literal -- a handler may throw anything
     t.match(await rejection((await enqueue('work')).done), { code: 'FC_ERR_TASK_THREW' })
   })
 

@@ -10,7 +10,7 @@ import { notForgotten } from './forgotten.ts'
 import type { Group } from './group/group.ts'
 import type { Groups } from './group/groups.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'
-import type { Engine, QueueStats, Schedule } from './named/engine.ts'
+import type { Engine, NamedTask, QueueStats, Schedule } from './named/engine.ts'
 import type { NamedTasks } from './named/named.ts'
 import type { ResolvedTasksOptions } from './options.ts'
 import { currentAttempt, currentReqId } from './running/attempt.ts'
@@ -155,22 +155,28 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     }
   }
 
-  async function enqueue (name: string, payload: unknown, given: EnqueueOptions | undefined): Promise<TaskHandle> {
+  async function enqueue (name: string, payload: unknown, given: EnqueueOptions | undefined, reqId: string | undefined): Promise<TaskHandle> {
     const taskOptions = resolveSubmitOptions('tasks.enqueue', given, named.defaults(name), ['id'])
-    const task = {
+    const isIdChosen = given?.id !== undefined
+    // A sequence wouldn't do: callers choose ids too, and a durable engine holds the ids of other processes and of earlier runs.
+    const ownId = isIdChosen ? checkId(given.id) : randomUUID()
+    const id = `${name}:${ownId}`
+    const accepted = named.accept(name, payload)
+    const task: NamedTask = {
       name,
-      isIdChosen: given?.id !== undefined,
-      // A sequence wouldn't do: callers choose ids too, and a durable engine holds the ids of other processes and of earlier runs.
-      id: `${name}:${given?.id === undefined ? randomUUID() : checkId(given.id)}`,
+      isIdChosen,
+      ownId,
+      id,
       key: taskOptions.key ?? defaultKey(name),
       options: taskOptions,
-      reqId: currentReqId(),
-      payload: await named.accept(name, payload)
+      reqId,
+      payload: accepted instanceof Promise ? await accepted : accepted,
+      carrier: telemetry.carrierFor(id)
     }
     try {
-      return await engine.enqueue(Object.assign(task, { carrier: telemetry.carrierFor(task.id) }))
+      return await engine.enqueue(task)
     } catch (error) {
-      telemetry.refused(task.id, error)
+      telemetry.refused(id, error)
       throw error
     }
   }
@@ -195,7 +201,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
 
     enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
       const reqId = currentReqId()
-      return Watched.of(enqueue(name, payload, given), (error) => telemetry.enqueueUnseen(typeof name === 'string' ? name : typeof name, reqId, error))
+      return Watched.of(enqueue(name, payload, given, reqId), (error) => telemetry.enqueueUnseen(typeof name === 'string' ? name : typeof name, reqId, error))
     },
 
     async cancel (id) {

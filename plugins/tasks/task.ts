@@ -138,21 +138,28 @@ export class Task extends AsyncResource implements Keyed<Task> {
     this.#value = value
     this.emitDestroy()
     this.permit[Symbol.dispose]()
-    if (outcome === 'completed') this.#resolve?.(value)
-    else this.#reject?.(value)
+    if (outcome === 'completed') return this.#resolve?.(value)
+    this.#reject?.(value)
+    this.#done?.catch(() => {})
   }
 
   /** The promise is created when it is first read: most are never read. */
   get done (): Promise<unknown> {
-    if (this.#done === undefined) {
-      this.#done = new Promise((resolve, reject) => {
-        if (this.#status === 'completed') resolve(this.#value)
-        else if (this.settled) reject(this.#value)
-        else [this.#resolve, this.#reject] = [resolve, reject]
-      })
-      this.#done.catch(() => {})
-    }
+    this.#done ??= this.#outcome()
     return this.#done
+  }
+
+  #outcome (): Promise<unknown> {
+    if (this.#status === 'completed') return Promise.resolve(this.#value)
+    if (!this.settled) {
+      return new Promise((resolve, reject) => {
+        this.#resolve = resolve
+        this.#reject = reject
+      })
+    }
+    const failed = Promise.reject(this.#value)
+    failed.catch(() => {})
+    return failed
   }
 
   describe (now: number): Unfinished {

@@ -15,9 +15,12 @@ export class Watched<T> extends Promise<T> {
 
   /** @param report is called for a rejection that nobody has asked for */
   static of<T> (work: Promise<T>, report: (error: unknown) => void): Promise<T> {
-    const watched = new Watched<T>((resolve) => resolve(work))
-    void Promise.prototype.then.call(watched, undefined, (error: unknown) => {
-      setImmediate(() => { if (!watched.#isAsked) report(error) })
+    const watched: Watched<T> = new Watched((resolve, reject) => {
+      work.then(resolve, (error: unknown) => {
+        void Promise.prototype.then.call(watched, undefined, () => {})
+        reject(error)
+        setImmediate(() => { if (!watched.#isAsked) report(error) })
+      })
     })
     return watched
   }

@@ -63,12 +63,12 @@ export class Connections {
    * @param id the task, for the error
    * @throws FC_ERR_TASK_STORE, FC_ERR_CLOSING
    */
-  async ask<T> (id: string, command: () => Promise<T>): Promise<T> {
-    if (this.#isClosed) throw new ClosingError('The service')
-    if (this.#late > 0) throw new TaskStoreError(id, false, { cause: new Error('Redis has not answered an earlier command') })
-    if (this.commands.status !== 'ready') throw new TaskStoreError(id, false, { cause: new Error(`The connection to Redis is ${this.commands.status}`) })
+  ask<T> (id: string, command: () => Promise<T>): Promise<T> {
     // Written out, since each enqueue() passes here: promises cost more than the rest of it.
-    return await new Promise((resolve, reject) => {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) throw new ClosingError('The service')
+      if (this.#late > 0) throw new TaskStoreError(id, false, { cause: new Error('Redis has not answered an earlier command') })
+      if (this.commands.status !== 'ready') throw new TaskStoreError(id, false, { cause: new Error(`The connection to Redis is ${this.commands.status}`) })
       const asked = command()
       let isLate = false
       const onLate = (): void => {

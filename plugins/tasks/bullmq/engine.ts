@@ -7,7 +7,7 @@
  *
  * Each name has a queue of its own, so that a process may consume some names only, and no kind of task delays another.
  */
-import type { Job, Queue, QueueOptions } from 'bullmq'
+import type { Job, JobsOptions, Queue, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { randomUUID } from 'node:crypto'
 import { ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError } from '../../shared/errors.ts'
@@ -96,12 +96,15 @@ export class BullmqEngine implements Engine {
     check.ensure(options.retryIf === defaults.retryIf, 'tasks.enqueue.retryIf', 'to be left out: a stored task is tried again as the retryIf of its definition says', options.retryIf)
     const queue = this.#queue(name)
     // BullMQ frees the id of a job only when the job isn't kept any more, and the id of a deduplication when the job has ended.
-    const chosen = task.isIdChosen ? ownId(task) : undefined
-    const jobId = chosen === undefined ? ownId(task) : randomUUID()
-    const jobOptions = Object.assign(toRetryOptions(options), { jobId }, options.delay > 0 && { delay: Math.ceil(options.delay) }, chosen !== undefined && { deduplication: { id: chosen } })
+    const jobId = task.isIdChosen ? randomUUID() : task.ownId
+    const jobOptions: JobsOptions = toRetryOptions(options)
+    jobOptions.jobId = jobId
+    if (options.delay > 0) jobOptions.delay = Math.ceil(options.delay)
+    if (task.isIdChosen) jobOptions.deduplication = { id: task.ownId }
     const job = await this.#connections.ask(id, () => {
       this.#bounds.get(name)?.add()
-      return queue.add(name, toStored(task, defaults), jobOptions)
+      // As queue.add() does, without the spans of BullMQ's own tracing: the suite traces tasks itself.
+      return this.#bullmq.Job.create<StoredTask>(queue, name, toStored(task, defaults), jobOptions)
     })
     if (job.id !== jobId) await this.#join(queue, task, job.id as string)
     else this.#deps.telemetry.submitted(task)
@@ -113,8 +116,8 @@ export class BullmqEngine implements Engine {
     const queue = this.#queues.get(name)
     if (queue === undefined) return false
     const ask = <T>(command: () => Promise<T>): Promise<T> => this.#connections.ask(id, command)
-    const own = ownId({ name, id })
-    const job = await ask(async () => queue.getJob(await queue.getDeduplicationJobId(own) ?? own))
+    const ownId = id.slice(name.length + 1)
+    const job = await ask(async () => queue.getJob(await queue.getDeduplicationJobId(ownId) ?? ownId))
     if (job === undefined || job.finishedOn !== undefined) return false
     // The next run of a schedule is part of it: BullMQ refuses to remove that alone.
     if (job.repeatJobKey !== undefined && await ask(() => job.isDelayed())) return false
@@ -191,9 +194,4 @@ export class BullmqEngine implements Engine {
       check.ensure(false, 'tasks.schedule.cron', `a cron expression, and a time zone that there is (${(error as Error).message})`, { cron, timezone })
     }
   }
-}
-
-/** Returns the id without the name of the task. */
-function ownId ({ name, id }: { name: string, id: string }): string {
-  return id.slice(name.length + 1)
 }

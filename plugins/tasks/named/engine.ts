@@ -12,8 +12,10 @@ import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
 export interface NamedTask {
   name: string
-  /** The name, a colon, and the caller's id or a UUID. */
+  /** The name, a colon, and `ownId`. */
   id: string
+  /** The caller's id, or a UUID. */
+  ownId: string
   /** Whether the caller chose the id. If so, another task may have it. */
   isIdChosen: boolean
   /** A copy, as JSON would make it. The handler never sees the caller's own object. */

@@ -19,6 +19,17 @@ function copyOf (name: string, payload: unknown): unknown {
   }
 }
 
+async function checked (name: string, payload: unknown, validate: Validate): Promise<unknown> {
+  let invalid: string | undefined
+  try {
+    invalid = await validate(payload)
+  } catch (cause) {
+    throw new TaskPayloadError(name, 'could not be checked: its schema has thrown', { cause })
+  }
+  if (invalid !== undefined) throw new TaskPayloadError(name, `isn't valid: ${invalid.slice(0, MAX_REASON)}`)
+  return payload
+}
+
 interface Named {
   handler: (payload: never, context: TaskContext) => unknown
   defaults: TaskOptions
@@ -52,19 +63,16 @@ export class NamedTasks {
     return this.#get(name).defaults
   }
 
-  /** Resolves to the payload as the handler will get it. Rejects with FC_ERR_TASK_UNKNOWN or FC_ERR_TASK_PAYLOAD. */
-  async accept (name: string, payload: unknown): Promise<unknown> {
+  /**
+   * Returns the payload as the handler will get it, or a promise of it if the task has a schema.
+   *
+   * @throws FC_ERR_TASK_UNKNOWN, FC_ERR_TASK_PAYLOAD
+   */
+  accept (name: string, payload: unknown): unknown {
     const { validate } = this.#get(name)
     // The payload is copied before anything is awaited: the caller may go on to change it.
     const copy = copyOf(name, payload)
-    let invalid: string | undefined
-    try {
-      invalid = await validate?.(copy)
-    } catch (cause) {
-      throw new TaskPayloadError(name, 'could not be checked: its schema has thrown', { cause })
-    }
-    if (invalid !== undefined) throw new TaskPayloadError(name, `isn't valid: ${invalid.slice(0, MAX_REASON)}`)
-    return copy
+    return validate === undefined ? copy : checked(name, copy, validate)
   }
 
   run (name: string, payload: unknown, context: TaskContext): unknown {

@@ -3,12 +3,12 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { originOf } from '../cancellation/origin.ts'
 import { addressKey } from '../shared/address-key.ts'
+import { wholeSeconds } from '../shared/coded-error.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
 import { granted, refused } from './channels.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
 import type { MaybePromise } from './functions.ts'
-import { retryAfter } from './headers.ts'
 import { checkedKey } from './policies/keys.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { PolicyName } from './policies/policy.ts'
@@ -146,7 +146,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       if (charged === undefined) return true
       const { granted: isGranted, wait, tokens, lockedOut } = await takeOne(store, charged, 0)
       if (isGranted) reportGranted(charged)
-      else reportRefused(charged, retryAfter(wait), request, tokens, lockedOut)
+      else reportRefused(charged, wholeSeconds(wait), request, tokens, lockedOut)
       return isGranted
     },
 
@@ -188,7 +188,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const { granted: isGranted, wait, lockedOut } = canWait ? await waitFor(charged, timeout, signals) : await takeOne(store, charged, 0)
       if (isGranted) return reportGranted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
-      const seconds = retryAfter(canWait && !lockedOut ? wait - timeout : wait)
+      const seconds = wholeSeconds(canWait && !lockedOut ? wait - timeout : wait)
       reportRefused(charged, seconds, request, undefined, lockedOut)
       throw canWait ? new LimitedError(charged.limit.expose ? name : undefined, seconds, lockedOut) : new LimitWaitersFullError(name, waiters.total, seconds)
     },

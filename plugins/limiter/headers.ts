@@ -7,18 +7,11 @@
  * costs. A refusal has `Retry-After` too, and `Cache-Control: no-store`, so that no cache answers other clients with it.
  */
 import type { FastifyReply } from 'fastify'
+import { wholeSeconds } from '../shared/coded-error.ts'
 import type { Check, PolicyCharge } from './decision.ts'
 import type { ResolvedPolicy } from './policies/resolve.ts'
 import { SLACK, type Shape } from './stores/bucket.ts'
 import type { Balance } from './stores/store.ts'
-
-/** The largest integer of a structured field. */
-const LARGEST = 999_999_999_999_999
-
-/** Returns a wait, in ms, as whole seconds: never too early, and at most 1 s late. */
-export function retryAfter (wait: number): number {
-  return Math.min(LARGEST, Math.max(1, Math.ceil(wait / 1000)))
-}
 
 /** The name of a policy as a structured field's string, and the policy's item of `RateLimit-Policy` if its numbers are always the same. */
 interface PolicyText {
@@ -38,7 +31,7 @@ function textOf (policy: ResolvedPolicy): PolicyText {
 }
 
 function policyItem (quoted: string, { rate, burst }: Shape): string {
-  return `${quoted};q=${burst};w=${retryAfter(burst * 1000 / rate)}`
+  return `${quoted};q=${burst};w=${wholeSeconds(burst * 1000 / rate)}`
 }
 
 function remaining (tokens: number): number {
@@ -47,9 +40,9 @@ function remaining (tokens: number): number {
 
 /** Returns the whole seconds until there are more tokens; 0 if the bucket is full. */
 function untilMore ({ charge: { rate, burst }, tokens, wait }: Balance, granted: boolean): number {
-  if (!granted && wait > 0) return retryAfter(wait)
+  if (!granted && wait > 0) return wholeSeconds(wait)
   const left = remaining(tokens)
-  return left >= burst ? 0 : retryAfter((left + 1 - tokens) * 1000 / rate)
+  return left >= burst ? 0 : wholeSeconds((left + 1 - tokens) * 1000 / rate)
 }
 
 /** Sets the fields of the exposed policies. The items are appended to those that an earlier stage set. */
@@ -94,5 +87,5 @@ export function setLegacyFields (reply: FastifyReply, { decision: { balances } }
   const { charge: { rate, burst }, tokens } = tightest
   reply.header('x-ratelimit-limit', burst)
   reply.header('x-ratelimit-remaining', remaining(tokens))
-  reply.header('x-ratelimit-reset', retryAfter((burst - tokens) * 1000 / rate))
+  reply.header('x-ratelimit-reset', wholeSeconds((burst - tokens) * 1000 / rate))
 }

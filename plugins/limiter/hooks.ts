@@ -2,12 +2,12 @@
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
 import { originOf } from '../cancellation/origin.ts'
-import { isRefusal } from '../shared/coded-error.ts'
+import { isRefusal, wholeSeconds } from '../shared/coded-error.ts'
 import { limitedMessage, LimitedError } from '../shared/errors.ts'
 import { granted, refused } from './channels.ts'
 import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
-import { retryAfter, setFields, setLegacyFields, setRefusalFields } from './headers.ts'
+import { setFields, setLegacyFields, setRefusalFields } from './headers.ts'
 import type { Stage } from './policies/policy.ts'
 import type { ResolvedRefusal } from './policies/resolve.ts'
 import type { Decision } from './stores/store.ts'
@@ -61,7 +61,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   // The answer names the policy with the longest wait, because the request passes when that wait is over.
   const { charge: { limit, key, cost, rate, burst }, tokens, wait, lockedOut } = decision.balances.reduce((a, b) => b.wait > a.wait ? b : a)
   const policy = limit.expose ? limit.name : undefined
-  const seconds = retryAfter(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
+  const seconds = wholeSeconds(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
   const refusal = { policy: limit.name, key, cost, retryAfter: seconds, lockedOut, requestId: request.id }
   if (refused.hasSubscribers) refused.publish(Object.assign({ server: request.server.server, tokens, rate, burst }, originOf(request), refusal))
   endUpgrade(request, reply)

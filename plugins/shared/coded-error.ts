@@ -60,6 +60,14 @@ export interface RefusalHeaders {
   readonly headers: Record<string, string>
 }
 
+/** The largest integer of a structured field (RFC 9651). */
+const LARGEST = 999_999_999_999_999
+
+/** Returns a wait, in ms, as whole seconds for Retry-After: never too early, at most 1 s late, and at least 1. */
+export function wholeSeconds (wait: number): number {
+  return Math.min(LARGEST, Math.max(1, Math.ceil(wait / 1_000)))
+}
+
 /**
  * Creates the base class of a refusal. A refusal with a field `retryAfter` has the Retry-After header.
  *

@@ -43,12 +43,12 @@ export function failed (error: unknown, durationMs = 0): JobFailure {
 }
 
 /** The payload of the job could not be posted. */
-export function unsent (name: string, payload: unknown, transferList: unknown, cause: unknown): JobFailure {
+export function payloadUnsent (name: string, payload: unknown, transferList: unknown, cause: unknown): JobFailure {
   return failed(new PayloadNotCloneableError(name, uncloneablePath(payload, 'payload', transferList, cause), { cause }))
 }
 
 /** The payload of the job was posted, and its thread could not read it. */
-export function unread (name: string, cause: unknown): JobFailure {
+export function payloadUnread (name: string, cause: unknown): JobFailure {
   return failed(new PayloadNotCloneableError(name, 'payload is nested too deeply, or too large, for the thread to read', { cause }))
 }
 

@@ -61,7 +61,7 @@ export class Job extends QueueEntry implements Abortable, DenseSetMember {
   /** How many threads have died while they were to read the job. */
   threadsEnded = 0
   /** The log has a line about progress of the job that the main thread could not read. */
-  unreadableLogged = false
+  progressUnreadLogged = false
   /** The message of the tracing channel, if somebody traced the call. */
   trace: JobTrace | undefined = undefined
   /** The caller has its answer. */

@@ -8,10 +8,10 @@
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressKey } from '../../shared/address-key.ts'
+import { wholeSeconds } from '../../shared/coded-error.ts'
 import { LimitedError, LimitInvalidError } from '../../shared/errors.ts'
 import { resolveAllowList } from '../policies/allow-list.ts'
 import { brief, guarded, isPromise } from '../functions.ts'
-import { retryAfter } from '../headers.ts'
 import { checkedKey, storedKey } from '../policies/keys.ts'
 import type { Charge, Decision, Store } from '../stores/store.ts'
 
@@ -141,7 +141,7 @@ export async function registerRateLimit (app: FastifyInstance, settings: RateLim
     keyGenerator: defaultKey,
     addHeaders: legacy,
     addHeadersOnExceeding: legacy,
-    errorResponseBuilder: (_request, { ttl }) => new LimitedError(undefined, retryAfter(ttl))
+    errorResponseBuilder: (_request, { ttl }) => new LimitedError(undefined, wholeSeconds(ttl))
   })
 
   return (options) => {

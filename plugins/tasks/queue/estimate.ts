@@ -1,4 +1,5 @@
 /** Estimates when a place comes free, for the Retry-After of a refusal. Pure: the time is an argument. */
+import { wholeSeconds } from '../../shared/coded-error.ts'
 
 /** A running task, as far as the estimate needs it. */
 export interface Running {
@@ -35,8 +36,4 @@ export function secondsUntilFree ({ running, queued, nextDueAt, concurrency, mea
   if (first === Infinity && nextDueAt !== Infinity) return wholeSeconds(nextDueAt - now)
   const behind = queued * (meanRunMs ?? 0) / concurrency
   return Math.min(wholeSeconds((first === Infinity ? 0 : first) + behind), MAX_SECONDS)
-}
-
-function wholeSeconds (ms: number): number {
-  return Math.max(Math.ceil(ms / 1_000), 1)
 }

@@ -2,6 +2,7 @@
  * A line: jobs that wait, the servers that they wait for, and the rule "fresh first" that admission.ts explains. The servers are the threads, or the
  * permits of a name with `concurrency`.
  */
+import { wholeSeconds } from '../../shared/coded-error.ts'
 import type { RefusalReason } from '../../shared/errors.ts'
 import type { Estimates } from './estimates.ts'
 import { FairQueue } from './fair-queue.ts'
@@ -73,7 +74,7 @@ export class Line {
 
   /** The time in which the servers do all that waits and runs, in whole seconds and at least one. Running jobs count with their whole expected run time. A client that retries after this time finds a free server unless others came. */
   get retryAfter (): number {
-    return Math.max(1, Math.ceil((this.queue.work + this.#underWay) / this.servers / 1_000))
+    return wholeSeconds((this.queue.work + this.#underWay) / this.servers)
   }
 
   /** Records that a job is offered, and removes what has waited longer than any job may, except for the last one. */

@@ -12,7 +12,7 @@ import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, QueueEntry, type RunOutcome } from '../admission/admission.ts'
 import { Job, type JobSettings } from '../job.ts'
-import { aborted, crashed, ended, failed, refused, unread, unsent, type JobEnd, type JobFailure } from '../job-end.ts'
+import { aborted, crashed, ended, failed, payloadUnread, payloadUnsent, refused, type JobEnd, type JobFailure } from '../job-end.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
 import type { ThreadEvent } from '../threads/events.ts'
@@ -159,9 +159,9 @@ export class Pool implements Drainable {
       case 'outcome': return this.#onOutcome(event.job, event.outcome, event.at)
       case 'progress': return this.#onProgress(event.job, event.value)
       case 'log': return this.#telemetry.logged(event.job, event.line)
-      case 'unsent': return this.#onUndelivered(event.job, unsent(event.job.name, event.job.payload, event.job.transferList, event.error))
-      case 'unread': return this.#onUndelivered(event.job, unread(event.job.name, event.error))
-      case 'unreadable': return this.#telemetry.unreadable(event.job, event.error)
+      case 'payloadUnsent': return this.#onUndelivered(event.job, payloadUnsent(event.job.name, event.job.payload, event.job.transferList, event.error))
+      case 'payloadUnread': return this.#onUndelivered(event.job, payloadUnread(event.job.name, event.error))
+      case 'progressUnread': return this.#telemetry.progressUnread(event.job, event.error)
       case 'lost': return this.#onLost(event)
       case 'vacancy': return this.#dispatcher.schedule()
       case 'returned':

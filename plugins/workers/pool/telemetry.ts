@@ -56,9 +56,9 @@ export class Telemetry {
   }
 
   /** Logs once a job that a progress value of the job could not be read: a job may report a thousand of them. */
-  unreadable (job: Job | undefined, err: unknown): void {
-    if (job?.unreadableLogged === true) return
-    if (job !== undefined) job.unreadableLogged = true
+  progressUnread (job: Job | undefined, err: unknown): void {
+    if (job?.progressUnreadLogged === true) return
+    if (job !== undefined) job.progressUnreadLogged = true
     logSafely(job?.log ?? this.#log, 'warn', { err, job: job?.name, jobId: job?.seq },
       'a progress value of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
   }

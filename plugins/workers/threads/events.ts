@@ -9,16 +9,16 @@ export type ThreadEvent =
   /** The job was handed to a thread. */
   | { readonly type: 'dispatched', readonly job: Job }
   /** The job's payload can't be posted. The job has left its thread. */
-  | { readonly type: 'unsent', readonly job: Job, readonly error: unknown }
+  | { readonly type: 'payloadUnsent', readonly job: Job, readonly error: unknown }
   /** The thread can't read the job's payload. The job has left its thread. */
-  | { readonly type: 'unread', readonly job: Job, readonly error: unknown }
+  | { readonly type: 'payloadUnread', readonly job: Job, readonly error: unknown }
   /** The job has run, and `at` is when that was received. */
   | { readonly type: 'outcome', readonly job: Job, readonly outcome: JobOutcome, readonly at: number }
   | { readonly type: 'progress', readonly job: Job, readonly value: unknown }
   /** `job` is undefined for a line that came after the job's end. */
   | { readonly type: 'log', readonly job: Job | undefined, readonly line: JobLine }
   /** A progress value could not be read: probably of this job, if the thread runs one. */
-  | { readonly type: 'unreadable', readonly job: Job | undefined, readonly error: unknown }
+  | { readonly type: 'progressUnread', readonly job: Job | undefined, readonly error: unknown }
   /** No thread has started these jobs, nor will: they can run on another. In the order in which they were handed over. */
   | { readonly type: 'returned', readonly jobs: readonly Job[] }
   /** The thread died while it ran the job, or the job has ended a second thread before that could start it. */

@@ -94,7 +94,7 @@ export class HostClient implements JobHolder {
     } catch (error) {
       const [job] = jobs
       if (jobs.length > 1) for (const each of jobs) this.hand([each], now)
-      else if (job !== undefined) this.#emit({ type: 'unsent', job, error })
+      else if (job !== undefined) this.#emit({ type: 'payloadUnsent', job, error })
       return
     }
     for (const job of jobs) this.#emit({ type: 'dispatched', job })
@@ -242,7 +242,7 @@ export class HostClient implements JobHolder {
       if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#reader.at - this.#busySince])
       else {
         received(this.slots)
-        this.#emit({ type: 'unreadable', job: this.#inOrder()[0], error })
+        this.#emit({ type: 'progressUnread', job: this.#inOrder()[0], error })
       }
     } catch (error) {
       this.#emit({ type: 'fault', error })
@@ -259,7 +259,7 @@ export class HostClient implements JobHolder {
       if (this.#broughtBy[slot] !== ordinal) continue
       const job = this.#jobs[slot]
       this.#vacate(slot)
-      this.#emit(job === undefined ? { type: 'vacancy' } : { type: 'unread', job, error })
+      this.#emit(job === undefined ? { type: 'vacancy' } : { type: 'payloadUnread', job, error })
     }
   }
 

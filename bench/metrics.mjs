@@ -1,33 +1,39 @@
 /**
  * Measures the cost of the metrics and of the dashboard: CPU time of the server's process for a request that runs a job and for one that runs none. The
- * logger is on, and one policy limits each request. `dashboard` has no page open, `connected` has one.
+ * logger is on, and one policy limits each request. `dashboard` has no page open, `connected` has one. `off again` is a second server without metrics:
+ * its ratio is the noise of the run.
+ *
+ * One process of a kind is slower than another for as long as it lives, by some percent, so each start gives one ratio, and the intervals are those
+ * of the starts.
  */
 import { get } from 'node:http'
 import { Clients, startServer } from './lib/cell.mjs'
-import { alternate, median, medianInterval, Report } from './lib/report.mjs'
+import { alternate, median, medianInterval, pairedRatio, Report } from './lib/report.mjs'
 
-const KINDS = /** @type {const} */ (['off', 'metrics', 'dashboard', 'connected'])
+const KINDS = /** @type {const} */ (['off', 'off again', 'metrics', 'dashboard', 'connected'])
 const ROUTES = { job: '/job', request: '/bare' }
 const BAR = 1.03
+/** Requests before the measurement, of each route: the code is compiled, and compiled again with what was learned. */
+const WARM_UP = 4_000
 
-/** One process of a kind may be slower than another for as long as it lives, so that each kind is started several times. */
-const STARTS = 5
-
-const report = new Report('metrics', { rounds: '12', requests: '1000' })
+const report = new Report('metrics', { starts: '15', rounds: '4', requests: '1000' })
+const starts = report.number('starts')
 const rounds = report.number('rounds')
 const requests = report.number('requests')
 const clients = new Clients()
 
-/** @type {Record<string, Record<string, number[]>>} by route and kind */
+/** @type {Record<string, Record<string, { µs: number, ratio: number }[]>>} by route and kind, of each start */
 const costs = Object.fromEntries(Object.keys(ROUTES).map((what) => [what, Object.fromEntries(KINDS.map((kind) => [kind, []]))]))
-for (let start = 0; start < STARTS; start++) {
+for (let start = 0; start < starts; start++) {
   const servers = new Map()
   for (const kind of KINDS) servers.set(kind, await startServer(`metrics ${kind}`, 1))
   const page = get({ port: servers.get('connected').port, path: '/dashboard/events' }, (response) => response.resume())
   for (const [what, path] of Object.entries(ROUTES)) {
-    const measure = async (/** @type {string} */ kind) => clients.cpu({ port: servers.get(kind).port, path, count: requests, inFlight: 10 })
-    for (const kind of KINDS) for (let warm = 0; warm < 3; warm++) await measure(kind)
-    for (const [kind, values] of await alternate(rounds, KINDS, measure)) costs[what]?.[kind]?.push(...values)
+    const measure = async (/** @type {string} */ kind, count = requests) => clients.cpu({ port: servers.get(kind).port, path, count, inFlight: 10 })
+    for (const kind of KINDS) await measure(kind, WARM_UP)
+    const results = await alternate(rounds, KINDS, async (kind) => measure(kind))
+    const off = results.get('off') ?? []
+    for (const [kind, values] of results) costs[what]?.[kind]?.push({ µs: median(values), ratio: pairedRatio(values, off) })
   }
   page.destroy()
   for (const { stop } of servers.values()) await stop()
@@ -35,12 +41,11 @@ for (let start = 0; start < STARTS; start++) {
 clients.stop()
 
 for (const [what, byKind] of Object.entries(costs)) {
-  const of = (/** @type {string} */ kind) => byKind[kind] ?? []
-  const ratios = (/** @type {string} */ kind) => of(kind).map((value, round) => value / (of('off')[round] ?? NaN))
-  report.table(`CPU of a ${what}, median of ${STARTS} × ${rounds} rounds of ${requests}`, KINDS.map((kind) => {
+  const ratios = (/** @type {string} */ kind) => (byKind[kind] ?? []).map(({ ratio }) => ratio)
+  report.table(`CPU of a ${what}, median of ${starts} starts`, KINDS.map((kind) => {
     const [low, high] = medianInterval(ratios(kind))
-    return { kind, 'µs a request': median(of(kind)), '÷ off': median(ratios(kind)), 'from (95 %)': low, to: high }
+    return { kind, 'µs a request': median((byKind[kind] ?? []).map(({ µs }) => µs)), '÷ off': median(ratios(kind)), 'from (95 %)': low, to: high }
   }))
-  for (const kind of KINDS.slice(1)) report.bar(`${what}: ${kind} ÷ off`, median(ratios(kind)), '<=', BAR)
+  for (const kind of KINDS.slice(2)) report.bar(`${what}: ${kind} ÷ off`, median(ratios(kind)), '<=', BAR)
 }
 report.end()

@@ -21,6 +21,8 @@ export class Feed {
   readonly #readings: Reading[] = []
   /** Samples as JSON: each is made into text once, however many pages there are. */
   #samples: string[] = []
+  /** The first event of a stream, once it was asked for since the last sample. */
+  #hello: Buffer | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor (app: FastifyInstance, streams: Streams, read: () => MetricsSnapshot) {
@@ -40,10 +42,11 @@ export class Feed {
     return this.#readings.at(-1)?.metrics.pools.map(({ pool }) => pool) ?? []
   }
 
-  /** The first event of a stream: what a page needs that has just been opened. */
-  get hello (): string {
+  /** The first event of a stream: what a page needs that has just been opened. Pages share the bytes, since they may be many and slow to read. */
+  get hello (): Buffer {
     const incidents = JSON.stringify(this.#incidents.kept)
-    return `retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL},"kept":${KEPT},"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n`
+    this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL},"kept":${KEPT},"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n`)
+    return this.#hello
   }
 
   tick (): void {
@@ -54,21 +57,29 @@ export class Feed {
     const [first = after] = this.#readings
     const sample = JSON.stringify(sampleOf(first, before ?? first, after, Date.now()))
     this.#samples = [...this.#samples.slice(1 - KEPT), sample]
-    const incidents = this.#incidents.take()
+    const incidents = this.#take()
     if (this.#streams.size === 0) return
-    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${event('jobs', runningJobs(this.#app, this.pools))}${incidents.length === 0 ? '' : event('incidents', incidents)}`)
+    const jobs = event('jobs', runningJobs(this.#app, this.pools))
+    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${jobs}${event('queues', after.metrics.queues)}${incidents}`)
   }
 
   /** A phase of the shutdown has begun. */
   enter (phase: string): void {
-    this.#streams.broadcast(event('phase', { phase }) + event('incidents', this.#incidents.take()))
+    this.#streams.broadcast(event('phase', { phase }) + this.#take())
   }
 
   /** The application closes: tells the pages, which then don't connect again. */
   end (): void {
     if (this.#timer === undefined) return
     this.close()
-    this.#streams.end(event('incidents', this.#incidents.take()) + event('goodbye', { at: Date.now() }))
+    this.#streams.end(this.#take() + event('goodbye', { at: Date.now() }))
+  }
+
+  /** Returns the event of the incidents since the last call, or nothing. */
+  #take (): string {
+    const incidents = this.#incidents.take()
+    this.#hello = undefined
+    return incidents.length === 0 ? '' : event('incidents', incidents)
   }
 
   close (): void {

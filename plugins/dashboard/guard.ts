@@ -9,6 +9,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 /** What is known of a request before it is answered. */
 export interface Visit {
   method: string
+  httpVersion: string
   /** The address of the socket's other end; undefined for a Unix socket, behind which a proxy may stand. */
   address: string | undefined
   headers: IncomingHttpHeaders
@@ -28,10 +29,12 @@ function hostOf (headers: IncomingHttpHeaders): string {
 }
 
 /** Returns why a request that no `authorize` judges is refused, or undefined if it may pass. */
-export function whyNotLocal ({ address, headers }: Visit): string | undefined {
+export function whyNotLocal ({ httpVersion, address, headers }: Visit): string | undefined {
   if (address === undefined || !isLoopbackAddress(address)) return 'it answers clients on the same machine only, unless the option dashboard.authorize decides'
   const forwarder = Object.keys(headers).find(isForwarding)
   if (forwarder !== undefined) return `the header ${forwarder} says that the request was forwarded, which needs the option dashboard.authorize`
+  // nginx that is told no more than proxy_pass sends nothing of the client, and Host with the address of this service; but it speaks HTTP/1.0.
+  if (httpVersion === '1.0') return 'HTTP/1.0 is what a proxy speaks, and not a browser, which needs the option dashboard.authorize'
   // A name that an attacker's DNS server points to 127.0.0.1 makes a page of the attacker's the same origin as the dashboard.
   if (!isLoopbackHost(hostOf(headers))) return 'its host is not localhost, 127.0.0.1 or [::1], which needs the option dashboard.authorize'
   return undefined

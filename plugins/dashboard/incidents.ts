@@ -11,6 +11,8 @@ import { duration, errorWords, jobRefused, limitRefused, threadEnded } from './w
 
 export interface Incident {
   id: number
+  /** When the first one happened, in ms since 1970. */
+  since: number
   /** When the latest one happened, in ms since 1970. */
   at: number
   kind: 'refused' | 'failed' | 'noted'
@@ -42,8 +44,6 @@ interface Report {
 
 interface Current {
   readonly incident: Incident
-  /** When it was the first of its kind, in ms since 1970. */
-  readonly since: number
   /** The latest since the last call of take(). */
   latest: Report | undefined
 }
@@ -101,7 +101,8 @@ export class Incidents {
       on('fastify-concurrency:tasks:failed', ({ name, error }) => failed(`task ${name}`, error)),
       on('fastify-concurrency:tasks:leaked', ({ name }) => failed(`task ${name}`, new Error('its function ignores its signal and runs on; its slot goes to others'))),
       on('fastify-concurrency:locks:hold-exceeded', ({ name, heldMs }) => noted(name, `a lock has been held for ${duration(heldMs)}, longer than maxHold`)),
-      on('fastify-concurrency:limiter:store-failed', ({ error }) => failed('limiter', new Error(`its store is away, and each policy decides as its onStoreError says: ${error.message}`))),
+      on('fastify-concurrency:limiter:store-failed', ({ error }) =>
+        ({ kind: 'failed', subject: 'limiter', code: 'failed', reason: () => `its store is away, and each policy decides as its onStoreError says: ${errorWords(error)}` })),
       on('fastify-concurrency:limiter:store-recovered', ({ durationMs }) => noted('limiter', `its store is back after ${duration(durationMs)}`)),
       on('fastify-concurrency:lifecycle:entered', ({ phase, reason }) => noted('shutdown', phase === 'leaving' || phase === 'requests' ? `phase ${phase}, because of ${reason}` : `phase ${phase}`))
     ]
@@ -118,7 +119,7 @@ export class Incidents {
         current.latest = undefined
         taken.push(incident)
       }
-      if (Date.now() - current.since > EPISODE) this.#current.delete(key)
+      if (Date.now() - incident.since > EPISODE) this.#current.delete(key)
     }
     const known = new Set(this.#kept)
     this.#kept = [...this.#kept, ...taken.filter((incident) => !known.has(incident))].slice(-MAX_KEPT)
@@ -148,8 +149,8 @@ export class Incidents {
   #begin (key: string, { kind, subject, origin, key: client }: Report): Current {
     const route = origin?.method === undefined ? undefined : `${origin.method} ${origin.route ?? '(no route)'}`
     const digest = client === undefined || client === '' ? undefined : createHmac('sha256', this.#secret).update(client).digest('hex').slice(0, 8)
-    const incident = { id: ++this.#id, at: 0, kind, subject, route, reason: '', retryAfter: undefined, client: digest, count: 0 }
-    const current = { incident, since: Date.now(), latest: undefined }
+    const incident = { id: ++this.#id, since: Date.now(), at: 0, kind, subject, route, reason: '', retryAfter: undefined, client: digest, count: 0 }
+    const current = { incident, latest: undefined }
     this.#current.set(key, current)
     return current
   }

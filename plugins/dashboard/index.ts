@@ -44,7 +44,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
   let unlisten = (): void => {}
 
   async function guard (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const visit: Visit = { method: request.method, address: request.raw.socket.remoteAddress, headers: request.headers }
+    const visit: Visit = { method: request.method, httpVersion: request.raw.httpVersion, address: request.raw.socket.remoteAddress, headers: request.headers }
     const why = (authorize === undefined ? whyNotLocal(visit) : undefined) ?? whyNotOwn(visit)
     if (why !== undefined) throw new DashboardForbiddenError(why)
     if (authorize !== undefined && await authorize(request, reply) !== true) throw new DashboardForbiddenError('the option dashboard.authorize has refused it')
@@ -79,7 +79,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
 
     routes.get('/events', { ...shared, exposeHeadRoute: false }, (_request, reply) => {
       if (feed !== undefined && !streams.isFull) streams.open(reply, feed.hello)
-      else reply.code(503).header('retry-after', '5').send({ statusCode: 503, error: 'Service Unavailable', message: 'The most pages are open already: close one and try again' })
+      else reply.code(503).header('retry-after', '5').send({ statusCode: 503, error: 'Service Unavailable', message: 'As many pages are open as may be: close one and try again' })
     })
 
     routes.post<{ Querystring: { pool?: unknown, id?: unknown } }>('/cancel', shared, async ({ query: { pool, id }, log }, reply) => {

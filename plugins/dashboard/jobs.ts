@@ -27,7 +27,14 @@ export function runningJobs (app: FastifyInstance, pools: readonly string[]): Sh
     .flatMap((pool) => poolOf(app, pool).running().map((job) => ({ pool, ...job })))
     .sort((a, b) => b.runMs - a.runMs)
     .slice(0, MAX_SHOWN)
-    .map(({ progress, ageMs, runMs, ...job }) => ({ ...job, ageMs: Math.round(ageMs), runMs: Math.round(runMs), ...progressOf(progress) }))
+    .map(({ progress, ageMs, runMs, requestId, ...job }) => ({
+      ...job,
+      ageMs: Math.round(ageMs),
+      runMs: Math.round(runMs),
+      // Fastify's requestIdHeader lets the client choose it, and genReqId may return what is no string.
+      requestId: requestId === undefined ? undefined : String(requestId).slice(0, 40),
+      ...progressOf(progress)
+    }))
 }
 
 /** @returns false if there is no such job any more */

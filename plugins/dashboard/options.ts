@@ -31,6 +31,6 @@ export function resolveOptions (options: DashboardOptions): ResolvedOptions {
   // Fastify adds the prefix of its own option, which the page's path follows.
   check.record('dashboard', options, [...dashboardOptionNames, 'prefix'])
   const { path = '/dashboard', authorize } = options
-  check.ensure(typeof path === 'string' && /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)+$/.test(path), 'dashboard.path', 'a path such as /dashboard, of letters, digits, and -._~', path)
+  check.ensure(check.isPath(path) && !path.endsWith('/'), 'dashboard.path', 'a path such as /dashboard, of letters, digits, and -._~', path)
   return { path, authorize: authorize === undefined ? undefined : check.fn<Authorize>('dashboard.authorize', authorize) }
 }

@@ -29,7 +29,7 @@ export class Streams {
   }
 
   /** Answers a request with a stream that begins with `text`. Fastify's reply is taken over: its hooks can't wait for the end of an endless answer. */
-  open (reply: FastifyReply, text: string): void {
+  open (reply: FastifyReply, text: string | Buffer): void {
     reply.hijack()
     const { raw } = reply
     const stream: Stream = { reply, lags: false, missed: 0 }
@@ -52,8 +52,10 @@ export class Streams {
   }
 
   broadcast (text: string): void {
+    // The streams share the bytes: a text would be encoded for each of them.
+    const bytes = Buffer.from(text)
     for (const stream of this.#open) {
-      if (!stream.lags) this.#write(stream, text)
+      if (!stream.lags) this.#write(stream, bytes)
       else if (++stream.missed > MAX_MISSED) stream.reply.raw.destroy()
     }
   }
@@ -69,7 +71,7 @@ export class Streams {
     this.#open.clear()
   }
 
-  #write (stream: Stream, text: string): void {
+  #write (stream: Stream, text: string | Buffer): void {
     // False says that the text waits in memory, since the client has not read what came before.
     stream.lags = !stream.reply.raw.write(text)
   }

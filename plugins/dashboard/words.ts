@@ -33,8 +33,16 @@ export function limitRefused ({ cost, tokens, rate, burst, lockedOut, retryAfter
 /** The fields that refusals of tasks and locks carry. */
 interface Arithmetic { code?: unknown, waiting?: unknown, running?: unknown, limit?: unknown }
 
-/** For what carries an error: the error's arithmetic in words, if it has any, otherwise its message. */
+/** Returns the arithmetic of an error in words, if the error has any, and otherwise its message. It never throws: nothing catches what the feed's timer throws. */
 export function errorWords (error: unknown): string {
+  try {
+    return wordsOf(error)
+  } catch { // The application's error has a getter that throws.
+    return 'its error can\'t be read'
+  }
+}
+
+function wordsOf (error: unknown): string {
   if (!(error instanceof Error)) return 'it threw a value that is no Error'
   const { code, waiting, running, limit } = error as Error & Arithmetic
   if (code === 'FC_ERR_TASKS_FULL' && typeof waiting === 'number' && typeof running === 'number' && typeof limit === 'number') {
@@ -52,7 +60,7 @@ const threadEnds = {
 } as const
 
 export function threadEnded ({ why, error }: ChannelMessages['fastify-concurrency:workers:thread-ended']): string {
-  return why === 'crashed' ? `it ended by itself; another thread takes its place: ${shortened(error.message)}` : threadEnds[why]
+  return why === 'crashed' ? `it ended by itself; another thread takes its place: ${errorWords(error)}` : threadEnds[why]
 }
 
 /** An error may carry what a client has sent, of any length. */

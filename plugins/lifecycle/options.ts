@@ -74,6 +74,6 @@ export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOpt
 
 function path (option: string, value: unknown): string | false {
   if (value === false) return false
-  check.ensure(typeof value === 'string' && value.startsWith('/'), option, 'a path that starts with a slash, or false', value)
+  check.ensure(check.isPath(value), option, 'false, or a path such as /ready, of letters, digits, and -._~', value)
   return value
 }

@@ -4,6 +4,7 @@ import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerH
 import { originOf } from '../cancellation/origin.ts'
 import { isRefusal, wholeSeconds } from '../shared/coded-error.ts'
 import { limitedMessage, LimitedError } from '../shared/errors.ts'
+import { classOf, type RefusalClass } from '../shared/refusal-log.ts'
 import { granted, refused } from './channels.ts'
 import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
@@ -15,7 +16,7 @@ import type { Decision } from './stores/store.ts'
 export interface AnswerSettings extends ResolvedRefusal {
   legacyHeaders: boolean
   /** Counts each refusal that is answered. */
-  countRefused: (code: string) => void
+  countRefused: (refused: RefusalClass) => void
 }
 
 export type Hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) => void
@@ -65,7 +66,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const refusal = { policy: limit.name, key, cost, retryAfter: seconds, lockedOut, requestId: request.id }
   if (refused.hasSubscribers) refused.publish(Object.assign({ server: request.server.server, tokens, rate, burst }, originOf(request), refusal))
   endUpgrade(request, reply)
-  settings.countRefused('FC_ERR_LIMITED')
+  settings.countRefused({ code: 'FC_ERR_LIMITED', policy: limit.name })
   setRefusalFields(reply, seconds)
   const onExceeded = route.onExceeded ?? limit.onExceeded ?? settings.onExceeded
   const body = route.body ?? limit.body ?? settings.body
@@ -128,7 +129,7 @@ function answerError (error: unknown, { countRefused }: AnswerSettings, request:
   if (!isRefusal(error)) return done(asError(error))
   const { statusCode, code, message, headers = {} } = error as Refusal
   try {
-    countRefused(code)
+    countRefused(classOf(error as Error))
     setRefusalFields(reply)
     send(reply.headers(headers), statusCode, code, message)
   } catch (error) {

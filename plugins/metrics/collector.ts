@@ -13,8 +13,8 @@ import type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetric
 
 /** The parts of the decorators that gauges are read from. */
 interface Decorators {
-  lifecycle?: { phase: string }
-  tasks?: { stats (): { running: number, waiting: number }, queues (): Promise<QueueMetrics[]> }
+  lifecycle: { phase: string }
+  tasks: { stats (): { running: number, waiting: number }, queues (): Promise<QueueMetrics[]> }
 }
 /** The decorator of a pool, or of another plugin whose work a shutdown waits for. */
 interface Decorator { stats? (): Partial<Omit<PoolMetrics, 'pool'>> }
@@ -107,10 +107,9 @@ export class Collector {
 
   snapshot (eventLoop: EventLoopSnapshot): MetricsSnapshot {
     void this.queues()
-    const { lifecycle, tasks } = this.#app as Decorators
-    const { running = 0, waiting = 0 } = tasks?.stats() ?? {}
+    const { running, waiting } = this.#ours('tasks', 'tasks')?.stats() ?? { running: 0, waiting: 0 }
     return {
-      phase: lifecycle?.phase ?? 'serving',
+      phase: this.#ours('lifecycle', 'requests')?.phase ?? 'serving',
       requestsRefused: this.#requestsRefused,
       eventLoop,
       pools: this.#gauges(),
@@ -128,8 +127,7 @@ export class Collector {
 
   /** Asks Redis what is stored; one question at a time. It never rejects: while Redis is away, nothing is known. */
   queues (): Promise<QueueMetrics[]> {
-    const { tasks } = this.#app as Decorators
-    this.#asking ??= (tasks?.queues() ?? Promise.resolve([])).catch(() => []).then((queues) => {
+    this.#asking ??= (this.#ours('tasks', 'tasks')?.queues() ?? Promise.resolve([])).catch(() => []).then((queues) => {
       this.#asking = undefined
       this.#queues = queues
       return queues
@@ -145,10 +143,28 @@ export class Collector {
     return this.#pools.of(pool).jobs.of(name)
   }
 
+  /**
+   * Returns a decorator of the suite, which is known by its drainable: an application without that plugin may have a decorator of its own under the name.
+   */
+  #ours<Name extends keyof Decorators> (name: Name, drainable: string): Decorators[Name] | undefined {
+    return [...drainablesOf(this.#app)].some((each) => each.name === drainable) ? this.#decorator<Decorators[Name]>(name) : undefined
+  }
+
+  /** Returns undefined if only an encapsulated context has the decorator. The suite's own in its place throws when it is read. */
+  #decorator<T> (name: string): T | undefined {
+    try {
+      return this.#app.getDecorator<T>(name)
+    } catch {
+      return undefined
+    }
+  }
+
   /** Finds pools through the list of drainables, because a pool that runs its first job has published nothing yet. */
   #gauges (): PoolMetrics[] {
-    return [...drainablesOf(this.#app)].flatMap(({ name: pool }) => {
-      const { maxThreads, threads = 0, running = 0, waiting = 0 } = this.#app.hasDecorator(pool) ? this.#app.getDecorator<Decorator>(pool).stats?.() ?? {} : {}
+    return [...drainablesOf(this.#app)].flatMap(({ name: pool, phase }) => {
+      // Other drainables have names that an application may give to decorators of its own.
+      if (phase !== 'workers') return []
+      const { maxThreads, threads = 0, running = 0, waiting = 0 } = this.#decorator<Decorator>(pool)?.stats?.() ?? {}
       return maxThreads === undefined ? [] : [{ pool, maxThreads, threads, running, waiting }]
     })
   }

@@ -40,8 +40,17 @@ export interface ResolvedOptions {
 export function resolveOptions (options: MetricsOptions): ResolvedOptions {
   check.record('metrics', options, metricsOptionNames)
   const { path = false, registry, prefix = 'fastify_concurrency_' } = options
-  check.ensure(path === false || (typeof path === 'string' && path.startsWith('/')), 'metrics.path', 'false, or a path that begins with /', path)
-  check.ensure(registry === undefined || typeof registry.registerMetric === 'function', 'metrics.registry', 'a Registry of prom-client', registry)
+  check.ensure(path === false || check.isPath(path), 'metrics.path', 'false, or a path such as /metrics, of letters, digits, and -._~', path)
+  check.ensure(registry === undefined || isRegistry(registry), 'metrics.registry', 'a Registry of prom-client', registry)
   check.ensure(typeof prefix === 'string' && /^(?:[a-z_:][\w:]*)?$/i.test(prefix), 'metrics.prefix', 'letters, digits, _ and :, and no digit first', prefix)
   return { path, registry, prefix }
+}
+
+function isRegistry (value: unknown): boolean {
+  try {
+    const { getSingleMetric, registerMetric } = value as Partial<MetricsRegistry>
+    return typeof getSingleMetric === 'function' && typeof registerMetric === 'function'
+  } catch { // A Proxy or a getter throws.
+    return false
+  }
 }

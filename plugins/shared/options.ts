@@ -102,6 +102,14 @@ function entriesOf (option: string, value: object): Array<[string, unknown]> {
   }
 }
 
+/**
+ * Tells whether a value is a path that Fastify's router takes literally: without parameters, wildcards and characters that clients would have to encode,
+ * and without segments that clients remove (`..`).
+ */
+export function isPath (value: unknown): value is string {
+  return typeof value === 'string' && /^(?=\/)(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/.test(value)
+}
+
 /** Checks a rule that no check above states. */
 export function ensure (holds: boolean, option: string, expected: string, received: unknown): asserts holds {
   if (!holds) invalid(option, expected, received)

@@ -1,7 +1,7 @@
 /**
  * The refusal log keeps refusals from flooding the log. Fastify's default handler logs each thrown 503 as an error. Under overload that is
- * ten thousand lines about a service that works as designed, written by the CPU that is short. Here each refusal is one line at debug, and at
- * most one line a second at warn says how many refusals of each code there were.
+ * ten thousand lines about a service that works as designed, written by the CPU that is short. Here each refusal is one line at debug, and
+ * refusals of a class, such as those of one policy, are one line a second at warn, with their count.
  *
  * Only that line of the default handler changes. The answer, and an error handler of the application's own with its log lines, stay as they are.
  */
@@ -10,14 +10,34 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest }
 import { isRefusal } from './coded-error.ts'
 import { logSafely } from './log.ts'
 
-/** The time between two lines at warn, in ms. */
+/** The time between two lines of a class at warn, in ms. */
 const PERIOD = 1_000
+/** The most classes of a period. Names of tasks have no bound, so refusals of further classes are counted by their code alone. */
+const MAX_CLASSES = 20
+
+/** What refusals have in common that the log counts together. */
+export interface RefusalClass {
+  code: string
+  job?: string | undefined
+  /** The reason for the refusal of a job. */
+  reason?: string | undefined
+  policy?: string | undefined
+  task?: string | undefined
+  /** The kind of a lock. Its key may be a client's. */
+  kind?: string | undefined
+}
+
+/** Returns the class of a refusal, from the fields of its error. */
+export function classOf (refusal: Error): RefusalClass {
+  const { code, job, reason, policy, kind } = refusal as Error & RefusalClass
+  return { code, job, reason, policy, kind }
+}
 
 const kRefusalLog = Symbol('fastify-concurrency.refusalLog')
 
 class Sampler {
-  /** The number of refusals since the last line at warn, by code. */
-  #refused: Record<string, number> = {}
+  /** The refusals since the last lines at warn, by class. */
+  #classes = new Map<string, { refused: RefusalClass, count: number }>()
   #saidAt = -Infinity
   #timer: NodeJS.Timeout | undefined
   readonly #log: FastifyBaseLogger
@@ -26,8 +46,12 @@ class Sampler {
     this.#log = log
   }
 
-  count (code: string, now: number): void {
-    this.#refused[code] = (this.#refused[code] ?? 0) + 1
+  count (refused: RefusalClass, now: number): void {
+    const key = Object.values(refused).join('\0')
+    const counted = this.#classes.get(key)
+    if (counted !== undefined) counted.count++
+    else if (this.#classes.size < MAX_CLASSES || key === refused.code) this.#classes.set(key, { refused, count: 1 })
+    else return this.count({ code: refused.code }, now)
     if (this.#timer !== undefined) return
     const wait = this.#saidAt + PERIOD - now
     if (wait <= 0) this.say(now)
@@ -38,17 +62,16 @@ class Sampler {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#saidAt = now
-    const refused = this.#refused
-    this.#refused = {}
-    if (Object.keys(refused).length === 0) return
-    logSafely(this.#log, 'warn', { refused }, 'requests were refused')
+    const classes = [...this.#classes.values()]
+    this.#classes.clear()
+    for (const { refused, count } of classes) logSafely(this.#log, 'warn', { ...refused, refused: count }, 'requests were refused')
   }
 }
 
 /** Returns a function that counts a refusal. Use it for refusals that a hook answers, because they pass no error handler. The app must have this plugin. */
-export function refusalCounter (app: FastifyInstance): (code: string) => void {
+export function refusalCounter (app: FastifyInstance): (refused: RefusalClass) => void {
   const sampler = app.getDecorator<Sampler>(kRefusalLog)
-  return (code) => sampler.count(code, performance.now())
+  return (refused) => sampler.count(refused, performance.now())
 }
 
 /**
@@ -78,7 +101,7 @@ async function refusalLog (app: FastifyInstance): Promise<void> {
   // Runs before the error handler does.
   app.addHook('onError', (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) => {
     if (isRefusal(error)) {
-      sampler.count((error as { code?: string }).code as string, performance.now())
+      sampler.count(classOf(error), performance.now())
       reply.log = quiet(reply, error)
     }
     done()

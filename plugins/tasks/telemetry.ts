@@ -98,8 +98,8 @@ export class Telemetry {
   /** The promise of enqueue() was rejected, and nobody awaits it. */
   enqueueUnseen (name: string, reqId: string | undefined, err: unknown): void {
     const refused = isRefusal(err)
-    // Load must not flood the log: refusals are counted into its sampled line.
-    if (refused) refusalCounter(this.#app)((err as { code: string }).code)
+    // Load must not flood the log: refusals are counted into its sampled lines.
+    if (refused) refusalCounter(this.#app)({ code: (err as { code: string }).code, task: name })
     logSafely(this.#app.log, refused ? 'debug' : 'error', { task: name, reqId, err }, 'tasks.enqueue() has failed, and nobody awaits its promise: the task was not accepted')
   }
 

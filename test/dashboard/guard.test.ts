@@ -1,5 +1,7 @@
 // Who may use the dashboard. The tests try to get in, as a stranger behind a proxy and as a page in the developer's browser.
+import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
+import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import dashboard from '../../plugins/dashboard/index.ts'
@@ -9,12 +11,12 @@ import { logLines, rejection, startJob, type TestWorkers } from '../helper.ts'
 import { send, startDashboard } from './helper.ts'
 
 const local = (headers: Record<string, string | string[]> = {}, address: string | undefined = '127.0.0.1'): string | undefined =>
-  whyNotLocal({ method: 'GET', address, headers: { host: 'localhost:3000', ...headers } })
+  whyNotLocal({ method: 'GET', httpVersion: '1.1', address, headers: { host: 'localhost:3000', ...headers } })
 
 t.test('only sockets of the same machine pass', async (t) => {
   for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) t.equal(local({}, address), undefined, address)
   for (const address of ['10.0.0.1', '192.168.1.5', '128.0.0.1', '::ffff:10.0.0.1', 'fe80::1', '::', '1.127.0.0', '127.evil.example', '']) t.match(local({}, address), /same machine/, address)
-  t.match(whyNotLocal({ method: 'GET', address: undefined, headers: { host: 'localhost' } }), /same machine/, 'a Unix socket may have a proxy behind it')
+  t.match(whyNotLocal({ method: 'GET', httpVersion: '1.1', address: undefined, headers: { host: 'localhost' } }), /same machine/, 'a Unix socket may have a proxy behind it')
 })
 
 t.test('no header of a proxy passes, whatever it says', async (t) => {
@@ -31,7 +33,7 @@ t.test('only hosts of the same machine pass: another name may be an attacker\'s 
 })
 
 t.test('a page of another site gets nothing, and a POST must prove where it comes from', async (t) => {
-  const why = (method: string, headers: Record<string, string>): string | undefined => whyNotOwn({ method, address: '127.0.0.1', headers: { host: 'localhost:3000', ...headers } })
+  const why = (method: string, headers: Record<string, string>): string | undefined => whyNotOwn({ method, httpVersion: '1.1', address: '127.0.0.1', headers: { host: 'localhost:3000', ...headers } })
   const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
   for (const headers of [{}, { 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'none' }, { origin: 'http://localhost:3000' }, link]) t.equal(why('GET', headers), undefined)
   for (const headers of [
@@ -55,6 +57,40 @@ t.test('over real sockets: nothing is served to a forged request, neither page n
     }
   }
   t.equal((await send(port, '/dashboard/')).status, 200)
+})
+
+/** The answer to bytes that no HTTP client would send. */
+async function sendRaw (port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  let answer = ''
+  socket.setEncoding('latin1').on('data', (chunk: string) => { answer += chunk }).on('error', () => {})
+  socket.write(text)
+  await once(socket, 'close')
+  return answer
+}
+
+t.test('nginx with no more than a proxy_pass is refused, which sends nothing of its client, and this service\'s address as Host', async (t) => {
+  const { port } = await startDashboard(t, { workers: false })
+  for (const [method, path] of [['GET', '/dashboard/'], ['GET', '/dashboard/events'], ['POST', '/dashboard/cancel?pool=workers&id=1']] as const) {
+    const answer = await sendRaw(port, `${method} ${path} HTTP/1.0\r\nHost: 127.0.0.1:${port}\r\nConnection: close\r\nSec-Fetch-Site: same-origin\r\n\r\n`)
+    t.match(answer, /^HTTP\/1\.1 403 [^]*HTTP\/1\.0/, path)
+  }
+})
+
+t.test('no spelling of a path, no other method and no oversized header gets around the guard', async (t) => {
+  const { port } = await startDashboard(t, { workers: false })
+  const evil = { host: 'evil.example' }
+  for (const path of ['//dashboard/', '/dashboard//', '/DASHBOARD/', '/dashboard/%2e%2e/dashboard/', '/x/../dashboard/', '/dashboard/%2Fevents', '/dashboard/events/', '/dashboard/events%00', '/dashboard;/events', '/%64ashboard/', '/dashboard/?/../x', 'http://localhost/dashboard/', '/dashboard/page/main.js', '/dashboard/..%2f..%2fpackage.json', '/dashboard/main.js/..']) {
+    const { status, body } = await send(port, path, { headers: evil })
+    t.ok(status === 403 || status === 404 || status === 400, `${path}: ${status}`)
+    t.notMatch(body, /<html|event:|import /, path)
+  }
+  for (const method of ['HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PATCH', 'TRACE', 'POST']) {
+    for (const path of ['/dashboard/', '/dashboard/events', '/dashboard/cancel']) t.ok((await send(port, path, { method, headers: evil })).status >= 400, `${method} ${path}`)
+  }
+  t.match(await sendRaw(port, `GET /dashboard/ HTTP/1.1\r\nHost: localhost\r\nX-Pad: ${'x'.repeat(100_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /)
+  t.match(await sendRaw(port, 'GET /dashboard/ HTTP/1.1\r\nHost: evil.example\r\nHost: localhost\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 4\d\d /, 'two hosts')
+  t.equal((await send(port, '/dashboard/')).status, 200, 'and the service goes on')
 })
 
 t.test('a CORS plugin that reflects every origin opens nothing', async (t) => {
@@ -166,6 +202,19 @@ t.test('the page can\'t be framed, and runs nothing but its own files', async (t
   for (const [, path] of body.matchAll(/(?:src|href)="([^"#:]+)"/g)) t.equal((await send(port, `/dashboard/${path}`)).status, 200, path ?? '')
   const redirect = await send(port, '/dashboard')
   t.match([redirect.status, redirect.headers.location], [302, './dashboard/'], 'relative: a proxy may have a path of its own before ours')
+})
+
+t.test('a plugin that sets headers of its own for all routes doesn\'t loosen those of the page', async (t) => {
+  const { default: helmet } = await import('@fastify/helmet')
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(helmet, { contentSecurityPolicy: { directives: { scriptSrc: ["'unsafe-inline'"] } }, frameguard: { action: 'sameorigin' } })
+  await app.register(concurrency, { dashboard: {} })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { headers } = await send((app.server.address() as AddressInfo).port, '/dashboard/')
+  t.match(headers['content-security-policy'], /^default-src 'none'/)
+  t.notMatch(headers['content-security-policy'], /unsafe/)
+  t.equal(headers['x-frame-options'], 'DENY')
 })
 
 t.test('wrong options are refused by name', async (t) => {

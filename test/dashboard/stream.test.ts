@@ -1,5 +1,6 @@
 // What an open page is sent: samples, incidents with their cause, running jobs, the shutdown. Over real sockets.
-import type { ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import { request as httpRequest, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import Fastify from 'fastify'
 import t from 'tap'
@@ -9,6 +10,8 @@ import type { Sample } from '../../plugins/dashboard/sample.ts'
 import dashboard from '../../plugins/dashboard/index.ts'
 import concurrency from '../../plugins/index.ts'
 import metrics from '../../plugins/metrics/index.ts'
+import { defineTasks, type EngineFactory } from '../../plugins/tasks/index.ts'
+import { memoryEngine } from '../../plugins/tasks/named/engine.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { jobs as odd, oddName } from '../fixtures/odd-jobs.ts'
 import type { Jobs } from '../../workers/jobs.ts'
@@ -196,13 +199,84 @@ t.test('a client that reads nothing is cut off, and what waits for it is bounded
   t.ok(most < 3 * text.length, `${most} bytes waited at most`)
 })
 
-t.test('a client that vanishes is forgotten', async (t) => {
+t.test('250 pages are open at most, and those that leave make room for others', async (t) => {
   const { port } = await startDashboard(t, { workers: false })
+  /** Opens a stream; the answer has begun. */
+  const open = async (): Promise<{ status: number, close: () => void }> => await new Promise((resolve) => {
+    const request = httpRequest({ port, path: '/dashboard/events', host: '127.0.0.1', agent: false }, (response) => {
+      response.resume().on('error', () => {})
+      resolve({ status: response.statusCode ?? 0, close: () => request.destroy() })
+    })
+    request.on('error', () => {}).end()
+    t.teardown(() => request.destroy())
+  })
+  const pages = await Promise.all(Array.from({ length: 300 }, open))
+  t.equal(pages.filter(({ status }) => status === 200).length, 250)
+  t.equal(pages.filter(({ status }) => status === 503).length, 50)
+  const refused = await send(port, '/dashboard/events')
+  t.match([refused.status, refused.headers['retry-after'], refused.body], [503, '5', /As many pages are open as may be/])
+  for (const { close } of pages) close()
+  // The service hears of it a moment later.
+  for (let another = await open(); another.status !== 200; another = await open()) t.equal(another.status, 503)
+})
+
+t.test('an error that can\'t be read, and ids of requests that are no strings, end neither the feed nor the process', async (t) => {
+  let id = 0n
+  const { app, port } = await startDashboard(t, {}, (app) => {
+    app.get('/', async () => app.getDecorator<TestWorkers>('workers').run('spin', { ms: 60_000 }))
+  }, { genReqId: () => ++id as never })
+  class Unreadable extends Error {
+    override get message (): string { throw new Error('unreadable') }
+  }
   const page = await listenTo(t, port)
-  page.close()
-  const other = await listenTo(t, port)
-  await other.next('sample')
-  t.pass()
+  await rejection(app.tasks.submit('mail:1', async () => { throw new Unreadable() }).done).catch(() => {})
+  await page.next<Incident[]>('incidents', (incidents) => incidents.some(({ subject, reason }) => subject === 'task mail' && reason === 'its error can\'t be read'))
+  const asked = new AbortController()
+  const left = rejection(send(port, '/', { signal: asked.signal }))
+  const [job] = await page.next<ShownJob[]>('jobs', ({ length }) => length > 0)
+  t.match(job?.requestId, /^\d+$/)
+  asked.abort()
+  await left
+})
+
+t.test('what is stored of each named task is sent each second', async (t) => {
+  const queue = { name: 'mail', waiting: 3, delayed: 1, running: 2, failed: 4, oldestMs: 5_000 }
+  const engine: EngineFactory = async (host) => Object.assign(await memoryEngine(host), { queues: async () => [queue] })
+  const { port } = await startDashboard(t, { workers: false, tasks: { tasks: defineTasks({ mail: { handler () {} } }), engine } })
+  const page = await listenTo(t, port)
+  t.strictSame(await page.next('queues', (queues: unknown[]) => queues.length > 0), [queue])
+})
+
+t.test('a request that is pipelined behind a page\'s stream is answered in a shutdown, and doesn\'t hold it up', async (t) => {
+  for (const answers of ['before', 'during'] as const) {
+    const app = Fastify()
+    await app.register(concurrency, { dashboard: {}, lifecycle: { timeout: 8_000 } })
+    const asked = deferred()
+    const go = deferred()
+    app.get('/next', async () => {
+      asked.resolve()
+      await go.promise
+      return 'answered'
+    })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const socket = connect((app.server.address() as { port: number }).port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    let text = ''
+    socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+    const closed = once(socket, 'close')
+    socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\n\r\nGET /next HTTP/1.1\r\nhost: localhost\r\n\r\n')
+    await asked.promise
+    await until(() => text.includes('event: hello'), 'the stream has begun')
+    if (answers === 'before') go.resolve()
+    const stopping = app.lifecycle.shutdown('test')
+    await until(() => app.lifecycle.phase !== 'serving', 'the drain has begun')
+    go.resolve()
+    const { unfinished, durationMs } = await stopping
+    t.strictSame(unfinished, [])
+    t.ok(durationMs < 4_000, `${durationMs} ms`)
+    await closed
+    t.match(text, /HTTP\/1\.1 200 OK[^]*HTTP\/1\.1 200 OK[^]*connection: close[^]*answered$/, answers)
+  }
 })
 
 t.test('ten thousand routes and paths without a route are a bounded number of incidents', async (t) => {

@@ -5,9 +5,10 @@ import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import type { Page } from 'playwright-core'
 import t from 'tap'
-import { deferred, rejection } from '../helper.ts'
+import { deferred, rejection, until } from '../helper.ts'
+import { noRedis, startRedis } from '../limiter/redis.ts'
 import { complaintsOf, launch, skip } from './browser.ts'
-import { serve } from './helper.ts'
+import { execArgv, serve } from './helper.ts'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
@@ -20,9 +21,9 @@ async function seriousOf (page: Page): Promise<string[]> {
   return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`)
 }
 
-/** Waits until a script's value holds. */
+/** Waits until a script's value holds. The debugger evaluates it each time: waitForFunction() would do so in the page, whose policy refuses that. */
 async function holds (page: Page, script: string): Promise<void> {
-  await page.waitForFunction(script)
+  while (await page.evaluate(script) !== true) await page.evaluate('new Promise((resolve) => requestAnimationFrame(resolve))')
 }
 
 t.test('load from the buttons of the example moves the charts, and each refusal has its reason', { skip }, async (t) => {
@@ -59,6 +60,88 @@ t.test('load from the buttons of the example moves the charts, and each refusal 
   }
   await example.locator('.load [role=status]:has-text("served")').waitFor()
   t.strictSame(complaints, [], 'no error in the console')
+})
+
+const REFUSALS = 24
+
+/** Asks for each route `/refused/n`, spread over the service's seconds, and returns by how many ms each line followed the answer. */
+const measure = `(async () => {
+  const seen = new Map()
+  const answered = []
+  let done
+  const all = new Promise((resolve) => { done = resolve })
+  new MutationObserver(() => {
+    for (const { textContent } of document.querySelectorAll('#incidents code')) if (!seen.has(textContent)) seen.set(textContent, performance.now())
+    if (seen.size >= ${REFUSALS}) done()
+  }).observe(document.getElementById('incidents'), { childList: true, subtree: true })
+  await Promise.all(Array.from({ length: ${REFUSALS} }, async (_, n) => {
+    await new Promise((resolve) => setTimeout(resolve, n * 3_000 / ${REFUSALS}))
+    const { status } = await fetch('/refused/' + n, { headers: { 'x-api-key': 'free-measured' } })
+    answered.push({ route: 'GET /refused/' + n, status, at: performance.now() })
+  }))
+  await all
+  return answered.map(({ route, status, at }) => ({ status, ms: seen.get(route) - at }))
+})()`
+
+t.test('a refusal is on the page within 1.5 s of its answer', { skip }, async (t) => {
+  // The limits' clock stands still, so that no token comes back.
+  const app = await serve(t, (app) => {
+    for (let n = 0; n < REFUSALS; n++) {
+      if (n % 2 === 0) app.get(`/refused/${n}`, { config: { limiter: { policies: ['plan'] } } }, async () => 'served')
+      else app.get(`/refused/${n}`, async () => app.workers.run('search', { q: 'oslo' }))
+    }
+  }, { workers: { execArgv, maxThreads: 1, maxQueue: 0 }, limiter: { clock: { now: () => 1e6 } } })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const page = await (await launch(t)).newPage()
+  await page.goto(`${urlOf(app)}/dashboard/`)
+  await page.locator('#phase[data-state=serving]').waitFor()
+  for (let n = 0; n < 5; n++) t.equal((await app.inject({ url: '/refused/0', headers: { 'x-api-key': 'free-measured' } })).statusCode, 200)
+  const held = rejection(app.workers.run('stubborn', { ms: 60_000 }))
+  await until(() => app.workers.stats().running === 1, 'the only thread is busy')
+
+  const measured = await page.evaluate(measure) as Array<{ status: number, ms: number }>
+  t.strictSame(measured.map(({ status }) => status).sort(), [...Array<number>(REFUSALS / 2).fill(429), ...Array<number>(REFUSALS / 2).fill(503)])
+  const sorted = measured.map(({ ms }) => ms).sort((a, b) => a - b)
+  const [median = NaN, worst = NaN] = [sorted[REFUSALS / 2], sorted.at(-1)]
+  t.comment(`refusal → its line on the page, ${REFUSALS} refusals: median ${Math.round(median)} ms, worst ${Math.round(worst)} ms`)
+  t.ok(worst < 3_000, `the worst took ${worst} ms`)
+  app.workers.cancel(app.workers.running()[0]?.id ?? '')
+  await held
+})
+
+t.test('a paused page stands still, and has what it missed when it goes on', { skip }, async (t) => {
+  const app = await serve(t)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const context = await (await launch(t)).newContext()
+  const [page, other] = [await context.newPage(), await context.newPage()]
+  for (const each of [page, other]) {
+    await each.goto(`${urlOf(app)}/dashboard/`)
+    await each.locator('#phase[data-state=serving]').waitFor()
+  }
+  await page.locator('#pause').click()
+  await page.locator('#phase:has-text("paused")').waitFor()
+  await rejection(app.tasks.submit('mail:1', async () => { throw new Error('missed') }).done)
+  await other.locator('#incidents li:has-text("missed")').waitFor()
+  t.equal(await page.locator('#incidents li').count(), 0)
+  await page.locator('#pause[aria-pressed=true]').click()
+  await page.locator('#incidents li:has-text("missed")').waitFor()
+  await page.locator('#phase[data-state=serving]').waitFor()
+})
+
+t.test('stored tasks are shown by name, as Redis counts them for all processes', { skip: skip === false ? await noRedis() : skip }, async (t) => {
+  const redis = await startRedis(t, { tcp: true })
+  const app = await serve(t, () => {}, { redisUrl: `redis://127.0.0.1:${redis.port}`, tasks: { consume: false } })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const page = await (await launch(t)).newPage()
+  const complaints = complaintsOf(page)
+  await page.goto(`${urlOf(app)}/dashboard/`)
+  for (let n = 0; n < 3; n++) await app.tasks.enqueue('webhook', { id: String(n), type: 'paid', data: {} })
+  await app.tasks.enqueue('webhook', { id: 'later', type: 'paid', data: {} }, { delay: 60_000 })
+  await holds(page, '[...document.querySelectorAll("#stored-rows tr > *")].slice(0, 5).map((cell) => cell.textContent).join() === "webhook,3,1,0,0"')
+  t.strictSame(await seriousOf(page), [])
+  await redis.kill()
+  await page.locator('#stored').waitFor({ state: 'hidden' })
+  t.strictSame(complaints, [])
 })
 
 t.test('a stubborn job is cancelled by the keyboard, and its thread is replaced; a job that eats memory ends its thread only', { skip }, async (t) => {
@@ -112,7 +195,7 @@ t.test('a shutdown has a banner with its phase, and the page doesn\'t connect ag
   const hold = deferred()
   app.tasks.submit('mail:1', async () => hold.promise)
   const closed = app.lifecycle.shutdown('test')
-  await page.locator('#banner:has-text("shutting down: background tasks are finished")').waitFor()
+  await page.locator('#banner:has-text("shutting down: it finishes its background tasks")').waitFor()
   t.strictSame(await seriousOf(page), [])
   hold.resolve()
   await closed

@@ -386,8 +386,10 @@ for (const [options, message] of [
   [{ delay: 8_000 }, 'Option "lifecycle.delay": expected less than the timeout of 8000 ms, which it is part of, received 8000'],
   [{ timeout: '5s' }, 'Option "lifecycle.timeout": expected milliseconds from 0 to 2147483647, or Infinity, received \'5s\''],
   [{ grace: Infinity }, 'Option "lifecycle.grace": expected milliseconds from 0 to 2147483647, received Infinity'],
-  [{ readyPath: 'ready' }, 'Option "lifecycle.readyPath": expected a path that starts with a slash, or false, received \'ready\''],
-  [{ livePath: true }, 'Option "lifecycle.livePath": expected a path that starts with a slash, or false, received true'],
+  [{ readyPath: 'ready' }, 'Option "lifecycle.readyPath": expected false, or a path such as /ready, of letters, digits, and -._~, received \'ready\''],
+  [{ livePath: true }, 'Option "lifecycle.livePath": expected false, or a path such as /ready, of letters, digits, and -._~, received true'],
+  [{ readyPath: '/*' }, 'Option "lifecycle.readyPath": expected false, or a path such as /ready'],
+  [{ livePath: '/:x' }, 'Option "lifecycle.livePath": expected false, or a path such as /ready'],
   [{ timeOut: 5 }, 'Option "lifecycle.timeOut": expected one of the options delay, timeout, grace, readyPath, livePath, ready, readyTimeout, received 5']
 ] as const) {
   t.test(`invalid: ${JSON.stringify(options)}`, async (t) => {

@@ -399,7 +399,7 @@ t.test('a refusal is published, and logged sampled', async (t) => {
   t.match(messages[0], { policy: 'client', key: '127.0.0.1', cost: 1, retryAfter: 10, requestId: String })
   t.equal(logged.filter(({ level }) => level > 30).length, 1)
   await app.close()
-  t.same(logged.filter(({ level }) => level > 30).map(({ refused }) => refused), [{ FC_ERR_LIMITED: 1 }, { FC_ERR_LIMITED: 3 }])
+  t.same(logged.filter(({ level }) => level > 30).map(({ code, policy, refused }) => [code, policy, refused]), [['FC_ERR_LIMITED', 'client', 1], ['FC_ERR_LIMITED', 'client', 3]])
 })
 
 t.test('an encoding of the URL or a trailing query doesn\'t make a new bucket of a route', async (t) => {

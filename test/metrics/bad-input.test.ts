@@ -6,7 +6,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { Counter, Registry } from 'prom-client'
 import t, { type Test } from 'tap'
 import concurrency, { type ConcurrencyOptions } from '../../plugins/index.ts'
-import type { Workers } from '../../plugins/workers/index.ts'
+import tasks from '../../plugins/tasks/index.ts'
+import workers, { type Workers } from '../../plugins/workers/index.ts'
 import { jobs as strangeJobs } from '../fixtures/strange-names.ts'
 import { execArgv, rejection } from '../helper.ts'
 
@@ -125,4 +126,32 @@ t.test('10,000 routes make no metric more', async (t) => {
     return samplesOf(t, (await app.inject('/metrics')).body).map((line) => line.replace(/ \S+$/, ''))
   }
   t.strictSame(await samples(10_000), await samples(1))
+})
+
+t.test('decorators of the application\'s own are no pools and no tasks, whatever they are named', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.decorate('tasks', { stats: null, mine: true } as never)
+  app.decorate('requests', null)
+  app.decorate('groups', { stats () { throw new Error('mine') } })
+  await app.register(concurrency, { tasks: false, metrics: { path: '/metrics' } })
+  t.match(app.metrics.snapshot(), { phase: 'serving', pools: [], tasksRunning: 0, tasksWaiting: 0, queues: [] })
+  t.equal((await app.inject('/metrics')).statusCode, 200)
+})
+
+t.test('parts that only an encapsulated context has are counted, and their gauges are left out', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(concurrency, { tasks: false, dashboard: {}, metrics: { path: '/metrics' } })
+  let child: FastifyInstance | undefined
+  await app.register(async (inner) => {
+    child = inner
+    await inner.register(tasks)
+    await inner.register(workers, { jobs: strangeJobs, maxThreads: 1, execArgv })
+  })
+  await app.ready()
+  await child?.tasks.submit('mail:1', async () => {}).done
+  await (child?.getDecorator<Workers<never>>('workers') as unknown as { run: (name: string) => Promise<unknown> }).run('__proto__')
+  t.match(app.metrics.snapshot(), { pools: [], tasksRunning: 0, jobs: [{ name: '__proto__', completed: 1 }], tasks: [{ name: 'mail', completed: 1 }] })
+  t.equal((await app.inject('/metrics')).statusCode, 200)
 })

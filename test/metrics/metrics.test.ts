@@ -6,6 +6,7 @@ import concurrency from '../../plugins/index.ts'
 import type { ConcurrencyOptions } from '../../plugins/index.ts'
 import metrics, { bucketBounds } from '../../plugins/metrics/index.ts'
 import { assertIdle } from '../../plugins/testing.ts'
+import { completed } from '../../plugins/workers/channels.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { execArgv, rejection, startJob, until, type TestJobs, type TestWorkers } from '../helper.ts'
 
@@ -151,13 +152,48 @@ t.test('each reader has the delay of the event loop of its own interval', async 
   t.ok(other().eventLoop.delayMax > 100, 'another reader has it too')
 })
 
+t.test('the event loop is measured in milliseconds since the last reading, and the sampling interval is no delay', async (t) => {
+  const app = await start(t, { workers: false })
+  const read = app.metrics.reader()
+  const pass = async (ms: number): Promise<void> => {
+    const end = performance.now() + ms
+    await new Promise((resolve) => setTimeout(resolve, ms))
+    await until(() => performance.now() >= end, `${ms} ms`)
+  }
+  const block = (ms: number): void => { for (const end = performance.now() + ms; performance.now() < end;); }
+  await pass(100)
+  block(300)
+  await pass(100)
+  const busy = read().eventLoop
+  t.ok(busy.delayMax > 150 && busy.delayMax < 5_000, `${busy.delayMax} ms`)
+  t.ok(busy.utilization > 0.3, String(busy.utilization))
+  // Another process may hold this one up: the quietest of some intervals tells.
+  const quiet: Array<typeof busy> = []
+  while (quiet.length < 20 && !quiet.some(({ delayMean, utilization }) => delayMean < 10 && utilization < 0.2)) {
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    quiet.push(read().eventLoop)
+  }
+  t.ok(quiet.some(({ delayMean, delayMax, utilization }) => delayMean < 10 && delayMax < 150 && utilization < 0.2), JSON.stringify(quiet))
+})
+
+t.test('an application that has closed is listened to no longer', async (t) => {
+  const app = Fastify()
+  await app.register(metrics)
+  await app.ready()
+  t.ok(completed.hasSubscribers)
+  await app.close()
+  t.notOk(completed.hasSubscribers)
+})
+
 t.test('wrong options are refused at boot by name', async (t) => {
   const taken = new Registry()
   taken.registerMetric(new Counter({ name: 'fastify_concurrency_jobs_total', help: 'theirs', registers: [] }))
   for (const [options, message] of [
-    [{ path: 'metrics' }, 'Option "metrics.path"'],
+    ...['metrics', '/*', '/:x', '/a b', '/a//b', '/a/../b', '/metrics?x', '/(\\d+)', '//'].map((path) => [{ path }, 'Option "metrics.path": expected false, or a path such as /metrics, of letters, digits, and -._~, received'] as const),
     [{ prefix: '1x' }, 'Option "metrics.prefix"'],
     [{ registry: {} }, 'Option "metrics.registry": expected a Registry of prom-client'],
+    [{ registry: { registerMetric () {} } }, 'Option "metrics.registry": expected a Registry of prom-client'],
+    [{ registry: new Proxy({}, { get () { throw new Error('a trap') } }) }, 'Option "metrics.registry": expected a Registry of prom-client'],
     [{ registry: taken }, 'expected a registry without a metric named fastify_concurrency_jobs_total'],
     [{ pth: '/metrics' }, 'Option "metrics.pth"']
   ] as const) {

@@ -5,6 +5,8 @@ import { WorkersOverloadedError } from '../../plugins/shared/errors.ts'
 import refusalLog from '../../plugins/shared/refusal-log.ts'
 import { logLines, startApp, until } from '../helper.ts'
 
+const overloaded = (job: string, reason: 'count' | 'wait' = 'count'): WorkersOverloadedError => new WorkersOverloadedError(job, { reason, waiting: 1, estimatedWait: 0, limit: 1, retryAfter: 1 })
+
 t.test('refusals: one line at debug each, without a stack, one at warn for all; other errors as ever', async (t) => {
   const { lines, logger } = logLines()
   const restored: boolean[] = []
@@ -34,7 +36,8 @@ t.test('refusals: one line at debug each, without a stack, one at warn for all; 
   t.notMatch((each[0] as { err?: { stack?: string } }).err?.stack, /^ {4}at /m)
   const summaries = lines.filter(({ level, msg }) => level === 40 && msg === 'requests were refused')
   t.ok(summaries.length >= 2 && summaries.length < 20, 'at the first, once a second, and at the end')
-  t.equal(summaries.reduce((sum, line) => sum + (line as unknown as { refused: Record<string, number> }).refused['FC_ERR_WORKERS_OVERLOADED']!, 0), 20)
+  t.equal(summaries.reduce((sum, { refused }) => sum + (refused as number), 0), 20)
+  t.ok(summaries.every(({ code, job, reason }) => code === 'FC_ERR_WORKERS_OVERLOADED' && job === 'spin' && reason === 'count'), 'with the class')
 })
 
 t.test('an error handler of the application still has the last word', async (t) => {
@@ -85,12 +88,33 @@ t.test('the refusals of a period are logged at its end, even if no further one f
   const app = Fastify({ logger })
   t.teardown(() => app.close())
   await app.register(refusalLog)
-  app.get('/', async () => { throw new WorkersOverloadedError('spin', { reason: 'count', waiting: 1, estimatedWait: 0, limit: 1, retryAfter: 1 }) })
+  app.get('/', async () => { throw overloaded('spin') })
   const told = (): unknown[] => lines.filter(({ level }) => level === 40).map(({ refused }) => refused)
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
   for (let n = 0; n < 3; n++) await app.inject('/')
-  t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }])
+  t.same(told(), [1])
   mock.timers.tick(1_000)
-  t.same(told(), [{ FC_ERR_WORKERS_OVERLOADED: 1 }, { FC_ERR_WORKERS_OVERLOADED: 2 }])
+  t.same(told(), [1, 2])
+})
+
+t.test('refusals of each class are one line a second, and a flood of classes is counted by code', async (t) => {
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger })
+  t.teardown(() => app.close())
+  await app.register(refusalLog)
+  app.get<{ Params: { job: string, reason: 'count' | 'wait' } }>('/:job/:reason', async ({ params: { job, reason } }) => { throw overloaded(job, reason) })
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const told = (): unknown[] => lines.splice(0).filter(({ level }) => level === 40).map(({ job, reason, refused }) => [job, reason, refused])
+  await app.inject('/first/wait')
+  t.strictSame(told(), [['first', 'wait', 1]])
+  for (const url of ['/search/wait', '/search/count', '/hash/count', '/search/wait']) await app.inject(url)
+  mock.timers.tick(1_000)
+  t.strictSame(told(), [['search', 'wait', 2], ['search', 'count', 1], ['hash', 'count', 1]])
+  for (let n = 0; n < 100; n++) await app.inject(`/job-${n}/wait`)
+  mock.timers.tick(1_000)
+  const flood = told()
+  t.equal(flood.length, 21)
+  t.strictSame(flood.at(-1), [undefined, undefined, 80])
 })

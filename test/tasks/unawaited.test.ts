@@ -202,7 +202,7 @@ t.test('enqueue() that nobody awaits: what refuses the task is logged, a defect 
   await rejection(enqueue('unknown'))
   await settle()
   t.strictSame(messages().sort(), ['20 FC_ERR_TASKS_FULL', '50 FC_ERR_OPTION_INVALID', '50 FC_ERR_TASK_PAYLOAD', '50 FC_ERR_TASK_UNKNOWN'])
-  t.match(lines.filter(({ level }) => level === 40), [{ msg: 'requests were refused', refused: { FC_ERR_TASKS_FULL: 1 } }], 'sampled')
+  t.match(lines.filter(({ level }) => level === 40), [{ msg: 'requests were refused', code: 'FC_ERR_TASKS_FULL', task: 'mail', refused: 1 }], 'sampled')
   lines.length = 0
   const closed = app.close()
   go.resolve()

@@ -22,10 +22,13 @@ import { make, setText, timeOf } from './dom.js'
  * @property {(samples: Sample[]) => boolean} isThere whether the service has what the chart is about
  * @property {(samples: Sample[]) => Line[]} lines
  * @property {string} [nothing] what is said while there is no line
+ * @property {boolean} [whole] the values are whole numbers, and so are those beside the axes
  */
 
 /** The charts share the pointer. */
 const sync = UPlot.sync('dashboard')
+
+const wholeSteps = [1, 10, 100, 1_000, 10_000].flatMap((decade) => [1, 2, 5].map((step) => step * decade))
 
 /** @param {string} name */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
@@ -86,9 +89,10 @@ export class Chart {
 
   #create () {
     this.#uplot?.destroy()
-    const { format } = this.#definition
+    const { format, whole } = this.#definition
     const right = this.#lines.find((line) => line.right === true)
     const axis = { stroke: () => colour('faint'), font: '11px system-ui, sans-serif', ticks: { show: false } }
+    const values = { ...axis, gap: 4, space: 32, ...(whole === true && { incrs: wholeSteps }) }
     const grid = { stroke: () => colour('grid'), width: 1 }
     /** @returns {[number, number]} */
     const range = (/** @type {unknown} */ _, /** @type {number} */ __, /** @type {number | null} */ max) => [0, max === null || max <= 0 ? 1 : max * 1.08]
@@ -101,8 +105,8 @@ export class Chart {
       scales: { x: { time: true }, y: { range }, right: { range } },
       axes: [
         { ...axis, grid: { show: false }, space: 70, size: 22, values: (/** @type {unknown} */ _, /** @type {number[]} */ at) => at.map((second) => timeOf(second * 1_000).slice(0, 5 + (second % 60 === 0 ? 0 : 3))) },
-        { ...axis, grid, size: 52, gap: 4, space: 32, values: (/** @type {unknown} */ _, /** @type {number[]} */ values) => values.map(format) },
-        ...(right === undefined ? [] : [{ ...axis, grid: { show: false }, scale: 'right', side: 1, size: 44, gap: 4, space: 32, values: (/** @type {unknown} */ _, /** @type {number[]} */ values) => values.map(right.format ?? format) }])
+        { ...values, grid, size: 52, values: (/** @type {unknown} */ _, /** @type {number[]} */ values) => values.map(format) },
+        ...(right === undefined ? [] : [{ ...values, grid: { show: false }, scale: 'right', side: 1, size: 44, values: (/** @type {unknown} */ _, /** @type {number[]} */ values) => values.map(right.format ?? format) }])
       ],
       series: [{}, ...this.#lines.map(({ label, color, dashed, filled, right }) => ({
         label,

@@ -36,7 +36,7 @@ export const perSecond = (value) => `${count(value)}/s`
 /** @param {number} ms */
 export function duration (ms) {
   if (ms >= 59_950) return `${(ms / 60_000).toFixed(1)} min`
-  if (ms >= 999.5) return `${(ms / 1_000).toFixed(ms < 9_995 ? 2 : 1)} s`
+  if (ms >= 999.5) return `${Number((ms / 1_000).toPrecision(3))} s`
   return `${ms >= 99.5 ? Math.round(ms) : Number(ms.toPrecision(2))} ms`
 }
 

@@ -1,8 +1,9 @@
-// The lists: running jobs, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
-import { byId, duration, make, setText, timeOf } from './dom.js'
+// The lists: running jobs, stored tasks, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
+import { byId, count as compact, duration, make, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */
+/** @typedef {import('../../metrics/index.ts').QueueMetrics} QueueMetrics */
 
 /** The most incidents that the list holds: as many as incidents.ts keeps. */
 const KEPT = 100
@@ -11,15 +12,17 @@ class Row {
   #name = make('strong')
   #about = make('small')
   #progress = make('progress')
-  #cancel = make('button', { text: 'Cancel' })
+  #cancel = make('button')
+  #job
 
   /** @param {ShownJob} job */
   constructor (job) {
+    this.#job = job
     this.#name.textContent = job.name
     this.#progress.max = 1
     this.#progress.setAttribute('aria-label', `Progress of ${job.name} ${job.id}`)
     this.#cancel.type = 'button'
-    this.#cancel.setAttribute('aria-label', `Cancel ${job.name} ${job.id}`)
+    this.#call('Cancel')
     this.#cancel.addEventListener('click', () => cancel(job, this.#cancel))
     this.element = make('li', {}, [make('div', { class: 'what' }, [this.#name, this.#about]), this.#cancel, this.#progress])
     this.update(job)
@@ -33,7 +36,13 @@ class Row {
     this.#progress.value = done ?? 0
     if (!aborted) return
     this.#cancel.disabled = true
-    setText(this.#cancel, 'Stopping …')
+    this.#call('Stopping …')
+  }
+
+  /** Names the button for the eye, and with its job for a screen reader. @param {string} text */
+  #call (text) {
+    setText(this.#cancel, text)
+    this.#cancel.setAttribute('aria-label', `${text} ${this.#job.name} ${this.#job.id}`)
   }
 }
 
@@ -61,6 +70,21 @@ export function showJobs (jobs) {
   }
   setText(byId('running-count'), jobs.length === 0 ? '' : String(jobs.length))
   byId('running-empty').hidden = jobs.length > 0
+}
+
+/** @param {QueueMetrics[]} queues none if tasks are in memory, or Redis doesn't answer */
+export function showQueues (queues) {
+  byId('stored').hidden = queues.length === 0
+  byId('stored-rows').replaceChildren(...queues.map(({ name, waiting, delayed, running, failed, oldestMs }) => {
+    const title = make('th', { text: name })
+    title.scope = 'row'
+    return make('tr', {}, [
+      title,
+      ...[waiting, delayed, running].map((value) => make('td', { text: compact(value) })),
+      make('td', { text: compact(failed), ...(failed > 0 && { class: 'bad' }) }),
+      make('td', { text: waiting === 0 ? '–' : duration(oldestMs) })
+    ])
+  }))
 }
 
 /** @param {ShownJob} job @param {HTMLButtonElement} button */
@@ -109,12 +133,17 @@ export function showIncidents (incidents, afresh) {
 const kinds = { refused: 'refused', failed: 'failed', noted: '' }
 
 /** @param {Incident} incident */
-function contents ({ at, kind, subject, route, reason, retryAfter, client, count }) {
-  const time = make('time', { text: timeOf(at) })
-  time.dateTime = new Date(at).toISOString()
+function contents ({ since, at, kind, subject, route, reason, retryAfter, client, count }) {
+  // The list is in the order of the beginnings, so each line shows its beginning.
+  const [begun, latest] = [since, at].map((ms) => {
+    const time = make('time', { text: timeOf(ms) })
+    time.dateTime = new Date(ms).toISOString()
+    return time
+  })
+  const when = make('small', { class: 'when' }, begun?.textContent === latest?.textContent ? [begun ?? ''] : [begun ?? '', '–', latest ?? ''])
   const head = make('p', { class: 'head' }, [make('strong', { text: subject }), make('span', { class: 'kind', text: kinds[kind] })])
   if (count > 1) head.append(make('span', { class: 'times', text: `×${count}` }))
-  head.append(time)
+  head.append(when)
   const sentence = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.…!?]$/.test(reason) ? '' : '.'}`
   const details = [
     ...(route === undefined ? [] : [make('code', { text: route })]),

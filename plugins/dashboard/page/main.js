@@ -2,7 +2,7 @@
 import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
 import { charts as definitions, tiles as tileDefinitions } from './panels.js'
-import { showIncidents, showJobs } from './lists.js'
+import { showIncidents, showJobs, showQueues } from './lists.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
 
@@ -27,14 +27,15 @@ let samples = []
 let kept = 300
 let interval = 1_000
 let phase = 'serving'
-/** What the connection is doing. @type {'connecting' | 'open' | 'lost' | 'refused' | 'ended'} */
+/** What the connection is doing. @type {'connecting' | 'open' | 'paused' | 'lost' | 'refused' | 'ended'} */
 let connection = 'connecting'
 let endedAt = 0
-let isPaused = false
+/** @type {EventSource | undefined} */
+let source
 
 function showSamples () {
   const last = samples.at(-1)
-  if (last === undefined || isPaused) return
+  if (last === undefined) return
   for (const { element, value, note, show } of tiles) {
     const shown = show(last, samples.slice(-RECENT))
     value.replaceChildren(shown.value, ...(shown.unit === undefined ? [] : [make('small', { text: shown.unit })]))
@@ -49,7 +50,7 @@ function showSamples () {
 
 function showState () {
   const pill = byId('phase')
-  const text = { connecting: 'connecting', open: phase, lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
+  const text = { connecting: 'connecting', open: phase, paused: 'paused', lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
   setText(pill, text)
   pill.dataset['state'] = connection === 'open' ? phase : connection === 'refused' ? 'lost' : connection
   const banner = byId('banner')
@@ -58,6 +59,9 @@ function showState () {
   setText(/** @type {Node} */ (banner.querySelector('p')), said ?? '')
   const again = /** @type {HTMLElement} */ (banner.querySelector('button'))
   again.hidden = connection !== 'ended' && connection !== 'refused'
+  const pause = byId('pause')
+  pause.hidden = !again.hidden
+  pause.setAttribute('aria-pressed', String(connection === 'paused'))
 }
 
 function bannerText () {
@@ -66,18 +70,19 @@ function bannerText () {
   if (connection === 'refused') return 'The service has refused the connection.'
   if (phase === 'serving') return undefined
   return `The service is shutting down: ${{
-    leaving: 'it is not ready any more, so that load balancers look away, and still serves.',
-    requests: 'new requests are refused, and those in flight are finished.',
-    tasks: 'background tasks are finished.',
-    workers: 'jobs are finished.'
+    leaving: 'it reports that it is not ready, so that load balancers look elsewhere, and still serves.',
+    requests: 'it refuses new requests, and finishes those in flight.',
+    tasks: 'it finishes its background tasks.',
+    workers: 'it finishes its jobs.'
   }[phase] ?? phase}`
 }
 
 function connect () {
   connection = 'connecting'
-  const source = new EventSource('events')
+  const opened = new EventSource('events')
+  source = opened
   /** @param {string} name @param {(data: any) => void} listener */
-  const on = (name, listener) => source.addEventListener(name, (message) => listener(JSON.parse(message.data)))
+  const on = (name, listener) => opened.addEventListener(name, (message) => listener(JSON.parse(message.data)))
 
   on('hello', (hello) => {
     connection = 'open'
@@ -97,22 +102,23 @@ function connect () {
     showSamples()
     showState()
   })
-  on('jobs', (jobs) => { if (!isPaused) showJobs(jobs) })
-  on('incidents', (incidents) => { if (incidents.length > 0) showIncidents(incidents, false) })
+  on('jobs', showJobs)
+  on('queues', showQueues)
+  on('incidents', (incidents) => showIncidents(incidents, false))
   on('phase', (entered) => {
     phase = entered.phase
     showState()
   })
   on('goodbye', ({ at }) => {
     // Otherwise the browser would connect again, every two seconds, to a service that is gone.
-    source.close()
+    opened.close()
     connection = 'ended'
     endedAt = at
     showJobs([])
     showState()
   })
-  source.addEventListener('error', () => {
-    connection = source.readyState === EventSource.CLOSED ? 'refused' : 'lost'
+  opened.addEventListener('error', () => {
+    connection = opened.readyState === EventSource.CLOSED ? 'refused' : 'lost'
     showState()
   })
 }
@@ -122,10 +128,14 @@ byId('banner').querySelector('button')?.addEventListener('click', () => {
   showState()
 })
 
+// A paused page isn't connected. Once it is again, its first event has what the page has missed.
 byId('pause').addEventListener('click', () => {
-  isPaused = !isPaused
-  byId('pause').setAttribute('aria-pressed', String(isPaused))
-  showSamples()
+  if (connection === 'paused') connect()
+  else {
+    source?.close()
+    connection = 'paused'
+  }
+  showState()
 })
 
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { for (const chart of charts) chart.redraw() })

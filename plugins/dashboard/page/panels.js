@@ -87,11 +87,12 @@ export const charts = [
     isThere: () => true,
     lines: (samples) => happened(samples, reasons).map((reason) => ({ ...reason, filled: true }))
   },
-  { title: 'Wait for a thread', format: duration, nothing: 'No job has run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'wait') },
-  { title: 'Run on a thread', format: duration, nothing: 'No job has run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'run') },
+  { title: 'Wait for a thread', format: duration, nothing: 'No jobs have run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'wait') },
+  { title: 'Run on a thread', format: duration, nothing: 'No jobs have run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'run') },
   {
     title: 'Threads and queue',
     format: count,
+    whole: true,
     isThere: hasJobs,
     lines: () => [
       { label: 'waiting (left)', color: 'c3', filled: true, value: ({ pools }) => sum(pools.map(({ waiting }) => waiting)) },
@@ -150,14 +151,14 @@ const mean = (samples, value) => sum(samples.map(value)) / Math.max(1, samples.l
 export const tiles = [
   {
     title: 'Jobs served',
-    show: (_, recent) => ({ value: count(mean(recent, (each) => overJobs(each, ({ completed }) => completed))), unit: '/s', note: `${count(mean(recent, ({ arrived }) => arrived))}/s arrive` })
+    show: (_, recent) => ({ value: count(mean(recent, (each) => overJobs(each, ({ completed }) => completed))), unit: '/s', note: `of ${count(mean(recent, ({ arrived }) => arrived))}/s that arrive` })
   },
   {
     title: 'Refused',
     show: (_, recent) => {
       const refused = mean(recent, refusedAll)
       const [most] = reasons.map(({ label, value }) => ({ label, rate: mean(recent, value) })).sort((a, b) => b.rate - a.rate)
-      return { value: count(refused), unit: '/s', note: refused === 0 || most === undefined ? 'nothing, for 5 s' : `most: ${most.label}`, ...(refused > 0 && { tone: 'warn' }) }
+      return { value: count(refused), unit: '/s', note: refused === 0 || most === undefined ? 'none in the last 5 s' : `mostly: ${most.label}`, ...(refused > 0 && { tone: 'warn' }) }
     }
   },
   {
@@ -176,7 +177,7 @@ export const tiles = [
     title: 'Wait for a thread, p99',
     show: ({ jobs }) => {
       const [worst] = jobs.filter(({ wait }) => wait.p99 !== null).sort((a, b) => (b.wait.p99 ?? 0) - (a.wait.p99 ?? 0))
-      return { ...split(worst?.wait.p99), note: worst === undefined ? 'no job, for 10 s' : worst.name }
+      return { ...split(worst?.wait.p99), note: worst === undefined ? 'no jobs in the last 10 s' : worst.name }
     }
   },
   {

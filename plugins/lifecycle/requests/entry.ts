@@ -86,6 +86,17 @@ export class Entry implements DenseSetMember, Observer {
     return { kind: 'request', name, id, ageMs: Math.round(now - this.since), attempt: 1 }
   }
 
+  /** The connection of HTTP/1. A request that another plugin made (injectWS of @fastify/websocket) has none. */
+  get connection (): Socket | undefined {
+    const raw = this.reply === undefined ? undefined : rawOf(this.reply)
+    return raw !== undefined && isHttp1(raw) ? raw.req.socket : undefined
+  }
+
+  /** The connection on which the response of a pipelined request waits for the responses ahead of it; undefined if it is its turn. */
+  get queuedOn (): Socket | undefined {
+    return this.reply?.raw.socket === null ? this.connection : undefined
+  }
+
   /** Tells whether the connection was upgraded (to a WebSocket, say). It isn't Fastify's any more, and belongs to the code that upgraded it. */
   get isUpgraded (): boolean {
     if (this.reply?.sent !== true || this.reply.raw.writableEnded) return false

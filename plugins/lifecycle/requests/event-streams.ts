@@ -4,15 +4,19 @@ import { isHttp1, rawOf } from '../../shared/sockets.ts'
 
 const EVENT_STREAM = /^content-type: *text\/event-stream/im
 
-/** Ends the response if it is the event stream of a browser. */
-export function endEventStream (reply: FastifyReply): void {
+/**
+ * Ends the response if it is the event stream of a browser.
+ *
+ * @param isAhead whether another response follows on the same connection, which then isn't ended
+ */
+export function endEventStream (reply: FastifyReply, isAhead: boolean): void {
   if (!isEventStream(reply)) return
   const raw = rawOf(reply)
   const { socket } = reply.raw
   // The code that writes to the stream may not know yet that the stream has ended. Without a listener, the error of that write would end the process.
   raw.on('error', () => {})
   // The stream was sent as keep-alive. NestJS lets go of it only when its connection ends.
-  raw.end(() => { if (isHttp1(raw)) socket?.end() })
+  raw.end(() => { if (isHttp1(raw) && !isAhead) socket?.end() })
 }
 
 /**

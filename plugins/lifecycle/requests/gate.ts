@@ -26,7 +26,7 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
         requestRefused.publish({ server: app.server, phase: phase(), method: request.method, route: request.routeOptions.url })
       }
       logSafely(request.log, 'debug', { err: error, phase: phase() }, error.message)
-      countRefusal(error.code)
+      countRefusal({ code: error.code })
       return refuse(reply, body)
     }
     inFlight.enter(request, reply)

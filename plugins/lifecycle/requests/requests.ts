@@ -173,7 +173,14 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     },
 
     endEventStreams (all) {
-      for (const { reply, awaited } of open.all()) if (reply !== undefined && (all || awaited)) endEventStream(reply)
+      const entries = [...open.all()]
+      // A connection sends its responses in order, so a response that is awaited ends the stream ahead of it.
+      const behind = new Set(entries.map((entry) => entry.awaited ? entry.queuedOn : undefined))
+      for (const { reply, awaited, connection } of entries) {
+        if (reply === undefined) continue
+        const isAhead = connection !== undefined && behind.has(connection)
+        if (all || awaited || isAhead) endEventStream(reply, isAhead)
+      }
     },
 
     cut () {

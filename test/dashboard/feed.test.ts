@@ -1,0 +1,112 @@
+// What a page gets that is opened later: five minutes of samples, percentiles of the last ten seconds, the last hundred incidents.
+import { mock } from 'node:test'
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import { Feed } from '../../plugins/dashboard/feed.ts'
+import type { Incident } from '../../plugins/dashboard/incidents.ts'
+import type { Sample } from '../../plugins/dashboard/sample.ts'
+import { Streams } from '../../plugins/dashboard/streams.ts'
+import { refused as limitRefused } from '../../plugins/limiter/channels.ts'
+import metrics from '../../plugins/metrics/index.ts'
+import { completed, refused as jobRefused } from '../../plugins/workers/channels.ts'
+
+interface Kit {
+  feed: Feed
+  hello (): { samples: Sample[], incidents: Incident[] }
+  /** A job of this name has completed, after 5 ms. */
+  complete (name: string): void
+  refuseJob (name: string, reason?: 'count' | 'wait'): void
+  refuseKey (key: string): void
+}
+
+async function build (t: Test): Promise<Kit> {
+  const app = Fastify()
+  await app.register(metrics)
+  await app.ready()
+  const feed = new Feed(app, new Streams(), app.metrics.reader())
+  feed.start()
+  t.teardown(async () => {
+    feed.close()
+    await app.close()
+  })
+  const { server } = app
+  const origin = { requestId: '1', method: 'GET', route: '/' }
+  const job = (name: string): object => ({ server, kind: 'job', id: '1', pool: 'workers', name, ...origin })
+  return {
+    feed,
+    hello: () => JSON.parse(/\ndata: (.*)/.exec(feed.hello.toString())?.[1] ?? ''),
+    complete: (name) => completed.publish({ ...job(name), attempt: 1, waitMs: 1, durationMs: 5 } as never),
+    refuseJob: (name, reason = 'count') => jobRefused.publish({ ...job(name), reason, waiting: 1, estimatedWait: 1, limit: 1, retryAfter: 1 } as never),
+    refuseKey: (key) => limitRefused.publish({ server, policy: key, key, cost: 1, retryAfter: 1, lockedOut: false, tokens: 0, rate: 1, burst: 1, ...origin })
+  }
+}
+
+t.test('samples of five minutes are kept, and percentiles are those of the last ten', async (t) => {
+  const { feed, hello, complete } = await build(t)
+  complete('early')
+  const p99 = (): number | null | undefined => hello().samples.at(-1)?.jobs[0]?.run.p99
+  feed.tick()
+  t.ok((p99() ?? 0) > 4, 'in ms')
+  for (let n = 0; n < 9; n++) feed.tick()
+  t.ok((p99() ?? 0) > 4, 'ten seconds later')
+  feed.tick()
+  t.equal(p99(), null, 'and no longer')
+  for (let n = 0; n < 400; n++) feed.tick()
+  t.equal(hello().samples.length, 300)
+})
+
+t.test('a page that is opened after a tick or an incident has it', async (t) => {
+  const { feed, hello, refuseJob } = await build(t)
+  t.match(hello(), { samples: [], incidents: [] })
+  refuseJob('search')
+  feed.tick()
+  t.match(hello(), { samples: [{}], incidents: [{ subject: 'job search' }] })
+})
+
+t.test('incidents are told apart by what decided, and begin anew after ten seconds; a hundred are kept', async (t) => {
+  const { feed, hello, refuseJob } = await build(t)
+  mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  t.teardown(() => mock.timers.reset())
+  refuseJob('search', 'count')
+  mock.timers.tick(9_000)
+  refuseJob('search', 'wait')
+  refuseJob('search', 'count')
+  feed.tick()
+  t.match(hello().incidents.map(({ since, at, count }) => [since, at, count]), [[1_000_000, 1_009_000, 2], [1_009_000, 1_009_000, 1]])
+  mock.timers.tick(2_000)
+  feed.tick()
+  refuseJob('search', 'count')
+  feed.tick()
+  t.match(hello().incidents.map(({ since, count }) => [since, count]), [[1_000_000, 2], [1_009_000, 1], [1_011_000, 1]])
+  for (let round = 0; round < 5; round++) {
+    for (let n = 0; n < 25; n++) refuseJob(`job-${n}`)
+    feed.tick()
+    mock.timers.tick(11_000)
+    feed.tick()
+  }
+  t.equal(hello().incidents.length, 100)
+  t.match(hello().incidents.at(-1), { subject: 'job job-24' }, 'the last ones')
+})
+
+t.test('a key is a digest, which is another one in another process or application', async (t) => {
+  const [one, other] = [await build(t), await build(t)]
+  const digests = [one, other].map(({ feed, hello, refuseKey }) => {
+    refuseKey('10.0.0.1')
+    refuseKey('10.0.0.2')
+    feed.tick()
+    const clients = hello().incidents.map(({ client }) => client)
+    for (const client of clients) t.match(client, /^[0-9a-f]{8}$/)
+    return clients
+  })
+  t.equal(new Set(digests.flat()).size, 4)
+})
+
+t.test('a feed that is closed listens no longer', async (t) => {
+  await t.test('while it is open', async (t) => {
+    const { feed } = await build(t)
+    t.ok(jobRefused.hasSubscribers && completed.hasSubscribers)
+    feed.close()
+    t.ok(jobRefused.hasSubscribers, 'the metrics still do')
+  })
+  t.notOk(jobRefused.hasSubscribers || completed.hasSubscribers || limitRefused.hasSubscribers)
+})

@@ -17,6 +17,7 @@ export const FIRST_CONNECTION = 1_000
 export interface IoRedis {
   status: string
   readonly isCluster?: boolean
+  readonly options?: { readonly keyPrefix?: unknown }
   duplicate (...args: never[]): IoRedis
   on (event: string, listener: (...args: never[]) => void): unknown
   once (event: string, listener: (...args: never[]) => void): unknown
@@ -32,11 +33,14 @@ export interface IoRedis {
   xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>
 }
 
+/** After a failover, a connection may lead to a server that has become a replica, and would refuse all that is written. A new connection leads to the master. */
+export const reconnectToMaster = (err: Error): boolean => err.message.startsWith('READONLY')
+
 /** Tries again soon: after an outage of seconds, the process is back within a second. */
 export const reconnectSoon = (times: number): number => Math.min(times * 50, 1_000)
 
 /** The options of a connection for callers who wait: a command fails at once while Redis is away. */
-export const failFast = { enableOfflineQueue: false, maxRetriesPerRequest: 1, connectTimeout: 5_000, retryStrategy: reconnectSoon }
+export const failFast = { enableOfflineQueue: false, maxRetriesPerRequest: 1, connectTimeout: 5_000, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }
 
 /**
  * Opens a connection that is closed after everything else of the app. Register it before the plugins that use it.

@@ -36,7 +36,8 @@ export interface TasksOptions extends TaskRunOptions {
   tasks?: TaskDefinitions
   /**
    * A constructed client of ioredis or iovalkey, `Redis` or `Cluster`. Named tasks are then stored, by BullMQ: they survive their process, and
-   * run in any process that consumes them. The plugin duplicates the client for its own connections, and leaves the client itself open.
+   * run in any process that consumes them. The plugin duplicates the client for its own connections, and leaves the client itself open. A client
+   * with a `keyPrefix` is refused: see `prefix`.
    * @default the `redis` of the suite, otherwise none: tasks are in this process's memory
    */
   redis?: RedisToDuplicate
@@ -140,6 +141,9 @@ function resolveStored ({ redis, tasks = {}, ...options }: TasksOptions): Stored
   const names = Object.keys(tasks)
   const isClient = redis === undefined || (typeof redis === 'object' && redis !== null && typeof redis.duplicate === 'function' && 'defineCommand' in redis)
   check.ensure(isClient || names.length === 0, 'tasks.redis', 'a constructed client of ioredis or iovalkey', redis)
+  // BullMQ's scripts make keys themselves, which ioredis would not prefix. Left out in silence, applications would share tasks that they believe apart.
+  const keyPrefix = isClient && names.length > 0 ? (redis as IoRedis | undefined)?.options?.keyPrefix : undefined
+  check.ensure(keyPrefix === undefined || keyPrefix === '', 'tasks.redis', 'a client without keyPrefix, which BullMQ can\'t use: give its text as tasks.prefix', keyPrefix)
   const prefix = check.text('tasks.prefix', options.prefix ?? 'fastify-concurrency')
   check.ensure(!/[{}]/.test(prefix), 'tasks.prefix', 'a text without braces', prefix)
   check.record('tasks.keep', options.keep ?? {}, ['completed', 'failed'])

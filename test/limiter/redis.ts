@@ -8,6 +8,8 @@ import { join } from 'node:path'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Test } from 'tap'
 
+export type RedisBinary = 'redis-server' | 'valkey-server'
+
 export interface RedisServer {
   /** For `new Redis(path)`. */
   readonly path: string
@@ -23,13 +25,13 @@ export interface RedisServer {
   signal (signal: 'SIGSTOP' | 'SIGCONT'): void
 }
 
-/** A reason to skip if there is no redis-server; a failure instead where FC_REQUIRE_ALL=1 says that nothing may be skipped. */
-export async function noRedis (): Promise<string | false> {
-  const child = spawn('redis-server', ['--version'], { stdio: 'ignore' })
+/** A reason to skip if there is no such server; a failure instead where FC_REQUIRE_ALL=1 says that nothing may be skipped. */
+export async function noRedis (binary: RedisBinary = 'redis-server'): Promise<string | false> {
+  const child = spawn(binary, ['--version'], { stdio: 'ignore' })
   const found = await Promise.race([once(child, 'exit').then(([code]) => code === 0), once(child, 'error').then(() => false)]).catch(() => false)
   if (found) return false
-  if (process.env['FC_REQUIRE_ALL'] === '1') throw new Error('redis-server was not found, and FC_REQUIRE_ALL=1 forbids to skip')
-  return 'redis-server was not found: install it to run this test'
+  if (process.env['FC_REQUIRE_ALL'] === '1') throw new Error(`${binary} was not found, and FC_REQUIRE_ALL=1 forbids to skip`)
+  return `${binary} was not found: install it to run this test`
 }
 
 export interface RedisServerOptions {
@@ -37,11 +39,12 @@ export interface RedisServerOptions {
   persists?: boolean
   /** Whether it listens on a TCP port, too. */
   tcp?: boolean
+  binary?: RedisBinary
   /** Further arguments. */
   args?: readonly string[]
 }
 
-async function freePort (): Promise<number> {
+export async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -50,7 +53,7 @@ async function freePort (): Promise<number> {
   return port
 }
 
-export async function startRedis (t: Test, { persists = false, tcp = false, args = [] }: RedisServerOptions = {}): Promise<RedisServer> {
+export async function startRedis (t: Test, { persists = false, tcp = false, binary = 'redis-server', args = [] }: RedisServerOptions = {}): Promise<RedisServer> {
   const port = tcp ? await freePort() : 0
   const persistence = persists ? ['--appendonly', 'yes', '--appendfsync', 'always'] : ['--appendonly', 'no']
   const directory = mkdtempSync(join(tmpdir(), 'fc-redis-'))
@@ -59,7 +62,7 @@ export async function startRedis (t: Test, { persists = false, tcp = false, args
   let child: ChildProcess | undefined
 
   async function start (): Promise<void> {
-    child = spawn('redis-server', ['--port', String(port), '--unixsocket', path, '--save', '', '--dir', directory, ...persistence, ...args], { stdio: 'ignore' })
+    child = spawn(binary, ['--port', String(port), '--unixsocket', path, '--save', '', '--dir', directory, ...persistence, ...args], { stdio: 'ignore' })
     const probe = new Redis({ path, lazyConnect: true, retryStrategy: () => 5, maxRetriesPerRequest: null })
     probe.on('error', () => {})
     await probe.ping()

@@ -6,7 +6,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { ClosingError, TaskStoreError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
-import { failFast, FIRST_CONNECTION, ready, reconnectSoon, type IoRedis } from '../../redis.ts'
+import { failFast, FIRST_CONNECTION, ready, reconnectSoon, reconnectToMaster, type IoRedis } from '../../redis.ts'
 import { within } from '../../shared/within.ts'
 
 /** Opens the connection anew if Redis has been silent for this long, in ms: a network may drop packets without ending a connection. */
@@ -15,7 +15,10 @@ const SILENCE = 5_000
 const patience = { maxRetriesPerRequest: null, enableOfflineQueue: true }
 
 /** What an application may have set for its own use, and what would break a connection of BullMQ. */
-const neutral = { keyPrefix: '', lazyConnect: false, commandTimeout: undefined, retryStrategy: reconnectSoon }
+const neutral = { lazyConnect: false, commandTimeout: undefined, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }
+
+/** The same for a cluster. A replica may not know yet what was just written. */
+const neutralCluster = { lazyConnect: false, clusterRetryStrategy: reconnectSoon, scaleReads: 'master' }
 
 export class Connections {
   readonly #given: IoRedis
@@ -28,6 +31,8 @@ export class Connections {
   #late = 0
   #patient: IoRedis | undefined
   #isAway = false
+  /** Why Redis is away, as far as the connection knows. */
+  #reason: Error | undefined
   #isClosed = false
 
   /** @param timeout how many ms a caller waits for Redis */
@@ -36,6 +41,7 @@ export class Connections {
     this.#timeout = timeout
     this.#log = log
     this.commands = this.#open({ ...failFast, socketTimeout: SILENCE })
+    this.commands.on('error', (err: Error) => { this.#reason = err })
     this.commands.on('close', () => this.#away())
     this.commands.on('ready', () => this.#back())
   }
@@ -68,7 +74,7 @@ export class Connections {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw new ClosingError('The service')
       if (this.#late > 0) throw new TaskStoreError(id, false, { cause: new Error('Redis has not answered an earlier command') })
-      if (this.commands.status !== 'ready') throw new TaskStoreError(id, false, { cause: new Error(`The connection to Redis is ${this.commands.status}`) })
+      if (this.commands.status !== 'ready') throw new TaskStoreError(id, false, { cause: this.#reason ?? new Error(`The connection to Redis is ${this.commands.status}`) })
       const asked = command()
       let isLate = false
       const onLate = (): void => {
@@ -110,7 +116,7 @@ export class Connections {
     const all = { ...neutral, ...options }
     // A Cluster takes its nodes first, and the options of connections in `redisOptions`.
     const client = this.#given.isCluster === true
-      ? this.#given.duplicate(undefined as never, { redisOptions: all, enableOfflineQueue: 'enableOfflineQueue' in options && options.enableOfflineQueue } as never)
+      ? this.#given.duplicate(undefined as never, { ...neutralCluster, redisOptions: all, enableOfflineQueue: 'enableOfflineQueue' in options && options.enableOfflineQueue } as never)
       : this.#given.duplicate(all as never)
     client.on('error', (err: Error) => logSafely(this.#log, 'debug', { err }, 'tasks: Redis'))
     return this.#keep(client)
@@ -133,10 +139,11 @@ export class Connections {
   #away (): void {
     if (this.#isAway || this.#isClosed) return
     this.#isAway = true
-    logSafely(this.#log, 'error', {}, 'tasks: Redis is away: enqueue() rejects with FC_ERR_TASK_STORE, and stored tasks wait')
+    logSafely(this.#log, 'error', { err: this.#reason }, 'tasks: Redis is away: enqueue() rejects with FC_ERR_TASK_STORE, and stored tasks wait')
   }
 
   #back (): void {
+    this.#reason = undefined
     if (!this.#isAway) return
     this.#isAway = false
     logSafely(this.#log, 'info', {}, 'tasks: Redis is back')

@@ -18,7 +18,7 @@ import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { Telemetry } from '../telemetry.ts'
 import { toError } from '../thrown.ts'
 import type { Connections } from './connections.ts'
-import { Failure, idOf, MAX_CRASHES, toOptions, type StoredTask } from './stored.ts'
+import { Failure, idOf, keyOf, MAX_CRASHES, toOptions, toStoredTask, type StoredTask } from './stored.ts'
 
 /** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
 const RETRY_REDIS = 500
@@ -65,7 +65,7 @@ export class Consumer implements Drainable {
   readonly #options: ConsumerOptions
   readonly #runs: Scheduler
   #workers: Worker[] = []
-  /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. By the id of the job. */
+  /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. By the key of the job. */
   readonly #held = new Map<string, Held>()
   readonly #idle = new IdleWaiters()
   #closing: Promise<unknown> | undefined
@@ -93,7 +93,7 @@ export class Consumer implements Drainable {
     if (this.#closing !== undefined || this.#options.names.length === 0) return
     const { connections, cancelChannel, names } = this.#options
     const client = connections.subscriber()
-    client.on('message', (_channel: string, jobId: string) => this.#cancel(jobId))
+    client.on('message', (_channel: string, key: string) => this.#cancel(key))
     // What was published while the connection was away is lost, but the mark is stored.
     client.on('ready', () => { for (const { job, worker } of this.#held.values()) void this.#readMark(worker, job) })
     client.subscribe(cancelChannel).catch((err: unknown) => this.#log('debug', { err }, 'tasks: no subscription to cancelled tasks'))
@@ -148,15 +148,17 @@ export class Consumer implements Drainable {
   #createWorker (name: string): Worker {
     const { queueName, worker: options, connections } = this.#options
     const held = this.#held
-    const hold = (job: StoredJob, worker: Worker): void => { held.set(job.id as string, { id: idOf(job.name, job.data, job.id as string), job, worker, since: this.#deps.clock.now(), isCancelled: false }) }
+    const hold = (job: StoredJob, worker: Worker): void => { held.set(keyOf(job), { id: idOf(job.name, job.data, job.id as string), job, worker, since: this.#deps.clock.now(), isCancelled: false }) }
     const release = (job: StoredJob): void => {
       // A second delivery of a job, after its lock was lost, is held on.
-      if (held.get(job.id as string)?.job === job) held.delete(job.id as string)
+      if (held.get(keyOf(job))?.job === job) held.delete(keyOf(job))
       if (this.pending === 0) this.#idle.wake()
     }
     // Nothing that BullMQ publishes says when a job that lost its lock is done with, so the method that does all of it is wrapped.
     class HoldingWorker extends this.#bullmq.Worker<StoredTask> {
       override async processJob (...args: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
+        // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
+        args[0].data = toStoredTask(args[0].data)
         hold(args[0], this)
         try {
           return await super.processJob(...args)
@@ -170,7 +172,7 @@ export class Consumer implements Drainable {
     })
     worker.on('completed', () => { this.#completed++ })
     worker.on('stalled', (jobId) => { void this.#recovered(worker, jobId) })
-    worker.on('lockRenewalFailed', (jobIds) => { for (const jobId of jobIds) this.#lostLock(jobId) })
+    worker.on('lockRenewalFailed', (jobIds) => { for (const id of jobIds) this.#lostLock(keyOf({ queueName: worker.name, id })) })
     worker.on('error', (err) => this.#log('debug', { err, task: name }, 'tasks: BullMQ'))
     return worker
   }
@@ -199,14 +201,14 @@ export class Consumer implements Drainable {
         carrier,
         fn: (context) => named.run(name, payload, context),
         options: toOptions(job.data, job.opts.attempts, named.defaults(name)),
-        stored: { attempts: attemptsMade, idempotencyKey: jobId, ageMs: Math.max(Date.now() - job.timestamp, 0) }
+        stored: { attempts: attemptsMade, idempotencyKey: job.repeatJobKey === undefined ? jobId : id, ageMs: Math.max(Date.now() - job.timestamp, 0) }
       })
       return this.#storable(await handle.done, id)
     } catch (thrown) {
       if (thrown instanceof StoredRetry) throw new Failure(thrown.cause as Error, thrown.delay)
       if (thrown instanceof TaskDuplicateError || thrown instanceof TasksFullError) return await this.#runLater(job, token)
       const isAborted = thrown instanceof TaskAbortedError
-      const isCancelled = this.#held.get(jobId)?.isCancelled === true
+      const isCancelled = this.#held.get(keyOf(job))?.isCancelled === true
       if (isAborted && this.#isGivingUp && !isCancelled) return await this.#handBack(job, token)
       throw this.#failure(job, toError(id, thrown), isAborted && isCancelled)
     }
@@ -245,8 +247,8 @@ export class Consumer implements Drainable {
     throw new this.#bullmq.DelayedError()
   }
 
-  #cancel (jobId: string): void {
-    const held = this.#held.get(jobId)
+  #cancel (key: string): void {
+    const held = this.#held.get(key)
     if (held === undefined) return
     held.isCancelled = true
     this.#runs.cancel(held.id, 'cancel() was called')
@@ -255,15 +257,15 @@ export class Consumer implements Drainable {
   async #readMark (worker: Worker, { id }: StoredJob): Promise<void> {
     try {
       const job = await this.#bullmq.Job.fromId(worker, id as string) as StoredJob | undefined
-      if (job?.data.cancelled === true) this.#cancel(id as string)
+      if (job?.data.cancelled === true) this.#cancel(keyOf(job))
     } catch (err) {
       this.#log('debug', { err }, 'tasks: could not read whether a task is cancelled')
     }
   }
 
   /** Another process may run the task by now. */
-  #lostLock (jobId: string): void {
-    const held = this.#held.get(jobId)
+  #lostLock (key: string): void {
+    const held = this.#held.get(key)
     if (held !== undefined) this.#runs.cancel(held.id, 'its lock has expired, and another process may run it')
   }
 

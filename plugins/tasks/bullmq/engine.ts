@@ -22,7 +22,7 @@ import { Bound } from './bound.ts'
 import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
-import { Failure, toRetryOptions, toStored, type StoredTask } from './stored.ts'
+import { Failure, keyOf, toRetryOptions, toStored, type StoredTask } from './stored.ts'
 
 type StoredQueue = Queue<StoredTask>
 
@@ -183,7 +183,7 @@ export class BullmqEngine implements Engine {
       return true
     }
     await this.#connections.ask(id, () => job.updateData({ ...job.data, cancelled: true }))
-    await this.#connections.ask(id, () => this.#connections.commands.publish(this.#cancelChannel, jobId))
+    await this.#connections.ask(id, () => this.#connections.commands.publish(this.#cancelChannel, keyOf(job)))
     return true
   }
 

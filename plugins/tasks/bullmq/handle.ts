@@ -34,6 +34,8 @@ export class Outcomes {
     this.#bullmq = bullmq
     this.#connections = connections
     this.#options = options
+    // Events of an outage may be lost, with the data of Redis or by their number.
+    connections.commands.on('ready', () => { void this.#lookAgain() })
   }
 
   /** Resolves or rejects as the task does. Rejects with FC_ERR_CLOSING if this process closes first: the task goes on elsewhere. */
@@ -52,8 +54,7 @@ export class Outcomes {
   async close (): Promise<void> {
     this.#isClosed = true
     // What has ended while the service drained may not have been heard of yet.
-    const tasks = [...this.#waiting.values()].flatMap((all) => [...all].slice(0, 1).map(({ task }) => task))
-    await Promise.allSettled(tasks.map((task) => this.#look(task)))
+    await this.#lookAgain()
     for (const jobId of [...this.#waiting.keys()]) this.#settle(jobId, 'reject', new ClosingError('The service'))
     const listeners = await Promise.allSettled(this.#listeners.values())
     for (const listener of listeners) if (listener.status === 'fulfilled') listener.value.close().catch(() => {})
@@ -81,6 +82,11 @@ export class Outcomes {
     if (!this.#waiting.has(jobId)) return
     const job = await this.#connections.ask(jobId, () => queue.getJob(jobId)).catch(() => undefined)
     this.#settle(jobId, 'reject', job === undefined ? undefined : toError(reason, job.stacktrace?.at(-1)))
+  }
+
+  async #lookAgain (): Promise<void> {
+    const tasks = [...this.#waiting.values()].flatMap((all) => [...all].slice(0, 1).map(({ task }) => task))
+    await Promise.allSettled(tasks.map((task) => this.#look(task)))
   }
 
   async #look ({ id, jobId, queue }: Followed): Promise<void> {

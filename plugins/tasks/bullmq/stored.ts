@@ -1,5 +1,5 @@
 /** How tasks, their results and their errors are written to Redis and read back. */
-import type { JobsOptions } from 'bullmq'
+import type { Job, JobsOptions } from 'bullmq'
 import type { TraceCarrier } from '../../../workers/protocol.ts'
 import { TaskAbortedError, TaskCrashedError, TaskTimeoutError } from '../../shared/errors.ts'
 import type { NamedTask } from '../named/engine.ts'
@@ -41,6 +41,11 @@ export function toStored ({ id, isIdChosen, payload, options, reqId, carrier }: 
   return stored
 }
 
+/** Returns the data of a job, which may not be of this suite, as far as it can be used. */
+export function toStoredTask (data: unknown): StoredTask {
+  return typeof data === 'object' && data !== null ? data : {}
+}
+
 type StoredFields = { payload: unknown, options: TaskOptions } & Partial<Pick<NamedTask, 'id' | 'isIdChosen' | 'reqId' | 'carrier'>>
 
 /** Returns the options of a run. They are the definition's in this process, unless the call had others. */
@@ -61,6 +66,11 @@ export function toRetryOptions ({ retries }: TaskOptions): Pick<JobsOptions, 'at
 
 export function idOf (name: string, data: StoredTask, jobId: string): string {
   return data.id ?? `${name}:${jobId}`
+}
+
+/** Names a job among those of all tasks: two schedules that are due at the same moment have jobs of the same id. */
+export function keyOf ({ queueName, id }: Pick<Job, 'queueName' | 'id'>): string {
+  return `${queueName}:${id}`
 }
 
 /**

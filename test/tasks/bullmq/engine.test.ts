@@ -1,35 +1,19 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import { Queue } from 'bullmq'
 import suite from '../../../plugins/index.ts'
-import tasks, { defineTasks, type TasksOptions } from '../../../plugins/tasks/index.ts'
+import tasks, { defineTasks, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
 import { findings } from '../../../plugins/tasks/bullmq/boot-checks.ts'
 import { Failure, toError } from '../../../plugins/tasks/bullmq/stored.ts'
-import { assertIdle } from '../../../plugins/testing.ts'
 import { deferred, logLines, rejection, until } from '../../helper.ts'
-import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
-import { engineContract, type Enqueue } from '../named/engine-contract.ts'
+import { noRedis, startRedis } from '../../limiter/redis.ts'
+import { engineContract } from '../named/engine-contract.ts'
+import { build, callsOf, enqueueOf } from './helper.ts'
 import { eventually } from './processes.ts'
 
 const skip = await noRedis()
-
-/** Gives an app a prefix of its own, so that tests don't run each other's tasks. */
-async function build (t: Test, server: RedisServer, options: TasksOptions, fastify: object = {}): Promise<FastifyInstance> {
-  const app = Fastify(fastify) as unknown as FastifyInstance
-  t.teardown(async () => {
-    await app.close()
-    await assertIdle(app)
-  })
-  // Longer than on a machine that does nothing else: no test here is about it.
-  await app.register(tasks, { redis: options.redis ?? server.client(), prefix: randomUUID(), storeTimeout: 5_000, ...options })
-  await app.ready()
-  return app
-}
-
-const enqueueOf = (app: FastifyInstance): Enqueue => app.tasks.enqueue.bind(app.tasks) as unknown as Enqueue
-const callsOf = (app: FastifyInstance): Record<string, (...args: unknown[]) => Promise<unknown>> => app.tasks as never
 
 t.test('on Redis', { skip }, async (t) => {
   const server = await startRedis(t)
@@ -173,22 +157,45 @@ t.test('on Redis', { skip }, async (t) => {
     const runs: Array<{ payload: unknown, id: string, key: string }> = []
     const app = await build(t, server, { tasks: defineTasks({ sweep: { handler: (payload: unknown, { id, idempotencyKey }) => { runs.push({ payload, id, key: idempotencyKey }) } }, other: { handler () {} } }) })
     const { schedule, unschedule } = callsOf(app)
-    await schedule!('sweep', { cron: '* * * * * *' }, 'old')
-    await schedule!('sweep', { cron: '* * * * * *' }, 'new')
+    await schedule('sweep', { cron: '* * * * * *' }, 'old')
+    await schedule('sweep', { cron: '* * * * * *' }, 'new')
     await until(() => runs.length >= 2, 'it has run twice')
     t.same(runs[0]?.payload, 'new')
     t.match(runs[0]?.id, /^sweep:repeat:default:\d+$/)
     t.not(runs[0]?.key, runs[1]?.key)
-    t.equal(await unschedule!('sweep'), true)
-    t.equal(await unschedule!('sweep'), false)
+    t.equal(await unschedule('sweep'), true)
+    t.equal(await unschedule('sweep'), false)
     const [sweep] = await app.tasks.queues()
     t.equal(sweep?.delayed, 0)
-    await schedule!('other', { every: 60_000 }, undefined, { id: 'a' })
-    await schedule!('other', { cron: '0 3 * * *', timezone: 'Europe/Berlin' }, undefined, { id: 'b' })
-    t.equal(await unschedule!('other', { id: 'a' }), true)
+    await schedule('other', { every: 60_000 }, undefined, { id: 'a' })
+    await schedule('other', { cron: '0 3 * * *', timezone: 'Europe/Berlin' }, undefined, { id: 'b' })
+    t.equal(await unschedule('other', { id: 'a' }), true)
     for (const when of [{ cron: 'every night' }, { cron: '0 3 * * *', timezone: 'Atlantis' }]) {
-      t.match(await rejection(schedule!('other', when)), { code: 'FC_ERR_OPTION_INVALID' }, JSON.stringify(when))
+      t.match(await rejection(schedule('other', when)), { code: 'FC_ERR_OPTION_INVALID' }, JSON.stringify(when))
     }
+  })
+
+  t.test('two tasks with the same schedule are two: each has a key of its own, and cancel() reaches the one that is meant', async (t) => {
+    const runs: Array<{ id: string, key: string, signal: AbortSignal }> = []
+    const task = {
+      handler: async (_payload: unknown, { id, idempotencyKey, signal }: TaskContext) => {
+        runs.push({ id, key: idempotencyKey, signal })
+        await new Promise((resolve) => { signal.onabort = resolve })
+        throw signal.reason
+      }
+    }
+    const app = await build(t, server, { closeTimeout: 1, grace: 1_000, tasks: defineTasks({ one: task, two: task }) })
+    for (const name of ['one', 'two']) await callsOf(app).schedule(name, { cron: '* * * * * *' })
+    const ownId = ({ id }: { id: string }): string => id.slice(id.indexOf(':') + 1)
+    /** Two runs at the same moment. */
+    let pair: typeof runs = []
+    await until(() => (pair = runs.filter((run) => runs.some((other) => other !== run && ownId(other) === ownId(run)))).length >= 2, 'both have run at the same moment')
+    for (const name of ['one', 'two']) await callsOf(app).unschedule(name)
+    const [first, second] = pair
+    t.not(first?.key, second?.key)
+    t.equal(await app.tasks.cancel(first?.id ?? ''), true)
+    await until(() => first?.signal.aborted === true || second?.signal.aborted === true, 'one is aborted')
+    t.same([first?.signal.aborted, second?.signal.aborted], [true, false])
   })
 
   t.test('a client that was passed stays open, and what the engine opened is closed', async (t) => {

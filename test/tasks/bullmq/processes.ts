@@ -33,9 +33,9 @@ async function buildFixture (): Promise<string> {
 }
 
 /** Starts a process. Resolves when its app is ready. */
-export async function startProcess (t: Test, options: TaskProcessOptions): Promise<TaskProcess> {
+export async function startProcess (t: Test, options: TaskProcessOptions, env: NodeJS.ProcessEnv = {}): Promise<TaskProcess> {
   built ??= buildFixture()
-  const child = fork(await built, [JSON.stringify(options)], { execArgv: [], stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  const child = fork(await built, [JSON.stringify(options)], { execArgv: [], env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   t.teardown(() => child.kill('SIGKILL'))
   const exited = once(child, 'exit').then(([code]) => code as number | null)
   await Promise.race([once(child, 'message'), exited.then((code) => { throw new Error(`The process has ended with ${code} before it was ready`) })])

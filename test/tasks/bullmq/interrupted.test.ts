@@ -1,0 +1,192 @@
+// What becomes of a stored task while it runs: it is cancelled, its lock is lost, its function goes on, its connection falls silent.
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { randomUUID } from 'node:crypto'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { Queue, type Job } from 'bullmq'
+import { Redis } from 'ioredis'
+import tasks, { defineTasks, type TaskContext } from '../../../plugins/tasks/index.ts'
+import { deferred, logLines, rejection, until } from '../../helper.ts'
+import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
+import { build, callsOf, enqueueOf } from './helper.ts'
+import { eventually, startProcess } from './processes.ts'
+
+const skip = await noRedis()
+t.setTimeout(120_000)
+
+/** Returns the queue of the task `work` as BullMQ's own tools see it. */
+function queueOf (t: Test, server: RedisServer, prefix: string): Queue {
+  const queue = new Queue('{work}', { prefix: `${prefix}:tasks`, connection: server.client({ maxRetriesPerRequest: null }) as never })
+  t.teardown(async () => queue.close())
+  return queue
+}
+
+async function onlyJob (queue: Queue): Promise<Job> {
+  const [job] = await queue.getActive()
+  if (job === undefined) throw new Error('No job is active')
+  return job
+}
+
+/** A task that runs until its signal aborts. */
+function waiting (): { began: Promise<void>, signals: AbortSignal[], handler: (payload: unknown, context: TaskContext) => Promise<never> } {
+  const [began, signals] = [deferred(), [] as AbortSignal[]]
+  return {
+    began: began.promise,
+    signals,
+    handler: async (_payload, { signal }) => {
+      signals.push(signal)
+      began.resolve()
+      return await new Promise((_resolve, reject) => { signal.onabort = () => reject(signal.reason as Error) })
+    }
+  }
+}
+
+/** Listens to a channel of an app. */
+function heard (t: Test, app: FastifyInstance, channel: string): Array<Record<string, unknown>> {
+  const messages: Array<Record<string, unknown>> = []
+  const listener = (message: unknown): void => { if ((message as { server: object }).server === app.server) messages.push(message as Record<string, unknown>) }
+  subscribe(`fastify-concurrency:${channel}`, listener)
+  t.teardown(() => unsubscribe(`fastify-concurrency:${channel}`, listener))
+  return messages
+}
+
+t.test('a cancel that was published while the connection was away is found when it is back', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const prefix = randomUUID()
+  const { began, signals, handler } = waiting()
+  const app = await build(t, server, { prefix, tasks: defineTasks({ work: { handler } }) })
+  const outcome = rejection((await enqueueOf(app)('work')).done)
+  await began
+  const job = await onlyJob(queueOf(t, server, prefix))
+  await job.updateData({ ...job.data as object, cancelled: true })
+  await server.client().call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  t.match(await outcome, { code: 'FC_ERR_TASK_ABORTED' })
+  t.equal(signals[0]?.aborted, true)
+})
+
+t.test('a task that was cancelled does not run again when its process has died', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const redis = server.client()
+  const worker = await startProcess(t, { path: server.path, lockDuration: 1_000 })
+  const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: defineTasks({ wait: { handler () {} } }) })
+  const { id, done } = await enqueueOf(web)('wait')
+  const outcome = rejection(done)
+  await eventually(async () => await redis.llen('waiting') === 1, 'it runs')
+  process.kill(worker.pid, 'SIGSTOP')
+  t.equal(await web.tasks.cancel(id), true)
+  await worker.kill()
+  await startProcess(t, { path: server.path, lockDuration: 1_000 })
+  t.match(await outcome, { code: 'FC_ERR_TASK_ABORTED' })
+  t.equal(await redis.llen('waiting'), 1, 'it has run once')
+  t.match(await web.tasks.queues(), [{ name: 'wait', waiting: 0, running: 0, failed: 0 }])
+})
+
+t.test('a task that was cancelled and still runs can not be joined', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const [began, go] = [deferred(), deferred()]
+  const app = await build(t, server, { grace: 60_000, tasks: defineTasks({ work: { handler: async () => { began.resolve(); await go.promise } } }) })
+  const { id } = await enqueueOf(app)('work', undefined, { id: 'x' })
+  await began.promise
+  t.equal((await enqueueOf(app)('work', undefined, { id: 'x', duplicate: 'join' })).id, id)
+  t.equal(await app.tasks.cancel(id), true)
+  t.match(await rejection(enqueueOf(app)('work', undefined, { id: 'x', duplicate: 'join' })), { code: 'FC_ERR_TASK_DUPLICATE' })
+  go.resolve()
+})
+
+t.test('the next run of a schedule is not cancelled alone', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const prefix = randomUUID()
+  const app = await build(t, server, { prefix, consume: false, tasks: defineTasks({ work: { handler () {} } }) })
+  await callsOf(app).schedule('work', { cron: '0 0 1 1 *' })
+  const [job] = await queueOf(t, server, prefix).getDelayed()
+  t.equal(await app.tasks.cancel(`work:${job?.id}`), false)
+  t.equal((await app.tasks.queues())[0]?.delayed, 1)
+})
+
+t.test('a task whose lock is lost is aborted, is published as recovered, and runs once more', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const prefix = randomUUID()
+  const began = deferred()
+  const reasons: string[] = []
+  let runs = 0
+  const app = await build(t, server, {
+    prefix,
+    lockDuration: 1_000,
+    tasks: defineTasks({
+      work: {
+        handler: async (_payload: unknown, { signal }) => {
+          if (++runs === 2) return 'again'
+          began.resolve()
+          return await new Promise((_resolve, reject) => {
+            signal.onabort = () => {
+              reasons.push((signal.reason as Error).message)
+              reject(signal.reason as Error)
+            }
+          })
+        }
+      }
+    })
+  })
+  const retried = heard(t, app, 'tasks:retried')
+  const { id, done } = await enqueueOf(app)('work')
+  await began.promise
+  const { id: jobId } = await onlyJob(queueOf(t, server, prefix))
+  await server.client().del(`${prefix}:tasks:{work}:${jobId}:lock`)
+  t.equal(await done, 'again')
+  t.match(reasons, [/its lock has expired/])
+  t.match(retried, [{ id, attempt: 1, error: { code: 'FC_ERR_TASK_CRASHED' }, delayMs: 0 }])
+})
+
+t.test('a function that ignores its signal frees its id, but its process runs no other task of the id until it has ended', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const [began, go] = [deferred(), deferred()]
+  const runs: number[] = []
+  const app = await build(t, server, { grace: 1, tasks: defineTasks({ work: { handler: async (n: number) => { runs.push(n); began.resolve(); if (n === 1) await go.promise } } }) })
+  const first = await enqueueOf(app)('work', 1, { id: 'x', timeout: 10 })
+  t.match(await rejection(first.done), { code: 'FC_ERR_TASK_TIMEOUT' })
+  const second = await enqueueOf(app)('work', 2, { id: 'x' })
+  await eventually(async () => (await app.tasks.queues())[0]?.delayed === 1, 'it is put off')
+  t.same(runs, [1])
+  go.resolve()
+  await second.done
+  t.same(runs, [1, 2])
+})
+
+t.test('a stall of the event loop is not a late answer of Redis', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const app = await build(t, server, { consume: false, storeTimeout: 100, tasks: defineTasks({ work: { handler () {} } }) })
+  await enqueueOf(app)('work')
+  const accepted = enqueueOf(app)('work')
+  // The command is on its way.
+  await new Promise((resolve) => { setImmediate(resolve) })
+  const end = performance.now() + 300
+  while (performance.now() < end);
+  t.match((await accepted).id, /^work:/)
+})
+
+t.test('log lines of a stored task carry the id of the request that enqueued it', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger, genReqId: () => 'request-7' }) as unknown as FastifyInstance
+  t.teardown(async () => app.close())
+  await app.register(tasks, { redis: server.client(), tasks: defineTasks({ work: { handler: (_payload: unknown, { log }) => { log.info('in the task') } } }) })
+  app.get('/', async () => { await (await enqueueOf(app)('work')).done })
+  await app.inject('/')
+  t.match(lines.find(({ msg }) => msg === 'in the task'), { reqId: 'request-7', task: /^work:/ })
+})
+
+t.test('a client of an application that gives up, that is slow to ask or that bounds its commands changes nothing for tasks', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const given = new Redis(server.path, { lazyConnect: true, commandTimeout: 1, retryStrategy: () => null })
+  given.on('error', () => {})
+  t.teardown(() => given.disconnect())
+  const { lines, logger } = logLines()
+  const app = await build(t, { client: () => given }, { tasks: defineTasks({ work: { handler: (n: number) => n } }) }, { logger })
+  // A worker's read blocks for longer than the application's own commands may take.
+  t.equal(await (await enqueueOf(app)('work', 1, { delay: 50 })).done, 1)
+  await server.kill()
+  await until(() => lines.some(({ msg }) => msg.includes('Redis is away')), 'Redis is away')
+  await server.start()
+  await until(() => lines.some(({ msg }) => msg.includes('Redis is back')), 'Redis is back')
+  t.equal(await (await enqueueOf(app)('work', 2)).done, 2)
+})

@@ -243,7 +243,10 @@ t.test('a done that nobody looks at never becomes an unhandled rejection', async
   await app.tasks.idle()
   await new Promise((resolve) => setTimeout(resolve, 10))
   t.equal(failing.status, 'failed')
+  const touchedLater = failing.done
+  await new Promise((resolve) => setTimeout(resolve, 10))
   t.ok(touched)
+  t.ok(touchedLater)
   t.equal(unhandled, 0)
 })
 

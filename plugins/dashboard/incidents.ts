@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { originOf, type Origin } from '../cancellation/origin.ts'
 import { listen, type ChannelMessages } from '../channel-messages.ts'
-import { duration, errorWords, jobRefused, limitRefused, threadEnded } from './words.ts'
+import { duration, errorWords, jobRefused, limitRefused, phaseEntered, threadEnded } from './words.ts'
 
 export interface Incident {
   id: number
@@ -74,6 +74,7 @@ export class Incidents {
     const ambient = (): Origin => originOf(currentRequest())
     const failed = (subject: string, error: unknown, origin?: Origin): Report =>
       ({ kind: 'failed', subject, code: 'failed', reason: () => errorWords(error), ...(origin !== undefined && { origin }) })
+    let isStopping = false
     const noted = (subject: string, reason: string): Report => ({ kind: 'noted', subject, code: reason, reason: () => reason })
 
     this.#unlisten = [
@@ -104,7 +105,11 @@ export class Incidents {
       on('fastify-concurrency:limiter:store-failed', ({ error }) =>
         ({ kind: 'failed', subject: 'limiter', code: 'failed', reason: () => `its store is away, and each policy decides as its onStoreError says: ${errorWords(error)}` })),
       on('fastify-concurrency:limiter:store-recovered', ({ durationMs }) => noted('limiter', `its store is back after ${duration(durationMs)}`)),
-      on('fastify-concurrency:lifecycle:entered', ({ phase, reason }) => noted('shutdown', phase === 'leaving' || phase === 'requests' ? `phase ${phase}, because of ${reason}` : `phase ${phase}`))
+      on('fastify-concurrency:lifecycle:entered', (message) => {
+        const reason = phaseEntered(message, !isStopping)
+        isStopping = true
+        return noted('shutdown', reason)
+      })
     ]
   }
 

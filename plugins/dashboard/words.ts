@@ -63,6 +63,21 @@ export function threadEnded ({ why, error }: ChannelMessages['fastify-concurrenc
   return why === 'crashed' ? `it ended by itself; another thread takes its place: ${errorWords(error)}` : threadEnds[why]
 }
 
+const phases = {
+  serving: 'it has not begun',
+  leaving: 'the service reports that it is not ready, and still serves',
+  requests: 'new requests are refused, and those in flight are finished',
+  tasks: 'background tasks are finished',
+  workers: 'jobs are finished',
+  closing: 'the application closes',
+  closed: 'the application has closed'
+} as const
+
+/** @param isFirst whether the shutdown begins with this phase */
+export function phaseEntered ({ phase, reason }: ChannelMessages['fastify-concurrency:lifecycle:entered'], isFirst: boolean): string {
+  return isFirst ? `because of ${reason}: ${phases[phase]}` : phases[phase]
+}
+
 /** An error may carry what a client has sent, of any length. */
 function shortened (text: string): string {
   return text.length <= 300 ? text : `${text.slice(0, 300)}…`

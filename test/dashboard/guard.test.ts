@@ -15,7 +15,7 @@ const local = (headers: Record<string, string | string[]> = {}, address: string 
 
 t.test('only sockets of the same machine pass', async (t) => {
   for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) t.equal(local({}, address), undefined, address)
-  for (const address of ['10.0.0.1', '192.168.1.5', '128.0.0.1', '::ffff:10.0.0.1', 'fe80::1', '::', '1.127.0.0', '127.evil.example', '']) t.match(local({}, address), /same machine/, address)
+  for (const address of ['10.0.0.1', '192.168.1.5', '128.0.0.1', '::ffff:10.0.0.1', '::127.0.0.1', '64:ff9b::127.0.0.1', 'fe80::1', '::', '1.127.0.0', '127.evil.example', '']) t.match(local({}, address), /same machine/, address)
   t.match(whyNotLocal({ method: 'GET', httpVersion: '1.1', address: undefined, headers: { host: 'localhost' } }), /same machine/, 'a Unix socket may have a proxy behind it')
 })
 

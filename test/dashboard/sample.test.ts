@@ -2,7 +2,7 @@
 import t from 'tap'
 import { sampleOf, quantilesOf, type Reading } from '../../plugins/dashboard/sample.ts'
 import { progressOf } from '../../plugins/dashboard/jobs.ts'
-import { duration, errorWords, jobRefused, limitRefused } from '../../plugins/dashboard/words.ts'
+import { duration, errorWords, jobRefused, limitRefused, phaseEntered } from '../../plugins/dashboard/words.ts'
 import { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
 import { Durations } from '../../plugins/metrics/durations.ts'
 import { TasksFullError } from '../../plugins/shared/errors.ts'
@@ -68,6 +68,11 @@ t.test('a refusal of a limit, of tasks, and any error', async (t) => {
   t.equal(errorWords(new Error('x'.repeat(10_000))).length, 301)
   t.equal(errorWords('thrown'), 'it threw a value that is no Error')
   t.strictSame([0.04, 9.99, 99.6, 999.7, 59_990, 90_000].map(duration), ['0 ms', '10 ms', '100 ms', '1.0 s', '1.0 min', '1.5 min'])
+})
+
+t.test('a phase of a shutdown in words; the first one says why', async (t) => {
+  t.equal(phaseEntered({ server: {}, phase: 'requests', reason: 'SIGTERM' }, true), 'because of SIGTERM: new requests are refused, and those in flight are finished')
+  t.equal(phaseEntered({ server: {}, phase: 'tasks', reason: 'SIGTERM' }, false), 'background tasks are finished')
 })
 
 t.test('a job may report anything as its progress', async (t) => {

@@ -28,6 +28,16 @@ import { make, setText, timeOf } from './dom.js'
 /** The charts share the pointer. */
 const sync = UPlot.sync('dashboard')
 
+/**
+ * The times beside the axis. One at the right edge would be cut off.
+ *
+ * @param {UPlot} uplot @param {number[]} at seconds since 1970
+ */
+function timesOf ({ scales }, at) {
+  const { min = 0, max = 0 } = scales['x'] ?? {}
+  return at.map((second) => second > max - (max - min) / 15 ? '' : timeOf(second * 1_000).slice(0, second % 60 === 0 ? 5 : 8))
+}
+
 const wholeSteps = [1, 10, 100, 1_000, 10_000].flatMap((decade) => [1, 2, 5].map((step) => step * decade))
 
 /** @param {string} name */
@@ -104,7 +114,7 @@ export class Chart {
       cursor: { sync: { key: sync.key }, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: true }, y: { range }, right: { range } },
       axes: [
-        { ...axis, grid: { show: false }, space: 70, size: 22, values: (/** @type {unknown} */ _, /** @type {number[]} */ at) => at.map((second) => timeOf(second * 1_000).slice(0, 5 + (second % 60 === 0 ? 0 : 3))) },
+        { ...axis, grid: { show: false }, space: 70, size: 22, values: timesOf },
         { ...values, grid, size: 52, values: (/** @type {unknown} */ _, /** @type {number[]} */ values) => values.map(format) },
         ...(right === undefined ? [] : [{ ...values, grid: { show: false }, scale: 'right', side: 1, size: 44, values: (/** @type {unknown} */ _, /** @type {number[]} */ values) => values.map(right.format ?? format) }])
       ],

@@ -50,7 +50,7 @@ function showSamples () {
 
 function showState () {
   const pill = byId('phase')
-  const text = { connecting: 'connecting', open: phase, paused: 'paused', lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
+  const text = { connecting: 'connecting', open: phase === 'serving' ? 'serving' : 'shutting down', paused: 'paused', lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
   setText(pill, text)
   pill.dataset['state'] = connection === 'open' ? phase : connection === 'refused' ? 'lost' : connection
   const banner = byId('banner')

@@ -37,6 +37,8 @@ t.test('load from the buttons of the example moves the charts, and each refusal 
   await example.click('.load a')
   const page = await opened
   const complaints = complaintsOf(page)
+  // The page's policy on its opener moves it to a process of its own; until then it can't be reloaded.
+  await page.locator('#phase[data-state=serving]').waitFor()
   await page.reload()
   await page.locator('#phase[data-state=serving]').waitFor()
   await page.locator('canvas').first().waitFor()

@@ -2,13 +2,15 @@
  * The detector: takes each access of tracked state, applies the rules, and reports. There is one in a process. It is on while something needs it:
  * RACE=1, an app with the plugin, or an exploration. A failure of its own switches it off, says so, and never reaches the code under test.
  */
+import { types } from 'node:util'
 import { type Context, currentContext, currentTurn } from './context.ts'
+import { fail, hasFailed, mend } from './failure.ts'
 import { Reports } from './reports.ts'
 import { judge, type NextWrite } from './rule.ts'
 import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Read, type ReadKind, type Write } from './shadow.ts'
 import { Depth, Site } from './sites.ts'
-import { dependenceOf, isSameStatement, writesText } from './source/dependence.ts'
-import { within } from './tracked.ts'
+import { dependenceOf, isRefusedBefore, isSameStatement, writesText } from './source/dependence.ts'
+import { WHOLE, within } from './tracked.ts'
 
 /** Fields of an object that are remembered at a read. */
 const MOST_FIELDS = 16
@@ -22,12 +24,8 @@ class Detector {
   readonly reports = new Reports()
   readonly shadow = new Shadow(100_000)
   #users = 0
-  #isBroken = false
-
-  /** Whether the detector has failed, and looks at nothing until its users are gone. */
-  get isBroken (): boolean {
-    return this.#isBroken
-  }
+  /** What judges an access may look at tracked values itself. */
+  #isJudging = false
 
   get isOn (): boolean {
     return this.#users > 0
@@ -40,7 +38,7 @@ class Detector {
     return () => {
       if (isUsed && --this.#users === 0) {
         this.shadow.clear()
-        this.#isBroken = false
+        mend()
       }
       isUsed = false
     }
@@ -57,7 +55,7 @@ class Detector {
     try {
       this.#read(collection, this.shadow.locate(collection, key), kind, value, context)
     } catch (error) {
-      this.#fail(error)
+      fail(error)
     }
   }
 
@@ -65,11 +63,13 @@ class Detector {
   write (collection: Collection, key: unknown, next: NextWrite): void {
     const context = this.#context()
     if (context === undefined) return
+    this.#isJudging = true
     try {
-      this.#write(collection, this.shadow.locate(collection, key), next, context)
+      this.#write(collection, key, next, context)
     } catch (error) {
-      this.#fail(error)
+      fail(error)
     }
+    this.#isJudging = false
   }
 
   /** Begins to watch an array that is iterated. Returns a function to call before each further step. */
@@ -79,19 +79,14 @@ class Detector {
     try {
       return this.#iterate(this.shadow.locate(collection, key), context, new Site(Depth.place, this.iterate))
     } catch (error) {
-      this.#fail(error)
+      fail(error)
       return () => {}
     }
   }
 
   /** Returns the context of the running code; undefined if nobody looks for races, or the code runs in no context. */
   #context (): Context | undefined {
-    return this.#users === 0 || this.#isBroken ? undefined : currentContext()
-  }
-
-  #fail (error: unknown): void {
-    this.#isBroken = true
-    process.emitWarning(`the race detector has failed and is off from now on: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+    return this.#users === 0 || this.#isJudging || hasFailed() ? undefined : currentContext()
   }
 
   #read (collection: Collection, location: Location, kind: ReadKind, value: unknown, context: Context): void {
@@ -105,15 +100,17 @@ class Detector {
     const { write: own } = access
     if (own !== undefined && own.isBlind && own.kind === 'set' && kind === 'value' && own.turn < turn && !location.isLww) {
       const other = location.writes.at(-1)
-      if (other !== undefined && other.party !== party && other.isBlind && other.kind === 'set' && other.version > own.version && !Object.is(access.written, value)) {
+      // By the same code, for another request: what several write in different ways is a structure that they share.
+      if (other !== undefined && other.party !== party && other.isBlind && other.kind === 'set' && other.version > own.version && !Object.is(access.written, value) && other.site.key === own.site.key && !isShared(value)) {
         this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
       }
     }
     rememberRead(access, { kind, version: location.version, turn, site, value, snapshot: snapshotOf(value) })
   }
 
-  #write (collection: Collection, location: Location, next: NextWrite, context: Context): void {
+  #write (collection: Collection, key: unknown, next: NextWrite, context: Context): void {
     const { party } = context
+    const location = this.shadow.locate(collection, key)
     const access = context.accessTo(location)
     const turn = currentTurn()
     let site: Site | undefined
@@ -123,11 +120,12 @@ class Detector {
       turn,
       dependence: (read: Read) => dependenceOf(read.site.frames, here().frames),
       hasReserved: (read: Read) => hasReserved(context, location, read),
-      isClaim: () => typeof next.value === 'string' && writesText(here().frames)
+      // The name of a state, by which a request claims what it names; the time, which is equal by chance; or what others are refused for.
+      isClaim: (read: Read) => (typeof next.value === 'string' && writesText(here().frames)) || isTheTime(next.value) || isRefusedBefore(read.site.frames, here().frames)
     }
     const [oldest] = access.reads
     if (oldest !== undefined && oldest.turn < turn) collection.hasWindows = true
-    let verdict = judge({ location, access, next, ...how })
+    let verdict = judge({ location, access: { ...access, reads: [...readsByWalk(collection, key, location, context), ...access.reads] }, next, ...how })
     if (next.kind === 'set' && verdict === undefined) {
       for (const { location, now, isThere } of within(next.before)) {
         const seen = context.seen(location)
@@ -156,6 +154,7 @@ class Detector {
       site: site ?? new Site(Depth.place, this.write),
       party,
       isBlind: access.reads.length === 0,
+      before: next.before,
       locks: locks.size === 0 ? NO_LOCKS : [...locks.values()]
     }
     rememberWrite(location, write)
@@ -177,10 +176,26 @@ class Detector {
         isOver = true
         this.reports.add({ kind: 'iteration', isConfirmed: true, location, read: { party, site }, other: shift, write: undefined })
       } catch (error) {
-        this.#fail(error)
+        fail(error)
       }
     }
   }
+}
+
+/** Whether several contexts have changed fields of a value: a link of a list, and nothing of one request's own. */
+const isShared = (value: unknown): boolean => within(value).some(({ location: { writes } }) => writes.some(({ party }) => party !== writes[0]?.party))
+
+/** Whether a number is the time of this moment, in ms: two requests in one millisecond write the same, and still both did something at that time. */
+const isTheTime = (value: unknown): boolean => typeof value === 'number' && Math.abs(Date.now() - value) < 1_000
+
+/** What the context has seen of an element when it walked through its collection: `slots.indexOf(null)`, and then `slots[index] = name`. */
+function readsByWalk ({ locations }: Collection, key: unknown, { writes, version }: Location, context: Context): Read[] {
+  const whole = key === WHOLE || !(locations instanceof Map) ? undefined : locations.get(WHOLE)
+  const reads = whole === undefined ? undefined : context.seen(whole)?.reads.filter(({ kind }) => kind === 'walk')
+  return reads?.map((read): Read => {
+    const next = writes.find(({ turn }) => turn > read.turn)
+    return { ...read, kind: 'value', version: next === undefined ? version : next.version - 1, value: next?.before }
+  }) ?? []
 }
 
 /** Whether the context has changed another location in the turn of a read, whose value it read in the same statement: `if (balance - reserved < amount)`. */
@@ -192,9 +207,9 @@ function hasReserved ({ all, party }: Context, location: Location, { turn, site 
   return false
 }
 
-/** The fields of a plain object as they are now. Getters are not called: they are the application's code. */
+/** The fields of an object as they are now. Getters are not called, nor traps of a Proxy: they are the application's code. */
 function snapshotOf (value: unknown): Record<string, unknown> | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || value instanceof Map || value instanceof Set) return undefined
+  if (typeof value !== 'object' || value === null || types.isProxy(value) || Array.isArray(value) || value instanceof Map || value instanceof Set) return undefined
   const snapshot: Record<string, unknown> = {}
   let fields = 0
   for (const key in value) {

@@ -1,5 +1,6 @@
 /** Reports: each race once, as text for people and as an object for programs, and what becomes of the process. */
 import { appendFileSync } from 'node:fs'
+import { attempt } from './failure.ts'
 import type { Location, Party, Write } from './shadow.ts'
 import type { Site } from './sites.ts'
 
@@ -71,16 +72,29 @@ export class Reports {
     if (this.#isExitHooked || process.env['RACE'] !== '1') return
     this.#isExitHooked = true
     process.once('exit', (code) => {
-      print(`RACE: found ${this.confirmed} race${this.confirmed === 1 ? '' : 's'}`)
       if (code === 0) process.exitCode = EXIT_CODE
+      attempt(() => print(`RACE: found ${this.confirmed} race${this.confirmed === 1 ? '' : 's'}`), undefined)
     })
   }
 }
 
+/** Prints a report where RACE_LOG says. A report that can't be written there must not be lost. */
 export function print (text: string): void {
   const file = process.env['RACE_LOG']
-  if (file === undefined || file === '') process.stderr.write(`${text}\n`)
-  else appendFileSync(file, `${text}\n`)
+  try {
+    if (file !== undefined && file !== '') return appendFileSync(file, `${text}\n`)
+  } catch (error) {
+    sayUnwritable(error)
+  }
+  process.stderr.write(`${text}\n`)
+}
+
+let hasSaidUnwritable = false
+
+function sayUnwritable (error: unknown): void {
+  if (hasSaidUnwritable) return
+  hasSaidUnwritable = true
+  process.emitWarning(`the race detector can't write to RACE_LOG, and reports to standard error: ${String(error)}`)
 }
 
 const column = (label: string, { party, site }: { readonly party: Party, readonly site: Site }, note: string): string => `  ${label.padEnd(12)} ${party.name}  ${site.name}${note}`

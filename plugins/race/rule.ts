@@ -2,8 +2,8 @@
  * The rule: a context writes what depends on a value that another context has changed since it was read. Pure; it asks the source how the
  * write depends on the read only if all else speaks for a race.
  */
-import { isDeepStrictEqual } from 'node:util'
-import type { Access, Location, Party, Read, Write, WriteKind } from './shadow.ts'
+import { isDeepStrictEqual, types } from 'node:util'
+import { isOfWhole, type Access, type Location, type Party, type Read, type Write, type WriteKind } from './shadow.ts'
 
 /**
  * How a write depends on a read: the value read flows into the value written; the write stands under a test of it; it doesn't; or the source
@@ -47,13 +47,13 @@ export interface RuleInput {
   readonly dependence: (read: Read) => Dependence
   /** Whether the context, on the same test, has changed something else in the turn of the read: a reservation that others see. */
   readonly hasReserved: (read: Read) => boolean
-  /** Whether the source writes a text literal: the name of a state, by which a request claims what it names, and no result that others find too. */
-  readonly isClaim: () => boolean
+  /** Whether the write claims something for its request alone. What is no claim may be written by several, if they write the same. */
+  readonly isClaim: (read: Read) => boolean
 }
 
 /** Whether a write of another context matters to a read that this context's next write may rest on. */
 function conflicts (read: Read, other: Write, next: NextWrite): boolean {
-  if (read.kind !== 'whole') return true
+  if (!isOfWhole(read)) return true
   // What is added disturbs neither who removes by place nor who sets: only who adds, since there may be room or need for one only.
   return other.kind === 'shift' || (next.kind === 'add' && other.kind === 'add')
 }
@@ -61,7 +61,7 @@ function conflicts (read: Read, other: Write, next: NextWrite): boolean {
 /** Whether what was read is so again, or still: then nothing was lost. */
 function holdsAgain (read: Read, next: NextWrite): boolean {
   if (read.kind === 'has') return read.value === next.had
-  if (read.kind === 'whole') return typeof read.value === 'number' && read.value === next.before
+  if (isOfWhole(read)) return typeof read.value === 'number' && read.value === next.before
   return Object.is(read.value, next.before)
 }
 
@@ -84,7 +84,7 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
     if (governing.some((again) => again === 'control' || again === 'both' || (how !== 'control' && again === 'data'))) continue
     if (how === 'control') {
       if (isClaimed(location, party, read) || hasReserved(read)) continue
-      if (isFill(next) && !isClaim()) continue
+      if (isFill(next) && !isClaim(read)) continue
     }
     const isConfirmed = how !== 'unknown' || putsBack(read, next)
     return { kind: isData ? 'lost update' : how === 'control' ? 'check then act' : 'stale write', isConfirmed, read, other }
@@ -115,14 +115,20 @@ function putsBack ({ snapshot, value: stale }: Read, { value, before }: NextWrit
   const is = fieldsOf(before)
   const willBe = fieldsOf(value)
   if (was === undefined || is === undefined || willBe === undefined) return false
-  return Object.keys({ ...was, ...is }).some((key) => !isDeepStrictEqual(is[key], was[key]) && isDeepStrictEqual(willBe[key], was[key]))
+  return Object.keys({ ...was, ...is }).some((key) => isData(is[key]) && isData(was[key]) && !isDeepStrictEqual(is[key], was[key]) && isDeepStrictEqual(willBe[key], was[key]))
+}
+
+/** Whether a value is data: no instance of a class, which has an identity, so that another one is no earlier version of it. */
+function isData (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  return !types.isProxy(value) && [Object.prototype, Array.prototype, null].includes(Object.getPrototypeOf(value) as object | null)
 }
 
 /** The fields of an object, or of the JSON text of one. */
 function fieldsOf (value: unknown): Readonly<Record<string, unknown>> | undefined {
   try {
     const object: unknown = typeof value === 'string' && value.startsWith('{') ? JSON.parse(value) : value
-    return typeof object === 'object' && object !== null ? object as Record<string, unknown> : undefined
+    return typeof object === 'object' && object !== null && !types.isProxy(object) ? object as Record<string, unknown> : undefined
   } catch {
     return undefined
   }

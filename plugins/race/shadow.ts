@@ -1,10 +1,11 @@
 /** Shadow memory: what is remembered of each location, a place that holds one value. All of it is bounded. */
 import type { Site } from './sites.ts'
 
-/**
- * What a read looked at: a value; whether a key is there; or the whole of a collection, that is its size or a search in it.
- */
-export type ReadKind = 'value' | 'has' | 'whole'
+/** What a read looked at: a value; whether a key is there; how much is in the whole of a collection; or all that is in it, one by one. */
+export type ReadKind = 'value' | 'has' | 'size' | 'walk'
+
+/** Whether a read looked at the whole of a collection. */
+export const isOfWhole = ({ kind }: { readonly kind: ReadKind }): boolean => kind === 'size' || kind === 'walk'
 
 /**
  * What a write did: set a value, delete it; or, to the whole of a collection, add to its end or by a new key, or shift what is in it to other
@@ -39,6 +40,8 @@ export interface Write {
   readonly party: Party
   /** The context had not read the location. */
   readonly isBlind: boolean
+  /** The value that the write replaced. */
+  readonly before: unknown
   /** The names of the locks that were held. */
   readonly locks: readonly string[]
 }
@@ -75,8 +78,8 @@ export function remember<T> (list: T[], entry: T, most: number): void {
 export const rememberRead = (access: Access, read: Read): void => remember(access.reads, read, MOST_READS)
 export const rememberWrite = (location: Location, write: Write): void => remember(location.writes, write, MOST_WRITES)
 
-/** The locations of one tracked collection, by key. */
-export type Locations = Map<unknown, Location>
+/** The locations of one tracked collection, by key. Those of a weak collection live as long as the keys. */
+export type Locations = Map<unknown, Location> | WeakMap<WeakKey, Location>
 
 /** A collection whose keys are locations. */
 export interface Collection {
@@ -93,7 +96,7 @@ export interface Collection {
 /** All locations, the least recently created first: when there are too many, the oldest is forgotten, and starts anew when it is met again. */
 export class Shadow {
   most: number
-  readonly #all = new Set<{ locations: Locations, key: unknown }>()
+  readonly #all = new Set<{ locations: Map<unknown, Location>, key: unknown }>()
 
   constructor (most: number) {
     this.most = most
@@ -105,10 +108,11 @@ export class Shadow {
 
   locate (collection: Collection, key: unknown): Location {
     const { locations } = collection
-    let location = locations.get(key)
+    let location = locations.get(key as WeakKey)
     if (location !== undefined) return location
     location = { name: collection.nameOf(key), key: typeof key === 'string' ? key : undefined, isLww: collection.isLww, version: 0, writes: [] }
-    locations.set(key, location)
+    locations.set(key as WeakKey, location)
+    if (!(locations instanceof Map)) return location
     this.#all.add({ locations, key })
     if (this.#all.size > this.most) {
       const [oldest] = this.#all

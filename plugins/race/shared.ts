@@ -4,6 +4,7 @@ import './proxies/object.ts'
 import './proxies/array.ts'
 import './proxies/collections.ts'
 import { detector } from './detector.ts'
+import { attempt } from './failure.ts'
 import { sharedOptionNames, type SharedOptions } from './options.ts'
 import { isTracked, track } from './tracked.ts'
 
@@ -12,7 +13,7 @@ const isWanted = (): boolean => detector.isOn || process.env['RACE'] === '1'
 
 /**
  * Marks state that requests share, so that races on it are found. Returns the value itself while detection is off: it costs nothing then. While
- * detection is on, returns a Proxy for an object, array, Map or Set, also for those within it; use it in place of the value from then on.
+ * detection is on, returns what stands for an object, array, Map or Set, also for those within it; use that in place of the value from then on.
  *
  * Detection is on with RACE=1, after `app.register(race)`, and in an exploration. State that is made before needs RACE=1.
  *
@@ -28,19 +29,23 @@ export function shared<T extends object> (value: T, name: string, options: Share
   check.text('shared(): name', name)
   check.record('shared(): options', options, sharedOptionNames)
   const isLww = check.boolean('shared(): lww', options.lww ?? false)
-  const why = untrackable(value)
-  if (why === undefined) return track(value, name, isLww)
+  const why = attempt(() => untrackable(value), 'the detector has failed')
+  if (why === undefined) return attempt(() => track(value, name, isLww), value)
   process.emitWarning(`shared(): "${name}" is not tracked for races: ${why}`)
   return value
 }
+
+const isCollection = (value: object): boolean => types.isMap(value) || types.isSet(value) || value instanceof WeakMap || value instanceof WeakSet
 
 function untrackable (value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null) return 'it is no object'
   if (isTracked(value)) return undefined
   if (types.isProxy(value)) return 'it is a Proxy'
+  if (isCollection(value)) return Object.isExtensible(value) ? undefined : 'it can\'t be extended'
   if (Object.isFrozen(value)) return 'it is frozen, so nobody can change it'
-  if (Array.isArray(value) || types.isMap(value) || types.isSet(value)) return undefined
+  if (Array.isArray(value)) return undefined
   for (let prototype = Object.getPrototypeOf(value) as object | null; prototype !== null && prototype !== Object.prototype; prototype = Object.getPrototypeOf(prototype) as object | null) {
+    if (typeof prototype.constructor !== 'function') continue
     const source = Function.prototype.toString.call(prototype.constructor)
     // The methods of a built-in want the built-in itself as `this`, and private fields the instance itself.
     if (source.includes('[native code]')) return `it is a ${prototype.constructor.name}`

@@ -29,15 +29,26 @@ const own = [folder, folder.replace('/dist/plugins/race/', '/plugins/race/')]
 /** One line of a stack: `at fn (file:1:2)`, `at async fn (file:1:2)`, `at file:1:2`. */
 const LINE = /^\s*at (?:.*\()?(?:file:\/\/)?(\/[^():]*|[A-Za-z]:[^():]*):(\d+):(\d+)\)?$/
 
-function parse (stack: string): Frame[] {
+/** @param stack what Error.prepareStackTrace made of it, if the application has one: it may be no text */
+function parse (stack: unknown): Frame[] {
   const frames: Frame[] = []
+  if (typeof stack !== 'string') return frames
   for (const text of stack.split('\n')) {
     const [, path, line, column] = LINE.exec(text) ?? []
     if (path === undefined) continue
-    const file = decodeURI(path.replace(/\?.*/, ''))
+    const file = decoded(path.replace(/\?.*/, ''))
     if (!own.some((folder) => file.startsWith(folder))) frames.push({ file, line: Number(line), column: Number(column) })
   }
   return frames
+}
+
+/** A path of a file is no URL, and may hold any `%`. */
+function decoded (path: string): string {
+  try {
+    return decodeURI(path)
+  } catch {
+    return path
+  }
 }
 
 export class Site {
@@ -52,7 +63,7 @@ export class Site {
 
   /** From the inside out: the access itself, its caller, the async function that awaits that. */
   get frames (): readonly Frame[] {
-    this.#frames ??= parse(this.#holder.stack ?? '')
+    this.#frames ??= parse(this.#holder.stack)
     return this.#frames
   }
 

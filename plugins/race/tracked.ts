@@ -1,5 +1,8 @@
-/** Tracked values: objects, arrays, Maps and Sets behind Proxies that tell the detector of each access. */
+/**
+ * Tracked values, which tell the detector of each access: objects and arrays behind Proxies; Maps and Sets, weak ones too, with methods of their own.
+ */
 import { types } from 'node:util'
+import { fail } from './failure.ts'
 import type { Inner } from './rule.ts'
 import type { Collection, Locations } from './shadow.ts'
 
@@ -11,26 +14,63 @@ export class Tracked<T extends object = object> implements Collection {
   readonly target: T
   readonly name: string
   readonly isLww: boolean
-  readonly locations: Locations = new Map()
+  readonly locations: Locations
   reads = 0
   hasWindows = false
+  readonly #kind: Kind
 
   constructor (target: T, name: string, isLww: boolean) {
     this.target = target
     this.name = name
     this.isLww = isLww
+    this.#kind = kindOf(target)
+    this.locations = isWeak(this.#kind) ? new WeakMap() : new Map()
+  }
+
+  /** The value of a key as it is now, and of a Set whether the key is in it. The methods of the target itself would tell of the access. */
+  at (key: unknown): unknown {
+    const target = this.target as never
+    switch (this.#kind) {
+      case 'map': return Map.prototype.get.call(target, key) as unknown
+      case 'weakMap': return WeakMap.prototype.get.call(target, key as WeakKey) as unknown
+      case 'set': case 'weakSet': return this.has(key)
+      default: return Reflect.get(this.target, key as PropertyKey)
+    }
+  }
+
+  has (key: unknown): boolean {
+    const target = this.target as never
+    switch (this.#kind) {
+      case 'map': return Map.prototype.has.call(target, key)
+      case 'set': return Set.prototype.has.call(target, key)
+      case 'weakMap': return WeakMap.prototype.has.call(target, key as WeakKey)
+      case 'weakSet': return WeakSet.prototype.has.call(target, key as WeakKey)
+      default: return Object.hasOwn(this.target, key as PropertyKey)
+    }
+  }
+
+  /** How many elements or entries there are; undefined for an object. */
+  get size (): number | undefined {
+    if (this.#kind === 'array') return (this.target as unknown as unknown[]).length
+    const { prototype } = this.#kind === 'map' ? Map : Set
+    return this.#kind === 'map' || this.#kind === 'set' ? Reflect.get(prototype, 'size', this.target) as number : undefined
   }
 
   nameOf (key: unknown): string {
     if (typeof key === 'symbol') return this.name
-    if (this.target instanceof Map) return `${this.name}.get(${show(key)})`
-    if (this.target instanceof Set) return `${this.name}.has(${show(key)})`
+    if (this.#kind === 'map' || this.#kind === 'weakMap') return `${this.name}.get(${show(key)})`
+    if (this.#kind === 'set' || this.#kind === 'weakSet') return `${this.name}.has(${show(key)})`
     return typeof key === 'string' && /^#?[A-Za-z_$][\w$]*$/.test(key) ? `${this.name}.${key}` : `${this.name}[${show(key)}]`
   }
 
   /** Makes a value that was read out of the collection tracked too, if it can be. */
   nested (value: unknown, key: unknown): unknown {
-    return isPlain(value) ? track(value, this.nameOf(key), this.isLww) : value
+    try {
+      return isPlain(value) ? track(value, this.nameOf(key), this.isLww) : value
+    } catch (error) {
+      fail(error)
+      return value
+    }
   }
 }
 
@@ -38,7 +78,19 @@ function show (key: unknown): string {
   return typeof key === 'string' ? JSON.stringify(key.length > 60 ? `${key.slice(0, 60)}…` : key) : typeof key === 'object' || typeof key === 'function' ? 'an object' : String(key)
 }
 
-type Handlers = (tracked: Tracked) => ProxyHandler<object>
+type Kind = 'object' | 'array' | 'map' | 'set' | 'weakMap' | 'weakSet'
+
+function kindOf (target: object): Kind {
+  if (Array.isArray(target)) return 'array'
+  if (types.isMap(target)) return 'map'
+  if (types.isSet(target)) return 'set'
+  // The traps of a Proxy are the application's code.
+  if (types.isProxy(target)) return 'object'
+  return target instanceof WeakMap ? 'weakMap' : target instanceof WeakSet ? 'weakSet' : 'object'
+}
+
+/** What a weak collection holds must not be held by what is known of it. */
+const isWeak = (kind: Kind): boolean => kind === 'weakMap' || kind === 'weakSet'
 
 /** What is tracked, by the values themselves. */
 const tracked = new WeakMap<object, Tracked>()
@@ -51,8 +103,8 @@ const tracked = new WeakMap<object, Tracked>()
 export function trackedOf (target: object, path: string): Tracked {
   let known = tracked.get(target)
   if (known === undefined) {
-    const { name = path } = typeof target === 'function' ? target : Object.getPrototypeOf(target)?.constructor ?? {} as { name?: string }
-    tracked.set(target, known = new Tracked(target, path === 'this' ? name : path, false))
+    const named: unknown = typeof target === 'function' ? target : (Object.getPrototypeOf(target) as object | null)?.constructor
+    tracked.set(target, known = new Tracked(target, path === 'this' && typeof named === 'function' ? named.name : path, false))
   }
   return known
 }
@@ -60,24 +112,18 @@ export function trackedOf (target: object, path: string): Tracked {
 /** Returns the locations within a value, with what is there now. */
 export function within (value: unknown): Inner[] {
   const known = typeof value === 'object' && value !== null ? tracked.get(unwrap(value)) : undefined
-  if (known === undefined) return []
-  const { target, locations } = known
-  const isMap = target instanceof Map
-  const size = isMap || target instanceof Set ? target.size : Array.isArray(target) ? target.length : undefined
-  return [...locations].map(([key, location]) => {
-    if (key === WHOLE) return { location, now: size, isThere: true }
-    const isThere = isMap || target instanceof Set ? target.has(key) : Object.hasOwn(target, key as PropertyKey)
-    return { location, isThere, now: isMap ? target.get(key) : target instanceof Set ? isThere : Reflect.get(target, key as PropertyKey) as unknown }
-  })
+  if (known === undefined || !(known.locations instanceof Map)) return []
+  return [...known.locations].map(([key, location]) => key === WHOLE ? { location, now: known.size, isThere: true } : { location, now: known.at(key), isThere: known.has(key) })
 }
 
-const proxies = new WeakMap<object, object>()
+/** What stands for each tracked value: a Proxy of an object or array, and any other itself. */
+const views = new WeakMap<object, object>()
 const targets = new WeakMap<object, object>()
-const handlers: Partial<Record<'array' | 'map' | 'set' | 'object', Handlers>> = {}
+const creators: Partial<Record<Kind, (tracked: Tracked) => object>> = {}
 
-/** Each kind of proxy adds its own handlers, which need this module. */
-export function handle (kind: keyof typeof handlers, create: Handlers): void {
-  handlers[kind] = create
+/** Each kind of value adds how its view is made, which needs this module. */
+export function view (kind: Kind, create: (tracked: Tracked) => object): void {
+  creators[kind] = create
 }
 
 /** Returns the value itself of a tracked one, and anything else as it is. */
@@ -89,36 +135,56 @@ export function isTracked (value: object): boolean {
   return targets.has(value)
 }
 
-/** Returns the proxy of a target, which is one and the same for as long as the target lives. */
+/** Returns what stands for a target, which is one and the same for as long as the target lives. */
 export function track<T extends object> (target: T, name: string, isLww: boolean): T {
   if (targets.has(target)) return target
-  const known = proxies.get(target)
+  const known = views.get(target)
   if (known !== undefined) return known as T
-  const kind = Array.isArray(target) ? 'array' : types.isMap(target) ? 'map' : types.isSet(target) ? 'set' : 'object'
   const created = new Tracked(target, name, isLww)
+  const made = creators[kindOf(target)]?.(created) as T
   tracked.set(target, created)
-  const proxy = new Proxy(target, handlers[kind]?.(created) ?? {}) as T
-  proxies.set(target, proxy)
-  targets.set(proxy, target)
-  return proxy
+  views.set(target, made)
+  targets.set(made, target)
+  return made
 }
 
-const plain = new Set<unknown>([Object.prototype, null, Array.prototype, Map.prototype, Set.prototype])
+const plain = new Set<unknown>([Object.prototype, null, Array.prototype])
+const collections = new Set<unknown>([Map.prototype, Set.prototype, WeakMap.prototype, WeakSet.prototype])
 
 /** Values that are tracked without being named: those of classes may have private fields, which a Proxy doesn't have. */
 export function isPlain (value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !types.isProxy(value) && plain.has(Object.getPrototypeOf(value)) && !Object.isFrozen(value)
+  if (typeof value !== 'object' || value === null || types.isProxy(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return plain.has(prototype) ? !Object.isFrozen(value) : collections.has(prototype) && Object.isExtensible(value)
 }
 
 /**
  * Returns a copy in which nothing is tracked, for what goes to a thread: a Proxy can't be cloned. What holds no tracked value is returned as it
- * is.
+ * is. Values may refer to each other in circles.
  */
-export function unwrapDeep (value: unknown, depth = 8): unknown {
+export function unwrapDeep (value: unknown): unknown {
+  return holdsTracked(value, new Set()) ? copied(value, new Map()) : value
+}
+
+/** Whether a value may hold proxies. What is in tracked Maps and Sets is kept without. */
+function mayHold (raw: unknown): raw is object {
+  return typeof raw === 'object' && raw !== null && plain.has(Object.getPrototypeOf(raw))
+}
+
+function holdsTracked (value: unknown, seen: Set<unknown>): boolean {
+  if (unwrap(value) !== value) return true
+  if (!mayHold(value) || seen.has(value)) return false
+  seen.add(value)
+  return Object.values(value).some((field) => holdsTracked(field, seen))
+}
+
+function copied (value: unknown, copies: Map<unknown, unknown>): unknown {
   const raw = unwrap(value)
-  if (typeof raw !== 'object' || raw === null || depth === 0 || !plain.has(Object.getPrototypeOf(raw))) return raw
-  if (raw instanceof Map || raw instanceof Set) return raw
-  const entries = Object.entries(raw).map(([key, field]) => [key, field, unwrapDeep(field, depth - 1)] as const)
-  if (entries.every(([, field, clean]) => field === clean)) return raw
-  return Object.assign(Array.isArray(raw) ? [...raw as unknown[]] : { ...raw }, Object.fromEntries(entries.map(([key, , clean]) => [key, clean])))
+  if (!mayHold(raw) || !holdsTracked(raw, new Set())) return raw
+  const known = copies.get(raw)
+  if (known !== undefined) return known
+  const copy = Array.isArray(raw) ? [...raw as unknown[]] : { ...raw }
+  copies.set(raw, copy)
+  for (const [key, field] of Object.entries(raw)) Reflect.set(copy, key, copied(field, copies))
+  return copy
 }

@@ -229,6 +229,141 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a flag that others are refused for, which all set to the same': {
+    report: 'check then act on job.isRunning',
+    bug (app) {
+      const job = shared({ isRunning: false }, 'job')
+      app.get('/', async (_request, reply) => {
+        if (job.isRunning) return reply.code(409).send()
+        await turn()
+        job.isRunning = true
+        return 'started'
+      })
+    },
+    fix (app) {
+      const job = shared({ isRunning: false }, 'job')
+      app.get('/', async (_request, reply) => {
+        if (job.isRunning) return reply.code(409).send()
+        job.isRunning = true
+        await turn()
+        return 'started'
+      })
+    }
+  },
+  'a time that is noted after the mail that it limits was sent': {
+    report: 'check then act on mails.last',
+    bug (app) {
+      const mails = shared({ last: 0 }, 'mails')
+      app.get('/', async () => {
+        if (Date.now() - mails.last < 60_000) return 'not yet'
+        await turn()
+        mails.last = Date.now()
+        return 'sent'
+      })
+    },
+    fix (app) {
+      const mails = shared({ last: 0 }, 'mails')
+      app.get('/', async () => {
+        if (Date.now() - mails.last < 60_000) return 'not yet'
+        mails.last = Date.now()
+        await turn()
+        return 'sent'
+      })
+    }
+  },
+  'a free slot that is searched, and taken after an await': {
+    report: 'check then act on slots[0]',
+    bug (app) {
+      const slots = shared<Array<string | null>>([null, null], 'slots')
+      app.get('/', async ({ id }) => {
+        const index = slots.indexOf(null)
+        await turn()
+        slots[index] = id
+        return index
+      })
+    },
+    fix (app) {
+      const slots = shared<Array<string | null>>([null, null], 'slots')
+      app.get('/', async ({ id }) => {
+        await turn()
+        const index = slots.indexOf(null)
+        slots[index] = id
+        return index
+      })
+    }
+  },
+  'an entry of a Map that is found by a walk': {
+    report: 'lost update on seats.get("a")',
+    bug (app) {
+      const seats = shared(new Map<string, string | null>([['a', null], ['b', null]]), 'seats')
+      app.get('/', async ({ id }, reply) => {
+        for (const [seat, guest] of seats) {
+          if (guest !== null) continue
+          await turn()
+          seats.set(seat, id)
+          return seat
+        }
+        return reply.code(409).send()
+      })
+    },
+    fix (app) {
+      const seats = shared(new Map<string, string | null>([['a', null], ['b', null]]), 'seats')
+      app.get('/', async ({ id }, reply) => {
+        for (const [seat, guest] of seats) {
+          if (guest !== null) continue
+          seats.set(seat, id)
+          await turn()
+          return seat
+        }
+        return reply.code(409).send()
+      })
+    }
+  },
+  'a WeakMap': {
+    report: 'lost update on quotas.get(an object)',
+    bug (app) {
+      const account = {}
+      const quotas = shared(new WeakMap([[account, 10]]), 'quotas')
+      app.get('/', async () => {
+        const left = quotas.get(account) ?? 0
+        await turn()
+        quotas.set(account, left - 1)
+      })
+    },
+    fix (app) {
+      const account = {}
+      const quotas = shared(new WeakMap([[account, 10]]), 'quotas')
+      app.get('/', async () => {
+        await turn()
+        quotas.set(account, (quotas.get(account) ?? 0) - 1)
+      })
+    }
+  },
+  'a value that goes through methods that are awaited': {
+    report: 'lost update on file.members',
+    bug (app) {
+      const file = shared({ members: ['x'] }, 'file')
+      const read = (): string[] => [...file.members]
+      const write = async (members: string[]): Promise<void> => {
+        await turn()
+        file.members = members
+      }
+      const add = async (member: string): Promise<void> => {
+        const members = read()
+        members.push(member)
+        await write(members)
+      }
+      app.get('/', async ({ id }) => { await add(id) })
+    },
+    fix (app) {
+      const file = shared({ members: ['x'] }, 'file')
+      const write = async (member: string): Promise<void> => {
+        await turn()
+        file.members = [...file.members, member]
+      }
+      app.get('/', async ({ id }) => { await write(id) })
+    }
+  },
   'an array that is shifted while it is iterated': {
     report: 'iteration on queue',
     urls: ['/walk', '/shift'],
@@ -356,6 +491,31 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       await turn()
       event.left++
       return 'given back'
+    })
+  },
+  'a breaker that opens when a call fails' (app) {
+    const breaker = shared({ isOpen: false, isDown: false }, 'breaker')
+    const call = async (): Promise<never> => {
+      await turn()
+      throw new Error('away')
+    }
+    app.get('/', async (_request, reply) => {
+      if (breaker.isOpen || breaker.isDown) throw new Error('open')
+      try {
+        return await call()
+      } catch {
+        breaker.isOpen = true
+        return reply.code(502).send()
+      }
+    })
+  },
+  'a probe that marks a service as down' (app) {
+    const service = shared({ isDown: false }, 'service')
+    app.get('/', async (_request, reply) => {
+      if (service.isDown) return reply.code(503).send()
+      const isUp = await turn(false)
+      if (!isUp) service.isDown = true
+      return 'probed'
     })
   },
   'a flag that several requests set after the same harmless work' (app) {

@@ -51,18 +51,26 @@ async function reportsOf (script: string, files: readonly string[]): Promise<Rec
   return reports
 }
 
-const appsIn = (folder: string): string[] => readdirSync(path(`apps/${folder}`)).map((file) => `${folder}/${file}`)
+/** An app is a file, or a folder of modules. */
+const appsIn = (folder: string): string[] => readdirSync(path(`apps/${folder}`), { withFileTypes: true }).map((entry) => `${folder}/${entry.name}${entry.isFile() ? '' : '/app.mjs'}`)
 
 t.test('applications as users write them: classes, private fields, closures, decorators, objects from elsewhere', async (t) => {
   const reports = await reportsOf('apps/drive.ts', appsIn('racy'))
   t.strictSame(Object.fromEntries(Object.entries(reports).map(([file, [first]]) => [file, first])), {
     'racy/closure-factory.mjs': 'free',
     'racy/decorated-state.js': 'stats.total',
+    'racy/failover.mjs': 'primary',
     'racy/inventory-service.ts': 'items.pen.left',
     'racy/json-config.cjs': 'flags.beta.enabled',
     'racy/lazy-client.js': 'client',
+    'racy/ledger/app.mjs': undefined,
+    'racy/outbox.js': 'Outbox.cursor',
+    'racy/parking.js': 'floors[0][0]',
     'racy/private-field.js': 'InvoiceNumbers.#last',
+    'racy/quota.cjs': 'quotas.get(an object)',
     'racy/room-plugin.js': 'this.guests',
+    'racy/seat-map.ts': 'Hall2.states[0]',
+    'racy/usage.ts': 'usage.get("acme")',
     'racy/visit-counter.cjs': 'visits',
     'racy/voters-set.ts': 'voters.has("ada")',
     'racy/wallet-class.ts': 'Wallet.balance'
@@ -91,6 +99,7 @@ function evaluate (source: string): { seen: string[], result: unknown } {
     data: <T>(value: T, name: string): T => { seen.push(`data ${name}`); return value },
     of: (_object: unknown, path: string) => ({ name: path }),
     note: (_object: unknown, path: string) => { seen.push(`note ${path}`) },
+    target: (cell: { name: string }, set: (value: unknown) => void) => ({ get value () { return undefined }, set value (value: unknown) { seen.push(`write ${cell.name}`); set(value) } }),
     step: runtime.step,
     raw: runtime.raw,
     fields: () => {}
@@ -109,7 +118,9 @@ t.test('what functions share is told of, and the module does what it did', async
     ['let n\nconst f = () => { n ??= 5\nreturn { n } }\nconst result = [f(), f()]', ['read n', 'write n', 'read n', 'read n', 'read n'], [{ n: 5 }, { n: 5 }]],
     ['let C = class { x = 1 }\nconst f = () => { C = C; return new C().x }\nconst result = f()', ['read C', 'write C', 'read C'], 1],
     ['let a = 1\nconst f = (a) => { a = 2; return a }\nconst result = [f(), a]', [], [2, 1]],
-    ['let [a, b] = [1, 2]\nconst f = () => { [a, b] = [b, a]; return a }\nconst result = f()', [], 2],
+    ['let [a, b] = [1, 2]\nconst f = () => { [a, b] = [b, a]; return a }\nconst result = [f(), b]', ['read b', 'read a', 'write a', 'write b', 'read a', 'read b'], [2, 1]],
+    ['let a, b, c\nconst f = () => { ({ a, x: b = 2, ...c } = { a: 1, y: 3 })\nfor (a of [7]); return [a, b, c] }\nconst result = f()', ['write a', 'write b', 'write c', 'write a', 'read a', 'read b', 'read c'], [7, 2, { y: 3 }]],
+    ['class A { n = 1; m = 2; swap () { [this.n, this.m] = [this.m, this.n]; return this } }\nconst { n, m } = new A().swap()\nconst result = [n, m]', ['read this.m', 'read this.n', 'write this.n', 'write this.m'], [2, 1]],
     ['let n = 0\nfor (let i = 0; i < 3; i++) n += i\nconst result = n', [], 3],
     ['const state = { n: 0 }\nconst f = () => { state.n++; return state.n }\nconst result = f()', ['shared state', 'read state.n', 'write state.n', 'read state.n'], 1],
     ['const config = { n: 7 }\nconst f = () => config.n\nconst result = f()', ['read config.n'], 7],

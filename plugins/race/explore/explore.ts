@@ -4,6 +4,7 @@ import { ExploreError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
 import { instrument, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
+import { attempt, hasFailed } from '../failure.ts'
 import { print, type RaceReport } from '../reports.ts'
 import { patchBuiltIns, patchDecorators, schedule } from './patches.ts'
 import { Scheduler } from './scheduler.ts'
@@ -99,6 +100,8 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
     const responses = await overlap(app, requests, scheduler)
     // The built-ins are no longer scheduled here, because an invariant may send requests of its own.
     await invariant(app, responses)
+    // An order that nobody looked at must not pass.
+    if (hasFailed()) throw new Error('the race detector has failed')
   } catch (error) {
     failure = { error }
   } finally {
@@ -140,7 +143,8 @@ async function overlap (app: FastifyInstance, requests: ExploreOptions['requests
 
 /** Makes requests contexts in each Fastify instance that is created. */
 function watchInstances (): () => void {
-  const listener: ChannelListener = (message) => instrument((message as { fastify: FastifyInstance }).fastify)
+  // What a subscriber throws would end the process.
+  const listener: ChannelListener = (message) => attempt(() => instrument((message as { fastify: FastifyInstance }).fastify), undefined)
   subscribe('fastify.initialization', listener)
   return () => { unsubscribe('fastify.initialization', listener) }
 }

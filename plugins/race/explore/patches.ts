@@ -12,6 +12,7 @@ import { promisify } from 'node:util'
 import { captureStack } from '../../shared/log.ts'
 import * as check from '../../shared/options.ts'
 import { type Context, currentContext } from '../context.ts'
+import { attempt } from '../failure.ts'
 import type { Scheduler } from './scheduler.ts'
 import { VirtualTimer } from './virtual-timer.ts'
 
@@ -37,21 +38,22 @@ function parking (): { scheduler: Scheduler, context: Context } | undefined {
   return active && context && { scheduler: active, context }
 }
 
-/** Makes a function that starts an operation and returns a promise park first. */
+/** Makes a function that starts an operation and returns a promise park first. If it can't park, the operation starts at once. */
 const parks = (label: string) => (original: Fn): Fn => function (this: unknown, ...args) {
   const parks = parking()
-  if (parks === undefined) return Reflect.apply(original, this, args) as unknown
+  const direct = (): unknown => Reflect.apply(original, this, args) as unknown
+  if (parks === undefined) return direct()
   const { scheduler, context } = parks
   return new Promise((resolve, reject) => {
     const start = AsyncResource.bind(async (within: <T>(fn: () => T) => T) => {
-      const result = within(async () => await (Reflect.apply(original, this, args) as unknown))
+      const result = within(async () => await direct())
       resolve(result)
       await result
     })
     const signal = signalOf(args)
     signal?.addEventListener('abort', () => { scheduler.cancel(parked); reject(signal.reason as Error) }, { once: true })
     const parked = { name: `${context.party.name}: ${label}`, party: context, delay: 0, isInterval: false, start }
-    scheduler.park(parked)
+    if (!attempt(() => scheduler.park(parked), false)) resolve((async () => await direct())())
   })
 }
 
@@ -106,7 +108,8 @@ function patchAll (): () => void {
       const { scheduler, context } = parks
       const delay = hasDelay ? Number(rest.shift() ?? 0) || 0 : 0
       const name = `${context.party.name}: ${label}${hasDelay ? ` ${delay} ms` : ''}`
-      return new VirtualTimer(scheduler, { name, party: context, delay, isInterval }, AsyncResource.bind(() => callback(...rest)))
+      return attempt(() => new VirtualTimer(scheduler, { name, party: context, delay, isInterval }, AsyncResource.bind(() => callback(...rest))), undefined) ??
+        Reflect.apply(original, globalThis, [callback, ...hasDelay ? [delay] : [], ...rest] as never[]) as unknown
     }
     return hasPromisify(original) ? Object.assign(patched, { [promisify.custom]: label === 'setTimeout' ? timersPromises.setTimeout : timersPromises.setImmediate }) as Fn : patched as Fn
   }
@@ -123,7 +126,8 @@ function patchAll (): () => void {
     options?.signal?.throwIfAborted()
     return await new Promise((resolve, reject) => {
       const name = `${context.party.name}: ${label}${hasDelay ? ` ${delay} ms` : ''}`
-      const sleeping = new VirtualTimer(scheduler, { name, party: context, delay, isInterval: false }, () => resolve(value))
+      const sleeping = attempt(() => new VirtualTimer(scheduler, { name, party: context, delay, isInterval: false }, () => resolve(value)), undefined)
+      if (sleeping === undefined) return resolve(Reflect.apply(original, undefined, [...hasDelay ? [delay] : [], ...args] as never[]))
       options?.signal?.addEventListener('abort', () => {
         sleeping.close()
         reject(options.signal?.reason as Error)

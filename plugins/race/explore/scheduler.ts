@@ -65,13 +65,16 @@ export class Scheduler {
     if (seed % 2 === 1) this.#priorities = new Map()
   }
 
-  park (operation: Parked): void {
+  /** Returns true, when the operation has parked. */
+  park (operation: Parked): true {
     this.#due.set(operation, this.#now + operation.delay)
     this.#parked.push(operation)
     const flight = flights.getStore()
-    if (flight === undefined) return
-    flight.parked++
-    this.#flightOf.set(operation, flight)
+    if (flight !== undefined) {
+      flight.parked++
+      this.#flightOf.set(operation, flight)
+    }
+    return true
   }
 
   /** Takes an operation back that is no longer wanted: a timer that was cleared. */

@@ -1,6 +1,6 @@
 /** Arrays: a location for each index, and the whole: how long the array is, what is in it, and at which index. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
+import { type Tracked, unwrap, view, WHOLE } from '../tracked.ts'
 import { isFixed } from './object.ts'
 
 type Method = (this: unknown, ...args: unknown[]) => unknown
@@ -28,7 +28,7 @@ function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: st
       if (result === target) return proxy
       return Array.isArray(result) && name === 'splice' ? result.map((element) => tracked.nested(element, WHOLE)) : tracked.nested(result, WHOLE)
     }
-    detector.read(tracked, WHOLE, 'whole', target.length)
+    detector.read(tracked, WHOLE, 'walk', target.length)
     if (comparing.has(name)) return method.apply(target, args.map(unwrap))
     // Callbacks get elements that are tracked too.
     return method.apply(view(), args)
@@ -37,7 +37,7 @@ function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: st
 
 /** Iterates as an array does, which sees elements that are added meanwhile, and tells the detector of each step. */
 function * iterate (tracked: Tracked, target: unknown[], pick: (element: unknown, index: number) => unknown): Generator<unknown> {
-  detector.read(tracked, WHOLE, 'whole', target.length)
+  detector.read(tracked, WHOLE, 'walk', target.length)
   const step = detector.iterate(tracked, WHOLE)
   for (let index = 0; index < target.length; index++) {
     yield pick(tracked.nested(target[index], index), index)
@@ -45,14 +45,14 @@ function * iterate (tracked: Tracked, target: unknown[], pick: (element: unknown
   }
 }
 
-handle('array', (tracked) => ({
+view('array', (tracked) => new Proxy(tracked.target, {
   get (array, key, proxy) {
     const target = array as unknown[]
     if (key === Symbol.iterator || key === 'values') return () => iterate(tracked, target, (element) => element)
     if (key === 'entries') return () => iterate(tracked, target, (element, index) => [index, element])
     if (typeof key === 'symbol') return Reflect.get(target, key) as unknown
     if (key === 'length') {
-      detector.read(tracked, WHOLE, 'whole', target.length)
+      detector.read(tracked, WHOLE, 'size', target.length)
       return target.length
     }
     const value: unknown = Reflect.get(target, key)

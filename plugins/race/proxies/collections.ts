@@ -1,106 +1,132 @@
-/** Maps and Sets: a location for each key, and the whole: how many there are, and a walk over them. */
+/**
+ * Maps and Sets, weak ones too: a location for each key, and the whole: how many there are, and a walk over them.
+ *
+ * They have methods of their own in place of a Proxy, so each remains the very object that it was: their built-in methods, structuredClone() and
+ * `util.types.isMap()` refuse a Proxy.
+ */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
+import { type Tracked, unwrap, view, WHOLE } from '../tracked.ts'
 
-const methodsOfBoth = (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>) => ({
-  has (key: unknown) {
-    const raw = unwrap(key)
-    const had = target.has(raw)
-    detector.read(tracked, raw, 'has', had)
-    return had
-  },
-  delete (key: unknown) {
-    const raw = unwrap(key)
-    detector.write(tracked, raw, { kind: 'delete', value: undefined, before: target instanceof Map ? target.get(raw) : target.has(raw), had: target.has(raw) })
-    return target.delete(raw)
-  },
-  clear () {
-    for (const key of target.keys()) {
-      detector.write(tracked, key, { kind: 'delete', value: undefined, before: target instanceof Map ? target.get(key) : true, had: true })
-    }
-    target.clear()
+type Methods = Record<PropertyKey, unknown>
+
+/** Puts methods in front of those of the collection's class. */
+function instrument (target: object, ...all: Methods[]): object {
+  for (const methods of all) {
+    for (const name of Reflect.ownKeys(methods)) Object.defineProperty(target, name, { ...Object.getOwnPropertyDescriptor(methods, name), enumerable: false })
   }
-})
+  return target
+}
 
-function addTo (tracked: Tracked, target: { readonly size: number }, value: unknown): void {
-  detector.write(tracked, WHOLE, { kind: 'add', value, before: target.size, had: false })
+function keyed (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>): Methods {
+  // Those of its class, which may be the application's own.
+  const { has, delete: remove } = target
+  return {
+    has (key: unknown) {
+      const raw = unwrap(key)
+      const had = has.call(target, raw)
+      detector.read(tracked, raw, 'has', had)
+      return had
+    },
+    delete (key: unknown) {
+      const raw = unwrap(key)
+      const had = has.call(target, raw)
+      detector.write(tracked, raw, { kind: 'delete', value: undefined, before: tracked.at(raw), had })
+      return remove.call(target, raw)
+    }
+  }
+}
+
+function valued (tracked: Tracked, target: Map<unknown, unknown>, grows: boolean): Methods {
+  const { get, set, has } = target
+  return {
+    get (key: unknown) {
+      const raw = unwrap(key)
+      const value = get.call(target, raw)
+      detector.read(tracked, raw, 'value', value)
+      return tracked.nested(value, raw)
+    },
+    set (key: unknown, value: unknown) {
+      const [rawKey, raw] = [unwrap(key), unwrap(value)]
+      const had = has.call(target, rawKey)
+      detector.write(tracked, rawKey, { kind: 'set', value: raw, before: tracked.at(rawKey), had })
+      if (!had && grows) addTo(tracked, raw)
+      set.call(target, rawKey, raw)
+      return target
+    }
+  }
+}
+
+function marked (tracked: Tracked, target: Set<unknown>, grows: boolean): Methods {
+  const { add, has } = target
+  return {
+    add (value: unknown) {
+      const raw = unwrap(value)
+      const had = has.call(target, raw)
+      detector.write(tracked, raw, { kind: 'set', value: true, before: had, had, isMark: true })
+      if (!had && grows) addTo(tracked, raw)
+      add.call(target, raw)
+      return target
+    }
+  }
+}
+
+function addTo (tracked: Tracked, value: unknown): void {
+  detector.write(tracked, WHOLE, { kind: 'add', value, before: tracked.size, had: false })
 }
 
 function * mapped<T> (entries: Iterable<T>, pick: (entry: T) => unknown): Generator<unknown> {
   for (const entry of entries) yield pick(entry)
 }
 
-/** Methods and getters of the built-in want the built-in itself as `this`. */
-function handler (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>, methods: Record<PropertyKey, unknown>): ProxyHandler<object> {
+/** The methods that look at all that is there, on those of the class. */
+function walked (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>, show: (key: unknown, value: unknown) => unknown): Methods {
+  const { keys, entries, clear } = target
+  const walk = (): void => { detector.read(tracked, WHOLE, 'walk', tracked.size) }
+  const isMap = target instanceof Map
+  const all = (pick: (key: unknown, value: unknown) => unknown) => (): unknown => {
+    walk()
+    return mapped(entries.call(target) as Iterable<[unknown, unknown]>, ([key, value]) => pick(key, tracked.nested(value, key)))
+  }
+  const values = all((_key, value) => value)
   return {
-    get (_target, key) {
-      if (key === 'size') {
-        detector.read(tracked, WHOLE, 'whole', target.size)
-        return target.size
+    get size () {
+      detector.read(tracked, WHOLE, 'size', tracked.size)
+      return tracked.size
+    },
+    keys: isMap ? () => { walk(); return keys.call(target) } : values,
+    values,
+    entries: all((key, value) => isMap ? [key, value] : [value, value]),
+    [Symbol.iterator]: all(show),
+    forEach (fn: (value: unknown, key: unknown, collection: unknown) => void, thisArg?: unknown) {
+      walk()
+      for (const [key, value] of entries.call(target)) {
+        const seen = tracked.nested(value, key)
+        fn.call(thisArg, seen, isMap ? key : seen, target)
       }
-      if (Object.hasOwn(methods, key)) return methods[key]
-      const value: unknown = Reflect.get(target, key, target)
-      return typeof value === 'function' && key !== 'constructor' ? (value as (...args: unknown[]) => unknown).bind(target) : value
+    },
+    clear () {
+      for (const key of keys.call(target)) detector.write(tracked, key, { kind: 'delete', value: undefined, before: tracked.at(key), had: true })
+      clear.call(target)
     }
   }
 }
 
-handle('map', (tracked) => {
+view('map', (tracked) => {
   const target = tracked.target as Map<unknown, unknown>
-  const walk = (): Map<unknown, unknown> => {
-    detector.read(tracked, WHOLE, 'whole', target.size)
-    return target
-  }
-  const entries = (): unknown => mapped(walk(), ([key, value]) => [key, tracked.nested(value, key)])
-  return handler(tracked, target, {
-    ...methodsOfBoth(tracked, target),
-    get (key: unknown) {
-      const raw = unwrap(key)
-      const value = target.get(raw)
-      detector.read(tracked, raw, 'value', value)
-      return tracked.nested(value, raw)
-    },
-    set (this: unknown, key: unknown, value: unknown) {
-      const [rawKey, raw] = [unwrap(key), unwrap(value)]
-      const had = target.has(rawKey)
-      detector.write(tracked, rawKey, { kind: 'set', value: raw, before: target.get(rawKey), had })
-      if (!had) addTo(tracked, target, raw)
-      target.set(rawKey, raw)
-      return this
-    },
-    forEach (this: unknown, fn: (value: unknown, key: unknown, map: unknown) => void, thisArg?: unknown) {
-      for (const [key, value] of walk()) fn.call(thisArg, tracked.nested(value, key), key, this)
-    },
-    entries,
-    [Symbol.iterator]: entries,
-    keys: () => walk().keys(),
-    values: () => mapped(walk(), ([key, value]) => tracked.nested(value, key))
-  })
+  return instrument(target, keyed(tracked, target), valued(tracked, target, true), walked(tracked, target, (key, value) => [key, value]))
 })
 
-handle('set', (tracked) => {
+view('set', (tracked) => {
   const target = tracked.target as Set<unknown>
-  const walk = (): Set<unknown> => {
-    detector.read(tracked, WHOLE, 'whole', target.size)
-    return target
-  }
-  const values = (): unknown => mapped(walk(), (value) => tracked.nested(value, value))
-  return handler(tracked, target, {
-    ...methodsOfBoth(tracked, target),
-    add (this: unknown, value: unknown) {
-      const raw = unwrap(value)
-      const had = target.has(raw)
-      detector.write(tracked, raw, { kind: 'set', value: true, before: had, had, isMark: true })
-      if (!had) addTo(tracked, target, raw)
-      target.add(raw)
-      return this
-    },
-    forEach (this: unknown, fn: (value: unknown, key: unknown, set: unknown) => void, thisArg?: unknown) {
-      for (const value of walk()) fn.call(thisArg, tracked.nested(value, value), value, this)
-    },
-    values,
-    keys: values,
-    [Symbol.iterator]: values,
-    entries: () => mapped(walk(), (value) => [value, value])
-  })
+  return instrument(target, keyed(tracked, target), marked(tracked, target, true), walked(tracked, target, (_key, value) => value))
+})
+
+view('weakMap', (tracked) => {
+  const target = tracked.target as Map<unknown, unknown>
+  return instrument(target, keyed(tracked, target), valued(tracked, target, false))
+})
+
+view('weakSet', (tracked) => {
+  const target = tracked.target as Set<unknown>
+  return instrument(target, keyed(tracked, target), marked(tracked, target, false))
 })

@@ -1,6 +1,6 @@
 /** Objects: a location for each key, and the whole for which keys there are. */
 import { detector } from '../detector.ts'
-import { handle, type Tracked, unwrap, WHOLE } from '../tracked.ts'
+import { type Tracked, unwrap, view, WHOLE } from '../tracked.ts'
 
 /** Whether reads and writes of the key are those of a value of the object's own, and not of a method, a getter or a setter. */
 function isValue (target: object, key: PropertyKey): boolean {
@@ -21,7 +21,7 @@ export function readOf (tracked: Tracked, target: object, key: string, receiver:
   return isFixed(target, key) ? value : tracked.nested(value, key)
 }
 
-handle('object', (tracked) => ({
+view('object', (tracked) => new Proxy(tracked.target, {
   get (target, key, receiver) {
     return typeof key === 'symbol' ? Reflect.get(target, key, receiver) as unknown : readOf(tracked, target, key, receiver)
   },
@@ -45,7 +45,7 @@ handle('object', (tracked) => ({
     return Reflect.deleteProperty(target, key)
   },
   ownKeys (target) {
-    detector.read(tracked, WHOLE, 'whole', undefined)
+    detector.read(tracked, WHOLE, 'walk', undefined)
     return Reflect.ownKeys(target)
   }
 }))

@@ -2,7 +2,7 @@
 import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
 import type { Edits } from './edits.ts'
-import { isAssignmentToken, isTarget, isUpdate } from './syntax.ts'
+import { isAssignmentToken, isInPattern, isUpdate } from './syntax.ts'
 
 type Node = TypeScript.Node
 
@@ -21,7 +21,10 @@ export function rewriteUse (ts: Ts, file: TypeScript.SourceFile, edits: Edits, u
   const { parent } = use
   const read = `$$race.read(${cell}, ${text})`
   const before = isHidden ? `, ${text}` : ''
-  if (ts.isBinaryExpression(parent) && parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)) {
+  if (isInPattern(ts, use)) {
+    const target = `$$race.target(${cell}, ($$value) => { ${text} = $$value }${before}).value`
+    edits.replace(use.getStart(file), use.end, ts.isShorthandPropertyAssignment(parent) ? `${text}: ${target}` : target)
+  } else if (ts.isBinaryExpression(parent) && parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)) {
     const { operatorToken: token, right } = parent
     const operator = token.getText(file).slice(0, -1)
     if (operator === '') {
@@ -41,8 +44,8 @@ export function rewriteUse (ts: Ts, file: TypeScript.SourceFile, edits: Edits, u
     const old = ts.isPostfixUnaryExpression(parent) ? -by : 0
     edits.replace(parent.getStart(file), parent.end, ts.isExpressionStatement(parent.parent) ? changed : `$$race.step(${changed}, ${old})`)
   } else if (ts.isShorthandPropertyAssignment(parent)) {
-    if (!isTarget(ts, parent.parent)) edits.close(use.end, `: ${read}`)
-  } else if (!isTarget(ts, use)) {
+    edits.close(use.end, `: ${read}`)
+  } else {
     const [open, close] = ts.isNewExpression(parent) && parent.expression === use ? ['(', ')'] : ['', '']
     edits.insert(use.getStart(file), `${open}$$race.read(${cell}, `)
     edits.close(use.end, `)${close}`)

@@ -10,6 +10,7 @@ import { isMainThread, MessageChannel } from 'node:worker_threads'
 import type { FastifyInstance } from 'fastify'
 import { instrument, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
+import { attempt } from '../failure.ts'
 import { patchBuiltIns } from '../explore/patches.ts'
 import { unwrapDeep } from '../tracked.ts'
 import { learnFrom, remember } from './rewritten.ts'
@@ -59,13 +60,14 @@ function hookEach (): void {
 if (process.env['RACE'] === '1' && isMainThread) {
   detector.use()
   trackLocks()
-  subscribe('fastify.initialization', (message) => instrument((message as { fastify: FastifyInstance }).fastify))
+  // What a subscriber throws would end the process.
+  subscribe('fastify.initialization', (message) => attempt(() => instrument((message as { fastify: FastifyInstance }).fastify), undefined))
   // Now, before a CommonJS module takes a function out of a built-in for good.
   patchBuiltIns()
   Object.assign(globalThis, { [GLOBAL]: runtime })
   // A Proxy can't be cloned.
   const { structuredClone: clone } = globalThis
-  globalThis.structuredClone = ((value: unknown, options?: object) => clone(unwrapDeep(value), options)) as typeof structuredClone
+  globalThis.structuredClone = ((value: unknown, options?: object) => clone(attempt(() => unwrapDeep(value), value), options)) as typeof structuredClone
   const { registerHooks } = module as Hooked
   if (registerHooks === undefined) hookEach()
   else hookAll(registerHooks)

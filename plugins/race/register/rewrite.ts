@@ -7,7 +7,7 @@ import type { Ts } from '../source/parse.ts'
 import { rewriteUse } from './accesses.ts'
 import { applied, type Edit, Edits } from './edits.ts'
 import { functionOf, isConstructor, usesOf } from './scopes.ts'
-import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isPath, isTarget, isWrite, runsElsewhere } from './syntax.ts'
+import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isWrite, runsElsewhere } from './syntax.ts'
 
 type Node = TypeScript.Node
 
@@ -73,7 +73,7 @@ class Rewriter {
     if (ts.isVariableDeclaration(node)) this.#declaration(node)
     else if (ts.isParameter(node) && ts.isIdentifier(node.name)) this.#parameter(node, node.name)
     else if (ts.isPropertyDeclaration(node) && node.initializer !== undefined) this.#state(node.initializer, node.name.getText(this.#file))
-    else if (ts.isPropertyAssignment(node) && !isTarget(ts, node.parent)) this.#state(node.initializer, node.name.getText(this.#file))
+    else if (ts.isPropertyAssignment(node) && !isInPattern(ts, node.parent)) this.#state(node.initializer, node.name.getText(this.#file))
     else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) this.#state(node.right, node.left.name.text, node.left.getText(this.#file))
     else if (ts.isCallExpression(node) && isDecorate(ts, node)) this.#decoration(node)
     else if (isMapOrSet(ts, node) && this.#isPassedOn(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file))
@@ -196,7 +196,7 @@ class Rewriter {
     const ts = this.#ts
     if (!isPath(ts, node.expression) || functionOf(ts, node) === undefined) return false
     if (ts.isPrivateIdentifier(node.name) && (!this.#assigned.has(node.name.text) || this.#privateCode.has(node.name.text))) return false
-    return isWrite(ts, node) || !(isCalledOrChained(ts, node) || isTarget(ts, node))
+    return isWrite(ts, node) || !isCalledOrChained(ts, node)
   }
 
   /** Returns whether all of the access is done with. */

@@ -1,5 +1,7 @@
 /** What rewritten code calls, as the global `$$race`. */
+import { types } from 'node:util'
 import { detector } from '../detector.ts'
+import { attempt, fail } from '../failure.ts'
 import { shared } from '../shared.ts'
 import { isPlain, isTracked, track, Tracked, trackedOf, unwrap } from '../tracked.ts'
 
@@ -20,12 +22,12 @@ const VARIABLE = Symbol('variable')
 export const runtime = {
   /** Tracks a value where it is made. */
   shared<T> (value: T, name: string): T {
-    return isPlain(value) ? shared(value, name) : value
+    return attempt(() => isPlain(value) ? shared(value, name) : value, value)
   },
 
   /** Tracks a value that some function returned, if it is data: an object with methods may depend on being itself. */
   data<T> (value: T, name: string): T {
-    return isPlain(value) && !Object.values(value).some((field) => typeof field === 'function') ? shared(value, name) : value
+    return attempt(() => isPlain(value) && isData(value) ? shared(value, name) : value, value)
   },
 
   /** The value itself, to compare it. */
@@ -44,11 +46,7 @@ export const runtime = {
    */
   of (object: unknown, path: string): Cell | undefined {
     if ((typeof object !== 'object' && typeof object !== 'function') || object === null || !detector.isWatching || isTracked(object)) return undefined
-    const dot = path.lastIndexOf('.')
-    const key = path.slice(dot + 1)
-    const isPrivate = key.startsWith('#')
-    if (!isPrivate && (!assigned.has(key) || !holdsData(object, key))) return undefined
-    return { collection: trackedOf(object, path.slice(0, dot)), key }
+    return attempt(() => cellOf(object, path), undefined)
   },
 
   /** Tells of a field that a pattern reads. */
@@ -70,21 +68,48 @@ export const runtime = {
    */
   write<T> (cell: Cell | undefined, value: T, ...[before]: [before?: unknown]): T {
     if (cell === undefined) return value
-    const { collection: { target, name }, key } = cell
-    if (key === VARIABLE) {
-      const tracked = isPlain(value) ? track(value, name, false) as T : value
-      detector.write(cell.collection, key, { kind: 'set', value: tracked, before, had: before !== undefined })
-      return tracked
+    const { collection, key } = cell
+    // Not by attempt(): each function of ours takes the place of one of the application's in the stack that is kept.
+    try {
+      const { target, name } = collection
+      if (key === VARIABLE) {
+        const tracked = isPlain(value) ? track(value, name, false) as T : value
+        detector.write(collection, key, { kind: 'set', value: tracked, before, had: before !== undefined })
+        return tracked
+      }
+      const isPrivate = (key as string).startsWith('#')
+      detector.write(collection, key, { kind: 'set', value, before: isPrivate ? before : Object.getOwnPropertyDescriptor(target, key as string)?.value, had: isPrivate || Object.hasOwn(target, key as string) })
+    } catch (error) {
+      fail(error)
     }
-    const isPrivate = (key as string).startsWith('#')
-    detector.write(cell.collection, key, { kind: 'set', value, before: isPrivate ? before : Object.getOwnPropertyDescriptor(target, key as string)?.value, had: isPrivate || Object.hasOwn(target, key as string) })
     return value
+  },
+
+  /** Returns an object whose field stands for a variable or a field in a pattern, which writes to it: `[a, b] = [b, a]`. */
+  target<T> (cell: Cell | undefined, set: (value: T) => void, ...[before]: [before?: unknown]): { value: T } {
+    return {
+      get value () { return before as T },
+      set value (value) { set(runtime.write(cell, value, before)) }
+    }
   },
 
   /** Adds to what `++` and `--` add to. */
   step<T> (value: T, by: number): T | number | bigint {
     return typeof value === 'bigint' ? value + BigInt(by) : Number(value) + by
   }
+}
+
+function cellOf (object: object, path: string): Cell | undefined {
+  const dot = path.lastIndexOf('.')
+  const key = path.slice(dot + 1)
+  // The traps of a Proxy are the application's code.
+  if (!key.startsWith('#') && (!assigned.has(key) || types.isProxy(object) || !holdsData(object, key))) return undefined
+  return { collection: trackedOf(object, path.slice(0, dot)), key }
+}
+
+/** Whether an object has no methods. Getters are not called: they are the application's code. */
+function isData (object: object): boolean {
+  return !Object.values(Object.getOwnPropertyDescriptors(object)).some(({ value }) => typeof value === 'function')
 }
 
 /** Whether the field is a value, and neither a method nor computed by a getter. An object that doesn't have it yet will hold it as a value. */

@@ -13,7 +13,7 @@ export function bare (ts: Ts, node: Node): Node {
 }
 
 export function isMapOrSet (ts: Ts, node: Node): boolean {
-  return ts.isNewExpression(node) && ts.isIdentifier(node.expression) && ['Map', 'Set'].includes(node.expression.text)
+  return ts.isNewExpression(node) && ts.isIdentifier(node.expression) && ['Map', 'Set', 'WeakMap', 'WeakSet'].includes(node.expression.text)
 }
 
 export function isCollection (ts: Ts, node: Node): boolean {
@@ -36,8 +36,8 @@ export function isUpdate (ts: Ts, { operator }: TypeScript.PrefixUnaryExpression
 
 export function isWrite (ts: Ts, use: Node): boolean {
   const { parent } = use
-  if (ts.isBinaryExpression(parent)) return parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)
-  return (ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)
+  if ((ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)) return true
+  return (ts.isBinaryExpression(parent) && parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)) || isInPattern(ts, use)
 }
 
 /** Whether something within the value is changed by way of this use: `state.a.b = 1`, `delete list[0]`, `queue.push(x)`. */
@@ -56,15 +56,22 @@ export function isNamed (ts: Ts, use: Node): boolean {
   return ts.isPropertyAccessExpression(at.parent) && at.parent.expression === at && !(ts.isCallExpression(at.parent.parent) && at.parent.parent.expression === at.parent)
 }
 
-/** Whether the node is assigned to, in a pattern or by a loop. */
-export function isTarget (ts: Ts, node: Node): boolean {
-  for (let at = node; ts.isExpression(at) || ts.isPropertyAssignment(at) || ts.isSpreadAssignment(at); at = at.parent) {
+/** Whether the node is assigned to by a pattern or a loop: `a` of `[a] = list`, `({ key: a = 1, ...rest } = object)`, `for (a of list)`. */
+export function isInPattern (ts: Ts, node: Node): boolean {
+  for (let at = node; ; at = at.parent) {
     const { parent } = at
-    if (ts.isBinaryExpression(parent)) return parent.left === at && isAssignmentToken(ts, parent.operatorToken.kind)
     if (ts.isForOfStatement(parent) || ts.isForInStatement(parent)) return parent.initializer === at
-    if (!ts.isObjectLiteralExpression(parent) && !ts.isArrayLiteralExpression(parent) && !ts.isPropertyAssignment(parent)) return false
+    if (ts.isBinaryExpression(parent)) {
+      if (parent.left !== at || !isAssignmentToken(ts, parent.operatorToken.kind)) return false
+      if (ts.isArrayLiteralExpression(at) || ts.isObjectLiteralExpression(at)) return true
+      // A default, if this stands in a pattern itself.
+    } else if (ts.isPropertyAssignment(parent)) {
+      if (parent.initializer !== at) return false
+    } else if (ts.isShorthandPropertyAssignment(parent)) {
+      if (parent.name !== at) return false
+    } else if (!ts.isObjectLiteralExpression(parent) && !ts.isArrayLiteralExpression(parent) && !ts.isSpreadElement(parent) && !ts.isSpreadAssignment(parent) &&
+      !ts.isParenthesizedExpression(parent) && !ts.isNonNullExpression(parent) && !ts.isAsExpression(parent)) return false
   }
-  return false
 }
 
 /** Methods that run a function in another place, a browser's page, where nothing of this process exists. */

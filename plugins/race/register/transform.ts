@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { loadParser } from '../source/parse.ts'
-import { rewrite, type Rewrite } from './rewrite.ts'
+import { rewrite } from './rewrite.ts'
 import type { Rewritten } from './rewritten.ts'
 
 /** What the detector itself is made of. The rest of this package is in node_modules, but for its own tests, which look for races in it. */
@@ -16,19 +16,19 @@ export function isUsers (file: string): boolean {
   return !file.includes('/node_modules/') && !isOwn(file) && /\.[cm]?[jt]sx?$/.test(file)
 }
 
-/** Returns undefined if the module is to run as it is. Its source is read if it isn't given. */
-export function transform (file: string, source: string = readFileSync(file, 'utf8')): Rewritten | undefined {
-  const ts = loadParser()
-  if (ts === null) return undefined
-  // A compiler was here before us: positions go through its map.
-  const [comment, encoded] = MAP.exec(source) ?? []
-  const text = comment === undefined ? source : source.replace(comment, '')
-  // Compiled TypeScript has the name of its source, and is JavaScript, which TypeScript reads too.
-  let rewritten: Rewrite | undefined
+/** Returns undefined if the module is to run as it is. @param given its source, which is read if it isn't given */
+export function transform (file: string, given?: string): Rewritten | undefined {
   try {
-    rewritten = rewrite(ts, file, text)
+    const ts = loadParser()
+    if (ts === null) return undefined
+    const source = given ?? readFileSync(file, 'utf8')
+    // A compiler was here before us: positions go through its map.
+    const [comment, encoded] = MAP.exec(source) ?? []
+    // Compiled TypeScript has the name of its source, and is JavaScript, which TypeScript reads too.
+    const rewritten = rewrite(ts, file, comment === undefined ? source : source.replace(comment, ''))
+    return rewritten && { file, ...rewritten, map: encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8') }
   } catch (error) {
     process.emitWarning(`the race detector can't rewrite ${file}, which runs as it is: ${String(error)}`)
+    return undefined
   }
-  return rewritten && { file, ...rewritten, map: encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8') }
 }

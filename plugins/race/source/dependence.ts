@@ -100,7 +100,7 @@ function carriedIn (outer: Flow, target: Node, writes: ReadonlyArray<Place | und
     const { ts } = (writes[depth] as Place).source
     if (depth === 0) {
       const level = Math.max(...valuesOf(ts, at).map((value) => flow.levelOf(value)), Level.none)
-      const isGoverned = level === Level.control || flow.governs(at) || (ts.isBinaryExpression(at) && isLogicalAssignment(ts, at) && flow.has(at.left))
+      const isGoverned = level === Level.control || flow.governs(at) || (ts.isBinaryExpression(at) && (isLogicalAssignment(ts, at) ? flow.has(at.left) : flow.has(keyOfTarget(ts, at))))
       if (level === Level.data) return isGoverned ? 'both' : 'data'
       return isGoverned ? 'control' : 'independent'
     }
@@ -130,6 +130,11 @@ function readAround ({ source: { ts }, node }: Place): Node {
 
 /** The expression that writes: the assignment around its left side, or the call around what is called. */
 function writeAround ({ source: { ts }, node }: Place): Node {
+  // The place of an async caller is that of its await.
+  if (ts.isAwaitExpression(node) && ts.isCallExpression(node.expression)) return node.expression
+  for (let at = node; at.parent !== undefined && !ts.isFunctionLike(at); at = at.parent) {
+    if (isAssignment(ts, at.parent) && at.parent.left === at && (ts.isArrayLiteralExpression(at) || ts.isObjectLiteralExpression(at))) return at.parent
+  }
   for (let at = node; at.parent !== undefined && !ts.isFunctionLike(at); at = at.parent) {
     const { parent } = at
     // V8 names the place of the operator; a source map, that of the left side.
@@ -151,6 +156,11 @@ function valuesOf (ts: Source['ts'], write: Node): Node[] {
   return write.operatorToken.kind === ts.SyntaxKind.EqualsToken || isLogicalAssignment(ts, write) ? [right] : [write.left, right]
 }
 
+/** Returns `index` of `slots[index] = name`: what was read may decide where something is written. */
+function keyOfTarget (ts: Source['ts'], { left }: TypeScript.BinaryExpression): Node | undefined {
+  return ts.isElementAccessExpression(left) ? left.argumentExpression : undefined
+}
+
 /** `??=` writes if what it reads says so. */
 function isLogicalAssignment (ts: Source['ts'], { operatorToken: { kind } }: TypeScript.BinaryExpression): boolean {
   const { AmpersandAmpersandEqualsToken, BarBarEqualsToken, QuestionQuestionEqualsToken } = ts.SyntaxKind
@@ -162,6 +172,18 @@ function isAfter ({ ts }: Source, read: Node, write: Node): boolean {
   let statement = read
   while (!ts.isStatement(statement) && statement.parent !== undefined) statement = statement.parent
   return write.pos >= statement.end
+}
+
+/**
+ * Whether a test of what was read refuses others before the write: it throws, or answers with a status of 400 and more. Then the write claims
+ * something for its request alone, also if others write the same.
+ */
+export function isRefusedBefore (read: readonly Frame[], write: readonly Frame[]): boolean {
+  const writes = write.slice(0, MOST_FRAMES).map(placeOf)
+  return read.slice(0, MOST_FRAMES).map(placeOf).some((from) => writes.some((to) => {
+    const scope = from?.source === to?.source ? from?.functions.find((fn) => to?.functions.includes(fn)) : undefined
+    return scope !== undefined && new Flow((from as Place).source, scope, { read: readAround(from as Place) }).isRefusedBefore(writeAround(to as Place))
+  }))
 }
 
 /** Whether two accesses stand in one statement. Its blocks are statements of their own. */

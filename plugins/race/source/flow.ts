@@ -88,6 +88,23 @@ export class Flow {
     return false
   }
 
+  /** Whether the function goes on to the node, on no other condition, only if a test of the value has refused nobody. */
+  isRefusedBefore (node: Node): boolean {
+    const ts = this.#ts
+    for (let at = node; at !== this.#scope && at.parent !== undefined; at = at.parent) {
+      const { parent } = at
+      if (ts.isBlock(parent) && parent.statements.slice(0, parent.statements.indexOf(at as TypeScript.Statement)).some((statement) => this.#refuses(statement))) return true
+      // Whether it comes to the node is another question then: a breaker opens if the call fails.
+      if (ts.isIfStatement(parent) || ts.isConditionalExpression(parent) || ts.isCatchClause(parent) || ts.isCaseOrDefaultClause(parent)) return false
+    }
+    return false
+  }
+
+  #refuses (statement: Node): boolean {
+    const ts = this.#ts
+    return ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement.thenStatement, (node) => ts.isThrowStatement(node) || isRefusal(ts, node))
+  }
+
   /** Whether the function returns something made of the value, or returns it because of the value. */
   get returns (): boolean {
     const ts = this.#ts
@@ -173,4 +190,11 @@ export class Flow {
     if (holds(node)) return true
     return this.#ts.forEachChild(node, (child) => (!this.#ts.isFunctionLike(child) && this.#some(child, holds)) || undefined) ?? false
   }
+}
+
+/** Whether the node answers with an error: `return reply.code(409).send()`. */
+function isRefusal (ts: Source['ts'], node: Node): boolean {
+  if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression) || !['code', 'status'].includes(node.expression.name.text)) return false
+  const [status] = node.arguments
+  return status !== undefined && ts.isNumericLiteral(status) && Number(status.text) >= 400
 }

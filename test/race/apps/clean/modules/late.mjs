@@ -1,0 +1,2 @@
+export const flags = {}
+export { flags as default }

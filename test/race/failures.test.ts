@@ -1,0 +1,204 @@
+// Whatever part of the detector fails: requests are answered as ever, the failure is said once, and whoever uses the detector next finds it whole.
+import { channel } from 'node:diagnostics_channel'
+import { fileURLToPath } from 'node:url'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import locks from '../../plugins/locks/index.ts'
+import { Context } from '../../plugins/race/context.ts'
+import { detector } from '../../plugins/race/detector.ts'
+import { tryOrder } from '../../plugins/race/explore/explore.ts'
+import { Scheduler } from '../../plugins/race/explore/scheduler.ts'
+import { hasFailed } from '../../plugins/race/failure.ts'
+import race, { shared } from '../../plugins/race/index.ts'
+import { remember } from '../../plugins/race/register/rewritten.ts'
+import { runtime } from '../../plugins/race/register/runtime.ts'
+import { transform } from '../../plugins/race/register/transform.ts'
+import { Reports } from '../../plugins/race/reports.ts'
+import { Shadow } from '../../plugins/race/shadow.ts'
+import { Site } from '../../plugins/race/sites.ts'
+import { Tracked } from '../../plugins/race/tracked.ts'
+import tasks from '../../plugins/tasks/index.ts'
+import { turn } from './helper.ts'
+
+const here = fileURLToPath(import.meta.url)
+const broken = (): never => { throw new Error('a defect') }
+
+/** An app in which each kind of access happens, and a race, so that reports are made. */
+async function build (): Promise<FastifyInstance> {
+  const app = Fastify() as unknown as FastifyInstance
+  await app.register(race)
+  await app.register(locks)
+  await app.register(tasks)
+  const state = shared({ count: 0, list: [{ n: 1 }, { n: 2 }], map: new Map([['k', { n: 0 }]]), set: new Set(['x']) }, 'state')
+  app.get('/', async () => {
+    const { count } = state
+    const entry = state.map.get('k')
+    let sum = 0
+    for (const { n } of state.list) {
+      await turn()
+      sum += n
+    }
+    state.count = count + 1
+    await app.locks.mutex('m').runExclusive(async () => { if (entry !== undefined) entry.n++ })
+    const task = app.tasks.submit('add', async () => { state.list.push({ n: 0 }) })
+    await task.done
+    state.map.set('l', { n: sum })
+    state.set.add('y')
+    state.set.delete('y')
+    return { sum, keys: [...state.map.keys()], has: state.set.has('x'), length: state.list.filter(({ n }) => n > 0).length }
+  })
+  return app
+}
+
+async function answers (): Promise<string[]> {
+  const app = await build()
+  const responses = await Promise.all([app.inject('/'), app.inject('/'), app.inject('/')])
+  await app.close()
+  return responses.map(({ statusCode, body }) => `${statusCode} ${body}`)
+}
+
+/** Replaces a member until the test ends. */
+function replace (t: Test, owner: object, name: PropertyKey, descriptor: PropertyDescriptor): void {
+  const before = Object.getOwnPropertyDescriptor(owner, name)
+  Object.defineProperty(owner, name, { configurable: true, ...descriptor })
+  t.teardown(() => { if (before === undefined) Reflect.deleteProperty(owner, name); else Object.defineProperty(owner, name, before) })
+}
+
+const method = (owner: object, name: PropertyKey) => (t: Test): void => replace(t, owner, name, { writable: true, value: broken })
+const getter = (owner: object, name: PropertyKey) => (t: Test): void => replace(t, owner, name, { get: broken })
+
+/** Each part of the detector that runs within a request, and how it fails. */
+const failures: Record<string, (t: Test) => void> = {
+  'shadow memory': method(Shadow.prototype, 'locate'),
+  'what a context remembers': method(Context.prototype, 'accessTo'),
+  'what a context has seen': method(Context.prototype, 'seen'),
+  'names of locations': method(Tracked.prototype, 'nameOf'),
+  reports: method(Reports.prototype, 'add'),
+  'frames of a site': getter(Site.prototype, 'frames'),
+  'the key of a site': getter(Site.prototype, 'key'),
+  'the name of a site': getter(Site.prototype, 'name'),
+  'the count of turns': (t) => {
+    const { queueMicrotask } = globalThis
+    replace(t, globalThis, 'queueMicrotask', { writable: true, value: (fn: () => void) => new Error().stack?.includes('race/context.ts') === true ? broken() : queueMicrotask(fn) })
+  },
+  'a listener to reports': (t) => { t.teardown(detector.reports.onReport(broken)) },
+  'the formatting of stacks, which throws': method(Error, 'prepareStackTrace'),
+  'the formatting of stacks, which returns no text': (t) => replace(t, Error, 'prepareStackTrace', { value: () => [{ getFileName: () => here }] }),
+  'the parser': (t) => {
+    remember({ file: here, text: { get length () { return broken() } } as never, edits: [], map: undefined })
+    t.teardown(() => remember({ file: here, text: '', edits: [], map: undefined }))
+  },
+  'a source map': (t) => {
+    remember({ file: here, text: '', edits: [], map: 'no JSON' })
+    t.teardown(() => remember({ file: here, text: '', edits: [], map: undefined }))
+  },
+  'a log that can\'t be written': (t) => {
+    process.env['RACE_LOG'] = t.testdir()
+    t.teardown(() => { delete process.env['RACE_LOG'] })
+  },
+  'a message of locks that is none': (t) => {
+    const acquired = channel('fastify-concurrency:locks:acquired')
+    const released = channel('fastify-concurrency:locks:released')
+    const publish = (): void => {
+      acquired.publish(undefined)
+      released.publish(undefined)
+    }
+    const { submit } = detector as never as { submit: unknown }
+    t.equal(submit, undefined)
+    replace(t, Context.prototype, 'party', { configurable: true, get: () => { publish(); return { name: 'x', owner: {} } }, set: () => {} })
+  }
+}
+
+for (const [name, breaks] of Object.entries(failures)) {
+  t.test(`a failure of ${name} reaches no request`, async (t) => {
+    const expected = await quietly(t, answers)
+    const warnings: string[] = []
+    const listener = ({ message }: Error): void => { if (message.includes('has failed')) warnings.push(message) }
+    process.on('warning', listener)
+    t.teardown(() => { process.off('warning', listener) })
+    await t.test('broken', async (t) => {
+      breaks(t)
+      t.strictSame(await quietly(t, answers), expected)
+      await turn()
+      t.ok(warnings.length <= 1, warnings.join('\n'))
+    })
+    t.equal(hasFailed(), false, 'whoever uses it next finds it whole')
+  })
+}
+
+/** Keeps the reports out of the test's output. */
+async function quietly<T> (t: Test, fn: () => Promise<T>): Promise<T> {
+  const { write } = process.stderr
+  process.stderr.write = (() => true) as never
+  t.teardown(() => { process.stderr.write = write })
+  try {
+    return await fn()
+  } finally {
+    process.stderr.write = write
+  }
+}
+
+t.test('what rewritten code calls returns what the code would have had', async (t) => {
+  t.teardown(detector.use())
+  const { tracked } = { tracked: new Tracked({ n: 1 }, 'object', false) }
+  const trap = new Proxy({}, { getPrototypeOf: broken, getOwnPropertyDescriptor: broken, ownKeys: broken, get: broken })
+  const odd = Object.create(Object.create(null, { constructor: { get: broken } }) as object, { n: { value: 1 } }) as { n: number }
+  runtime.fields('n')
+  for (const [name, breaks] of [['whole', () => {}], ['shadow memory', method(Shadow.prototype, 'locate')], ['names', method(Tracked.prototype, 'nameOf')]] as const) {
+    await t.test(name, async (t) => {
+      breaks(t)
+      const map = new Map([['a', {}]])
+      t.equal(runtime.shared(map, 'map'), map)
+      t.equal(runtime.shared(trap, 'trap'), trap)
+      t.equal(runtime.data(trap, 'trap'), trap)
+      t.equal(runtime.of(trap, 'trap.n'), undefined)
+      t.equal(runtime.of(odd, 'this.n') === undefined || odd.n === 1, true)
+      t.equal(runtime.read({ collection: tracked, key: 'n' }, 5), 5)
+      t.equal(runtime.write({ collection: tracked, key: 'n' }, 6), 6)
+      t.equal(runtime.raw(trap), trap)
+      let written = 0
+      runtime.target<number>({ collection: tracked, key: 'n' }, (value) => { written = value }).value = 7
+      t.equal(written, 7)
+    })
+  }
+})
+
+t.test('a module that can\'t be rewritten runs as it is', (t) => {
+  t.equal(transform('/nowhere/at/all.js'), undefined)
+  t.equal(transform('/a.js', 'this is ( no JavaScript'), undefined)
+  t.equal(transform('/a.js', { length: 5 } as never), undefined)
+  t.end()
+})
+
+t.test('decorators named tasks and workers that are the application\'s own stay as they are', async (t) => {
+  const own = Object.freeze({ run: () => 'mine', submit: () => 'mine' })
+  const app = Fastify()
+  t.teardown(async () => app.close())
+  await app.register(race)
+  app.decorate('tasks' as never, own as never)
+  app.decorate('workers' as never, [1, 2] as never)
+  await app.ready()
+  t.strictSame([app.getDecorator('tasks'), app.getDecorator('workers')], [own, [1, 2]])
+})
+
+t.test('a failure within explore() fails the exploration, and not the requests', async (t) => {
+  const build = (): FastifyInstance => {
+    const app = Fastify() as unknown as FastifyInstance
+    app.get('/', async () => {
+      await new Promise((resolve) => { setTimeout(resolve, 1) })
+      await turn()
+      return 'ok'
+    })
+    return app
+  }
+  const { park } = Scheduler.prototype
+  const statuses: number[] = []
+  const options = { requests: ['/', '/'], operations: [], invariant: (_app: unknown, responses: ReadonlyArray<{ statusCode: number }>) => { statuses.push(...responses.map(({ statusCode }) => statusCode)) } }
+  await t.test('timers', async (t) => {
+    // The arrivals of requests park as ever; what the requests start doesn't.
+    replace(t, Scheduler.prototype, 'park', { writable: true, value (this: Scheduler, operation: { name: string }) { return operation.name.includes('arrives') ? park.call(this, operation as never) : broken() } })
+    t.match((await tryOrder(build, options, 1)).failure, { error: { message: /the race detector has failed/ } })
+  })
+  t.strictSame(statuses, [200, 200])
+  t.equal((await tryOrder(build, options, 1)).failure, undefined, 'the next is whole')
+})

@@ -289,6 +289,23 @@ t.test('Redis is away at boot: the service boots, enqueue() is refused at once, 
   t.equal(await (await enqueueOf(app)('work', 1)).done, 1)
 })
 
+t.test('Redis hangs: who was waiting is told that the task may be stored, and who comes later is refused at once', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const ran: number[] = []
+  const app = await build(t, server, { storeTimeout: 200, tasks: defineTasks({ work: { handler: (n: number) => { ran.push(n) } } }) })
+  await enqueueOf(app)('work', 1)
+  server.signal('SIGSTOP')
+  t.match(await rejection(enqueueOf(app)('work', 2)), { code: 'FC_ERR_TASK_STORE', mayBeStored: true })
+  const before = performance.now()
+  t.match(await rejection(enqueueOf(app)('work', 3)), { code: 'FC_ERR_TASK_STORE', mayBeStored: false, cause: { message: /earlier command/ } })
+  t.ok(performance.now() - before < 150, 'it did not wait')
+  server.signal('SIGCONT')
+  await until(() => ran.includes(2), 'what may be stored was stored')
+  await eventually(async () => (await enqueueOf(app)('work', 4).then(() => true, () => false)), 'tasks are accepted again')
+  await until(() => ran.includes(4), 'and run')
+  t.notOk(ran.includes(3))
+})
+
 t.test('Redis is away for good: the app closes all the same', { skip }, async (t) => {
   const server = await startRedis(t)
   const app = Fastify()

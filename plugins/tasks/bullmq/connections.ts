@@ -12,7 +12,10 @@ import { within } from '../../shared/within.ts'
 /** Opens the connection anew if Redis has been silent for this long, in ms: a network may drop packets without ending a connection. */
 const SILENCE = 5_000
 
-const patience = { maxRetriesPerRequest: null, enableOfflineQueue: true }
+/** The same for connections of workers and of listeners to events, whose reads block for up to 10 s. */
+const LONG_SILENCE = 12_000
+
+const patience = { maxRetriesPerRequest: null, enableOfflineQueue: true, socketTimeout: LONG_SILENCE }
 
 /** What an application may have set for its own use, and what would break a connection of BullMQ. */
 const neutral = { lazyConnect: false, commandTimeout: undefined, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }

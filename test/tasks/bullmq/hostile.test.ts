@@ -42,8 +42,16 @@ t.test('Redis is full: enqueue() is refused fast, what was accepted runs, and al
   t.same(done, [1, 3])
 })
 
-/** An address that leads new connections to another server once it is told to, as the name of a managed Redis does after a failover. */
-async function address (t: Test, first: RedisServer): Promise<{ port: number, lead (to: RedisServer): void }> {
+interface Address {
+  port: number
+  /** Leads new connections to another server, as the name of a managed Redis does after a failover. */
+  lead (to: RedisServer): void
+  /** Lets nothing more through the connections that there are, and ends none. */
+  silence (): void
+}
+
+/** What lies between a process and its Redis. */
+async function address (t: Test, first: RedisServer): Promise<Address> {
   let target = first
   const sockets = new Set<Socket>()
   const proxy = createServer((socket) => {
@@ -61,7 +69,11 @@ async function address (t: Test, first: RedisServer): Promise<{ port: number, le
     proxy.close()
     for (const socket of sockets) socket.destroy()
   })
-  return { port: (proxy.address() as AddressInfo).port, lead: (to) => { target = to } }
+  return {
+    port: (proxy.address() as AddressInfo).port,
+    lead: (to) => { target = to },
+    silence: () => { for (const socket of sockets) socket.unpipe().pause() }
+  }
 }
 
 t.test('a failover: the master becomes a replica, and connections to it are opened anew', { skip }, async (t) => {
@@ -83,6 +95,21 @@ t.test('a failover: the master becomes a replica, and connections to it are open
   t.match(await rejection(enqueueOf(app)('work', 2)), { code: 'FC_ERR_TASK_STORE', mayBeStored: false, cause: { message: /^READONLY/ } })
   await eventually(async () => await codeOf(enqueueOf(app)('work', 3)) === 'accepted', 'tasks are accepted again')
   await until(() => ran.includes(3), 'it runs')
+})
+
+t.test('a network that has dropped connections without a word: they are opened anew', { skip }, async (t) => {
+  const { port, silence } = await address(t, await startRedis(t))
+  const redis = new Redis(port)
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  const ran: number[] = []
+  const app = await build(t, { client: () => redis }, { storeTimeout: 500, tasks: defineTasks({ work: { handler: (n: number) => { ran.push(n) } } }) })
+  await enqueueOf(app)('work', 1)
+  await until(() => ran.includes(1), 'it runs')
+  silence()
+  t.match(await rejection(enqueueOf(app)('work', 2)), { code: 'FC_ERR_TASK_STORE', mayBeStored: true })
+  await eventually(async () => await codeOf(enqueueOf(app)('work', 3)) === 'accepted', 'tasks are accepted again')
+  await until(() => ran.includes(3), 'it runs', 60_000)
 })
 
 t.test('Redis comes back without its data: tasks run again, and who waits for a lost task is told', { skip }, async (t) => {

@@ -4,9 +4,13 @@
  * its ratio is the noise of the run.
  *
  * One process of a kind is slower than another for as long as it lives, by some percent, so each start gives one ratio, and the intervals are those
- * of the starts.
+ * of the starts. That noise is more than what metrics add to a request without a job, which is one message of the limiter's channel. So the message is
+ * measured by itself, too, in one process.
  */
+import { channel } from 'node:diagnostics_channel'
 import { get } from 'node:http'
+import Fastify from 'fastify'
+import concurrency from 'fastify-concurrency'
 import { Clients, startServer } from './lib/cell.mjs'
 import { alternate, median, medianInterval, pairedRatio, Report } from './lib/report.mjs'
 
@@ -40,6 +44,29 @@ for (let start = 0; start < starts; start++) {
 }
 clients.stop()
 
+/** Returns the time of a message, in ns: its making, as the limiter makes it, and its count. */
+async function messageCost () {
+  const app = Fastify()
+  await app.register(concurrency, { metrics: {} })
+  await app.ready()
+  const { server } = app
+  const granted = channel('fastify-concurrency:limiter:granted')
+  const policies = Array.from({ length: 8 }, (_, n) => `policy-${n}`)
+  const publish = (/** @type {number} */ count) => {
+    const startedAt = performance.now()
+    for (let n = 0; n < count; n++) if (granted.hasSubscribers) granted.publish({ server, policy: policies[n & 7], key: `client-${n & 1_023}`, cost: 1 })
+    return (performance.now() - startedAt) * 1e6 / count
+  }
+  publish(1_000_000)
+  const times = Array.from({ length: 15 }, () => publish(200_000))
+  const counted = app.metrics.snapshot().limits.reduce((sum, each) => sum + each.granted, 0)
+  if (counted !== 4_000_000) throw new Error(`${counted} messages were counted`)
+  await app.close()
+  return median(times)
+}
+
+const message = await messageCost()
+report.table('A message of the limiter, made and counted', [{ '': 'ns', median: message }])
 for (const [what, byKind] of Object.entries(costs)) {
   const ratios = (/** @type {string} */ kind) => (byKind[kind] ?? []).map(({ ratio }) => ratio)
   report.table(`CPU of a ${what}, median of ${starts} starts`, KINDS.map((kind) => {

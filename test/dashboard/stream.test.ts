@@ -58,6 +58,14 @@ t.test('refusals of limits show no key, and equal ones are one incident with a c
   await page.next<Sample>('sample', ({ limits }) => limits.some(({ granted, refused }) => granted > 0 || refused > 0))
 })
 
+t.test('the page and its stream take nothing from a limit', async (t) => {
+  const { port } = await startDashboard(t, { workers: false, limiter: { policies: { few: { rate: 0.001, burst: 1 } } } }, (app) => { app.get('/', async () => 'ok') })
+  t.equal((await send(port, '/')).status, 200)
+  t.equal((await send(port, '/')).status, 429)
+  for (let n = 0; n < 5; n++) t.equal((await send(port, '/dashboard/')).status, 200)
+  await (await listenTo(t, port)).next('hello')
+})
+
 t.test('running jobs are shown with age and progress, and one is cancelled; an unknown or finished one is not', async (t) => {
   const { app, port } = await startDashboard(t)
   const workers = app.getDecorator<TestWorkers>('workers')

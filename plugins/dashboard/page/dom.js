@@ -35,7 +35,9 @@ export const perSecond = (value) => `${count(value)}/s`
 
 /** @param {number} ms */
 export function duration (ms) {
-  if (ms >= 59_950) return `${(ms / 60_000).toFixed(1)} min`
+  if (ms >= 48 * 3_600_000) return `${Math.round(ms / 86_400_000)} d`
+  if (ms >= 5_940_000) return `${(ms / 3_600_000).toFixed(1)} h`
+  if (ms >= 59_950) return `${(ms / 60_000).toFixed(ms < 600_000 ? 1 : 0)} min`
   if (ms >= 999.5) return `${Number((ms / 1_000).toPrecision(3))} s`
   return `${ms >= 99.5 ? Math.round(ms) : Number(ms.toPrecision(2))} ms`
 }

@@ -177,7 +177,7 @@ export const tiles = [
     title: 'Wait for a thread, p99',
     show: ({ jobs }) => {
       const [worst] = jobs.filter(({ wait }) => wait.p99 !== null).sort((a, b) => (b.wait.p99 ?? 0) - (a.wait.p99 ?? 0))
-      return { ...split(worst?.wait.p99), note: worst === undefined ? 'no job has ended for 10 s' : worst.name }
+      return { ...split(worst?.wait.p99), note: worst === undefined ? 'no job ended in 10 s' : worst.name }
     }
   },
   {

@@ -67,7 +67,7 @@ async function overlap (address: string): Promise<number> {
   const leave = new AbortController()
   const events = await fetch(`${address}/dashboard/events`, { signal: leave.signal })
   const all = [...requests, ...plain.map((url) => [url] as const)]
-  const served = await Promise.all([...all, ...all].map(async ([url, init]) => {
+  const served = await Promise.all(all.flatMap((each) => [each, each]).map(async ([url, init]) => {
     const response = await fetch(`${address}${url}`, init)
     await response.arrayBuffer()
     return response.ok

@@ -103,10 +103,20 @@ function isFill ({ kind, value, before, had, isMark }: NextWrite): boolean {
   if (kind === 'delete') return !had
   if (kind !== 'set' || !had || isMark === true) return false
   try {
-    return isDeepStrictEqual(value, before)
+    return isDeepStrictEqual(withoutExpiry(value), withoutExpiry(before))
   } catch {
     return false
   }
+}
+
+/** Ten years, in ms. */
+const FAR = 3.2e11
+
+/** Leaves out until when an entry of a cache holds: those who fill it with the same do so some milliseconds apart. */
+function withoutExpiry (value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
+  const now = Date.now()
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => !(typeof field === 'number' && field > now + 100 && field < now + FAR)))
 }
 
 /** Whether the write puts back fields as they were read, which another context has changed since. */

@@ -104,7 +104,7 @@ export function trackedOf (target: object, path: string): Tracked {
   let known = tracked.get(target)
   if (known === undefined) {
     const named: unknown = typeof target === 'function' ? target : (Object.getPrototypeOf(target) as object | null)?.constructor
-    tracked.set(target, known = new Tracked(target, path === 'this' && typeof named === 'function' ? named.name : path, false))
+    tracked.set(target, known = new Tracked(target, path === 'this' && typeof named === 'function' && named !== Object ? named.name : path, false))
   }
   return known
 }

@@ -493,6 +493,18 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       return 'given back'
     })
   },
+  'a cache whose entries expire, filled with the same a moment apart' (app) {
+    const cache = shared(new Map<string, { name: string, until: number }>(), 'cache')
+    let loads = 0
+    app.get('/', async () => {
+      let entry = cache.get('a')
+      if (entry === undefined) {
+        await turn()
+        cache.set('a', entry = { name: 'Ada', until: Date.now() + 60_000 + ++loads })
+      }
+      return entry.name
+    })
+  },
   'a breaker that opens when a call fails' (app) {
     const breaker = shared({ isOpen: false, isDown: false }, 'breaker')
     const call = async (): Promise<never> => {

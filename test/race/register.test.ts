@@ -58,6 +58,7 @@ t.test('applications as users write them: classes, private fields, closures, dec
   const reports = await reportsOf('apps/drive.ts', appsIn('racy'))
   t.strictSame(Object.fromEntries(Object.entries(reports).map(([file, [first]]) => [file, first])), {
     'racy/closure-factory.mjs': 'free',
+    'racy/current-user.js': 'this.user',
     'racy/decorated-state.js': 'stats.total',
     'racy/failover.mjs': 'primary',
     'racy/inventory-service.ts': 'items.pen.left',
@@ -156,6 +157,8 @@ t.test('lines stay where they are, types too; what can\'t be parsed runs as it i
     '}',
     ''
   ])
+  // Fields are known before the first line that may serve a request, and directives stay first.
+  t.match(rewrite(ts, 'module.cjs', '\'use strict\'\nconst f = (app) => { app.user = 1 }\n')?.text.split('\n'), ['\'use strict\'', /^\$\$race\.fields\("user"\);const f/])
   t.equal(rewrite(ts, 'module.js', 'this is ( no JavaScript'), undefined)
   t.equal(rewrite(ts, 'module.js', 'export const one = 1'), undefined)
 })

@@ -46,7 +46,9 @@ class Rewriter {
     this.#file = file
     this.#survey(file)
     this.#visit(file)
-    if (this.#assigned.size > 0) this.edits.insert(file.end, `\n;$$race.fields(${[...this.#assigned].map((name) => JSON.stringify(name)).join()});`)
+    // At the top, behind directives: a module may serve requests before its last line has run.
+    const first = file.statements.find((statement) => !(ts.isExpressionStatement(statement) && ts.isStringLiteral(statement.expression)))
+    if (first !== undefined && this.#assigned.size > 0) this.edits.insert(first.getStart(file), `$$race.fields(${[...this.#assigned].map((name) => JSON.stringify(name)).join()});`)
   }
 
   #wrap (node: Node, name: string, call = 'shared'): void {

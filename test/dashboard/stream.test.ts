@@ -171,6 +171,24 @@ t.test('without lifecycle, and in a bare close(), pages get their last event too
   }
 })
 
+t.test('a page whose connection is kept alive, as a browser keeps it, doesn\'t hold up the end', async (t) => {
+  for (const lifecycle of [false, {}] as const) {
+    const app = Fastify()
+    await app.register(concurrency, { dashboard: {}, lifecycle })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const socket = connect((app.server.address() as { port: number }).port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    let text = ''
+    socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+    socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n')
+    await until(() => text.includes('event: hello'), 'the stream has begun')
+    const startedAt = performance.now()
+    await app.close()
+    t.ok(performance.now() - startedAt < 4_000, `${performance.now() - startedAt} ms`)
+    await until(() => text.includes('event: goodbye'), 'the last event')
+  }
+})
+
 t.test('a client that reads nothing is cut off, and what waits for it is bounded', async (t) => {
   const { Streams } = await import('../../plugins/dashboard/streams.ts')
   const streams = new Streams()
@@ -205,6 +223,10 @@ t.test('a client that reads nothing is cut off, and what waits for it is bounded
   t.notOk(reader.destroyed)
   t.ok(stalled?.destroyed)
   t.ok(most < 3 * text.length, `${most} bytes waited at most`)
+  // One that has just gone is written to before its end is heard of: the error of that write must not end the process.
+  raws.at(-1)?.destroy()
+  streams.broadcast(text)
+  await until(() => streams.size === 0, 'it is forgotten')
 })
 
 t.test('250 pages are open at most, and those that leave make room for others', async (t) => {

@@ -43,10 +43,10 @@ t.test('jobs are counted by how they ended, and their durations by bucket', asyn
 
   const { jobs: counted } = app.metrics.snapshot()
   const of = (name: string): typeof counted[number] | undefined => counted.find((job) => job.name === name)
-  t.match(of('echo'), { pool: 'workers', completed: 1, failed: 0, timedOut: 1, refused: { count: 1, wait: 0, deadline: 0, shed: 0 } })
+  t.match(of('echo'), { pool: 'workers', completed: 1, failed: 0, refused: { count: 1, wait: 0, shed: 0 } })
   t.match(of('fail'), { completed: 0, failed: 1 })
-  // On a busy machine its 60 ms may be over before a thread has looked at it.
-  t.equal((of('brief')?.timedOut ?? 0) + (of('brief')?.refused.deadline ?? 0), 1)
+  // On a busy machine a deadline may be over before a thread has looked at the job.
+  for (const name of ['echo', 'brief']) t.equal((of(name)?.timedOut ?? 0) + (of(name)?.refused.deadline ?? 0), 1, name)
   t.match(of('spin'), { completed: 1, aborted: 1, timedOut: 1, run: { count: 1 }, wait: { count: 1 } })
   const { run } = of('spin') ?? t.fail('spin is counted') as never
   t.equal(run.buckets.length, bucketBounds.length + 1)
@@ -98,6 +98,7 @@ t.test('Prometheus gets seconds, cumulative buckets and escaped names', async (t
   t.match(headers['content-type'], /^text\/plain/)
   t.match(body, 'app_jobs_total{pool="workers",job="spin",outcome="completed"} 1')
   t.match(body, 'app_job_run_seconds_bucket{pool="workers",job="spin",le="0.01"} 0')
+  t.match(body, 'app_job_run_seconds_bucket{pool="workers",job="spin",le="30"} 1', 'each bucket counts those below it, too')
   t.match(body, 'app_job_run_seconds_bucket{pool="workers",job="spin",le="+Inf"} 1')
   t.match(body, 'app_job_run_seconds_count{pool="workers",job="spin"} 1')
   const seconds = Number(/app_job_run_seconds_sum\{.*\} (.*)/.exec(body)?.[1])
@@ -169,11 +170,13 @@ t.test('the event loop is measured in milliseconds since the last reading, and t
   t.ok(busy.utilization > 0.3, String(busy.utilization))
   // Another process may hold this one up: the quietest of some intervals tells.
   const quiet: Array<typeof busy> = []
-  while (quiet.length < 20 && !quiet.some(({ delayMean, utilization }) => delayMean < 10 && utilization < 0.2)) {
+  // A mean of 0 says that no sample was taken.
+  const isQuiet = ({ delayMean, delayMax, utilization }: typeof busy): boolean => delayMean > 0 && delayMean < 10 && delayMax < 150 && utilization < 0.2
+  while (quiet.length < 50 && !quiet.some(isQuiet)) {
     await new Promise((resolve) => setTimeout(resolve, 200))
     quiet.push(read().eventLoop)
   }
-  t.ok(quiet.some(({ delayMean, delayMax, utilization }) => delayMean < 10 && delayMax < 150 && utilization < 0.2), JSON.stringify(quiet))
+  t.ok(quiet.some(isQuiet), JSON.stringify(quiet))
 })
 
 t.test('an application that has closed is listened to no longer', async (t) => {

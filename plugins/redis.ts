@@ -21,7 +21,6 @@ export interface IoRedis {
   duplicate (...args: never[]): IoRedis
   on (event: string, listener: (...args: never[]) => void): unknown
   once (event: string, listener: (...args: never[]) => void): unknown
-  emit (event: string): boolean
   connect (): Promise<unknown>
   disconnect (): void
   evalsha (sha: string, keys: number, ...args: string[]): Promise<unknown>

@@ -106,12 +106,11 @@ export class Connections {
   close (): void {
     this.#isClosed = true
     for (const client of this.#opened.splice(0)) {
+      // ioredis doesn't end a connection that waits to connect again: BullMQ would wait for its end and for its commands, and run its timers on.
+      // A connection that waits for its first command is ended, and its commands are rejected.
+      if (client.status === 'reconnecting') client.status = 'wait'
       // A second disconnect() would keep the process alive for ioredis's disconnectTimeout.
       if (client.status !== 'end') client.disconnect()
-      // ioredis doesn't tell the end of a connection that was waiting to connect again. BullMQ would wait for it, and run its timers on.
-      if (client.status !== 'reconnecting') continue
-      client.status = 'end'
-      client.emit('end')
     }
   }
 

@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, type Job } from 'bullmq'
 import { Redis } from 'ioredis'
 import tasks, { defineTasks, type TaskContext } from '../../../plugins/tasks/index.ts'
@@ -189,4 +190,17 @@ t.test('a client of an application that gives up, that is slow to ask or that bo
   await server.start()
   await until(() => lines.some(({ msg }) => msg.includes('Redis is back')), 'Redis is back')
   t.equal(await (await enqueueOf(app)('work', 2)).done, 2)
+})
+
+t.test('a process that is asked to end while Redis is away ends', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const process = await startProcess(t, { path: server.path, timeout: 500 })
+  await process.ask({ do: 'enqueue', task: 'wait' })
+  const redis = server.client()
+  await eventually(async () => await redis.llen('waiting') === 1, 'it runs')
+  await server.kill()
+  // Its connections are waiting to connect again.
+  await sleep(1_000)
+  const code = await Promise.race([process.terminate(), sleep(15_000, 'still there', { ref: false })])
+  t.equal(code, 0)
 })

@@ -28,6 +28,13 @@ async function buildSuite (t: Test, options: Parameters<typeof suite>[1], fastif
   return app
 }
 
+/** An app on a cluster. On a busy machine, its connections may be ready later than the app. */
+async function buildOn (t: Test, cluster: { client (): Cluster }, options: TasksOptions): Promise<FastifyInstance> {
+  const app = await build(t, cluster, options)
+  await eventually(async () => await app.tasks.queues().then(() => true, () => false), 'it is connected')
+  return app
+}
+
 /** Names of tasks of which no two lie on the same node. */
 async function namesApart ({ nodes, nodeOf }: RedisCluster): Promise<string[]> {
   const names = new Map<unknown, string>()
@@ -38,7 +45,7 @@ async function namesApart ({ nodes, nodeOf }: RedisCluster): Promise<string[]> {
 t.test('on a cluster of three masters', { skip }, async (t) => {
   const cluster = await startCluster(t)
 
-  engineContract(t, { name: 'BullMQ on a cluster', build: async (t, options) => build(t, cluster, options) })
+  engineContract(t, { name: 'BullMQ on a cluster', build: async (t, options) => buildOn(t, cluster, options) })
 
   t.test('each node has the tasks of some names; schedules, counts and limits work across them', async (t) => {
     const names = await namesApart(cluster)
@@ -67,7 +74,7 @@ t.test('on a cluster of three masters', { skip }, async (t) => {
   t.test('what an application has set for its own use of the cluster changes nothing for tasks', async (t) => {
     const reads: string[] = []
     const client = cluster.client({ lazyConnect: true, enableOfflineQueue: false, scaleReads: ([node]: Redis[], { name }: Command) => { reads.push(name); return node as Redis } })
-    const app = await build(t, { client: () => client }, { tasks: echo })
+    const app = await buildOn(t, { client: () => client }, { tasks: echo })
     t.equal(await (await enqueueOf(app)('work', 7)).done, 7)
     t.same(reads, [], 'a replica may not know yet what was just written')
     t.equal(client.status, 'wait', 'the client itself is not used')
@@ -77,7 +84,7 @@ t.test('on a cluster of three masters', { skip }, async (t) => {
     const [here = '', away = ''] = await namesApart(cluster)
     const done = new Set<number>()
     const tasks = defineTasks({ [here]: { handler: (n: number) => { done.add(n) } }, [away]: { handler: (n: number) => { done.add(n) } } })
-    const app = await build(t, cluster, { storeTimeout: 500, tasks })
+    const app = await buildOn(t, cluster, { storeTimeout: 500, tasks })
     const accepted: number[] = []
     const enqueue = async (name: string, n: number): Promise<string> => {
       const before = performance.now()

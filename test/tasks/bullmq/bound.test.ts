@@ -6,13 +6,15 @@ t.test('a count refuses while it is fresh; an old one refuses nothing, since tas
   let now = 1_000_000
   t.intercept(performance, 'now', { value: () => now })
   let waiting = 2
-  const bound = new Bound({ getJobCounts: async () => ({ waiting, delayed: 0, active: 1 }) }, 3)
+  let asked = 0
+  const bound = new Bound({ getJobCounts: async () => { asked++; return { waiting, delayed: 0, active: 1 } } }, 3)
   const settled = (): Promise<void> => new Promise((resolve) => { setImmediate(resolve) })
   const full = { code: 'FC_ERR_TASKS_FULL', waiting: 3, running: 1, limit: 3 }
 
   t.doesNotThrow(() => bound.add(), 'nothing is known yet')
   await settled()
-  t.throws(() => bound.add(), full, 'two that Redis counted, and the one of this process')
+  for (let n = 0; n < 9; n++) t.throws(() => bound.add(), full, 'two that Redis counted, and the one of this process')
+  t.equal(asked, 1, 'Redis is asked once in 250 ms')
   now += 300
   t.throws(() => bound.add(), full, 'a count that is asked for again still holds')
   waiting = 0

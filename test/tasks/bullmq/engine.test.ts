@@ -6,7 +6,8 @@ import { Queue } from 'bullmq'
 import suite from '../../../plugins/index.ts'
 import tasks, { defineTasks, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
 import { findings } from '../../../plugins/tasks/bullmq/boot-checks.ts'
-import { Failure, toError } from '../../../plugins/tasks/bullmq/stored.ts'
+import { Failure, toError, toOptions, toRetryOptions, toStored, type StoredTask } from '../../../plugins/tasks/bullmq/stored.ts'
+import { defaultTaskOptions, type TaskOptions } from '../../../plugins/tasks/task-options.ts'
 import { deferred, logLines, rejection, until } from '../../helper.ts'
 import { noRedis, startRedis } from '../../limiter/redis.ts'
 import { engineContract } from '../named/engine-contract.ts'
@@ -83,7 +84,9 @@ t.test('on Redis', { skip }, async (t) => {
     await enqueue('work', false, { delay: 60_000 })
     const [queue] = await app.tasks.queues()
     t.match(queue, { name: 'work', waiting: 1, delayed: 1, running: 1, failed: 1 })
-    t.ok((queue?.oldestMs ?? -1) >= 0)
+    await eventually(async () => ((await app.tasks.queues())[0]?.oldestMs ?? 0) >= 50, 'the task that waits grows older')
+    await enqueue('work', false)
+    t.ok(((await app.tasks.queues())[0]?.oldestMs ?? 0) >= 50, 'a younger one does not count')
     go.resolve()
   })
 
@@ -155,7 +158,8 @@ t.test('on Redis', { skip }, async (t) => {
 
   t.test('schedules: a task runs again and again until it is unscheduled; who schedules it again replaces the schedule', async (t) => {
     const runs: Array<{ payload: unknown, id: string, key: string }> = []
-    const app = await build(t, server, { tasks: defineTasks({ sweep: { handler: (payload: unknown, { id, idempotencyKey }) => { runs.push({ payload, id, key: idempotencyKey }) } }, other: { handler () {} } }) })
+    const prefix = randomUUID()
+    const app = await build(t, server, { prefix, tasks: defineTasks({ sweep: { handler: (payload: unknown, { id, idempotencyKey }) => { runs.push({ payload, id, key: idempotencyKey }) } }, other: { handler () {}, retries: 2 } }) })
     const { schedule, unschedule } = callsOf(app)
     await schedule('sweep', { cron: '* * * * * *' }, 'old')
     await schedule('sweep', { cron: '* * * * * *' }, 'new')
@@ -170,6 +174,11 @@ t.test('on Redis', { skip }, async (t) => {
     await schedule('other', { every: 60_000 }, undefined, { id: 'a' })
     await schedule('other', { cron: '0 3 * * *', timezone: 'Europe/Berlin' }, undefined, { id: 'b' })
     t.equal(await unschedule('other', { id: 'a' }), true)
+    await schedule('other', { cron: '0 3 * * *' }, 7)
+    const queue = new Queue('{other}', { prefix: `${prefix}:tasks`, connection: server.client({ maxRetriesPerRequest: null }) as never })
+    t.match(await queue.getJobScheduler('b'), { pattern: '0 3 * * *', tz: 'Europe/Berlin' })
+    t.match(await queue.getJobScheduler('default'), { tz: 'UTC', template: { data: { payload: 7 }, opts: { attempts: 3 } } })
+    await queue.close()
     for (const when of [{ cron: 'every night' }, { cron: '0 3 * * *', timezone: 'Atlantis' }]) {
       t.match(await rejection(schedule('other', when)), { code: 'FC_ERR_OPTION_INVALID' }, JSON.stringify(when))
     }
@@ -323,6 +332,19 @@ t.test('boot checks', async (t) => {
   t.match(findings('maxmemory_policy:volatile-lru\r\naof_enabled:0\r\n', '3600 1'), [/volatile-lru/, /since its last snapshot/])
   t.match(findings('aof_enabled:0', undefined), [/since its last snapshot/])
   t.same(findings('', undefined), [], 'a service that tells nothing')
+})
+
+t.test('the options of a call, its request and its trace are stored where they differ from the definition\'s, and read back', async (t) => {
+  const defaults = defaultTaskOptions
+  const payload = { n: 1 }
+  const roundTrip = (options: TaskOptions): TaskOptions => {
+    const data = JSON.parse(JSON.stringify(toStored({ payload, options }, defaults))) as StoredTask
+    return toOptions(data, toRetryOptions(options).attempts, defaults)
+  }
+  for (const options of [defaults, { ...defaults, timeout: 7 }, { ...defaults, timeout: Infinity }, { ...defaults, retries: 3 }, { ...defaults, backoff: { base: 1, max: 30_000 } }, { ...defaults, backoff: { base: 500, max: 2 } }]) {
+    t.same(roundTrip(options), { ...options, duplicate: 'join' })
+  }
+  t.same(toStored({ payload, options: defaults, id: 'work:x', isIdChosen: true, reqId: 'r', carrier: { traceparent: 't' } }, defaults), { id: 'work:x', payload, reqId: 'r', carrier: { traceparent: 't' } })
 })
 
 t.test('an error is known again by its name, code, message and stack', async (t) => {

@@ -206,6 +206,7 @@ export function engineContract (t: Test, { name, build }: EngineUnderTest): void
     await began.promise
     await app.tasks.cancel(id)
     t.equal(await done, 'sent')
+    t.equal(await app.tasks.cancel(id), false, 'it has ended')
   })
 
   t.test(`${name}: the idempotency key is the same in each attempt of a task, and its own`, async (t) => {

@@ -2,15 +2,25 @@
 import { subscribe, unsubscribe, type ChannelListener } from 'node:diagnostics_channel'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TaskFunction } from '../tasks/index.ts'
+import { RaceError } from '../shared/errors.ts'
 import { Context, currentContext, runIn } from './context.ts'
+import { detector } from './detector.ts'
+import { checkLog, isForked, isRequested } from './environment.ts'
 import { attempt } from './failure.ts'
+import type { RaceReport } from './reports.ts'
+import { requireParser } from './source/parse.ts'
 import { unwrapDeep } from './tracked.ts'
 
 const instrumented = new WeakSet<object>()
 
+/** Whether races of an app's requests can be found. */
+export function isInstrumented (app: FastifyInstance): boolean {
+  return instrumented.has(app.server)
+}
+
 /** Makes the requests and tasks of an app contexts, once. */
 export function instrument (app: FastifyInstance): void {
-  if (instrumented.has(app.server)) return
+  if (isInstrumented(app)) return
   instrumented.add(app.server)
   trackRequests(app)
   app.addHook('onReady', async () => attempt(() => {
@@ -85,6 +95,50 @@ function unwrapPayloads (app: FastifyInstance): void {
   const plainOf = (value: unknown): unknown => attempt(() => unwrapDeep(value), value)
   workers.run = (name, payload, ...rest) => run.call(workers, name, plainOf(payload), ...rest)
   workers.map = (name, items, ...rest) => map.call(workers, name, Symbol.iterator in Object(items) ? Array.from(items as Iterable<unknown>, (item) => plainOf(item)) : items, ...rest)
+}
+
+/** Calls a function with each Fastify instance that is created from now on. Returns a function that ends that. */
+export function trackInstances (created: (app: FastifyInstance) => void): () => void {
+  // What a subscriber throws would end the process.
+  const listener: ChannelListener = (message) => attempt(() => { created((message as { fastify: FastifyInstance }).fastify) }, undefined)
+  subscribe('fastify.initialization', listener)
+  return () => { unsubscribe('fastify.initialization', listener) }
+}
+
+const failing = new WeakSet<object>()
+
+/** Makes `app.close()` reject if a race of the app was confirmed. */
+export function failAtClose (app: FastifyInstance): void {
+  if (failing.has(app.server)) return
+  failing.add(app.server)
+  const found: RaceReport[] = []
+  const unlisten = detector.reports.onReport((report, owner) => { if (report.isConfirmed && owner === app.server) found.push(report) })
+  app.addHook('onClose', async () => {
+    unlisten()
+    if (found.length > 0) throw new RaceError(found.length, found.map(({ text }) => text).join('\n'))
+  })
+}
+
+let isStarted = false
+
+/**
+ * Looks for races in every Fastify instance that this process creates from now on, if RACE=1 asks for it. Returns whether it does.
+ *
+ * @throws RaceUnreadableError, OptionInvalidError at the start, if nothing could be confirmed or reported
+ */
+export function start (): boolean {
+  if (!isRequested()) return false
+  if (isStarted) return true
+  checkLog()
+  requireParser()
+  isStarted = true
+  detector.use()
+  trackLocks()
+  trackInstances((app) => {
+    instrument(app)
+    if (isForked()) failAtClose(app)
+  })
+  return true
 }
 
 /** Notes which locks a context holds, as the locks plugin publishes it. Returns a function that ends that. */

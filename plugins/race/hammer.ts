@@ -1,5 +1,8 @@
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import * as check from '../shared/options.ts'
+import { isInstrumented } from './contexts.ts'
+import { detector } from './detector.ts'
+import { checkApp } from './options.ts'
 
 export interface HammerOptions {
   /**
@@ -25,10 +28,13 @@ export const hammerOptionNames = ['times', 'concurrency'] as const satisfies Rea
  * @returns the responses, in the order of the requests
  */
 export async function hammer (app: FastifyInstance, request: string | InjectOptions | ((index: number) => string | InjectOptions), options: HammerOptions = {}): Promise<LightMyRequestResponse[]> {
+  checkApp('hammer: app', app)
+  check.ensure(typeof request === 'function' || typeof request === 'string' || (typeof request === 'object' && request !== null), 'hammer: request', 'a path, an object for app.inject(), or a function that returns one of these', request)
   check.record('hammer', options, hammerOptionNames)
   const times = check.integer('hammer.times', options.times ?? 100, { min: 1 })
   const concurrency = check.integer('hammer.concurrency', options.concurrency ?? 10, { min: 1 })
   await app.ready()
+  if (detector.isOn && !isInstrumented(app)) process.emitWarning('hammer(): no race can be found in this app: it was created before fastify-concurrency/race was loaded. Register the plugin in it')
   const responses: LightMyRequestResponse[] = []
   let next = 0
   async function client (): Promise<void> {
@@ -37,5 +43,12 @@ export async function hammer (app: FastifyInstance, request: string | InjectOpti
     }
   }
   await Promise.all(Array.from({ length: Math.min(concurrency, times) }, client))
+  warnOfFailure('hammer()', new Set(responses.map(({ statusCode }) => statusCode)))
   return responses
+}
+
+/** Warns if no request was answered as it should be: a path with a typing error tests nothing, and finds no race. */
+export function warnOfFailure (caller: string, statuses: ReadonlySet<number>): void {
+  if ([...statuses].some((status) => status < 400)) return
+  process.emitWarning(`${caller}: every request failed, with the status ${[...statuses].join(', ')}, so little was tested`)
 }

@@ -6,11 +6,11 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
-import { RaceError } from '../shared/errors.ts'
-import { instrument, trackLocks } from './contexts.ts'
+import { failAtClose, instrument, start, trackLocks } from './contexts.ts'
 import { detector } from './detector.ts'
+import { isRequested } from './environment.ts'
 import { resolveOptions, type RaceOptions } from './options.ts'
-import type { RaceReport } from './reports.ts'
+import { requireParser } from './source/parse.ts'
 
 export { explore } from './explore/explore.ts'
 export type { Explored, ExploreOptions } from './explore/explore.ts'
@@ -20,6 +20,8 @@ export type { RaceOptions, SharedOptions } from './options.ts'
 export type { RaceKind, RaceReport } from './reports.ts'
 export { shared } from './shared.ts'
 
+start()
+
 const kRace = Symbol('fastify-concurrency.race')
 
 async function race (app: FastifyInstance, options: RaceOptions): Promise<void> {
@@ -27,21 +29,21 @@ async function race (app: FastifyInstance, options: RaceOptions): Promise<void> 
   if (app.hasDecorator(kRace)) return
   app.decorate(kRace, true)
   // A line that was left in the application costs its users nothing.
-  if (process.env['NODE_ENV'] === 'production' && process.env['RACE'] !== '1') {
+  if (process.env['NODE_ENV'] === 'production' && !isRequested()) {
     app.log.warn('race: NODE_ENV is production, so no races are looked for; RACE=1 does it all the same')
     return
   }
-  const found: RaceReport[] = []
+  if (fail) {
+    requireParser()
+    failAtClose(app)
+  }
   const release = detector.use()
   const untrackLocks = trackLocks()
-  const unlisten = detector.reports.onReport((report, owner) => { if (report.isConfirmed && owner === app.server) found.push(report) })
   detector.shadow.most = maxLocations
   instrument(app)
   app.addHook('onClose', async () => {
-    unlisten()
     untrackLocks()
     release()
-    if (fail && found.length > 0) throw new RaceError(found.length, found.map(({ text }) => text).join('\n'))
   })
 }
 

@@ -1,4 +1,5 @@
 /** The options of the plugin, and of shared(). */
+import type { FastifyInstance } from 'fastify'
 import * as check from '../shared/options.ts'
 
 export interface RaceOptions {
@@ -26,6 +27,13 @@ export function resolveOptions (options: RaceOptions): ResolvedRaceOptions {
     fail: check.boolean('race.fail', options.fail ?? false),
     maxLocations: check.integer('race.maxLocations', options.maxLocations ?? 100_000, { min: 1 })
   }
+}
+
+/** Checks an argument that must be an application. */
+export function checkApp (option: string, value: unknown): FastifyInstance {
+  const { inject, ready } = Object(value) as Partial<FastifyInstance>
+  check.ensure(typeof inject === 'function' && typeof ready === 'function', option, 'a Fastify instance', value)
+  return value as FastifyInstance
 }
 
 export interface SharedOptions {

@@ -1,5 +1,5 @@
 /** Reports: each race once, as text for people and as an object for programs, and what becomes of the process. */
-import { appendFileSync } from 'node:fs'
+import { conclude, isHalting, isRequested, print } from './environment.ts'
 import { attempt } from './failure.ts'
 import type { Location, Party, Write } from './shadow.ts'
 import type { Site } from './sites.ts'
@@ -56,7 +56,7 @@ export class Reports {
     this.#seen.add(key)
     if (report.isConfirmed) this.#confirm()
     print(report.text)
-    if (report.isConfirmed && process.env['RACE_HALT'] === '1') process.exit(EXIT_CODE)
+    if (report.isConfirmed && isHalting()) process.exit(EXIT_CODE)
   }
 
   #silent = 0
@@ -69,32 +69,13 @@ export class Reports {
 
   #confirm (): void {
     this.confirmed++
-    if (this.#isExitHooked || process.env['RACE'] !== '1') return
+    if (this.#isExitHooked || !isRequested()) return
     this.#isExitHooked = true
     process.once('exit', (code) => {
       if (code === 0) process.exitCode = EXIT_CODE
-      attempt(() => print(`RACE: found ${this.confirmed} race${this.confirmed === 1 ? '' : 's'}`), undefined)
+      attempt(() => conclude(`RACE: found ${this.confirmed} race${this.confirmed === 1 ? '' : 's'}`), undefined)
     })
   }
-}
-
-/** Prints a report where RACE_LOG says. A report that can't be written there must not be lost. */
-export function print (text: string): void {
-  const file = process.env['RACE_LOG']
-  try {
-    if (file !== undefined && file !== '') return appendFileSync(file, `${text}\n`)
-  } catch (error) {
-    sayUnwritable(error)
-  }
-  process.stderr.write(`${text}\n`)
-}
-
-let hasSaidUnwritable = false
-
-function sayUnwritable (error: unknown): void {
-  if (hasSaidUnwritable) return
-  hasSaidUnwritable = true
-  process.emitWarning(`the race detector can't write to RACE_LOG, and reports to standard error: ${String(error)}`)
 }
 
 const column = (label: string, { party, site }: { readonly party: Party, readonly site: Site }, note: string): string => `  ${label.padEnd(12)} ${party.name}  ${site.name}${note}`

@@ -4,12 +4,13 @@ import './proxies/object.ts'
 import './proxies/array.ts'
 import './proxies/collections.ts'
 import { detector } from './detector.ts'
+import { isRequested } from './environment.ts'
 import { attempt } from './failure.ts'
 import { sharedOptionNames, type SharedOptions } from './options.ts'
 import { isTracked, track } from './tracked.ts'
 
 /** Whether something in this process has asked for detection. */
-const isWanted = (): boolean => detector.isOn || process.env['RACE'] === '1'
+const isWanted = (): boolean => detector.isOn || isRequested()
 
 /**
  * Marks state that requests share, so that races on it are found. Returns the value itself while detection is off: it costs nothing then. While
@@ -27,6 +28,7 @@ const isWanted = (): boolean => detector.isOn || process.env['RACE'] === '1'
 export function shared<T extends object> (value: T, name: string, options: SharedOptions = {}): T {
   if (!isWanted()) return value
   check.text('shared(): name', name)
+  check.ensure(typeof value === 'object' && value !== null, `shared(): "${name}"`, 'an object, an array, a Map or a Set, which may hold other values: shared({ value: 0 }, …)', value)
   check.record('shared(): options', options, sharedOptionNames)
   const isLww = check.boolean('shared(): lww', options.lww ?? false)
   const why = attempt(() => untrackable(value), 'the detector has failed')
@@ -37,8 +39,7 @@ export function shared<T extends object> (value: T, name: string, options: Share
 
 const isCollection = (value: object): boolean => types.isMap(value) || types.isSet(value) || value instanceof WeakMap || value instanceof WeakSet
 
-function untrackable (value: unknown): string | undefined {
-  if (typeof value !== 'object' || value === null) return 'it is no object'
+function untrackable (value: object): string | undefined {
   if (isTracked(value)) return undefined
   if (types.isProxy(value)) return 'it is a Proxy'
   if (isCollection(value)) return Object.isExtensible(value) ? undefined : 'it can\'t be extended'

@@ -36,13 +36,14 @@ t.test('what can\'t be tracked is returned as it is, with a warning that says wh
   on(t)
   class Account { #balance = 1; get balance (): number { return this.#balance } }
   const untrackable: Array<[unknown, RegExp]> = [
-    [5, /no object/], [null, /no object/], ['text', /no object/], [() => {}, /no object/], [Object.freeze({}), /frozen/], [new Proxy({}, {}), /a Proxy/],
+    [Object.freeze({}), /frozen/], [new Proxy({}, {}), /a Proxy/],
     [new Account(), /private fields/], [new Date(), /a Date/], [new Uint8Array(2), /a Uint8Array/], [Promise.resolve(), /a Promise/], [Object.preventExtensions(new Map()), /can't be extended/]
   ]
   for (const [value, why] of untrackable) {
     const warnings = await warningsOf(() => t.equal(shared(value as object, 'state'), value))
     t.match(warnings, [new RegExp(`"state" is not tracked for races: .*${why.source}`)])
   }
+  for (const value of [5, null, 'text', () => {}]) t.throws(() => shared(value as never, 'state'), { code: 'FC_ERR_OPTION_INVALID', message: /"shared\(\): "state"": expected an object, .*\{ value: 0 \}/ }, 'a variable of it is not seen')
   t.throws(() => shared({}, ''), { code: 'FC_ERR_OPTION_INVALID' })
   t.throws(() => shared({}, 'x', { lwww: true } as never), { code: 'FC_ERR_OPTION_INVALID' })
 })

@@ -1,11 +1,14 @@
-import { subscribe, unsubscribe, type ChannelListener } from 'node:diagnostics_channel'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { ExploreError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
-import { instrument, trackLocks } from '../contexts.ts'
+import { instrument, trackInstances, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
-import { attempt, hasFailed } from '../failure.ts'
-import { print, type RaceReport } from '../reports.ts'
+import { onlySeed, print } from '../environment.ts'
+import { hasFailed } from '../failure.ts'
+import { warnOfFailure } from '../hammer.ts'
+import { checkApp } from '../options.ts'
+import type { RaceReport } from '../reports.ts'
+import { requireParser } from '../source/parse.ts'
 import { patchBuiltIns, patchDecorators, schedule } from './patches.ts'
 import { Scheduler } from './scheduler.ts'
 
@@ -41,6 +44,7 @@ export interface Explored {
 export interface Run {
   readonly order: readonly string[]
   readonly reports: readonly RaceReport[]
+  readonly responses: readonly LightMyRequestResponse[]
   /** What the invariant threw, or why the run didn't end by itself. */
   readonly failure: { readonly error: unknown } | undefined
 }
@@ -63,47 +67,53 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
   const seeds = check.integer('explore.seeds', options.seeds ?? 100, { min: 1 })
   const operations = check.array('explore.operations', options.operations ?? []) as string[]
   for (const operation of operations) check.text('explore.operations', operation)
-  if (options.invariant !== undefined) check.fn('explore.invariant', options.invariant)
+  if (options.invariant === undefined) requireParser()
+  else check.fn('explore.invariant', options.invariant)
   const orders = new Set<string>()
+  const statuses = new Set<number>()
   for (const seed of seedsOf(seeds)) {
     const run = await tryOrder(build, { requests, operations, invariant: options.invariant ?? (() => {}) }, seed)
     orders.add(run.order.join('\n'))
+    run.responses.forEach(({ statusCode }) => statuses.add(statusCode))
     const confirmed = run.reports.filter(({ isConfirmed }) => isConfirmed)
     if (run.failure === undefined && confirmed.length === 0) continue
     const texts = (confirmed.length > 0 ? confirmed : run.reports).map(({ text }) => text)
     const error = run.failure?.error
-    print([`RACE: seed ${seed} of explore() failed${error instanceof Error ? `: ${error.message}` : ''}`, ...run.order.map((name, index) => `  ${index + 1}. ${name}`), ...texts, `  again: RACE_SEED=${seed}`].join('\n'))
+    print([`RACE: seed ${seed} of explore() failed${error instanceof Error ? `: ${error.message}` : ''}`, ...run.order.map((name, index) => `  ${index + 1}. ${name}`), ...texts, `  again: RACE_SEED=${seed}, which each explore() of a process takes: run this test alone`].join('\n'))
     throw new ExploreError(seed, error instanceof Error ? error.message : texts.join('\n'), { cause: error })
   }
+  warnOfFailure('explore()', statuses)
   return { seeds: seedsOf(seeds).length, orders: orders.size }
 }
 
 function seedsOf (seeds: number): number[] {
-  const { RACE_SEED: only } = process.env
-  if (only === undefined || only === '') return Array.from({ length: seeds }, (_, index) => index)
-  return [check.integer('RACE_SEED', Number(only), { min: 0 })]
+  const only = onlySeed()
+  return only === undefined ? Array.from({ length: seeds }, (_, index) => index) : [only]
 }
 
 /** Runs one seed, and puts everything back. @internal */
 export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, operations, invariant }: Required<Omit<ExploreOptions, 'seeds'>>, seed: number): Promise<Run> {
   const scheduler = new Scheduler(seed)
   const reports: RaceReport[] = []
-  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report) => { reports.push(report) }), watchInstances(), detector.reports.silence(),
+  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report) => { reports.push(report) }), trackInstances(instrument), detector.reports.silence(),
     // Before the app is built: a module that it loads may take functions out of the built-ins.
     patchBuiltIns()]
   let app: FastifyInstance | undefined
+  let responses: LightMyRequestResponse[] = []
   let failure: Run['failure']
   try {
-    app = await build()
+    app = checkApp('explore: what build returns', await build())
     await app.ready()
     undo.push(patchDecorators(app, operations))
-    const responses = await overlap(app, requests, scheduler)
-    // The built-ins are no longer scheduled here, because an invariant may send requests of its own.
-    await invariant(app, responses)
-    // An order that nobody looked at must not pass.
-    if (hasFailed()) throw new Error('the race detector has failed')
-  } catch (error) {
-    failure = { error }
+    try {
+      responses = await overlap(app, requests, scheduler)
+      // The built-ins are no longer scheduled here, because an invariant may send requests of its own.
+      await invariant(app, responses)
+      // An order that nobody looked at must not pass.
+      if (hasFailed()) throw new Error('the race detector has failed')
+    } catch (error) {
+      failure = { error }
+    }
   } finally {
     try {
       await app?.close()
@@ -111,7 +121,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
       for (const each of undo.reverse()) each()
     }
   }
-  return { order: scheduler.order, reports, failure }
+  return { order: scheduler.order, reports, responses, failure }
 }
 
 /** @throws Error if the requests don't end, or the app doesn't fall quiet */
@@ -139,12 +149,4 @@ async function overlap (app: FastifyInstance, requests: ExploreOptions['requests
     end()
   }
   return responses
-}
-
-/** Makes requests contexts in each Fastify instance that is created. */
-function watchInstances (): () => void {
-  // What a subscriber throws would end the process.
-  const listener: ChannelListener = (message) => attempt(() => instrument((message as { fastify: FastifyInstance }).fastify), undefined)
-  subscribe('fastify.initialization', listener)
-  return () => { unsubscribe('fastify.initialization', listener) }
 }

@@ -16,7 +16,6 @@ export const load: LoadHook = async (url, context, nextLoad) => {
   const file = fileURLToPath(url.replace(/\?.*/, ''))
   if (!isUsers(file) || !['module', 'module-typescript'].includes(String(result.format))) return result
   const rewritten = transform(file, typeof result.source === 'string' ? result.source : new TextDecoder().decode(result.source))
-  if (rewritten === undefined) return result
   port?.postMessage(rewritten)
-  return { ...result, source: rewritten.text }
+  return rewritten === undefined ? result : { ...result, source: rewritten.text }
 }

@@ -2,18 +2,18 @@
  * Looks for races in an application that knows nothing of it: `RACE=1 node --import fastify-concurrency/race/register app.js`.
  * Makes each Fastify instance's requests contexts, and rewrites the user's own modules when they are loaded. Does nothing without RACE=1.
  */
-import { subscribe } from 'node:diagnostics_channel'
 import module from 'node:module'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, MessageChannel } from 'node:worker_threads'
 import type { FastifyInstance } from 'fastify'
-import { instrument, trackLocks } from '../contexts.ts'
-import { detector } from '../detector.ts'
+import { RaceUnreadableError } from '../../shared/errors.ts'
+import { start, trackInstances } from '../contexts.ts'
+import { isForked } from '../environment.ts'
 import { attempt } from '../failure.ts'
 import { patchBuiltIns } from '../explore/patches.ts'
 import { unwrapDeep } from '../tracked.ts'
-import { learnFrom, remember } from './rewritten.ts'
+import { hasReadAny, learnFrom, noteRead } from './rewritten.ts'
 import { GLOBAL, runtime } from './runtime.ts'
 import { isUsers, transform } from './transform.ts'
 
@@ -25,7 +25,7 @@ interface Loaded { format?: string, source?: string | ArrayBuffer | Uint8Array |
 
 function compiled (file: string, source: string | undefined): string | undefined {
   const rewritten = transform(file, source)
-  if (rewritten !== undefined) remember(rewritten)
+  noteRead(rewritten)
   return rewritten?.text
 }
 
@@ -56,12 +56,18 @@ function hookEach (): void {
   }
 }
 
+/** Says that an application is not looked at, once it is ready: its modules were loaded in a way that no hook sees. */
+function sayUnread (app: FastifyInstance): void {
+  app.addHook('onReady', async () => {
+    if (isForked()) throw new RaceUnreadableError('vitest and jest load modules in a way of their own. Leave race/register out, and mark the state that requests share with shared(), see docs/race.md')
+    if (!hasReadAny()) process.emitWarning(new RaceUnreadableError('no module was loaded by import or require after race/register, on the main thread').message)
+  })
+}
+
+const isStarted = start()
+if (isStarted) trackInstances(sayUnread)
 // Requests are handled on the main thread; jobs are loaded as they are.
-if (process.env['RACE'] === '1' && isMainThread) {
-  detector.use()
-  trackLocks()
-  // What a subscriber throws would end the process.
-  subscribe('fastify.initialization', (message) => attempt(() => instrument((message as { fastify: FastifyInstance }).fastify), undefined))
+if (isStarted && isMainThread) {
   // Now, before a CommonJS module takes a function out of a built-in for good.
   patchBuiltIns()
   Object.assign(globalThis, { [GLOBAL]: runtime })

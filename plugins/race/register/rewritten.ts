@@ -15,6 +15,20 @@ export interface Rewritten {
 const all = new Map<string, Rewritten>()
 const ports: MessagePort[] = []
 
+let hasRead = false
+
+/** Notes that a module was read, and what runs in place of it. */
+export function noteRead (rewritten: Rewritten | undefined): void {
+  hasRead = true
+  if (rewritten !== undefined) remember(rewritten)
+}
+
+/** Whether a module of the user's own was read. */
+export function hasReadAny (): boolean {
+  receive()
+  return hasRead
+}
+
 export function remember (rewritten: Rewritten): void {
   all.set(rewritten.file, rewritten)
 }
@@ -25,10 +39,14 @@ export function learnFrom (port: MessagePort): void {
   ports.push(port)
 }
 
-export function rewrittenOf (file: string): Rewritten | undefined {
+function receive (): void {
   for (const port of ports) {
-    for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) remember(received.message as Rewritten)
+    for (let received = receiveMessageOnPort(port); received !== undefined; received = receiveMessageOnPort(port)) noteRead(received.message as Rewritten | undefined)
   }
+}
+
+export function rewrittenOf (file: string): Rewritten | undefined {
+  receive()
   return all.get(file)
 }
 

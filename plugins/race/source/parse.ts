@@ -1,11 +1,13 @@
 /**
  * The source of a frame, parsed. The parser is the application's own TypeScript, an optional peer: it reads JavaScript too, and is loaded
- * here only, when the first accesses are to be judged. What can't be parsed is said once.
+ * here only. What can't be parsed is said once.
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type * as TypeScript from 'typescript'
+import { RaceUnreadableError } from '../../shared/errors.ts'
+import { sayOnce } from '../environment.ts'
 import { rewrittenOf } from '../register/rewritten.ts'
 import type { Frame } from '../sites.ts'
 
@@ -20,45 +22,62 @@ export interface Source {
 const MOST_FILES = 500
 
 const files = new Map<string, Source | undefined>()
-const said = new Set<string>()
 
-function sayOnce (what: string): void {
-  if (said.has(what)) return
-  said.add(what)
-  process.emitWarning(`the race detector ${what}: it can't tell which writes depend on which reads there, so what it finds is only possible`)
-}
+const sayPossible = (why: string): void => sayOnce(`the race detector can't tell which writes depend on which reads, so what it finds is only possible: ${why}`)
+
+/**
+ * Packages that parse as TypeScript 5 and 6 do. TypeScript 7 has no such API. A project that builds with it needs another package beside it, and
+ * @ts-morph/common is the one that brings no `tsc` of its own, which would take the place of the project's.
+ */
+const PARSERS = ['typescript', '@ts-morph/common', '@typescript/typescript6']
 
 let parser: Ts | null | undefined
+/** The version of a TypeScript that is there and doesn't parse. */
+let unfit: string | undefined
 
-/** Returns TypeScript as this package or the application finds it; null if there is none with an API that parses. */
+/** Returns a parser as this package or the application finds it; null if there is none. */
 export function loadParser (): Ts | null {
   if (parser !== undefined) return parser
-  parser = null
-  for (const from of [import.meta.url, join(process.cwd(), 'package.json')]) {
-    try {
-      const found = createRequire(from)('typescript') as Partial<Ts>
-      if (typeof found.createSourceFile === 'function') {
-        parser = found as Ts
-        return parser
-      }
-    } catch {}
+  for (const name of PARSERS) {
+    for (const from of [import.meta.url, join(process.cwd(), 'package.json')]) {
+      try {
+        const found = createRequire(from)(name) as Partial<Ts> & { ts?: Ts }
+        const ts = found.ts ?? found
+        if (typeof ts.createSourceFile === 'function') return (parser = ts as Ts)
+        unfit ??= ts.version
+      } catch {}
+    }
   }
-  sayOnce('has no parser (npm install --save-dev typescript@6)')
-  return parser
+  return (parser = null)
+}
+
+function missing (): string {
+  return unfit === undefined
+    ? 'it needs TypeScript 5 or 6, and found none. Run: npm install --save-dev typescript@6'
+    : `it needs the API of TypeScript 5 or 6, which ${unfit} doesn't have. Run: npm install --save-dev @ts-morph/common, which brings TypeScript 6 beside yours; or install typescript@6`
+}
+
+/** @throws RaceUnreadableError if there is no parser: nothing would be confirmed, and a run would pass for that alone */
+export function requireParser (): void {
+  if (loadParser() === null) throw new RaceUnreadableError(missing())
 }
 
 /** Returns undefined for a file that isn't there or can't be parsed. */
 export function sourceOf (path: string): Source | undefined {
   if (files.has(path)) return files.get(path)
   const ts = loadParser()
-  if (ts === null) return undefined
+  if (ts === null) {
+    sayPossible(missing())
+    return undefined
+  }
   let source: Source | undefined
   try {
     const file = ts.createSourceFile(path, rewrittenOf(path)?.text ?? readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
     const { parseDiagnostics = [] } = file as { parseDiagnostics?: unknown[] }
     if (parseDiagnostics.length === 0) source = { ts, file }
   } catch {}
-  if (source === undefined) sayOnce(`can't parse ${path}`)
+  // Nobody can mend a package's file. The sources that a source map names may not be there.
+  if (source === undefined && !path.includes('/node_modules/')) sayPossible(`it can't parse ${path}`)
   if (files.size >= MOST_FILES) files.clear()
   files.set(path, source)
   return source

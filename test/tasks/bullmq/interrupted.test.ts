@@ -94,6 +94,29 @@ t.test('a task that was cancelled and still runs can not be joined', { skip }, a
   go.resolve()
 })
 
+t.test('a shutdown hands back what it gives up, and not what was cancelled', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const prefix = randomUUID()
+  const [both, givingUp] = [deferred(), deferred()]
+  let running = 0
+  const handler = async (isCancelled: boolean, { signal }: TaskContext): Promise<void> => {
+    if (++running === 2) both.resolve()
+    await new Promise((resolve) => { signal.onabort = resolve })
+    if (isCancelled) await givingUp.promise
+    givingUp.resolve()
+    throw signal.reason
+  }
+  const app = await build(t, server, { prefix, closeTimeout: 20, grace: 5_000, tasks: defineTasks({ work: { handler } }) })
+  const web = await build(t, server, { prefix, consume: false, tasks: defineTasks({ work: { handler } }) })
+  const [cancelled] = [await enqueueOf(web)('work', true), await enqueueOf(web)('work', false)]
+  const outcome = rejection(cancelled.done)
+  await both.promise
+  t.equal(await web.tasks.cancel(cancelled.id), true)
+  await app.close()
+  t.match(await outcome, { code: 'FC_ERR_TASK_ABORTED' })
+  t.match(await web.tasks.queues(), [{ waiting: 1, running: 0, failed: 0 }])
+})
+
 t.test('the next run of a schedule is not cancelled alone', { skip }, async (t) => {
   const server = await startRedis(t)
   const prefix = randomUUID()

@@ -54,6 +54,18 @@ export function runIn<T> (context: Context, fn: () => T): T {
   return contexts.run(context, fn)
 }
 
+const names = new AsyncLocalStorage<string>()
+
+/** Runs `fn`, which sends a request; that is shown by the name. Ids of requests say nothing of the order in which a test sends them. */
+export function named<T> (name: string, fn: () => T): T {
+  return names.run(name, fn)
+}
+
+/** The name of the request that is sent; undefined for all but those of an exploration. */
+export function currentName (): string | undefined {
+  return names.getStore()
+}
+
 let turn = 0
 let isCounting = false
 
@@ -65,8 +77,8 @@ function next (): void {
 /** The number of the current turn. The first access of a turn arranges for the next one: that costs less than async hooks. */
 export function currentTurn (): number {
   if (!isCounting) {
-    isCounting = true
     queueMicrotask(next)
+    isCounting = true
   }
   return turn
 }

@@ -3,7 +3,7 @@ import { subscribe, unsubscribe, type ChannelListener } from 'node:diagnostics_c
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { TaskFunction } from '../tasks/index.ts'
 import { RaceError } from '../shared/errors.ts'
-import { Context, currentContext, runIn } from './context.ts'
+import { Context, currentContext, currentName, runIn } from './context.ts'
 import { detector } from './detector.ts'
 import { checkLog, isForked, isRequested } from './environment.ts'
 import { attempt } from './failure.ts'
@@ -37,7 +37,7 @@ function trackRequests (app: FastifyInstance): void {
   const contexts = new WeakMap<FastifyRequest, Context>()
   const contextOf = (request: FastifyRequest): Context => {
     let context = contexts.get(request)
-    if (context === undefined) contexts.set(request, context = new Context(`request ${request.id} ${request.method} ${request.url}`, app.server))
+    if (context === undefined) contexts.set(request, context = new Context(`${currentName() ?? `request ${request.id}`} ${request.method} ${request.url}`, app.server))
     return context
   }
   const enter = (request: FastifyRequest, _reply: FastifyReply, done: () => void): void => {
@@ -111,11 +111,11 @@ const failing = new WeakSet<object>()
 export function failAtClose (app: FastifyInstance): void {
   if (failing.has(app.server)) return
   failing.add(app.server)
-  const found: RaceReport[] = []
-  const unlisten = detector.reports.onReport((report, owner) => { if (report.isConfirmed && owner === app.server) found.push(report) })
+  const found = new Map<string, RaceReport>()
+  const unlisten = detector.reports.onReport((report, owner, key) => { if (report.isConfirmed && owner === app.server && !found.has(key)) found.set(key, report) })
   app.addHook('onClose', async () => {
     unlisten()
-    if (found.length > 0) throw new RaceError(found.length, found.map(({ text }) => text).join('\n'))
+    if (found.size > 0) throw new RaceError(found.size, [...found.values()].map(({ text }) => text).join('\n'))
   })
 }
 

@@ -31,17 +31,23 @@ export interface Found {
   readonly write: Write | undefined
 }
 
+/**
+ * @param owner the server of the app where the race was found
+ * @param key the same for each report of a race: of the same places in the source
+ */
+type Listener = (report: RaceReport, owner: object, key: string) => void
+
 /** Sites that differ without end, in generated code say, must not fill the memory. */
 const MOST = 1_000
 
 export class Reports {
   readonly #seen = new Set<string>()
-  readonly #listeners = new Set<(report: RaceReport, owner: object) => void>()
+  readonly #listeners = new Set<Listener>()
   confirmed = 0
   #isExitHooked = false
 
-  /** Calls `listener` with each report, and with the server of the app where the race was found. Returns a function that removes the listener. */
-  onReport (listener: (report: RaceReport, owner: object) => void): () => void {
+  /** Calls `listener` with each report. Returns a function that removes the listener. */
+  onReport (listener: Listener): () => void {
     this.#listeners.add(listener)
     return () => { this.#listeners.delete(listener) }
   }
@@ -49,9 +55,9 @@ export class Reports {
   /** @internal */
   add (found: Found): void {
     const report = { kind: found.kind, isConfirmed: found.isConfirmed, location: found.location.name, text: textOf(found) }
-    for (const listener of this.#listeners) listener(report, found.read.party.owner)
-    if (this.#silent > 0) return
     const key = [found.kind, found.read.site.key, found.write?.site.key, found.other.site.key].join()
+    for (const listener of this.#listeners) listener(report, found.read.party.owner, key)
+    if (this.#silent > 0) return
     if (this.#seen.has(key) || this.#seen.size >= MOST) return
     this.#seen.add(key)
     if (report.isConfirmed) this.#confirm()
@@ -103,8 +109,15 @@ function textOf (found: Found): string {
   return lines.join('\n')
 }
 
-function fixOf ({ kind, location: { key, name } }: Found): string {
+function fixOf ({ kind, location: { name } }: Found): string {
   if (kind === 'overwritten') return 'keep the value in the request (request.decorate, a local variable), not in state that requests share'
   if (kind === 'iteration') return 'iterate over a copy, or hold a lock while you iterate'
-  return `hold fastify.locks.mutex(${JSON.stringify(key ?? name)}) from the read to the write, or read again after the last await`
+  const lock = `hold app.locks.mutex(${lockFor(name)}) of fastify-concurrency/locks from the read to the write`
+  return `read again after the last await, or ${lock}${kind === 'check then act' ? '; if any writer may win, as in a cache: shared(…, { lww: true })' : ''}`
+}
+
+/** The key of a lock for a location, as source: one for each entry of a collection, which `key` stands for. */
+function lockFor (name: string): string {
+  const [, collection] = /^(.+?)(?:\.get\(|\.has\(|\[)/.exec(name) ?? []
+  return collection === undefined ? JSON.stringify(name) : `\`${collection}:\${key}\``
 }

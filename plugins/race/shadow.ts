@@ -58,8 +58,6 @@ export interface Access {
 export interface Location {
   /** As reports show it: `sessions.get("a")`. */
   readonly name: string
-  /** The key, if it is text: it names the lock that would help. */
-  readonly key: string | undefined
   /** The last writer may win. */
   readonly isLww: boolean
   version: number
@@ -110,7 +108,7 @@ export class Shadow {
     const { locations } = collection
     let location = locations.get(key as WeakKey)
     if (location !== undefined) return location
-    location = { name: collection.nameOf(key), key: typeof key === 'string' ? key : undefined, isLww: collection.isLww, version: 0, writes: [] }
+    location = { name: collection.nameOf(key), isLww: collection.isLww, version: 0, writes: [] }
     locations.set(key as WeakKey, location)
     if (!(locations instanceof Map)) return location
     this.#all.add({ locations, key })

@@ -223,7 +223,7 @@ export class DashboardForbiddenError extends createError<[why: string]>('FC_ERR_
 // Races.
 
 /** Rejects `app.close()` of an app with the race detector's `fail`. The message has the reports. */
-export class RaceError extends createError<[count: number, reports: string]>('FC_ERR_RACE', 'Requests of this app raced, %d times:\n%s') {}
+export class RaceError extends createError<[count: number, reports: string]>('FC_ERR_RACE', 'Requests of this app raced (%d races):\n%s') {}
 
 /** The race detector can't do what RACE=1 asks for. It says so at the start: a run that finds nothing would pass for that alone. */
 export class RaceUnreadableError extends createError<[what: string]>('FC_ERR_RACE_UNREADABLE', 'The race detector can\'t read your modules, and would find nothing: %s') {}

@@ -250,24 +250,69 @@ const cases: Record<string, Case> = {
       })
     }
   },
-  'a time that is noted after the mail that it limits was sent': {
+  'a time that is noted after the mail that it limits was sent, by two requests in one millisecond': {
     report: 'check then act on mails.last',
     bug (app) {
       const mails = shared({ last: 0 }, 'mails')
+      const now = Date.now()
       app.get('/', async () => {
-        if (Date.now() - mails.last < 60_000) return 'not yet'
+        if (now - mails.last < 60_000) return 'not yet'
         await turn()
-        mails.last = Date.now()
+        mails.last = now
         return 'sent'
       })
     },
     fix (app) {
       const mails = shared({ last: 0 }, 'mails')
+      const now = Date.now()
       app.get('/', async () => {
-        if (Date.now() - mails.last < 60_000) return 'not yet'
-        mails.last = Date.now()
+        if (now - mails.last < 60_000) return 'not yet'
+        mails.last = now
         await turn()
         return 'sent'
+      })
+    }
+  },
+  'the name of a state, which both set to the same': {
+    report: 'check then act on order.status',
+    bug (app) {
+      const order = shared({ status: 'new' }, 'order')
+      app.get('/', async () => {
+        if (order.status !== 'new') return 'paid before'
+        await turn()
+        order.status = 'paid'
+        return 'paid'
+      })
+    },
+    fix (app) {
+      const order = shared({ status: 'new' }, 'order')
+      app.get('/', async () => {
+        if (order.status !== 'new') return 'paid before'
+        order.status = 'paying'
+        await turn()
+        order.status = 'paid'
+        return 'paid'
+      })
+    }
+  },
+  'a stock that is tested before an await, and lowered after it': {
+    report: 'check then act on stock.left',
+    bug (app) {
+      const stock = shared({ left: 5 }, 'stock')
+      app.get('/', async () => {
+        if (stock.left === 0) return 'none'
+        await turn()
+        stock.left -= 1
+        return 'sold'
+      })
+    },
+    fix (app) {
+      const stock = shared({ left: 5 }, 'stock')
+      app.get('/', async () => {
+        await turn()
+        if (stock.left === 0) return 'none'
+        stock.left -= 1
+        return 'sold'
       })
     }
   },
@@ -505,6 +550,45 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       return entry.name
     })
   },
+  'what a request writes twice where no other does' (app) {
+    const steps = shared(new Map<string, number>(), 'steps')
+    app.get('/', async ({ id }) => {
+      const before = steps.get(id) ?? 0
+      await turn()
+      steps.set(id, before + 1)
+      await turn()
+      steps.set(id, before + 2)
+    })
+  },
+  'a value of the request that is the same for all' (app) {
+    const state = shared<{ locale?: string }>({}, 'app')
+    app.get('/', async () => {
+      state.locale = 'en'
+      await turn()
+      return state.locale
+    })
+  },
+  'an amount that is reserved with the test' (app) {
+    const account = shared({ balance: 100, reserved: 0 }, 'account')
+    app.get('/', async (_request, reply) => {
+      if (account.balance - account.reserved < 10) return reply.code(402).send()
+      account.reserved += 10
+      await turn()
+      account.balance -= 10
+      account.reserved -= 10
+      return 'paid'
+    })
+  },
+  'a copy that is loaded again by the same code, and goes through the request' (app) {
+    const sessions = shared(new Map([['a', { n: 0, seen: 0 }]]), 'sessions')
+    const load = (): string => JSON.stringify(sessions.get('a'))
+    app.addHook('onRequest', async ({ headers }) => { headers['x-session'] = load() })
+    app.addHook('preHandler', async ({ headers }) => {
+      await turn()
+      headers['x-session'] = load()
+    })
+    app.get('/', async ({ headers }) => { sessions.set('a', { n: 1, seen: (JSON.parse(String(headers['x-session'])) as { seen: number }).seen + 1 }) })
+  },
   'a breaker that opens when a call fails' (app) {
     const breaker = shared({ isOpen: false, isDown: false }, 'breaker')
     const call = async (): Promise<never> => {
@@ -562,3 +646,32 @@ for (const [name, build] of Object.entries(clean)) {
     t.strictSame(confirmed(await racesOf(build, ['/', '/', '/'])), [])
   })
 }
+
+t.test('silent: a value that another request has changed, and changed back', async (t) => {
+  t.strictSame(confirmed(await racesOf((app) => {
+    const tank = shared({ level: 1 }, 'tank')
+    app.get('/slow', async () => {
+      const { level } = tank
+      for (let n = 0; n < 6; n++) await turn()
+      tank.level = level + 1
+    })
+    app.get('/blip', async () => {
+      await turn()
+      tank.level = 5
+      await turn()
+      tank.level = 1
+    })
+  }, ['/slow', '/blip'])), [])
+})
+
+t.test('silent: a request that shifts the array over which it iterates itself', async (t) => {
+  t.strictSame(confirmed(await racesOf((app) => {
+    const queue = shared([1, 2, 3, 4], 'queue')
+    app.get('/', async () => {
+      for (const item of queue) {
+        await turn(item)
+        queue.pop()
+      }
+    })
+  }, ['/'])), [])
+})

@@ -5,11 +5,13 @@ import t, { type Test } from 'tap'
 import concurrency from '../../plugins/index.ts'
 import race, { shared } from '../../plugins/race/index.ts'
 import { detector } from '../../plugins/race/detector.ts'
+import { hasFailed } from '../../plugins/race/failure.ts'
 import { Context, runIn } from '../../plugins/race/context.ts'
 import { unwrapDeep } from '../../plugins/race/tracked.ts'
 import workers from '../../plugins/workers/index.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { execArgv } from '../helper.ts'
+import { turn } from './helper.ts'
 
 /** Switches detection on for a test. */
 function on (t: Test): void {
@@ -149,6 +151,44 @@ t.test('what is known of a weak collection keeps no key', async (t) => {
   const { size } = detector.shadow
   runIn(new Context('request', {}), () => { for (let n = 0; n < 10; n++) map.set({}, n) })
   t.equal(detector.shadow.size, size)
+})
+
+t.test('what the detector itself looks at, to compare what was written, is no access', async (t) => {
+  on(t)
+  const cache = shared(new Map<string, Map<string, number>>(), 'cache')
+  const [a, b] = [new Context('a', {}), new Context('b', {})]
+  const fill = (): void => { cache.set('k', new Map([['x', 1], ['y', 2]])) }
+  const { size } = detector.shadow
+  runIn(a, () => cache.get('k'))
+  runIn(b, () => cache.get('k'))
+  await turn()
+  runIn(a, fill)
+  cache.get('k')
+  runIn(b, fill)
+  t.equal(detector.shadow.size - size, 2, 'the key, and the whole of the cache')
+})
+
+t.test('an iteration may go on outside any context', async (t) => {
+  on(t)
+  const list = shared([1, 2, 3], 'list')
+  const steps = runIn(new Context('request', {}), () => list[Symbol.iterator]())
+  t.equal(runIn(new Context('request', {}), () => steps.next().value), 1)
+  await turn()
+  t.equal(steps.next().value, 2)
+  t.equal(hasFailed(), false)
+})
+
+t.test('copies for threads: values may refer to each other in circles', (t) => {
+  on(t)
+  interface Node { self?: Node, list?: unknown }
+  const node: Node = {}
+  node.self = node
+  t.equal(unwrapDeep(node), node)
+  node.list = shared([1], 'list')
+  const copy = unwrapDeep(node) as Node
+  t.equal(copy.self, copy)
+  t.strictSame(structuredClone(copy.list), [1])
+  t.end()
 })
 
 t.test('shadow memory is bounded: the oldest locations are forgotten', async (t) => {

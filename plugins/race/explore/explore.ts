@@ -1,6 +1,7 @@
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { ExploreError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
+import { named } from '../context.ts'
 import { instrument, trackInstances, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
 import { onlySeed, print } from '../environment.ts'
@@ -94,8 +95,8 @@ function seedsOf (seeds: number): number[] {
 /** Runs one seed, and puts everything back. @internal */
 export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, operations, invariant }: Required<Omit<ExploreOptions, 'seeds'>>, seed: number): Promise<Run> {
   const scheduler = new Scheduler(seed)
-  const reports: RaceReport[] = []
-  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report) => { reports.push(report) }), trackInstances(instrument), detector.reports.silence(),
+  const reports = new Map<string, RaceReport>()
+  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report, _owner, key) => { if (!reports.has(key)) reports.set(key, report) }), trackInstances(instrument), detector.reports.silence(),
     // Before the app is built: a module that it loads may take functions out of the built-ins.
     patchBuiltIns()]
   let app: FastifyInstance | undefined
@@ -121,7 +122,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
       for (const each of undo.reverse()) each()
     }
   }
-  return { order: scheduler.order, reports, responses, failure }
+  return { order: scheduler.order, reports: [...reports.values()], responses, failure }
 }
 
 /** @throws Error if the requests don't end, or the app doesn't fall quiet */
@@ -130,13 +131,14 @@ async function overlap (app: FastifyInstance, requests: ExploreOptions['requests
   let answered = 0
   for (const [index, request] of requests.entries()) {
     // A request arrives when it is released: the order of arrivals is explored too.
+    const label = `request ${index + 1}`
     scheduler.park({
-      name: `request ${index + 1} arrives: ${typeof request === 'string' ? `GET ${request}` : `${request.method ?? 'GET'} ${String(request.url ?? request.path)}`}`,
+      name: `${label} arrives: ${typeof request === 'string' ? `GET ${request}` : `${request.method ?? 'GET'} ${String(request.url ?? request.path)}`}`,
       party: {},
       delay: 0,
       isInterval: false,
       start: () => {
-        void app.inject(request).then((response) => { responses[index] = response }).finally(() => { answered++ })
+        void named(label, async () => app.inject(request)).then((response) => { responses[index] = response }).finally(() => { answered++ })
         return undefined
       }
     })

@@ -156,11 +156,14 @@ function patchAll (): () => void {
   }
 }
 
-/** Whether Node itself calls: the fetch that it contains takes its timers from globalThis, and its sockets would wait for virtual ones. */
+/** Node's own code and that of inject(). The fetch that Node contains takes its timers from globalThis, and its sockets would wait for virtual ones. */
+const INTERNAL = /\(node:|at node:|[\\/]node_modules[\\/](?:fastify|light-my-request)[\\/]/
+
+/** Whether the caller is none of the application's code. */
 function isInternal (above: (...args: never[]) => unknown): boolean {
   const site: { stack?: string } = {}
   captureStack(site, 1, above)
-  return site.stack?.includes('(node:') === true || site.stack?.includes('at node:') === true
+  return INTERNAL.test(String(site.stack))
 }
 
 function hasPromisify (original: Fn): boolean {

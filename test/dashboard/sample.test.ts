@@ -46,6 +46,7 @@ t.test('percentiles are those of the window, within an eighth', async (t) => {
   t.ok(Math.abs((p99 ?? 0) - 99) < 99 / 8, `p99 ${p99}`)
   t.strictSame(quantilesOf(old, old, bucketBounds), { p50: null, p99: null }, 'nothing was measured')
   t.equal(quantilesOf(undefined, durations(1e9), bucketBounds).p99, 30_000, 'longer than all bounds')
+  t.equal(durations(10).buckets[bucketBounds.indexOf(10)], 1, 'a bucket includes its bound, as Prometheus has it')
   t.ok(bucketBounds.every((bound, index) => index === 0 || bound > (bucketBounds[index - 1] ?? 0)), 'the bounds grow')
 })
 

@@ -106,6 +106,10 @@ t.test('Prometheus gets seconds, cumulative buckets and escaped names', async (t
   t.match(body, 'app_phase{phase="serving"} 1')
   t.match(body, /app_event_loop_utilization 0\.\d+/)
   t.match(body, 'app_tasks_total{task="a \\"quoted\\"\\nname",outcome="completed"} 1')
+  await workers.run('spin', { ms: 1 })
+  // Scrapes in one turn of the event loop share a snapshot.
+  await new Promise((resolve) => setImmediate(resolve))
+  t.match((await app.inject('/metrics')).body, 'app_jobs_total{pool="workers",job="spin",outcome="completed"} 2', 'each scrape reads anew')
 })
 
 t.test('two applications in a process are counted apart', async (t) => {

@@ -21,6 +21,7 @@ type MessageOf<Channel> = Channel extends TypedChannel<infer Message> | TypedTra
  * })
  */
 export interface ChannelMessages {
+  'fastify-concurrency:workers:defined': MessageOf<typeof workers.defined>
   'fastify-concurrency:workers:queued': MessageOf<typeof workers.queued>
   'fastify-concurrency:workers:dispatched': MessageOf<typeof workers.dispatched>
   'fastify-concurrency:workers:completed': MessageOf<typeof workers.completed>
@@ -32,10 +33,12 @@ export interface ChannelMessages {
   'fastify-concurrency:workers:job': MessageOf<typeof workers.job>
   'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>
   'fastify-concurrency:workers:thread-ended': MessageOf<typeof workers.threadEnded>
+  'fastify-concurrency:limiter:defined': MessageOf<typeof limiter.defined>
   'fastify-concurrency:limiter:refused': MessageOf<typeof limiter.refused>
   'fastify-concurrency:limiter:granted': MessageOf<typeof limiter.granted>
   'fastify-concurrency:limiter:store-failed': MessageOf<typeof limiter.storeFailed>
   'fastify-concurrency:limiter:store-recovered': MessageOf<typeof limiter.storeRecovered>
+  'fastify-concurrency:tasks:defined': MessageOf<typeof tasks.tasksDefined>
   'fastify-concurrency:tasks:submitted': MessageOf<typeof tasks.taskSubmitted>
   'fastify-concurrency:tasks:started': MessageOf<typeof tasks.taskStarted>
   'fastify-concurrency:tasks:completed': MessageOf<typeof tasks.taskCompleted>

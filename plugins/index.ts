@@ -166,6 +166,7 @@ async function warnOfEarlierRoutes (app: FastifyInstance): Promise<void> {
 
 /** Returns the options of a part, or undefined if the part is left out. */
 function optionsOf<Options extends object> (part: string, options: Options | false): Options | undefined {
+  check.ensure(typeof options !== 'boolean' || options === false, `concurrency.${part}`, 'an object of options, such as {}, or false', options)
   return options === false ? undefined : check.record(`concurrency.${part}`, options) as Options
 }
 

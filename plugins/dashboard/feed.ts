@@ -63,6 +63,11 @@ export class Feed {
     this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${jobs}${event('queues', after.metrics.queues)}${incidents}`)
   }
 
+  /** Adds a line to the incidents. */
+  note (subject: string, reason: string): void {
+    this.#incidents.note(subject, reason)
+  }
+
   /** A phase of the shutdown has begun. */
   enter (phase: string): void {
     this.#streams.broadcast(event('phase', { phase }) + this.#take())

@@ -75,7 +75,6 @@ export class Incidents {
     const failed = (subject: string, error: unknown, origin?: Origin): Report =>
       ({ kind: 'failed', subject, code: 'failed', reason: () => errorWords(error), ...(origin !== undefined && { origin }) })
     let isStopping = false
-    const noted = (subject: string, reason: string): Report => ({ kind: 'noted', subject, code: reason, reason: () => reason })
 
     this.#unlisten = [
       on('fastify-concurrency:workers:refused', (message) =>
@@ -111,6 +110,11 @@ export class Incidents {
         return noted('shutdown', reason)
       })
     ]
+  }
+
+  /** Adds what somebody did, or another change of state. */
+  note (subject: string, reason: string): void {
+    this.#add(noted(subject, reason))
   }
 
   /** Returns the incidents that are new or have changed since the last call, the oldest first. One that has changed has the id that it had. */
@@ -160,6 +164,8 @@ export class Incidents {
     return current
   }
 }
+
+const noted = (subject: string, reason: string): Report => ({ kind: 'noted', subject, code: reason, reason: () => reason })
 
 const further: Report = { kind: 'refused', subject: 'others', code: '', reason: () => 'more kinds of refusals and failures than this page shows' }
 const FURTHER = [further.kind, further.subject, further.code, undefined, undefined].join('\0')

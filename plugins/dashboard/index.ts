@@ -12,6 +12,7 @@ import { listen } from '../channel-messages.ts'
 import type { Metrics } from '../metrics/index.ts'
 import { DashboardForbiddenError, PartMissingError } from '../shared/errors.ts'
 import { logSafely } from '../shared/log.ts'
+import { ensure } from '../shared/options.ts'
 import { Feed } from './feed.ts'
 import { pageFiles } from './files.ts'
 import { whyNotLocal, whyNotOwn, type Visit } from './guard.ts'
@@ -32,8 +33,13 @@ const headers = {
   'cache-control': 'no-cache'
 }
 
+/** The servers whose application has a dashboard. The plugin is encapsulated, so a decorator would not tell a second registration. */
+const servers = new WeakSet<object>()
+
 async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
   const { path, authorize } = resolveOptions(options)
+  ensure(!servers.has(app.server), 'dashboard', 'one registration of the dashboard (the suite registers it too)', 'a second one')
+  servers.add(app.server)
   if (authorize === undefined && process.env['NODE_ENV'] === 'production') {
     logSafely(app.log, 'warn', {}, 'dashboard: off, because NODE_ENV is production and the option authorize doesn\'t say who may see it')
     return
@@ -83,8 +89,12 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     })
 
     routes.post<{ Querystring: { pool?: unknown, id?: unknown } }>('/cancel', shared, async ({ query: { pool, id }, log }, reply) => {
-      const cancelled = typeof pool === 'string' && typeof id === 'string' && cancelJob(app, feed?.pools ?? [], pool, id)
-      if (cancelled) logSafely(log, 'warn', { pool, jobId: id }, 'a job was cancelled on the dashboard')
+      const subject = typeof pool === 'string' && typeof id === 'string' ? cancelJob(app, feed?.pools ?? [], pool, id) : undefined
+      const cancelled = subject !== undefined
+      if (cancelled) {
+        logSafely(log, 'warn', { pool, jobId: id }, 'a job was cancelled on the dashboard')
+        feed?.note(subject, 'it was cancelled on the dashboard')
+      }
       return reply.code(cancelled ? 200 : 404).headers(headers).send({ cancelled })
     })
   }, { prefix: path })

@@ -37,9 +37,11 @@ export function runningJobs (app: FastifyInstance, pools: readonly string[]): Sh
     }))
 }
 
-/** @returns false if there is no such job any more */
-export function cancelJob (app: FastifyInstance, pools: readonly string[], pool: string, id: string): boolean {
-  return pools.includes(pool) && poolOf(app, pool).cancel(id)
+/** Returns what was cancelled, in words, or undefined if there is no such job any more. */
+export function cancelJob (app: FastifyInstance, pools: readonly string[], pool: string, id: string): string | undefined {
+  if (!pools.includes(pool)) return undefined
+  const job = poolOf(app, pool).running().find((running) => running.id === id)
+  return poolOf(app, pool).cancel(id) ? `job ${job?.name ?? id}` : undefined
 }
 
 /** A job may report anything: a share, an object with a share as `done` or `progress`, or a text. */

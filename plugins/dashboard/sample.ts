@@ -54,7 +54,7 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
 
   const previousJobs = byKey(previous.jobs, jobKey)
   const firstJobs = byKey(first.metrics.jobs, jobKey)
-  const jobs = last.jobs.map((job): JobSample => {
+  const jobs = last.jobs.filter(hasRun).map((job): JobSample => {
     const earlier = previousJobs.get(jobKey(job))
     const base = firstJobs.get(jobKey(job))
     const { pool, name } = job
@@ -109,10 +109,18 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
   }
 }
 
+/** A service may define many jobs, of which a sample holds only those that were called. */
+function hasRun (job: JobMetrics): boolean {
+  return ended(job) > 0
+}
+
 /** Calls of `run()` so far: no channel counts them, since each of them either has ended, was refused, or is in a pool. */
 function arrivals ({ jobs, pools }: MetricsSnapshot): number {
-  const ended = jobs.map(({ completed, failed, aborted, timedOut, crashed, refused }) => completed + failed + aborted + timedOut + crashed + sum(Object.values(refused)))
-  return sum(ended) + sum(pools.map(({ running, waiting }) => running + waiting))
+  return sum(jobs.map(ended)) + sum(pools.map(({ running, waiting }) => running + waiting))
+}
+
+function ended ({ completed, failed, aborted, timedOut, crashed, refused }: JobMetrics): number {
+  return completed + failed + aborted + timedOut + crashed + sum(Object.values(refused))
 }
 
 /** Returns the percentiles of what was measured between two snapshots: the durations of a bucket count as spread evenly over it. */

@@ -15,11 +15,11 @@ const plural = (count: number, one: string, many = `${one}s`): string => `${numb
 export function jobRefused ({ reason, waiting, estimatedWait, limit }: Refusal): string {
   switch (reason) {
     case 'count': return `${plural(waiting, 'job')} waited, and at most ${number(limit)} may wait`
-    case 'wait': return `${plural(waiting, 'job')} waited: ${duration(estimatedWait)} of work was ahead, and no job may wait longer than ${duration(limit)} now`
+    case 'wait': return `${plural(waiting, 'job')} waited: ${duration(estimatedWait)} of work was ahead, and while the service is overloaded no job may wait longer than ${duration(limit)}`
     case 'deadline': return limit <= 0
       ? `it had waited ${duration(estimatedWait)}, until its deadline had passed`
       : `its deadline was ${duration(limit)} away: too soon for a wait of ${duration(estimatedWait)} and a run`
-    case 'shed': return `it had waited ${duration(estimatedWait)}, longer than the ${duration(limit)} that a job may wait now, while newer jobs came`
+    case 'shed': return `it had waited ${duration(estimatedWait)}, longer than the ${duration(limit)} that a job may wait while the service is overloaded`
   }
 }
 

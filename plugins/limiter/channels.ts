@@ -56,3 +56,5 @@ export const granted = typedChannel<LimitGranted>('limiter:granted')
 export const storeFailed = typedChannel<StoreFailed>('limiter:store-failed')
 /** Published when the store answers again. */
 export const storeRecovered = typedChannel<StoreRecovered>('limiter:store-recovered')
+/** Published once, when the application gets ready: the names of the policies. */
+export const defined = typedChannel<{ server: object, names: readonly string[] }>('limiter:defined')

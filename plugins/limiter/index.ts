@@ -12,7 +12,7 @@ import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import refusalLog, { refusalCounter } from '../shared/refusal-log.ts'
 import { AddressChecks, checkCluster, checkPrepared, checkRateLimit, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
-import { storeFailed, storeRecovered } from './channels.ts'
+import { defined, storeFailed, storeRecovered } from './channels.ts'
 import { registerRateLimit } from './compat/rate-limit.ts'
 import { RouteLimits } from './compat/route-limit.ts'
 import { createDecide } from './decision.ts'
@@ -123,6 +123,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     checkRoutes(app, onRequest.name, prepared, early)
     checkPrepared(prepared, rules.standard, preHandler)
     checkRateLimit(app, scopes)
+    defined.publish({ server: app.server, names: [...policies.keys()] })
     prepared = []
     scopes = []
   })

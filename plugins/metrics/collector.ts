@@ -70,6 +70,10 @@ export class Collector {
 
   constructor (app: FastifyInstance) {
     this.#app = app
+    // A counter that is first seen with its first event has no increase, for which Prometheus could alert. So what is defined counts from 0.
+    this.#listen('fastify-concurrency:workers:defined', ({ pool, names }) => { for (const name of names) this.#job(pool, name) })
+    this.#listen('fastify-concurrency:tasks:defined', ({ names }) => { for (const name of names) this.#tasks.of(name) })
+    this.#listen('fastify-concurrency:limiter:defined', ({ names }) => { for (const name of names) this.#limits.of(name) })
     for (const end of ['completed', 'failed'] as const) {
       this.#listen(`fastify-concurrency:workers:${end}`, ({ pool, name, waitMs, durationMs }) => {
         const job = this.#job(pool, name)

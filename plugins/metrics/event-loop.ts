@@ -17,17 +17,27 @@ const RESOLUTION = 20
 
 export class EventLoop {
   readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION })
-  #last: EventLoopUtilization = performance.eventLoopUtilization()
+  readonly #window: number
+  #utilization: EventLoopUtilization = performance.eventLoopUtilization()
+  #read: { at: number, snapshot: EventLoopSnapshot } | undefined
 
-  constructor () {
+  /** @param window how long, in ms, a reading stays the answer: readers that read less often than that share the values */
+  constructor (window = 0) {
+    this.#window = window
     this.#delay.enable()
   }
 
-  /** Returns the values since the last call. Two readers of one instance would shorten each other's interval, so each needs an instance of its own. */
+  /** Returns the values since the last reading. Two readers would shorten each other's interval, so each needs an instance of its own, or a window. */
   read (): EventLoopSnapshot {
+    const at = performance.now()
+    if (this.#read === undefined || at - this.#read.at >= this.#window) this.#read = { at, snapshot: this.#take() }
+    return this.#read.snapshot
+  }
+
+  #take (): EventLoopSnapshot {
     const now = performance.eventLoopUtilization()
-    const { utilization } = performance.eventLoopUtilization(now, this.#last)
-    this.#last = now
+    const { utilization } = performance.eventLoopUtilization(now, this.#utilization)
+    this.#utilization = now
     const ms = (nanoseconds: number): number => this.#delay.count === 0 ? 0 : Math.max(0, nanoseconds / 1e6 - RESOLUTION)
     const snapshot = { utilization, delayMean: ms(this.#delay.mean), delayP99: ms(this.#delay.percentile(99)), delayMax: ms(this.#delay.max) }
     this.#delay.reset()

@@ -33,16 +33,20 @@ declare module 'fastify' {
   }
 }
 
+/** Prometheus is often two servers, which scrape every 15 s or more. The second one must not find values of the moment since the first one. In ms. */
+const SCRAPE_WINDOW = 10_000
+
 async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
   const { path, registry, prefix } = resolveOptions(options)
   ensure(!app.hasDecorator('metrics'), 'metrics', 'one registration of the metrics', 'a second one')
   const collector = new Collector(app)
   const eventLoops: EventLoop[] = []
-  const reader = (): () => MetricsSnapshot => {
-    const eventLoop = new EventLoop()
+  const readerOf = (window: number): () => MetricsSnapshot => {
+    const eventLoop = new EventLoop(window)
     eventLoops.push(eventLoop)
     return () => collector.snapshot(eventLoop.read())
   }
+  const reader = (): () => MetricsSnapshot => readerOf(0)
   // The event loop is sampled from the first reading on.
   let own: (() => MetricsSnapshot) | undefined
   app.decorate('metrics', { snapshot: () => (own ??= reader())(), reader })
@@ -52,7 +56,7 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   })
   if (path === false && registry === undefined) return
   const { addPrometheus } = await import('./prometheus.ts')
-  await addPrometheus(app, { read: reader(), queues: () => collector.queues() }, { path, registry, prefix })
+  await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW), queues: () => collector.queues() }, { path, registry, prefix })
 }
 
 export default fp(metrics, { name: 'fastify-concurrency/metrics', fastify: '5.x' })

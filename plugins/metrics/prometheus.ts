@@ -135,7 +135,8 @@ export async function addPrometheus (app: FastifyInstance, { read, queues }: Sou
     for (const [index, { name }] of instruments.entries()) if (registry.getSingleMetric(prefix + name) === ours[index]) registry.removeSingleMetric(prefix + name)
   })
   if (path === false) return
-  app.get(path, { logLevel: 'warn', config: { lifecycle: 'always' } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+  // Prometheus must see an overload, and so is never limited.
+  app.get(path, { logLevel: 'warn', config: { lifecycle: 'always', limiter: false, rateLimit: false } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
 }
 
 /** Adds the instruments to a registry. Each reads the snapshot that `snapshot` returns, which is the same one for all instruments of a scrape. */

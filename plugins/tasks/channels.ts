@@ -58,3 +58,6 @@ export const taskAttempt = typedTracingChannel<TaskTrace>('tasks:attempt')
 
 /** A group has failed, and nobody awaits its promise. */
 export const groupDropped = typedChannel<{ server: object, error: unknown }>('tasks:group-dropped')
+
+/** Published once, when the application gets ready: the names of named tasks. */
+export const tasksDefined = typedChannel<{ server: object, names: readonly string[] }>('tasks:defined')

@@ -11,6 +11,7 @@ import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { drainOnClose } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
+import { tasksDefined } from './channels.ts'
 import { createTasks, type Tasks } from './decorator.ts'
 import { Groups } from './group/groups.ts'
 import { checkEngine, memoryEngine, type Engine } from './named/engine.ts'
@@ -53,7 +54,10 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   const drainables = [scheduler, groups, ...(engine.drainable === undefined ? [] : [engine.drainable])]
   app.decorate('tasks', createTasks({ app, scheduler, groups, engine, named, options: resolved, telemetry }))
   drainOnClose(app, drainables, resolved)
-  app.addHook('onReady', async () => engine.start?.())
+  app.addHook('onReady', async () => {
+    tasksDefined.publish({ server: app.server, names: named.names })
+    engine.start?.()
+  })
 }
 
 async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions, { named, scheduler, telemetry }: { named: NamedTasks, scheduler: Scheduler, telemetry: Telemetry }): Promise<Engine> {

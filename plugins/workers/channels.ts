@@ -68,3 +68,6 @@ export interface ThreadIdentity {
 /** A thread has loaded the jobs; `durationMs` is the time since its start. */
 export const threadStarted = typedChannel<ThreadIdentity & { durationMs: number }>('workers:thread-started')
 export const threadEnded = typedChannel<ThreadIdentity & { why: ThreadEnd, error: Error }>('workers:thread-ended')
+
+/** Published once, when the application gets ready: the names of the jobs that the pool may run. */
+export const defined = typedChannel<{ server: object, pool: string, names: readonly string[] }>('workers:defined')

@@ -13,6 +13,7 @@ import { drainablesOf } from '../shared/drainables.ts'
 import { ensure } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { refuseInThread } from '../shared/thread-guard.ts'
+import { defined } from './channels.ts'
 import { createWorkers, type Workers } from './decorator.ts'
 import { resolveOptions, type WorkersOptions } from './options.ts'
 import { Pool } from './pool/pool.ts'
@@ -44,7 +45,10 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   const drainables = drainablesOf(app)
   drainables.add(pool)
   // The threads load the jobs while the app boots, and the app is ready when they are.
-  app.addHook('onReady', () => pool.boot(app.initialConfig.pluginTimeout))
+  app.addHook('onReady', async () => {
+    defined.publish({ server: app.server, pool: resolved.decorator, names: registry.names })
+    await pool.boot(app.initialConfig.pluginTimeout)
+  })
   app.addHook('onClose', async () => {
     await pool.shutDown()
     drainables.delete(pool)

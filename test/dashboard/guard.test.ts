@@ -229,6 +229,13 @@ t.test('wrong options are refused by name', async (t) => {
   }
   const without = Fastify()
   t.match(await rejection(Promise.resolve(without.register(concurrency, { metrics: false, dashboard: {} }))), { code: 'FC_ERR_OPTION_INVALID', message: /concurrency\.metrics/ })
+  const twice = Fastify()
+  await twice.register(concurrency, { dashboard: {} })
+  t.match(await rejection(Promise.resolve(twice.register(dashboard, { path: '/other' }))), { code: 'FC_ERR_OPTION_INVALID', message: /dashboard.*one registration/ })
+  for (const part of ['dashboard', 'metrics', 'tracing']) {
+    const app = Fastify()
+    t.match(await rejection(Promise.resolve(app.register(concurrency, { [part]: true }))), { message: `Option "concurrency.${part}": expected an object of options, such as {}, or false, received true` })
+  }
   const alone = Fastify()
   alone.register(dashboard)
   t.match(await rejection(Promise.resolve(alone.ready())), { code: 'FC_ERR_PART_MISSING', message: /app\.metrics/ })

@@ -52,8 +52,8 @@ t.test('percentiles are those of the window, within an eighth', async (t) => {
 
 t.test('a refusal of a job in words has the numbers that decided', async (t) => {
   const refusal = { waiting: 30, estimatedWait: 1_500, limit: 1_100, retryAfter: 2 }
-  t.equal(jobRefused({ ...refusal, reason: 'wait' }), '30 jobs waited: 1.5 s of work was ahead, and no job may wait longer than 1.1 s now')
-  t.equal(jobRefused({ ...refusal, reason: 'shed' }), 'it had waited 1.5 s, longer than the 1.1 s that a job may wait now, while newer jobs came')
+  t.equal(jobRefused({ ...refusal, reason: 'wait' }), '30 jobs waited: 1.5 s of work was ahead, and while the service is overloaded no job may wait longer than 1.1 s')
+  t.equal(jobRefused({ ...refusal, reason: 'shed' }), 'it had waited 1.5 s, longer than the 1.1 s that a job may wait while the service is overloaded')
   t.equal(jobRefused({ ...refusal, reason: 'count', waiting: 1, limit: 1 }), '1 job waited, and at most 1 may wait')
   t.equal(jobRefused({ ...refusal, reason: 'deadline' }), 'its deadline was 1.1 s away: too soon for a wait of 1.5 s and a run')
   t.equal(jobRefused({ ...refusal, reason: 'deadline', limit: -5 }), 'it had waited 1.5 s, until its deadline had passed')

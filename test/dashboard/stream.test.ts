@@ -81,6 +81,7 @@ t.test('running jobs are shown with age and progress, and one is cancelled; an u
   const error = await rejection(ended)
   t.match(error, { code: 'FC_ERR_JOB_ABORTED' })
   t.match((error.cause as Error).message, /cancelled by an operator/)
+  await page.next<Incident[]>('incidents', (incidents) => incidents.some(({ kind, subject, reason }) => kind === 'noted' && subject === 'job spin' && reason === 'it was cancelled on the dashboard'))
   t.equal((await cancel('workers', String(job?.id))).status, 404, 'it has ended')
   await page.next<ShownJob[]>('jobs', ({ length }) => length === 0)
 })

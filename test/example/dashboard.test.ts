@@ -138,6 +138,7 @@ t.test('stored tasks are shown by name, as Redis counts them for all processes',
   const complaints = complaintsOf(page)
   await page.goto(`${urlOf(app)}/dashboard/`)
   for (let n = 0; n < 3; n++) await app.tasks.enqueue('webhook', { id: String(n), type: 'paid', data: {} })
+  await page.locator('#stored').waitFor()
   await app.tasks.enqueue('webhook', { id: 'later', type: 'paid', data: {} }, { delay: 60_000 })
   await holds(page, '[...document.querySelectorAll("#stored-rows tr > *")].slice(0, 5).map((cell) => cell.textContent).join() === "webhook,3,1,0,0"')
   t.strictSame(await seriousOf(page), [])

@@ -132,7 +132,7 @@ t.test('decorators of the application\'s own are no pools and no tasks, whatever
   const app = Fastify()
   t.teardown(() => app.close())
   app.decorate('tasks', { stats: null, mine: true } as never)
-  app.decorate('requests', null)
+  app.decorate('requests', { stats: () => ({ maxThreads: 3 }) })
   app.decorate('groups', { stats () { throw new Error('mine') } })
   await app.register(concurrency, { tasks: false, metrics: { path: '/metrics' } })
   t.match(app.metrics.snapshot(), { phase: 'serving', pools: [], tasksRunning: 0, tasksWaiting: 0, queues: [] })
@@ -152,6 +152,8 @@ t.test('parts that only an encapsulated context has are counted, and their gauge
   await app.ready()
   await child?.tasks.submit('mail:1', async () => {}).done
   await (child?.getDecorator<Workers<never>>('workers') as unknown as { run: (name: string) => Promise<unknown> }).run('__proto__')
-  t.match(app.metrics.snapshot(), { pools: [], tasksRunning: 0, jobs: [{ name: '__proto__', completed: 1 }], tasks: [{ name: 'mail', completed: 1 }] })
+  const { jobs, ...snapshot } = app.metrics.snapshot()
+  t.match(snapshot, { pools: [], tasksRunning: 0, tasks: [{ name: 'mail', completed: 1 }] })
+  t.match(jobs.filter(({ completed }) => completed > 0), [{ name: '__proto__', completed: 1 }])
   t.equal((await app.inject('/metrics')).statusCode, 200)
 })

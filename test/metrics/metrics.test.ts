@@ -4,7 +4,8 @@ import { Counter, Registry } from 'prom-client'
 import t, { type Test } from 'tap'
 import concurrency from '../../plugins/index.ts'
 import type { ConcurrencyOptions } from '../../plugins/index.ts'
-import metrics, { bucketBounds } from '../../plugins/metrics/index.ts'
+import metrics, { bucketBounds, type JobMetrics } from '../../plugins/metrics/index.ts'
+import { defineTasks } from '../../plugins/tasks/index.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { completed } from '../../plugins/workers/channels.ts'
 import { jobs } from '../fixtures/jobs.ts'
@@ -22,6 +23,8 @@ async function start (t: Test, options: ConcurrencyOptions<TestJobs>): Promise<F
 }
 
 const workersOf = (app: FastifyInstance): TestWorkers => app.getDecorator<TestWorkers>('workers')
+/** Those of the defined jobs that have ended. */
+const countedJobs = (app: FastifyInstance): JobMetrics[] => app.metrics.snapshot().jobs.filter(({ completed, crashed }) => completed + crashed > 0)
 const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0)
 
 t.test('jobs are counted by how they ended, and their durations by bucket', async (t) => {
@@ -59,7 +62,7 @@ t.test('a job that loses its thread is counted as crashed', async (t) => {
   const app = await start(t, {})
   const workers = workersOf(app)
   t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
-  t.match(app.metrics.snapshot().jobs, [{ name: 'die', crashed: 1, completed: 0 }])
+  t.match(countedJobs(app), [{ name: 'die', crashed: 1, completed: 0 }])
 })
 
 t.test('tasks are counted by name and outcome', async (t) => {
@@ -71,6 +74,15 @@ t.test('tasks are counted by name and outcome', async (t) => {
   t.match(app.metrics.snapshot(), { tasksRunning: 0, tasksWaiting: 0, tasks: [{ name: 'mail', completed: 2, failed: 1, retried: 1, aborted: 0, refused: 0, wait: { count: 3 }, run: { count: 2 } }] })
 })
 
+t.test('locks are counted by kind, never by key', async (t) => {
+  const app = await start(t, { workers: false, metrics: { path: '/metrics' } })
+  const lock = await app.locks.semaphore('secret-key', 1).acquire()
+  t.match(await rejection(app.locks.semaphore('secret-key', 1).acquire({ timeout: 0 })), { code: 'FC_ERR_LOCK_TIMEOUT' })
+  lock.release()
+  t.match(app.metrics.snapshot().locks, [{ kind: 'semaphore', acquired: 1, refused: 1, wait: { count: 1 } }])
+  t.notMatch((await app.inject('/metrics')).body, 'secret-key')
+})
+
 t.test('refusals of the limiter are counted by policy, never by key', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -80,7 +92,7 @@ t.test('refusals of the limiter are counted by policy, never by key', async (t) 
   await app.inject({ url: '/', headers: { 'x-key': 'secret-key' } })
   t.strictSame(app.metrics.snapshot().limits, [{ policy: 'few', granted: 1, refused: 1 }])
   const { body } = await app.inject({ url: '/metrics', headers: { 'x-key': 'scraper' } })
-  t.match(body, 'fastify_concurrency_limiter_granted_total{policy="few"} 2')
+  t.match(body, 'fastify_concurrency_limiter_granted_total{policy="few"} 1', 'the scrape itself is not limited')
   t.match(body, 'fastify_concurrency_limiter_refused_total{policy="few"} 1')
   t.notMatch(body, 'secret-key')
 })
@@ -101,7 +113,7 @@ t.test('Prometheus gets seconds, cumulative buckets and escaped names', async (t
   t.match(body, 'app_job_run_seconds_bucket{pool="workers",job="spin",le="30"} 1', 'each bucket counts those below it, too')
   t.match(body, 'app_job_run_seconds_bucket{pool="workers",job="spin",le="+Inf"} 1')
   t.match(body, 'app_job_run_seconds_count{pool="workers",job="spin"} 1')
-  const seconds = Number(/app_job_run_seconds_sum\{.*\} (.*)/.exec(body)?.[1])
+  const seconds = Number(/app_job_run_seconds_sum\{.*job="spin"\} (.*)/.exec(body)?.[1])
   t.ok(seconds >= 0.03 && seconds < 10)
   t.match(body, 'app_phase{phase="serving"} 1')
   t.match(body, /app_event_loop_utilization 0\.\d+/)
@@ -116,8 +128,8 @@ t.test('two applications in a process are counted apart', async (t) => {
   const [one, other] = [await start(t, {}), await start(t, {})]
   const workers = workersOf(one)
   await workers.run('echo', 1)
-  t.match(one.metrics.snapshot().jobs, [{ name: 'echo', completed: 1 }])
-  t.strictSame(other.metrics.snapshot().jobs, [])
+  t.match(countedJobs(one), [{ name: 'echo', completed: 1 }])
+  t.strictSame(countedJobs(other), [])
 })
 
 t.test('an application\'s own registry has its metrics and ours', async (t) => {
@@ -181,6 +193,35 @@ t.test('the event loop is measured in milliseconds since the last reading, and t
     quiet.push(read().eventLoop)
   }
   t.ok(quiet.some(isQuiet), JSON.stringify(quiet))
+})
+
+t.test('what is defined counts from 0, so that a first event is an increase', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(metrics, { path: '/metrics' })
+  await app.register(concurrency, {
+    workers: { jobs, maxThreads: 1, execArgv },
+    tasks: { tasks: defineTasks({ mail: { handler () {} } }) },
+    limiter: { policies: { few: { rate: 1, burst: 1 }, many: { rate: 9, burst: 9, routes: 'named' } } }
+  })
+  const { body } = await app.inject('/metrics')
+  t.match(body, 'jobs_total{pool="workers",job="spin",outcome="crashed"} 0')
+  t.match(body, 'jobs_refused_total{pool="workers",job="spin",reason="wait"} 0')
+  t.match(body, 'tasks_total{task="mail",outcome="failed"} 0')
+  for (const policy of ['few', 'many']) t.match(body, `limiter_refused_total{policy="${policy}"} 0`)
+})
+
+t.test('a second scraper sees the event loop as the first one does', async (t) => {
+  const app = await start(t, { workers: false, metrics: { path: '/metrics' } })
+  const delayOf = async (): Promise<string | undefined> => /event_loop_delay_max_seconds (\d.*)/.exec((await app.inject('/metrics')).body)?.[1]
+  const pass = async (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 100))
+  await pass()
+  for (const end = performance.now() + 200; performance.now() < end;);
+  await pass()
+  const first = await delayOf()
+  t.ok(Number(first) > 0.1, `${first} s`)
+  await pass()
+  t.equal(await delayOf(), first)
 })
 
 t.test('an application that has closed is listened to no longer', async (t) => {

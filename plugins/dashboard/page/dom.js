@@ -29,7 +29,7 @@ export function setText (node, text) {
 const compact = new Intl.NumberFormat('en', { maximumSignificantDigits: 3, notation: 'compact' })
 
 /** @param {number} value */
-export const count = (value) => compact.format(value)
+export const count = (value) => compact.format(Math.round(value * 100) / 100)
 /** @param {number} value */
 export const perSecond = (value) => `${count(value)}/s`
 

@@ -19,6 +19,7 @@ class Row {
   constructor (job) {
     this.#job = job
     this.#name.textContent = job.name
+    this.#name.title = job.name
     this.#progress.max = 1
     this.#progress.setAttribute('aria-label', `Progress of ${job.name} ${job.id}`)
     this.#cancel.type = 'button'
@@ -30,7 +31,7 @@ class Row {
 
   /** @param {ShownJob} job */
   update ({ id, runMs, done, doing, aborted, requestId }) {
-    const parts = [`for ${duration(runMs)}`, doing, done === undefined ? undefined : `${Math.round(done * 100)} %`, requestId ?? `job ${id}`]
+    const parts = [`for ${duration(runMs)}`, doing, done === undefined ? undefined : `${Math.round(done * 100)} %`, `job ${id}`, requestId]
     setText(this.#about, parts.filter((part) => part !== undefined).join(' · '))
     this.#progress.hidden = done === undefined
     this.#progress.value = done ?? 0

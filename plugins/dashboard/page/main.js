@@ -53,6 +53,7 @@ function showState () {
   const text = { connecting: 'connecting', open: phase === 'serving' ? 'serving' : 'shutting down', paused: 'paused', lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
   setText(pill, text)
   pill.dataset['state'] = connection === 'open' ? phase : connection === 'refused' ? 'lost' : connection
+  document.body.dataset['live'] = String(connection === 'open')
   const banner = byId('banner')
   const said = bannerText()
   banner.hidden = said === undefined

@@ -26,7 +26,7 @@ const reasons = [
   { label: 'queue full', color: 'c4', value: (sample) => overJobs(sample, ({ refused }) => refused.count) },
   { label: 'wait too long', color: 'c3', value: (sample) => overJobs(sample, ({ refused }) => refused.wait) },
   { label: 'deadline too near', color: 'c7', value: (sample) => overJobs(sample, ({ refused }) => refused.deadline) },
-  { label: 'shed', color: 'c5', value: (sample) => overJobs(sample, ({ refused }) => refused.shed) },
+  { label: 'gave way', color: 'c5', value: (sample) => overJobs(sample, ({ refused }) => refused.shed) },
   { label: 'over a limit', color: 'c1', value: limited },
   { label: 'tasks full', color: 'c6', value: ({ tasks }) => tasks.refused },
   { label: 'locks', color: 'c2', value: ({ locks }) => locks.refused },
@@ -87,8 +87,8 @@ export const charts = [
     isThere: () => true,
     lines: (samples) => happened(samples, reasons).map((reason) => ({ ...reason, filled: true }))
   },
-  { title: 'Wait for a thread', format: duration, nothing: 'No jobs have run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'wait') },
-  { title: 'Run on a thread', format: duration, nothing: 'No jobs have run.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'run') },
+  { title: 'Wait for a thread', format: duration, nothing: 'No job has ended yet.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'wait') },
+  { title: 'Run on a thread', format: duration, nothing: 'No job has ended yet.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'run') },
   {
     title: 'Threads and queue',
     format: count,
@@ -105,8 +105,8 @@ export const charts = [
     format: duration,
     isThere: () => true,
     lines: () => [
-      { label: 'max', color: 'c8', value: ({ eventLoop }) => eventLoop.delayMax },
-      { label: 'p99', color: 'c1', filled: true, value: ({ eventLoop }) => eventLoop.delayP99 }
+      { label: 'p99', color: 'c1', filled: true, value: ({ eventLoop }) => eventLoop.delayP99 },
+      { label: 'max', color: 'c8', dashed: true, value: ({ eventLoop }) => eventLoop.delayMax }
     ]
   },
   {
@@ -163,7 +163,7 @@ export const tiles = [
   },
   {
     title: 'Waiting jobs',
-    show: ({ pools, tasks }) => ({ value: count(sum(pools.map(({ waiting }) => waiting))), note: `${count(tasks.waiting)} tasks wait, ${count(tasks.running)} run` })
+    show: ({ pools }) => ({ value: count(sum(pools.map(({ waiting }) => waiting))), note: 'in the queue for a thread' })
   },
   {
     title: 'Busy threads',
@@ -182,7 +182,12 @@ export const tiles = [
   },
   {
     title: 'Event loop delay, p99',
-    show: ({ eventLoop: { delayP99, utilization } }) => ({ ...split(delayP99), note: `${Math.round(utilization * 100)} % busy`, ...(delayP99 > 50 ? { tone: 'bad' } : {}) })
+    // One late second is no trouble: another process may have had the CPU, or the service has just started.
+    show: ({ eventLoop: { delayP99, utilization } }, recent) => ({
+      ...split(delayP99),
+      note: `${Math.round(utilization * 100)} % busy`,
+      ...(recent.length > 1 && recent.every(({ eventLoop }) => eventLoop.delayP99 > 50) && { tone: 'bad' })
+    })
   }
 ]
 

@@ -4,7 +4,8 @@ import * as check from '../shared/options.ts'
 
 export interface RaceOptions {
   /**
-   * Rejects `app.close()` with FC_ERR_RACE if a race was confirmed in this app, so that its test fails.
+   * Rejects `app.close()` with FC_ERR_RACE if a race was confirmed in this app, so that its test fails. With RACE=1 in vitest and jest, which look
+   * at no exit code, it always does.
    * @default false
    */
   fail?: boolean

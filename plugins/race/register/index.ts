@@ -29,7 +29,7 @@ function compiled (file: string, source: string | undefined): string | undefined
   return rewritten?.text
 }
 
-/** Node 22.15 and later: one hook for import and require. */
+/** Node 22.15 and later: one hook for import and require, for what isn't compiled by others. */
 function hookAll (registerHooks: NonNullable<Hooked['registerHooks']>): void {
   registerHooks({
     load (url, context, nextLoad) {
@@ -44,15 +44,19 @@ function hookAll (registerHooks: NonNullable<Hooked['registerHooks']>): void {
   })
 }
 
-/** Node 20: a thread's hooks for import, and the compilation of CommonJS modules. */
-function hookEach (): void {
+/** Node 20: hooks for import, on a thread of their own. */
+function hookImports (): void {
   const { port1, port2 } = new MessageChannel()
   learnFrom(port1)
   module.register(new URL(`./hooks${extname(import.meta.url)}`, import.meta.url), { data: { port: port2 }, transferList: [port2] })
+}
+
+/** The compilation of CommonJS modules. On Node 22 too: tsx and others read the file that they compile by themselves, whatever a hook returns. */
+function hookCompilation (): void {
   const { prototype } = module.Module as unknown as { prototype: { _compile: (content: string, file: string, ...rest: unknown[]) => unknown } }
   const { _compile: compile } = prototype
   prototype._compile = function (content, file, ...rest) {
-    return compile.call(this, isUsers(file) ? compiled(file, content) ?? content : content, file, ...rest)
+    return compile.call(this, isUsers(file) && !content.includes(GLOBAL) ? compiled(file, content) ?? content : content, file, ...rest)
   }
 }
 
@@ -75,6 +79,7 @@ if (isStarted && isMainThread) {
   const { structuredClone: clone } = globalThis
   globalThis.structuredClone = ((value: unknown, options?: object) => clone(attempt(() => unwrapDeep(value), value), options)) as typeof structuredClone
   const { registerHooks } = module as Hooked
-  if (registerHooks === undefined) hookEach()
+  if (registerHooks === undefined) hookImports()
   else hookAll(registerHooks)
+  hookCompilation()
 }

@@ -102,6 +102,7 @@ function evaluate (source: string): { seen: string[], result: unknown } {
     note: (_object: unknown, path: string) => { seen.push(`note ${path}`) },
     target: (cell: { name: string }, set: (value: unknown) => void) => ({ get value () { return undefined }, set value (value: unknown) { seen.push(`write ${cell.name}`); set(value) } }),
     step: runtime.step,
+    keyed: runtime.keyed,
     raw: runtime.raw,
     fields: () => {}
   }

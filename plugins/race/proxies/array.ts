@@ -1,6 +1,7 @@
 /** Arrays: a location for each index, and the whole: how long the array is, what is in it, and at which index. */
 import { detector } from '../detector.ts'
 import { type Tracked, unwrap, view, WHOLE } from '../tracked.ts'
+import { iterator } from './iterator.ts'
 import { isFixed } from './object.ts'
 
 type Method = (this: unknown, ...args: unknown[]) => unknown
@@ -30,19 +31,28 @@ function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: st
     }
     detector.read(tracked, WHOLE, 'walk', target.length)
     if (comparing.has(name)) return method.apply(target, args.map(unwrap))
-    // Callbacks get elements that are tracked too.
+    // Callbacks get elements that are tracked too, and as their last argument the array itself. A comparison has no such argument.
+    const [fn] = args
+    if (typeof fn === 'function') args[0] = function (this: unknown, ...given: unknown[]) { return Reflect.apply(fn, this, given.length > 2 ? [...given.slice(0, -1), proxy] : given) as unknown }
     return method.apply(view(), args)
   }
 }
 
 /** Iterates as an array does, which sees elements that are added meanwhile, and tells the detector of each step. */
-function * iterate (tracked: Tracked, target: unknown[], pick: (element: unknown, index: number) => unknown): Generator<unknown> {
+function iterate (tracked: Tracked, target: unknown[], pick: (element: unknown, index: number) => unknown): IterableIterator<unknown> {
   detector.read(tracked, WHOLE, 'walk', target.length)
   const step = detector.iterate(tracked, WHOLE)
-  for (let index = 0; index < target.length; index++) {
-    yield pick(tracked.nested(target[index], index), index)
-    step()
-  }
+  let index = 0
+  return iterator(() => {
+    if (index > 0) step()
+    if (index >= target.length) {
+      index = Infinity
+      return { value: undefined, done: true }
+    }
+    const value = pick(tracked.nested(target[index], index), index)
+    index++
+    return { value, done: false }
+  })
 }
 
 view('array', (tracked) => new Proxy(tracked.target, {

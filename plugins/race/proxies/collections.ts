@@ -6,6 +6,7 @@
  */
 import { detector } from '../detector.ts'
 import { type Tracked, unwrap, view, WHOLE } from '../tracked.ts'
+import { iterator } from './iterator.ts'
 
 type Methods = Record<PropertyKey, unknown>
 
@@ -74,8 +75,11 @@ function addTo (tracked: Tracked, value: unknown): void {
   detector.write(tracked, WHOLE, { kind: 'add', value, before: tracked.size, had: false })
 }
 
-function * mapped<T> (entries: Iterable<T>, pick: (entry: T) => unknown): Generator<unknown> {
-  for (const entry of entries) yield pick(entry)
+function mapped<T> (entries: Iterator<T>, pick: (entry: T) => unknown): IterableIterator<unknown> {
+  return iterator(() => {
+    const { done, value } = entries.next()
+    return done === true ? { value: undefined, done } : { value: pick(value), done: false }
+  })
 }
 
 /** The methods that look at all that is there, on those of the class. */
@@ -85,7 +89,7 @@ function walked (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>,
   const isMap = target instanceof Map
   const all = (pick: (key: unknown, value: unknown) => unknown) => (): unknown => {
     walk()
-    return mapped(entries.call(target) as Iterable<[unknown, unknown]>, ([key, value]) => pick(key, tracked.nested(value, key)))
+    return mapped(entries.call(target) as Iterator<[unknown, unknown]>, ([key, value]) => pick(key, tracked.nested(value, key)))
   }
   const values = all((_key, value) => value)
   return {

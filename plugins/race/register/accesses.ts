@@ -2,7 +2,7 @@
 import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
 import type { Edits } from './edits.ts'
-import { isAssignmentToken, isInPattern, isUpdate } from './syntax.ts'
+import { isAssignmentToken, isInPattern, isNameless, isUpdate } from './syntax.ts'
 
 type Node = TypeScript.Node
 
@@ -28,15 +28,14 @@ export function rewriteUse (ts: Ts, file: TypeScript.SourceFile, edits: Edits, u
     const { operatorToken: token, right } = parent
     const operator = token.getText(file).slice(0, -1)
     if (operator === '') {
-      edits.insert(right.getStart(file), `$$race.write(${cell}, `)
-      edits.close(right.end, `${before})`)
+      // A function without a name has the name of the variable that it is assigned to, and only if it is assigned itself.
+      const [open, close] = ts.isIdentifier(use) && isNameless(ts, right) ? [`({ ${text}: `, ` }).${text}`] : ['', '']
+      edits.around(right.getStart(file), right.end, `$$race.write(${cell}, ${open}`, `${close}${before})`, token.getStart(file))
     } else if (['??', '||', '&&'].includes(operator)) {
       // It must not begin with a parenthesis: a line before that has no semicolon would call it.
-      edits.replace(use.getStart(file), token.end, `${read} ${operator} (${text} = $$race.write(${cell},`)
-      edits.close(right.end, `${before}))`)
+      edits.replace(use.getStart(file), token.end, `${read} ${operator} (${text} = $$race.write(${cell},`, { end: right.end, text: `${before}))` })
     } else {
-      edits.replace(token.getStart(file), token.end, `= $$race.write(${cell}, ${read} ${operator} (`)
-      edits.close(right.end, `)${before})`)
+      edits.replace(token.getStart(file), token.end, `= $$race.write(${cell}, ${read} ${operator} (`, { end: right.end, text: `)${before})` })
     }
   } else if ((ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)) {
     const by = parent.operator === ts.SyntaxKind.PlusPlusToken ? 1 : -1
@@ -44,10 +43,9 @@ export function rewriteUse (ts: Ts, file: TypeScript.SourceFile, edits: Edits, u
     const old = ts.isPostfixUnaryExpression(parent) ? -by : 0
     edits.replace(parent.getStart(file), parent.end, ts.isExpressionStatement(parent.parent) ? changed : `$$race.step(${changed}, ${old})`)
   } else if (ts.isShorthandPropertyAssignment(parent)) {
-    edits.close(use.end, `: ${read}`)
+    edits.around(use.getStart(file), use.end, '', `: ${read}`)
   } else {
     const [open, close] = ts.isNewExpression(parent) && parent.expression === use ? ['(', ')'] : ['', '']
-    edits.insert(use.getStart(file), `${open}$$race.read(${cell}, `)
-    edits.close(use.end, `)${close}`)
+    edits.around(use.getStart(file), use.end, `${open}$$race.read(${cell}, `, `)${close}`)
   }
 }

@@ -5,27 +5,38 @@ export interface Edit {
   readonly text: string
 }
 
-/** The edits of one source. They are made from the outside in: what is around another was made before it. */
+/** An edit, and where in the source the expression begins that it is a part of. */
+interface Placed extends Edit {
+  readonly from: number
+}
+
+/** The edits of one source, which may be made in any order: those around an expression nest by where the expressions begin and end. */
 export class Edits {
-  readonly #opening: Edit[] = []
-  readonly #closing: Edit[] = []
+  readonly #opening: Array<Placed & { readonly to: number }> = []
+  readonly #closing: Placed[] = []
 
+  /** Puts statements before a statement. */
   insert (at: number, text: string): void {
-    this.#opening.push({ start: at, end: at, text })
+    this.#opening.push({ start: at, end: at, text, from: -1, to: Infinity })
   }
 
-  replace (start: number, end: number, text: string): void {
-    this.#opening.push({ start, end, text })
+  /** Puts text around a piece of the source. @param from where the expression begins, if not with the piece: an assignment, of its right side */
+  around (start: number, end: number, before: string, after: string, from = start): void {
+    this.replace(start, start, before, { end, text: after, from })
   }
 
-  /** Ends what was inserted or replaced before. */
-  close (at: number, text: string): void {
-    this.#closing.unshift({ start: at, end: at, text })
+  /** Replaces a piece of the source, and puts text behind the end of what follows the piece. */
+  replace (start: number, end: number, text: string, after?: { end: number, text: string, from?: number }): void {
+    const from = after?.from ?? start
+    this.#opening.push({ start, end, text, from, to: after?.end ?? end })
+    if (after !== undefined) this.#closing.unshift({ start: after.end, end: after.end, text: after.text, from })
   }
 
   /** Returns them in the order of the source. Where one piece ends and another begins, the end comes first. */
   all (): Edit[] {
-    return [...this.#closing, ...this.#opening].sort((a, b) => a.start - b.start || a.end - b.end)
+    const closing = this.#closing.sort((a, b) => b.from - a.from)
+    const opening = this.#opening.sort((a, b) => a.from - b.from || b.to - a.to)
+    return [...closing, ...opening].sort((a, b) => a.start - b.start || a.end - b.end)
   }
 }
 

@@ -10,9 +10,8 @@ import type { FastifyInstance } from 'fastify'
 import { RaceUnreadableError } from '../../shared/errors.ts'
 import { start, trackInstances } from '../contexts.ts'
 import { isForked } from '../environment.ts'
-import { attempt } from '../failure.ts'
 import { patchBuiltIns } from '../explore/patches.ts'
-import { unwrapDeep } from '../tracked.ts'
+import { patchIdentity } from './identity.ts'
 import { hasReadAny, learnFrom, noteRead } from './rewritten.ts'
 import { GLOBAL, runtime } from './runtime.ts'
 import { isUsers, transform } from './transform.ts'
@@ -70,14 +69,13 @@ function sayUnread (app: FastifyInstance): void {
 
 const isStarted = start()
 if (isStarted) trackInstances(sayUnread)
+
 // Requests are handled on the main thread; jobs are loaded as they are.
 if (isStarted && isMainThread) {
   // Now, before a CommonJS module takes a function out of a built-in for good.
   patchBuiltIns()
   Object.assign(globalThis, { [GLOBAL]: runtime })
-  // A Proxy can't be cloned.
-  const { structuredClone: clone } = globalThis
-  globalThis.structuredClone = ((value: unknown, options?: object) => clone(attempt(() => unwrapDeep(value), value), options)) as typeof structuredClone
+  patchIdentity()
   const { registerHooks } = module as Hooked
   if (registerHooks === undefined) hookImports()
   else hookAll(registerHooks)

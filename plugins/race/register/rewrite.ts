@@ -6,8 +6,8 @@ import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
 import { rewriteUse } from './accesses.ts'
 import { applied, type Edit, Edits } from './edits.ts'
-import { functionOf, isConstructor, usesOf } from './scopes.ts'
-import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isWrite, runsElsewhere } from './syntax.ts'
+import { functionOf, isConstructor, scopeOf, usesOf, type Variable } from './scopes.ts'
+import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isPrimitive, isWrite, runsElsewhere } from './syntax.ts'
 
 type Node = TypeScript.Node
 
@@ -39,6 +39,9 @@ class Rewriter {
   readonly #changed = new Set<string>()
   /** Private names that are methods or accessors, and no state. */
   readonly #privateCode = new Set<string>()
+  readonly #wrapped = new Set<Node>()
+  /** The variables of functions that have a cell, since `var` may declare a variable, or a parameter, once more. */
+  readonly #withCell = new Map<Node, Set<string>>()
   #cells = 0
 
   constructor (ts: Ts, file: TypeScript.SourceFile) {
@@ -51,9 +54,21 @@ class Rewriter {
     if (first !== undefined && this.#assigned.size > 0) this.edits.insert(first.getStart(file), `$$race.fields(${[...this.#assigned].map((name) => JSON.stringify(name)).join()});`)
   }
 
-  #wrap (node: Node, name: string, call = 'shared'): void {
-    this.edits.insert(node.getStart(this.#file), `$$race.${call}(`)
-    this.edits.close(node.end, `, ${JSON.stringify(name)})`)
+  /** @param from where the expression begins that the value is a part of: an assignment tells of what was written, before that is tracked */
+  #wrap (node: Node, name: string, call = 'shared', from = node.getStart(this.#file)): void {
+    this.#wrapped.add(bare(this.#ts, node))
+    this.edits.around(node.getStart(this.#file), node.end, `$$race.${call}(`, `, ${JSON.stringify(name)})`, from)
+  }
+
+  #raw (node: Node): void {
+    this.edits.around(node.getStart(this.#file), node.end, '$$race.raw(', ')')
+  }
+
+  /** A switch compares as `===` does. */
+  #switch ({ expression, caseBlock }: TypeScript.SwitchStatement): void {
+    const ts = this.#ts
+    const cases = caseBlock.clauses.filter((clause) => ts.isCaseClause(clause)).map((clause) => clause.expression).filter((each) => !isPrimitive(ts, each))
+    if (cases.length > 0 && !isPrimitive(ts, expression)) for (const each of [expression, ...cases]) this.#raw(each)
   }
 
   /** Notes which fields are state: what is assigned in a constructor alone is not. */
@@ -76,15 +91,14 @@ class Rewriter {
     else if (ts.isParameter(node) && ts.isIdentifier(node.name)) this.#parameter(node, node.name)
     else if (ts.isPropertyDeclaration(node) && node.initializer !== undefined) this.#state(node.initializer, node.name.getText(this.#file))
     else if (ts.isPropertyAssignment(node) && !isInPattern(ts, node.parent)) this.#state(node.initializer, node.name.getText(this.#file))
-    else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) this.#state(node.right, node.left.name.text, node.left.getText(this.#file))
+    else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) this.#state(node.right, node.left.name.text, node.left.getText(this.#file), node.getStart(this.#file))
     else if (ts.isCallExpression(node) && isDecorate(ts, node)) this.#decoration(node)
-    else if (isMapOrSet(ts, node) && this.#isPassedOn(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file))
+    else if (isMapOrSet(ts, node) && !this.#wrapped.has(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file), this.#isPassedOn(node) ? 'shared' : 'keyed')
+    else if (ts.isSwitchStatement(node)) this.#switch(node)
     if (comparesObjects(ts, node)) {
       // A tracked value that is read may be a proxy of the value that it is compared with.
-      for (const side of [node.left, node.right]) {
-        this.edits.insert(side.getStart(this.#file), '$$race.raw(')
-        this.edits.close(side.end, ')')
-      }
+      this.#raw(node.left)
+      this.#raw(node.right)
     }
     if (ts.isPropertyAccessExpression(node) && this.#field(node)) return
     if (ts.isBinaryExpression(node) && ts.isPropertyAccessExpression(node.left) && this.#isField(node.left) && isWrite(ts, node.left)) {
@@ -95,12 +109,12 @@ class Rewriter {
   }
 
   /** State of an object: a collection that may be changed anywhere, or an object in which this module changes something. */
-  #state (value: Node, name: string, text = name): void {
+  #state (value: Node, name: string, text = name, from = value.getStart(this.#file)): void {
     const ts = this.#ts
     const made = bare(ts, value)
-    if (isMapOrSet(ts, made) || (isLiteral(ts, value) && this.#changed.has(name)) || (ts.isArrayLiteralExpression(made) && made.elements.length === 0)) return this.#wrap(value, text)
+    if (isMapOrSet(ts, made) || (isLiteral(ts, value) && this.#changed.has(name)) || (ts.isArrayLiteralExpression(made) && made.elements.length === 0)) return this.#wrap(value, text, 'shared', from)
     // An object from elsewhere, in which something is changed.
-    if (this.#changed.has(name) && isMade(ts, made)) this.#wrap(value, text, 'data')
+    if (this.#changed.has(name) && isMade(ts, made)) this.#wrap(value, text, 'data', from)
   }
 
   #decoration ({ arguments: [name, value] }: TypeScript.CallExpression): void {
@@ -131,8 +145,7 @@ class Rewriter {
     const text = initializer.getText(this.#file)
     const names = node.name.elements.map(({ propertyName, name, dotDotDotToken }) => dotDotDotToken === undefined ? propertyName ?? name : undefined).filter((name) => name !== undefined && ts.isIdentifier(name))
     if (names.length === 0) return
-    this.edits.insert(initializer.getStart(this.#file), `(${names.map((name) => `$$race.note(${text}, ${JSON.stringify(`${text}.${(name as TypeScript.Identifier).text}`)})`).join(', ')}, `)
-    this.edits.close(initializer.end, ')')
+    this.edits.around(initializer.getStart(this.#file), initializer.end, `(${names.map((name) => `$$race.note(${text}, ${JSON.stringify(`${text}.${(name as TypeScript.Identifier).text}`)})`).join(', ')}, `, ')')
   }
 
   #variable (declaration: TypeScript.VariableDeclaration | TypeScript.BindingElement, name: TypeScript.Identifier): void {
@@ -158,7 +171,7 @@ class Rewriter {
         if (isExported || changes || isCollection(ts, initializer)) this.#wrap(initializer, name.text)
       } else if (changes && isMade(ts, bare(ts, initializer))) this.#wrap(initializer, name.text, 'data')
     }
-    if (uses.some((use) => isWrite(ts, use) && isShared(use))) this.#cell(statement.getStart(this.#file), name.text, uses)
+    if (uses.some((use) => isWrite(ts, use) && isShared(use))) this.#cell(declaration, statement.getStart(this.#file), name.text, uses)
   }
 
   /** Whether a local value is put somewhere else: into a field, a result, an argument. */
@@ -177,11 +190,17 @@ class Rewriter {
     // A directive must come first.
     if (first !== undefined && ts.isExpressionStatement(first) && ts.isStringLiteral(first.expression)) return
     const uses = usesOf(ts, declaration, name.text)
-    if (uses.some((use) => isWrite(ts, use) && functionOf(ts, use) !== declaration.parent)) this.#cell(body.getStart(this.#file) + 1, name.text, uses)
+    // The defaults of parameters run before the body, where the cell is.
+    const inBody = uses.filter((use) => use.pos >= body.pos)
+    if (inBody.some((use) => isWrite(ts, use) && functionOf(ts, use) !== declaration.parent)) this.#cell(declaration, body.getStart(this.#file) + 1, name.text, inBody)
   }
 
-  #cell (at: number, name: string, uses: readonly Node[]): void {
+  #cell (declaration: Variable, at: number, name: string, uses: readonly Node[]): void {
     const ts = this.#ts
+    const scope = scopeOf(ts, declaration)
+    const names = this.#withCell.get(scope) ?? new Set()
+    if (names.has(name)) return
+    this.#withCell.set(scope, names.add(name))
     const cell = `$$race_${this.#cells++}`
     this.edits.insert(at, `var ${cell}=$$race.cell(${JSON.stringify(name)});`)
     for (const use of uses) {

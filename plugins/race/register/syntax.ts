@@ -9,7 +9,11 @@ const changing = new Set(['push', 'pop', 'shift', 'unshift', 'splice', 'sort', '
 
 /** Returns the expression without what only TypeScript sees, and without parentheses. */
 export function bare (ts: Ts, node: Node): Node {
-  return ts.isAsExpression(node) || ts.isSatisfiesExpression(node) || ts.isParenthesizedExpression(node) || ts.isTypeAssertionExpression(node) || ts.isNonNullExpression(node) ? bare(ts, node.expression) : node
+  return isBare(ts, node) ? bare(ts, node.expression) : node
+}
+
+function isBare (ts: Ts, node: Node): node is Node & { expression: Node } {
+  return ts.isAsExpression(node) || ts.isSatisfiesExpression(node) || ts.isParenthesizedExpression(node) || ts.isTypeAssertionExpression(node) || ts.isNonNullExpression(node)
 }
 
 export function isMapOrSet (ts: Ts, node: Node): boolean {
@@ -83,7 +87,10 @@ export function runsElsewhere (ts: Ts, node: Node): boolean {
 }
 
 /** Whether the node is called, or constructed, or continues as a longer optional chain. */
-export function isCalledOrChained (ts: Ts, node: Node): boolean {
+export function isCalledOrChained (ts: Ts, access: Node): boolean {
+  let node = access
+  // (object.method)() has `this` all the same.
+  while (isBare(ts, node.parent) && node.parent.expression === node) node = node.parent
   const { parent } = node
   if (ts.isTaggedTemplateExpression(parent)) return parent.tag === node
   if (ts.isJsxOpeningLikeElement(parent) || ts.isJsxClosingElement(parent)) return true
@@ -95,10 +102,15 @@ export function isCalledOrChained (ts: Ts, node: Node): boolean {
 /** Whether two values are compared that may both be objects. */
 export function comparesObjects (ts: Ts, node: Node): node is TypeScript.BinaryExpression {
   if (!ts.isBinaryExpression(node)) return false
-  const { EqualsEqualsToken, EqualsEqualsEqualsToken, ExclamationEqualsToken, ExclamationEqualsEqualsToken, NullKeyword, TrueKeyword, FalseKeyword } = ts.SyntaxKind
-  const isValue = (side: Node): boolean => ts.isLiteralExpression(side) || ts.isTypeOfExpression(side) || ts.isPrefixUnaryExpression(side) || ts.isTemplateExpression(side) ||
-    [NullKeyword, TrueKeyword, FalseKeyword].includes(side.kind as never) || (ts.isIdentifier(side) && side.text === 'undefined')
-  return [EqualsEqualsToken, EqualsEqualsEqualsToken, ExclamationEqualsToken, ExclamationEqualsEqualsToken].includes(node.operatorToken.kind as never) && !isValue(node.left) && !isValue(node.right)
+  const { EqualsEqualsToken, EqualsEqualsEqualsToken, ExclamationEqualsToken, ExclamationEqualsEqualsToken } = ts.SyntaxKind
+  return [EqualsEqualsToken, EqualsEqualsEqualsToken, ExclamationEqualsToken, ExclamationEqualsEqualsToken].includes(node.operatorToken.kind as never) && !isPrimitive(ts, node.left) && !isPrimitive(ts, node.right)
+}
+
+/** Whether the expression is seen to be no object. */
+export function isPrimitive (ts: Ts, node: Node): boolean {
+  const { NullKeyword, TrueKeyword, FalseKeyword } = ts.SyntaxKind
+  return ts.isLiteralExpression(node) || ts.isTypeOfExpression(node) || ts.isPrefixUnaryExpression(node) || ts.isTemplateExpression(node) ||
+    [NullKeyword, TrueKeyword, FalseKeyword].includes(node.kind as never) || (ts.isIdentifier(node) && node.text === 'undefined')
 }
 
 /** Whether the expression is `this`, a variable, or a field of such a path: reading it twice does no more than reading it once. */
@@ -106,4 +118,8 @@ export function isPath (ts: Ts, node: Node): boolean {
   if (ts.isNonNullExpression(node)) return isPath(ts, node.expression)
   if (ts.isPropertyAccessExpression(node)) return node.questionDotToken === undefined && isPath(ts, node.expression)
   return ts.isIdentifier(node) || node.kind === ts.SyntaxKind.ThisKeyword
+}
+
+export function isNameless (ts: Ts, node: Node): boolean {
+  return ts.isArrowFunction(node) || ((ts.isFunctionExpression(node) || ts.isClassExpression(node)) && node.name === undefined)
 }

@@ -52,6 +52,11 @@ t.test('on Redis', { skip }, async (t) => {
     const { done, status } = await enqueueOf(web)('work', 1)
     const outcome = rejection(done)
     t.equal(status, 'waiting')
+    // The process listens to the queue when it knows this outcome.
+    const other = await enqueueOf(web)('work', 2)
+    const cancelled = rejection(other.done)
+    other.cancel()
+    await cancelled
     await web.close()
     t.match(await outcome, { code: 'FC_ERR_CLOSING' })
     t.same(seen, [])

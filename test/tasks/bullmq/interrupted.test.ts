@@ -158,6 +158,7 @@ t.test('a task whose lock is lost is aborted, is published as recovered, and run
   await server.client().del(`${prefix}:tasks:{work}:${jobId}:lock`)
   t.equal(await done, 'again')
   t.match(reasons, [/its lock has expired/])
+  await until(() => retried.length > 0, 'it is published')
   t.match(retried, [{ id, attempt: 1, error: { code: 'FC_ERR_TASK_CRASHED' }, delayMs: 0 }])
 })
 

@@ -5,6 +5,7 @@ import { Redis } from 'ioredis'
 import { Queue } from 'bullmq'
 import suite from '../../../plugins/index.ts'
 import tasks, { defineTasks, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
+import { TaskAbortedError } from '../../../plugins/shared/errors.ts'
 import { findings } from '../../../plugins/tasks/bullmq/boot-checks.ts'
 import { Failure, toError, toOptions, toRetryOptions, toStored, type StoredTask } from '../../../plugins/tasks/bullmq/stored.ts'
 import { defaultTaskOptions, type TaskOptions } from '../../../plugins/tasks/task-options.ts'
@@ -364,6 +365,8 @@ t.test('an error is known again by its name, code, message and stack', async (t)
     t.same([copy.name, copy.message, copy.code], [error.name, error.message, typeof code === 'string' ? code : undefined])
     t.match(copy.stack, /engine\.test/)
   }
+  const aborted = new Failure(new TaskAbortedError('work:x', 'cancel() was called'), -1)
+  t.ok(toError(aborted.message, aborted.stack) instanceof TaskAbortedError, 'an error of the suite has its class')
   const hostile = new Error('x')
   Object.defineProperty(hostile, 'stack', { value: 7 })
   Object.defineProperty(hostile, 'message', { get () { throw new Error('never') } })

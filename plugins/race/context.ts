@@ -23,6 +23,18 @@ export class Context {
     this.party = { name, owner }
   }
 
+  /** The last location whose value the context has changed, and the turn. */
+  #changed: { readonly location: Location, readonly turn: number } | undefined
+
+  noteChange (location: Location, turn: number): void {
+    this.#changed = { location, turn }
+  }
+
+  /** Whether the context has just changed another location, in this turn: `charged += 10; order.paid = true`. */
+  hasChangedAnother (location: Location, turn: number): boolean {
+    return this.#changed !== undefined && this.#changed.turn === turn && this.#changed.location !== location
+  }
+
   /** What the context has done to a location; undefined if nothing. */
   seen (location: Location): Access | undefined {
     return this.#accesses.get(location)

@@ -120,8 +120,9 @@ class Detector {
       turn,
       dependence: (read: Read) => dependenceOf(read.site.frames, here().frames),
       hasReserved: (read: Read) => hasReserved(context, location, read),
-      // The name of a state, by which a request claims what it names; the time, which is equal by chance; or what others are refused for.
-      isClaim: (read: Read) => (typeof next.value === 'string' && writesText(here().frames)) || isTheTime(next.value) || isRefusedBefore(read.site.frames, here().frames)
+      // The name of a state after another one; the time, which is equal by chance; what others are refused for; a flag that says that something else was done.
+      isClaim: (read: Read) => (typeof next.value === 'string' && typeof read.value === 'string' && writesText(here().frames)) || isTheTime(next.value) ||
+        isRefusedBefore(read.site.frames, here().frames) || (typeof next.value === 'boolean' && context.hasChangedAnother(location, turn))
     }
     const [oldest] = access.reads
     if (oldest !== undefined && oldest.turn < turn) collection.hasWindows = true
@@ -132,6 +133,7 @@ class Detector {
         verdict ??= seen && judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere }, ...how })
       }
     }
+    if (next.kind !== 'set' || !Object.is(next.value, next.before)) context.noteChange(location, turn)
     const write = this.#record(location, access, next, site, turn, context)
     if (verdict === undefined) return
     const { kind, isConfirmed, read, other } = verdict

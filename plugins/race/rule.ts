@@ -121,6 +121,8 @@ function withoutExpiry (value: unknown): unknown {
 
 /** Whether the write puts back fields as they were read, which another context has changed since. */
 function putsBack ({ snapshot, value: stale }: Read, { value, before }: NextWrite): boolean {
+  // The very object that was read is no earlier version of itself: a link that is put back into its list.
+  if (typeof value === 'object' && value === stale) return false
   const was = snapshot ?? fieldsOf(stale)
   const is = fieldsOf(before)
   const willBe = fieldsOf(value)

@@ -295,6 +295,31 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a flag that says that something else was done': {
+    report: 'check then act on order.isPaid',
+    bug (app) {
+      const order = shared({ isPaid: false }, 'order')
+      const till = shared({ sum: 0 }, 'till')
+      app.get('/', async () => {
+        if (order.isPaid) return 'paid before'
+        await turn()
+        till.sum += 10
+        order.isPaid = true
+        return 'paid'
+      })
+    },
+    fix (app) {
+      const order = shared({ isPaid: false }, 'order')
+      const till = shared({ sum: 0 }, 'till')
+      app.get('/', async () => {
+        if (order.isPaid) return 'paid before'
+        order.isPaid = true
+        await turn()
+        till.sum += 10
+        return 'paid'
+      })
+    }
+  },
   'a stock that is tested before an await, and lowered after it': {
     report: 'check then act on stock.left',
     bug (app) {
@@ -588,6 +613,16 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       headers['x-session'] = load()
     })
     app.get('/', async ({ headers }) => { sessions.set('a', { n: 1, seen: (JSON.parse(String(headers['x-session'])) as { seen: number }).seen + 1 }) })
+  },
+  'a text that several requests fill in' (app) {
+    const page = shared<{ template?: string }>({}, 'page')
+    app.get('/', async () => {
+      if (page.template === undefined) {
+        await turn()
+        page.template = '<b>%s</b>'
+      }
+      return page.template
+    })
   },
   'a breaker that opens when a call fails' (app) {
     const breaker = shared({ isOpen: false, isDown: false }, 'breaker')

@@ -1,7 +1,10 @@
 // The corpus: what is found, missed and falsely reported. It was written by somebody who didn't know the detector.
 import { subscribe, unsubscribe, type ChannelListener } from 'node:diagnostics_channel'
+import { fileURLToPath } from 'node:url'
+import { ESLint } from 'eslint'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
+import typescript from 'typescript-eslint'
 import { instrument } from '../../plugins/race/contexts.ts'
 import { detector } from '../../plugins/race/detector.ts'
 import { tryOrder } from '../../plugins/race/explore/explore.ts'
@@ -55,8 +58,8 @@ for (const folder of ['bugs', 'unseen'] as const) {
     }
     t.comment(`${folder}: ${all.length - missed.length} of ${all.length} found by explore() within 100 seeds, ${injects} by concurrent injects`)
     t.ok(missed.length <= 0.05 * all.length, `missed: ${missed.join(', ')}`)
-    // The timers of a busy machine decide which requests overlap.
-    t.ok(injects >= 0.6 * all.length, `${injects} of ${all.length}`)
+    // The timers of a busy machine decide which requests overlap, and the last one or two of unseen/ are found now and then.
+    t.ok(injects >= 0.8 * all.length, `${injects} of ${all.length}`)
   })
 }
 
@@ -64,5 +67,18 @@ t.test('clean programs are silent', async (t) => {
   for (const { program } of await cleanPrograms()) {
     t.strictSame(await byInjects(program), [], program.name)
     t.equal(await byExplore(program, 8), undefined, program.name)
+  }
+})
+
+t.test('for comparison: the rule require-atomic-updates of ESLint', async (t) => {
+  const eslint = new ESLint({
+    overrideConfigFile: true,
+    allowInlineConfig: false,
+    overrideConfig: [{ files: ['**/*.ts'], languageOptions: { parser: typescript.parser as never }, rules: { 'require-atomic-updates': 'error' } }]
+  })
+  for (const folder of ['bugs', 'unseen', 'clean']) {
+    const results = await eslint.lintFiles(fileURLToPath(new URL(`corpus/${folder}/*.ts`, import.meta.url)))
+    t.comment(`${folder}: ${results.filter(({ errorCount }) => errorCount > 0).length} of ${results.length} files are flagged by ESLint ${ESLint.version}`)
+    t.strictSame(results.flatMap(({ messages }) => messages).filter(({ fatal }) => fatal === true), [])
   }
 })

@@ -99,7 +99,7 @@ t.test('on a cluster of three masters', { skip }, async (t) => {
     await eventually(async () => await enqueue(here, 3) === 'accepted', 'other names are accepted')
     await node.start()
     await eventually(async () => await enqueue(away, 4) === 'accepted', 'its names are accepted again')
-    await until(() => accepted.every((n) => done.has(n)), 'all that was accepted has run')
+    await until(() => accepted.every((n) => done.has(n)), 'all that was accepted has run', 30_000)
   })
 })
 

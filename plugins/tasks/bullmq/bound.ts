@@ -1,6 +1,6 @@
 /**
- * Bound refuses tasks when a queue in Redis holds too many. It is approximate, so that it costs no round trip: it adds what this process has enqueued
- * to the latest count of Redis. A count that is older than `STALE` refuses nothing: tasks may have ended since.
+ * Bound refuses tasks when a queue in Redis holds too many. It is approximate, so that it costs no round trip while there is room: it adds what this
+ * process has enqueued to the latest count of Redis. It never refuses by a count that is older than `STALE`, since tasks may have ended since.
  */
 import type { Queue } from 'bullmq'
 import { TasksFullError } from '../../shared/errors.ts'
@@ -14,35 +14,42 @@ const STALE = 2 * FRESH
 export class Bound {
   readonly #queue: Pick<Queue, 'getJobCounts'>
   readonly #limit: number
-  /** What Redis counted, and what this process has enqueued since. */
-  #stored = 0
-  #running = 0
+  /** Tasks that this process has enqueued since its start. */
+  #enqueued = 0
+  /** The latest count of Redis, and `#enqueued` when it was asked for. What is enqueued meanwhile may be missing in the count. */
+  #count = { stored: 0, running: 0, enqueued: 0 }
   #askedAt = -Infinity
   #countedAt = -Infinity
+  #counting: Promise<void> | undefined
 
   constructor (queue: Pick<Queue, 'getJobCounts'>, limit: number) {
     this.#queue = queue
     this.#limit = limit
   }
 
-  /** Counts one more task. Throws FC_ERR_TASKS_FULL if there are as many as there may be. */
-  add (): void {
+  get #stored (): number { return this.#count.stored + this.#enqueued - this.#count.enqueued }
+
+  /** Is to be awaited before add(): undefined unless the latest count says that there is no room, and is too old to refuse by it. */
+  counted (): Promise<void> | undefined {
     const now = performance.now()
-    this.#ask(now)
-    const isStale = this.#countedAt !== -Infinity && now - this.#countedAt > STALE
-    if (this.#stored >= this.#limit && !isStale) throw new TasksFullError({ running: this.#running, waiting: this.#stored, limit: this.#limit, retryAfter: 1 })
-    this.#stored++
+    if (now - this.#askedAt >= FRESH) {
+      this.#askedAt = now
+      this.#counting = this.#ask()
+      this.#counting.catch(() => {})
+    }
+    return this.#stored >= this.#limit && now - this.#countedAt > STALE ? this.#counting : undefined
   }
 
-  #ask (now: number): void {
-    if (now - this.#askedAt < FRESH) return
-    this.#askedAt = now
-    const before = this.#stored
-    this.#queue.getJobCounts('waiting', 'delayed', 'active').then(({ waiting = 0, delayed = 0, active = 0 }) => {
-      // What was enqueued meanwhile may be missing in the answer.
-      this.#stored = waiting + delayed + (this.#stored - before)
-      this.#running = active
-      this.#countedAt = performance.now()
-    }, () => {})
+  /** Counts one more task. Throws FC_ERR_TASKS_FULL if there are as many as there may be. */
+  add (): void {
+    if (this.#stored >= this.#limit) throw new TasksFullError({ running: this.#count.running, waiting: this.#stored, limit: this.#limit, retryAfter: 1 })
+    this.#enqueued++
+  }
+
+  async #ask (): Promise<void> {
+    const enqueued = this.#enqueued
+    const { waiting = 0, delayed = 0, active: running = 0 } = await this.#queue.getJobCounts('waiting', 'delayed', 'active')
+    this.#count = { stored: waiting + delayed, running, enqueued }
+    this.#countedAt = performance.now()
   }
 }

@@ -4,6 +4,7 @@
  * Callers who wait have a connection that fails fast. Workers have connections that wait for Redis as long as it takes, since nobody waits for them.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import { isRefusal } from '../../shared/coded-error.ts'
 import { ClosingError, TaskStoreError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { failFast, FIRST_CONNECTION, ready, reconnectSoon, reconnectToMaster, type IoRedis } from '../../redis.ts'
@@ -98,7 +99,7 @@ export class Connections {
         resolve(answer)
       }, (cause: unknown) => {
         settled()
-        reject(new TaskStoreError(id, !isReply(cause), { cause }))
+        reject(isRefusal(cause) ? cause : new TaskStoreError(id, !isReply(cause), { cause }))
       })
     })
   }

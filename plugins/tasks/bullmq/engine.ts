@@ -101,11 +101,13 @@ export class BullmqEngine implements Engine {
     jobOptions.jobId = jobId
     if (options.delay > 0) jobOptions.delay = Math.ceil(options.delay)
     if (task.isIdChosen) jobOptions.deduplication = { id: task.ownId }
-    const job = await this.#connections.ask(id, () => {
-      this.#bounds.get(name)?.add()
+    const bound = this.#bounds.get(name)
+    const create = (): Promise<Job<StoredTask>> => {
+      bound?.add()
       // As queue.add() does, without the spans of BullMQ's own tracing: the suite traces tasks itself.
       return this.#bullmq.Job.create<StoredTask>(queue, name, toStored(task, defaults), jobOptions)
-    })
+    }
+    const job = await this.#connections.ask(id, () => bound?.counted()?.then(create) ?? create())
     if (job.id !== jobId) await this.#join(queue, task, job.id as string)
     else this.#deps.telemetry.submitted(task)
     return this.#handle(queue, id, job.id as string)

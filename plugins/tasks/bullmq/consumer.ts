@@ -27,6 +27,9 @@ const FAREWELL = 250
 /** A task that can't run here now, because an earlier run of it still does, is tried again after this time, in ms. */
 const BUSY = 1_000
 
+/** A task that has lost its process this often may be what ends processes. */
+const SUSPECT = 2
+
 type StoredJob = Job<StoredTask>
 
 export interface EngineDeps {
@@ -70,6 +73,8 @@ export class Consumer implements Drainable {
   readonly #idle = new IdleWaiters()
   #closing: Promise<unknown> | undefined
   #isGivingUp = false
+  /** The task that runs here although it may end the process. */
+  #suspect: StoredJob | undefined
   #completed = 0
 
   constructor (bullmq: typeof Bullmq, options: ConsumerOptions, deps: EngineDeps) {
@@ -193,6 +198,11 @@ export class Consumer implements Drainable {
       telemetry.endedUnrun('failed', id, attemptsMade, error)
       throw this.#failure(job, error)
     }
+    // A task that ends its process ends the runs beside it too. So that these are not taken for the cause, only one task that may be it runs in a process.
+    if (job.stalledCounter >= SUSPECT) {
+      if (this.#suspect !== undefined) return await this.#runLater(job, token)
+      this.#suspect = job
+    }
     try {
       const handle = this.#runs.submit({
         id,
@@ -211,6 +221,8 @@ export class Consumer implements Drainable {
       const isCancelled = this.#held.get(keyOf(job))?.isCancelled === true
       if (isAborted && this.#isGivingUp && !isCancelled) return await this.#handBack(job, token)
       throw this.#failure(job, toError(id, thrown), isAborted && isCancelled)
+    } finally {
+      if (this.#suspect === job) this.#suspect = undefined
     }
   }
 

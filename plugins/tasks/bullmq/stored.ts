@@ -73,6 +73,9 @@ export function keyOf ({ queueName, id }: Pick<Job, 'queueName' | 'id'>): string
   return `${queueName}:${id}`
 }
 
+/** A message that BullMQ takes for a command to run the task again at once. */
+const COMMAND = 'bullmq:rateLimitExceeded'
+
 /**
  * Failure is what the processor throws: BullMQ stores its message and stack. An error of the application isn't thrown as it is, because BullMQ takes
  * some names of errors for commands.
@@ -82,7 +85,8 @@ export class Failure extends Error {
   readonly delay: number
 
   constructor (error: Error, delay: number) {
-    super(textOf(error, 'message'))
+    const message = textOf(error, 'message')
+    super(message === COMMAND ? `${message} ` : message)
     this.delay = delay
     const name = textOf(error, 'name') || 'Error'
     const code = read(error, 'code')

@@ -259,18 +259,21 @@ t.test('SIGTERM while Redis is frozen: the process ends within its deadline, and
   await eventually(async () => (await stage.redis.lrange('waiting', 0, -1)).includes(`1 ${second.pid}`), 'it runs elsewhere')
 })
 
-t.test('a task that ends its process is given up, and kept with its error', { skip }, async (t) => {
+t.test('a task that ends its process is given up, and kept with its error; tasks beside it are not', { skip }, async (t) => {
   const stage = await scene(t)
+  const beside: Array<Promise<unknown>> = []
+  for (const n of [1, 2, 3, 4]) beside.push((await stage.enqueue('effect', { n, ms: 300 })).done)
   const { done } = await stage.enqueue('poison')
   const outcome = done.then(() => 'completed', (error: { code: string }) => error.code)
   const over = new AbortController()
   const supervisor = (async () => {
     while (!over.signal.aborted) {
       const process = await stage.start()
-      await Promise.race([process.exited, outcome])
+      await Promise.race([process.exited, Promise.all([outcome, ...beside])])
     }
   })()
   t.equal(await outcome, 'FC_ERR_TASK_CRASHED')
+  await t.resolves(Promise.all(beside), 'they have ended well, though they lost their process with it')
   over.abort()
   await supervisor
   t.equal((await recorded(stage.redis, 'effects')).get('poison')?.length, 5)

@@ -126,6 +126,17 @@ t.test('on Redis', { skip }, async (t) => {
     await eventually(async () => (await enqueueOf(one)('work', 5).then(() => true, () => false)), 'there is room again')
   })
 
+  t.test('errors that BullMQ takes for commands are errors', async (t) => {
+    let runs = 0
+    const errors = [new Error('bullmq:rateLimitExceeded'), Object.assign(new Error('x'), { name: 'UnrecoverableError' }), Object.assign(new Error('x'), { name: 'DelayedError' }), Object.assign(new Error('x'), { name: 'WaitingError' })]
+    for (const error of errors) {
+      const app = await build(t, server, { prefix: randomUUID(), tasks: defineTasks({ work: { handler () { runs++; throw error }, retries: 1, backoff: { base: 1, max: 1 } } }) })
+      runs = 0
+      await t.rejects((await enqueueOf(app)('work')).done, { message: new RegExp(error.message), name: error.name })
+      t.equal(runs, 2, error.name)
+    }
+  })
+
   t.test('keep: no more than so many ended tasks are kept', async (t) => {
     const prefix = randomUUID()
     const app = await build(t, server, { prefix, concurrency: 1, keep: { completed: 2, failed: 1 }, tasks: defineTasks({ work: { handler: (fails: boolean) => { if (fails) throw new Error('x') } } }) })

@@ -167,7 +167,7 @@ class Detector {
   #iterate (location: Location, began: Context, site: Site): () => void {
     const { version } = location
     const turn = currentTurn()
-    let isOver = false
+    let isOver = location.isLww
     return () => {
       const context = this.#context()
       if (isOver || context !== began || turn === currentTurn()) return

@@ -54,7 +54,7 @@ export interface TasksOptions extends TaskRunOptions {
   storeTimeout?: number
   /**
    * How many stored tasks of a name may wait, for a process, a delay or a retry, at least 1. The next one is refused with FC_ERR_TASKS_FULL (503).
-   * The count is up to a quarter of a second old.
+   * The bound is approximate: a refusal rests on a count of at most half a second ago.
    * @default 100_000
    */
   maxStored?: number

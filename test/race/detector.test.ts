@@ -673,6 +673,13 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       await turn()
       cache.at = at + 1
     })
+  },
+  'a list whose last writer may win, shifted while it is iterated' (app) {
+    const queue = shared([1, 2, 3, 4, 5, 6, 7, 8, 9], 'queue', { lww: true })
+    app.get('/', async () => {
+      for (const item of queue) await turn(item)
+      queue.shift()
+    })
   }
 }
 

@@ -44,7 +44,7 @@ function iterate (tracked: Tracked, target: unknown[], pick: (element: unknown, 
   const step = detector.iterate(tracked, WHOLE)
   let index = 0
   return iterator(() => {
-    if (index > 0) step()
+    if (index > 0 && index !== Infinity) step()
     if (index >= target.length) {
       index = Infinity
       return { value: undefined, done: true }

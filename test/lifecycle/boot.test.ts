@@ -119,6 +119,6 @@ t.test('a refused request is one line at debug, and counted in the line at warn'
   const each = lines.filter(({ level, err }) => level === 20 && (err as { code?: string } | undefined)?.code === 'FC_ERR_CLOSING')
   t.equal(each.length, 5)
   t.match(each[0], { reqId: String, phase: 'tasks' }, 'of its request')
-  const refused = lines.filter(({ level }) => level === 40).map((line) => (line as unknown as { refused: Record<string, number> }).refused['FC_ERR_CLOSING']!)
+  const refused = lines.filter(({ level, code }) => level === 40 && code === 'FC_ERR_CLOSING').map((line) => line['refused'] as number)
   t.equal(refused.reduce((sum, each) => sum + each, 0), 5)
 })

@@ -5,14 +5,13 @@
  * A newcomer never overtakes a waiter, also if there are permits for the newcomer and not for the waiter. So a writer that waits is not
  * starved by readers that arrive later. Go's x/sync/semaphore does the same.
  */
-export interface Waiter {
+import { List, type Linked } from '../shared/list.ts'
+
+export interface Waiter extends Linked<Waiter> {
   /** How many permits the waiter needs. */
   readonly weight: number
   /** Called once, when the permits are the waiter's own. */
   grant (): void
-  /** Its neighbours in the queue, which {@link FifoSemaphore} keeps: a waiter leaves from the middle of many in O(1). */
-  previous?: Waiter | undefined
-  next?: Waiter | undefined
 }
 
 /** The permits of a lock that may have any number of holders: a reader takes one of them, a writer all. */
@@ -21,9 +20,7 @@ export const ALL_PERMITS = 2 ** 30
 export class FifoSemaphore {
   readonly permits: number
   #free: number
-  #first: Waiter | undefined
-  #last: Waiter | undefined
-  #waiting = 0
+  readonly #waiters = new List<Waiter>()
 
   constructor (permits: number) {
     this.permits = permits
@@ -31,34 +28,29 @@ export class FifoSemaphore {
   }
 
   get waiting (): number {
-    return this.#waiting
+    return this.#waiters.size
   }
 
   /** Whether nobody holds a permit or waits for one. */
   get isIdle (): boolean {
-    return this.#free === this.permits && this.#waiting === 0
+    return this.#free === this.permits && this.#waiters.size === 0
   }
 
   /** Takes the permits and returns true, if nobody waits and the permits are free. */
   tryAcquire (weight: number): boolean {
-    if (this.#waiting > 0 || this.#free < weight) return false
+    if (this.#waiters.size > 0 || this.#free < weight) return false
     this.#free -= weight
     return true
   }
 
   /** Adds a waiter after a tryAcquire() that returned false. */
   enqueue (waiter: Waiter): void {
-    waiter.previous = this.#last
-    if (this.#last === undefined) this.#first = waiter
-    else this.#last.next = waiter
-    this.#last = waiter
-    this.#waiting++
+    this.#waiters.push(waiter)
   }
 
   /** Takes a waiter out of the queue. Returns false if the waiter isn't in it. */
   leave (waiter: Waiter): boolean {
-    if (waiter !== this.#first && waiter.previous === undefined) return false
-    this.#remove(waiter)
+    if (!this.#waiters.remove(waiter)) return false
     // A writer at the head may have kept readers waiting for which there are permits.
     this.#serve()
     return true
@@ -69,19 +61,9 @@ export class FifoSemaphore {
     this.#serve()
   }
 
-  #remove (waiter: Waiter): void {
-    const { previous, next } = waiter
-    if (previous === undefined) this.#first = next
-    else previous.next = next
-    if (next === undefined) this.#last = previous
-    else next.previous = previous
-    waiter.previous = waiter.next = undefined
-    this.#waiting--
-  }
-
   #serve (): void {
-    for (let next = this.#first; next !== undefined && next.weight <= this.#free; next = this.#first) {
-      this.#remove(next)
+    for (let next = this.#waiters.first; next !== undefined && next.weight <= this.#free; next = this.#waiters.first) {
+      this.#waiters.remove(next)
       this.#free -= next.weight
       next.grant()
     }

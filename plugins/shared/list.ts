@@ -3,9 +3,9 @@
  * would collect an empty entry for each member that leaves early; a Set, whose first member is found ever more slowly as members leave.
  */
 export interface Linked<T extends Linked<T>> {
-  list: List<T> | undefined
-  previous: T | undefined
-  next: T | undefined
+  list?: List<T> | undefined
+  previous?: T | undefined
+  next?: T | undefined
 }
 
 export class List<T extends Linked<T>> {

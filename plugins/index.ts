@@ -20,7 +20,7 @@ import type { RedisClient } from './limiter/index.ts'
 import { openRedis } from './redis.ts'
 import tasks, { type RedisToDuplicate, type TasksOptions } from './tasks/index.ts'
 import type { TracingOptions } from './tracing/index.ts'
-import { refuseInThread } from './workers/thread-guard.ts'
+import { refuseInThread } from './shared/thread-guard.ts'
 import type { WorkersOptions } from './workers/index.ts'
 
 export type { CancellationOptions } from './cancellation/index.ts'

@@ -5,7 +5,7 @@
  * A newcomer never overtakes a waiter, also if there are permits for the newcomer and not for the waiter. So a writer that waits is not
  * starved by readers that arrive later. Go's x/sync/semaphore does the same.
  */
-import { List, type Linked } from '../shared/list.ts'
+import { List, type Linked } from '../shared/collections/list.ts'
 
 export interface Waiter extends Linked<Waiter> {
   /** How many permits the waiter needs. */

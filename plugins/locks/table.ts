@@ -2,7 +2,7 @@
  * The table of all locks: who holds each, and who waits. A lock is in the table only while somebody holds it or waits for it, so a million
  * keys cost nothing once they are released.
  */
-import { DenseSet } from '../shared/dense-set.ts'
+import { DenseSet } from '../shared/collections/dense-set.ts'
 import type { Clock } from '../shared/clock.ts'
 import { ClosingError, LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError } from '../shared/errors.ts'
 import { IdleWaiters, type Unfinished } from '../shared/drainables.ts'

@@ -8,7 +8,7 @@ import type { TaskTrace } from './channels.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
 import type { Keyed } from './queue/fair-queue.ts'
-import type { List } from '../shared/list.ts'
+import type { List } from '../shared/collections/list.ts'
 
 export interface TaskContext {
   readonly id: string

@@ -1,7 +1,7 @@
 /** One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its caller's promise. */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
-import type { DenseSetMember } from '../shared/dense-set.ts'
+import type { DenseSetMember } from '../shared/collections/dense-set.ts'
 import { QueueEntry } from './admission/queue-entry.ts'
 import type { JobTrace } from './channels.ts'
 import { isCausedOutside, type JobEnd } from './job-end.ts'

@@ -4,7 +4,7 @@
  */
 import { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { DenseSetMember } from '../../shared/dense-set.ts'
+import type { DenseSetMember } from '../../shared/collections/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { isHttp1, rawOf } from '../../shared/sockets.ts'
 import type { Observer } from './contexts.ts'

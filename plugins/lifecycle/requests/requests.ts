@@ -9,7 +9,7 @@
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { abortRequest } from '../../cancellation/disconnected.ts'
-import { DenseSet } from '../../shared/dense-set.ts'
+import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { IdleWaiters, type Unfinished, type Drainable } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { onClosed } from '../../shared/sockets.ts'

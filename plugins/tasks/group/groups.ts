@@ -4,7 +4,7 @@
  */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Clock } from '../../shared/clock.ts'
-import { DenseSet, type DenseSetMember } from '../../shared/dense-set.ts'
+import { DenseSet, type DenseSetMember } from '../../shared/collections/dense-set.ts'
 import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'

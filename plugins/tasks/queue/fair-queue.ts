@@ -2,7 +2,7 @@
  * FairQueue is a queue in which keys take turns: round robin between keys, first in, first out within one. A key with a thousand members
  * delays the first member of another key by one turn, not by a thousand.
  */
-import { List, type Linked } from '../../shared/list.ts'
+import { List, type Linked } from '../../shared/collections/list.ts'
 
 export interface Keyed<T extends Keyed<T>> extends Linked<T> {
   readonly key: string

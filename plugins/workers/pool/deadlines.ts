@@ -2,7 +2,7 @@
  * Arms timers for deadlines that are near. Most jobs end long before their deadline, and a timer for each job would be a tenth of the cost of a
  * short job. So jobs whose deadline is far get no timer, and are looked through from time to time.
  */
-import type { DenseSet } from '../../shared/dense-set.ts'
+import type { DenseSet } from '../../shared/collections/dense-set.ts'
 import type { Job } from '../job.ts'
 import { outside } from '../threads/transitions.ts'
 

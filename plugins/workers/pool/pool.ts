@@ -5,7 +5,7 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { JobOutcome } from '../../../workers/protocol.ts'
 import type { Clock } from '../../shared/clock.ts'
-import { DenseSet } from '../../shared/dense-set.ts'
+import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import { ClosingError, JobTimeoutError, WorkersUnavailableError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'

@@ -1,7 +1,7 @@
 import t from 'tap'
 import fc from 'fast-check'
 import { FairQueue, type Keyed } from '../../../plugins/tasks/queue/fair-queue.ts'
-import type { List } from '../../../plugins/shared/list.ts'
+import type { List } from '../../../plugins/shared/collections/list.ts'
 
 class Member implements Keyed<Member> {
   list: List<Member> | undefined

@@ -1,5 +1,5 @@
 import { threadMark, type Refuse } from '../../workers/mark.ts'
-import { JobsInvalidError } from '../shared/errors.ts'
+import { JobsInvalidError } from './errors.ts'
 
 /**
  * Refuses to register the suite inside one of its own worker threads. There, the jobs file has started the application, which would start

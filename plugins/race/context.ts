@@ -3,10 +3,22 @@
  * other. A turn is one slice of code that runs without a pause; contexts change between turns only.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Access, Location, Party } from './shadow.ts'
+import { type Access, type Location, type Party, type Read, remember } from './shadow.ts'
 
 /** How many locations a context remembers; the oldest is forgotten. */
 const MOST_LOCATIONS = 1_000
+
+/** How many effects a context remembers. */
+const MOST_EFFECTS = 4
+
+/** A change that adds to what was there: an element of a list, an amount to a sum. */
+export interface Effect {
+  readonly location: Location
+  readonly turn: number
+  /** Its place among reads and effects. */
+  readonly order: number
+  readonly isAppended: boolean
+}
 
 export class Context {
   /** What outlives the context: shadow memory names it, and must not keep all that the context has seen. */
@@ -23,16 +35,19 @@ export class Context {
     this.party = { name, owner }
   }
 
-  /** The last location whose value the context has changed, and the turn. */
-  #changed: { readonly location: Location, readonly turn: number } | undefined
+  /** The last changes that add to what was there: they show if something is done twice. */
+  readonly #effects: Effect[] = []
 
-  noteChange (location: Location, turn: number): void {
-    this.#changed = { location, turn }
+  noteEffect (effect: Effect): void {
+    remember(this.#effects, effect, MOST_EFFECTS)
   }
 
-  /** Whether the context has just changed another location, in this turn: `charged += 10; order.paid = true`. */
-  hasChangedAnother (location: Location, turn: number): boolean {
-    return this.#changed !== undefined && this.#changed.turn === turn && this.#changed.location !== location
+  /**
+   * Whether the context has added to another place since a read: `charged += 10; order.paid = true`. Who counts before the first await counts
+   * attempts, misses of a cache say.
+   */
+  hasAddedSince ({ order, turn }: Read, location: Location): boolean {
+    return this.#effects.some((effect) => effect.location !== location && effect.order > order && (effect.isAppended || effect.turn > turn))
   }
 
   /** What the context has done to a location; undefined if nothing. */

@@ -6,10 +6,11 @@ import { types } from 'node:util'
 import { type Context, currentContext, currentTurn } from './context.ts'
 import { fail, hasFailed, mend } from './failure.ts'
 import { Reports } from './reports.ts'
-import { judge, type NextWrite } from './rule.ts'
+import { isTime, judge, type NextWrite } from './rule.ts'
 import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Read, type ReadKind, type Write } from './shadow.ts'
 import { Depth, Site } from './sites.ts'
-import { dependenceOf, isRefusedBefore, isSameStatement, writesText } from './source/dependence.ts'
+import { isClaim } from './source/claim.ts'
+import { dependenceOf, isSameStatement, writesText } from './source/dependence.ts'
 import { WHOLE, within } from './tracked.ts'
 
 /** Fields of an object that are remembered at a read. */
@@ -24,6 +25,7 @@ class Detector {
   readonly reports = new Reports()
   readonly shadow = new Shadow(100_000)
   #users = 0
+  #order = 0
   /** What judges an access may look at tracked values itself. */
   #isJudging = false
 
@@ -105,7 +107,7 @@ class Detector {
         this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
       }
     }
-    rememberRead(access, { kind, version: location.version, turn, site, value, snapshot: snapshotOf(value) })
+    rememberRead(access, { kind, version: location.version, turn, order: ++this.#order, site, value, snapshot: snapshotOf(value) })
   }
 
   #write (collection: Collection, key: unknown, next: NextWrite, context: Context): void {
@@ -120,9 +122,10 @@ class Detector {
       turn,
       dependence: (read: Read) => dependenceOf(read.site.frames, here().frames),
       hasReserved: (read: Read) => hasReserved(context, location, read),
-      // The name of a state after another one; the time, which is equal by chance; what others are refused for; a flag that says that something else was done.
-      isClaim: (read: Read) => (typeof next.value === 'string' && typeof read.value === 'string' && writesText(here().frames)) || isTheTime(next.value) ||
-        isRefusedBefore(read.site.frames, here().frames) || (typeof next.value === 'boolean' && context.hasChangedAnother(location, turn))
+      // The name of a state after another one; a mark that says that something else was done; what others are refused for, or told of.
+      isClaim: (read: Read) => (typeof next.value === 'string' && typeof read.value === 'string' && writesText(here().frames)) ||
+        ((isMark(next) || typeof next.value === 'boolean') && context.hasAddedSince(read, location)) ||
+        isClaim(read.site.frames, here().frames, { isMark: isMark(next), isTest: typeof read.value !== 'object' })
     }
     const [oldest] = access.reads
     if (oldest !== undefined && oldest.turn < turn) collection.hasWindows = true
@@ -133,7 +136,8 @@ class Detector {
         verdict ??= seen && judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere }, ...how })
       }
     }
-    if (next.kind !== 'set' || !Object.is(next.value, next.before)) context.noteChange(location, turn)
+    const isAppended = next.isAppended === true
+    if (isAppended || isAddition(next, access, turn)) context.noteEffect({ location, turn, order: ++this.#order, isAppended })
     const write = this.#record(location, access, next, site, turn, context)
     if (verdict === undefined) return
     const { kind, isConfirmed, read, other } = verdict
@@ -187,8 +191,11 @@ class Detector {
 /** Whether several contexts have changed fields of a value: a link of a list, and nothing of one request's own. */
 const isShared = (value: unknown): boolean => within(value).some(({ location: { writes } }) => writes.some(({ party }) => party !== writes[0]?.party))
 
-/** Whether a number is the time of this moment, in ms: two requests in one millisecond write the same, and still both did something at that time. */
-const isTheTime = (value: unknown): boolean => typeof value === 'number' && Math.abs(Date.now() - value) < 1_000
+/** Whether what is written only says that something was done: that a member is in a Set, that a flag is up, that a key is gone, when it was. */
+const isMark = ({ kind, value, isMark }: NextWrite): boolean => isMark === true || kind === 'delete' || isTime(value)
+
+/** Whether a number is changed by an amount in one turn: `sum += 10`. */
+const isAddition = ({ kind, value, before }: NextWrite, { reads }: Access, turn: number): boolean => kind === 'set' && typeof value === 'number' && typeof before === 'number' && value !== before && reads.at(-1)?.turn === turn
 
 /** What the context has seen of an element when it walked through its collection: `slots.indexOf(null)`, and then `slots[index] = name`. */
 function readsByWalk ({ locations }: Collection, key: unknown, { writes, version }: Location, context: Context): Read[] {

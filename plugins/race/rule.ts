@@ -34,8 +34,10 @@ export interface NextWrite {
   /** What is there now. */
   readonly before: unknown
   readonly had: boolean
-  /** What is written is a mark by its nature: the membership of a Set. */
+  /** What is written only says that something is there: the membership of a Set. */
   readonly isMark?: boolean
+  /** It is an element of a list, so it is there once more if it is written once more. */
+  readonly isAppended?: boolean
 }
 
 export interface RuleInput {
@@ -99,24 +101,31 @@ function isClaimed (location: Location, party: Party, read: Read): boolean {
 }
 
 /** Whether the write leaves everything as it is: several callers have filled a cache with the same. */
-function isFill ({ kind, value, before, had, isMark }: NextWrite): boolean {
+function isFill ({ kind, value, before, had }: NextWrite): boolean {
   if (kind === 'delete') return !had
-  if (kind !== 'set' || !had || isMark === true) return false
+  if (kind !== 'set' || !had) return false
   try {
-    return isDeepStrictEqual(withoutExpiry(value), withoutExpiry(before))
+    return isDeepStrictEqual(withoutTimes(value), withoutTimes(before))
   } catch {
     return false
   }
 }
 
-/** Ten years, in ms. */
+/** A minute and ten years, in ms. */
+const NEAR = 6e4
 const FAR = 3.2e11
 
-/** Leaves out until when an entry of a cache holds: those who fill it with the same do so some milliseconds apart. */
-function withoutExpiry (value: unknown): unknown {
+/** Whether a value is a time about now, or one that is to come: when something was done, or until when it holds. */
+export function isTime (value: unknown): boolean {
+  const time = typeof value === 'number' ? value : types.isDate(value) ? value.getTime() : typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : NaN
+  return time > Date.now() - NEAR && time < Date.now() + FAR
+}
+
+/** Leaves out times: those who fill a cache with the same do so some milliseconds apart. */
+function withoutTimes (value: unknown): unknown {
+  if (isTime(value)) return 'a time'
   if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
-  const now = Date.now()
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => !(typeof field === 'number' && field > now + 100 && field < now + FAR)))
+  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, isTime(field) ? 'a time' : field]))
 }
 
 /** Whether the write puts back fields as they were read, which another context has changed since. */

@@ -25,6 +25,8 @@ export interface Read {
   readonly kind: ReadKind
   readonly version: number
   readonly turn: number
+  /** Its place among all that is told of reads and effects. */
+  readonly order: number
   readonly site: Site
   readonly value: unknown
   /** The fields of an object at the time of the read. */

@@ -320,6 +320,101 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a mark in a Map, which another request is told of and not refused for': {
+    report: 'check then act on used.get("XMAS")',
+    bug (app) {
+      const used = shared(new Map([['XMAS', false]]), 'used')
+      app.get('/', async () => {
+        if (used.get('XMAS') === true) return { redeemed: false }
+        await turn()
+        used.set('XMAS', true)
+        return { redeemed: true }
+      })
+    },
+    fix (app) {
+      const used = shared(new Map([['XMAS', false]]), 'used')
+      app.get('/', async () => {
+        if (used.get('XMAS') === true) return { redeemed: false }
+        used.set('XMAS', true)
+        await turn()
+        return { redeemed: true }
+      })
+    }
+  },
+  'a mark of who was first, which is told': {
+    report: 'check then act on seen.has("ada")',
+    bug (app) {
+      const seen = shared(new Set<string>(), 'seen')
+      app.get('/', async () => {
+        const isNew = !seen.has('ada')
+        await turn()
+        if (isNew) seen.add('ada')
+        return { isNew }
+      })
+    },
+    fix (app) {
+      const seen = shared(new Set<string>(), 'seen')
+      app.get('/', async () => {
+        await turn()
+        const isNew = !seen.has('ada')
+        if (isNew) seen.add('ada')
+        return { isNew }
+      })
+    }
+  },
+  'a mark of what was sent, beside the list of what was sent': {
+    report: 'check then act on sent.has("ada")',
+    bug (app) {
+      const sent = shared(new Set<string>(), 'sent')
+      const outbox = shared<string[]>([], 'outbox')
+      const send = async (to: string): Promise<void> => {
+        outbox.push(to)
+        await turn()
+      }
+      app.get('/', async () => {
+        if (!sent.has('ada')) {
+          await send('ada')
+          sent.add('ada')
+        }
+        return 'ok'
+      })
+    },
+    fix (app) {
+      const sent = shared(new Set<string>(), 'sent')
+      const outbox = shared<string[]>([], 'outbox')
+      app.get('/', async () => {
+        if (!sent.has('ada')) {
+          sent.add('ada')
+          outbox.push('ada')
+          await turn()
+        }
+        return 'ok'
+      })
+    }
+  },
+  'a token that is good for one use, and is deleted after the use': {
+    report: 'check then act on tokens.get("t")',
+    bug (app) {
+      const tokens = shared(new Map([['t', 'ada']]), 'tokens')
+      app.get('/', async () => {
+        const user = tokens.get('t')
+        if (user === undefined) return { ok: false, user: null }
+        await turn()
+        tokens.delete('t')
+        return { ok: true, user }
+      })
+    },
+    fix (app) {
+      const tokens = shared(new Map([['t', 'ada']]), 'tokens')
+      app.get('/', async () => {
+        const user = tokens.get('t')
+        if (user === undefined) return { ok: false, user: null }
+        tokens.delete('t')
+        await turn()
+        return { ok: true, user }
+      })
+    }
+  },
   'a stock that is tested before an await, and lowered after it': {
     report: 'check then act on stock.left',
     bug (app) {
@@ -655,7 +750,83 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       if (status.warm) return 'warm'
       await turn()
       status.warm = true
-      return 'warm now'
+      return 'warm'
+    })
+  },
+  'members of a Set that two requests add after the same harmless work' (app) {
+    const known = shared(new Set<string>(), 'known')
+    const counts = shared({ misses: 0 }, 'counts')
+    app.get('/', async () => {
+      if (!known.has('a')) {
+        counts.misses++
+        await turn()
+        known.add('a')
+      }
+      return { known: true }
+    })
+  },
+  'members of a Set that a helper adds once' (app) {
+    const known = shared(new Set<string>(), 'known')
+    const ensure = async (name: string): Promise<void> => {
+      if (known.has(name)) return
+      await turn()
+      known.add(name)
+    }
+    app.get('/', async () => {
+      await ensure('a')
+      return { known: true }
+    })
+  },
+  'members of a Set for which a call has said yes' (app) {
+    const allowed = shared(new Set<string>(), 'allowed')
+    app.get('/', async (_request, reply) => {
+      if (allowed.has('a')) return { from: 'memory' }
+      if (await turn(true)) {
+        allowed.add('a')
+        return { from: 'the call' }
+      }
+      return reply.code(403).send()
+    })
+  },
+  'a flag beside what was loaded' (app) {
+    const state = shared<{ isLoaded: boolean, rates?: { eur: number } }>({ isLoaded: false }, 'state')
+    app.get('/', async () => {
+      if (!state.isLoaded) {
+        state.rates = await turn({ eur: 1 })
+        state.isLoaded = true
+      }
+      return state.rates
+    })
+  },
+  'when it was loaded, beside what was loaded' (app) {
+    const state = shared<{ at: number, rates?: { eur: number } }>({ at: 0 }, 'state')
+    app.get('/', async () => {
+      if (Date.now() - state.at > 60_000) {
+        state.rates = await turn({ eur: 1 })
+        state.at = Date.now()
+      }
+      return state.rates
+    })
+  },
+  'an entry of a cache that says when it was loaded' (app) {
+    const cache = shared(new Map<string, { value: string, at: number }>(), 'cache')
+    let loads = 0
+    app.get('/', async () => {
+      const hit = cache.get('a')
+      if (hit !== undefined && Date.now() - hit.at < 60_000) return { value: hit.value, from: 'cache' }
+      const value = await turn('Ada')
+      cache.set('a', { value, at: Date.now() + ++loads })
+      return { value, from: 'source' }
+    })
+  },
+  'members that are taken out of a Set after the same harmless work' (app) {
+    const dirty = shared(new Set(['a']), 'dirty')
+    app.get('/', async () => {
+      if (dirty.has('a')) {
+        await turn()
+        dirty.delete('a')
+      }
+      return 'clean'
     })
   },
   'a list that all add to and one reads' (app) {

@@ -18,7 +18,7 @@ function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: st
   const view = (): unknown[] => target.map((element, index) => tracked.nested(element, index))
   return function (...args) {
     if (name === 'push') {
-      for (const element of args) detector.write(tracked, WHOLE, { kind: 'add', value: unwrap(element), before: target.length, had: false })
+      for (const element of args) detector.write(tracked, WHOLE, { kind: 'add', value: unwrap(element), before: target.length, had: false, isAppended: true })
       return target.push(...args.map(unwrap))
     }
     if (shifting.has(name)) {
@@ -80,7 +80,7 @@ view('array', (tracked) => new Proxy(tracked.target, {
       const index = Number(key)
       const had = index < target.length
       if (had) detector.write(tracked, index, { kind: 'set', value: raw, before: target[index], had })
-      else detector.write(tracked, WHOLE, { kind: 'add', value: raw, before: target.length, had })
+      else detector.write(tracked, WHOLE, { kind: 'add', value: raw, before: target.length, had, isAppended: true })
     }
     return Reflect.set(target, key, raw)
   }

@@ -9,7 +9,7 @@ import { functionsAround, nodeAt, sourceOf, type Source } from './parse.ts'
 type Node = TypeScript.Node
 
 /** A frame and what its position means. */
-interface Place {
+export interface Place {
   readonly source: Source
   readonly node: Node
   readonly functions: readonly TypeScript.SignatureDeclaration[]
@@ -23,6 +23,9 @@ function placeOf (frame: Frame): Place | undefined {
   const node = source && nodeAt(source, frame)
   return source && node && { source, node, functions: functionsAround(source, node) }
 }
+
+/** @param frames from the inside out */
+export const placesOf = (frames: readonly Frame[]): Array<Place | undefined> => frames.slice(0, MOST_FRAMES).map(placeOf)
 
 /** What several ways through the source say together. */
 function together (a: Dependence | undefined, b: Dependence): Dependence {
@@ -40,7 +43,7 @@ export function dependenceOf (read: readonly Frame[], write: readonly Frame[]): 
   let result = cache.get(key)
   if (result === undefined) {
     if (cache.size > 10_000) cache.clear()
-    cache.set(key, result = decide(read.slice(0, MOST_FRAMES).map(placeOf), write.slice(0, MOST_FRAMES).map(placeOf)))
+    cache.set(key, result = decide(placesOf(read), placesOf(write)))
   }
   return result
 }
@@ -129,7 +132,7 @@ function readAround ({ source: { ts }, node }: Place): Node {
 }
 
 /** The expression that writes: the assignment around its left side, or the call around what is called. */
-function writeAround ({ source: { ts }, node }: Place): Node {
+export function writeAround ({ source: { ts }, node }: Place): Node {
   // The place of an async caller is that of its await.
   if (ts.isAwaitExpression(node) && ts.isCallExpression(node.expression)) return node.expression
   for (let at = node; at.parent !== undefined && !ts.isFunctionLike(at); at = at.parent) {
@@ -147,7 +150,7 @@ function writeAround ({ source: { ts }, node }: Place): Node {
 }
 
 /** What the value written is made of. With `+=` that is also what was there, which is read before the right side is run. */
-function valuesOf (ts: Source['ts'], write: Node): Node[] {
+export function valuesOf (ts: Source['ts'], write: Node): Node[] {
   const passed = passedThrough(ts, write)
   if (passed !== undefined) return [passed]
   if (ts.isCallExpression(write)) return [...write.arguments]
@@ -174,15 +177,22 @@ function isAfter ({ ts }: Source, read: Node, write: Node): boolean {
   return write.pos >= statement.end
 }
 
-/**
- * Whether a test of what was read refuses others before the write: it throws, or answers with a status of 400 and more. Then the write claims
- * something for its request alone, also if others write the same.
- */
-export function isRefusedBefore (read: readonly Frame[], write: readonly Frame[]): boolean {
-  const writes = write.slice(0, MOST_FRAMES).map(placeOf)
-  return read.slice(0, MOST_FRAMES).map(placeOf).some((from) => writes.some((to) => {
-    const scope = from?.source === to?.source ? from?.functions.find((fn) => to?.functions.includes(fn)) : undefined
-    return scope !== undefined && new Flow((from as Place).source, scope, { read: readAround(from as Place) }).isRefusedBefore(writeAround(to as Place))
+/** A function that has both a read and a write, or the calls that lead to them. */
+export interface Common {
+  readonly source: Source
+  readonly scope: TypeScript.SignatureDeclaration
+  /** How what was read flows in the function. */
+  readonly flow: Flow
+  /** The write, or the call that leads to it. */
+  readonly target: Node
+}
+
+/** Returns each function that a read and a write have in common. */
+export function commonPlaces (reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<Place | undefined>): Common[] {
+  return reads.flatMap((read) => writes.flatMap((write): Common[] => {
+    if (read === undefined || write === undefined || read.source !== write.source) return []
+    const scope = read.functions.find((fn) => write.functions.includes(fn))
+    return scope === undefined ? [] : [{ source: read.source, scope, flow: new Flow(read.source, scope, { read: readAround(read) }), target: writeAround(write) }]
   }))
 }
 

@@ -100,6 +100,17 @@ export class Flow {
     return false
   }
 
+  /** Whether the function waits in a loop until the value is another, and then goes on to the node. */
+  waitsBefore (node: Node): boolean {
+    const ts = this.#ts
+    for (let at = node; at !== this.#scope && at.parent !== undefined; at = at.parent) {
+      const { parent } = at
+      if (ts.isBlock(parent) && parent.statements.slice(0, parent.statements.indexOf(at as TypeScript.Statement)).some((statement) =>
+        (ts.isWhileStatement(statement) || ts.isDoStatement(statement)) && this.has(statement.expression) && this.#some(statement, (each) => ts.isAwaitExpression(each)))) return true
+    }
+    return false
+  }
+
   #refuses (statement: Node): boolean {
     const ts = this.#ts
     return ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement.thenStatement, (node) => ts.isThrowStatement(node) || isRefusal(ts, node))

@@ -28,7 +28,7 @@ export interface ChannelMessages {
   'fastify-concurrency:workers:failed': MessageOf<typeof workers.failed>
   'fastify-concurrency:workers:refused': MessageOf<typeof workers.refused>
   'fastify-concurrency:workers:aborted': MessageOf<typeof workers.aborted>
-  'fastify-concurrency:workers:timed-out': MessageOf<typeof workers.timedOut>
+  'fastify-concurrency:workers:expired': MessageOf<typeof workers.expired>
   'fastify-concurrency:workers:crashed': MessageOf<typeof workers.crashed>
   'fastify-concurrency:workers:job': MessageOf<typeof workers.job>
   'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>
@@ -46,6 +46,7 @@ export interface ChannelMessages {
   'fastify-concurrency:tasks:retried': MessageOf<typeof tasks.taskRetried>
   'fastify-concurrency:tasks:aborted': MessageOf<typeof tasks.taskAborted>
   'fastify-concurrency:tasks:refused': MessageOf<typeof tasks.taskRefused>
+  'fastify-concurrency:tasks:duplicate': MessageOf<typeof tasks.taskDuplicate>
   'fastify-concurrency:tasks:leaked': MessageOf<typeof tasks.taskLeaked>
   'fastify-concurrency:tasks:enqueued': MessageOf<typeof tasks.taskEnqueued>
   'fastify-concurrency:tasks:attempt': MessageOf<typeof tasks.taskAttempt>

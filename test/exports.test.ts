@@ -11,7 +11,7 @@ interface Conditions { 'fastify-concurrency-source': string, types: string, defa
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { name: string, exports: Record<string, Conditions | string> }
 
-const errorNames = Object.entries(errorClasses).filter(([, value]) => (value.prototype as unknown) instanceof Error).map(([name]) => name)
+const errorNames = Object.entries(errorClasses).filter(([, value]) => (value as { prototype?: unknown }).prototype instanceof Error).map(([name]) => name)
 
 const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {

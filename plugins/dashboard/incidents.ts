@@ -81,14 +81,16 @@ export class Incidents {
         ({ kind: 'refused', subject: `job ${message.name}`, code: message.reason, origin: message, reason: () => jobRefused(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:limiter:refused', (message) =>
         ({ kind: 'refused', subject: `limit ${message.policy}`, code: '', origin: message, reason: () => limitRefused(message), retryAfter: message.retryAfter, key: message.key })),
-      on('fastify-concurrency:tasks:refused', ({ name, error }) =>
-        ({ kind: 'refused', subject: `task ${name}`, code: codeOf(error), origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
-      on('fastify-concurrency:locks:refused', ({ name, error }) =>
-        ({ kind: 'refused', subject: name, code: codeOf(error), origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
+      on('fastify-concurrency:tasks:refused', ({ name, reason, error }) =>
+        ({ kind: 'refused', subject: `task ${name}`, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
+      on('fastify-concurrency:tasks:duplicate', ({ name }) =>
+        ({ kind: 'noted', subject: `task ${name}`, code: 'duplicate', origin: ambient(), reason: () => 'it was not accepted: a task with its id waits or runs already' })),
+      on('fastify-concurrency:locks:refused', ({ name, reason, error }) =>
+        ({ kind: 'refused', subject: name, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
       on('fastify-concurrency:lifecycle:refused', ({ phase, method, route }) =>
         ({ kind: 'refused', subject: 'request', code: phase, origin: { requestId: undefined, method, route }, reason: () => 'the service is shutting down, and takes no new requests' })),
       on('fastify-concurrency:workers:crashed', (message) => failed(`job ${message.name}`, message.error, message)),
-      on('fastify-concurrency:workers:timed-out', (message) => ({
+      on('fastify-concurrency:workers:expired', (message) => ({
         kind: 'failed',
         subject: `job ${message.name}`,
         code: message.where,
@@ -169,10 +171,6 @@ const noted = (subject: string, reason: string): Report => ({ kind: 'noted', sub
 
 const further: Report = { kind: 'refused', subject: 'others', code: '', reason: () => 'more kinds of refusals and failures than this page shows' }
 const FURTHER = [further.kind, further.subject, further.code, undefined, undefined].join('\0')
-
-function codeOf (error: Error): string {
-  return String((error as { code?: unknown }).code)
-}
 
 function retryAfterOf (error: Error): number | undefined {
   const { retryAfter } = error as { retryAfter?: unknown }

@@ -1,6 +1,6 @@
 /** Turns snapshots of the metrics, which count from the start, into samples: what happened within a second, for a point of each chart. */
-import type { DurationsSnapshot, JobMetrics, MetricsSnapshot } from '../metrics/index.ts'
-import type { RefusalReason } from '../shared/errors.ts'
+import type { DurationsSnapshot, JobMetrics, LockMetrics, MetricsSnapshot, TaskMetrics } from '../metrics/index.ts'
+import { jobRefusalReasons, lockRefusalReasons, taskRefusalReasons } from '../shared/errors.ts'
 
 /** The 50th and the 99th percentile, in ms; null if nothing was measured. */
 export interface Quantiles {
@@ -26,8 +26,8 @@ export interface Sample {
   jobs: JobSample[]
   limits: Array<{ policy: string, granted: number, refused: number }>
   /** `running` and `waiting` are gauges. */
-  tasks: { running: number, waiting: number, completed: number, failed: number, aborted: number, retried: number, refused: number }
-  locks: { acquired: number, refused: number, wait: Quantiles }
+  tasks: { running: number, waiting: number, completed: number, failed: number, aborted: number, retried: number, refused: TaskMetrics['refused'] }
+  locks: { acquired: number, refused: LockMetrics['refused'], wait: Quantiles }
   requestsRefused: number
   /** In ms; `utilization` is a share from 0 to 1. */
   eventLoop: MetricsSnapshot['eventLoop']
@@ -39,6 +39,8 @@ export interface Reading {
   metrics: MetricsSnapshot
 }
 
+type Refused<Reason extends string> = ReadonlyArray<{ refused: Record<Reason, number> }>
+
 /**
  * Returns the sample between two readings.
  *
@@ -48,6 +50,10 @@ export interface Reading {
 export function sampleOf (first: Reading, before: Reading, after: Reading, now: number): Sample {
   const seconds = Math.max(0.001, (after.at - before.at) / 1_000)
   const rate = (from: number | undefined, to: number): number => round(Math.max(0, to - (from ?? 0)) / seconds)
+  const refusals = <Reason extends string>(reasons: readonly Reason[], from: Refused<Reason>, to: Refused<Reason>): Record<Reason, number> => {
+    const count = (of: Refused<Reason>, reason: Reason): number => sum(of.map(({ refused }) => refused[reason]))
+    return Object.fromEntries(reasons.map((reason) => [reason, rate(count(from, reason), count(to, reason))])) as Record<Reason, number>
+  }
   const { metrics: last } = after
   const { metrics: previous } = before
   const quantiles = (from: DurationsSnapshot | undefined, to: DurationsSnapshot): Quantiles => quantilesOf(from, to, last.bucketBounds)
@@ -58,16 +64,15 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
     const earlier = previousJobs.get(jobKey(job))
     const base = firstJobs.get(jobKey(job))
     const { pool, name } = job
-    const refused = (reason: RefusalReason): number => rate(earlier?.refused[reason], job.refused[reason])
     return {
       pool,
       name,
       completed: rate(earlier?.completed, job.completed),
       failed: rate(earlier?.failed, job.failed),
       aborted: rate(earlier?.aborted, job.aborted),
-      timedOut: rate(earlier?.timedOut, job.timedOut),
+      expired: rate(earlier?.expired, job.expired),
       crashed: rate(earlier?.crashed, job.crashed),
-      refused: { count: refused('count'), wait: refused('wait'), deadline: refused('deadline'), shed: refused('shed') },
+      refused: refusals(jobRefusalReasons, earlier === undefined ? [] : [earlier], [job]),
       wait: quantiles(base?.wait, job.wait),
       run: quantiles(base?.run, job.run)
     }
@@ -92,11 +97,11 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
       failed: task(({ failed }) => failed),
       aborted: task(({ aborted }) => aborted),
       retried: task(({ retried }) => retried),
-      refused: task(({ refused }) => refused)
+      refused: refusals(taskRefusalReasons, previous.tasks, last.tasks)
     },
     locks: {
       acquired: rate(sum(previous.locks.map(({ acquired }) => acquired)), sum(last.locks.map(({ acquired }) => acquired))),
-      refused: rate(sum(previous.locks.map(({ refused }) => refused)), sum(last.locks.map(({ refused }) => refused))),
+      refused: refusals(lockRefusalReasons, previous.locks, last.locks),
       wait: quantiles(total(first.metrics.locks), total(last.locks))
     },
     requestsRefused: rate(previous.requestsRefused, last.requestsRefused),
@@ -119,8 +124,8 @@ function arrivals ({ jobs, pools }: MetricsSnapshot): number {
   return sum(jobs.map(ended)) + sum(pools.map(({ running, waiting }) => running + waiting))
 }
 
-function ended ({ completed, failed, aborted, timedOut, crashed, refused }: JobMetrics): number {
-  return completed + failed + aborted + timedOut + crashed + sum(Object.values(refused))
+function ended ({ completed, failed, aborted, expired, crashed, refused }: JobMetrics): number {
+  return completed + failed + aborted + expired + crashed + sum(Object.values(refused))
 }
 
 /** Returns the percentiles of what was measured between two snapshots: the durations of a bucket count as spread evenly over it. */

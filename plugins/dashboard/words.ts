@@ -1,6 +1,6 @@
 /** Says in a sentence why something was refused or has failed. Every number that decided is in the sentence. */
 import type { ChannelMessages } from '../channel-messages.ts'
-import type { Refusal } from '../shared/errors.ts'
+import type { JobRefusal } from '../shared/errors.ts'
 
 export function duration (ms: number): string {
   if (ms < 0) return `−${duration(-ms)}`
@@ -12,7 +12,10 @@ export function duration (ms: number): string {
 const number = (value: number): string => String(Number(value.toPrecision(3)))
 const plural = (count: number, one: string, many = `${one}s`): string => `${number(count)} ${count === 1 ? one : many}`
 
-export function jobRefused ({ reason, waiting, estimatedWait, limit }: Refusal): string {
+export function jobRefused (refusal: JobRefusal): string {
+  if (refusal.reason === 'closing') return 'the service is shutting down, and takes no new jobs'
+  if (refusal.reason === 'unavailable') return 'no worker thread can be started; the lines about threads say why'
+  const { reason, waiting, estimatedWait, limit } = refusal
   switch (reason) {
     case 'count': return `${plural(waiting, 'job')} waited, and at most ${number(limit)} may wait`
     case 'wait': return `${plural(waiting, 'job')} waited: ${duration(estimatedWait)} of work was ahead, and while the service is overloaded no job may wait longer than ${duration(limit)}`

@@ -1,4 +1,5 @@
 /** The diagnostics channels of locks. `server` tells apps in one process apart. */
+import type { LockRefusalReason } from '../shared/errors.ts'
 import { typedChannel } from '../shared/typed-channel.ts'
 
 export type LockKind = 'mutex' | 'rwlock' | 'semaphore' | 'once'
@@ -23,4 +24,4 @@ export const lockReleased = typedChannel<LockMessage & { hold: object, heldMs: n
 export const lockHoldExceeded = typedChannel<LockMessage & { heldMs: number, stack: string | undefined }>('locks:hold-exceeded')
 
 /** A caller was refused: the queue is full, the wait took too long, or the service is closing. */
-export const lockRefused = typedChannel<LockMessage & { error: Error }>('locks:refused')
+export const lockRefused = typedChannel<LockMessage & { reason: LockRefusalReason, error: Error }>('locks:refused')

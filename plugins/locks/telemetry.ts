@@ -1,5 +1,7 @@
 /** Telemetry reports what becomes of locks, to the log and to the diagnostics channels. */
 import type { FastifyInstance } from 'fastify'
+import { isRefusal } from '../shared/coded-error.ts'
+import type { LockRefusalReason } from '../shared/errors.ts'
 import { logSafely } from '../shared/log.ts'
 import type { TypedChannel } from '../shared/typed-channel.ts'
 import * as channels from './channels.ts'
@@ -23,9 +25,11 @@ export class Telemetry {
     if (channels.lockReleased.hasSubscribers) this.#publish(channels.lockReleased, hold, { hold, heldMs })
   }
 
-  /** The error is thrown to the caller, so it isn't logged. */
+  /** The error is thrown to the caller, so it isn't logged. A caller that has left, or made a mistake, was not refused. */
   refused (hold: Hold, error: Error): void {
-    if (channels.lockRefused.hasSubscribers) this.#publish(channels.lockRefused, hold, { error })
+    if (!channels.lockRefused.hasSubscribers || !isRefusal(error)) return
+    const { reason } = error as Error & { reason: LockRefusalReason }
+    this.#publish(channels.lockRefused, hold, { reason, error })
   }
 
   holdExceeded (hold: Hold, heldMs: number): void {

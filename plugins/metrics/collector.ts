@@ -5,7 +5,7 @@
 import type { FastifyInstance } from 'fastify'
 import { listen, type ChannelMessages } from '../channel-messages.ts'
 import { drainablesOf } from '../shared/drainables.ts'
-import { noRefusals } from '../shared/errors.ts'
+import { jobRefusalReasons, lockRefusalReasons, taskRefusalReasons, zeroOf } from '../shared/errors.ts'
 import { bucketBounds, Durations } from './durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 import { Series } from './series.ts'
@@ -22,8 +22,8 @@ interface Decorator { stats? (): Partial<Omit<PoolMetrics, 'pool'>> }
 class Job {
   readonly #pool: string
   readonly #name: string
-  readonly ended = { completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0 }
-  readonly refused: JobMetrics['refused'] = noRefusals()
+  readonly ended = { completed: 0, failed: 0, aborted: 0, expired: 0, crashed: 0 }
+  readonly refused: JobMetrics['refused'] = zeroOf(jobRefusalReasons)
   readonly wait = new Durations()
   readonly run = new Durations()
 
@@ -40,7 +40,8 @@ class Job {
 class Task {
   readonly #name: string
   readonly ended = { completed: 0, failed: 0, aborted: 0 }
-  refused = 0
+  readonly refused: TaskMetrics['refused'] = zeroOf(taskRefusalReasons)
+  duplicate = 0
   retried = 0
   leaked = 0
   readonly wait = new Durations()
@@ -51,8 +52,8 @@ class Task {
   }
 
   snapshot (): TaskMetrics {
-    const { refused, retried, leaked } = this
-    return { name: this.#name, ...this.ended, refused, retried, leaked, wait: this.wait.snapshot(), run: this.run.snapshot() }
+    const { refused, duplicate, retried, leaked } = this
+    return { name: this.#name, ...this.ended, refused: { ...refused }, duplicate, retried, leaked, wait: this.wait.snapshot(), run: this.run.snapshot() }
   }
 }
 
@@ -61,7 +62,7 @@ export class Collector {
   readonly #pools = new Series((pool) => ({ pool, jobs: new Series((name) => new Job(pool, name)) }))
   readonly #tasks = new Series((name) => new Task(name))
   readonly #limits = new Series((policy): LimitMetrics => ({ policy, granted: 0, refused: 0 }))
-  readonly #locks = new Series((kind) => ({ kind, acquired: 0, refused: 0, wait: new Durations() }))
+  readonly #locks = new Series((kind) => ({ kind, acquired: 0, refused: zeroOf(lockRefusalReasons), wait: new Durations() }))
   readonly #unsubscribes: Array<() => void> = []
   #queues: QueueMetrics[] = []
   #asking: Promise<QueueMetrics[]> | undefined
@@ -83,7 +84,7 @@ export class Collector {
       })
     }
     this.#listen('fastify-concurrency:workers:aborted', ({ pool, name }) => { this.#job(pool, name).ended.aborted++ })
-    this.#listen('fastify-concurrency:workers:timed-out', ({ pool, name }) => { this.#job(pool, name).ended.timedOut++ })
+    this.#listen('fastify-concurrency:workers:expired', ({ pool, name }) => { this.#job(pool, name).ended.expired++ })
     this.#listen('fastify-concurrency:workers:crashed', ({ pool, name }) => { this.#job(pool, name).ended.crashed++ })
     this.#listen('fastify-concurrency:workers:refused', ({ pool, name, reason }) => { this.#job(pool, name).refused[reason]++ })
     for (const end of ['failed', 'aborted'] as const) {
@@ -94,7 +95,8 @@ export class Collector {
       this.#tasks.of(name).run.record(durationMs)
     })
     this.#listen('fastify-concurrency:tasks:started', ({ name, attempt, waitMs }) => { if (attempt === 1) this.#tasks.of(name).wait.record(waitMs) })
-    for (const what of ['retried', 'refused', 'leaked'] as const) {
+    this.#listen('fastify-concurrency:tasks:refused', ({ name, reason }) => { this.#tasks.of(name).refused[reason]++ })
+    for (const what of ['retried', 'duplicate', 'leaked'] as const) {
       this.#listen(`fastify-concurrency:tasks:${what}`, ({ name }) => { this.#tasks.of(name)[what]++ })
     }
     // Keys of locks may be clients' data, so locks are counted by kind only.
@@ -102,7 +104,7 @@ export class Collector {
       this.#locks.of(name).acquired++
       this.#locks.of(name).wait.record(waitMs)
     })
-    this.#listen('fastify-concurrency:locks:refused', ({ name }) => { this.#locks.of(name).refused++ })
+    this.#listen('fastify-concurrency:locks:refused', ({ name, reason }) => { this.#locks.of(name).refused[reason]++ })
     this.#listen('fastify-concurrency:limiter:granted', ({ policy }) => { this.#limits.of(policy).granted++ })
     this.#listen('fastify-concurrency:limiter:refused', ({ policy }) => { this.#limits.of(policy).refused++ })
     this.#listen('fastify-concurrency:limiter:store-failed', () => { this.#storeFailures++ })
@@ -124,7 +126,7 @@ export class Collector {
       queues: this.#queues,
       limits: this.#limits.values().map((limit) => ({ ...limit })),
       storeFailures: this.#storeFailures,
-      locks: this.#locks.values().map(({ wait, ...lock }): LockMetrics => ({ ...lock, wait: wait.snapshot() })),
+      locks: this.#locks.values().map(({ wait, refused, ...lock }): LockMetrics => ({ ...lock, refused: { ...refused }, wait: wait.snapshot() })),
       bucketBounds
     }
   }

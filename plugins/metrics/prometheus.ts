@@ -18,6 +18,7 @@ type Instrument =
 
 const one = (value: number): Sample[] => [{ labels: {}, value }]
 const seconds = (ms: number): number => ms / 1_000
+const total = (counts: Record<string, number>): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
 
 /** Everything that is exposed. docs/metrics.md lists the same, and a test compares the two. */
 export const instruments: readonly Instrument[] = [
@@ -26,14 +27,14 @@ export const instruments: readonly Instrument[] = [
     help: 'Jobs that have ended, by how',
     type: 'counter',
     labels: ['pool', 'job', 'outcome'],
-    read: ({ jobs }) => jobs.flatMap(({ pool, name, completed, failed, aborted, timedOut, crashed, refused }) => {
-      const outcomes = { completed, failed, aborted, timed_out: timedOut, crashed, refused: Object.values(refused).reduce((sum, count) => sum + count) }
+    read: ({ jobs }) => jobs.flatMap(({ pool, name, completed, failed, aborted, expired, crashed, refused }) => {
+      const outcomes = { completed, failed, aborted, expired, crashed, refused: total(refused) }
       return Object.entries(outcomes).map(([outcome, value]) => ({ labels: { pool, job: name, outcome }, value }))
     })
   },
   {
     name: 'jobs_refused_total',
-    help: 'Jobs that admission refused, by reason',
+    help: 'Jobs that were refused, by reason',
     type: 'counter',
     labels: ['pool', 'job', 'reason'],
     read: ({ jobs }) => jobs.flatMap(({ pool, name, refused }) => Object.entries(refused).map(([reason, value]) => ({ labels: { pool, job: name, reason }, value })))
@@ -61,8 +62,15 @@ export const instruments: readonly Instrument[] = [
     help: 'Tasks that have ended, by how',
     type: 'counter',
     labels: ['task', 'outcome'],
-    read: ({ tasks }) => tasks.flatMap(({ name, completed, failed, aborted, refused }) =>
-      Object.entries({ completed, failed, aborted, refused }).map(([outcome, value]) => ({ labels: { task: name, outcome }, value })))
+    read: ({ tasks }) => tasks.flatMap(({ name, completed, failed, aborted, refused, duplicate }) =>
+      Object.entries({ completed, failed, aborted, refused: total(refused), duplicate }).map(([outcome, value]) => ({ labels: { task: name, outcome }, value })))
+  },
+  {
+    name: 'tasks_refused_total',
+    help: 'Tasks that were refused, by reason',
+    type: 'counter',
+    labels: ['task', 'reason'],
+    read: ({ tasks }) => tasks.flatMap(({ name, refused }) => Object.entries(refused).map(([reason, value]) => ({ labels: { task: name, reason }, value })))
   },
   { name: 'task_retries_total', help: 'Attempts that failed and were followed by another', type: 'counter', labels: ['task'], read: ({ tasks }) => tasks.map(({ name, retried }) => ({ labels: { task: name }, value: retried })) },
   { name: 'tasks_leaked_total', help: 'Tasks whose function ignored its signal', type: 'counter', labels: ['task'], read: ({ tasks }) => tasks.map(({ name, leaked }) => ({ labels: { task: name }, value: leaked })) },
@@ -95,7 +103,13 @@ export const instruments: readonly Instrument[] = [
   { name: 'limiter_refused_total', help: 'Requests and calls that a policy refused', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, refused }) => ({ labels: { policy }, value: refused })) },
   { name: 'limiter_store_failures_total', help: 'Times that the store of the limiter has begun to fail', type: 'counter', labels: [], read: ({ storeFailures }) => one(storeFailures) },
   { name: 'locks_acquired_total', help: 'Locks that were acquired', type: 'counter', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, acquired }) => ({ labels: { kind }, value: acquired })) },
-  { name: 'locks_refused_total', help: 'Callers that a lock refused, or that waited too long', type: 'counter', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, refused }) => ({ labels: { kind }, value: refused })) },
+  {
+    name: 'locks_refused_total',
+    help: 'Callers that a lock refused, or that waited too long, by reason',
+    type: 'counter',
+    labels: ['kind', 'reason'],
+    read: ({ locks }) => locks.flatMap(({ kind, refused }) => Object.entries(refused).map(([reason, value]) => ({ labels: { kind, reason }, value })))
+  },
   { name: 'lock_wait_seconds', help: 'Time that callers waited for a lock', type: 'histogram', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, wait }) => ({ labels: { kind }, durations: wait })) },
   { name: 'requests_refused_total', help: 'Requests that were refused because of a shutdown', type: 'counter', labels: [], read: ({ requestsRefused }) => one(requestsRefused) },
   { name: 'phase', help: 'The phase of the application, as a label', type: 'gauge', labels: ['phase'], read: ({ phase }) => [{ labels: { phase }, value: 1 }] },

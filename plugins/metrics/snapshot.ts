@@ -1,5 +1,5 @@
 /** The shape of a metrics snapshot. Counts are totals since the start of the application; durations are in ms. */
-import type { RefusalReason } from '../shared/errors.ts'
+import type { LockRefusalReason, RefusalReason, TaskRefusalReason } from '../shared/errors.ts'
 import type { QueueStats } from '../tasks/index.ts'
 import type { DurationsSnapshot } from './durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
@@ -25,7 +25,8 @@ export interface JobMetrics {
   /** Jobs that rejected with an error of their own. */
   failed: number
   aborted: number
-  timedOut: number
+  /** Jobs whose deadline has passed. */
+  expired: number
   /** Jobs that were lost with their thread. */
   crashed: number
   /** Refused jobs, by reason. */
@@ -43,8 +44,10 @@ export interface TaskMetrics {
   /** Tasks whose last attempt failed. */
   failed: number
   aborted: number
-  /** Tasks that were not accepted. */
-  refused: number
+  /** Tasks that were not accepted, by reason. */
+  refused: Record<TaskRefusalReason, number>
+  /** Tasks that were not accepted, because a task with the same id waited or ran. */
+  duplicate: number
   /** Attempts that failed and were followed by another. */
   retried: number
   /** Tasks whose function ignored its signal. */
@@ -70,8 +73,8 @@ export interface LockMetrics {
   /** `mutex`, `rwlock`, `semaphore` or `once`. */
   kind: string
   acquired: number
-  /** Callers that were refused or waited too long. */
-  refused: number
+  /** Callers that were refused or waited too long, by reason. */
+  refused: Record<LockRefusalReason, number>
   /** The time that callers waited before they acquired a lock. */
   wait: DurationsSnapshot
 }

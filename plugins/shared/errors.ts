@@ -22,23 +22,25 @@ export class JobUnknownError extends createError<[name: string, known: readonly 
   'FC_ERR_JOB_UNKNOWN', (name) => `There is no job named "${name}"`, 500, (_name, known) => ({ known })) {}
 
 /**
- * Why a job was refused.
+ * Why a job was refused. The first four are decisions of admission.
  * - `count`: as many jobs wait as may wait (`maxQueue`).
  * - `wait`: on arrival, the job would have waited too long.
  * - `deadline`: the job could not have met its deadline.
  * - `shed`: the job was admitted, and then waited too long.
+ * - `unavailable`: no worker thread can be started.
+ * - `closing`: the application is shutting down.
  */
-const refusalReasons = ['count', 'wait', 'deadline', 'shed'] as const
-export type RefusalReason = typeof refusalReasons[number]
+export const jobRefusalReasons = ['count', 'wait', 'deadline', 'shed', 'unavailable', 'closing'] as const
+export type RefusalReason = typeof jobRefusalReasons[number]
 
-/** Returns a count of refusals for each reason, all 0. */
-export function noRefusals (): Record<RefusalReason, number> {
-  return Object.fromEntries(refusalReasons.map((reason) => [reason, 0])) as Record<RefusalReason, number>
+/** Returns a count for each reason, all 0. */
+export function zeroOf<Reason extends string> (reasons: readonly Reason[]): Record<Reason, number> {
+  return Object.fromEntries(reasons.map((reason) => [reason, 0])) as Record<Reason, number>
 }
 
-/** The arithmetic behind a refusal. */
+/** The arithmetic behind a decision of admission to refuse a job. */
 export interface Refusal {
-  reason: RefusalReason
+  reason: Exclude<RefusalReason, 'unavailable' | 'closing'>
   /** Jobs waiting when it was refused. */
   waiting: number
   /** How long the job would have waited, or did wait, in ms. */
@@ -49,6 +51,9 @@ export interface Refusal {
   retryAfter: number
 }
 
+/** Why a job was refused, and when to try again, if admission or the threads refused it. */
+export type JobRefusal = Refusal | { reason: 'unavailable', retryAfter: number } | { reason: 'closing', retryAfter?: undefined }
+
 export class WorkersOverloadedError extends createRefusal<[job: string, refusal: Refusal], Refusal & { job: string }>(
   'FC_ERR_WORKERS_OVERLOADED', (job, { retryAfter }) => `The job "${job}" was refused: the workers are overloaded, try again in ${retryAfter} s`, 503,
   (job, refusal) => Object.assign({ job }, refusal)) {}
@@ -57,8 +62,8 @@ export class WorkersOverloadedError extends createRefusal<[job: string, refusal:
  * No worker thread has started for some seconds; the log has a line for each failed start. `cause` is why the last start failed. Within `retryAfter`
  * seconds the next start has been tried.
  */
-export class WorkersUnavailableError extends createRefusal<[job: string, retryAfter: number, options?: ErrorOptions], { retryAfter: number }>(
-  'FC_ERR_WORKERS_UNAVAILABLE', (job) => `The job "${job}" was refused: no worker thread can be started`, 503, (_job, retryAfter) => ({ retryAfter })) {}
+export class WorkersUnavailableError extends createRefusal<[job: string, retryAfter: number, options?: ErrorOptions], { job: string, reason: 'unavailable', retryAfter: number }>(
+  'FC_ERR_WORKERS_UNAVAILABLE', (job) => `The job "${job}" was refused: no worker thread can be started`, 503, (job, retryAfter) => ({ job, reason: 'unavailable', retryAfter })) {}
 
 export class JobTimeoutError extends withoutStack<[name: string, timeout: number, where: 'queued' | 'running']>(
   'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}
@@ -121,10 +126,19 @@ export class LimitWaitAbortedError extends withoutStack<[policy: string, options
   'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499) {}
 
 /** Its header tells the client to look for another server. */
-export class ClosingError extends createRefusal<[what: string]>(
-  'FC_ERR_CLOSING', '%s is closing and takes no new work', 503, undefined, { connection: 'close' }) {}
+export class ClosingError extends createRefusal<[what: string], { reason: 'closing' }>(
+  'FC_ERR_CLOSING', (what) => `${what} is closing and takes no new work`, 503, () => ({ reason: 'closing' }), { connection: 'close' }) {}
 
 // Tasks and groups.
+
+/**
+ * Why a task was refused.
+ * - `full`: there is no place for it.
+ * - `store`: Redis is away.
+ * - `closing`: the application is shutting down.
+ */
+export const taskRefusalReasons = ['full', 'store', 'closing'] as const
+export type TaskRefusalReason = typeof taskRefusalReasons[number]
 
 /** The arithmetic behind a refused task. */
 export interface TasksFull {
@@ -137,8 +151,8 @@ export interface TasksFull {
   retryAfter: number
 }
 
-export class TasksFullError extends createRefusal<[full: TasksFull], TasksFull>(
-  'FC_ERR_TASKS_FULL', ({ retryAfter }) => `There is no place for another task, try again in ${retryAfter} s`, 503, (full) => full) {}
+export class TasksFullError extends createRefusal<[full: TasksFull], TasksFull & { reason: 'full' }>(
+  'FC_ERR_TASKS_FULL', ({ retryAfter }) => `There is no place for another task, try again in ${retryAfter} s`, 503, (full) => Object.assign({ reason: 'full' as const }, full)) {}
 
 /** The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did. */
 export class TaskTimeoutError extends withoutStack<[id: string, timeout: number, options?: ErrorOptions]>(
@@ -162,7 +176,7 @@ export class TaskUnknownError extends createError<[name: string, known: string]>
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(
   'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s') {}
 
-const TaskStoreAway = createRefusal<[id: string, options?: ErrorOptions], { readonly mayBeStored: boolean, readonly retryAfter: number }>(
+const TaskStoreAway = createRefusal<[id: string, options?: ErrorOptions], { readonly reason: 'store', readonly mayBeStored: boolean, readonly retryAfter: number }>(
   'FC_ERR_TASK_STORE', 'The store of tasks can\'t be reached now: "%s" was refused', 503)
 
 /**
@@ -172,7 +186,7 @@ const TaskStoreAway = createRefusal<[id: string, options?: ErrorOptions], { read
 export class TaskStoreError extends TaskStoreAway {
   constructor (id: string, mayBeStored: boolean, options?: ErrorOptions) {
     super(id, options)
-    Object.assign(this, { mayBeStored, retryAfter: 1 })
+    Object.assign(this, { reason: 'store', mayBeStored, retryAfter: 1 })
   }
 }
 
@@ -195,17 +209,26 @@ export class RequestEndedError extends withoutStack<[]>(
 
 // Locks.
 
+/**
+ * Why a caller of a lock was refused.
+ * - `full`: too many wait already.
+ * - `timeout`: the lock was not free in time.
+ * - `closing`: the application is shutting down.
+ */
+export const lockRefusalReasons = ['full', 'timeout', 'closing'] as const
+export type LockRefusalReason = typeof lockRefusalReasons[number]
+
 /** A lock was not free in time. Clients don't see its key. `holder` is where the lock's holder asked for it, if somebody holds it: for the log. */
 export class LockTimeoutError extends createRefusal<
   [kind: string, key: string, timeout: number, holder: string | undefined],
-  { kind: string, key: string, timeout: number, holder: string | undefined, retryAfter: number }
+  { reason: 'timeout', kind: string, key: string, timeout: number, holder: string | undefined, retryAfter: number }
 >(
   'FC_ERR_LOCK_TIMEOUT', (kind, _key, timeout) => `Waiting for a ${kind} took longer than ${timeout} ms`, 503,
-  (kind, key, timeout, holder) => ({ kind, key, timeout, holder, retryAfter: 1 })) {}
+  (kind, key, timeout, holder) => ({ reason: 'timeout', kind, key, timeout, holder, retryAfter: 1 })) {}
 
 /** The most callers wait for the lock, or for all locks, already; or `once()` remembers the most results already. `limit` is the bound that was met. */
-export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number], { kind: string, key: string, limit: number, retryAfter: number }>(
-  'FC_ERR_LOCK_QUEUE_FULL', (kind) => kind === 'once' ? 'Too many wait for once(), or it remembers the most results already' : `Too many already wait for a ${kind}`, 503, (kind, key, limit) => ({ kind, key, limit, retryAfter: 1 })) {}
+export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number], { reason: 'full', kind: string, key: string, limit: number, retryAfter: number }>(
+  'FC_ERR_LOCK_QUEUE_FULL', (kind) => kind === 'once' ? 'Too many wait for once(), or it remembers the most results already' : `Too many already wait for a ${kind}`, 503, (kind, key, limit) => ({ reason: 'full', kind, key, limit, retryAfter: 1 })) {}
 
 /** The running code holds the lock, and would wait for itself. Clients don't see its key. */
 export class LockReenteredError extends createError<[kind: string, key: string], { kind: string, key: string }>(

@@ -19,7 +19,7 @@ const MAX_CLASSES = 20
 export interface RefusalClass {
   code: string
   job?: string | undefined
-  /** The reason for the refusal of a job. */
+  /** Why the job, the task or the caller of a lock was refused. */
   reason?: string | undefined
   policy?: string | undefined
   task?: string | undefined

@@ -1,5 +1,6 @@
 /** The diagnostics channels of tasks. The field `server` distinguishes the apps of one process. */
 import type { TraceCarrier } from '../../workers/protocol.ts'
+import type { TaskRefusalReason } from '../shared/errors.ts'
 import { typedChannel, typedTracingChannel } from '../shared/typed-channel.ts'
 
 export interface TaskMessage {
@@ -28,8 +29,11 @@ export const taskRetried = typedChannel<TaskMessage & { attempt: number, error: 
 /** A task was aborted by cancel(), or given up by a shutdown. */
 export const taskAborted = typedChannel<TaskMessage & { attempt: number, error: Error }>('tasks:aborted')
 
-/** A task was not accepted: there was no place for it, its id was taken, or the service is closing. */
-export const taskRefused = typedChannel<TaskMessage & { error: Error }>('tasks:refused')
+/** A task was not accepted: there was no place for it, its store is away, or the service is closing. */
+export const taskRefused = typedChannel<TaskMessage & { reason: TaskRefusalReason, error: Error }>('tasks:refused')
+
+/** A task was not accepted, because a task with its id waits or runs. The service could have served it, so this is no refusal. */
+export const taskDuplicate = typedChannel<TaskMessage>('tasks:duplicate')
 
 /** The function of a task ignores its signal and runs on, and nobody waits for it. */
 export const taskLeaked = typedChannel<TaskMessage & { attempt: number }>('tasks:leaked')

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Unfinished } from '../shared/drainables.ts'
+import { TaskDuplicateError, taskRefusalReasons, type TaskRefusalReason } from '../shared/errors.ts'
 import { refusalCounter } from '../shared/refusal-log.ts'
 import { isRefusal } from '../shared/coded-error.ts'
 import type { TypedChannel } from '../shared/typed-channel.ts'
@@ -9,7 +10,6 @@ import * as channels from './channels.ts'
 import type { TaskMessage, TaskTrace } from './channels.ts'
 import { logSafely } from '../shared/log.ts'
 import { nameOf, type Outcome, type Task, type TaskContext } from './task.ts'
-import { toError } from './thrown.ts'
 
 type Details<Message extends TaskMessage> = Omit<Message, keyof TaskMessage>
 
@@ -92,7 +92,9 @@ export class Telemetry {
 
   /** A task was not accepted. The error is thrown to the caller, so it isn't logged. */
   refused (id: string, error: unknown): void {
-    if (channels.taskRefused.hasSubscribers) this.#publish(channels.taskRefused, id, { error: toError(id, error) })
+    if (error instanceof TaskDuplicateError) return this.#publish(channels.taskDuplicate, id, {})
+    // A mistake of the calling code, such as an invalid option, is no refusal.
+    if (isTaskRefusal(error)) this.#publish(channels.taskRefused, id, { reason: error.reason, error })
   }
 
   /** The promise of enqueue() was rejected, and nobody awaits it. */
@@ -129,6 +131,10 @@ export class Telemetry {
   #identity (id: string): TaskMessage {
     return { server: this.#app.server, kind: 'task', name: nameOf(id), id }
   }
+}
+
+function isTaskRefusal (error: unknown): error is Error & { reason: TaskRefusalReason } {
+  return isRefusal(error) && taskRefusalReasons.includes((error as { reason?: unknown }).reason as TaskRefusalReason)
 }
 
 /** Ends the trace of the attempt that has run. A task that is cancelled while it waits has no attempt. */

@@ -49,6 +49,7 @@ export function listen (app: FastifyInstance, spans: Spans): () => void {
   trace('fastify-concurrency:tasks:attempt', (attempt) => spans.startAttempt(attempt), (attempt) => spans.endAttempt(attempt))
   on('fastify-concurrency:tasks:enqueued', (task) => spans.carry(task))
   on('fastify-concurrency:tasks:refused', ({ name, error }) => spans.refused({ what: 'task', name, code: (error as { code?: string }).code }))
+  on('fastify-concurrency:tasks:duplicate', ({ name }) => spans.refused({ what: 'task', name, code: 'FC_ERR_TASK_DUPLICATE' }))
   on('fastify-concurrency:limiter:refused', ({ policy, retryAfter }) => spans.refused({ what: 'request', policy, retry_after: retryAfter }))
   // Neither the key of a policy nor that of a lock: both may be clients' data.
   on('fastify-concurrency:locks:refused', ({ name, error }) => spans.refused({ what: 'lock', name, code: (error as { code?: string }).code }))

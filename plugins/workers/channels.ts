@@ -2,7 +2,7 @@
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Origin } from '../cancellation/origin.ts'
 import { typedChannel, typedTracingChannel } from '../shared/typed-channel.ts'
-import type { Refusal } from '../shared/errors.ts'
+import type { JobRefusal } from '../shared/errors.ts'
 
 /** Which job of which pool: part of every message about a job. */
 export interface JobIdentity {
@@ -22,9 +22,10 @@ export const queued = typedChannel<JobIdentity & { waiting: number }>('workers:q
 export const dispatched = typedChannel<JobIdentity & { waitMs: number, attempt: number }>('workers:dispatched')
 export const completed = typedChannel<JobIdentity & { waitMs: number, durationMs: number }>('workers:completed')
 export const failed = typedChannel<JobIdentity & { waitMs: number, durationMs: number, error: unknown }>('workers:failed')
-export const refused = typedChannel<JobIdentity & Origin & Refusal>('workers:refused')
+export const refused = typedChannel<JobIdentity & Origin & JobRefusal>('workers:refused')
 export const aborted = typedChannel<JobIdentity & { where: 'queued' | 'running', reason: unknown }>('workers:aborted')
-export const timedOut = typedChannel<JobIdentity & Origin & { where: 'queued' | 'running', timeout: number }>('workers:timed-out')
+/** The job's deadline has passed. */
+export const expired = typedChannel<JobIdentity & Origin & { where: 'queued' | 'running', timeout: number }>('workers:expired')
 /** The job's thread died while it ran the job. */
 export const crashed = typedChannel<JobIdentity & Origin & { error: Error }>('workers:crashed')
 
@@ -33,13 +34,13 @@ export interface JobTrace extends JobIdentity {
   /** Goes to the thread with the job. A subscriber of `start` may set it. */
   carrier: TraceCarrier | undefined
   /** How the job has ended. Undefined until then, as are the other fields below. */
-  outcome?: 'completed' | 'failed' | 'refused' | 'aborted' | 'timedOut' | 'crashed'
+  outcome?: 'completed' | 'failed' | 'refused' | 'aborted' | 'expired' | 'crashed'
   /** How often the job was handed to a thread. */
   attempt?: number
   /** The time that the job waited for a thread; 0 if it never got one. */
   waitMs?: number
-  /** The numbers behind a refusal. */
-  refusal?: Refusal
+  /** Why the job was refused, with the numbers behind it. */
+  refusal?: JobRefusal
   error?: unknown
 }
 

@@ -4,23 +4,34 @@ import { COMPLETED, FAILED, SKIPPED, UNREADABLE, type JobOutcome } from '../../w
 import { fromWire } from '../../workers/wire-error.ts'
 import {
   ClosingError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, PayloadNotCloneableError, ResultNotCloneableError, WorkersOverloadedError,
-  WorkersUnavailableError, type Refusal
+  WorkersUnavailableError, type JobRefusal, type Refusal
 } from '../shared/errors.ts'
 
 /** How a caller's wait ended without a result. */
 export type JobFailure =
   /** The job, or the code around it, has thrown. */
   | { readonly how: 'failed', readonly durationMs: number, readonly error: unknown }
-  | { readonly how: 'refused', readonly refusal: Refusal, readonly error: Error }
+  | { readonly how: 'refused', readonly refusal: JobRefusal, readonly error: Error }
   | { readonly how: 'aborted', readonly reason: unknown, readonly error: Error }
-  | { readonly how: 'timedOut', readonly error: Error }
+  | { readonly how: 'expired', readonly error: Error }
   | { readonly how: 'crashed', readonly error: Error }
 
 /** How a caller's wait ended. The thread may still be busy with the job. */
 export type JobEnd = JobFailure | { readonly how: 'completed', readonly durationMs: number, readonly value: unknown }
 
+/** Admission has refused the job. */
 export function refused (name: string, refusal: Refusal): JobFailure {
   return { how: 'refused', refusal, error: new WorkersOverloadedError(name, refusal) }
+}
+
+/** The job was admitted, and no thread can be started for it. */
+export function unavailable (name: string, retryAfter: number, cause: Error): JobFailure {
+  return { how: 'refused', refusal: { reason: 'unavailable', retryAfter }, error: new WorkersUnavailableError(name, retryAfter, { cause }) }
+}
+
+/** The pool is closed. */
+export function closing (pool: string): JobFailure {
+  return { how: 'refused', refusal: { reason: 'closing' }, error: new ClosingError(`The pool "${pool}"`) }
 }
 
 /** @param error what the caller gets, if it isn't FC_ERR_JOB_ABORTED */
@@ -32,12 +43,7 @@ export function crashed (name: string, how: string, cause?: Error): JobFailure {
   return { how: 'crashed', error: new JobCrashedError(name, how, { cause }) }
 }
 
-/**
- * A job that was admitted, but that no thread can serve (FC_ERR_WORKERS_UNAVAILABLE), counts as failed and not as refused. A call of a closed pool makes no job, and its
- * FC_ERR_CLOSING is counted only where Fastify answers it.
- *
- * @param durationMs how long the job has run; 0 if it has not
- */
+/** @param durationMs how long the job has run; 0 if it has not */
 export function failed (error: unknown, durationMs = 0): JobFailure {
   return { how: 'failed', durationMs, error }
 }

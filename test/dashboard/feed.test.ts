@@ -7,15 +7,19 @@ import type { Incident } from '../../plugins/dashboard/incidents.ts'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
 import { Streams } from '../../plugins/dashboard/streams.ts'
 import { refused as limitRefused } from '../../plugins/limiter/channels.ts'
+import { lockRefused } from '../../plugins/locks/channels.ts'
 import metrics from '../../plugins/metrics/index.ts'
+import { ClosingError, TasksFullError, type RefusalReason } from '../../plugins/shared/errors.ts'
+import { taskDuplicate, taskRefused } from '../../plugins/tasks/channels.ts'
 import { completed, refused as jobRefused } from '../../plugins/workers/channels.ts'
 
 interface Kit {
   feed: Feed
+  server: object
   hello (): { samples: Sample[], incidents: Incident[] }
   /** A job of this name has completed, after 5 ms. */
   complete (name: string): void
-  refuseJob (name: string, reason?: 'count' | 'wait'): void
+  refuseJob (name: string, reason?: RefusalReason): void
   refuseKey (key: string): void
 }
 
@@ -34,6 +38,7 @@ async function build (t: Test): Promise<Kit> {
   const job = (name: string): object => ({ server, kind: 'job', id: '1', pool: 'workers', name, ...origin })
   return {
     feed,
+    server,
     hello: () => JSON.parse(/\ndata: (.*)/.exec(feed.hello.toString())?.[1] ?? ''),
     complete: (name) => completed.publish({ ...job(name), attempt: 1, waitMs: 1, durationMs: 5 } as never),
     refuseJob: (name, reason = 'count') => jobRefused.publish({ ...job(name), reason, waiting: 1, estimatedWait: 1, limit: 1, retryAfter: 1 } as never),
@@ -61,6 +66,29 @@ t.test('a page that is opened after a tick or an incident has it', async (t) => 
   refuseJob('search')
   feed.tick()
   t.match(hello(), { samples: [{}], incidents: [{ subject: 'job search' }] })
+})
+
+t.test('each reason of a refusal is in words: also of a closed pool, of threads that can\'t be started, of tasks and locks; a duplicate is noted', async (t) => {
+  const { feed, hello, refuseJob, server } = await build(t)
+  refuseJob('search', 'closing')
+  refuseJob('search', 'unavailable')
+  const error = new ClosingError('The service')
+  taskRefused.publish({ server, kind: 'task', name: 'mail', id: 'mail:1', reason: 'closing', error })
+  taskRefused.publish({ server, kind: 'task', name: 'mail', id: 'mail:2', reason: 'full', error: new TasksFullError({ running: 1, waiting: 2, limit: 3, retryAfter: 4 }) })
+  taskDuplicate.publish({ server, kind: 'task', name: 'mail', id: 'mail:3' })
+  lockRefused.publish({ server, kind: 'lock', name: 'mutex', id: 'secret', reason: 'closing', error })
+  feed.tick()
+  t.match(hello().incidents.map(({ kind, subject, reason, retryAfter }) => [kind, subject, reason, retryAfter]), [
+    ['refused', 'job search', 'the service is shutting down, and takes no new jobs', undefined],
+    ['refused', 'job search', 'no worker thread can be started; the lines about threads say why', 1],
+    ['refused', 'task mail', 'The service is closing and takes no new work', undefined],
+    ['refused', 'task mail', '1 task ran and 2 waited, and at most 3 may be held', 4],
+    ['noted', 'task mail', 'it was not accepted: a task with its id waits or runs already', undefined],
+    ['refused', 'mutex', 'The service is closing and takes no new work', undefined]
+  ])
+  const { jobs, tasks, locks } = hello().samples.at(-1) as Sample
+  t.match([jobs[0]?.refused, tasks.refused, locks.refused], [{ closing: Number, unavailable: Number, count: 0 }, { closing: Number, full: Number, store: 0 }, { closing: Number, full: 0 }])
+  for (const rate of [jobs[0]?.refused.closing, jobs[0]?.refused.unavailable, tasks.refused.closing, tasks.refused.full, locks.refused.closing]) t.ok((rate ?? 0) > 0, 'the chart of refusals by reason has it')
 })
 
 t.test('incidents are told apart by what decided, and begin anew after ten seconds; a hundred are kept', async (t) => {

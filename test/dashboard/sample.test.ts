@@ -17,7 +17,7 @@ const empty: MetricsSnapshot = {
   phase: 'serving', requestsRefused: 0, eventLoop: { utilization: 0.12345, delayMean: 0, delayP99: 1.23456, delayMax: 2 }, pools: [], jobs: [], tasksRunning: 0, tasksWaiting: 0, tasks: [], queues: [], limits: [], storeFailures: 0, locks: [], bucketBounds
 }
 const job = (fields: Partial<JobMetrics>): JobMetrics => ({
-  pool: 'workers', name: 'search', completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 }, wait: durations(), run: durations(), ...fields
+  pool: 'workers', name: 'search', completed: 0, failed: 0, aborted: 0, expired: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0, unavailable: 0, closing: 0 }, wait: durations(), run: durations(), ...fields
 })
 const reading = (at: number, metrics: Partial<MetricsSnapshot>): Reading => ({ at, metrics: { ...empty, ...metrics } })
 
@@ -25,7 +25,7 @@ t.test('counts become rates by the time that has passed, also for what appears f
   const pool = { pool: 'workers', maxThreads: 2, threads: 2 }
   const before = reading(0, { jobs: [job({ completed: 10 })], pools: [{ ...pool, running: 2, waiting: 3 }], limits: [{ policy: 'plan', granted: 5, refused: 1 }], requestsRefused: 4 })
   const after = reading(2_000, {
-    jobs: [job({ completed: 30, refused: { count: 0, wait: 6, deadline: 0, shed: 0 } }), job({ name: 'new', completed: 8 })],
+    jobs: [job({ completed: 30, refused: { count: 0, wait: 6, deadline: 0, shed: 0, unavailable: 0, closing: 0 } }), job({ name: 'new', completed: 8 })],
     pools: [{ ...pool, running: 2, waiting: 13 }],
     limits: [{ policy: 'plan', granted: 25, refused: 1 }],
     requestsRefused: 4

@@ -6,6 +6,7 @@ import t from 'tap'
 import concurrency from '../../plugins/index.ts'
 import { phases } from '../../plugins/lifecycle/phases.ts'
 import { instruments } from '../../plugins/metrics/prometheus.ts'
+import { lockRefusalReasons } from '../../plugins/shared/errors.ts'
 import { defineTasks } from '../../plugins/tasks/index.ts'
 import { root } from '../compiler.ts'
 import { jobs } from '../fixtures/jobs.ts'
@@ -55,7 +56,7 @@ t.test('the alert rules ask for metrics, labels and values that are exposed', as
     for (const [, name = '', selector = ''] of expr.matchAll(/(fastify_concurrency_\w+)(?:\{([^}]*)\})?/g)) {
       t.ok(series.has(name), `${name} is exposed`)
       // What Redis stores is exposed only where there is a Redis.
-      if (!name.includes('stored_tasks')) t.ok(body.split('\n').some((line) => line.startsWith(name) && line.includes(selector)), `${name}{${selector}} is there from the start`)
+      if (!name.includes('stored_tasks')) t.ok(body.split('\n').some((line) => line.startsWith(name) && line.includes(selector.replace('!=', '='))), `${name}{${selector}} is there from the start`)
       const labels = [...expr.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(', '))
       t.strictSame(labels.filter((label) => label !== 'instance' && !series.get(name)?.labels.includes(label)), [], expr)
     }
@@ -72,7 +73,9 @@ t.test('the docs list the values of labels that are exposed', async (t) => {
   const exposed = (metric: string, label: string): string[] => [...new Set([...body.matchAll(new RegExp(`^fastify_concurrency_${metric}\\{.*${label}="([^"]*)"`, 'gm'))].map(([, value = '']) => value))]
   t.strictSame(exposed('jobs_total', 'outcome'), valuesOf('`outcome` of jobs'))
   t.strictSame(exposed('tasks_total', 'outcome'), valuesOf('`outcome` of tasks'))
-  t.strictSame(exposed('jobs_refused_total', 'reason'), valuesOf('`reason`'))
+  t.strictSame(exposed('jobs_refused_total', 'reason'), valuesOf('`reason` of jobs'))
+  t.strictSame(exposed('tasks_refused_total', 'reason'), valuesOf('`reason` of tasks'))
+  t.strictSame([...lockRefusalReasons], valuesOf('`reason` of locks'))
   t.strictSame([...phases], valuesOf('`phase`'))
 })
 

@@ -4,12 +4,12 @@ import { Counter, Registry } from 'prom-client'
 import t, { type Test } from 'tap'
 import concurrency from '../../plugins/index.ts'
 import type { ConcurrencyOptions } from '../../plugins/index.ts'
-import metrics, { bucketBounds, type JobMetrics } from '../../plugins/metrics/index.ts'
+import metrics, { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
 import { defineTasks } from '../../plugins/tasks/index.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { completed } from '../../plugins/workers/channels.ts'
 import { jobs } from '../fixtures/jobs.ts'
-import { execArgv, rejection, startJob, until, type TestJobs, type TestWorkers } from '../helper.ts'
+import { deferred, execArgv, rejection, startJob, until, type TestJobs, type TestWorkers } from '../helper.ts'
 
 async function start (t: Test, options: ConcurrencyOptions<TestJobs>): Promise<FastifyInstance> {
   const app = Fastify()
@@ -49,8 +49,8 @@ t.test('jobs are counted by how they ended, and their durations by bucket', asyn
   t.match(of('echo'), { pool: 'workers', completed: 1, failed: 0, refused: { count: 1, wait: 0, shed: 0 } })
   t.match(of('fail'), { completed: 0, failed: 1 })
   // On a busy machine a deadline may be over before a thread has looked at the job.
-  for (const name of ['echo', 'brief']) t.equal((of(name)?.timedOut ?? 0) + (of(name)?.refused.deadline ?? 0), 1, name)
-  t.match(of('spin'), { completed: 1, aborted: 1, timedOut: 1, run: { count: 1 }, wait: { count: 1 } })
+  for (const name of ['echo', 'brief']) t.equal((of(name)?.expired ?? 0) + (of(name)?.refused.deadline ?? 0), 1, name)
+  t.match(of('spin'), { completed: 1, aborted: 1, expired: 1, run: { count: 1 }, wait: { count: 1 } })
   const { run } = of('spin') ?? t.fail('spin is counted') as never
   t.equal(run.buckets.length, bucketBounds.length + 1)
   t.equal(sum(run.buckets), run.count)
@@ -71,7 +71,37 @@ t.test('tasks are counted by name and outcome', async (t) => {
   let attempts = 0
   await app.tasks.submit('mail:2', async () => { if (++attempts === 1) throw new Error('again') }, { retries: 1, backoff: { base: 1 } }).done
   await rejection(app.tasks.submit('mail:3', async () => { throw new Error('no') }).done)
-  t.match(app.metrics.snapshot(), { tasksRunning: 0, tasksWaiting: 0, tasks: [{ name: 'mail', completed: 2, failed: 1, retried: 1, aborted: 0, refused: 0, wait: { count: 3 }, run: { count: 2 } }] })
+  t.match(app.metrics.snapshot(), { tasksRunning: 0, tasksWaiting: 0, tasks: [{ name: 'mail', completed: 2, failed: 1, retried: 1, aborted: 0, refused: { full: 0, store: 0, closing: 0 }, duplicate: 0, wait: { count: 3 }, run: { count: 2 } }] })
+})
+
+t.test('a task with an id that waits or runs is a duplicate, and no refusal: the service is short of nothing', async (t) => {
+  const app = await start(t, { workers: false, tasks: { concurrency: 1, maxQueue: 0 }, metrics: { path: '/metrics' } })
+  const ends = deferred()
+  const { done } = app.tasks.submit('mail:1', async () => ends.promise)
+  t.throws(() => app.tasks.submit('mail:1', async () => {}), { code: 'FC_ERR_TASK_DUPLICATE' })
+  t.throws(() => app.tasks.submit('mail:2', async () => {}), { code: 'FC_ERR_TASKS_FULL' })
+  t.throws(() => app.tasks.submit('mail:3', async () => {}, { retries: -1 }), { code: 'FC_ERR_OPTION_INVALID' })
+  t.match(app.metrics.snapshot().tasks, [{ name: 'mail', refused: { full: 1, store: 0, closing: 0 }, duplicate: 1 }])
+  const { body } = await app.inject('/metrics')
+  for (const sample of ['tasks_total{task="mail",outcome="refused"} 1', 'tasks_total{task="mail",outcome="duplicate"} 1', 'tasks_refused_total{task="mail",reason="full"} 1']) t.match(body, sample)
+  ends.resolve()
+  await done
+})
+
+t.test('calls of a pool and of locks in a shutdown are refusals, by reason', async (t) => {
+  const app = Fastify()
+  await app.register(concurrency, { workers: { jobs, maxThreads: 1, grace: 100, execArgv }, metrics: {} })
+  let snapshot: MetricsSnapshot | undefined
+  // Registered last, it is the first one that runs: the suite has drained, and still listens.
+  app.addHook('onClose', async () => {
+    t.match(await rejection(workersOf(app).run('echo', 1)), { code: 'FC_ERR_CLOSING' })
+    t.match(await rejection(app.locks.mutex('a').acquire()), { code: 'FC_ERR_CLOSING' })
+    snapshot = app.metrics.snapshot()
+  })
+  await app.ready()
+  await app.close()
+  t.match(snapshot?.jobs.find(({ name }) => name === 'echo'), { refused: { closing: 1 }, failed: 0 })
+  t.match(snapshot?.locks, [{ kind: 'mutex', refused: { closing: 1 } }])
 })
 
 t.test('locks are counted by kind, never by key', async (t) => {
@@ -79,7 +109,7 @@ t.test('locks are counted by kind, never by key', async (t) => {
   const lock = await app.locks.semaphore('secret-key', 1).acquire()
   t.match(await rejection(app.locks.semaphore('secret-key', 1).acquire({ timeout: 0 })), { code: 'FC_ERR_LOCK_TIMEOUT' })
   lock.release()
-  t.match(app.metrics.snapshot().locks, [{ kind: 'semaphore', acquired: 1, refused: 1, wait: { count: 1 } }])
+  t.match(app.metrics.snapshot().locks, [{ kind: 'semaphore', acquired: 1, refused: { full: 0, timeout: 1, closing: 0 }, wait: { count: 1 } }])
   t.notMatch((await app.inject('/metrics')).body, 'secret-key')
 })
 

@@ -179,23 +179,28 @@ t.test('map: an iterator that answers nothing is an error, never the end of the 
   t.match(await rejection(app.tasks.group().map(broken as never, (item) => item)), { name: 'TypeError' })
 })
 
-t.test('refusals of submit(), reserve() and a reserved place are published', async (t) => {
+t.test('refusals of submit() and reserve() are published, a duplicate as one, and a mistake of the caller is none', async (t) => {
   const { app } = await build(t, { concurrency: 1, maxQueue: 0 })
   const published: string[] = []
   const listener = (message: unknown): void => {
-    const { id, error } = message as { id: string, error: Error & { code: string } }
-    published.push(`${id} ${error.code}`)
+    const { id, reason } = message as { id: string, reason?: string }
+    published.push(`${id} ${reason ?? 'duplicate'}`)
   }
-  subscribe('fastify-concurrency:tasks:refused', listener)
-  t.teardown(() => unsubscribe('fastify-concurrency:tasks:refused', listener))
+  for (const channel of ['fastify-concurrency:tasks:refused', 'fastify-concurrency:tasks:duplicate']) {
+    subscribe(channel, listener)
+    t.teardown(() => unsubscribe(channel, listener))
+  }
   const go = deferred()
   const place = app.tasks.reserve()
   t.equal(place.submit('a', () => go.promise).id, 'a')
   t.throws(() => place.submit('b', () => {}), { code: 'FC_ERR_PLACE_USED' })
   t.throws(() => app.tasks.submit('too many', () => {}), { code: 'FC_ERR_TASKS_FULL' })
   t.throws(() => app.tasks.reserve(), { code: 'FC_ERR_TASKS_FULL' })
-  t.strictSame(published, ['b FC_ERR_PLACE_USED', 'too many FC_ERR_TASKS_FULL', 'reserved FC_ERR_TASKS_FULL'])
+  t.throws(() => app.tasks.submit('a', () => {}), { code: 'FC_ERR_TASK_DUPLICATE' })
   go.resolve()
+  await app.close()
+  t.throws(() => app.tasks.submit('late', () => {}), { code: 'FC_ERR_CLOSING' })
+  t.strictSame(published, ['too many full', 'reserved full', 'a duplicate', 'late closing'])
 })
 
 t.test('payloads of any shape are refused by code, without holding up the event loop, or arrive as they are', async (t) => {

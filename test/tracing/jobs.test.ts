@@ -69,7 +69,7 @@ t.test('each way in which a job ends badly is on its span, and an abort is no er
   await rejection(ended)
   const { ERROR, UNSET } = SpanStatusCode
   const expected = [
-    ['job fail', 'failed', ERROR, 'FC_ERR_|TypeError'], ['job die', 'crashed', ERROR, 'FC_ERR_JOB_CRASHED'], ['job urgent', 'timedOut', ERROR, 'FC_ERR_JOB_TIMEOUT'],
+    ['job fail', 'failed', ERROR, 'FC_ERR_|TypeError'], ['job die', 'crashed', ERROR, 'FC_ERR_JOB_CRASHED'], ['job urgent', 'expired', ERROR, 'FC_ERR_JOB_TIMEOUT'],
     ['job count', 'refused', ERROR, 'FC_ERR_WORKERS_OVERLOADED'], ['job spin', 'aborted', UNSET, 'FC_ERR_JOB_ABORTED']
   ] as const
   for (const [name, outcome, code, type] of expected) {

@@ -58,7 +58,7 @@ t.test('the outcome of each job is published', async (t) => {
 
   t.match(seen['completed'], [{ kind: 'job', name: 'echo', id: '1', pool: 'workers', waitMs: Number, durationMs: Number }, { name: 'echo' }])
   t.match(seen['failed'], [{ kind: 'job', name: 'fail', error: { name: 'TypeError' } }])
-  t.match(seen['timed-out'], [{ kind: 'job', name: 'spin', where: 'running', timeout: 20 }])
+  t.match(seen['expired'], [{ kind: 'job', name: 'spin', where: 'running', timeout: 20 }])
   t.match(seen['aborted'], [{ kind: 'job', name: 'spin', where: 'running', reason: { name: 'AbortError' } }])
   t.match(seen['refused'], [{ kind: 'job', name: 'rest', reason: 'count', waiting: 1, limit: 1, estimatedWait: Number, retryAfter: Number }])
   t.match(seen['crashed'], [{ kind: 'job', name: 'die', error: { code: 'FC_ERR_JOB_CRASHED' } }])

@@ -2,6 +2,7 @@ import t from 'tap'
 import Fastify from 'fastify'
 import { currentRequest } from '../../plugins/cancellation/index.ts'
 import { move } from 'piscina'
+import { refused } from '../../plugins/workers/channels.ts'
 import workersPlugin, { type RunOptions, type Workers } from '../../plugins/workers/index.ts'
 import { jobs as functions } from '../fixtures/functions.ts'
 import { jobs } from '../fixtures/jobs.ts'
@@ -230,10 +231,17 @@ t.test('run() before ready waits for the threads', async (t) => {
   await app.ready()
 })
 
-t.test('run() after close rejects with 503', async (t) => {
+t.test('run() after close rejects with 503, and is a refusal in the channel and the counts', async (t) => {
   const { app, workers } = await startApp(t)
+  const refusals: unknown[] = []
+  const listener = (message: unknown): void => { refusals.push(message) }
+  refused.subscribe(listener)
+  t.teardown(() => refused.unsubscribe(listener))
   await app.close()
   t.match(await rejection(workers.run('echo', 1)), { code: 'FC_ERR_CLOSING', statusCode: 503, headers: { connection: 'close' } })
+  t.match(refusals, [{ server: app.server, kind: 'job', name: 'echo', pool: 'workers', reason: 'closing' }])
+  t.match(workers.stats(), { running: 0, waiting: 0, jobs: { echo: { refused: { closing: 1 } } } })
+  workers.run('echo', 1) // Nobody awaits it: as other refusals, it must not end the process.
 })
 
 t.test('two pools in one app, each with its jobs and threads', async (t) => {
@@ -271,8 +279,8 @@ t.test('statistics count the outcome of each job', async (t) => {
   await workers.idle()
   const { jobs, ...pool } = workers.stats()
   t.match(pool, { maxThreads: 1, running: 0, waiting: 0 })
-  t.match(jobs.echo, { completed: 1, failed: 0, aborted: 0, timedOut: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
-  t.match([jobs.fail.failed, jobs.spin.timedOut, jobs.rest.aborted, jobs.die.crashed], [1, 1, 1, 1])
+  t.match(jobs.echo, { completed: 1, failed: 0, aborted: 0, expired: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0 } })
+  t.match([jobs.fail.failed, jobs.spin.expired, jobs.rest.aborted, jobs.die.crashed], [1, 1, 1, 1])
   t.match([jobs.spin, jobs.rest, jobs.die], [{ completed: 0, failed: 0 }, { completed: 0, failed: 0 }, { completed: 0, failed: 0 }], 'each once')
   t.match([jobs.fail.run, jobs.fail.wait], [{ count: 1 }, { count: 1 }], 'what failed has run too')
   t.match(jobs.echo.run, { count: 1, p50: Number, p99: Number, max: Number })

@@ -15,23 +15,29 @@ const overJobs = ({ jobs }, of) => sum(jobs.map(of))
 /** @param {JobSample} job */
 const refusedJobs = ({ refused }) => sum(Object.values(refused))
 /** @param {JobSample} job */
-const failedJobs = ({ failed, timedOut, crashed }) => failed + timedOut + crashed
+const failedJobs = ({ failed, expired, crashed }) => failed + expired + crashed
 /** @param {Sample} sample */
 const limited = ({ limits }) => sum(limits.map(({ refused }) => refused))
-/** @param {Sample} sample */
-const refusedAll = (sample) => overJobs(sample, refusedJobs) + limited(sample) + sample.tasks.refused + sample.locks.refused + sample.requestsRefused
-
 /** @type {Array<Line & { value: (sample: Sample) => number }>} */
 const reasons = [
   { label: 'queue full', color: 'c4', value: (sample) => overJobs(sample, ({ refused }) => refused.count) },
   { label: 'wait too long', color: 'c3', value: (sample) => overJobs(sample, ({ refused }) => refused.wait) },
   { label: 'deadline too near', color: 'c7', value: (sample) => overJobs(sample, ({ refused }) => refused.deadline) },
   { label: 'gave way', color: 'c5', value: (sample) => overJobs(sample, ({ refused }) => refused.shed) },
+  { label: 'no thread starts', color: 'c9', value: (sample) => overJobs(sample, ({ refused }) => refused.unavailable) },
   { label: 'over a limit', color: 'c1', value: limited },
-  { label: 'tasks full', color: 'c6', value: ({ tasks }) => tasks.refused },
-  { label: 'locks', color: 'c2', value: ({ locks }) => locks.refused },
-  { label: 'shutting down', color: 'c8', value: ({ requestsRefused }) => requestsRefused }
+  { label: 'tasks full', color: 'c6', value: ({ tasks }) => tasks.refused.full },
+  { label: 'Redis away, for tasks', color: 'c10', value: ({ tasks }) => tasks.refused.store },
+  { label: 'lock not free', color: 'c2', value: ({ locks }) => locks.refused.full + locks.refused.timeout },
+  {
+    label: 'shutting down',
+    color: 'c8',
+    value: (sample) => sample.requestsRefused + overJobs(sample, ({ refused }) => refused.closing) + sample.tasks.refused.closing + sample.locks.refused.closing
+  }
 ]
+
+/** @param {Sample} sample */
+const refusedAll = (sample) => sum(reasons.map((/** @type {{ value: (sample: Sample) => number }} */ { value }) => value(sample)))
 
 /**
  * Two lines for each of the jobs with the longest times.
@@ -125,7 +131,7 @@ export const charts = [
   {
     title: 'Tasks',
     format: count,
-    isThere: (samples) => samples.some(({ tasks }) => Object.values(tasks).some((value) => value > 0)),
+    isThere: (samples) => samples.some(({ tasks }) => Object.values({ ...tasks, refused: sum(Object.values(tasks.refused)) }).some((value) => value > 0)),
     lines: (samples) => [
       { label: 'waiting', color: 'c3', filled: true, value: ({ tasks }) => tasks.waiting },
       { label: 'running', color: 'c1', value: ({ tasks }) => tasks.running },

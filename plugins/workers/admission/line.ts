@@ -3,7 +3,7 @@
  * permits of a name with `concurrency`.
  */
 import { wholeSeconds } from '../../shared/coded-error.ts'
-import type { RefusalReason } from '../../shared/errors.ts'
+import type { Refusal } from '../../shared/errors.ts'
 import type { Estimates } from './estimates.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { QueueEntry } from './queue-entry.ts'
@@ -11,7 +11,7 @@ import { WaitLimit, type WaitSettings } from './wait-limit.ts'
 
 /** A bound that a job met, with the wait (in ms) that met it. */
 export interface Bound {
-  reason: RefusalReason
+  reason: Refusal['reason']
   estimatedWait: number
   limit: number
 }

@@ -7,12 +7,12 @@ import type { JobOutcome } from '../../../workers/protocol.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
-import { ClosingError, JobTimeoutError, WorkersUnavailableError } from '../../shared/errors.ts'
+import { ClosingError, JobTimeoutError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, QueueEntry, type RunOutcome } from '../admission/admission.ts'
 import { Job, type JobSettings } from '../job.ts'
-import { aborted, crashed, ended, failed, payloadUnread, payloadUnsent, refused, type JobEnd, type JobFailure } from '../job-end.ts'
+import { aborted, closing, crashed, ended, failed, payloadUnread, payloadUnsent, refused, unavailable, type JobEnd, type JobFailure } from '../job-end.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
 import type { ThreadEvent } from '../threads/events.ts'
@@ -81,21 +81,10 @@ export class Pool implements Drainable {
   /** Reports whether a job would be admitted now. The job is not offered. */
   canRun ({ index }: RegisteredJob, { key, priority, timeout }: JobSettings): boolean {
     const now = this.#clock.now()
-    return this.#closedError() === undefined && this.#admission.admits(new QueueEntry(index, key, priority, now + timeout), now)
-  }
-
-  /** Why no job is admitted, whatever waits. */
-  #closedError (): Error | undefined {
-    return this.#closed ? new ClosingError(`The pool "${this.name}"`) : this.#broken
+    return !this.#closed && this.#broken === undefined && this.#admission.admits(new QueueEntry(index, key, priority, now + timeout), now)
   }
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
-    const refusal = this.#closedError()
-    if (refusal !== undefined) {
-      const refused = Promise.reject(refusal)
-      refused.catch(() => {})
-      return refused
-    }
     const now = this.#clock.now()
     const job = new Job(++this.#seq, registered, settings, now, this.#onStop)
     this.#telemetry.called(job)
@@ -105,6 +94,11 @@ export class Pool implements Drainable {
 
   #offer (job: Job, signals: readonly AbortSignal[], now: number): void {
     this.#live.add(job)
+    if (this.#closed) return this.#end(job, closing(this.name))
+    if (this.#broken !== undefined) {
+      job.promise.catch(() => {}) // The boot has failed, which says more than an unhandled rejection.
+      return this.#end(job, failed(this.#broken))
+    }
     const signal = signals.find(({ aborted }) => aborted)
     if (signal !== undefined) return this.#giveUpJob(job, aborted(job.name, signal.reason))
     const refusal = this.#admission.offer(job, now)
@@ -148,7 +142,7 @@ export class Pool implements Drainable {
   #timeOut (job: Job): void {
     // Its result may have come while this event loop stood still.
     job.holder?.poll()
-    if (!job.settled) this.#giveUpJob(job, { how: 'timedOut', error: new JobTimeoutError(job.name, job.timeout, job.where) })
+    if (!job.settled) this.#giveUpJob(job, { how: 'expired', error: new JobTimeoutError(job.name, job.timeout, job.where) })
   }
 
   // --- what the threads report ---
@@ -168,9 +162,9 @@ export class Pool implements Drainable {
         for (const job of event.jobs) this.#onReturned(job)
         return this.#dispatcher.schedule()
       case 'unable': {
-        // The jobs that wait fail with FC_ERR_WORKERS_UNAVAILABLE. Jobs that come from now on wait for the next attempt.
+        // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
         const { error: cause, retryAfter } = event
-        for (const job of this.#liveJobs()) this.#giveUpJob(job, failed(new WorkersUnavailableError(job.name, retryAfter, { cause })))
+        for (const job of this.#liveJobs()) this.#giveUpJob(job, unavailable(job.name, retryAfter, cause))
         return
       }
       case 'fault':

@@ -1,6 +1,6 @@
 /** Counts how jobs ended, and how long they took. Memory is bounded by the number of job names. */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
-import { noRefusals, type RefusalReason } from '../../shared/errors.ts'
+import { jobRefusalReasons, zeroOf, type RefusalReason } from '../../shared/errors.ts'
 import type { JobEnd } from '../job-end.ts'
 
 /** Percentiles in ms, within 1 %; 0 when nothing was measured. */
@@ -16,14 +16,14 @@ export interface Percentiles {
 export interface JobStats {
   /** Resolved. */
   completed: number
-  /** Rejected: the job threw, its payload or result could not be sent, or no thread could start. */
+  /** Rejected: the job threw, or its payload or result could not be sent. */
   failed: number
-  /** Refused by admission, by reason. */
+  /** Refused, by reason. */
   refused: Record<RefusalReason, number>
   /** Stopped because a signal aborted, the client left or the app closed. */
   aborted: number
   /** Stopped because the deadline passed. */
-  timedOut: number
+  expired: number
   /** Lost with their thread. */
   crashed: number
   /** The time from run() to a thread, of jobs that completed or failed. */
@@ -80,8 +80,8 @@ function record (to: RecordableHistogram, ms: number): void {
 
 /** The counters of one job name. */
 export class Counters {
-  readonly #counts = { completed: 0, failed: 0, aborted: 0, timedOut: 0, crashed: 0 }
-  readonly #refused = noRefusals()
+  readonly #counts = { completed: 0, failed: 0, aborted: 0, expired: 0, crashed: 0 }
+  readonly #refused = zeroOf(jobRefusalReasons)
   readonly #wait = histogram()
   readonly #run = histogram()
 

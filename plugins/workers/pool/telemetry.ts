@@ -83,7 +83,7 @@ export class Telemetry {
       case 'failed': return channels.failed.publish(Object.assign(identity, { waitMs, durationMs: end.durationMs, error: end.error }))
       case 'refused': return channels.refused.publish(Object.assign(identity, originOf(job.request), end.refusal))
       case 'aborted': return channels.aborted.publish(Object.assign(identity, { where, reason: end.reason }))
-      case 'timedOut': return channels.timedOut.publish(Object.assign(identity, originOf(job.request), { where, timeout }))
+      case 'expired': return channels.expired.publish(Object.assign(identity, originOf(job.request), { where, timeout }))
       case 'crashed': return channels.crashed.publish(Object.assign(identity, originOf(job.request), { error: end.error }))
     }
   }

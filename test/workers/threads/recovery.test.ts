@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
-import { threadStarted } from '../../../plugins/workers/channels.ts'
+import { refused, threadStarted } from '../../../plugins/workers/channels.ts'
 import workersPlugin, { type Workers, type WorkersOptions } from '../../../plugins/workers/index.ts'
 import native from '../../fixtures/jobs/native.ts'
 import { jobs as mortal } from '../../fixtures/mortal.ts'
@@ -72,11 +72,17 @@ t.test('a replacement that fails before it has loaded anything is tried again: t
 
 t.test('when no thread can start, jobs without a deadline are refused, and later ones are served when threads can start again', async (t) => {
   const { workers, fail, heal } = await mortalApp(t, { maxThreads: 2 })
+  const refusals: unknown[] = []
+  const listener = (message: unknown): void => { refusals.push(message) }
+  refused.subscribe(listener)
+  t.teardown(() => refused.unsubscribe(listener))
   fail('exits')
   await rejection(workers.run('die', 'exit'))
   await rejection(workers.run('die', 'exit'))
   const waiting = Array.from({ length: 3 }, () => rejection(workers.run('echo', 1, { timeout: Infinity })))
   for (const error of await Promise.all(waiting)) t.match(error, { code: 'FC_ERR_WORKERS_UNAVAILABLE', statusCode: 503, headers: { 'retry-after': '5' }, cause: { code: 'FC_ERR_JOBS_INVALID' } })
+  t.match(refusals, waiting.map(() => ({ kind: 'job', name: 'echo', reason: 'unavailable', retryAfter: 5 })))
+  t.match(workers.stats().jobs.echo, { failed: 0, refused: { unavailable: 3 } })
   heal()
   // A start that began before the cause was gone still fails, and refuses what waits for it.
   let served: unknown

@@ -49,7 +49,7 @@ t.test('whatever subscribers abort and run, every job settles and the pool serve
     if (seen % 3 === 0) controllers[(seen * 7_919) % controllers.length]?.abort()
     if (seen % 5 === 0 && controllers.length < 4_000) run()
   }
-  for (const name of ['queued', 'dispatched', 'completed', 'failed', 'refused', 'aborted', 'timedOut'] as const) {
+  for (const name of ['queued', 'dispatched', 'completed', 'failed', 'refused', 'aborted', 'expired'] as const) {
     subscribe(channels[name].name, meddle)
     t.teardown(() => unsubscribe(channels[name].name, meddle))
   }

@@ -19,7 +19,7 @@ import { later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
 import { connectionsOf } from './requests/connections.ts'
 import { addGate } from './requests/gate.ts'
-import { createInFlight, kEntry } from './requests/requests.ts'
+import { createInFlight, kOpenRequest } from './requests/requests.ts'
 import { createShutdownHooks, type ShutdownHook } from './shutdown-hooks.ts'
 import { createShutdown } from './shutdown.ts'
 
@@ -63,7 +63,7 @@ export interface Lifecycle {
 
 const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
-  ensure(!app.hasRequestDecorator(kEntry), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
+  ensure(!app.hasRequestDecorator(kOpenRequest), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
   await app.register(refusalLog)
   const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now })
   const hooks = createShutdownHooks(monotonic.now, (err) => logSafely(app.log, 'error', { err }, 'a shutdown hook failed'))

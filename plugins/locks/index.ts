@@ -15,7 +15,7 @@ import { createLocks, type Locks } from './decorator.ts'
 import { drainableOf } from './drainable.ts'
 import { resolveOptions, type LocksOptions } from './options.ts'
 import { LockTable } from './table.ts'
-import { Telemetry } from './telemetry.ts'
+import { LockTelemetry } from './telemetry.ts'
 
 export type { Locks, LocksStats, Mutex, RwLock, Semaphore } from './decorator.ts'
 export type { Lock } from './hold.ts'
@@ -32,7 +32,7 @@ async function locks (app: FastifyInstance, options: LocksOptions): Promise<void
   const resolved = resolveOptions(options)
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
-  const table = new LockTable({ options: resolved, telemetry: new Telemetry(app), clock: monotonic })
+  const table = new LockTable({ options: resolved, telemetry: new LockTelemetry(app), clock: monotonic })
   app.decorate('locks', createLocks({ table, options: resolved, currentRequest }))
   drainOnClose(app, [drainableOf(table)], { closeTimeout: resolved.closeTimeout, grace: 0 })
 }

@@ -11,7 +11,7 @@ import type { Hold } from './hold.ts'
 import type { ResolvedLocksOptions, Wait } from './options.ts'
 import { isHeldHere } from './scopes.ts'
 import { FifoSemaphore, type Waiter } from './semaphore.ts'
-import type { Telemetry } from './telemetry.ts'
+import type { LockTelemetry } from './telemetry.ts'
 
 /** Somebody who waits, and how to end the wait. */
 interface Waiting extends Waiter {
@@ -21,20 +21,20 @@ interface Waiting extends Waiter {
 }
 
 /** A lock that somebody holds or waits for. */
-interface Entry {
+interface KeyedLock {
   readonly semaphore: FifoSemaphore
   readonly holds: DenseSet<Hold>
 }
 
 export interface TableDeps {
   options: ResolvedLocksOptions
-  telemetry: Telemetry
+  telemetry: LockTelemetry
   clock: Clock
 }
 
 export class LockTable {
   readonly #deps: TableDeps
-  readonly #locks = new Map<string, Entry>()
+  readonly #locks = new Map<string, KeyedLock>()
   #holding = 0
   readonly #waiting = new DenseSet<Waiting>()
   #isClosed = false
@@ -91,7 +91,7 @@ export class LockTable {
   release (hold: Hold): void {
     if (hold.state === 'released') return
     hold.state = 'released'
-    const entry = this.#locks.get(hold.lock) as Entry
+    const entry = this.#locks.get(hold.lock) as KeyedLock
     entry.holds.delete(hold)
     this.#holding--
     this.#deps.telemetry.released(hold, this.#deps.clock.now() - hold.since)
@@ -126,7 +126,7 @@ export class LockTable {
   }
 
   /** Returns the lock, unless the caller must be refused before it waits. */
-  #enter (hold: Hold, permits: number, signals: readonly AbortSignal[]): Entry {
+  #enter (hold: Hold, permits: number, signals: readonly AbortSignal[]): KeyedLock {
     if (this.#isClosed) throw new ClosingError('The application')
     const aborted = signals.find((signal) => signal.aborted)
     if (aborted !== undefined) throw new LockAbortedError(hold.kind, { cause: aborted.reason })
@@ -142,7 +142,7 @@ export class LockTable {
     return known
   }
 
-  #wait (entry: Entry, hold: Hold, timeout: number, signals: readonly AbortSignal[]): Promise<void> {
+  #wait (entry: KeyedLock, hold: Hold, timeout: number, signals: readonly AbortSignal[]): Promise<void> {
     const { maxWaiting, maxWaitingTotal } = this.#deps.options
     const { semaphore } = entry
     if (timeout === 0) throw timedOut(entry, hold, timeout)
@@ -179,7 +179,7 @@ export class LockTable {
     })
   }
 
-  #granted ({ holds }: Entry, hold: Hold): void {
+  #granted ({ holds }: KeyedLock, hold: Hold): void {
     hold.state = 'granted'
     hold.since = this.#deps.clock.now()
     holds.add(hold)
@@ -205,7 +205,7 @@ export class LockTable {
     this.#holdTimer = this.#holding === 0 ? undefined : setTimeout(() => this.#logLongHolds(), wait).unref()
   }
 
-  #forget (name: string, entry: Entry): void {
+  #forget (name: string, entry: KeyedLock): void {
     if (entry.semaphore.isIdle && this.#locks.get(name) === entry) this.#locks.delete(name)
   }
 
@@ -217,6 +217,6 @@ export class LockTable {
   }
 }
 
-function timedOut ({ holds }: Entry, { kind, key }: Hold, timeout: number): LockTimeoutError {
+function timedOut ({ holds }: KeyedLock, { kind, key }: Hold, timeout: number): LockTimeoutError {
   return new LockTimeoutError(kind, key, timeout, holds.any?.site.stack)
 }

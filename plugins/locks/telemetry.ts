@@ -1,4 +1,4 @@
-/** Telemetry reports what becomes of locks, to the log and to the diagnostics channels. */
+/** LockTelemetry reports what becomes of locks, to the log and to the diagnostics channels. */
 import type { FastifyInstance } from 'fastify'
 import { isRefusal } from '../shared/coded-error.ts'
 import type { LockRefusalReason } from '../shared/errors.ts'
@@ -10,7 +10,7 @@ import type { Hold } from './hold.ts'
 
 type Details<Message> = Omit<Message, keyof LockMessage>
 
-export class Telemetry {
+export class LockTelemetry {
   readonly #app: FastifyInstance
 
   constructor (app: FastifyInstance) {

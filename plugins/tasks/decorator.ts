@@ -17,7 +17,7 @@ import { currentAttempt, currentReqId } from './running/attempt.ts'
 import type { Scheduler, TasksStats } from './scheduler.ts'
 import { checkId, checkKey, resolveSubmitOptions, type SubmitOptions, type TaskOptions } from './task-options.ts'
 import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
-import type { Telemetry } from './telemetry.ts'
+import type { TaskTelemetry } from './telemetry.ts'
 import { Watched } from './watched.ts'
 
 export interface ReserveOptions {
@@ -123,7 +123,7 @@ export interface TasksDeps {
   engine: Engine
   named: NamedTasks
   options: ResolvedTasksOptions
-  telemetry: Telemetry
+  telemetry: TaskTelemetry
 }
 
 export function createTasks ({ app, scheduler, groups, engine, named, options, telemetry }: TasksDeps): Tasks {

@@ -18,7 +18,7 @@ import { checkEngine, memoryEngine, type Engine } from './named/engine.ts'
 import { NamedTasks } from './named/named.ts'
 import { resolveOptions, type ResolvedTasksOptions, type TasksOptions } from './options.ts'
 import { Scheduler } from './scheduler.ts'
-import { Telemetry } from './telemetry.ts'
+import { TaskTelemetry } from './telemetry.ts'
 
 export type { Unfinished } from '../shared/drainables.ts'
 export type { Register } from '../register.ts'
@@ -45,7 +45,7 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const named = await NamedTasks.load(resolved.tasks, resolved.defaults)
-  const telemetry = new Telemetry(app)
+  const telemetry = new TaskTelemetry(app)
   const scheduler = new Scheduler(resolved, { telemetry, log: app.log, clock: monotonic })
   const engine = await createEngine(app, resolved, { named, scheduler, telemetry })
   // Added before the drain, so that Fastify calls it after the drain.
@@ -60,7 +60,7 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   })
 }
 
-async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions, { named, scheduler, telemetry }: { named: NamedTasks, scheduler: Scheduler, telemetry: Telemetry }): Promise<Engine> {
+async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions, { named, scheduler, telemetry }: { named: NamedTasks, scheduler: Scheduler, telemetry: TaskTelemetry }): Promise<Engine> {
   if (options.engine === undefined && options.stored !== undefined) {
     // Imported here, since the packages that it needs are optional.
     const { BullmqEngine } = await import('./bullmq/engine.ts')

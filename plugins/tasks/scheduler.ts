@@ -9,7 +9,7 @@ import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from
 import { Capacity, type CapacityOptions, type Permit } from './queue/capacity.ts'
 import { Runner } from './running/runner.ts'
 import { Task, type Submission, type TaskHandle } from './task.ts'
-import type { Telemetry } from './telemetry.ts'
+import type { TaskTelemetry } from './telemetry.ts'
 
 /** How far ahead a drain waits for a delay or a retry, in ms. A task that is due later is given up. */
 export const LONGEST_DELAY_IN_DRAIN = 1_000
@@ -20,7 +20,7 @@ export interface SchedulerOptions extends CapacityOptions {
 }
 
 export interface SchedulerDeps {
-  telemetry: Telemetry
+  telemetry: TaskTelemetry
   log: FastifyBaseLogger
   clock: Clock
   /** From [0, 1). */
@@ -52,7 +52,7 @@ export class Scheduler implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
   readonly #clock: Clock
-  readonly #telemetry: Telemetry
+  readonly #telemetry: TaskTelemetry
   readonly #capacity: Capacity
   readonly #runner: Runner
   /** The ids that are taken: an id is free only when the function of its task has really ended, so that it never runs twice at once. */

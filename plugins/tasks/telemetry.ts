@@ -1,4 +1,4 @@
-/** Telemetry reports the events of tasks and groups, to the log and to the diagnostics channels. It is called after an event, and decides nothing. */
+/** TaskTelemetry reports the events of tasks and groups, to the log and to the diagnostics channels. It is called after an event, and decides nothing. */
 import type { FastifyInstance } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Unfinished } from '../shared/drainables.ts'
@@ -13,7 +13,7 @@ import { nameOf, type Outcome, type Task, type TaskContext } from './task.ts'
 
 type Details<Message extends TaskMessage> = Omit<Message, keyof TaskMessage>
 
-export class Telemetry {
+export class TaskTelemetry {
   readonly #app: FastifyInstance
 
   constructor (app: FastifyInstance) {

@@ -8,7 +8,7 @@ import { monotonic } from '../../plugins/shared/clock.ts'
 import { Scheduler, type Place } from '../../plugins/tasks/scheduler.ts'
 import { defaultTaskOptions, type DuplicatePolicy, type TaskOptions } from '../../plugins/tasks/task-options.ts'
 import type { Outcome, Submission, Task, TaskFunction, TaskHandle } from '../../plugins/tasks/task.ts'
-import { Telemetry } from '../../plugins/tasks/telemetry.ts'
+import { TaskTelemetry } from '../../plugins/tasks/telemetry.ts'
 import tasks, { defineTasks } from '../../plugins/tasks/index.ts'
 import { deferred, rejection, until } from '../helper.ts'
 
@@ -39,7 +39,7 @@ const commands = fc.array(fc.oneof(
 ), { minLength: 5, maxLength: 40 })
 
 /** Records each task's outcomes, and what must never happen. */
-class Record extends Telemetry {
+class Record extends TaskTelemetry {
   readonly outcomes = new Map<Task, string[]>()
   readonly violations: string[] = []
 

@@ -5,7 +5,7 @@ import { make, setText, timeOf } from './dom.js'
 /** @typedef {import('../sample.ts').Sample} Sample */
 
 /**
- * @typedef {object} Line
+ * @typedef {object} Curve
  * @property {string} label
  * @property {string} color the name of a colour of style.css
  * @property {(sample: Sample) => number | null | undefined} value
@@ -20,7 +20,7 @@ import { make, setText, timeOf } from './dom.js'
  * @property {string} title
  * @property {(value: number) => string} format
  * @property {(samples: Sample[]) => boolean} isThere whether the service has what the chart is about
- * @property {(samples: Sample[]) => Line[]} lines
+ * @property {(samples: Sample[]) => Curve[]} lines
  * @property {string} [nothing] what is said while there is no line
  * @property {boolean} [whole] the values are whole numbers, and so are those beside the axes
  */
@@ -50,7 +50,7 @@ export class Chart {
   #when = make('span')
   /** @type {UPlot | undefined} */
   #uplot
-  /** @type {Line[]} */
+  /** @type {Curve[]} */
   #lines = []
   /** @type {Sample[]} */
   #samples = []

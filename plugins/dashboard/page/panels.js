@@ -4,7 +4,7 @@ import { count, duration, perSecond } from './dom.js'
 /** @typedef {import('../sample.ts').Sample} Sample */
 /** @typedef {import('../sample.ts').JobSample} JobSample */
 /** @typedef {import('./chart.js').Definition} Definition */
-/** @typedef {import('./chart.js').Line} Line */
+/** @typedef {import('./chart.js').Curve} Curve */
 
 const palette = ['c1', 'c3', 'c5', 'c6', 'c7', 'c8']
 
@@ -18,7 +18,7 @@ const refusedJobs = ({ refused }) => sum(Object.values(refused))
 const failedJobs = ({ failed, expired, crashed }) => failed + expired + crashed
 /** @param {Sample} sample */
 const limited = ({ limits }) => sum(limits.map(({ refused }) => refused))
-/** @type {Array<Line & { value: (sample: Sample) => number }>} */
+/** @type {Array<Curve & { value: (sample: Sample) => number }>} */
 const reasons = [
   { label: 'queue full', color: 'c4', value: (sample) => overJobs(sample, ({ refused }) => refused.count) },
   { label: 'wait too long', color: 'c3', value: (sample) => overJobs(sample, ({ refused }) => refused.wait) },
@@ -44,7 +44,7 @@ const refusedAll = (sample) => sum(reasons.map((/** @type {{ value: (sample: Sam
  *
  * @param {Sample[]} samples
  * @param {'wait' | 'run'} what
- * @returns {Line[]}
+ * @returns {Curve[]}
  */
 function quantiles (samples, what) {
   /** @type {Map<string, number>} */
@@ -61,7 +61,7 @@ function quantiles (samples, what) {
   })
 }
 
-/** The lines of what happens seldom, if it has happened. @param {Sample[]} samples @param {Line[]} lines */
+/** The lines of what happens seldom, if it has happened. @param {Sample[]} samples @param {Curve[]} lines */
 const happened = (samples, lines) => lines.filter(({ value }) => samples.some((sample) => (value(sample) ?? 0) > 0))
 
 /** @param {JobSample} job */

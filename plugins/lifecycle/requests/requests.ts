@@ -15,7 +15,7 @@ import { ClosingError } from '../../shared/errors.ts'
 import { onClosed } from '../../shared/sockets.ts'
 import { within } from '../../shared/within.ts'
 import { observe } from './contexts.ts'
-import { Entry } from './entry.ts'
+import { OpenRequest } from './open-request.ts'
 import { endEventStream } from './event-streams.ts'
 import { disableKeepAlive } from './keep-alive.ts'
 
@@ -52,26 +52,26 @@ export interface InFlight extends Drainable {
   drop (): void
 }
 
-export const kEntry = Symbol('fastify-concurrency.inFlight')
+export const kOpenRequest = Symbol('fastify-concurrency.inFlight')
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** @internal Null before the request has entered; undefined if Fastify made it without decorators. */
-    [kEntry]?: Entry | null
+    [kOpenRequest]?: OpenRequest | null
   }
 }
 
-const entryOf = (request: FastifyRequest): Entry | null | undefined => request[kEntry]
+const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kOpenRequest]
 
 /** How many entries whose client has left are kept before they are looked through for the first time. */
 const LOOK_THROUGH = 64
 
 /** Creates the requests in flight of an app, and decorates its requests. */
 export function createInFlight (app: FastifyInstance, { timeout, grace, now }: InFlightOptions): InFlight {
-  app.decorateRequest(kEntry, null)
-  const open = new DenseSet<Entry>()
+  app.decorateRequest(kOpenRequest, null)
+  const open = new DenseSet<OpenRequest>()
   /** Entries whose client has left while something of them may run. */
-  const left = new Set<Entry>()
+  const left = new Set<OpenRequest>()
   /** The size of `left` at which it is looked through again. */
   let lookThroughAt = LOOK_THROUGH
   const idle = new IdleWaiters()
@@ -83,7 +83,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
   let givingUp = false
   const lost: Unfinished[] = []
 
-  function close (entry: Entry): void {
+  function close (entry: OpenRequest): void {
     if (!entry.open) return
     entry.close(now())
     open.delete(entry)
@@ -94,11 +94,11 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     lookThroughAt = Math.max(LOOK_THROUGH, 2 * left.size)
   }
 
-  function settle (entry: Entry): void {
+  function settle (entry: OpenRequest): void {
     if (!entry.busy && left.delete(entry)) end(entry)
   }
 
-  function end (entry: Entry): void {
+  function end (entry: OpenRequest): void {
     // Past the deadline an error tells the client that what it waited for was given up.
     if (entry.awaited && !entry.lost && !(givingUp && entry.failed)) completed++
     forget(entry)
@@ -116,14 +116,14 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     }
   }
 
-  function forget (entry: Entry): void {
+  function forget (entry: OpenRequest): void {
     if (!entry.awaited) return
     entry.awaited = false
     if (--awaited > 0) return
     idle.wake()
   }
 
-  function held (): Entry[] {
+  function held (): OpenRequest[] {
     if (!draining) lookThrough()
     return [...open.all(), ...left].filter(({ awaited }) => awaited).sort((a, b) => a.since - b.since)
   }
@@ -138,9 +138,9 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
     },
 
     enter (request, reply) {
-      const entry = new Entry(reply, now(), settle)
+      const entry = new OpenRequest(reply, now(), settle)
       open.add(entry)
-      request[kEntry] = entry
+      request[kOpenRequest] = entry
       awaited++
       observe(request, entryOf)
       onClosed(reply, () => close(entry))

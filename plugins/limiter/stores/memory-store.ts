@@ -23,7 +23,7 @@ const SEARCH = 256
 const LINGER = 8
 
 /** A bucket that the store remembers. */
-interface Entry {
+interface StoredBucket {
   readonly key: string
   tokens: number
   at: number
@@ -44,17 +44,17 @@ interface Lock {
 }
 
 /** Returns when a bucket, and the refusals of its key, can be forgotten. */
-function forgettableAt ({ full, lock }: Entry): number {
+function forgettableAt ({ full, lock }: StoredBucket): number {
   return lock === undefined ? full : Math.max(full, lock.until)
 }
 
 /** The buckets of one policy. */
 class Table {
   readonly #maxKeys: number
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new Map<string, StoredBucket>()
   #sweeper = this.#entries.values()
   /** The bucket that new keys share while the table is full. The bucket starts full, whatever its burst is. */
-  readonly shared: Entry = { key: '', tokens: Infinity, at: -Infinity, full: -Infinity, lock: undefined }
+  readonly shared: StoredBucket = { key: '', tokens: Infinity, at: -Infinity, full: -Infinity, lock: undefined }
 
   constructor (maxKeys: number) {
     this.#maxKeys = maxKeys
@@ -65,7 +65,7 @@ class Table {
   }
 
   /** Returns the key's bucket; undefined for a new key, or the shared bucket if there is no capacity for a new key. */
-  find (key: string, now: number): Entry | undefined {
+  find (key: string, now: number): StoredBucket | undefined {
     this.#sweep(now, SWEEP)
     const entry = this.#entries.get(key)
     if (entry?.lock !== undefined && forgettableAt(entry) <= now) entry.lock = undefined
@@ -75,7 +75,7 @@ class Table {
   }
 
   /** @param spent tokens that this operation removed from the bucket */
-  store (entry: Entry | undefined, charge: Charge, { tokens, at }: Bucket, spent: number): void {
+  store (entry: StoredBucket | undefined, charge: Charge, { tokens, at }: Bucket, spent: number): void {
     const known = entry === undefined ? at : Math.max(at, entry.full)
     const own = fullAt({ tokens, at }, charge)
     const shifted = known + spent * 1000 / charge.rate
@@ -95,7 +95,7 @@ class Table {
    * Counts a refusal of the key, and locks the key out if the refusal is the last one allowed. Returns how many ms the lockout takes. In the
    * shared bucket nothing is counted, because a key would be locked out for what other keys do.
    */
-  refuse (entry: Entry | undefined, { after, duration }: Lockout, now: number): number {
+  refuse (entry: StoredBucket | undefined, { after, duration }: Lockout, now: number): number {
     if (entry === undefined || entry === this.shared) return 0
     const lock = entry.lock ??= { refusals: 0, until: now }
     if (++lock.refusals < after) return 0

@@ -15,7 +15,7 @@ import { within } from '../../shared/within.ts'
 import type { NamedTasks } from '../named/named.ts'
 import { StoredRetry } from '../running/retry.ts'
 import { Scheduler, type TasksStats } from '../scheduler.ts'
-import type { Telemetry } from '../telemetry.ts'
+import type { TaskTelemetry } from '../telemetry.ts'
 import { toError } from '../thrown.ts'
 import type { Connections } from './connections.ts'
 import { Failure, idOf, keyOf, MAX_CRASHES, toOptions, toStoredTask, type StoredTask } from './stored.ts'
@@ -34,7 +34,7 @@ type StoredJob = Job<StoredTask>
 
 export interface EngineDeps {
   named: NamedTasks
-  telemetry: Telemetry
+  telemetry: TaskTelemetry
   log: FastifyBaseLogger
   clock: Clock
 }

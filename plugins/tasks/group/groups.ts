@@ -9,7 +9,7 @@ import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drain
 import { ClosingError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'
 import type { Attempt } from '../running/attempt.ts'
-import type { Telemetry } from '../telemetry.ts'
+import type { TaskTelemetry } from '../telemetry.ts'
 import { Group, type GroupHost } from './group.ts'
 
 export interface GroupsDeps {
@@ -18,7 +18,7 @@ export interface GroupsDeps {
    * stay in memory for ever.
    */
   giveUpAfter: number
-  telemetry: Telemetry
+  telemetry: TaskTelemetry
   clock: Clock
 }
 

@@ -7,7 +7,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { currentPart, runWork, Work } from '../../cancellation/ambient.ts'
 import type { Task, TaskContext } from '../task.ts'
-import type { Telemetry } from '../telemetry.ts'
+import type { TaskTelemetry } from '../telemetry.ts'
 
 /** Returns the attempt that the running code is part of. */
 export function currentAttempt (): Attempt | undefined {
@@ -28,13 +28,13 @@ export class Attempt extends Work implements TaskContext {
   /** When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is over. */
   dueAt: number
   readonly #task: Task
-  readonly #telemetry: Telemetry
+  readonly #telemetry: TaskTelemetry
   readonly #logger: FastifyBaseLogger
   #controller: AbortController | undefined
   #log: FastifyBaseLogger | undefined
   #reason: Error | undefined
 
-  constructor (task: Task, now: number, telemetry: Telemetry, logger: FastifyBaseLogger) {
+  constructor (task: Task, now: number, telemetry: TaskTelemetry, logger: FastifyBaseLogger) {
     super()
     this.attempt = task.attempts
     this.startedAt = now
@@ -76,7 +76,7 @@ export class Attempt extends Work implements TaskContext {
     return this.#task.runInAsyncScope(runWork, undefined, this, call)
   }
 
-  get telemetry (): Telemetry { return this.#telemetry }
+  get telemetry (): TaskTelemetry { return this.#telemetry }
 
   /** Aborts the signal. The first reason holds, and a further call gives the function no more time. */
   abort (reason: Error, graceEndsAt: number): void {

@@ -9,7 +9,7 @@ import { TaskAbortedError, TaskTimeoutError } from '../../shared/errors.ts'
 import { secondsUntilFree } from '../queue/estimate.ts'
 import { FairQueue } from '../queue/fair-queue.ts'
 import type { Outcome, Task } from '../task.ts'
-import type { Telemetry } from '../telemetry.ts'
+import type { TaskTelemetry } from '../telemetry.ts'
 import { addCause, toError } from '../thrown.ts'
 import { Turn } from '../turns.ts'
 import { Attempt } from './attempt.ts'
@@ -30,7 +30,7 @@ export interface RunnerOptions {
   clock: Clock
   /** From [0, 1). */
   random: () => number
-  telemetry: Telemetry
+  telemetry: TaskTelemetry
   /** The parent of each task's logger. */
   log: FastifyBaseLogger
   /** Is called when a task has its outcome. If its function runs on, the task is in `leaked`, and stopped() follows. */

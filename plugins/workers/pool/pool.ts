@@ -22,7 +22,7 @@ import { Transitions } from '../threads/transitions.ts'
 import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
 import type { PoolStats, RunningJob } from './stats.ts'
-import { Telemetry } from './telemetry.ts'
+import { JobTelemetry } from './telemetry.ts'
 
 /** The time, in ms, in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait for. */
 const KILL = 100
@@ -34,7 +34,7 @@ export class Pool implements Drainable {
   readonly #clock: Clock
   readonly #log: FastifyBaseLogger
   readonly #admission: Admission<Job>
-  readonly #telemetry: Telemetry
+  readonly #telemetry: JobTelemetry
   readonly #threads: Threads
   readonly #dispatcher: Dispatcher
   /** The jobs whose callers wait. */
@@ -54,7 +54,7 @@ export class Pool implements Drainable {
     this.#clock = clock
     this.#log = log.child({ pool: this.name })
     this.#deadlines = new Deadlines(this.#live, clock.now)
-    this.#telemetry = new Telemetry({ server, pool: this.name }, registry.names, this.#log)
+    this.#telemetry = new JobTelemetry({ server, pool: this.name }, registry.names, this.#log)
     const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => {

@@ -9,7 +9,7 @@ import type { Job } from '../job.ts'
 import type { JobEnd } from '../job-end.ts'
 import { Counters, type JobStats } from './stats.ts'
 
-export class Telemetry {
+export class JobTelemetry {
   readonly #pool: Pick<channels.JobIdentity, 'server' | 'pool'>
   readonly #names: readonly string[]
   readonly #counters: readonly Counters[]

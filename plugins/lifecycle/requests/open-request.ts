@@ -1,5 +1,5 @@
 /**
- * Entry is one request in flight: whether its client is there, and whether something of it runs. Once the client has left, an entry keeps
+ * OpenRequest is one request in flight: whether its client is there, and whether something of it runs. Once the client has left, it keeps
  * neither the request nor the reply alive.
  */
 import { Socket } from 'node:net'
@@ -10,7 +10,7 @@ import { isHttp1, rawOf } from '../../shared/sockets.ts'
 import type { Observer } from './contexts.ts'
 
 /** @internal */
-export class Entry implements DenseSetMember, Observer {
+export class OpenRequest implements DenseSetMember, Observer {
   denseIndex = -1
   readonly since: number
   /** Undefined once the client has left or the response has ended. */
@@ -32,10 +32,10 @@ export class Entry implements DenseSetMember, Observer {
   failed = false
   /** For a report, once the request is gone. */
   #described: { name: string, id: string } | undefined
-  readonly #settle: (entry: Entry) => void
+  readonly #settle: (entry: OpenRequest) => void
 
   /** @param settle is called, once the client has left, when something of the request has ended */
-  constructor (reply: FastifyReply, since: number, settle: (entry: Entry) => void) {
+  constructor (reply: FastifyReply, since: number, settle: (entry: OpenRequest) => void) {
     this.reply = reply
     this.since = since
     this.#settle = settle

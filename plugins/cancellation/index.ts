@@ -50,7 +50,7 @@ function track (app: FastifyInstance): void {
   app.decorateRequest('disconnected', {
     getter (this: FastifyRequest) { return controllerOf(this).signal }
   })
-  app.addHook('onRequest', (request: FastifyRequest, reply: FastifyReply, done: () => void) => {
+  app.addHook('onRequest', function watchClient (request: FastifyRequest, reply: FastifyReply, done: () => void) {
     request[kReply] = reply
     // A hook that ran before this one has read the signal.
     const controller = request[kDisconnected]

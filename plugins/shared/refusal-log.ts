@@ -99,7 +99,7 @@ async function refusalLog (app: FastifyInstance): Promise<void> {
   const sampler = new Sampler(app.log)
   app.decorate(kRefusalLog, sampler)
   // Runs before the error handler does.
-  app.addHook('onError', (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) => {
+  app.addHook('onError', function sampleRefusal (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) {
     if (isRefusal(error)) {
       sampler.count(classOf(error), performance.now())
       reply.log = quiet(reply, error)

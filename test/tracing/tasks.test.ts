@@ -1,12 +1,15 @@
 // Spans of tasks, and what else the tracing records: refusals.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { context, ROOT_CONTEXT, SpanKind, SpanStatusCode } from '@opentelemetry/api'
 import { FastifyOtelInstrumentation } from '@fastify/otel'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { defineTasks, type Engine, type EngineFactory, type NamedTask } from '../../plugins/tasks/index.ts'
 import tracing from '../../plugins/tracing/index.ts'
+import { root } from '../compiler.ts'
 import { jobs } from '../fixtures/jobs.ts'
-import { deferred, execArgv, rejection, type TestWorkers } from '../helper.ts'
+import { deferred, execArgv, rejection, until, type TestWorkers } from '../helper.ts'
 import { attributesOf, inSpan, lineage, spanNamed, spans, startTraced, tracer } from './helper.ts'
 
 const withOtel = (app: FastifyInstance): unknown => app.register(new FastifyOtelInstrumentation().plugin())
@@ -126,6 +129,21 @@ t.test('without a tracer a task is stored without a carrier', async (t) => {
   const app = await startTraced(t, { tracing: false, tasks: { tasks: defineTasks({ welcome: { handler: async () => {} } }), engine: factory } })
   await inSpan('caller', () => app.tasks.enqueue('welcome', undefined as never))
   t.notOk('carrier' in (JSON.parse(stored[0]!) as object))
+})
+
+t.test('the tree of spans is the one in the docs: each hook of the suite has a name', async (t) => {
+  const app = await startTraced(t, { workers: { jobs, maxThreads: 1, execArgv } }, withOtel)
+  app.get('/', async function countPrimes () {
+    await app.getDecorator<TestWorkers>('workers').run('echo', 1)
+    return 'ok'
+  })
+  await app.inject('/')
+  await until(() => spans().some(({ name }) => name === 'request'), 'the request has its span')
+  const docs = readFileSync(join(root, 'docs/tracing.md'), 'utf8')
+  const [, drawn = ''] = /```\n(request\n[^]*?)```/.exec(docs) ?? []
+  const namesIn = (pattern: RegExp, names: string[]): string[] => names.filter((name) => pattern.test(name)).sort()
+  const fastifys = /^(?:on|pre|handler)/
+  t.strictSame(namesIn(fastifys, spans().map(({ name }) => name)), namesIn(fastifys, drawn.split('\n').map((line) => line.replace(/^[ │├└─]+/, '').split('  ', 1)[0] ?? '')))
 })
 
 t.test('what is refused before it begins is an event of the span that asked for it, without a client\'s key', async (t) => {

@@ -14,7 +14,8 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
   const body = closingBody(error)
   const countRefusal = refusalCounter(app)
 
-  app.addHook('onRequest', (request, reply, done) => {
+  // Hooks of requests have names, which @fastify/otel gives to their spans.
+  app.addHook('onRequest', function admitRequest (request, reply, done) {
     if (!isStopping(phase())) {
       inFlight.enter(request, reply)
       return done()
@@ -34,7 +35,7 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
     done()
   })
 
-  app.addHook('onSend', (request, _reply, _payload, done) => {
+  app.addHook('onSend', function recordAnswer (request, _reply, _payload, done) {
     inFlight.answered(request)
     done()
   })

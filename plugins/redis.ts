@@ -29,6 +29,7 @@ export interface IoRedis {
   config (subcommand: 'GET', name: string): Promise<unknown>
   publish (channel: string, message: string): Promise<unknown>
   subscribe (channel: string): Promise<unknown>
+  hmget (key: string, ...fields: string[]): Promise<Array<string | null>>
   xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>
 }
 

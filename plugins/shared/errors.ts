@@ -134,7 +134,7 @@ export class ClosingError extends createRefusal<[what: string], { reason: 'closi
 /**
  * Why a task was refused.
  * - `full`: there is no place for it.
- * - `store`: Redis is away.
+ * - `store`: Redis is away, has refused it, or has not answered.
  * - `closing`: the application is shutting down.
  */
 export const taskRefusalReasons = ['full', 'store', 'closing'] as const
@@ -176,19 +176,32 @@ export class TaskUnknownError extends createError<[name: string, known: string]>
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(
   'FC_ERR_TASK_PAYLOAD', 'The payload of task "%s" %s') {}
 
-const TaskStoreAway = createRefusal<[id: string, options?: ErrorOptions], { readonly reason: 'store', readonly mayBeStored: boolean, readonly retryAfter: number }>(
-  'FC_ERR_TASK_STORE', 'The store of tasks can\'t be reached now: "%s" was refused', 503)
+/** What has become of a call to the store of tasks. */
+const storeFailures = {
+  away: 'can\'t be reached now for',
+  refused: 'has refused',
+  unanswered: 'has not said whether it has stored'
+}
+type TaskStoreFailure = keyof typeof storeFailures
+
+/** Returns the word by which Redis, or Node.js, names an error: NOPERM, OOM, ECONNREFUSED. Its text may hold an address or a user, and isn't for clients. */
+function wordOf (cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined
+  const { code } = cause as { code?: unknown }
+  return cause.name === 'ReplyError' ? /^[A-Z]+(?= )/.exec(cause.message)?.[0] : typeof code === 'string' ? code : undefined
+}
 
 /**
- * Redis is away, or has not answered within `storeTimeout`; `cause` is its error. If `mayBeStored`, Redis was asked and has not answered: the task may
- * run. Enqueue it again under the same id, with `duplicate: 'join'`, to be sure that it runs.
+ * Redis is away, has refused a command, or has been silent for `storeTimeout`. `failure` names what went wrong in a word, and `cause` is the error of Redis. If
+ * `mayBeStored`, Redis was asked and has not answered: the task may run. Enqueue it again under the same id, with `duplicate: 'join'`, to be sure that
+ * it runs.
  */
-export class TaskStoreError extends TaskStoreAway {
-  constructor (id: string, mayBeStored: boolean, options?: ErrorOptions) {
-    super(id, options)
-    Object.assign(this, { reason: 'store', mayBeStored, retryAfter: 1 })
-  }
-}
+export class TaskStoreError extends createRefusal<
+  [id: string, failure: TaskStoreFailure, options: ErrorOptions],
+  { readonly reason: 'store', readonly failure: string, readonly mayBeStored: boolean, readonly retryAfter: number }
+>(
+  'FC_ERR_TASK_STORE', (id, failure) => `The store of tasks ${storeFailures[failure]} "${id}"`, 503,
+  (_id, failure, { cause }) => ({ reason: 'store', failure: wordOf(cause) ?? failure, mayBeStored: failure === 'unanswered', retryAfter: 1 })) {}
 
 /** The processes that ran the task have ended again and again. The task is kept, and not tried again. */
 export class TaskCrashedError extends createError<[id: string, times: number]>(

@@ -21,6 +21,8 @@ export interface RefusalClass {
   job?: string | undefined
   /** Why the job, the task or the caller of a lock was refused. */
   reason?: string | undefined
+  /** What is wrong with the store of tasks. */
+  failure?: string | undefined
   policy?: string | undefined
   task?: string | undefined
   /** The kind of a lock. Its key may be a client's. */
@@ -29,8 +31,8 @@ export interface RefusalClass {
 
 /** Returns the class of a refusal, from the fields of its error. */
 export function classOf (refusal: Error): RefusalClass {
-  const { code, job, reason, policy, kind } = refusal as Error & RefusalClass
-  return { code, job, reason, policy, kind }
+  const { code, job, reason, failure, policy, kind } = refusal as Error & RefusalClass
+  return { code, job, reason, failure, policy, kind }
 }
 
 const kRefusalLog = Symbol('fastify-concurrency.refusalLog')

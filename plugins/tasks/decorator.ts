@@ -76,7 +76,7 @@ export interface Tasks {
    * Runs `fn` in the background, after the current code has run. Use enqueue() for work that is to survive this process one day, and a job
    * of the workers for work that needs the CPU.
    *
-   * @param id 1 to 256 characters; the part before the first colon is the task's name in logs and metrics
+   * @param id 1 to 256 characters, without lone surrogates; the part before the first colon is the task's name in logs and metrics
    * @throws FC_ERR_TASKS_FULL (503, Retry-After) if there is no place for the key; FC_ERR_TASK_DUPLICATE (409); FC_ERR_CLOSING (503)
    */
   submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions): TaskHandle<T>

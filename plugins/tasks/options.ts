@@ -47,8 +47,8 @@ export interface TasksOptions extends TaskRunOptions {
    */
   prefix?: string
   /**
-   * How many ms Redis may take to accept a task, at least 1. After that time, and at once while Redis is known to be away, enqueue() rejects with
-   * FC_ERR_TASK_STORE (503).
+   * How many ms Redis may be silent while it owes an answer to enqueue(), at least 1. After that time, and at once while Redis is known to be
+   * away, enqueue() rejects with FC_ERR_TASK_STORE (503).
    * @default 1_000
    */
   storeTimeout?: number
@@ -64,8 +64,8 @@ export interface TasksOptions extends TaskRunOptions {
    */
   consume?: boolean | readonly string[]
   /**
-   * How many ms a process may be silent before its stored tasks run elsewhere, at least 1_000. They do so at most `1.5 * lockDuration` after it
-   * has ended. Work that holds the event loop for longer loses its locks, and its tasks run twice.
+   * How many ms a process may be silent before its stored tasks run elsewhere, at least 1_000. They do so at most `2 * lockDuration` after it
+   * has ended, or has been frozen. Work that holds the event loop for longer loses its locks, and its tasks run twice.
    * @default 30_000
    */
   lockDuration?: number

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Unfinished } from '../shared/drainables.ts'
 import { TaskDuplicateError, taskRefusalReasons, type TaskRefusalReason } from '../shared/errors.ts'
-import { refusalCounter } from '../shared/refusal-log.ts'
+import { classOf, refusalCounter } from '../shared/refusal-log.ts'
 import { isRefusal } from '../shared/coded-error.ts'
 import type { TypedChannel } from '../shared/typed-channel.ts'
 import * as channels from './channels.ts'
@@ -101,7 +101,7 @@ export class TaskTelemetry {
   enqueueUnseen (name: string, reqId: string | undefined, err: unknown): void {
     const refused = isRefusal(err)
     // Load must not flood the log: refusals are counted into its sampled lines.
-    if (refused) refusalCounter(this.#app)({ code: (err as { code: string }).code, task: name })
+    if (refused) refusalCounter(this.#app)({ ...classOf(err as Error), task: name })
     logSafely(this.#app.log, refused ? 'debug' : 'error', { task: name, reqId, err }, 'tasks.enqueue() has failed, and nobody awaits its promise: the task was not accepted')
   }
 

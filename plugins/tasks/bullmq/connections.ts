@@ -4,8 +4,6 @@
  * Callers who wait have a connection that fails fast. Workers have connections that wait for Redis as long as it takes, since nobody waits for them.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import { isRefusal } from '../../shared/coded-error.ts'
-import { ClosingError, TaskStoreError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { failFast, FIRST_CONNECTION, ready, reconnectSoon, reconnectToMaster, type IoRedis } from '../../redis.ts'
 import { within } from '../../shared/within.ts'
@@ -27,22 +25,17 @@ const neutralCluster = { lazyConnect: false, clusterRetryStrategy: reconnectSoon
 export class Connections {
   readonly #given: IoRedis
   readonly #log: FastifyBaseLogger
-  readonly #timeout: number
   readonly #opened: IoRedis[] = []
   /** For callers who wait. */
   readonly commands: IoRedis
-  /** Commands that have not been answered in time, and are not answered yet. */
-  #late = 0
   #patient: IoRedis | undefined
   #isAway = false
   /** Why Redis is away, as far as the connection knows. */
   #reason: Error | undefined
   #isClosed = false
 
-  /** @param timeout how many ms a caller waits for Redis */
-  constructor (given: IoRedis, timeout: number, log: FastifyBaseLogger) {
+  constructor (given: IoRedis, log: FastifyBaseLogger) {
     this.#given = given
-    this.#timeout = timeout
     this.#log = log
     this.commands = this.#open({ ...failFast, socketTimeout: SILENCE })
     this.commands.on('error', (err: Error) => { this.#reason = err })
@@ -66,42 +59,9 @@ export class Connections {
     return this.#open(patience)
   }
 
-  /**
-   * Resolves to what Redis answers to a command of a caller who waits. While Redis is away, or owes an answer, it isn't asked: so a Redis that
-   * hangs costs a few callers `timeout` ms, and no queue of commands grows.
-   *
-   * @param id the task, for the error
-   * @throws FC_ERR_TASK_STORE, FC_ERR_CLOSING
-   */
-  ask<T> (id: string, command: () => Promise<T>): Promise<T> {
-    // Written out, since each enqueue() passes here: promises cost more than the rest of it.
-    return new Promise((resolve, reject) => {
-      if (this.#isClosed) throw new ClosingError('The service')
-      if (this.#late > 0) throw new TaskStoreError(id, false, { cause: new Error('Redis has not answered an earlier command') })
-      if (this.commands.status !== 'ready') throw new TaskStoreError(id, false, { cause: this.#reason ?? new Error(`The connection to Redis is ${this.commands.status}`) })
-      const asked = command()
-      let isLate = false
-      const onLate = (): void => {
-        isLate = true
-        this.#late++
-        reject(new TaskStoreError(id, true, { cause: new Error(`Redis took longer than ${this.#timeout} ms`) }))
-      }
-      // After a stall of our event loop, timers fire before a reply that has long arrived is read: setImmediate lets it be read first.
-      const timer = setTimeout(() => { immediate = setImmediate(onLate) }, this.#timeout)
-      let immediate: NodeJS.Immediate | undefined
-      const settled = (): void => {
-        if (isLate) this.#late--
-        clearTimeout(timer)
-        clearImmediate(immediate)
-      }
-      asked.then((answer) => {
-        settled()
-        resolve(answer)
-      }, (cause: unknown) => {
-        settled()
-        reject(isRefusal(cause) ? cause : new TaskStoreError(id, !isReply(cause), { cause }))
-      })
-    })
+  /** Why callers can't ask Redis now; undefined if they can. */
+  get trouble (): Error | undefined {
+    return this.commands.status === 'ready' ? undefined : this.#reason ?? new Error(`The connection to Redis is ${this.commands.status}`)
   }
 
   close (): void {
@@ -151,9 +111,4 @@ export class Connections {
     this.#isAway = false
     logSafely(this.#log, 'info', {}, 'tasks: Redis is back')
   }
-}
-
-/** Tells whether Redis has refused the command: then nothing was stored. Out of memory, say, or read-only. */
-function isReply (error: unknown): boolean {
-  return error instanceof Error && error.name === 'ReplyError'
 }

@@ -1,36 +1,26 @@
 /**
- * Consumer runs stored tasks in this process, by a Worker of BullMQ for each name. Each attempt is a task of a scheduler of its own, which gives it
- * what a task in memory has: a deadline, a signal, a log, an outcome.
- *
- * What the process held when it ended is found by other processes once its locks have expired. A shutdown hands back what it can't finish.
+ * Consumer takes stored tasks from Redis to run them in this process, by a Worker of BullMQ for each name, and holds them until Redis knows what has
+ * become of them. What the process held when it ended is found by other processes once its locks have expired. A shutdown hands back what it can't finish.
  */
-import type { ConnectionOptions, Job, Worker, WorkerOptions } from 'bullmq'
+import type { ConnectionOptions, Worker, WorkerOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Clock } from '../../shared/clock.ts'
 import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
-import { TaskAbortedError, TaskCrashedError, TaskDuplicateError, TasksFullError } from '../../shared/errors.ts'
+import { TaskCrashedError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import type { NamedTasks } from '../named/named.ts'
-import { StoredRetry } from '../running/retry.ts'
 import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { TaskTelemetry } from '../telemetry.ts'
-import { toError } from '../thrown.ts'
 import type { Connections } from './connections.ts'
-import { Failure, idOf, keyOf, MAX_CRASHES, toOptions, toStoredTask, type StoredTask } from './stored.ts'
+import { Delivery, type Here, type StoredJob } from './delivery.ts'
+import { idOf, keyOf, toStoredTask, type StoredTask } from './stored.ts'
 
 /** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
 const RETRY_REDIS = 500
-/** How long the engine waits for Redis when it closes, and beyond the grace period to hand tasks back, in ms. A Redis that answers takes a few. */
+/** How long a process that ends waits for Redis, to hand tasks back and to close, in ms. */
 const FAREWELL = 250
-/** A task that can't run here now, because an earlier run of it still does, is tried again after this time, in ms. */
-const BUSY = 1_000
-
-/** A task that has lost its process this often may be what ends processes. */
-const SUSPECT = 2
-
-type StoredJob = Job<StoredTask>
 
 export interface EngineDeps {
   named: NamedTasks
@@ -39,19 +29,12 @@ export interface EngineDeps {
   clock: Clock
 }
 
-interface Held {
-  id: string
-  job: StoredJob
-  worker: Worker
-  since: number
-  isCancelled: boolean
-}
-
 export interface ConsumerOptions {
   names: readonly string[]
   /** Tasks of one name that run at once. */
   concurrency: number
   grace: number
+  lockDuration: number
   /** For each Worker. */
   worker: Omit<WorkerOptions, 'connection'>
   queueName: (name: string) => string
@@ -63,35 +46,33 @@ export interface ConsumerOptions {
 export class Consumer implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
-  readonly #bullmq: typeof Bullmq
-  readonly #deps: EngineDeps
   readonly #options: ConsumerOptions
-  readonly #runs: Scheduler
+  readonly #clock: Clock
+  readonly #here: Here
   #workers: Worker[] = []
-  /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. By the key of the job. */
-  readonly #held = new Map<string, Held>()
+  /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. */
+  readonly #held = new Map<StoredJob, Delivery>()
   readonly #idle = new IdleWaiters()
   #closing: Promise<unknown> | undefined
-  #isGivingUp = false
-  /** The task that runs here although it may end the process. */
-  #suspect: StoredJob | undefined
+  /** Whether Redis has taken back what was given up. */
+  #isAnswered = true
   #completed = 0
 
   constructor (bullmq: typeof Bullmq, options: ConsumerOptions, deps: EngineDeps) {
-    this.#bullmq = bullmq
     this.#options = options
-    this.#deps = deps
+    this.#clock = deps.clock
     // Workers bound what runs. The queue is for tasks whose slots are held by functions that ignore their signals.
     const concurrency = Math.max(options.concurrency * options.names.length, 1)
-    this.#runs = new Scheduler({ concurrency, maxQueue: concurrency, grace: options.grace }, deps)
+    const runs = new Scheduler({ concurrency, maxQueue: concurrency, grace: options.grace }, deps)
+    this.#here = { bullmq, named: deps.named, telemetry: deps.telemetry, log: deps.log, runs, isClosing: false, isGivingUp: false, suspect: undefined }
   }
 
   get completed (): number { return this.#completed }
   get pending (): number { return this.#held.size }
-  get timers (): number { return this.#runs.timers }
+  get timers (): number { return this.#here.runs.timers }
 
   stats (): TasksStats {
-    return this.#runs.stats()
+    return this.#here.runs.stats()
   }
 
   start (): void {
@@ -107,6 +88,7 @@ export class Consumer implements Drainable {
 
   /** Takes no more tasks from Redis. What runs goes on. */
   close (): void {
+    this.#here.isClosing = true
     this.#closing ??= Promise.all(this.#workers.map((worker) => worker.close())).catch((err: unknown) => this.#log('warn', { err }, 'tasks: a worker could not be closed'))
   }
 
@@ -114,21 +96,27 @@ export class Consumer implements Drainable {
     return this.#idle.wait(this.pending)
   }
 
-  /** Resolves when the Workers have ended, or Redis is away. */
+  /** Resolves when the Workers have ended, which a Redis that is away or frozen can hold up. */
   async closed (): Promise<void> {
     this.close()
-    const isWorthIt = this.#options.connections.commands.status === 'ready' && !this.#isGivingUp
-    await within(isWorthIt ? FAREWELL : 0, this.#closing as Promise<unknown>)
+    await this.#closing
+  }
+
+  /** How long the engine is to wait for Redis when it closes, in ms. A Redis that answers takes a few. */
+  get patience (): number {
+    return this.#isAnswered && this.#options.connections.trouble === undefined ? FAREWELL : 0
   }
 
   held (): Unfinished[] {
-    const now = this.#deps.clock.now()
-    const held = [...this.#held.values()].map(({ id, job, since }): Unfinished => ({ kind: 'task', name: job.name, id, ageMs: Math.round(now - since), attempt: job.attemptsMade + 1 }))
-    return [...held, ...this.#runs.lost()]
+    const now = this.#clock.now()
+    const held = [...this.#held.values()].map((delivery) => delivery.describe(now))
+    // A function that ignores its signal may belong to a task whose outcome Redis does not know yet.
+    const ids = new Set(held.map(({ id }) => id))
+    return [...held, ...this.lost().filter(({ id }) => !ids.has(id))]
   }
 
   lost (): Unfinished[] {
-    return this.#runs.lost()
+    return this.#here.runs.lost()
   }
 
   /**
@@ -138,11 +126,10 @@ export class Consumer implements Drainable {
    */
   async giveUp (grace: number): Promise<Unfinished[]> {
     this.close()
-    this.#isGivingUp = true
-    const { clock } = this.#deps
-    const endsAt = clock.now() + grace
-    await this.#runs.giveUp(grace)
-    await within(Math.max(endsAt - clock.now(), 0) + FAREWELL, this.idle())
+    this.#here.isGivingUp = true
+    const endsAt = this.#clock.now() + grace
+    await this.#here.runs.giveUp(grace)
+    this.#isAnswered = await within(Math.max(endsAt - this.#clock.now(), 0) + FAREWELL, this.idle())
     const lost = this.held()
     // Redis is frozen, say. Nothing more can be done for them here, and nobody is to wait for them once more.
     this.#held.clear()
@@ -151,148 +138,89 @@ export class Consumer implements Drainable {
   }
 
   #createWorker (name: string): Worker {
-    const { queueName, worker: options, connections } = this.#options
-    const held = this.#held
-    const hold = (job: StoredJob, worker: Worker): void => { held.set(keyOf(job), { id: idOf(job.name, job.data, job.id as string), job, worker, since: this.#deps.clock.now(), isCancelled: false }) }
+    const { queueName, worker: options, lockDuration, connections } = this.#options
+    const [held, here, clock] = [this.#held, this.#here, this.#clock]
     const release = (job: StoredJob): void => {
-      // A second delivery of a job, after its lock was lost, is held on.
-      if (held.get(keyOf(job))?.job === job) held.delete(keyOf(job))
-      if (this.pending === 0) this.#idle.wake()
+      held.delete(job)
+      if (held.size === 0) this.#idle.wake()
     }
+    const { JobNotExist, JobLockNotExist, JobLockMismatch } = here.bullmq.ErrorCode
+    // By these errors Redis refuses the outcome of a job: the job has ended elsewhere, its lock has expired, or another process has it.
+    const isLost = (err: Error & { code?: unknown }): boolean => [JobNotExist, JobLockNotExist, JobLockMismatch].includes(err.code as number)
     // Nothing that BullMQ publishes says when a job that lost its lock is done with, so the method that does all of it is wrapped.
-    class HoldingWorker extends this.#bullmq.Worker<StoredTask> {
+    class HoldingWorker extends here.bullmq.Worker<StoredTask> {
       override async processJob (...args: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
+        const [job] = args
         // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
-        args[0].data = toStoredTask(args[0].data)
-        hold(args[0], this)
+        job.data = toStoredTask(job.data)
+        held.set(job, new Delivery(job, this, here, clock.now()))
         try {
           return await super.processJob(...args)
         } finally {
-          release(args[0])
+          release(job)
         }
       }
+
+      /** A job that this process has lost is not to fail because Redis refuses its result: the process that has it now decides. */
+      protected override async handleFailed (...args: Parameters<Worker<StoredTask>['handleFailed']>): ReturnType<Worker<StoredTask>['handleFailed']> {
+        return isLost(args[0]) ? undefined as never : await super.handleFailed(...args)
+      }
+
+      /**
+       * Returns how long this Worker waits to be woken before it looks for tasks itself, in seconds. Redis wakes the Worker that has waited longest,
+       * which may be one of a frozen process. Other Workers would then wait for 5 or 10 s, BullMQ's defaults.
+       */
+      protected override getBlockTimeout (blockUntil: number): number {
+        return Math.min(super.getBlockTimeout(blockUntil), lockDuration / 8 / 1_000)
+      }
     }
-    const worker = new HoldingWorker(queueName(name), (job, token) => this.#process(job, token), {
-      ...options, runRetryDelay: RETRY_REDIS, connection: connections.patient as unknown as ConnectionOptions
+    const worker = new HoldingWorker(queueName(name), (job) => (held.get(job) as Delivery).run(), {
+      ...options,
+      lockDuration,
+      // One check marks the tasks that run, and a later one moves those that have no lock. A process whose check comes just too early for its turn
+      // checks one interval later, so checks are at most two intervals apart.
+      stalledInterval: lockDuration / 4,
+      runRetryDelay: RETRY_REDIS,
+      connection: connections.patient as unknown as ConnectionOptions
     })
     worker.on('completed', () => { this.#completed++ })
     worker.on('stalled', (jobId) => { void this.#recovered(worker, jobId) })
-    worker.on('lockRenewalFailed', (jobIds) => { for (const id of jobIds) this.#lostLock(keyOf({ queueName: worker.name, id })) })
-    worker.on('error', (err) => this.#log('debug', { err, task: name }, 'tasks: BullMQ'))
+    worker.on('lockRenewalFailed', (jobIds) => {
+      for (const delivery of held.values()) if (delivery.worker === worker && jobIds.includes(delivery.job.id as string)) delivery.lostLock()
+    })
+    worker.on('error', (err) => {
+      this.#log(isLost(err) ? 'warn' : 'debug', { err, task: name }, isLost(err)
+        ? 'tasks: a task has lost its lock while it ran, and its outcome is not stored: it runs again. Work that holds the event loop, a process that is stopped, or an outage of Redis was longer than lockDuration'
+        : 'tasks: BullMQ')
+    })
     return worker
   }
 
-  async #process (job: StoredJob, token: string | undefined): Promise<unknown> {
-    const { named, telemetry } = this.#deps
-    const { name, data: { payload, reqId, carrier }, attemptsMade } = job
-    const jobId = job.id as string
-    const id = idOf(name, job.data, jobId)
-    if (this.#closing !== undefined) return await this.#handBack(job, token)
-    if (job.data.cancelled === true) {
-      const error = new TaskAbortedError(id, 'cancel() was called')
-      telemetry.endedUnrun('aborted', id, attemptsMade, error)
-      throw this.#failure(job, error, true)
-    }
-    if (job.stalledCounter >= MAX_CRASHES) {
-      const error = new TaskCrashedError(id, job.stalledCounter)
-      telemetry.endedUnrun('failed', id, attemptsMade, error)
-      throw this.#failure(job, error)
-    }
-    // A task that ends its process ends the runs beside it too. So that these are not taken for the cause, only one task that may be it runs in a process.
-    if (job.stalledCounter >= SUSPECT) {
-      if (this.#suspect !== undefined) return await this.#runLater(job, token)
-      this.#suspect = job
-    }
-    try {
-      const handle = this.#runs.submit({
-        id,
-        key: name,
-        reqId,
-        carrier,
-        fn: (context) => named.run(name, payload, context),
-        options: toOptions(job.data, job.opts.attempts, named.defaults(name)),
-        stored: { attempts: attemptsMade, idempotencyKey: job.repeatJobKey === undefined ? jobId : id, ageMs: Math.max(Date.now() - job.timestamp, 0) }
-      })
-      return this.#storable(await handle.done, id)
-    } catch (thrown) {
-      if (thrown instanceof StoredRetry) throw new Failure(thrown.cause as Error, thrown.delay)
-      if (thrown instanceof TaskDuplicateError || thrown instanceof TasksFullError) return await this.#runLater(job, token)
-      const isAborted = thrown instanceof TaskAbortedError
-      const isCancelled = this.#held.get(keyOf(job))?.isCancelled === true
-      if (isAborted && this.#isGivingUp && !isCancelled) return await this.#handBack(job, token)
-      throw this.#failure(job, toError(id, thrown), isAborted && isCancelled)
-    } finally {
-      if (this.#suspect === job) this.#suspect = undefined
-    }
-  }
-
-  /** A task that was cancelled has not failed, so it isn't kept among those that have. */
-  #failure (job: StoredJob, error: Error, isCancelled = false): Failure {
-    if (isCancelled) job.opts.removeOnFail = true
-    return new Failure(error, -1)
-  }
-
-  /** Returns the result as far as it can be stored. The task has done its work: a result that JSON can't hold must not make it run again. */
-  #storable (result: unknown, id: string): unknown {
-    try {
-      if (typeof result === 'object' || typeof result === 'bigint') JSON.stringify(result)
-      return typeof result === 'function' || typeof result === 'symbol' ? undefined : result
-    } catch (err) {
-      this.#log('warn', { err, task: id }, 'tasks: the result of a task can\'t be stored as JSON: its handle resolves to undefined')
-      return undefined
-    }
-  }
-
-  /** Puts the task back, first in line. The attempt doesn't count. */
-  async #handBack (job: StoredJob, token: string | undefined): Promise<never> {
-    try {
-      await job.moveToWait(token)
-      this.#log('info', { task: idOf(job.name, job.data, job.id as string) }, 'tasks: a task was handed back: another process runs it')
-    } catch (err) {
-      this.#log('error', { err, task: idOf(job.name, job.data, job.id as string) }, 'tasks: a task could not be handed back: another process runs it when its lock expires')
-    }
-    throw new this.#bullmq.WaitingError()
-  }
-
-  async #runLater (job: StoredJob, token: string | undefined): Promise<never> {
-    await job.moveToDelayed(Date.now() + BUSY, token)
-    throw new this.#bullmq.DelayedError()
-  }
-
   #cancel (key: string): void {
-    const held = this.#held.get(key)
-    if (held === undefined) return
-    held.isCancelled = true
-    this.#runs.cancel(held.id, 'cancel() was called')
+    for (const delivery of this.#held.values()) if (keyOf(delivery.job) === key) delivery.cancel()
   }
 
   async #readMark (worker: Worker, { id }: StoredJob): Promise<void> {
     try {
-      const job = await this.#bullmq.Job.fromId(worker, id as string) as StoredJob | undefined
+      const job = await this.#here.bullmq.Job.fromId(worker, id as string) as StoredJob | undefined
       if (job?.data.cancelled === true) this.#cancel(keyOf(job))
     } catch (err) {
       this.#log('debug', { err }, 'tasks: could not read whether a task is cancelled')
     }
   }
 
-  /** Another process may run the task by now. */
-  #lostLock (key: string): void {
-    const held = this.#held.get(key)
-    if (held !== undefined) this.#runs.cancel(held.id, 'its lock has expired, and another process may run it')
-  }
-
   async #recovered (worker: Worker, jobId: string): Promise<void> {
     try {
-      const job = await this.#bullmq.Job.fromId(worker, jobId) as StoredJob | undefined
+      const job = await this.#here.bullmq.Job.fromId(worker, jobId) as StoredJob | undefined
       if (job === undefined) return
       const id = idOf(job.name, job.data, jobId)
-      this.#deps.telemetry.recovered(id, job.attemptsMade + 1, new TaskCrashedError(id, job.stalledCounter))
+      this.#here.telemetry.recovered(id, job.attemptsMade + 1, new TaskCrashedError(id, job.stalledCounter))
     } catch (err) {
       this.#log('debug', { err }, 'tasks: BullMQ')
     }
   }
 
   #log (level: 'debug' | 'info' | 'warn' | 'error', fields: Record<string, unknown>, message: string): void {
-    logSafely(this.#deps.log, level, fields, message)
+    logSafely(this.#here.log, level, fields, message)
   }
 }

@@ -7,24 +7,23 @@
  *
  * Each name has a queue of its own, so that a process may consume some names only, and no kind of task delays another.
  */
-import type { Job, JobsOptions, Queue, QueueOptions } from 'bullmq'
+import type { Job, JobsOptions, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { randomUUID } from 'node:crypto'
 import { ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as check from '../../shared/options.ts'
+import { within } from '../../shared/within.ts'
 import type { Engine, NamedTask, QueueStats, ScheduledTask } from '../named/engine.ts'
 import type { StoredTasksOptions } from '../options.ts'
 import type { TasksStats } from '../scheduler.ts'
 import { nameOf, type TaskHandle } from '../task.ts'
 import { checkServer } from './boot-checks.ts'
-import { Bound } from './bound.ts'
 import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
+import { StoredQueue } from './queue.ts'
 import { Failure, keyOf, toRetryOptions, toStored, type StoredTask } from './stored.ts'
-
-type StoredQueue = Queue<StoredTask>
 
 /** In braces as the hash tag: in a cluster the keys of a queue must lie on one node, and those of another name may lie on another. */
 const queueName = (name: string): string => `{${name}}`
@@ -33,18 +32,18 @@ export class BullmqEngine implements Engine {
   readonly #bullmq: typeof Bullmq
   readonly #deps: EngineDeps
   readonly #connections: Connections
-  readonly #queues = new Map<string, StoredQueue>()
-  readonly #bounds = new Map<string, Bound>()
+  readonly #queues: ReadonlyMap<string, StoredQueue>
   readonly #outcomes: Outcomes
   readonly #cancelChannel: string
   readonly drainable: Consumer
+  #isClosing = false
 
   /** Loads BullMQ and connects. Rejects with FC_ERR_OPTION_INVALID. */
   static async open (tasks: { concurrency: number, grace: number }, stored: StoredTasksOptions, deps: EngineDeps): Promise<BullmqEngine> {
     const bullmq = await import('bullmq').catch((cause: unknown) => {
       throw new OptionInvalidError('tasks.redis', 'the package bullmq to be installed (npm install bullmq ioredis)', String(cause))
     })
-    const connections = new Connections(stored.redis, stored.storeTimeout, deps.log)
+    const connections = new Connections(stored.redis, deps.log)
     if (await connections.first()) await checkServer(connections.commands, stored.storeTimeout, deps.log)
     return new BullmqEngine(bullmq, connections, tasks, stored, deps)
   }
@@ -56,28 +55,25 @@ export class BullmqEngine implements Engine {
     const { lockDuration, keep } = stored
     const shared = { prefix: `${stored.prefix}:tasks` }
     const options: QueueOptions = { ...shared, connection: connections.commands as never }
-    for (const name of deps.named.names) {
-      const queue = new bullmq.Queue<StoredTask>(queueName(name), options)
-      queue.on('error', (err) => logSafely(deps.log, 'debug', { err, task: name }, 'tasks: BullMQ'))
-      this.#queues.set(name, queue)
-      this.#bounds.set(name, new Bound(queue, stored.maxStored))
-    }
+    this.#queues = new Map(deps.named.names.map((name) => {
+      const jobs = new bullmq.Queue<StoredTask>(queueName(name), options)
+      jobs.on('error', (err) => logSafely(deps.log, 'debug', { err, task: name }, 'tasks: BullMQ'))
+      return [name, new StoredQueue(jobs, connections, { timeout: stored.storeTimeout, limit: stored.maxStored })]
+    }))
     this.#outcomes = new Outcomes(bullmq, connections, options)
     this.#cancelChannel = `${stored.prefix}:tasks:cancelled`
     this.drainable = new Consumer(bullmq, {
       names: stored.consume,
       concurrency,
       grace,
+      lockDuration,
       queueName,
       cancelChannel: this.#cancelChannel,
       connections,
       worker: {
         ...shared,
         concurrency,
-        lockDuration,
-        // A task is found once a check has marked it and a later one finds it without a lock: within 1.5 lock durations.
-        stalledInterval: lockDuration / 2,
-        // The consumer counts crashes itself, so that it can fail the task with FC_ERR_TASK_CRASHED.
+        // A delivery counts crashes itself, so that it can fail the task with FC_ERR_TASK_CRASHED.
         maxStalledCount: Number.MAX_SAFE_INTEGER,
         removeOnComplete: { count: keep.completed },
         removeOnFail: { count: keep.failed },
@@ -101,13 +97,12 @@ export class BullmqEngine implements Engine {
     jobOptions.jobId = jobId
     if (options.delay > 0) jobOptions.delay = Math.ceil(options.delay)
     if (task.isIdChosen) jobOptions.deduplication = { id: task.ownId }
-    const bound = this.#bounds.get(name)
     const create = (): Promise<Job<StoredTask>> => {
-      bound?.add()
-      // As queue.add() does, without the spans of BullMQ's own tracing: the suite traces tasks itself.
-      return this.#bullmq.Job.create<StoredTask>(queue, name, toStored(task, defaults), jobOptions)
+      queue.bound.add()
+      // As add() of a Queue does, without the spans of BullMQ's own tracing: the suite traces tasks itself.
+      return this.#bullmq.Job.create<StoredTask>(queue.jobs, name, toStored(task, defaults), jobOptions)
     }
-    const job = await this.#connections.ask(id, () => bound?.counted()?.then(create) ?? create())
+    const job = await queue.ask(id, () => queue.bound.counted()?.then(create) ?? create())
     if (job.id !== jobId) await this.#join(queue, task, job.id as string)
     else this.#deps.telemetry.submitted(task)
     return this.#handle(queue, id, job.id as string)
@@ -115,14 +110,13 @@ export class BullmqEngine implements Engine {
 
   async cancel (id: string): Promise<boolean> {
     const name = nameOf(id)
-    const queue = this.#queues.get(name)
-    if (queue === undefined) return false
-    const ask = <T>(command: () => Promise<T>): Promise<T> => this.#connections.ask(id, command)
+    if (!this.#queues.has(name)) return false
+    const queue = this.#queue(name)
     const ownId = id.slice(name.length + 1)
-    const job = await ask(async () => queue.getJob(await queue.getDeduplicationJobId(ownId) ?? ownId))
+    const job = await queue.ask(id, async () => queue.jobs.getJob(await queue.jobs.getDeduplicationJobId(ownId) ?? ownId))
     if (job === undefined || job.finishedOn !== undefined) return false
     // The next run of a schedule is part of it: BullMQ refuses to remove that alone.
-    if (job.repeatJobKey !== undefined && await ask(() => job.isDelayed())) return false
+    if (job.repeatJobKey !== undefined && await queue.ask(id, () => job.isDelayed())) return false
     return await this.#cancelJob(queue, job, id)
   }
 
@@ -130,16 +124,18 @@ export class BullmqEngine implements Engine {
     const queue = this.#queue(name)
     if ('cron' in schedule) this.#checkCron(schedule)
     const repeat = 'every' in schedule ? { every: schedule.every } : { pattern: schedule.cron, tz: schedule.timezone ?? 'UTC' }
-    await this.#connections.ask(`${name}:${id}`, () => queue.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }, options), opts: toRetryOptions(options) }))
+    await queue.ask(`${name}:${id}`, () => queue.jobs.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }, options), opts: toRetryOptions(options) }))
   }
 
   async unschedule (name: string, id: string): Promise<boolean> {
-    return await this.#connections.ask(`${name}:${id}`, () => this.#queue(name).removeJobScheduler(id))
+    const queue = this.#queue(name)
+    return await queue.ask(`${name}:${id}`, () => queue.jobs.removeJobScheduler(id))
   }
 
   async queues (): Promise<QueueStats[]> {
-    return await Promise.all([...this.#queues].map(async ([name, queue]) => this.#connections.ask(name, async () => {
-      const [counts, [oldest]] = await Promise.all([queue.getJobCounts('waiting', 'delayed', 'active', 'failed'), queue.getJobs(['waiting'], 0, 0, true)])
+    return await Promise.all([...this.#queues.keys()].map(async (name) => this.#queue(name).ask(name, async () => {
+      const { jobs } = this.#queue(name)
+      const [counts, [oldest]] = await Promise.all([jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'), jobs.getJobs(['waiting'], 0, 0, true)])
       const { waiting = 0, delayed = 0, active: running = 0, failed = 0 } = counts
       return { name, waiting, delayed, running, failed, oldestMs: oldest === undefined ? 0 : Math.max(Date.now() - oldest.timestamp, 0) }
     })))
@@ -150,21 +146,27 @@ export class BullmqEngine implements Engine {
   }
 
   async close (): Promise<void> {
-    await this.drainable.closed()
-    await this.#outcomes.close()
+    this.#isClosing = true
+    const { patience } = this.drainable
+    await Promise.all([
+      within(patience, this.drainable.closed()),
+      this.#outcomes.close(patience),
+      // Calls that were made before are answered, or told that Redis doesn't answer.
+      ...[...this.#queues.values()].map(async (queue) => queue.settled(patience))
+    ])
     this.#connections.close()
   }
 
+  /** Returns the queue of a name that is defined. @throws FC_ERR_CLOSING */
   #queue (name: string): StoredQueue {
-    const queue = this.#queues.get(name)
-    if (queue === undefined) throw new ClosingError('The service')
-    return queue
+    if (this.#isClosing) throw new ClosingError('The service')
+    return this.#queues.get(name) as StoredQueue
   }
 
   /** @throws FC_ERR_TASK_DUPLICATE unless the task that has the id may be joined */
   async #join (queue: StoredQueue, { id, options }: NamedTask, jobId: string): Promise<void> {
     if (options.duplicate === 'reject') throw new TaskDuplicateError(id)
-    const job = await this.#connections.ask(id, () => queue.getJob(jobId))
+    const job = await queue.ask(id, () => queue.jobs.getJob(jobId))
     if (job?.data.cancelled === true) throw new TaskDuplicateError(id)
   }
 
@@ -179,13 +181,13 @@ export class BullmqEngine implements Engine {
   async #cancelJob (queue: StoredQueue, job: Job<StoredTask>, id: string): Promise<boolean> {
     const jobId = job.id as string
     // Zero if a process holds the lock of the job.
-    const removed = await this.#connections.ask(id, () => queue.remove(jobId))
+    const removed = await queue.ask(id, () => queue.jobs.remove(jobId))
     if (removed > 0) {
       this.#deps.telemetry.endedUnrun('aborted', id, job.attemptsMade, new TaskAbortedError(id, 'cancel() was called'))
       return true
     }
-    await this.#connections.ask(id, () => job.updateData({ ...job.data, cancelled: true }))
-    await this.#connections.ask(id, () => this.#connections.commands.publish(this.#cancelChannel, keyOf(job)))
+    await queue.ask(id, () => job.updateData({ ...job.data, cancelled: true }))
+    await queue.ask(id, () => this.#connections.commands.publish(this.#cancelChannel, keyOf(job)))
     return true
   }
 

@@ -1,12 +1,15 @@
 /** Outcomes follows tasks that run in any process, for the handles whose `done` is read. It listens to a queue from the first such handle on. */
-import type { Queue, QueueEvents, QueueOptions } from 'bullmq'
+import type { QueueEvents, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { ClosingError, TaskAbortedError } from '../../shared/errors.ts'
+import { within } from '../../shared/within.ts'
 import type { TaskHandle, TaskStatus } from '../task.ts'
 import type { Connections } from './connections.ts'
-import { toError, type StoredTask } from './stored.ts'
+import type { StoredQueue } from './queue.ts'
+import { toError } from './stored.ts'
 
-type StoredQueue = Queue<StoredTask>
+/** How often Redis is asked about the tasks whose outcomes are waited for, in ms. Events may be lost: in an outage, by their number, with the data of Redis. */
+const LOOK_AGAIN = 5_000
 
 /** What a handle needs to know of its task. */
 export interface Followed {
@@ -27,6 +30,7 @@ export class Outcomes {
   readonly #options: QueueOptions
   readonly #listeners = new Map<StoredQueue, Promise<QueueEvents>>()
   readonly #waiting = new Map<string, Set<Waiting>>()
+  #timer: NodeJS.Timeout | undefined
   #isClosed = false
 
   /** @param options for a listener, with a connection of its own */
@@ -34,30 +38,31 @@ export class Outcomes {
     this.#bullmq = bullmq
     this.#connections = connections
     this.#options = options
-    // Events of an outage may be lost, with the data of Redis or by their number.
-    connections.commands.on('ready', () => { void this.#lookAgain() })
   }
 
   /** Resolves or rejects as the task does. Rejects with FC_ERR_CLOSING if this process closes first: the task goes on elsewhere. */
-  async of (task: Followed): Promise<unknown> {
-    await (this.#listeners.get(task.queue) ?? this.#listen(task.queue))
-    if (this.#isClosed) throw new ClosingError('The service')
-    const outcome = new Promise((resolve, reject) => {
-      const waiting = { task, resolve, reject }
-      this.#waiting.set(task.jobId, (this.#waiting.get(task.jobId) ?? new Set()).add(waiting))
+  of (task: Followed): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) throw new ClosingError('The service')
+      this.#waiting.set(task.jobId, (this.#waiting.get(task.jobId) ?? new Set()).add({ task, resolve, reject }))
+      this.#lookSoon()
+      this.#follow(task).catch((error: unknown) => this.#settle(task.jobId, 'reject', error))
     })
-    // The task may have ended before we listened.
-    this.#look(task).catch((error: unknown) => this.#settle(task.jobId, 'reject', error))
-    return await outcome
   }
 
-  async close (): Promise<void> {
+  /** @param patience how many ms to wait for outcomes that this process has not been told yet */
+  async close (patience: number): Promise<void> {
     this.#isClosed = true
-    // What has ended while the service drained may not have been heard of yet.
-    await this.#lookAgain()
+    clearTimeout(this.#timer)
+    await within(patience, this.#lookAgain())
     for (const jobId of [...this.#waiting.keys()]) this.#settle(jobId, 'reject', new ClosingError('The service'))
-    const listeners = await Promise.allSettled(this.#listeners.values())
-    for (const listener of listeners) if (listener.status === 'fulfilled') listener.value.close().catch(() => {})
+    for (const listening of this.#listeners.values()) listening.then(async (listener) => listener.close()).catch(() => {})
+  }
+
+  async #follow (task: Followed): Promise<void> {
+    await (this.#listeners.get(task.queue) ?? this.#listen(task.queue))
+    // The task may have ended before we listened.
+    await this.#look(task)
   }
 
   #listen (queue: StoredQueue): Promise<QueueEvents> {
@@ -69,8 +74,9 @@ export class Outcomes {
 
   async #start (queue: StoredQueue): Promise<QueueEvents> {
     // From the last event on. BullMQ's own default is what comes after its first read, which may be later than our first look at the task.
-    const [last] = await this.#connections.ask(queue.name, () => this.#connections.commands.xrevrange(queue.keys['events'] as string, '+', '-', 'COUNT', 1))
-    const events = new this.#bullmq.QueueEvents(queue.name, { ...this.#options, connection: this.#connections.patient as never, lastEventId: last?.[0] ?? '0-0' })
+    const [last] = await queue.ask(queue.jobs.name, () => this.#connections.commands.xrevrange(queue.jobs.toKey('events'), '+', '-', 'COUNT', 1))
+    if (this.#isClosed) throw new ClosingError('The service')
+    const events = new this.#bullmq.QueueEvents(queue.jobs.name, { ...this.#options, connection: this.#connections.patient as never, lastEventId: last?.[0] ?? '0-0' })
     events.on('completed', ({ jobId, returnvalue }) => this.#settle(jobId, 'resolve', returnvalue ?? undefined))
     events.on('failed', ({ jobId, failedReason }) => { void this.#failed(queue, jobId, failedReason) })
     events.on('removed', ({ jobId }) => this.#settle(jobId, 'reject', undefined))
@@ -80,8 +86,17 @@ export class Outcomes {
 
   async #failed (queue: StoredQueue, jobId: string, reason: string): Promise<void> {
     if (!this.#waiting.has(jobId)) return
-    const job = await this.#connections.ask(jobId, () => queue.getJob(jobId)).catch(() => undefined)
+    const job = await queue.ask(jobId, () => queue.jobs.getJob(jobId)).catch(() => undefined)
     this.#settle(jobId, 'reject', job === undefined ? undefined : toError(reason, job.stacktrace?.at(-1)))
+  }
+
+  #lookSoon (): void {
+    this.#timer ??= setTimeout(() => {
+      void this.#lookAgain().then(() => {
+        this.#timer = undefined
+        if (this.#waiting.size > 0 && !this.#isClosed) this.#lookSoon()
+      })
+    }, LOOK_AGAIN).unref()
   }
 
   async #lookAgain (): Promise<void> {
@@ -90,7 +105,10 @@ export class Outcomes {
   }
 
   async #look ({ id, jobId, queue }: Followed): Promise<void> {
-    const job = await this.#connections.ask(id, () => queue.getJob(jobId))
+    const [storedAt, finishedOn] = await queue.ask(id, () => this.#connections.commands.hmget(queue.jobs.toKey(jobId), 'timestamp', 'finishedOn'))
+    // A task that waits or runs may have a large payload, which isn't read.
+    if (storedAt !== null && finishedOn === null) return
+    const job = await queue.ask(id, () => queue.jobs.getJob(jobId))
     if (job === undefined) return this.#settle(jobId, 'reject', undefined)
     if (job.finishedOn === undefined) return
     if (job.failedReason !== undefined) this.#settle(jobId, 'reject', toError(job.failedReason, job.stacktrace?.at(-1)))

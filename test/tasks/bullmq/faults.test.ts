@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { QueueEvents } from 'bullmq'
 import type { Redis } from 'ioredis'
 import tasks, { defineTasks, type TasksOptions } from '../../../plugins/tasks/index.ts'
 import { noRedis, startRedis, type RedisServer, type RedisServerOptions } from '../../limiter/redis.ts'
@@ -210,6 +211,36 @@ t.test('a task whose process was killed runs elsewhere within twice the lock dur
   const ms = performance.now() - before
   t.same(await stage.redis.lrange('waiting', 0, -1), [`1 ${first.pid}`, `1 ${second.pid}`], 'the attempt does not count')
   t.ok(ms <= 2 * LOCK, `${Math.round(ms)} ms`)
+})
+
+t.test('a task whose process is frozen runs elsewhere within twice the lock duration; when the process goes on, the task does not end twice', { skip }, async (t) => {
+  const stage = await scene(t)
+  const first = await stage.start()
+  const second = await stage.start()
+  // BullMQ's Workers wait for longer if there is a task that is due later.
+  await stage.enqueue('effect', { n: 'later', ms: 0 }, { delay: 3_600_000 })
+  const queue = new QueueEvents('{effect}', { prefix: 'fastify-concurrency:tasks', connection: stage.server.client({ maxRetriesPerRequest: null }) as never })
+  t.teardown(async () => queue.close())
+  const completed: string[] = []
+  queue.on('completed', ({ jobId }) => { completed.push(jobId) })
+  await queue.waitUntilReady()
+  // Longer than the process is frozen: both runs reach their end.
+  const tasks = await Promise.all([1, 2, 3, 4].map(async (n) => stage.enqueue('effect', { n, ms: 3 * LOCK })))
+  await eventually(async () => (await recorded(stage.redis, 'begun')).size === 4, 'all run')
+  const [victim, other] = [...(await recorded(stage.redis, 'begun')).values()].flat().includes(String(first.pid)) ? [first, second] : [second, first]
+  const held = [...await recorded(stage.redis, 'begun')].filter(([, pids]) => pids[0] === String(victim.pid)).map(([n]) => n)
+  process.kill(victim.pid, 'SIGSTOP')
+  const before = performance.now()
+  await eventually(async () => { const begun = await recorded(stage.redis, 'begun'); return held.every((n) => begun.get(n)?.at(-1) === String(other.pid)) }, 'they run elsewhere')
+  const ms = performance.now() - before
+  process.kill(victim.pid, 'SIGCONT')
+  t.ok(ms <= 2 * LOCK, `${held.length} tasks after ${Math.round(ms)} ms`)
+  await Promise.all(tasks.map(async ({ done }) => done))
+  t.equal(await victim.terminate(), 0, 'the process that was frozen is well')
+  t.equal((await recorded(stage.redis, 'effects')).size, 4, 'each has had its effect')
+  const [queued] = await stage.web.tasks.queues()
+  t.match(queued, { waiting: 0, running: 0, delayed: 1, failed: 0 })
+  t.equal(completed.length, 4, 'each has ended once')
 })
 
 t.test('cancel() reaches a task that runs in another process', { skip }, async (t) => {

@@ -6,6 +6,8 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { Queue } from 'bullmq'
 import { Redis } from 'ioredis'
+import Fastify, { type FastifyInstance } from 'fastify'
+import suite from '../../../plugins/index.ts'
 import { defineTasks } from '../../../plugins/tasks/index.ts'
 import { deferred, logLines, rejection, until } from '../../helper.ts'
 import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
@@ -131,6 +133,43 @@ t.test('Redis comes back without its data: tasks run again, and who waits for a 
   t.match(await outcome, { code: 'FC_ERR_TASK_ABORTED' })
   t.equal(await (await enqueueOf(app)('work', 3, { id: 'x' })).done, 3, 'its id is free')
   t.equal(await callsOf(app).unschedule('other', { id: 'x' }), false, 'schedules are lost with the data')
+})
+
+t.test('the data of Redis are deleted while it runs: who waits for a task is told', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const app = await build(t, server, { tasks: defineTasks({ work: { handler (n: number) { return n } } }) })
+  const lost = await enqueueOf(app)('work', 1, { delay: 60_000 })
+  const outcome = rejection(lost.done)
+  t.equal(await (await enqueueOf(app)('work', 2)).done, 2)
+  await server.client().flushall()
+  t.match(await outcome, { code: 'FC_ERR_TASK_ABORTED' })
+})
+
+t.test('Redis is frozen while the application closes: who waits for a task is told when it has closed', { skip }, async (t) => {
+  const server = await startRedis(t)
+  for (const isFollowed of [true, false]) {
+    for (const consume of [true, false]) {
+      const [began, go] = [deferred(), deferred()]
+      const app = Fastify() as unknown as FastifyInstance
+      await app.register(suite, {
+        redis: server.client(),
+        lifecycle: { timeout: 500, grace: 200 },
+        tasks: { prefix: randomUUID(), consume, storeTimeout: 60_000, grace: 50, tasks: defineTasks({ work: { handler: async () => { began.resolve(); await go.promise } } }) }
+      })
+      await app.ready()
+      const handle = await enqueueOf(app)('work')
+      if (consume) await began.promise
+      const codes: string[] = []
+      if (isFollowed) void codeOf(handle.done).then((code) => codes.push(code))
+      server.signal('SIGSTOP')
+      if (!isFollowed) void codeOf(handle.done).then((code) => codes.push(code))
+      await app.lifecycle.shutdown('test')
+      await new Promise((resolve) => { setImmediate(resolve) })
+      t.same(codes, ['FC_ERR_CLOSING'], `a process that ${consume ? 'runs it' : 'has enqueued it'}`)
+      go.resolve()
+      server.signal('SIGCONT')
+    }
+  }
 })
 
 t.test('a task whose name the worker does not know waits until a process knows it', { skip }, async (t) => {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue, type Job } from 'bullmq'
 import { Redis } from 'ioredis'
 import tasks, { defineTasks, type TaskContext } from '../../../plugins/tasks/index.ts'
+import { drainablesOf } from '../../../plugins/shared/drainables.ts'
 import { deferred, logLines, rejection, until } from '../../helper.ts'
 import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
 import { build, callsOf, enqueueOf } from './helper.ts'
@@ -43,9 +44,13 @@ function waiting (): { began: Promise<void>, signals: AbortSignal[], handler: (p
 }
 
 /** Listens to a channel of an app. */
-function heard (t: Test, app: FastifyInstance, channel: string): Array<Record<string, unknown>> {
+function heard (t: Test, app: FastifyInstance, channel: string, then: () => void = () => {}): Array<Record<string, unknown>> {
   const messages: Array<Record<string, unknown>> = []
-  const listener = (message: unknown): void => { if ((message as { server: object }).server === app.server) messages.push(message as Record<string, unknown>) }
+  const listener = (message: unknown): void => {
+    if ((message as { server: object }).server !== app.server) return
+    messages.push(message as Record<string, unknown>)
+    then()
+  }
   subscribe(`fastify-concurrency:${channel}`, listener)
   t.teardown(() => unsubscribe(`fastify-concurrency:${channel}`, listener))
   return messages
@@ -187,6 +192,63 @@ t.test('a stall of the event loop is not a late answer of Redis', { skip }, asyn
   const end = performance.now() + 300
   while (performance.now() < end);
   t.match((await accepted).id, /^work:/)
+})
+
+t.test('many tasks that are enqueued at once are accepted while Redis answers, however long all of them take', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const app = await build(t, server, { consume: false, storeTimeout: 300, tasks: defineTasks({ work: { handler () {} } }) })
+  await enqueueOf(app)('work')
+  const outcomes = await Promise.allSettled(Array.from({ length: 30_000 }, async (_, n) => enqueueOf(app)('work', n)))
+  t.same(outcomes.filter(({ status }) => status === 'rejected').slice(0, 1), [])
+  t.match(await app.tasks.queues(), [{ waiting: 30_001 }])
+})
+
+t.test('a task that was enqueued just before close() is accepted', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const app = Fastify() as unknown as FastifyInstance
+  await app.register(tasks, { redis: server.client(), consume: false, tasks: defineTasks({ work: { handler () {} } }) })
+  await app.ready()
+  const accepted = Array.from({ length: 5_000 }, async (_, n) => enqueueOf(app)('work', n, { id: `${n % 2_500}`, duplicate: 'join' }))
+  await app.close()
+  t.equal((await Promise.all(accepted)).length, 5_000)
+  t.match(await rejection(enqueueOf(app)('work')), { code: 'FC_ERR_CLOSING' })
+})
+
+t.test('a task that holds the event loop for longer than its lock lasts runs again, and a line at warn says why', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const { lines, logger } = logLines()
+  let runs = 0
+  const app = await build(t, server, {
+    lockDuration: 1_000,
+    tasks: defineTasks({
+      work: {
+        handler () {
+          const end = performance.now() + (runs++ === 0 ? 1_500 : 0)
+          while (performance.now() < end);
+        }
+      }
+    })
+  }, { logger })
+  await (await enqueueOf(app)('work')).done
+  t.equal(runs, 2)
+  t.match(lines.filter(({ level }) => level >= 40), [{ msg: /appendonly/ }, { msg: /lost its lock.*runs again.*event loop/, task: 'work' }, { msg: /lost its process/ }])
+})
+
+t.test('a function that ignores its signal is named once, while Redis can not be told of its outcome', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const [began, leaked, go] = [deferred(), deferred(), deferred()]
+  const app = await build(t, server, { grace: 1, closeTimeout: 1, tasks: defineTasks({ work: { handler: async () => { began.resolve(); await go.promise }, timeout: 50 } }) })
+  heard(t, app, 'tasks:leaked', leaked.resolve)
+  await enqueueOf(app)('work', undefined, { id: 'x' })
+  await began.promise
+  server.signal('SIGSTOP')
+  t.teardown(() => server.signal('SIGCONT'))
+  await leaked.promise
+  const held = [...drainablesOf(app)].flatMap((drainable) => drainable.held?.() ?? [])
+  t.match(held, [{ id: 'work:x' }])
+  t.equal(held.length, 1)
+  go.resolve()
+  server.signal('SIGCONT')
 })
 
 t.test('log lines of a stored task carry the id of the request that enqueued it', { skip }, async (t) => {

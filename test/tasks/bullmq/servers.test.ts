@@ -162,7 +162,7 @@ t.test('passwords and databases', { skip }, async (t) => {
     for (const [password, reason] of [['wrong', /^WRONGPASS/], ['', /^NOAUTH/]] as const) {
       const { lines, logger } = logLines()
       const app = await buildSuite(t, { redis: url(password), tasks: { tasks: echo } }, { logger })
-      t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', mayBeStored: false, cause: { message: reason } })
+      t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', message: /has refused/, failure: reason.source.slice(1), mayBeStored: false, cause: { message: reason } })
       t.match(lines.find(({ level }) => level === 50), { msg: /Redis is away/, err: { message: reason } })
     }
   })
@@ -191,7 +191,7 @@ t.test('passwords and databases', { skip }, async (t) => {
   t.test('a user who may not: calls are refused with what Redis says', async (t) => {
     await admin.call('ACL', 'SETUSER', 'other', 'on', '>pass', '~other:*', '&*', '+@all')
     const app = await build(t, { client: () => server.client({ username: 'other', password: 'pass' }) }, { consume: false, prefix: 'app', tasks: echo })
-    t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', mayBeStored: false, cause: { message: /NOPERM/ } })
+    t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', message: /has refused "work:/, failure: 'NOPERM', mayBeStored: false, cause: { message: /NOPERM/ } })
   })
 })
 

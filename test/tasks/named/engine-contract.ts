@@ -89,6 +89,12 @@ export function engineContract (t: Test, { name, build }: EngineUnderTest): void
     t.same(await outcomes, [1, 1], 'the one that joined has the outcome of the first')
   })
 
+  t.test(`${name}: an id that UTF-8 can't hold is refused`, async (t) => {
+    const { enqueue } = await start(t, () => {})
+    for (const id of ['\ud800', 'a\udc00b']) t.match(await rejection(enqueue('work', undefined, { id })), { code: 'FC_ERR_OPTION_INVALID', message: /surrogates/ })
+    t.equal((await enqueue('work', undefined, { id: '\u{1f600}' })).id, 'work:\u{1f600}')
+  })
+
   t.test(`${name}: an id is free when its task has ended, whether it completed or failed`, async (t) => {
     const { enqueue } = await start(t, (n: number) => { if (n < 0) throw new Error('negative'); return n })
     t.equal(await (await enqueue('work', 1, { id: 'x' })).done, 1)

@@ -1,0 +1,155 @@
+/**
+ * Delivery is a job that Redis has given to this process: it runs the job's task, and says what Redis is to make of the outcome. Each attempt is a task
+ * of a scheduler, which gives it what a task in memory has: a deadline, a signal, a log, an outcome.
+ */
+import type { Job, Worker } from 'bullmq'
+import type * as Bullmq from 'bullmq'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Unfinished } from '../../shared/drainables.ts'
+import { TaskAbortedError, TaskCrashedError, TaskDuplicateError, TasksFullError } from '../../shared/errors.ts'
+import { logSafely } from '../../shared/log.ts'
+import type { NamedTasks } from '../named/named.ts'
+import { StoredRetry } from '../running/retry.ts'
+import type { Scheduler } from '../scheduler.ts'
+import type { TaskTelemetry } from '../telemetry.ts'
+import { toError } from '../thrown.ts'
+import { Failure, idOf, MAX_CRASHES, toOptions, type StoredTask } from './stored.ts'
+
+/** A task that can't run here now, because an earlier run of it still does, is tried again after this time, in ms. */
+const BUSY = 1_000
+
+/** A task that has lost its process this often may be what ends processes. */
+const SUSPECT = 2
+
+export type StoredJob = Job<StoredTask>
+
+/** The process to which jobs are delivered. */
+export interface Here {
+  readonly bullmq: typeof Bullmq
+  readonly named: NamedTasks
+  readonly telemetry: TaskTelemetry
+  readonly log: FastifyBaseLogger
+  readonly runs: Scheduler
+  /** Whether the process takes no more tasks: what is still delivered goes back. */
+  isClosing: boolean
+  /** Whether the process aborts what runs, and hands it back. */
+  isGivingUp: boolean
+  /** The task that runs here although it may end the process. */
+  suspect: Delivery | undefined
+}
+
+export class Delivery {
+  readonly id: string
+  readonly job: StoredJob
+  readonly worker: Worker
+  readonly #here: Here
+  readonly #since: number
+  #isCancelled = false
+
+  constructor (job: StoredJob, worker: Worker, here: Here, since: number) {
+    this.id = idOf(job.name, job.data, job.id as string)
+    this.job = job
+    this.worker = worker
+    this.#here = here
+    this.#since = since
+  }
+
+  describe (now: number): Unfinished {
+    const { id, job: { name, attemptsMade } } = this
+    return { kind: 'task', name, id, ageMs: Math.round(now - this.#since), attempt: attemptsMade + 1 }
+  }
+
+  cancel (): void {
+    this.#isCancelled = true
+    this.#here.runs.cancel(this.id, 'cancel() was called')
+  }
+
+  /** Another process may run the task by now. */
+  lostLock (): void {
+    this.#here.runs.cancel(this.id, 'its lock has expired, and another process may run it')
+  }
+
+  /** Resolves to the result of the task. Rejects with a Failure, or with an error that tells BullMQ that the job is back in its queue. */
+  async run (): Promise<unknown> {
+    const { id, job } = this
+    const here = this.#here
+    if (here.isClosing) return await this.#handBack()
+    if (job.data.cancelled === true) {
+      const error = new TaskAbortedError(id, 'cancel() was called')
+      here.telemetry.endedUnrun('aborted', id, job.attemptsMade, error)
+      throw this.#failure(error, true)
+    }
+    if (job.stalledCounter >= MAX_CRASHES) {
+      const error = new TaskCrashedError(id, job.stalledCounter)
+      here.telemetry.endedUnrun('failed', id, job.attemptsMade, error)
+      throw this.#failure(error)
+    }
+    // A task that ends its process ends the runs beside it too. So that these are not taken for the cause, only one task that may be it runs in a process.
+    if (job.stalledCounter >= SUSPECT) {
+      if (here.suspect !== undefined) return await this.#runLater()
+      here.suspect = this
+    }
+    try {
+      return this.#storable(await this.#attempt())
+    } catch (thrown) {
+      if (thrown instanceof StoredRetry) throw new Failure(thrown.cause as Error, thrown.delay)
+      if (thrown instanceof TaskDuplicateError || thrown instanceof TasksFullError) return await this.#runLater()
+      const isAborted = thrown instanceof TaskAbortedError
+      if (isAborted && here.isGivingUp && !this.#isCancelled) return await this.#handBack()
+      throw this.#failure(toError(id, thrown), isAborted && this.#isCancelled)
+    } finally {
+      if (here.suspect === this) here.suspect = undefined
+    }
+  }
+
+  #attempt (): Promise<unknown> {
+    const { id, job: { id: jobId, name, data, opts, attemptsMade, repeatJobKey, timestamp } } = this
+    const { named, runs } = this.#here
+    return runs.submit({
+      id,
+      key: name,
+      reqId: data.reqId,
+      carrier: data.carrier,
+      fn: (context) => named.run(name, data.payload, context),
+      options: toOptions(data, opts.attempts, named.defaults(name)),
+      stored: { attempts: attemptsMade, idempotencyKey: repeatJobKey === undefined ? jobId as string : id, ageMs: Math.max(Date.now() - timestamp, 0) }
+    }).done
+  }
+
+  /** A task that was cancelled has not failed, so it isn't kept among those that have. */
+  #failure (error: Error, isCancelled = false): Failure {
+    if (isCancelled) this.job.opts.removeOnFail = true
+    return new Failure(error, -1)
+  }
+
+  /** Returns the result as far as it can be stored. The task has done its work: a result that JSON can't hold must not make it run again. */
+  #storable (result: unknown): unknown {
+    try {
+      if (typeof result === 'object' || typeof result === 'bigint') JSON.stringify(result)
+      return typeof result === 'function' || typeof result === 'symbol' ? undefined : result
+    } catch (err) {
+      logSafely(this.#here.log, 'warn', { err, task: this.id }, 'tasks: the result of a task can\'t be stored as JSON: its handle resolves to undefined')
+      return undefined
+    }
+  }
+
+  /** Puts the task back, first in line. The attempt doesn't count. */
+  async #handBack (): Promise<never> {
+    const { bullmq, log } = this.#here
+    try {
+      await this.job.moveToWait(this.job.token)
+      logSafely(log, 'info', { task: this.id }, 'tasks: a task was handed back: another process runs it')
+    } catch (err) {
+      logSafely(log, 'error', { err, task: this.id }, 'tasks: a task could not be handed back: another process runs it when its lock expires')
+    }
+    throw new bullmq.WaitingError()
+  }
+
+  async #runLater (): Promise<never> {
+    const { bullmq, log } = this.#here
+    await this.job.moveToDelayed(Date.now() + BUSY, this.job.token).catch((err: unknown) => {
+      logSafely(log, 'error', { err, task: this.id }, 'tasks: a task that can\'t run now could not be put off: it runs when its lock expires')
+    })
+    throw new bullmq.DelayedError()
+  }
+}

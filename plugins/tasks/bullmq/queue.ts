@@ -1,0 +1,126 @@
+/**
+ * StoredQueue is the queue of one name in Redis, as a caller sees it who waits for an answer: the caller gets the answer, or is told that Redis
+ * doesn't give one.
+ *
+ * A Redis that is silent for `timeout` ms while it owes an answer is late. Answers come in the order of the commands, so each answer gives the commands
+ * behind it as much time again: a hundred thousand commands that were sent at once take a while, of a Redis that works. While Redis owes a late
+ * answer, it isn't asked: so a Redis that hangs costs a few callers `timeout` ms, and no list of commands grows.
+ *
+ * Silence is counted by the ticks of a timer, not by a clock. While our event loop stands still, no command is sent and no answer is read: such a
+ * stall is one tick, however long it is.
+ */
+import type { Queue } from 'bullmq'
+import { isRefusal } from '../../shared/coded-error.ts'
+import { IdleWaiters } from '../../shared/drainables.ts'
+import { TaskStoreError } from '../../shared/errors.ts'
+import { within } from '../../shared/within.ts'
+import { nextTurn } from '../turns.ts'
+import { Bound } from './bound.ts'
+import type { Connections } from './connections.ts'
+import type { StoredTask } from './stored.ts'
+
+/** The ticks in `timeout` ms. With more of them, a late answer is noticed more exactly and costs more. */
+const TICKS = 5
+
+/** A command that Redis has not answered. */
+interface Call {
+  readonly id: string
+  readonly reject: (error: Error) => void
+  /** The tick in which Redis was asked. */
+  readonly since: number
+  isLate: boolean
+}
+
+export class StoredQueue {
+  readonly jobs: Queue<StoredTask>
+  readonly bound: Bound
+  readonly #connections: Connections
+  readonly #timeout: number
+  /** In the order of their commands. */
+  readonly #calls = new Set<Call>()
+  readonly #answeredAll = new IdleWaiters()
+  #tick = 0
+  /** The tick of the last answer. */
+  #answeredAt = 0
+  #answers = 0
+  /** How many late calls Redis has not answered yet. */
+  #late = 0
+  #timer: NodeJS.Timeout | undefined
+
+  /** @param timeout how many ms a caller waits for a Redis that is silent */
+  constructor (jobs: Queue<StoredTask>, connections: Connections, { timeout, limit }: { timeout: number, limit: number }) {
+    this.jobs = jobs
+    this.#connections = connections
+    this.#timeout = timeout
+    this.bound = new Bound(jobs, limit)
+  }
+
+  /**
+   * Resolves to what Redis answers.
+   *
+   * @param id the task, for the error
+   * @throws FC_ERR_TASK_STORE
+   */
+  ask<T> (id: string, command: () => Promise<T>): Promise<T> {
+    // Written out, since each enqueue() passes here: promises cost more than the rest of it.
+    return new Promise((resolve, reject) => {
+      const trouble = this.#late > 0 ? new Error('Redis has not answered an earlier command') : this.#connections.trouble
+      if (trouble !== undefined) throw new TaskStoreError(id, isReply(trouble) ? 'refused' : 'away', { cause: trouble })
+      const call: Call = { id, reject, since: this.#tick, isLate: false }
+      const answer = command()
+      this.#calls.add(call)
+      // One timer, which ends by itself: a timer for each call would cost more.
+      this.#timer ??= setInterval(() => this.#onTick(), Math.max(this.#timeout / TICKS, 1)).unref()
+      answer.then((value) => {
+        this.#answered(call)
+        resolve(value)
+      }, (cause: unknown) => {
+        this.#answered(call)
+        reject(isRefusal(cause) ? cause as Error : new TaskStoreError(id, isReply(cause) ? 'refused' : 'unanswered', { cause }))
+      })
+    })
+  }
+
+  /** Resolves when each caller has an answer or an error, or when Redis has been silent for `patience` ms. */
+  async settled (patience: number): Promise<void> {
+    let answers: number
+    do {
+      answers = this.#answers
+      await within(patience, this.#answeredAll.wait(this.#calls.size))
+      // A caller may have to ask once more.
+      await nextTurn()
+    } while (this.#calls.size > 0 && this.#answers > answers)
+  }
+
+  #answered (call: Call): void {
+    this.#answeredAt = this.#tick
+    this.#answers++
+    if (call.isLate) this.#late--
+    this.#forget(call)
+  }
+
+  #forget (call: Call): void {
+    this.#calls.delete(call)
+    if (this.#calls.size === 0) this.#answeredAll.wake()
+  }
+
+  #onTick (): void {
+    this.#tick++
+    if (this.#calls.size === 0) {
+      clearInterval(this.#timer)
+      this.#timer = undefined
+    }
+    for (const call of this.#calls) {
+      if (this.#tick - Math.max(call.since, this.#answeredAt) < TICKS) return
+      call.isLate = true
+      this.#late++
+      this.#forget(call)
+      call.reject(new TaskStoreError(call.id, 'unanswered', { cause: new Error(`Redis has been silent for ${this.#timeout} ms`) }))
+    }
+  }
+}
+
+/** Tells whether Redis has refused the command: then nothing was stored. Out of memory, say, or read-only. */
+function isReply (error: unknown): boolean {
+  return error instanceof Error && error.name === 'ReplyError'
+}

@@ -4,12 +4,12 @@
  */
 import { types } from 'node:util'
 import { type Context, currentContext, currentTurn } from './context.ts'
-import { fail, hasFailed, mend } from './failure.ts'
+import { attempt, fail, hasFailed, mend } from './failure.ts'
 import { Reports } from './reports.ts'
 import { isTime, judge, type NextWrite } from './rule.ts'
 import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Read, type ReadKind, type Write } from './shadow.ts'
 import { Depth, Site } from './sites.ts'
-import { isClaim } from './source/claim.ts'
+import { isClaim, isFilledIn } from './source/claim.ts'
 import { dependenceOf, isSameStatement, writesText } from './source/dependence.ts'
 import { WHOLE, within } from './tracked.ts'
 
@@ -61,17 +61,19 @@ class Detector {
     }
   }
 
-  /** Call it before the write is done. */
-  write (collection: Collection, key: unknown, next: NextWrite): void {
+  /** Call it before the write is done. Returns whether it puts back what was deleted in the same turn: an entry that moves to the end. */
+  write (collection: Collection, key: unknown, next: NextWrite): boolean {
     const context = this.#context()
-    if (context === undefined) return
+    if (context === undefined) return false
     this.#isJudging = true
     try {
-      this.#write(collection, key, next, context)
+      return this.#write(collection, key, next, context)
     } catch (error) {
       fail(error)
+      return false
+    } finally {
+      this.#isJudging = false
     }
-    this.#isJudging = false
   }
 
   /** Begins to watch an array that is iterated. Returns a function to call before each further step. */
@@ -110,17 +112,25 @@ class Detector {
     rememberRead(access, { kind, version: location.version, turn, order: ++this.#order, site, value, snapshot: snapshotOf(value) })
   }
 
-  #write (collection: Collection, key: unknown, next: NextWrite, context: Context): void {
+  #write (collection: Collection, key: unknown, written: NextWrite, context: Context): boolean {
     const { party } = context
     const location = this.shadow.locate(collection, key)
     const access = context.accessTo(location)
     const turn = currentTurn()
+    const { deleted } = access
+    const isBack = written.kind === 'set' && deleted?.turn === turn
+    const next = isBack ? { ...written, had: true, before: deleted?.value } : written
+    access.deleted = next.kind === 'delete' && next.had ? { turn, value: next.before } : undefined
     let site: Site | undefined
     const here = (): Site => (site ??= new Site(Depth.whole, this.write))
     const how = {
       party,
       turn,
-      dependence: (read: Read) => dependenceOf(read.site.frames, here().frames),
+      dependence: (read: Read) => {
+        const how = dependenceOf(read.site.frames, here().frames)
+        const isNothing = read.value === undefined || read.value === null
+        return (how === 'data' || how === 'both') && isNothing && isFilledIn(read.site.frames, here().frames) ? 'control' as const : how
+      },
       hasReserved: (read: Read) => hasReserved(context, location, read),
       // The name of a state after another one; a mark that says that something else was done; what others are refused for, or told of.
       isClaim: (read: Read) => (typeof next.value === 'string' && typeof read.value === 'string' && writesText(here().frames)) ||
@@ -139,9 +149,16 @@ class Detector {
     const isAppended = next.isAppended === true
     if (isAppended || isAddition(next, access, turn)) context.noteEffect({ location, turn, order: ++this.#order, isAppended })
     const write = this.#record(location, access, next, site, turn, context)
-    if (verdict === undefined) return
+    if (verdict === undefined) return isBack
     const { kind, isConfirmed, read, other } = verdict
-    this.reports.add({ kind, isConfirmed, location, read: { party, site: read.site }, other, write: { ...write, site: here() } })
+    const report = { kind, isConfirmed, location, read: { party, site: read.site }, other: { ...other }, write: { ...write, site: here() } }
+    if (access.deleted === undefined) this.reports.add(report)
+    // What is put back in the same turn was not deleted.
+    else {
+      const own = access.deleted
+      queueMicrotask(() => { if (access.deleted === own) attempt(() => this.reports.add(report), undefined) })
+    }
+    return isBack
   }
 
   #record (location: Location, access: Access, next: NextWrite, site: Site | undefined, turn: number, { party, locks }: Context): Write {

@@ -1,4 +1,5 @@
 /** Shadow memory: what is remembered of each location, a place that holds one value. All of it is bounded. */
+import { List, type Linked } from '../shared/collections/list.ts'
 import type { Site } from './sites.ts'
 
 /** What a read looked at: a value; whether a key is there; how much is in the whole of a collection; or all that is in it, one by one. */
@@ -55,6 +56,8 @@ export interface Access {
   write?: Write
   /** The value that its last write put there. */
   written?: unknown
+  /** What it has deleted by its last write, and when. */
+  deleted?: { readonly turn: number, readonly value: unknown } | undefined
 }
 
 export interface Location {
@@ -93,10 +96,15 @@ export interface Collection {
   nameOf (key: unknown): string
 }
 
+interface Kept extends Linked<Kept> {
+  readonly locations: Map<unknown, Location>
+  readonly key: unknown
+}
+
 /** All locations, the least recently created first: when there are too many, the oldest is forgotten, and starts anew when it is met again. */
 export class Shadow {
   most: number
-  readonly #all = new Set<{ locations: Map<unknown, Location>, key: unknown }>()
+  readonly #all = new List<Kept>()
 
   constructor (most: number) {
     this.most = most
@@ -113,17 +121,20 @@ export class Shadow {
     location = { name: collection.nameOf(key), isLww: collection.isLww, version: 0, writes: [] }
     locations.set(key as WeakKey, location)
     if (!(locations instanceof Map)) return location
-    this.#all.add({ locations, key })
-    if (this.#all.size > this.most) {
-      const [oldest] = this.#all
-      oldest?.locations.delete(oldest.key)
-      if (oldest !== undefined) this.#all.delete(oldest)
-    }
+    this.#all.push({ locations, key })
+    if (this.#all.size > this.most) this.#forget()
     return location
   }
 
+  /** Forgets the oldest location. */
+  #forget (): void {
+    const { first } = this.#all
+    if (first === undefined) return
+    first.locations.delete(first.key)
+    this.#all.remove(first)
+  }
+
   clear (): void {
-    for (const { locations, key } of this.#all) locations.delete(key)
-    this.#all.clear()
+    while (this.#all.size > 0) this.#forget()
   }
 }

@@ -341,6 +341,34 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a number that goes through helpers which await before they read and write': {
+    report: 'lost update on rows.a',
+    bug (app) {
+      const rows = shared<Record<string, number>>({ a: 1 }, 'rows')
+      const load = async (key: string): Promise<number | undefined> => {
+        await turn()
+        return rows[key]
+      }
+      const store = async (key: string, value: number): Promise<void> => {
+        await turn()
+        rows[key] = value
+      }
+      app.get('/', async () => {
+        const last = await load('a')
+        if (last === undefined) return null
+        await store('a', last + 1)
+        return last
+      })
+    },
+    fix (app) {
+      const rows = shared<Record<string, number>>({ a: 1 }, 'rows')
+      const next = async (key: string): Promise<number> => {
+        await turn()
+        return (rows[key] = (rows[key] ?? 0) + 1)
+      }
+      app.get('/', async () => next('a'))
+    }
+  },
   'a mark of who was first, which is told': {
     report: 'check then act on seen.has("ada")',
     bug (app) {
@@ -817,6 +845,48 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       const value = await turn('Ada')
       cache.set('a', { value, at: Date.now() + ++loads })
       return { value, from: 'source' }
+    })
+  },
+  'an entry that moves to the end of a Map, and was filled in by others' (app) {
+    const entries = shared(new Map<string, string>([['b', 'b']]), 'entries')
+    app.get('/', async () => {
+      const hit = entries.get('a')
+      const value = hit ?? await turn('Ada')
+      entries.delete('a')
+      entries.set('a', value)
+      while (entries.size > 2) entries.delete([...entries.keys()][0] ?? '')
+      return value
+    })
+  },
+  'a slot of a semaphore that goes to the next, or is free again' (app) {
+    const slots = shared({ free: 1 }, 'slots')
+    const queue: Array<() => void> = []
+    app.get('/', async () => {
+      if (slots.free > 0) slots.free--
+      else await new Promise<void>((resolve) => queue.push(resolve))
+      try {
+        return await turn('done')
+      } finally {
+        const next = queue.shift()
+        if (next !== undefined) next()
+        else slots.free++
+      }
+    })
+  },
+  'connections that go back to their pool' (app) {
+    const pool = shared<{ idle: Array<{ id: number }>, size: number }>({ idle: [], size: 0 }, 'pool')
+    const acquire = async (): Promise<{ id: number }> => {
+      if (pool.idle.length > 0) return pool.idle.pop() as { id: number }
+      const id = ++pool.size
+      return await turn({ id })
+    }
+    app.get('/', async () => {
+      const connection = await acquire()
+      try {
+        return await turn(connection.id)
+      } finally {
+        pool.idle.push(connection)
+      }
     })
   },
   'members that are taken out of a Set after the same harmless work' (app) {

@@ -49,8 +49,8 @@ function valued (tracked: Tracked, target: Map<unknown, unknown>, grows: boolean
     set (key: unknown, value: unknown) {
       const [rawKey, raw] = [unwrap(key), unwrap(value)]
       const had = has.call(target, rawKey)
-      detector.write(tracked, rawKey, { kind: 'set', value: raw, before: tracked.at(rawKey), had })
-      if (!had && grows) addTo(tracked, raw)
+      const isBack = detector.write(tracked, rawKey, { kind: 'set', value: raw, before: tracked.at(rawKey), had })
+      if (!had && !isBack && grows) addTo(tracked, raw)
       set.call(target, rawKey, raw)
       return target
     }
@@ -63,8 +63,8 @@ function marked (tracked: Tracked, target: Set<unknown>, grows: boolean): Method
     add (value: unknown) {
       const raw = unwrap(value)
       const had = has.call(target, raw)
-      detector.write(tracked, raw, { kind: 'set', value: true, before: had, had, isMark: true })
-      if (!had && grows) addTo(tracked, raw)
+      const isBack = detector.write(tracked, raw, { kind: 'set', value: true, before: had, had, isMark: true })
+      if (!had && !isBack && grows) addTo(tracked, raw)
       add.call(target, raw)
       return target
     }

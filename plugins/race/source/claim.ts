@@ -5,7 +5,7 @@
  */
 import type * as TypeScript from 'typescript'
 import type { Frame } from '../sites.ts'
-import { definitionsIn, isAssignment, isWithin, Level, passedThrough } from './definitions.ts'
+import { definitionsIn, isAssignment, isLogical, isWithin, Level, passedThrough } from './definitions.ts'
 import { commonPlaces, type Place, placesOf, valuesOf, writeAround } from './dependence.ts'
 import type { Flow } from './flow.ts'
 import type { Source } from './parse.ts'
@@ -37,6 +37,27 @@ export function isClaim (read: readonly Frame[], write: readonly Frame[], { isMa
     cache.set(key, result)
   }
   return result
+}
+
+/**
+ * Whether the value that is written is what was read, or something else if nothing was there: `cache.get(key) ?? await load(key)`. It is no value
+ * that was made of the one that was read.
+ */
+export function isFilledIn (read: readonly Frame[], write: readonly Frame[]): boolean {
+  return commonPlaces(placesOf(read), placesOf(write)).some(({ flow, scope, source: { ts }, target, origin }) => {
+    const isPassed = (node: Node, seen: readonly string[]): boolean => {
+      const value = bareOf(ts, node)
+      if (isWithin(value, origin) && isWithin(origin, value)) return true
+      if (ts.isBinaryExpression(value) && isLogical(ts, value.operatorToken.kind)) return isPassed(value.left, seen) || isPassed(value.right, seen)
+      if (ts.isConditionalExpression(value)) return isPassed(value.whenTrue, seen) || isPassed(value.whenFalse, seen)
+      if (isAssignment(ts, value)) return isPassed(value.right, seen)
+      if (!ts.isIdentifier(value) || seen.includes(value.text)) return false
+      const made = definitionsIn(ts, scope).filter(({ name, from }) => name === value.text && from !== undefined && flow.levelOf(from) === Level.data)
+      return made.length > 0 && made.every(({ from }) => isPassed(from as Node, [...seen, value.text]))
+    }
+    const value = valuesOf(ts, target).at(-1)
+    return value !== undefined && flow.levelOf(value) === Level.data && isPassed(value, [])
+  })
 }
 
 /** Whether nothing was computed or fetched for the value that is written: `true`, `'paid'`, the time, the name of the user. */

@@ -71,8 +71,8 @@ function within (scope: TypeScript.SignatureDeclaration, reads: ReadonlyArray<Pl
   const target = writeAround(write)
   // A function that throws because of what it read is a guard to what comes after its call.
   const guard = carried.exception && isAfter(read.source, origin, target) ? 'control' : 'independent'
-  if (!carried.value) return guard
-  const down = together(guard, carriedIn(new Flow(read.source, scope, { read: origin }), target, writes))
+  if (carried.level === Level.none) return guard
+  const down = together(guard, carriedIn(new Flow(read.source, scope, { read: origin, level: carried.level }), target, writes))
   if (down !== 'independent') return down
   // The value may go from one function to another by way of an object, and come back so.
   const isApart = read.functions[0] !== write.functions[0] && !isWithin(write.node, read.functions[0] as Node)
@@ -80,41 +80,44 @@ function within (scope: TypeScript.SignatureDeclaration, reads: ReadonlyArray<Pl
 }
 
 /** What the functions between the read and the common function pass on. */
-function carriedOut (inner: ReadonlyArray<Place | undefined>): { value: boolean, exception: boolean } | 'unknown' {
-  let value = true
+function carriedOut (inner: ReadonlyArray<Place | undefined>): { level: Level, exception: boolean } | 'unknown' {
+  let level: Level = Level.data
   let exception = false
   for (const place of inner) {
     const scope = place?.functions[0]
     if (place === undefined || scope === undefined) return 'unknown'
-    if (!value) continue
-    const flow = new Flow(place.source, scope, { read: readAround(place) })
+    if (level === Level.none) continue
+    const flow: Flow = new Flow(place.source, scope, { read: readAround(place), level })
     exception ||= flow.throws
-    value = flow.returns
-    if (!value && !exception && flow.escapes) return 'unknown'
+    level = flow.returned
+    if (level === Level.none && !exception && flow.escapes) return 'unknown'
   }
-  return { value, exception }
+  return { level, exception }
 }
 
 /** Follows the value from the common function into the functions that it calls, down to the write. */
 function carriedIn (outer: Flow, target: Node, writes: ReadonlyArray<Place | undefined>): Dependence {
   let flow = outer
   let at = target
+  let isGoverned = false
   for (let depth = writes.length - 1; ; depth--) {
     const { ts } = (writes[depth] as Place).source
+    isGoverned ||= flow.governs(at)
     if (depth === 0) {
       const level = Math.max(...valuesOf(ts, at).map((value) => flow.levelOf(value)), Level.none)
-      const isGoverned = level === Level.control || flow.governs(at) || (ts.isBinaryExpression(at) && (isLogicalAssignment(ts, at) ? flow.has(at.left) : flow.has(keyOfTarget(ts, at))))
+      isGoverned ||= level === Level.control || (ts.isBinaryExpression(at) && (isLogicalAssignment(ts, at) ? flow.has(at.left) : flow.has(keyOfTarget(ts, at))))
       if (level === Level.data) return isGoverned ? 'both' : 'data'
       return isGoverned ? 'control' : 'independent'
     }
-    if (flow.governs(at)) return 'control'
+    const otherwise = isGoverned ? 'control' : undefined
     const next = writes[depth - 1]
     const scope = next?.functions[0]
-    if (next === undefined || scope === undefined) return 'unknown'
-    const given = ts.isCallExpression(at) ? at.arguments.flatMap((argument, index) => flow.has(argument) ? [index] : []) : []
-    const names = scope.parameters.flatMap(({ name }, index) => given.includes(index) ? namesOf(next.source.ts, name) : [])
-    if (names.length === 0) return 'independent'
-    flow = new Flow(next.source, scope, { names })
+    if (next === undefined || scope === undefined) return otherwise ?? 'unknown'
+    const given = ts.isCallExpression(at) ? at.arguments.map((argument) => flow.levelOf(argument)) : []
+    const level = Math.max(...given, Level.none) as Level
+    const names = scope.parameters.flatMap(({ name }, index) => level !== Level.none && given[index] === level ? namesOf(next.source.ts, name) : [])
+    if (names.length === 0) return otherwise ?? 'independent'
+    flow = new Flow(next.source, scope, { names, level })
     at = writeAround(next)
   }
 }
@@ -183,6 +186,8 @@ export interface Common {
   readonly scope: TypeScript.SignatureDeclaration
   /** How what was read flows in the function. */
   readonly flow: Flow
+  /** The read, or the call that leads to it. */
+  readonly origin: Node
   /** The write, or the call that leads to it. */
   readonly target: Node
 }
@@ -192,7 +197,9 @@ export function commonPlaces (reads: ReadonlyArray<Place | undefined>, writes: R
   return reads.flatMap((read) => writes.flatMap((write): Common[] => {
     if (read === undefined || write === undefined || read.source !== write.source) return []
     const scope = read.functions.find((fn) => write.functions.includes(fn))
-    return scope === undefined ? [] : [{ source: read.source, scope, flow: new Flow(read.source, scope, { read: readAround(read) }), target: writeAround(write) }]
+    if (scope === undefined) return []
+    const origin = readAround(read)
+    return [{ source: read.source, scope, flow: new Flow(read.source, scope, { read: origin }), origin, target: writeAround(write) }]
   }))
 }
 

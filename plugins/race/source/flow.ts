@@ -12,25 +12,35 @@ type Node = TypeScript.Node
 export interface Origin {
   readonly read?: Node
   readonly names?: readonly string[]
+  /** How much of the value was there when it came; all of it, if this isn't given. */
+  readonly level?: Level
 }
 
 export class Flow {
+  readonly #source: Source
   readonly #ts: Source['ts']
   readonly #scope: Node
   readonly #read: Node | undefined
+  readonly #level: Level
   readonly #definitions = new Map<string, Definition[]>()
+  /** The names of parameters and variables of the function. */
+  readonly #locals: ReadonlySet<string>
 
-  constructor ({ ts }: Source, scope: TypeScript.SignatureDeclaration, { read, names = [] }: Origin) {
+  constructor (source: Source, scope: TypeScript.SignatureDeclaration, { read, names = [], level = Level.data }: Origin) {
+    const { ts } = source
+    this.#source = source
     this.#ts = ts
     this.#scope = scope
     this.#read = read
+    this.#level = level
     const all = definitionsIn(ts, scope)
+    this.#locals = new Set(all.flatMap(({ name, at }) => ts.isVariableDeclaration(at) || ts.isFunctionLike(at) ? [name] : []))
     for (const definition of all) {
       const { name, at } = definition
       // const { hits } = stats: the read is that of the pattern's element.
-      if (at === scope && names.includes(name)) definition.level = Level.data
+      if (at === scope && names.includes(name)) definition.level = level
       const patterns = ts.isVariableDeclaration(at) ? [at.name] : ts.isFunctionLike(at) ? at.parameters.map((parameter) => parameter.name) : []
-      for (const pattern of patterns) if (read !== undefined && isWithin(read, pattern) && this.#binds(pattern, name)) definition.level = Level.data
+      for (const pattern of patterns) if (read !== undefined && isWithin(read, pattern) && this.#binds(pattern, name)) definition.level = level
       const known = this.#definitions.get(name)
       if (known === undefined) this.#definitions.set(name, [definition])
       else known.push(definition)
@@ -39,7 +49,10 @@ export class Flow {
       hasChanged = false
       for (const definition of all) {
         const { at, from, level } = definition
-        const next = Math.max(level, this.levelOf(from), this.governs(at) ? Level.control : Level.none) as Level
+        // A function is no value that was read, wherever it reads: what it returns may be.
+        if (from !== undefined && ts.isFunctionLike(from)) continue
+        // A variable from outside is read again where it is used, and that is another read.
+        const next = Math.max(level, this.levelOf(from), this.#isOwn(definition) && this.governs(at) ? Level.control : Level.none) as Level
         if (next === level) continue
         definition.level = next
         hasChanged = true
@@ -50,13 +63,18 @@ export class Flow {
   /** How much of the value is in a node. */
   levelOf (node: Node | undefined): Level {
     if (node === undefined) return Level.none
-    if (this.#read !== undefined && isWithin(this.#read, node)) return Level.data
+    if (this.#read !== undefined && isWithin(this.#read, node)) return this.#level
     const ts = this.#ts
     let level: Level = Level.none
     const visit = (part: Node): void => {
       if (level === Level.data) return
       const value = passedThrough(ts, part)
       if (value !== undefined) return visit(value)
+      const fn = this.#calledHere(part)
+      if (fn !== undefined) {
+        level = Math.max(level, new Flow(this.#source, fn, { read: this.#read as Node, level: this.#level }).returned) as Level
+        return (part as TypeScript.CallExpression).arguments.forEach(visit)
+      }
       // What is assigned, and not read.
       if (isAssignment(ts, part) && part.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isIdentifier(part.left)) return visit(part.right)
       if (ts.isIdentifier(part) && !this.#isPropertyName(part)) level = Math.max(level, this.#levelAt(part)) as Level
@@ -64,6 +82,15 @@ export class Flow {
     }
     visit(node)
     return level
+  }
+
+  /** Returns the function that is called, if it is one within this one and the read is in it. */
+  #calledHere (node: Node): TypeScript.SignatureDeclaration | undefined {
+    const ts = this.#ts
+    if (this.#read === undefined || !ts.isCallExpression(node) || !ts.isIdentifier(node.expression)) return undefined
+    const { text } = node.expression
+    const from = this.#definitions.get(text)?.find((definition) => definition.from !== undefined && ts.isFunctionLike(definition.from))?.from
+    return from !== undefined && ts.isFunctionLike(from) && isWithin(this.#read, from) ? from : undefined
   }
 
   has (node: Node | undefined): boolean {
@@ -116,16 +143,31 @@ export class Flow {
     return ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement.thenStatement, (node) => ts.isThrowStatement(node) || isRefusal(ts, node))
   }
 
-  /** Whether the function returns something made of the value, or returns it because of the value. */
-  get returns (): boolean {
+  /** How much of the value is in what the function returns: it may be made of the value, or chosen because of it. */
+  get returned (): Level {
     const ts = this.#ts
-    if (ts.isArrowFunction(this.#scope) && !ts.isBlock(this.#scope.body) && this.has(this.#scope.body)) return true
-    return this.#own((node) => ts.isReturnStatement(node) && (this.has(node.expression) || (node.expression !== undefined && this.governs(node))))
+    if (ts.isArrowFunction(this.#scope) && !ts.isBlock(this.#scope.body)) return this.levelOf(this.#scope.body)
+    const returns: TypeScript.ReturnStatement[] = []
+    this.#own((node) => { if (ts.isReturnStatement(node)) returns.push(node); return false })
+    const level = Math.max(...returns.map(({ expression }) => this.levelOf(expression)), Level.none) as Level
+    if (level === Level.data || this.#level !== Level.data) return level
+    // Results that are all found at run time don't tell which of them it was: a connection from the pool, or a new one.
+    const isTold = returns.some(({ expression }) => expression === undefined || this.#isSaid(expression))
+    return isTold && (level === Level.control || returns.some((node) => node.expression !== undefined && this.governs(node))) ? Level.control : Level.none
+  }
+
+  /** Whether the source says what the value is, at least of one way to it. */
+  #isSaid (node: Node): boolean {
+    const ts = this.#ts
+    if (ts.isIdentifier(node) && node.text !== 'undefined') return this.#definitions.get(node.text)?.some(({ from }) => from !== undefined && !ts.isIdentifier(from) && this.#isSaid(from)) === true
+    const { TrueKeyword, FalseKeyword, NullKeyword } = ts.SyntaxKind
+    return ts.isLiteralExpression(node) || ts.isObjectLiteralExpression(node) || ts.isArrayLiteralExpression(node) || ts.isPrefixUnaryExpression(node) || [TrueKeyword, FalseKeyword, NullKeyword].includes(node.kind as never) || ts.isIdentifier(node)
   }
 
   /** Whether the function throws because of the value. */
   get throws (): boolean {
-    return this.#own((node) => this.#ts.isThrowStatement(node) && this.governs(node))
+    // What is caught and thrown again has another cause.
+    return this.#own((node) => this.#ts.isThrowStatement(node) && this.governs(node) && !this.#isCaught(node))
   }
 
   /** Whether the value leaves the function other than by its result: to a variable or object from outside, or to a call. */
@@ -184,6 +226,15 @@ export class Flow {
         ts.isReturnStatement(node) || ts.isThrowStatement(node) || ts.isBreakOrContinueStatement(node) ||
         // if (holder) await holder: what comes after it waited for the value that was read.
         (ts.isAwaitExpression(node) && this.has(node.expression)))))
+  }
+
+  #isCaught (node: Node): boolean {
+    for (let at = node; at !== this.#scope && at.parent !== undefined; at = at.parent) if (this.#ts.isCatchClause(at)) return true
+    return false
+  }
+
+  #isOwn ({ name }: Definition): boolean {
+    return this.#locals.has(name.replace(/\..*/, ''))
   }
 
   #isPropertyName (node: Node): boolean {

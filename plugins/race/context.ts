@@ -8,14 +8,14 @@ import { type Access, type Location, type Party, type Read, remember } from './s
 /** How many locations a context remembers; the oldest is forgotten. */
 const MOST_LOCATIONS = 1_000
 
-/** How many effects a context remembers. */
-const MOST_EFFECTS = 4
+/** How many additions a context remembers. */
+const MOST_ADDITIONS = 4
 
 /** A change that adds to what was there: an element of a list, an amount to a sum. */
-export interface Effect {
+export interface Addition {
   readonly location: Location
   readonly turn: number
-  /** Its place among reads and effects. */
+  /** Its place among reads and additions. */
   readonly order: number
   readonly isAppended: boolean
 }
@@ -36,10 +36,10 @@ export class Context {
   }
 
   /** The last changes that add to what was there: they show if something is done twice. */
-  readonly #effects: Effect[] = []
+  readonly #additions: Addition[] = []
 
-  noteEffect (effect: Effect): void {
-    remember(this.#effects, effect, MOST_EFFECTS)
+  noteAddition (addition: Addition): void {
+    remember(this.#additions, addition, MOST_ADDITIONS)
   }
 
   /**
@@ -47,7 +47,7 @@ export class Context {
    * attempts, misses of a cache say.
    */
   hasAddedSince ({ order, turn }: Read, location: Location): boolean {
-    return this.#effects.some((effect) => effect.location !== location && effect.order > order && (effect.isAppended || effect.turn > turn))
+    return this.#additions.some((addition) => addition.location !== location && addition.order > order && (addition.isAppended || addition.turn > turn))
   }
 
   /** What the context has done to a location; undefined if nothing. */

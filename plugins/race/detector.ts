@@ -6,10 +6,10 @@ import { types } from 'node:util'
 import { type Context, currentContext, currentTurn } from './context.ts'
 import { attempt, fail, hasFailed, mend } from './failure.ts'
 import { Reports } from './reports.ts'
-import { isTime, judge, type NextWrite } from './rule.ts'
-import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Read, type ReadKind, type Write } from './shadow.ts'
+import { effectOf, isTime, judge, type NextWrite } from './rule.ts'
+import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Party, type Read, type ReadKind, type Write } from './shadow.ts'
 import { Depth, Site } from './sites.ts'
-import { isClaim, isFilledIn } from './source/claim.ts'
+import { isClaim, isFilledIn, isHandedOn, isOfPresence, isRechecked } from './source/claim.ts'
 import { dependenceOf, isSameStatement, writesText } from './source/dependence.ts'
 import { WHOLE, within } from './tracked.ts'
 
@@ -109,7 +109,14 @@ class Detector {
         this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
       }
     }
+    if (kind === 'walk' && access.reset !== undefined && access.reset.turn < turn && !location.isLww) this.#readReset(location, access.reset, party, site)
     rememberRead(access, { kind, version: location.version, turn, order: ++this.#order, site, value, snapshot: snapshotOf(value) })
+  }
+
+  /** A list that a context has emptied for itself, and another one since, by the same code: what is in it is that one's. */
+  #readReset (location: Location, own: Write, party: Party, site: Site): void {
+    const other = location.writes.find((write) => write.version > own.version && write.party !== party && write.effect === 'empties' && write.isBlind && write.site.key === own.site.key)
+    if (other !== undefined) this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
   }
 
   #write (collection: Collection, key: unknown, written: NextWrite, context: Context): boolean {
@@ -135,19 +142,22 @@ class Detector {
       // The name of a state after another one; a mark that says that something else was done; what others are refused for, or told of.
       isClaim: (read: Read) => (typeof next.value === 'string' && typeof read.value === 'string' && writesText(here().frames)) ||
         ((isMark(next) || typeof next.value === 'boolean') && context.hasAddedSince(read, location)) ||
-        isClaim(read.site.frames, here().frames, { isMark: isMark(next), isTest: typeof read.value !== 'object' })
+        isClaim(read.site.frames, here().frames, { isMark: isMark(next), isTest: typeof read.value !== 'object' }),
+      isHandedOn: (read: Read) => isHandedOn(read.site.frames, here().frames),
+      isOfPresence: (read: Read) => isOfPresence(read.site.frames, here().frames),
+      isRechecked: (read: Read) => isRechecked(read.site.frames, here().frames)
     }
     const [oldest] = access.reads
     if (oldest !== undefined && oldest.turn < turn) collection.hasWindows = true
     let verdict = judge({ location, access: { ...access, reads: [...readsByWalk(collection, key, location, context), ...access.reads] }, next, ...how })
-    if (next.kind === 'set' && verdict === undefined) {
+    if ((next.kind === 'set' || next.kind === 'delete') && verdict === undefined) {
       for (const { location, now, isThere } of within(next.before)) {
         const seen = context.seen(location)
-        verdict ??= seen && judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere }, ...how })
+        verdict ??= seen && judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere, isEmptied: effectOf(next) === 'empties' }, ...how })
       }
     }
     const isAppended = next.isAppended === true
-    if (isAppended || isAddition(next, access, turn)) context.noteEffect({ location, turn, order: ++this.#order, isAppended })
+    if (isAppended || isAddition(next, access, turn)) context.noteAddition({ location, turn, order: ++this.#order, isAppended })
     const write = this.#record(location, access, next, site, turn, context)
     if (verdict === undefined) return isBack
     const { kind, isConfirmed, read, other } = verdict
@@ -178,10 +188,12 @@ class Detector {
       party,
       isBlind: access.reads.length === 0,
       before: next.before,
+      effect: effectOf(next),
       locks: locks.size === 0 ? NO_LOCKS : [...locks.values()]
     }
     rememberWrite(location, write)
     access.write = write
+    if (next.isEmptied === true && write.isBlind) access.reset ??= write
     return write
   }
 

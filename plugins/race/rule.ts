@@ -3,7 +3,7 @@
  * write depends on the read only if all else speaks for a race.
  */
 import { isDeepStrictEqual, types } from 'node:util'
-import { isOfWhole, type Access, type Location, type Party, type Read, type Write, type WriteKind } from './shadow.ts'
+import { isOfWhole, type Access, type Effect, type Location, type Party, type Read, type Write, type WriteKind } from './shadow.ts'
 
 /**
  * How a write depends on a read: the value read flows into the value written; the write stands under a test of it; it doesn't; or the source
@@ -38,6 +38,8 @@ export interface NextWrite {
   readonly isMark?: boolean
   /** It is an element of a list, so it is there once more if it is written once more. */
   readonly isAppended?: boolean
+  /** Nothing is left in the whole. */
+  readonly isEmptied?: boolean
 }
 
 export interface RuleInput {
@@ -51,13 +53,19 @@ export interface RuleInput {
   readonly hasReserved: (read: Read) => boolean
   /** Whether the write claims something for its request alone. What is no claim may be written by several, if they write the same. */
   readonly isClaim: (read: Read) => boolean
+  /** Whether what was read was handed to an operation that has ended since: a batch that was sent. */
+  readonly isHandedOn: (read: Read) => boolean
+  /** Whether only the presence of what was read was tested. */
+  readonly isOfPresence: (read: Read) => boolean
+  /** Whether something else was tested after the last await, so that the write may rest on that: the number of a generation. */
+  readonly isRechecked: (read: Read) => boolean
 }
 
 /** Whether a write of another context matters to a read that this context's next write may rest on. */
 function conflicts (read: Read, other: Write, next: NextWrite): boolean {
   if (!isOfWhole(read)) return true
   // What is added disturbs neither who removes by place nor who sets: only who adds, since there may be room or need for one only.
-  return other.kind === 'shift' || (next.kind === 'add' && other.kind === 'add')
+  return other.kind === 'shift' || (other.kind === 'add' && (next.kind === 'add' || next.isEmptied === true || next.kind === 'clear'))
 }
 
 /** Whether what was read is so again, or still: then nothing was lost. */
@@ -67,19 +75,25 @@ function holdsAgain (read: Read, next: NextWrite): boolean {
   return Object.is(read.value, next.before)
 }
 
-export function judge ({ location, access, party, turn, next, dependence, hasReserved, isClaim }: RuleInput): Verdict | undefined {
+export function judge ({ location, access, party, turn, next, dependence, hasReserved, isClaim, isHandedOn, isOfPresence, isRechecked }: RuleInput): Verdict | undefined {
   if (location.isLww) return undefined
   const othersSince = (read: Read): Write[] => location.writes.filter((write) =>
     write.version > read.version && write.party !== party && conflicts(read, write, next))
   for (const read of access.reads) {
     if (read.turn >= turn) continue
     const other = othersSince(read).at(-1)
-    if (other === undefined || holdsAgain(read, next)) continue
+    if (other === undefined) continue
+    const isAgain = holdsAgain(read, next)
+    if (isAgain && !isInvalidated(location, read, other, next)) continue
     const fresh = access.reads.filter((later) => later.version >= other.version && othersSince(later).length === 0)
     // It was read again by the same code: a retry loop.
     if (fresh.some((later) => later.site.key === read.site.key)) continue
     const how = dependence(read)
-    if (how === 'independent') continue
+    if (how === 'independent') {
+      if (fresh.length === 0 && isDrained(read, next, othersSince(read)) && isHandedOn(read)) return { kind: 'lost update', isConfirmed: true, read, other }
+      continue
+    }
+    if (isAgain && (how !== 'control' || isRechecked(read))) continue
     const isData = how === 'data' || how === 'both'
     const governing = fresh.map(dependence)
     // What was read again governs. But fresh data under a stale test is check-then-act.
@@ -87,11 +101,42 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
     if (how === 'control') {
       if (isClaimed(location, party, read) || hasReserved(read)) continue
       if (isFill(next) && !isClaim(read)) continue
+      if (isThere(read.value) && isThere(next.before) && isOfPresence(read)) continue
     }
     const isConfirmed = how !== 'unknown' || putsBack(read, next)
     return { kind: isData ? 'lost update' : how === 'control' ? 'check then act' : 'stale write', isConfirmed, read, other }
   }
   return undefined
+}
+
+const isThere = (value: unknown): boolean => typeof value === 'object' && value !== null
+
+/**
+ * Whether another request has said meanwhile that what there may be is no longer right, by deleting what was not there yet: what is loaded into
+ * a cache then may be older than that. Who takes away what it has put there itself says nothing of the kind.
+ */
+function isInvalidated ({ writes }: Location, { kind, value }: Read, other: Write, next: NextWrite): boolean {
+  return kind !== 'size' && kind !== 'walk' && (value === undefined || value === null || value === false) && next.kind === 'set' && isThere(next.value) &&
+    other.effect === 'empties' && !writes.some(({ party, effect }) => party === other.party && effect !== 'empties')
+}
+
+/** Whether the write leaves nothing of what was there, also of what others have added since the read. */
+function isDrained (read: Read, next: NextWrite, others: readonly Write[]): boolean {
+  return effectOf(next) === 'empties' && read.kind !== 'has' && others.some(({ effect }) => effect === 'adds')
+}
+
+/** What a write does to what was there. */
+export function effectOf ({ kind, value, before, isEmptied }: NextWrite): Effect {
+  if (kind === 'add') return isEmptied === true ? 'empties' : 'adds'
+  if (kind === 'delete' || kind === 'clear' || isEmptied === true) return 'empties'
+  if (kind !== 'set') return 'other'
+  return isEmpty(value) ? 'empties' : typeof value === 'number' && typeof before === 'number' && value !== before ? 'adds' : 'other'
+}
+
+function isEmpty (value: unknown): boolean {
+  if (value === undefined || value === null || value === 0 || value === '' || value === false) return true
+  if (types.isMap(value) || types.isSet(value)) return Reflect.get(types.isMap(value) ? Map.prototype : Set.prototype, 'size', value) === 0
+  return Array.isArray(value) ? value.length === 0 : typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype && Object.keys(value).length === 0
 }
 
 /** Whether the context has acted on the test at once, by a write in the same turn: a later write, to take that back, doesn't rest on the test. */
@@ -103,13 +148,35 @@ function isClaimed (location: Location, party: Party, read: Read): boolean {
 /** Whether the write leaves everything as it is: several callers have filled a cache with the same. */
 function isFill ({ kind, value, before, had }: NextWrite): boolean {
   if (kind === 'delete') return !had
-  if (kind !== 'set' || !had) return false
-  try {
-    return isDeepStrictEqual(withoutTimes(value), withoutTimes(before))
-  } catch {
-    return false
-  }
+  return kind === 'set' && had && isAlike(value, before, 0)
 }
+
+/** Values that are nested deeper are taken for different ones. */
+const DEEPEST = 20
+
+/**
+ * Whether two values do the same for those who use them: they are equal but for times, since those who fill a cache with the same do so some
+ * milliseconds apart; functions are of the same source.
+ */
+function isAlike (a: unknown, b: unknown, depth: number): boolean {
+  if (Object.is(a, b) || (isTime(a) && isTime(b))) return true
+  if (typeof a === 'function' && typeof b === 'function') return sourceOf(a) === sourceOf(b) && !sourceOf(a).includes('[native code]')
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || types.isProxy(a) || types.isProxy(b) || depth > DEEPEST) return false
+  if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b) || types.isPromise(a)) return false
+  if (types.isMap(a) || types.isSet(a)) {
+    const [x, y] = [elementsOf(a), elementsOf(b as typeof a)]
+    return x.length === y.length && x.every((element, index) => isAlike(element, y[index], depth + 1))
+  }
+  if (ArrayBuffer.isView(a) || types.isAnyArrayBuffer(a) || types.isRegExp(a) || types.isBoxedPrimitive(a)) return isDeepStrictEqual(a, b)
+  const [x, y] = [Object.getOwnPropertyDescriptors(a), Object.getOwnPropertyDescriptors(b)] as Array<Record<PropertyKey, PropertyDescriptor>>
+  const keys = Reflect.ownKeys(x as object)
+  // Getters are the application's code.
+  return keys.length === Reflect.ownKeys(y as object).length && keys.every((key) => y?.[key] !== undefined && isAlike(x?.[key]?.value ?? x?.[key]?.get, y[key].value ?? y[key].get, depth + 1))
+}
+
+const sourceOf = (fn: object): string => Function.prototype.toString.call(fn)
+// Those of the classes, not those that tell of each access.
+const elementsOf = (collection: Map<unknown, unknown> | Set<unknown>): unknown[] => types.isMap(collection) ? [...Map.prototype.entries.call(collection)] : [...Set.prototype.values.call(collection)]
 
 /** A minute and ten years, in ms. */
 const NEAR = 6e4
@@ -119,13 +186,6 @@ const FAR = 3.2e11
 export function isTime (value: unknown): boolean {
   const time = typeof value === 'number' ? value : types.isDate(value) ? value.getTime() : typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : NaN
   return time > Date.now() - NEAR && time < Date.now() + FAR
-}
-
-/** Leaves out times: those who fill a cache with the same do so some milliseconds apart. */
-function withoutTimes (value: unknown): unknown {
-  if (isTime(value)) return 'a time'
-  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
-  return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, isTime(field) ? 'a time' : field]))
 }
 
 /** Whether the write puts back fields as they were read, which another context has changed since. */

@@ -9,10 +9,13 @@ export type ReadKind = 'value' | 'has' | 'size' | 'walk'
 export const isOfWhole = ({ kind }: { readonly kind: ReadKind }): boolean => kind === 'size' || kind === 'walk'
 
 /**
- * What a write did: set a value, delete it; or, to the whole of a collection, add to its end or by a new key, or shift what is in it to other
- * places.
+ * What a write did: set a value, delete it; or, to the whole of a collection, add to its end or by a new key, shift what is in it to other
+ * places, or clear it by its keys.
  */
-export type WriteKind = 'set' | 'delete' | 'add' | 'shift'
+export type WriteKind = 'set' | 'delete' | 'add' | 'shift' | 'clear'
+
+/** What a write does to what was there: adds to it, leaves nothing of it, or something else. */
+export type Effect = 'adds' | 'empties' | 'other'
 
 /** Who accesses: a context, as far as reports tell of it. */
 export interface Party {
@@ -26,7 +29,7 @@ export interface Read {
   readonly kind: ReadKind
   readonly version: number
   readonly turn: number
-  /** Its place among all that is told of reads and effects. */
+  /** Its place among reads and additions. */
   readonly order: number
   readonly site: Site
   readonly value: unknown
@@ -45,6 +48,7 @@ export interface Write {
   readonly isBlind: boolean
   /** The value that the write replaced. */
   readonly before: unknown
+  readonly effect: Effect
   /** The names of the locks that were held. */
   readonly locks: readonly string[]
 }
@@ -56,6 +60,8 @@ export interface Access {
   write?: Write
   /** The value that its last write put there. */
   written?: unknown
+  /** The write by which it emptied the whole, of which it had read nothing. */
+  reset?: Write
   /** What it has deleted by its last write, and when. */
   deleted?: { readonly turn: number, readonly value: unknown } | undefined
 }

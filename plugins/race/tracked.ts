@@ -109,11 +109,26 @@ export function trackedOf (target: object, path: string): Tracked {
   return known
 }
 
-/** Returns the locations within a value, with what is there now. */
+/** More locations within a value are not looked at. */
+const MOST_WITHIN = 1_000
+
+/** Returns the locations within a value, and within what is in it, with what is there now. */
 export function within (value: unknown): Inner[] {
-  const known = typeof value === 'object' && value !== null ? tracked.get(unwrap(value)) : undefined
-  if (known === undefined || !(known.locations instanceof Map)) return []
-  return [...known.locations].map(([key, location]) => key === WHOLE ? { location, now: known.size, isThere: true } : { location, now: known.at(key), isThere: known.has(key) })
+  const found: Inner[] = []
+  const seen = new Set<Tracked>()
+  const visit = (value: unknown): void => {
+    const known = typeof value === 'object' && value !== null ? tracked.get(unwrap(value)) : undefined
+    if (known === undefined || seen.has(known) || !(known.locations instanceof Map)) return
+    seen.add(known)
+    for (const [key, location] of known.locations) {
+      if (found.length >= MOST_WITHIN) return
+      const now = key === WHOLE ? known.size : known.at(key)
+      found.push({ location, now, isThere: key === WHOLE || known.has(key) })
+      visit(now)
+    }
+  }
+  visit(value)
+  return found
 }
 
 /** What stands for each tracked value: a Proxy of an object or array, and any other itself. */

@@ -369,6 +369,162 @@ const cases: Record<string, Case> = {
       app.get('/', async () => next('a'))
     }
   },
+  'a batch that is sent, and then taken out with what has come since': {
+    report: 'lost update on batch.events',
+    urls: ['/send', '/add'],
+    bug (app) {
+      const batch = shared({ events: ['a'] }, 'batch')
+      const send = async (events: readonly string[]): Promise<void> => { for (const event of events) for (let n = 0; n < 3; n++) await turn(event) }
+      app.get('/add', async ({ id }) => batch.events.push(id))
+      app.get('/send', async () => {
+        await send([...batch.events])
+        batch.events.length = 0
+        return 'sent'
+      })
+    },
+    fix (app) {
+      const batch = shared({ events: ['a'] }, 'batch')
+      const send = async (events: readonly string[]): Promise<void> => { for (const event of events) for (let n = 0; n < 3; n++) await turn(event) }
+      app.get('/add', async ({ id }) => batch.events.push(id))
+      app.get('/send', async () => {
+        await send(batch.events.splice(0))
+        return 'sent'
+      })
+    }
+  },
+  'a sum that is reported, and then set to nothing': {
+    report: 'lost update on stats.hits',
+    urls: ['/flush', '/'],
+    bug (app) {
+      const stats = shared({ hits: 3 }, 'stats')
+      const report = async (hits: number): Promise<number> => turn(hits)
+      app.get('/', async () => { stats.hits++ })
+      app.get('/flush', async () => {
+        const { hits } = stats
+        await report(hits)
+        stats.hits = 0
+      })
+    },
+    fix (app) {
+      const stats = shared({ hits: 3 }, 'stats')
+      const report = async (hits: number): Promise<number> => turn(hits)
+      app.get('/', async () => { stats.hits++ })
+      app.get('/flush', async () => {
+        const { hits } = stats
+        stats.hits = 0
+        await report(hits)
+      })
+    }
+  },
+  'a result that is cached though it was declared invalid while it was made': {
+    report: 'check then act on cache.get("sum")',
+    urls: ['/', '/change'],
+    bug (app) {
+      const cache = shared(new Map<string, { sum: number }>(), 'cache')
+      app.get('/', async () => {
+        const hit = cache.get('sum')
+        if (hit !== undefined) return hit
+        const made = { sum: 1 }
+        for (let n = 0; n < 4; n++) await turn()
+        cache.set('sum', made)
+        return made
+      })
+      app.get('/change', async () => {
+        await turn()
+        cache.delete('sum')
+        return 'changed'
+      })
+    },
+    fix (app) {
+      const cache = shared(new Map<string, { sum: number }>(), 'cache')
+      const generation = shared({ number: 0 }, 'generation')
+      app.get('/', async () => {
+        const hit = cache.get('sum')
+        if (hit !== undefined) return hit
+        const { number } = generation
+        const made = { sum: 1 }
+        for (let n = 0; n < 4; n++) await turn()
+        if (generation.number === number) cache.set('sum', made)
+        return made
+      })
+      app.get('/change', async () => {
+        await turn()
+        generation.number++
+        cache.delete('sum')
+        return 'changed'
+      })
+    }
+  },
+  'a list that each request empties for itself': {
+    report: 'overwritten on trail',
+    bug (app) {
+      const trail = shared<string[]>([], 'trail')
+      app.addHook('onRequest', async ({ id }) => {
+        trail.length = 0
+        trail.push(id)
+      })
+      app.get('/', async () => {
+        await turn()
+        return trail.join()
+      })
+    },
+    fix (app) {
+      const trails = shared(new WeakMap<object, string[]>(), 'trails')
+      app.addHook('onRequest', async (request) => { trails.set(request, [request.id]) })
+      app.get('/', async (request) => {
+        await turn()
+        return trails.get(request)?.join()
+      })
+    }
+  },
+  'a hook that refuses, and a handler that writes': {
+    report: 'check then act on users.get("ada")',
+    bug (app) {
+      const users = shared(new Map<string, { id: string }>(), 'users')
+      app.get('/', { preHandler: async (_request, reply) => { if (users.has('ada')) return reply.code(409).send() } }, async ({ id }) => {
+        await turn()
+        users.set('ada', { id })
+        return 'registered'
+      })
+    },
+    fix (app) {
+      const users = shared(new Map<string, { id: string }>(), 'users')
+      app.get('/', async ({ id }, reply) => {
+        await turn()
+        if (users.has('ada')) return reply.code(409).send()
+        users.set('ada', { id })
+        return 'registered'
+      })
+    }
+  },
+  'a room that is deleted since nobody was in it': {
+    report: 'check then act on rooms.get("a")',
+    urls: ['/leave', '/join'],
+    bug (app) {
+      const rooms = shared(new Map([['a', { members: new Set(['ada']) }]]), 'rooms')
+      app.get('/leave', async () => {
+        const room = rooms.get('a')
+        room?.members.delete('ada')
+        if (room?.members.size === 0) {
+          await turn()
+          await turn()
+          rooms.delete('a')
+        }
+      })
+      app.get('/join', async () => { rooms.get('a')?.members.add('bob') })
+    },
+    fix (app) {
+      const rooms = shared(new Map([['a', { members: new Set(['ada']) }]]), 'rooms')
+      app.get('/leave', async () => {
+        const room = rooms.get('a')
+        room?.members.delete('ada')
+        await turn()
+        await turn()
+        if (room?.members.size === 0) rooms.delete('a')
+      })
+      app.get('/join', async () => { rooms.get('a')?.members.add('bob') })
+    }
+  },
   'a mark of who was first, which is told': {
     report: 'check then act on seen.has("ada")',
     bug (app) {
@@ -887,6 +1043,45 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       } finally {
         pool.idle.push(connection)
       }
+    })
+  },
+  'an entry that is replaced if there is one: the last one wins' (app) {
+    const users = shared(new Map([['ada', { name: 'Ada' }]]), 'users')
+    app.get('/', async ({ id }, reply) => {
+      const user = users.get('ada')
+      if (user === undefined) return reply.code(404).send()
+      await turn()
+      users.set('ada', { name: id })
+      return 'renamed'
+    })
+  },
+  'objects with functions, made of the same source' (app) {
+    const rules = shared(new Map<string, { country: string, rate: (amount: number) => number }>(), 'rules')
+    app.get('/', async () => {
+      let rule = rules.get('no')
+      if (rule === undefined) {
+        const factor = await turn(2)
+        rules.set('no', rule = Object.freeze({ country: 'no', rate: (amount: number) => amount * factor }))
+      }
+      return rule.rate(2)
+    })
+  },
+  'an entry that is read, or loaded, and then stored' (app) {
+    const zones = shared(new Map<string, string>(), 'zones')
+    app.get('/', async () => {
+      const zone = zones.get('a') ?? await turn('Z1')
+      zones.set('a', zone)
+      return zone
+    })
+  },
+  'a promise in flight that who started it takes away' (app) {
+    const inFlight = shared(new Map<string, Promise<string>>(), 'inFlight')
+    app.get('/', async () => {
+      const known = inFlight.get('a')
+      if (known !== undefined) return known
+      const mine = turn('loaded').finally(() => { if (inFlight.get('a') === mine) inFlight.delete('a') })
+      inFlight.set('a', mine)
+      return mine
     })
   },
   'members that are taken out of a Set after the same harmless work' (app) {

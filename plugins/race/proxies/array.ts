@@ -23,7 +23,9 @@ function methodOf (tracked: Tracked, target: unknown[], proxy: unknown, name: st
     }
     if (shifting.has(name)) {
       if (target.length > 0 || name === 'splice' || name === 'unshift') {
-        detector.write(tracked, WHOLE, { kind: 'shift', value: undefined, before: target.length, had: true })
+        // splice(0) takes all; splice(0, n) what the caller has seen.
+        const isEmptied = name === 'splice' && args[0] === 0 && (args.length === 1 || Number(args[1]) >= target.length) && args.length < 3
+        detector.write(tracked, WHOLE, { kind: 'shift', value: undefined, before: target.length, had: true, isEmptied })
       }
       const result = method.apply(target, name === 'sort' ? args : args.map(unwrap))
       if (result === target) return proxy
@@ -75,7 +77,7 @@ view('array', (tracked) => new Proxy(tracked.target, {
   set (array, key, value) {
     const target = array as unknown[]
     const raw: unknown = unwrap(value)
-    if (key === 'length') detector.write(tracked, WHOLE, { kind: 'shift', value: undefined, before: target.length, had: true })
+    if (key === 'length') detector.write(tracked, WHOLE, { kind: 'shift', value: undefined, before: target.length, had: true, isEmptied: raw === 0 })
     else if (typeof key === 'string' && isIndex(key)) {
       const index = Number(key)
       const had = index < target.length

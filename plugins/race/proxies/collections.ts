@@ -109,6 +109,7 @@ function walked (tracked: Tracked, target: Map<unknown, unknown> | Set<unknown>,
       }
     },
     clear () {
+      detector.write(tracked, WHOLE, { kind: 'clear', value: undefined, before: tracked.size, had: true, isEmptied: true })
       for (const key of keys.call(target)) detector.write(tracked, key, { kind: 'delete', value: undefined, before: tracked.at(key), had: true })
       clear.call(target)
     }

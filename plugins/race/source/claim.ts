@@ -60,6 +60,51 @@ export function isFilledIn (read: readonly Frame[], write: readonly Frame[]): bo
   })
 }
 
+/** Whether what was read is handed to an operation that is awaited before the write: a batch that is sent, one by one or as a whole. */
+export function isHandedOn (read: readonly Frame[], write: readonly Frame[]): boolean {
+  return commonPlaces(placesOf(read), placesOf(write)).some(({ flow, scope, source: { ts }, target }) => someIn(ts, scope, (node) => node.end <= target.pos && (
+    (ts.isAwaitExpression(node) && flow.levelOf(node.expression) === Level.data && ts.isCallExpression(bareOf(ts, node.expression))) ||
+    (ts.isForOfStatement(node) && flow.levelOf(node.expression) === Level.data && someIn(ts, node.statement, (each) => ts.isAwaitExpression(each))))))
+}
+
+/** Whether all tests of what was read ask only whether it is there: `if (!user)`, `user === undefined`. */
+export function isOfPresence (read: readonly Frame[], write: readonly Frame[]): boolean {
+  const common = commonPlaces(placesOf(read), placesOf(write))
+  return common.length > 0 && common.every(({ flow, scope, source: { ts }, origin }) => !someIn(ts, scope, (node) => {
+    const test = ts.isIfStatement(node) || ts.isWhileStatement(node) || ts.isDoStatement(node) || ts.isSwitchStatement(node) ? node.expression : ts.isConditionalExpression(node) ? node.condition : undefined
+    return test !== undefined && flow.levelOf(test) === Level.data && !isPresence(ts, test, origin)
+  }))
+}
+
+function isPresence (ts: Ts, test: Node, origin: Node): boolean {
+  const value = bareOf(ts, test)
+  if (ts.isPrefixUnaryExpression(value)) return isPresence(ts, value.operand, origin)
+  if (ts.isBinaryExpression(value) && /^[!=]==?$/.test(value.operatorToken.getText())) {
+    const isNothing = (node: Node): boolean => ['undefined', 'null'].includes(bareOf(ts, node).getText())
+    return isNothing(value.right) ? isPresence(ts, value.left, origin) : isNothing(value.left) && isPresence(ts, value.right, origin)
+  }
+  return ts.isIdentifier(value) || (isWithin(value, origin) && isWithin(origin, value))
+}
+
+/** Whether something is tested between the last await and the write, on which the write depends. */
+export function isRechecked (read: readonly Frame[], write: readonly Frame[]): boolean {
+  const common = commonPlaces(placesOf(read), placesOf(write))
+  return common.length === 0 || common.some(({ scope, source: { ts }, target }) => {
+    let last = scope.pos
+    someIn(ts, scope, (node) => {
+      if ((ts.isAwaitExpression(node) || (ts.isForOfStatement(node) && node.awaitModifier !== undefined)) && (node.end <= target.pos || isWithin(node, target))) last = Math.max(last, node.end)
+      return false
+    })
+    return someIn(ts, scope, (node) => (ts.isIfStatement(node) || ts.isConditionalExpression(node)) && node.pos >= last && node.pos < target.pos)
+  })
+}
+
+/** Looks into no functions within. */
+function someIn (ts: Ts, scope: Node, holds: (node: Node) => boolean): boolean {
+  const visit = (node: Node): boolean => (node !== scope && ts.isFunctionLike(node)) ? false : holds(node) || (ts.forEachChild(node, (child) => visit(child) || undefined) ?? false)
+  return visit(scope)
+}
+
 /** Whether nothing was computed or fetched for the value that is written: `true`, `'paid'`, the time, the name of the user. */
 function isConstant (writes: ReadonlyArray<Place | undefined>): boolean {
   const [first] = writes

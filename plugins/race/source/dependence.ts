@@ -19,6 +19,8 @@ export interface Place {
 const MOST_FRAMES = 8
 
 function placeOf (frame: Frame): Place | undefined {
+  // What a framework does with the value is no reason of the application's.
+  if (frame.file.includes('/node_modules/fastify/')) return undefined
   const source = sourceOf(frame.file)
   const node = source && nodeAt(source, frame)
   return source && node && { source, node, functions: functionsAround(source, node) }
@@ -58,7 +60,17 @@ function decide (reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<
       best = together(best, within(scope, reads.slice(0, outer + 1), writes.slice(0, depth + 1)))
     }
   }
-  return best ?? 'unknown'
+  return (best === undefined || best === 'independent' || best === 'unknown') && isRefusedAhead(reads, writes) ? 'control' : best ?? 'unknown'
+}
+
+/** Whether the read stands in a hook that refuses the request because of it, so that the handler runs only if the hook has not. */
+function isRefusedAhead (reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<Place | undefined>): boolean {
+  const outermost = reads.findLastIndex((place) => place !== undefined)
+  const place = reads[outermost]
+  const scope = place?.functions[0]
+  if (place === undefined || scope === undefined || writes.every((write) => write === undefined) || writes.some((write) => write?.functions[0] === scope)) return false
+  const carried = carriedOut(reads.slice(0, outermost))
+  return carried !== 'unknown' && carried.level !== Level.none && new Flow(place.source, scope, { read: readAround(place), level: carried.level }).refuses
 }
 
 /** The frames from the access outwards to one of the function that has both. */

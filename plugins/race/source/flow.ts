@@ -170,6 +170,11 @@ export class Flow {
     return this.#own((node) => this.#ts.isThrowStatement(node) && this.governs(node) && !this.#isCaught(node))
   }
 
+  /** Whether the function refuses a request because of the value: it throws, or answers with an error. */
+  get refuses (): boolean {
+    return this.throws || this.#own((node) => isRefusal(this.#ts, node) && this.governs(node))
+  }
+
   /** Whether the value leaves the function other than by its result: to a variable or object from outside, or to a call. */
   get escapes (): boolean {
     const ts = this.#ts

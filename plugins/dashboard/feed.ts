@@ -73,9 +73,8 @@ export class Feed {
     this.#streams.broadcast(event('phase', { phase }) + this.#take())
   }
 
-  /** The application closes: tells the pages, which then don't connect again. */
+  /** The application closes: tells the pages, which then don't connect again. Idempotent. */
   end (): void {
-    if (this.#timer === undefined) return
     this.close()
     this.#streams.end(this.#take() + event('goodbye', { at: Date.now() }))
   }

@@ -3,7 +3,6 @@
  * its connection is cut when it lags for too long. A page that is cut connects again, and gets the history in place of what it has missed.
  */
 import type { FastifyReply } from 'fastify'
-import { isHttp1, rawOf } from '../shared/sockets.ts'
 
 /** Broadcasts that a page may miss in a row. */
 const MAX_MISSED = 10
@@ -62,12 +61,8 @@ export class Streams {
 
   /** Sends a last event and ends all streams. */
   end (text: string): void {
-    for (const { reply } of this.#open) {
-      const raw = rawOf(reply)
-      const { socket } = reply.raw
-      // The stream was sent as keep-alive. HTTP/2 closes its sessions itself.
-      raw.end(text, () => { if (isHttp1(raw)) socket?.end() })
-    }
+    // Connections that are kept alive are idle then, and are closed with the server.
+    for (const { reply } of this.#open) reply.raw.end(text)
     this.#open.clear()
   }
 

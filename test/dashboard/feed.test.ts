@@ -7,11 +7,12 @@ import type { Incident } from '../../plugins/dashboard/incidents.ts'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
 import { Streams } from '../../plugins/dashboard/streams.ts'
 import { refused as limitRefused } from '../../plugins/limiter/channels.ts'
+import { phaseEntered } from '../../plugins/lifecycle/channels.ts'
 import { lockRefused } from '../../plugins/locks/channels.ts'
 import metrics from '../../plugins/metrics/index.ts'
 import { ClosingError, TasksFullError, type RefusalReason } from '../../plugins/shared/errors.ts'
 import { taskDuplicate, taskRefused } from '../../plugins/tasks/channels.ts'
-import { completed, refused as jobRefused } from '../../plugins/workers/channels.ts'
+import { completed, refused as jobRefused, threadEnded } from '../../plugins/workers/channels.ts'
 
 interface Kit {
   feed: Feed
@@ -91,6 +92,19 @@ t.test('each reason of a refusal is in words: also of a closed pool, of threads 
   for (const rate of [jobs[0]?.refused.closing, jobs[0]?.refused.unavailable, tasks.refused.closing, tasks.refused.full, locks.refused.closing]) t.ok((rate ?? 0) > 0, 'the chart of refusals by reason has it')
 })
 
+t.test('a shutdown says its cause once, and threads that end with their pool are no failures', async (t) => {
+  const { feed, hello, server } = await build(t)
+  for (const phase of ['requests', 'tasks'] as const) phaseEntered.publish({ server, phase, reason: 'SIGTERM' })
+  threadEnded.publish({ server, pool: 'workers', thread: 0, why: 'closed', error: new Error('closed') })
+  threadEnded.publish({ server, pool: 'workers', thread: 1, why: 'slow', error: new Error('slow') })
+  feed.tick()
+  t.strictSame(hello().incidents.map(({ kind, subject, reason }) => `${kind} ${subject}: ${reason}`), [
+    'noted shutdown: because of SIGTERM: new requests are refused, and those in flight are finished',
+    'noted shutdown: background tasks are finished',
+    'failed thread 1 of workers: it was ended, because it has not loaded the jobs in time; it is tried again'
+  ])
+})
+
 t.test('incidents are told apart by what decided, and begin anew after ten seconds; a hundred are kept', async (t) => {
   const { feed, hello, refuseJob } = await build(t)
   mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
@@ -130,6 +144,17 @@ t.test('a key is a digest, which is another one in another process or applicatio
     return clients
   })
   t.equal(new Set(digests.flat()).size, 4)
+})
+
+t.test('a feed takes a sample each second, and none once it is closed', async (t) => {
+  mock.timers.enable({ apis: ['setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const { feed, hello } = await build(t)
+  mock.timers.tick(3_000)
+  t.equal(hello().samples.length, 3)
+  feed.end()
+  mock.timers.tick(3_000)
+  t.equal(hello().samples.length, 3)
 })
 
 t.test('a feed that is closed listens no longer', async (t) => {

@@ -1,8 +1,9 @@
 // What an open page is sent: samples, incidents with their cause, running jobs, the shutdown. Over real sockets.
-import { once } from 'node:events'
-import { request as httpRequest, type ServerResponse } from 'node:http'
+import { EventEmitter, once } from 'node:events'
+import { request as httpRequest, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
-import Fastify from 'fastify'
+import { connect as connectTls } from 'node:tls'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Incident } from '../../plugins/dashboard/incidents.ts'
 import type { ShownJob } from '../../plugins/dashboard/jobs.ts'
@@ -12,6 +13,7 @@ import concurrency from '../../plugins/index.ts'
 import metrics from '../../plugins/metrics/index.ts'
 import { defineTasks, type EngineFactory } from '../../plugins/tasks/index.ts'
 import { memoryEngine } from '../../plugins/tasks/named/engine.ts'
+import { makeCertificate } from '../certificate.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { jobs as odd, oddName } from '../fixtures/odd-jobs.ts'
 import type { Jobs } from '../../workers/jobs.ts'
@@ -190,6 +192,27 @@ t.test('a page whose connection is kept alive, as a browser keeps it, doesn\'t h
   }
 })
 
+t.test('so it is with a server of HTTP/2 that speaks HTTP/1 too, which closes no idle connections by itself', async (t) => {
+  const made = await makeCertificate(t)
+  if (made === undefined) return t.pass('skipped: openssl was not found')
+  const { key, certificate: cert } = made
+  for (const lifecycle of [false, {}] as const) {
+    const app = Fastify({ http2: true, https: { allowHTTP1: true, key, cert } }) as unknown as FastifyInstance
+    await app.register(concurrency, { dashboard: {}, lifecycle })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const socket = connectTls({ port: (app.server.address() as { port: number }).port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
+    t.teardown(() => socket.destroy())
+    let text = ''
+    socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+    socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n')
+    await until(() => text.includes('event: hello'), 'the stream has begun')
+    const startedAt = performance.now()
+    await app.close()
+    t.ok(performance.now() - startedAt < 4_000, `${performance.now() - startedAt} ms`)
+    await until(() => text.includes('event: goodbye'), 'the last event')
+  }
+})
+
 t.test('a client that reads nothing is cut off, and what waits for it is bounded', async (t) => {
   const { Streams } = await import('../../plugins/dashboard/streams.ts')
   const streams = new Streams()
@@ -224,10 +247,60 @@ t.test('a client that reads nothing is cut off, and what waits for it is bounded
   t.notOk(reader.destroyed)
   t.ok(stalled?.destroyed)
   t.ok(most < 3 * text.length, `${most} bytes waited at most`)
-  // One that has just gone is written to before its end is heard of: the error of that write must not end the process.
+  // One that has just gone is written to before its end is heard of, and so is one that other code has ended: the error must not end the process.
   raws.at(-1)?.destroy()
   streams.broadcast(text)
   await until(() => streams.size === 0, 'it is forgotten')
+  open().resume()
+  await until(() => streams.size === 1, 'another one is open')
+  raws.at(-1)?.end()
+  streams.broadcast(text)
+  await until(() => streams.size === 0 || raws.at(-1)?.writableFinished === true, 'it has ended')
+})
+
+/** A reply whose client reads when the test says so. */
+class SlowReply extends EventEmitter {
+  readonly raw = this
+  reads = true
+  written: string[] = []
+  destroyed = false
+  hijack (): void {}
+  writeHead (): void {}
+  write (text: string | Buffer): boolean {
+    this.written.push(String(text))
+    return this.reads
+  }
+
+  destroy (): void { this.destroyed = true }
+  read (): void { this.emit('drain') }
+}
+
+t.test('a page that lags again and again, and reads in time each time, stays, and gets no more while it lags', async (t) => {
+  const { Streams } = await import('../../plugins/dashboard/streams.ts')
+  const streams = new Streams()
+  const page = new SlowReply()
+  streams.open(page as never, 'hello')
+  page.reads = false
+  for (let round = 0; round < 3; round++) {
+    streams.broadcast('sent')
+    for (let n = 0; n < 10; n++) streams.broadcast('missed')
+    t.notOk(page.destroyed)
+    page.read()
+  }
+  t.strictSame(page.written, ['hello', 'sent', 'sent', 'sent'])
+  streams.broadcast('sent')
+  for (let n = 0; n < 11; n++) streams.broadcast('missed')
+  t.ok(page.destroyed, 'ten are the most')
+})
+
+t.test('proxies are told not to keep events back', async (t) => {
+  const { port } = await startDashboard(t, { workers: false })
+  const headers = await new Promise<IncomingHttpHeaders>((resolve, reject) => {
+    const request = httpRequest({ port, path: '/dashboard/events', host: '127.0.0.1', agent: false }, (response) => resolve(response.headers))
+    request.on('error', reject).end()
+    t.teardown(() => request.destroy())
+  })
+  t.match(headers, { 'content-type': /^text\/event-stream/, 'cache-control': /no-store, no-transform/, 'x-accel-buffering': 'no', 'cross-origin-resource-policy': 'same-origin' })
 })
 
 t.test('250 pages are open at most, and those that leave make room for others', async (t) => {

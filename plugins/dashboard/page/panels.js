@@ -169,7 +169,7 @@ export const tiles = [
   },
   {
     title: 'Waiting jobs',
-    show: ({ pools }) => ({ value: count(sum(pools.map(({ waiting }) => waiting))), note: 'in the queue for a thread' })
+    show: ({ pools }) => ({ value: count(sum(pools.map(({ waiting }) => waiting))), note: 'for a thread' })
   },
   {
     title: 'Busy threads',

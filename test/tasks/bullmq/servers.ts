@@ -1,11 +1,7 @@
 // Redis as it runs in production: a cluster of three masters, and TLS. It defines no test.
-import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { Cluster, type ClusterOptions, type Redis } from 'ioredis'
 import type { Test } from 'tap'
+import { makeCertificate } from '../../certificate.ts'
 import { freePort, startRedis, type RedisServer } from '../../limiter/redis.ts'
 import { eventually } from './processes.ts'
 
@@ -64,21 +60,12 @@ export interface Encrypted {
 export async function encrypt (t: Test, server: RedisServer): Promise<Encrypted | string> {
   const admin = server.client()
   if ((await admin.config('GET', 'tls-port') as unknown[]).length === 0) return missing('This redis-server was built without TLS')
-  const directory = mkdtempSync(join(tmpdir(), 'fc-tls-'))
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  const [path, key] = [join(directory, 'cert.pem'), join(directory, 'key.pem')]
-  try {
-    await promisify(execFile)('openssl', [
-      'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '1',
-      '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', path
-    ])
-  } catch (error) {
-    if ((error as { code?: unknown }).code === 'ENOENT') return missing('openssl was not found: install it to run this test')
-    throw error
-  }
+  const made = await makeCertificate(t)
+  if (made === undefined) return missing('openssl was not found: install it to run this test')
+  const { path, keyPath, certificate } = made
   const port = await freePort()
-  await admin.call('CONFIG', 'SET', 'tls-cert-file', path, 'tls-key-file', key, 'tls-ca-cert-file', path, 'tls-auth-clients', 'no', 'tls-port', port)
-  return { port, path, certificate: readFileSync(path, 'utf8') }
+  await admin.call('CONFIG', 'SET', 'tls-cert-file', path, 'tls-key-file', keyPath, 'tls-ca-cert-file', path, 'tls-auth-clients', 'no', 'tls-port', port)
+  return { port, path, certificate }
 }
 
 function missing (reason: string): string {

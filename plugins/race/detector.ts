@@ -115,8 +115,8 @@ class Detector {
 
   /** A list that a context has emptied for itself, and another one since, by the same code: what is in it is that one's. */
   #readReset (location: Location, own: Write, party: Party, site: Site): void {
-    const other = location.writes.find((write) => write.version > own.version && write.party !== party && write.effect === 'empties' && write.isBlind && write.site.key === own.site.key)
-    if (other !== undefined) this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
+    const { reset: other } = location
+    if (other !== undefined && other.version > own.version && other.party !== party && other.site.key === own.site.key) this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
   }
 
   #write (collection: Collection, key: unknown, written: NextWrite, context: Context): boolean {
@@ -193,7 +193,7 @@ class Detector {
     }
     rememberWrite(location, write)
     access.write = write
-    if (next.isEmptied === true && write.isBlind) access.reset ??= write
+    if (next.isEmptied === true && write.isBlind) location.reset = access.reset ??= write
     return write
   }
 

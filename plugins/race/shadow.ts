@@ -74,6 +74,8 @@ export interface Location {
   version: number
   /** The last ones. */
   readonly writes: Write[]
+  /** The last one by which a context has emptied the whole, of which it had read nothing. */
+  reset?: Write
 }
 
 const MOST_READS = 4

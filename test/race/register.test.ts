@@ -140,7 +140,11 @@ t.test('what functions share is told of, and the module does what it did', async
     ['const f = (list) => { const seen = new Set(list); return [...seen] }\nconst result = f([1, 1])', [], [1]],
     ['const f = () => { const seen = new Map(); return { seen } }\nconst result = f().seen.size', ['shared seen'], 0],
     ['const a = {}\nconst f = (b) => [a === b, a != b, b === undefined, typeof b === "object"]\nconst result = f(a)', [], [true, false, false, true]],
-    ['const f = (map = new Map()) => map\nconst result = f().size', ['shared Map'], 0]
+    ['const f = (map = new Map()) => map\nconst result = f().size', ['shared Map'], 0],
+    ['class A { #n = 1; static of (a) { return a?.#n } add () { this.#n++; return this } }\nconst result = [A.of(new A().add()), A.of(undefined)]', ['read this.#n', 'write this.#n', 'read a.#n', 'read a.#n'], [2, undefined]],
+    ['const state = { n: 0 }\nconst f = () => { Object.assign(state, { n: 1 }); return state.n }\nconst result = f()', ['shared state', 'read state.n'], 1],
+    ['const store = (items) => { return { add: (item) => items.push(item) } }\nconst result = store([]).add(1)', ['data items'], 1],
+    ['class Board { constructor (tickets) { this.tickets = tickets } remove () { return this.tickets.splice(0, 1) } }\nconst result = new Board([1]).remove()', ['write this.tickets', 'data this.tickets', 'read this.tickets'], [1]]
   ] as const) {
     t.strictSame(evaluate(source), { seen, result }, source)
   }
@@ -160,6 +164,6 @@ t.test('lines stay where they are, types too; what can\'t be parsed runs as it i
   ])
   // Fields are known before the first line that may serve a request, and directives stay first.
   t.match(rewrite(ts, 'module.cjs', '\'use strict\'\nconst f = (app) => { app.user = 1 }\n')?.text.split('\n'), ['\'use strict\'', /^\$\$race\.fields\("user"\);const f/])
-  t.equal(rewrite(ts, 'module.js', 'this is ( no JavaScript'), undefined)
+  t.throws(() => rewrite(ts, 'module.js', '\nthis is ( no JavaScript'), { message: /TypeScript can't parse it: .* \(line 2\)/ })
   t.equal(rewrite(ts, 'module.js', 'export const one = 1'), undefined)
 })

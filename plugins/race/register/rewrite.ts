@@ -3,7 +3,7 @@
  * functions share and change, and fields of objects, tell of each use. Lines stay where they are.
  */
 import type * as TypeScript from 'typescript'
-import type { Ts } from '../source/parse.ts'
+import { defectOf, type Ts } from '../source/parse.ts'
 import { rewriteUse } from './accesses.ts'
 import { applied, type Edit, Edits } from './edits.ts'
 import { functionOf, isConstructor, scopeOf, usesOf, type Variable } from './scopes.ts'
@@ -16,16 +16,20 @@ export interface Rewrite {
   edits: Edit[]
 }
 
-/** Returns undefined if there is nothing to track, or the source can't be parsed. */
+/**
+ * Returns undefined if there is nothing to track.
+ *
+ * @throws Error if the source can't be parsed, or what it would run as
+ */
 export function rewrite (ts: Ts, path: string, source: string): Rewrite | undefined {
   const file = ts.createSourceFile(path, source, ts.ScriptTarget.Latest, true)
-  const { parseDiagnostics = [] } = file as { parseDiagnostics?: unknown[] }
-  if (parseDiagnostics.length > 0) return undefined
+  const unread = defectOf(ts, file)
+  if (unread !== undefined) throw new Error(`TypeScript can't parse it: ${unread}`)
   const edits = new Rewriter(ts, file).edits.all()
   if (edits.length === 0) return undefined
   const text = applied(edits, source)
-  const { parseDiagnostics: [defect] = [] } = ts.createSourceFile(path, text, ts.ScriptTarget.Latest) as { parseDiagnostics?: ReadonlyArray<{ messageText: unknown }> }
-  if (defect !== undefined) throw new Error(`what it would run as can't be parsed: ${String(defect.messageText)}`)
+  const defect = defectOf(ts, ts.createSourceFile(path, text, ts.ScriptTarget.Latest))
+  if (defect !== undefined) throw new Error(`what it would run as can't be parsed: ${defect}`)
   return { text, edits }
 }
 
@@ -114,7 +118,7 @@ class Rewriter {
     const made = bare(ts, value)
     if (isMapOrSet(ts, made) || (isLiteral(ts, value) && this.#changed.has(name)) || (ts.isArrayLiteralExpression(made) && made.elements.length === 0)) return this.#wrap(value, text, 'shared', from)
     // An object from elsewhere, in which something is changed.
-    if (this.#changed.has(name) && isMade(ts, made)) this.#wrap(value, text, 'data', from)
+    if (this.#changed.has(name) && (isMade(ts, made) || ts.isIdentifier(made))) this.#wrap(value, text, 'data', from)
   }
 
   #decoration ({ arguments: [name, value] }: TypeScript.CallExpression): void {
@@ -192,6 +196,8 @@ class Rewriter {
     const uses = usesOf(ts, declaration, name.text)
     // The defaults of parameters run before the body, where the cell is.
     const inBody = uses.filter((use) => use.pos >= body.pos)
+    // A list or an object from a caller, which functions within change: function counter (counts) { return { add: (name) => { counts[name]++ } } }.
+    if (inBody.some((use) => functionOf(ts, use) !== declaration.parent && isChanged(ts, use)) && !inBody.some((use) => isWrite(ts, use))) this.edits.insert(body.getStart(this.#file) + 1, `${name.text} = $$race.data(${name.text}, ${JSON.stringify(name.text)});`)
     if (inBody.some((use) => isWrite(ts, use) && functionOf(ts, use) !== declaration.parent)) this.#cell(declaration, body.getStart(this.#file) + 1, name.text, inBody)
   }
 

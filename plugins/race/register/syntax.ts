@@ -7,6 +7,9 @@ type Node = TypeScript.Node
 /** Methods that change an array, a Map or a Set. */
 const changing = new Set(['push', 'pop', 'shift', 'unshift', 'splice', 'sort', 'reverse', 'fill', 'copyWithin', 'set', 'add', 'delete', 'clear'])
 
+/** Functions that change their first argument. */
+const changingFirst = new Set(['Object.assign', 'Object.defineProperty', 'Object.defineProperties', 'Object.setPrototypeOf', 'Reflect.set', 'Reflect.deleteProperty', 'Reflect.defineProperty'])
+
 /** Returns the expression without what only TypeScript sees, and without parentheses. */
 export function bare (ts: Ts, node: Node): Node {
   return isBare(ts, node) ? bare(ts, node.expression) : node
@@ -48,8 +51,10 @@ export function isWrite (ts: Ts, use: Node): boolean {
 export function isChanged (ts: Ts, use: Node): boolean {
   let at = use
   while ((ts.isPropertyAccessExpression(at.parent) || ts.isElementAccessExpression(at.parent) || ts.isNonNullExpression(at.parent)) && at.parent.expression === at) at = at.parent
-  if (at === use) return false
   const { parent } = at
+  // Object.assign(state, { n: 1 }): the first argument is changed.
+  if (ts.isCallExpression(parent) && parent.arguments[0] === at && changingFirst.has(parent.expression.getText())) return true
+  if (at === use) return false
   if (ts.isCallExpression(parent) && parent.expression === at) return ts.isPropertyAccessExpression(at) && changing.has(at.name.text)
   return ts.isDeleteExpression(parent) || isWrite(ts, at)
 }

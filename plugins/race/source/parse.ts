@@ -62,6 +62,18 @@ export function requireParser (): void {
   if (loadParser() === null) throw new RaceUnreadableError(missing())
 }
 
+/** TypeScript takes `object?.#field` for an error, and reads it as JavaScript does. */
+const ALLOWED = new Set([18030])
+
+/** Returns why a source can't be parsed; undefined if it can. */
+export function defectOf (ts: Ts, file: TypeScript.SourceFile): string | undefined {
+  const { parseDiagnostics = [] } = file as { parseDiagnostics?: ReadonlyArray<{ code: number, start?: number, messageText: string | { messageText: string } }> }
+  const defect = parseDiagnostics.find(({ code }) => !ALLOWED.has(code))
+  if (defect === undefined) return undefined
+  const { messageText: text, start = 0 } = defect
+  return `${typeof text === 'string' ? text : text.messageText} (line ${ts.getLineAndCharacterOfPosition(file, start).line + 1})`
+}
+
 /** Returns undefined for a file that isn't there or can't be parsed. */
 export function sourceOf (path: string): Source | undefined {
   if (files.has(path)) return files.get(path)
@@ -73,8 +85,7 @@ export function sourceOf (path: string): Source | undefined {
   let source: Source | undefined
   try {
     const file = ts.createSourceFile(path, rewrittenOf(path)?.text ?? readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
-    const { parseDiagnostics = [] } = file as { parseDiagnostics?: unknown[] }
-    if (parseDiagnostics.length === 0) source = { ts, file }
+    if (defectOf(ts, file) === undefined) source = { ts, file }
   } catch {}
   // Nobody can mend a package's file. The sources that a source map names may not be there.
   if (source === undefined && !path.includes('/node_modules/')) sayPossible(`it can't parse ${path}`)

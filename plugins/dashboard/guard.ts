@@ -13,30 +13,42 @@ export interface Visit {
   /** The address of the socket's other end; undefined for a Unix socket, behind which a proxy may stand. */
   address: string | undefined
   headers: IncomingHttpHeaders
+  /** Names and values by turns, as they came: a field that came twice is there twice. */
+  rawHeaders: readonly string[]
+  /** The target of the request line. */
+  target: string
 }
 
 /** Headers by which proxies, tunnels and CDNs say that they forward somebody else's request, beside all that begin as in `isForwarding`. */
 const forwarding = new Set(['forwarded', 'via', 'x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'client-ip', 'true-client-ip', 'x-original-host', 'x-envoy-external-address', 'x-azure-clientip', 'x-appengine-user-ip', 'x-nf-client-connection-ip', 'x-vercel-id', 'fly-client-ip'])
 const isForwarding = (name: string): boolean => /^(?:x-forwarded|x-original-forwarded|cf-|fastly-|x-amzn-)/.test(name) || forwarding.has(name)
+/** A proxy may write them with underscores, as in CGI. */
+const dashed = (name: string): string => name.replaceAll('_', '-')
 
 const isLoopbackAddress = (address: string): boolean => /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/.test(address) || address === '::1'
 const isLoopbackHost = (host: string): boolean => /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])(?::\d+)?$/i.test(host)
 
-/** The host that the client asked for. HTTP/2 has it in a field of its own. */
-function hostOf (headers: IncomingHttpHeaders): string {
-  const authority = headers[':authority']
-  return headers.host ?? (typeof authority === 'string' ? authority : '')
+/** All hosts that a request names, since whoever forwarded it may have gone by any: HTTP/2 has a field of its own, and a target may be a whole URL. */
+function hostsOf ({ rawHeaders, target }: Visit): string[] {
+  const fields = rawHeaders.filter((_, index) => index % 2 === 1 && /^(?:host|:authority)$/i.test(rawHeaders[index - 1] ?? ''))
+  const [, ofTarget] = /^[a-z][a-z\d+.-]*:\/\/([^/?#]*)/i.exec(target) ?? []
+  return ofTarget === undefined ? fields : [...fields, ofTarget]
+}
+
+function isEvery (hosts: string[], holds: (host: string) => boolean): boolean {
+  return hosts.length > 0 && hosts.every(holds)
 }
 
 /** Returns why a request that no `authorize` judges is refused, or undefined if it may pass. */
-export function whyNotLocal ({ httpVersion, address, headers }: Visit): string | undefined {
+export function whyNotLocal (visit: Visit): string | undefined {
+  const { httpVersion, address, headers } = visit
   if (address === undefined || !isLoopbackAddress(address)) return 'it answers clients on the same machine only, unless the option dashboard.authorize decides'
-  const forwarder = Object.keys(headers).find(isForwarding)
+  const forwarder = Object.keys(headers).find((name) => isForwarding(dashed(name)))
   if (forwarder !== undefined) return `the header ${forwarder} says that the request was forwarded, which needs the option dashboard.authorize`
   // nginx that is told no more than proxy_pass sends nothing of the client, and Host with the address of this service; but it speaks HTTP/1.0.
   if (httpVersion === '1.0') return 'HTTP/1.0 is what a proxy speaks, and not a browser, which needs the option dashboard.authorize'
   // A name that an attacker's DNS server points to 127.0.0.1 makes a page of the attacker's the same origin as the dashboard.
-  if (!isLoopbackHost(hostOf(headers))) return 'its host is not localhost, 127.0.0.1 or [::1], which needs the option dashboard.authorize'
+  if (!isEvery(hostsOf(visit), isLoopbackHost)) return 'its host is not localhost, 127.0.0.1 or [::1], which needs the option dashboard.authorize'
   return undefined
 }
 
@@ -44,10 +56,11 @@ export function whyNotLocal ({ httpVersion, address, headers }: Visit): string |
  * Returns why a request that a page of another site may have sent is refused, or undefined if it may pass. A user may follow a link from another
  * site. Everything else must come from the page itself, and a POST must prove it: it ends a job.
  */
-export function whyNotOwn ({ method, headers }: Visit): string | undefined {
+export function whyNotOwn (visit: Visit): string | undefined {
+  const { method, headers } = visit
   const site = headers['sec-fetch-site']
   const origin = headers.origin
-  const isOwn = site === undefined ? isOriginOf(origin, hostOf(headers)) : site === 'same-origin'
+  const isOwn = site === undefined ? isEvery(hostsOf(visit), (host) => isOriginOf(origin, host)) : site === 'same-origin'
   if (isOwn) return undefined
   if (method === 'POST') return 'a POST must come from the page of the dashboard'
   const isLink = headers['sec-fetch-mode'] === 'navigate' && headers['sec-fetch-dest'] === 'document'

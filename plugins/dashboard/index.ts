@@ -50,7 +50,8 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
   let unlisten = (): void => {}
 
   async function guard (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const visit: Visit = { method: request.method, httpVersion: request.raw.httpVersion, address: request.raw.socket.remoteAddress, headers: request.headers }
+    const { raw: { httpVersion, socket: { remoteAddress: address }, rawHeaders }, method, headers, originalUrl: target } = request
+    const visit: Visit = { method, httpVersion, address, headers, rawHeaders, target }
     const why = (authorize === undefined ? whyNotLocal(visit) : undefined) ?? whyNotOwn(visit)
     if (why !== undefined) throw new DashboardForbiddenError(why)
     if (authorize !== undefined && await authorize(request, reply) !== true) throw new DashboardForbiddenError('the option dashboard.authorize has refused it')

@@ -5,22 +5,26 @@ import { connect, type AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import dashboard from '../../plugins/dashboard/index.ts'
-import { whyNotLocal, whyNotOwn } from '../../plugins/dashboard/guard.ts'
+import { whyNotLocal, whyNotOwn, type Visit } from '../../plugins/dashboard/guard.ts'
 import concurrency from '../../plugins/index.ts'
 import { logLines, rejection, startJob, type TestWorkers } from '../helper.ts'
 import { send, startDashboard } from './helper.ts'
 
-const local = (headers: Record<string, string | string[]> = {}, address: string | undefined = '127.0.0.1'): string | undefined =>
-  whyNotLocal({ method: 'GET', httpVersion: '1.1', address, headers: { host: 'localhost:3000', ...headers } })
+function visit (headers: Record<string, string>, others: Partial<Visit> = {}): Visit {
+  const all = { host: 'localhost:3000', ...headers }
+  return { method: 'GET', httpVersion: '1.1', address: '127.0.0.1', headers: all, rawHeaders: Object.entries(all).flat(), target: '/dashboard/', ...others }
+}
+
+const local = (headers: Record<string, string> = {}, address = '127.0.0.1'): string | undefined => whyNotLocal(visit(headers, { address }))
 
 t.test('only sockets of the same machine pass', async (t) => {
   for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) t.equal(local({}, address), undefined, address)
   for (const address of ['10.0.0.1', '192.168.1.5', '128.0.0.1', '::ffff:10.0.0.1', '::127.0.0.1', '64:ff9b::127.0.0.1', 'fe80::1', '::', '1.127.0.0', '127.evil.example', '']) t.match(local({}, address), /same machine/, address)
-  t.match(whyNotLocal({ method: 'GET', httpVersion: '1.1', address: undefined, headers: { host: 'localhost' } }), /same machine/, 'a Unix socket may have a proxy behind it')
+  t.match(whyNotLocal(visit({}, { address: undefined })), /same machine/, 'a Unix socket may have a proxy behind it')
 })
 
 t.test('no header of a proxy passes, whatever it says', async (t) => {
-  for (const name of ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded', 'forwarded', 'via', 'x-real-ip', 'cf-connecting-ip', 'cf-ray', 'true-client-ip', 'x-client-ip', 'fly-client-ip', 'x-amzn-trace-id', 'x-original-forwarded-for']) {
+  for (const name of ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded', 'forwarded', 'via', 'x-real-ip', 'cf-connecting-ip', 'cf-ray', 'true-client-ip', 'x-client-ip', 'fly-client-ip', 'x-amzn-trace-id', 'x-original-forwarded-for', 'x_forwarded_for', 'x_real_ip']) {
     for (const value of ['127.0.0.1', 'localhost', '']) t.match(local({ [name]: value }), new RegExp(`the header ${name} `))
   }
 })
@@ -32,8 +36,23 @@ t.test('only hosts of the same machine pass: another name may be an attacker\'s 
   }
 })
 
+t.test('of several hosts that a request names, each must be one of the same machine: two fields, a target that is a URL, HTTP/2 with Host', async (t) => {
+  for (const rawHeaders of [['Host', 'localhost', 'HOST', 'evil.example'], [':authority', 'evil.example', 'host', 'localhost'], [':authority', 'localhost', 'host', 'evil.example'], ['X-Host', 'localhost']]) {
+    t.match(whyNotLocal(visit({}, { rawHeaders })), /host/, rawHeaders.join(' '))
+    t.match(whyNotOwn(visit({ origin: 'http://localhost' }, { method: 'POST', rawHeaders })), /must come from the page/, rawHeaders.join(' '))
+  }
+  for (const target of ['http://evil.example/dashboard/', 'HTTPS://evil.example/dashboard/', 'http://localhost@evil.example/dashboard/', 'http://evil.example', 'ws://evil.example/dashboard/']) t.match(whyNotLocal(visit({}, { target })), /host/, target)
+  for (const target of ['/dashboard/', '/dashboard/?x=http://evil.example/', 'http://localhost:3000/dashboard/']) t.equal(whyNotLocal(visit({}, { target })), undefined, target)
+  t.equal(whyNotLocal(visit({}, { rawHeaders: [':authority', 'localhost:3000'] })), undefined)
+
+  const { port } = await startDashboard(t, { workers: false })
+  for (const [target, hosts] of [['/dashboard/', ['localhost', 'evil.example']], ['http://evil.example/dashboard/', ['localhost']]] as const) {
+    t.match(await sendRaw(port, `GET ${target} HTTP/1.1\r\n${hosts.map((host) => `Host: ${host}\r\n`).join('')}Connection: close\r\n\r\n`), /^HTTP\/1\.1 403 /, target)
+  }
+})
+
 t.test('a page of another site gets nothing, and a POST must prove where it comes from', async (t) => {
-  const why = (method: string, headers: Record<string, string>): string | undefined => whyNotOwn({ method, httpVersion: '1.1', address: '127.0.0.1', headers: { host: 'localhost:3000', ...headers } })
+  const why = (method: string, headers: Record<string, string>): string | undefined => whyNotOwn(visit(headers, { method }))
   const link = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
   for (const headers of [{}, { 'sec-fetch-site': 'same-origin' }, { 'sec-fetch-site': 'none' }, { origin: 'http://localhost:3000' }, link]) t.equal(why('GET', headers), undefined)
   for (const headers of [
@@ -178,16 +197,16 @@ t.test('authorize decides: true passes, nothing else does, and its error is the 
       }
     }
   })
-  const visit = async (headers: Record<string, string> = {}): Promise<number> => (await app.inject({ url: '/dashboard/', remoteAddress: '10.0.0.1', headers: { host: 'ops.example', 'x-forwarded-for': '10.1.1.1', ...headers } })).statusCode
-  t.equal(await visit(), 200, 'from anywhere')
-  for (answer of [false, undefined, null, 1, 'yes', {}]) t.equal(await visit(), 403, String(answer))
+  const statusOf = async (headers: Record<string, string> = {}): Promise<number> => (await app.inject({ url: '/dashboard/', remoteAddress: '10.0.0.1', headers: { host: 'ops.example', 'x-forwarded-for': '10.1.1.1', ...headers } })).statusCode
+  t.equal(await statusOf(), 200, 'from anywhere')
+  for (answer of [false, undefined, null, 1, 'yes', {}]) t.equal(await statusOf(), 403, String(answer))
   answer = Object.assign(new Error('log in'), { statusCode: 401 })
-  t.equal(await visit(), 401)
+  t.equal(await statusOf(), 401)
   t.equal((await app.inject('/dashboard/events')).headers['www-authenticate'], 'Basic')
   answer = new TypeError('broken')
-  t.equal(await visit(), 500)
+  t.equal(await statusOf(), 500)
   answer = true
-  t.equal(await visit({ 'sec-fetch-site': 'cross-site' }), 403, 'a page of another site is refused all the same')
+  t.equal(await statusOf({ 'sec-fetch-site': 'cross-site' }), 403, 'a page of another site is refused all the same')
 })
 
 t.test('the page can\'t be framed, and runs nothing but its own files', async (t) => {

@@ -1,7 +1,7 @@
 // From counts since the start to what a chart shows of a second, and a refusal's numbers in words.
 import t from 'tap'
 import { sampleOf, quantilesOf, type Reading } from '../../plugins/dashboard/sample.ts'
-import { progressOf } from '../../plugins/dashboard/jobs.ts'
+import { progressOf, runningJobs } from '../../plugins/dashboard/jobs.ts'
 import { duration, errorWords, jobRefused, limitRefused, phaseEntered } from '../../plugins/dashboard/words.ts'
 import { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
 import { Durations } from '../../plugins/metrics/durations.ts'
@@ -82,4 +82,14 @@ t.test('a job may report anything as its progress', async (t) => {
   t.strictSame(progressOf({ stage: 'resize', done: 1 }), { done: 1, doing: 'resize' })
   t.strictSame(progressOf({ message: 'x'.repeat(200), progress: NaN }), { done: undefined, doing: 'x'.repeat(80) })
   for (const value of [undefined, null, {}, [], true, Symbol('x'), 1n, () => {}]) t.strictSame(progressOf(value), { done: undefined, doing: undefined })
+})
+
+t.test('of the running jobs, the fifty that have run for longest are shown; an id that a client has chosen is shortened', async (t) => {
+  const pools: Record<string, number[]> = { workers: Array.from({ length: 40 }, (_, n) => n), reports: Array.from({ length: 40 }, (_, n) => 100 + n) }
+  const app = {
+    getDecorator: (pool: string) => ({ running: () => pools[pool]?.map((runMs) => ({ id: String(runMs), name: 'search', ageMs: runMs + 0.4, runMs: runMs + 0.4, aborted: false, progress: 0.5, requestId: 'x'.repeat(100) })) })
+  }
+  const shown = runningJobs(app as never, Object.keys(pools))
+  t.strictSame(shown.map(({ runMs }) => runMs), [...Array.from({ length: 40 }, (_, n) => 139 - n), ...Array.from({ length: 10 }, (_, n) => 39 - n)])
+  t.match(shown[0], { pool: 'reports', id: '139', ageMs: 139, done: 0.5, requestId: /^x{40}$/ })
 })

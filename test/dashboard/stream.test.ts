@@ -10,6 +10,7 @@ import type { ShownJob } from '../../plugins/dashboard/jobs.ts'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
 import dashboard from '../../plugins/dashboard/index.ts'
 import concurrency from '../../plugins/index.ts'
+import * as lifecycleChannels from '../../plugins/lifecycle/channels.ts'
 import metrics from '../../plugins/metrics/index.ts'
 import { defineTasks, type EngineFactory } from '../../plugins/tasks/index.ts'
 import { memoryEngine } from '../../plugins/tasks/named/engine.ts'
@@ -17,8 +18,9 @@ import { makeCertificate } from '../certificate.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { jobs as odd, oddName } from '../fixtures/odd-jobs.ts'
 import type { Jobs } from '../../workers/jobs.ts'
+import * as jobChannels from '../../plugins/workers/channels.ts'
 import type { Workers } from '../../plugins/workers/index.ts'
-import { deferred, execArgv, rejection, startJob, until, type TestWorkers } from '../helper.ts'
+import { deferred, execArgv, logLines, rejection, startJob, until, type TestWorkers } from '../helper.ts'
 import { listenTo, send, startDashboard } from './helper.ts'
 
 interface Hello { samples: Sample[], incidents: Incident[] }
@@ -86,6 +88,21 @@ t.test('running jobs are shown with age and progress, and one is cancelled; an u
   await page.next<Incident[]>('incidents', (incidents) => incidents.some(({ kind, subject, reason }) => kind === 'noted' && subject === 'job spin' && reason === 'it was cancelled on the dashboard'))
   t.equal((await cancel('workers', String(job?.id))).status, 404, 'it has ended')
   await page.next<ShownJob[]>('jobs', ({ length }) => length === 0)
+})
+
+t.test('requests of the page are no lines of the log, and a cancel is one; an application that has closed is listened to no longer', async (t) => {
+  const { lines, logger } = logLines()
+  const { app, port } = await startDashboard(t, {}, () => {}, { logger })
+  const page = await listenTo(t, port)
+  for (const path of ['/dashboard/', '/dashboard/main.js']) t.equal((await send(port, path)).status, 200)
+  t.strictSame(lines.filter(({ msg }) => /request/.test(msg)), [])
+  const { ended } = await startJob(app.getDecorator<TestWorkers>('workers'), 'spin', { ms: 60_000 })
+  await send(port, '/dashboard/cancel?pool=workers&id=1', { method: 'POST', headers: { origin: `http://127.0.0.1:${port}` } })
+  await rejection(ended)
+  t.match(lines.filter(({ level }) => level === 40), [{ msg: 'a job was cancelled on the dashboard', jobId: '1' }])
+  page.close()
+  await app.close()
+  t.strictSame(Object.values({ ...lifecycleChannels, ...jobChannels }).filter(({ hasSubscribers }) => hasSubscribers).map(({ name }) => name), [])
 })
 
 t.test('a crash and the thread that takes over are failures with their cause', async (t) => {

@@ -15,7 +15,7 @@ import type { NamedTasks } from './named/named.ts'
 import type { ResolvedTasksOptions } from './options.ts'
 import { currentAttempt, currentReqId } from './running/attempt.ts'
 import type { Scheduler, TasksStats } from './scheduler.ts'
-import { checkId, checkKey, resolveSubmitOptions, type SubmitOptions, type TaskOptions } from './task-options.ts'
+import { checkId, checkKey, checkStoredId, resolveSubmitOptions, type SubmitOptions, type TaskOptions } from './task-options.ts'
 import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
 import type { TaskTelemetry } from './telemetry.ts'
 import { Watched } from './watched.ts'
@@ -30,7 +30,7 @@ export interface ReserveOptions {
 
 export interface EnqueueOptions extends SubmitOptions {
   /**
-   * Of one name, at most one task with this id waits or runs at a time; see `duplicate`.
+   * Of one name, at most one task with this id waits or runs at a time; see `duplicate`. 1 to 256 characters, without lone surrogates.
    * @default a UUID
    */
   id?: string
@@ -76,7 +76,7 @@ export interface Tasks {
    * Runs `fn` in the background, after the current code has run. Use enqueue() for work that is to survive this process one day, and a job
    * of the workers for work that needs the CPU.
    *
-   * @param id 1 to 256 characters, without lone surrogates; the part before the first colon is the task's name in logs and metrics
+   * @param id 1 to 256 characters; the part before the first colon is the task's name in logs and metrics
    * @throws FC_ERR_TASKS_FULL (503, Retry-After) if there is no place for the key; FC_ERR_TASK_DUPLICATE (409); FC_ERR_CLOSING (503)
    */
   submit<T> (id: string, fn: TaskFunction<T>, options?: SubmitOptions): TaskHandle<T>
@@ -159,7 +159,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     const taskOptions = resolveSubmitOptions('tasks.enqueue', given, named.defaults(name), ['id'])
     const isIdChosen = given?.id !== undefined
     // A sequence wouldn't do: callers choose ids too, and a durable engine holds the ids of other processes and of earlier runs.
-    const ownId = isIdChosen ? checkId(given.id) : randomUUID()
+    const ownId = isIdChosen ? checkStoredId(given.id) : randomUUID()
     const id = `${name}:${ownId}`
     const accepted = named.accept(name, payload)
     const task: NamedTask = {
@@ -250,7 +250,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
 
 function scheduleId (given: ScheduleOptions = {}): string {
   check.record('tasks.schedule', given, ['id'])
-  const id = checkId(given.id ?? 'default')
+  const id = checkStoredId(given.id ?? 'default')
   check.ensure(!id.includes(':'), 'tasks.schedule.id', 'a text without a colon', id)
   return id
 }

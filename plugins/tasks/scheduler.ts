@@ -8,6 +8,7 @@ import { IdleWaiters, type Drainable, type Unfinished } from '../shared/drainabl
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../shared/errors.ts'
 import { Capacity, type CapacityOptions, type Permit } from './queue/capacity.ts'
 import { Runner } from './running/runner.ts'
+import type { DuplicatePolicy } from './task-options.ts'
 import { Task, type Submission, type TaskHandle } from './task.ts'
 import type { TaskTelemetry } from './telemetry.ts'
 
@@ -100,7 +101,22 @@ export class Scheduler implements Drainable {
 
   /** Throws FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE or FC_ERR_CLOSING. */
   submit (submission: Submission): TaskHandle {
-    return this.#existing(submission) ?? this.#accept(submission, this.#permit(submission.key))
+    return this.#existing(submission.id, submission.options.duplicate) ?? this.#accept(submission, this.#permit(submission.key))
+  }
+
+  /**
+   * Runs an attempt of a task that an engine has stored, at once if a slot is free; the engine bounds how many it runs. A task may be delivered again
+   * while it runs, if its lock could not be renewed in time: then both deliveries have the one run.
+   *
+   * @throws FC_ERR_TASK_DUPLICATE if an earlier run is being aborted or has leaked, FC_ERR_CLOSING
+   */
+  attempt (submission: Submission): Promise<unknown> {
+    const existing = this.#existing(submission.id, 'join')
+    if (existing !== undefined) return existing.done
+    this.#checkOpen()
+    const task = this.#keep(submission)
+    this.#runner.runNow(task)
+    return task.done
   }
 
   /** Throws FC_ERR_TASKS_FULL or FC_ERR_CLOSING. */
@@ -114,7 +130,7 @@ export class Scheduler implements Drainable {
       submit: (submission) => {
         if (isOver) throw new PlaceUsedError()
         this.#checkOpen()
-        const existing = this.#existing(submission)
+        const existing = this.#existing(submission.id, submission.options.duplicate)
         if (existing === undefined) {
           isOver = true
           this.#reserved.delete(place)
@@ -135,11 +151,11 @@ export class Scheduler implements Drainable {
   }
 
   /** Returns the handle of the task that has the id and may be joined, undefined if the id is free. Throws FC_ERR_TASK_DUPLICATE. */
-  #existing ({ id, options }: Submission): TaskHandle | undefined {
+  #existing (id: string, duplicate: DuplicatePolicy): TaskHandle | undefined {
     const task = this.#tasks.get(id)
     if (task === undefined) return undefined
     // A task that is joined must still be going to do the work: not one that is aborted, nor one that has leaked.
-    if (options.duplicate === 'reject' || task.abortedBy !== undefined || task.settled) throw new TaskDuplicateError(id)
+    if (duplicate === 'reject' || task.abortedBy !== undefined || task.settled) throw new TaskDuplicateError(id)
     return task.handle
   }
 
@@ -158,11 +174,16 @@ export class Scheduler implements Drainable {
   }
 
   #accept (submission: Submission, permit: Permit): TaskHandle {
-    const task = new Task(submission, permit, this.#clock.now(), this.#runner)
-    this.#tasks.set(task.id, task)
-    if (submission.stored === undefined) this.#telemetry.submitted(task)
+    const task = this.#keep(submission, permit)
+    this.#telemetry.submitted(task)
     this.#runner.run(task, submission.options.delay)
     return task.handle
+  }
+
+  #keep (submission: Submission, permit?: Permit): Task {
+    const task = new Task(submission, permit, this.#clock.now(), this.#runner)
+    this.#tasks.set(task.id, task)
+    return task
   }
 
   #settled (task: Task): void {

@@ -134,9 +134,14 @@ export const MAX_ID_LENGTH = 256
 
 export function checkId (id: unknown): string {
   check.ensure(typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH, 'tasks.id', `a string of 1 to ${MAX_ID_LENGTH} characters`, id)
-  // UTF-8, in which ids are stored and logged, has no half of a pair of surrogates: the task could not be found again by its id.
-  check.ensure(id.isWellFormed(), 'tasks.id', 'a string without lone surrogates', id)
   return id
+}
+
+/** Checks an id that an engine may store. UTF-8 can't hold one half of a pair of surrogates, so the task would not be found again by such an id. */
+export function checkStoredId (id: unknown): string {
+  const text = checkId(id)
+  check.ensure(text.isWellFormed(), 'tasks.id', 'a string without lone surrogates', id)
+  return text
 }
 
 export function checkRunOptions (prefix: string, options: unknown, further: readonly string[]): void {

@@ -67,16 +67,14 @@ export interface StoredRun {
   ageMs: number
 }
 
-/**
- * Task is an AsyncResource, since each attempt must run in the async context of its submitter (its trace). Otherwise an attempt would run in
- * the context of the task that ended before it.
- */
-export class Task extends AsyncResource implements Keyed<Task> {
+export class Task implements Keyed<Task> {
   readonly submission: Submission
   readonly since: number
-  readonly handle: TaskHandle
-  /** Given back when the task settles. */
-  readonly permit: Permit
+  readonly #permit: Permit | undefined
+  readonly #canceller: Canceller
+  /** The async context of the submitter. */
+  #context: AsyncResource | undefined
+  #handle: TaskHandle | undefined
   list: List<Task> | undefined
   previous: Task | undefined
   next: Task | undefined
@@ -93,17 +91,17 @@ export class Task extends AsyncResource implements Keyed<Task> {
   #resolve: ((value: unknown) => void) | undefined
   #reject: ((error: unknown) => void) | undefined
 
-  constructor (submission: Submission, permit: Permit, since: number, canceller: Canceller) {
-    super('FastifyConcurrencyTask', { requireManualDestroy: true })
+  /** @param permit is given back when the task settles; an engine that bounds what it runs itself needs none */
+  constructor (submission: Submission, permit: Permit | undefined, since: number, canceller: Canceller) {
     this.submission = submission
-    this.permit = permit
+    this.#permit = permit
+    this.#canceller = canceller
     this.since = since - (submission.stored?.ageMs ?? 0)
     this.#attempts = submission.stored?.attempts ?? 0
-    this.handle = new Handle(this, canceller)
   }
 
   get id (): string { return this.submission.id }
-  get key (): string { return this.permit.key }
+  get key (): string { return this.submission.key }
   get name (): string { return nameOf(this.id) }
   get options (): TaskOptions { return this.submission.options }
   get reqId (): string | undefined { return this.submission.reqId }
@@ -117,27 +115,44 @@ export class Task extends AsyncResource implements Keyed<Task> {
     return this.#idempotencyKey
   }
 
+  get handle (): TaskHandle {
+    this.#handle ??= new Handle(this, this.#canceller)
+    return this.#handle
+  }
+
   get settled (): boolean {
     return this.#status === 'completed' || this.#status === 'failed' || this.#status === 'aborted'
+  }
+
+  /**
+   * Keeps the async context of the submitter (its trace), in which each attempt is to run. Call this method before the task waits: otherwise an attempt
+   * would run in the context of the task that ended before it.
+   */
+  keepContext (): void {
+    this.#context ??= new AsyncResource('FastifyConcurrencyTask', { requireManualDestroy: true })
+  }
+
+  callInContext<A, B, T> (callback: (a: A, b: B) => T, a: A, b: B): T {
+    return this.#context === undefined ? callback(a, b) : this.#context.runInAsyncScope(callback, undefined, a, b)
   }
 
   start (): void {
     this.#status = 'running'
     this.#attempts++
-    this.permit.run()
+    this.#permit?.run()
   }
 
   retry (error: Error): void {
     this.#status = 'retrying'
     this.#lastError = error
-    this.permit.wait()
+    this.#permit?.wait()
   }
 
   settle (outcome: Outcome, value: unknown): void {
     this.#status = outcome
     this.#value = value
-    this.emitDestroy()
-    this.permit[Symbol.dispose]()
+    this.#context?.emitDestroy()
+    this.#permit?.[Symbol.dispose]()
     if (outcome === 'completed') return this.#resolve?.(value)
     this.#reject?.(value)
     this.#done?.catch(() => {})

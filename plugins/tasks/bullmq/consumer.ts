@@ -61,9 +61,8 @@ export class Consumer implements Drainable {
   constructor (bullmq: typeof Bullmq, options: ConsumerOptions, deps: EngineDeps) {
     this.#options = options
     this.#clock = deps.clock
-    // Workers bound what runs. The queue is for tasks whose slots are held by functions that ignore their signals.
-    const concurrency = Math.max(options.concurrency * options.names.length, 1)
-    const runs = new Scheduler({ concurrency, maxQueue: concurrency, grace: options.grace }, deps)
+    // Workers bound what runs.
+    const runs = new Scheduler({ concurrency: Math.max(options.concurrency * options.names.length, 1), maxQueue: 0, grace: options.grace }, deps)
     this.#here = { bullmq, named: deps.named, telemetry: deps.telemetry, log: deps.log, runs, isClosing: false, isGivingUp: false, suspect: undefined }
   }
 
@@ -149,16 +148,14 @@ export class Consumer implements Drainable {
     const isLost = (err: Error & { code?: unknown }): boolean => [JobNotExist, JobLockNotExist, JobLockMismatch].includes(err.code as number)
     // Nothing that BullMQ publishes says when a job that lost its lock is done with, so the method that does all of it is wrapped.
     class HoldingWorker extends here.bullmq.Worker<StoredTask> {
-      override async processJob (...args: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
-        const [job] = args
+      override processJob (...[job, token, wantsNext]: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
         // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
         job.data = toStoredTask(job.data)
         held.set(job, new Delivery(job, this, here, clock.now()))
-        try {
-          return await super.processJob(...args)
-        } finally {
-          release(job)
-        }
+        const processed = super.processJob(job, token, wantsNext)
+        const isOver = (): void => release(job)
+        processed.then(isOver, isOver)
+        return processed
       }
 
       /** A job that this process has lost is not to fail because Redis refuses its result: the process that has it now decides. */

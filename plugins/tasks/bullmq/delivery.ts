@@ -6,7 +6,7 @@ import type { Job, Worker } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Unfinished } from '../../shared/drainables.ts'
-import { TaskAbortedError, TaskCrashedError, TaskDuplicateError, TasksFullError } from '../../shared/errors.ts'
+import { TaskAbortedError, TaskCrashedError, TaskDuplicateError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import type { NamedTasks } from '../named/named.ts'
 import { StoredRetry } from '../running/retry.ts'
@@ -93,7 +93,7 @@ export class Delivery {
       return this.#storable(await this.#attempt())
     } catch (thrown) {
       if (thrown instanceof StoredRetry) throw new Failure(thrown.cause as Error, thrown.delay)
-      if (thrown instanceof TaskDuplicateError || thrown instanceof TasksFullError) return await this.#runLater()
+      if (thrown instanceof TaskDuplicateError) return await this.#runLater()
       const isAborted = thrown instanceof TaskAbortedError
       if (isAborted && here.isGivingUp && !this.#isCancelled) return await this.#handBack()
       throw this.#failure(toError(id, thrown), isAborted && this.#isCancelled)
@@ -105,7 +105,7 @@ export class Delivery {
   #attempt (): Promise<unknown> {
     const { id, job: { id: jobId, name, data, opts, attemptsMade, repeatJobKey, timestamp } } = this
     const { named, runs } = this.#here
-    return runs.submit({
+    return runs.attempt({
       id,
       key: name,
       reqId: data.reqId,
@@ -113,7 +113,7 @@ export class Delivery {
       fn: (context) => named.run(name, data.payload, context),
       options: toOptions(data, opts.attempts, named.defaults(name)),
       stored: { attempts: attemptsMade, idempotencyKey: repeatJobKey === undefined ? jobId as string : id, ageMs: Math.max(Date.now() - timestamp, 0) }
-    }).done
+    })
   }
 
   /** A task that was cancelled has not failed, so it isn't kept among those that have. */

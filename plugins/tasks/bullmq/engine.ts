@@ -23,7 +23,7 @@ import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
 import { StoredQueue } from './queue.ts'
-import { Failure, keyOf, toRetryOptions, toStored, type StoredTask } from './stored.ts'
+import { Failure, idOf, isJobId, keyOf, toRetryOptions, toStored, toStoredTask, type StoredTask } from './stored.ts'
 
 /** In braces as the hash tag: in a cluster the keys of a queue must lie on one node, and those of another name may lie on another. */
 const queueName = (name: string): string => `{${name}}`
@@ -113,8 +113,11 @@ export class BullmqEngine implements Engine {
     if (!this.#queues.has(name)) return false
     const queue = this.#queue(name)
     const ownId = id.slice(name.length + 1)
-    const job = await queue.ask(id, async () => queue.jobs.getJob(await queue.jobs.getDeduplicationJobId(ownId) ?? ownId))
-    if (job === undefined || job.finishedOn !== undefined) return false
+    const job = await queue.ask(id, async () => {
+      const jobId = await queue.jobs.getDeduplicationJobId(ownId) ?? ownId
+      return isJobId(jobId) ? await queue.jobs.getJob(jobId) : undefined
+    })
+    if (job === undefined || job.finishedOn !== undefined || idOf(name, toStoredTask(job.data), job.id as string) !== id) return false
     // The next run of a schedule is part of it: BullMQ refuses to remove that alone.
     if (job.repeatJobKey !== undefined && await queue.ask(id, () => job.isDelayed())) return false
     return await this.#cancelJob(queue, job, id)
@@ -152,7 +155,7 @@ export class BullmqEngine implements Engine {
       within(patience, this.drainable.closed()),
       this.#outcomes.close(patience),
       // Calls that were made before are answered, or told that Redis doesn't answer.
-      ...[...this.#queues.values()].map(async (queue) => queue.settled(patience))
+      ...[...this.#queues.values()].map(async (queue) => queue.settled())
     ])
     this.#connections.close()
   }
@@ -177,11 +180,11 @@ export class BullmqEngine implements Engine {
     return new StoredHandle(id, () => this.#outcomes.of({ id, jobId, queue }), cancel)
   }
 
-  /** Removes a job that waits. One that runs is marked, so that it never runs again, and its process is told. */
+  /** Removes a job that waits. One that runs, or is the run of a schedule, is marked: it never runs (again), and its process is told. */
   async #cancelJob (queue: StoredQueue, job: Job<StoredTask>, id: string): Promise<boolean> {
     const jobId = job.id as string
-    // Zero if a process holds the lock of the job.
-    const removed = await queue.ask(id, () => queue.jobs.remove(jobId))
+    // Zero if a process holds the lock of the job. Without its next run, a schedule would end.
+    const removed = job.repeatJobKey === undefined ? await queue.ask(id, () => queue.jobs.remove(jobId)) : 0
     if (removed > 0) {
       this.#deps.telemetry.endedUnrun('aborted', id, job.attemptsMade, new TaskAbortedError(id, 'cancel() was called'))
       return true

@@ -13,7 +13,6 @@ import type { Queue } from 'bullmq'
 import { isRefusal } from '../../shared/coded-error.ts'
 import { IdleWaiters } from '../../shared/drainables.ts'
 import { TaskStoreError } from '../../shared/errors.ts'
-import { within } from '../../shared/within.ts'
 import { nextTurn } from '../turns.ts'
 import { Bound } from './bound.ts'
 import type { Connections } from './connections.ts'
@@ -42,7 +41,6 @@ export class StoredQueue {
   #tick = 0
   /** The tick of the last answer. */
   #answeredAt = 0
-  #answers = 0
   /** How many late calls Redis has not answered yet. */
   #late = 0
   #timer: NodeJS.Timeout | undefined
@@ -81,20 +79,17 @@ export class StoredQueue {
     })
   }
 
-  /** Resolves when each caller has an answer or an error, or when Redis has been silent for `patience` ms. */
-  async settled (patience: number): Promise<void> {
-    let answers: number
-    do {
-      answers = this.#answers
-      await within(patience, this.#answeredAll.wait(this.#calls.size))
+  /** Resolves when each caller has an answer or an error. */
+  async settled (): Promise<void> {
+    while (this.#calls.size > 0) {
+      await this.#answeredAll.wait(this.#calls.size)
       // A caller may have to ask once more.
       await nextTurn()
-    } while (this.#calls.size > 0 && this.#answers > answers)
+    }
   }
 
   #answered (call: Call): void {
     this.#answeredAt = this.#tick
-    this.#answers++
     if (call.isLate) this.#late--
     this.#forget(call)
   }

@@ -50,13 +50,9 @@ type StoredFields = { payload: unknown, options: TaskOptions } & Partial<Pick<Na
 
 /** Returns the options of a run. They are the definition's in this process, unless the call had others. */
 export function toOptions ({ timeout, backoff }: StoredTask, attempts: number | undefined, defaults: TaskOptions): TaskOptions {
-  return Object.assign({}, defaults, {
-    timeout: timeout === null ? Infinity : timeout ?? defaults.timeout,
-    backoff: backoff ?? defaults.backoff,
-    retries: (attempts ?? 1) - 1,
-    // The task may be delivered again while it runs, if its lock could not be renewed in time: then both deliveries have the one run.
-    duplicate: 'join' as const
-  })
+  const retries = (attempts ?? 1) - 1
+  if (timeout === undefined && backoff === undefined && retries === defaults.retries) return defaults
+  return { ...defaults, timeout: timeout === null ? Infinity : timeout ?? defaults.timeout, backoff: backoff ?? defaults.backoff, retries }
 }
 
 /** BullMQ's own backoff can't obey retryIf and Retry-After. A strategy of ours takes the delay from the error: see `Failure`. */
@@ -66,6 +62,14 @@ export function toRetryOptions ({ retries }: TaskOptions): Pick<JobsOptions, 'at
 
 export function idOf (name: string, data: StoredTask, jobId: string): string {
   return data.id ?? `${name}:${jobId}`
+}
+
+/** The ids of jobs: a UUID, BullMQ's own for a run of a schedule, or a number if others have added the job. */
+const JOB_ID = /^(?:[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}|repeat:[^:]+:\d+|\d+)$/
+
+/** Tells whether a text can be the id of a job. Others may name keys of BullMQ's own, such as `meta`. */
+export function isJobId (text: string): boolean {
+  return JOB_ID.test(text)
 }
 
 /** Names a job among those of all tasks: two schedules that are due at the same moment have jobs of the same id. */

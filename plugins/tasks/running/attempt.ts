@@ -73,7 +73,7 @@ export class Attempt extends Work implements TaskContext {
 
   /** Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not abort its jobs. */
   call (): unknown {
-    return this.#task.runInAsyncScope(runWork, undefined, this, call)
+    return this.#task.callInContext(runWork<Attempt, unknown>, this, call)
   }
 
   get telemetry (): TaskTelemetry { return this.#telemetry }

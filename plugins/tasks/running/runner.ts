@@ -83,9 +83,16 @@ export class Runner {
   run (task: Task, delay: number): void {
     // A listener of the channel tasks:submitted may have cancelled the task.
     if (task.settled) return
+    task.keepContext()
     if (delay > 0) return this.#runLater(task, delay)
     this.#queue.push(task)
     this.#pumpSoon()
+  }
+
+  /** Runs the task at once if it has a slot, and otherwise when it has one. */
+  runNow (task: Task): void {
+    if (this.#queue.size === 0 && this.#busy < this.#options.concurrency) this.#start(task)
+    else this.run(task, 0)
   }
 
   #runLater (task: Task, delay: number): void {

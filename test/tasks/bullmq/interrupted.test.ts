@@ -122,6 +122,26 @@ t.test('a shutdown hands back what it gives up, and not what was cancelled', { s
   t.match(await web.tasks.queues(), [{ waiting: 1, running: 0, failed: 0 }])
 })
 
+t.test('cancel() of an id that no task has touches nothing', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const prefix = randomUUID()
+  const app = await build(t, server, { prefix, consume: false, tasks: defineTasks({ work: { handler () {} } }) })
+  await callsOf(app).schedule('work', { every: 60_000 }, undefined, { id: 's' })
+  await enqueueOf(app)('work', undefined, { id: 'x', delay: 60_000 })
+  await enqueueOf(app)('work')
+  const redis = server.client()
+  const keys = await redis.keys(`${prefix}:*`)
+  const isTask = /:[\da-f]{8}-[\da-f-]{27}$|:repeat:s:\d+$/
+  for (const key of keys) {
+    const isMeant = isTask.test(key) && await redis.hget(key, 'deid') === null
+    t.equal(await app.tasks.cancel(`work:${key.slice(`${prefix}:tasks:{work}:`.length)}`), isMeant, key)
+  }
+  const left = await redis.keys(`${prefix}:*`)
+  t.same(keys.filter((key) => !left.includes(key) && !isTask.test(key)), [], 'no key of the queue is gone, nor the schedule')
+  t.equal(await app.tasks.cancel('work:x'), true)
+  t.equal(await callsOf(app).unschedule('work', { id: 's' }), true)
+})
+
 t.test('the next run of a schedule is not cancelled alone', { skip }, async (t) => {
   const server = await startRedis(t)
   const prefix = randomUUID()

@@ -3,6 +3,7 @@
  * its connection is cut when it lags for too long. A page that is cut connects again, and gets the history in place of what it has missed.
  */
 import type { FastifyReply } from 'fastify'
+import { onClosed } from '../shared/sockets.ts'
 
 /** Broadcasts that a page may miss in a row. */
 const MAX_MISSED = 10
@@ -33,7 +34,6 @@ export class Streams {
     const { raw } = reply
     const stream: Stream = { reply, lags: false, missed: 0 }
     raw.on('error', () => {})
-    raw.on('close', () => { this.#open.delete(stream) })
     raw.on('drain', () => {
       stream.lags = false
       stream.missed = 0
@@ -47,6 +47,8 @@ export class Streams {
       'x-content-type-options': 'nosniff'
     })
     this.#open.add(stream)
+    // The response itself would not say so if it waits behind another one, as in a pipeline.
+    onClosed(reply, () => { this.#open.delete(stream) })
     this.#write(stream, text)
   }
 
@@ -55,7 +57,10 @@ export class Streams {
     const bytes = Buffer.from(text)
     for (const stream of this.#open) {
       if (!stream.lags) this.#write(stream, bytes)
-      else if (++stream.missed > MAX_MISSED) stream.reply.raw.destroy()
+      else if (++stream.missed > MAX_MISSED) {
+        this.#open.delete(stream)
+        stream.reply.raw.destroy()
+      }
     }
   }
 

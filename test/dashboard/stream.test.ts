@@ -278,6 +278,7 @@ t.test('a client that reads nothing is cut off, and what waits for it is bounded
 /** A reply whose client reads when the test says so. */
 class SlowReply extends EventEmitter {
   readonly raw = this
+  readonly req = {}
   reads = true
   written: string[] = []
   destroyed = false
@@ -308,6 +309,7 @@ t.test('a page that lags again and again, and reads in time each time, stays, an
   streams.broadcast('sent')
   for (let n = 0; n < 11; n++) streams.broadcast('missed')
   t.ok(page.destroyed, 'ten are the most')
+  t.equal(streams.size, 0, 'its place is free')
 })
 
 t.test('proxies are told not to keep events back', async (t) => {
@@ -339,6 +341,26 @@ t.test('250 pages are open at most, and those that leave make room for others', 
   for (const { close } of pages) close()
   // The service hears of it a moment later.
   for (let another = await open(); another.status !== 200; another = await open()) t.equal(another.status, 503)
+})
+
+t.test('streams that a client pipelines on one connection give their places back when it leaves, also those whose turn never came', async (t) => {
+  const { port } = await startDashboard(t, { workers: false })
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {}).resume().write('GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(250))
+  const open = async (): Promise<number> => await new Promise((resolve, reject) => {
+    const request = httpRequest({ port, path: '/dashboard/events', host: '127.0.0.1', agent: false }, ({ statusCode = 0 }) => {
+      resolve(statusCode)
+      request.destroy()
+    })
+    request.on('error', reject).end()
+  })
+  while (await open() !== 503);
+  socket.destroy()
+  // The service hears of it a moment later.
+  for (let opened = 0; opened < 10;) if (await open() === 200) opened++
+  const pages = await Promise.all(Array.from({ length: 100 }, open))
+  t.equal(pages.filter((status) => status === 200).length, 100)
 })
 
 t.test('an error that can\'t be read, and ids of requests that are no strings, end neither the feed nor the process', async (t) => {

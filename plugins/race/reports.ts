@@ -60,7 +60,7 @@ export class Reports {
     if (this.#silent > 0) return
     if (this.#seen.has(key) || this.#seen.size >= MOST) return
     this.#seen.add(key)
-    if (report.isConfirmed) this.#confirm()
+    if (report.isConfirmed) this.confirm(1)
     print(report.text)
     if (report.isConfirmed && isHalting()) process.exit(EXIT_CODE)
   }
@@ -73,8 +73,9 @@ export class Reports {
     return () => { this.#silent-- }
   }
 
-  #confirm (): void {
-    this.confirmed++
+  /** Counts races that were confirmed: with RACE=1 the process exits with 66, whoever catches the error that tells of them. */
+  confirm (count: number): void {
+    this.confirmed += count
     if (this.#isExitHooked || !isRequested()) return
     this.#isExitHooked = true
     process.once('exit', (code) => {

@@ -146,6 +146,13 @@ export function unwrap<T> (value: T): T {
   return (typeof value === 'object' && value !== null ? targets.get(value) ?? value : value) as T
 }
 
+/** Returns the value for what stands for it, and what stands for a value; undefined for a value that isn't tracked, or is both. */
+export function otherOf (value: unknown): object | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  const other = targets.get(value) ?? views.get(value)
+  return other === value ? undefined : other
+}
+
 export function isTracked (value: object): boolean {
   return targets.has(value)
 }

@@ -121,12 +121,43 @@ t.test('with RACE=1 a process that saw a race exits with 66, and without it noth
   t.match(await run(racy, { RACE: '' }), { code: 0, stderr: '' })
 })
 
-t.test('RACE_LOG sends reports to a file, RACE_HALT stops at the first', async (t) => {
+t.test('RACE_LOG sends reports to a file', async (t) => {
   const log = join(t.testdir(), 'race.log')
-  const { code, stderr } = await run(racy, { RACE: '1', RACE_LOG: log, RACE_HALT: '1' })
+  const { code, stderr } = await run(racy, { RACE: '1', RACE_LOG: log })
   t.equal(code, 66)
   t.match(stderr, /^RACE: found 1 race, see .*race\.log\n$/)
   t.match(readFileSync(log, 'utf8'), /WARNING: RACE lost update/)
+})
+
+t.test('RACE_HALT ends the process at the first race, before the code that made it goes on', async (t) => {
+  const file = join(t.testdir(), 'halt.mjs')
+  writeFileSync(file, `
+    import { setImmediate as turn } from 'node:timers/promises'
+    import Fastify from 'fastify'
+    import { shared } from 'fastify-concurrency/race'
+    const app = Fastify()
+    const state = shared({ a: 0, b: 0 }, 'state')
+    app.get('/', async () => {
+      const { a, b } = state
+      await turn()
+      state.a = a + 1
+      state.b = b + 1
+    })
+    await Promise.all([app.inject('/'), app.inject('/')])
+    process.stderr.write('went on\\n')
+  `)
+  for (const [halt, races] of [['1', 1], ['', 2], ['0', 2]] as const) {
+    const { code, stderr } = await run(file, { RACE: '1', RACE_HALT: halt })
+    t.equal(code, 66)
+    t.equal(stderr.match(/WARNING: RACE/g)?.length, races)
+    t.equal(stderr.includes('went on'), halt !== '1')
+  }
+})
+
+t.test('with RACE=1 a race that explore() found is not forgiven because its error is caught', async (t) => {
+  const explored = fileURLToPath(new URL('../fixtures/explored.ts', import.meta.url))
+  t.match(await run(explored, { RACE: '1' }), { code: 66, stderr: /RACE: found 1 race\n/ })
+  t.match(await run(explored, { RACE: '' }), { code: 0 })
 })
 
 t.test('in production the plugin does nothing, unless RACE=1 asks for it', async (t) => {

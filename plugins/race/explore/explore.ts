@@ -81,6 +81,7 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
     const texts = (confirmed.length > 0 ? confirmed : run.reports).map(({ text }) => text)
     const error = run.failure?.error
     print([`RACE: seed ${seed} of explore() failed${error instanceof Error ? `: ${error.message}` : ''}`, ...run.order.map((name, index) => `  ${index + 1}. ${name}`), ...texts, `  again: RACE_SEED=${seed}, which each explore() of a process takes: run this test alone`].join('\n'))
+    if (confirmed.length > 0) detector.reports.confirm(confirmed.length)
     throw new ExploreError(seed, error instanceof Error ? error.message : texts.join('\n'), { cause: error })
   }
   warnOfFailure('explore()', statuses)

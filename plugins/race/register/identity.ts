@@ -1,9 +1,10 @@
 /** Makes built-in functions that clone or compare a value take the value itself where a proxy stands for it. */
+import assert from 'node:assert'
 import module from 'node:module'
 import v8 from 'node:v8'
 import { BroadcastChannel, MessagePort } from 'node:worker_threads'
 import { attempt } from '../failure.ts'
-import { unwrap, unwrapDeep } from '../tracked.ts'
+import { otherOf, unwrap, unwrapDeep } from '../tracked.ts'
 
 /** A Proxy can't be cloned. */
 function cloneRaw<Name extends string> (owner: Record<Name, (value: never, ...rest: never[]) => unknown>, name: Name): void {
@@ -11,7 +12,30 @@ function cloneRaw<Name extends string> (owner: Record<Name, (value: never, ...re
   Object.assign(owner, { [name]: function (this: unknown, value: unknown, ...rest: unknown[]) { return clone.call(this, attempt(() => unwrapDeep(value), value), ...rest) } })
 }
 
+type Method = (this: unknown, ...args: unknown[]) => unknown
+
+/** An array that isn't tracked may hold a value, or what stands for it. */
+function searchEither (name: 'includes' | 'indexOf' | 'lastIndexOf'): void {
+  const search = Array.prototype[name] as Method
+  const { [name]: value } = {
+    [name] (this: unknown, sought: unknown, ...rest: unknown[]): unknown {
+      const found = search.call(this, sought, ...rest)
+      const other = found === -1 || found === false ? otherOf(sought) : undefined
+      return other === undefined ? found : search.call(this, other, ...rest)
+    }
+  }
+  Object.defineProperty(Array.prototype, name, { value, writable: true, configurable: true, enumerable: false })
+}
+
+function compareRaw (owner: object, name: string): void {
+  const compare = Reflect.get(owner, name) as Method
+  const { [name]: patched } = { [name] (this: unknown, ...args: unknown[]) { return compare.apply(this, args.map((arg, index) => index < 2 ? unwrap(arg) : arg)) } }
+  Object.assign(owner, { [name]: patched })
+}
+
 export function patchIdentity (): void {
+  for (const name of ['includes', 'indexOf', 'lastIndexOf'] as const) searchEither(name)
+  for (const owner of [assert, assert.strict]) for (const name of ['equal', 'notEqual', 'strictEqual', 'notStrictEqual']) compareRaw(owner, name)
   cloneRaw(globalThis, 'structuredClone')
   // Workers post by a port, their workerData too.
   cloneRaw(MessagePort.prototype, 'postMessage')

@@ -37,6 +37,22 @@ function keys () {
   assert.ok(swapped.delete(session) && swapped.size === 0)
 }
 
+function lists () {
+  const user = { role: 'guest' }
+  const local = [user]
+  current.user = user
+  const seen = current.user
+  assert.ok(local.includes(seen) && [seen].includes(user))
+  assert.equal(local.indexOf(seen), 0)
+  assert.equal([seen, 1].lastIndexOf(user, -1), 0)
+  assert.ok(!local.includes({ role: 'guest' }) && !local.includes())
+  assert.equal(seen, user)
+  assert.strictEqual(user, seen)
+  assert.throws(() => assert.notEqual(seen, user), { code: 'ERR_ASSERTION' })
+  assert.throws(() => assert.equal(1), { code: 'ERR_MISSING_ARGS' })
+  assert.equal([].includes.name + [].includes.length, 'includes1')
+}
+
 function switches () {
   current.user = READER
   switch (current.user) {

@@ -106,6 +106,7 @@ function textOf (found: Found): string {
     lines.push(column('after a read', read, '   (stale)'))
     lines.push(column(kind === 'lost update' ? 'overwrote' : 'unaware of', other, `   (version ${other.version}, ${locksOf(other)})`))
   }
+  if (!isConfirmed) lines.push('  possible     the source doesn\'t tell whether the write rests on the read, so this report fails no run')
   lines.push(`  fix: ${fixOf(found)}`)
   return lines.join('\n')
 }

@@ -1153,3 +1153,98 @@ t.test('silent: a request that shifts the array over which it iterates itself', 
     })
   }, ['/'])), [])
 })
+
+const several: Record<string, { urls: string[], build: (app: FastifyInstance) => void }> = {
+  'a fill that rests on another test since, after somebody deleted what was not there': {
+    urls: ['/', '/sweep'],
+    build (app) {
+      const cache = shared(new Map<string, { sum: number }>(), 'cache')
+      const generation = shared({ number: 0 }, 'generation')
+      app.get('/', async () => {
+        const hit = cache.get('sum')
+        if (hit !== undefined) return hit
+        const { number } = generation
+        const made = { sum: 1 }
+        for (let n = 0; n < 4; n++) await turn()
+        if (generation.number === number) cache.set('sum', made)
+        return made
+      })
+      app.get('/sweep', async () => {
+        await turn()
+        return cache.delete('sum')
+      })
+    }
+  },
+  'a place that another request took and gave back meanwhile': {
+    urls: ['/late', '/brief'],
+    build (app) {
+      const holders = shared(new Map<string, { by: string }>(), 'holders')
+      app.get('/late', async ({ id }) => {
+        if (holders.get('a') !== undefined) return 'taken'
+        for (let n = 0; n < 6; n++) await turn()
+        holders.set('a', { by: id })
+        return 'mine'
+      })
+      app.get('/brief', async ({ id }) => {
+        await turn()
+        holders.set('a', { by: id })
+        await turn()
+        holders.delete('a')
+        return 'was mine'
+      })
+    }
+  },
+  'a list that is read again in the turn in which it is emptied': {
+    urls: ['/send', '/add'],
+    build (app) {
+      const batch = shared({ events: ['a'] }, 'batch')
+      const send = async (events: readonly string[]): Promise<void> => { for (const event of events) for (let n = 0; n < 3; n++) await turn(event) }
+      app.get('/add', async ({ id }) => batch.events.push(id))
+      app.get('/send', async () => {
+        await send([...batch.events])
+        const late = batch.events.slice(1)
+        batch.events.length = 0
+        await send(late)
+        return 'sent'
+      })
+    }
+  },
+  'a list that is emptied, and was read for the log only': {
+    urls: ['/reset', '/add'],
+    build (app) {
+      const batch = shared({ events: ['a'] }, 'batch')
+      app.get('/add', async ({ id }) => batch.events.push(id))
+      app.get('/reset', async ({ log }) => {
+        log.info([...batch.events])
+        for (let n = 0; n < 3; n++) await turn()
+        batch.events.length = 0
+        return 'none'
+      })
+    }
+  }
+}
+
+for (const [name, { urls, build }] of Object.entries(several)) {
+  t.test(`silent: ${name}`, async (t) => {
+    t.strictSame(confirmed(await racesOf(build, urls)), [])
+  })
+}
+
+t.test('silent: an iterator that another request goes on with', async (t) => {
+  t.strictSame(confirmed(await racesOf((app) => {
+    const queue = shared([1, 2, 3, 4], 'queue')
+    const rest = { iterator: undefined as Iterator<number> | undefined }
+    app.get('/begin', async () => {
+      rest.iterator = queue[Symbol.iterator]()
+      rest.iterator.next()
+      await turn()
+      queue.shift()
+      return 'begun'
+    })
+    app.get('/on', async () => {
+      await turn()
+      await turn()
+      return rest.iterator?.next()
+    })
+  }, ['/begin', '/on'])), [])
+})

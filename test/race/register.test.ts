@@ -64,7 +64,7 @@ t.test('applications as users write them: classes, private fields, closures, dec
     'racy/inventory-service.ts': 'items.pen.left',
     'racy/json-config.cjs': 'flags.beta.enabled',
     'racy/lazy-client.js': 'client',
-    'racy/ledger/app.mjs': undefined,
+    'racy/ledger/app.mjs': 'balance',
     'racy/outbox.js': 'Outbox.cursor',
     'racy/parking.js': 'floors[0][0]',
     'racy/private-field.js': 'InvoiceNumbers.#last',

@@ -6,6 +6,7 @@ import type * as TypeScript from 'typescript'
 import { defectOf, type Ts } from '../source/parse.ts'
 import { rewriteUse } from './accesses.ts'
 import { applied, type Edit, Edits } from './edits.ts'
+import { exportsOf, importsOf, moduleKey, passedOn } from './modules.ts'
 import { functionOf, isConstructor, scopeOf, usesOf, type Variable } from './scopes.ts'
 import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isPrimitive, isWrite, runsElsewhere } from './syntax.ts'
 
@@ -25,7 +26,7 @@ export function rewrite (ts: Ts, path: string, source: string): Rewrite | undefi
   const file = ts.createSourceFile(path, source, ts.ScriptTarget.Latest, true)
   const unread = defectOf(ts, file)
   if (unread !== undefined) throw new Error(`TypeScript can't parse it: ${unread}`)
-  const edits = new Rewriter(ts, file).edits.all()
+  const edits = new Rewriter(ts, file, path).edits.all()
   if (edits.length === 0) return undefined
   const text = applied(edits, source)
   const defect = defectOf(ts, ts.createSourceFile(path, text, ts.ScriptTarget.Latest))
@@ -37,6 +38,7 @@ class Rewriter {
   readonly edits = new Edits()
   readonly #ts: Ts
   readonly #file: TypeScript.SourceFile
+  readonly #path: string
   /** Names of fields that functions of this module assign. */
   readonly #assigned = new Set<string>()
   /** Names of fields whose values this module changes by a key that is computed, or by a method. A change by name tells of itself. */
@@ -48,14 +50,20 @@ class Rewriter {
   readonly #withCell = new Map<Node, Set<string>>()
   #cells = 0
 
-  constructor (ts: Ts, file: TypeScript.SourceFile) {
+  constructor (ts: Ts, file: TypeScript.SourceFile, path: string) {
     this.#ts = ts
     this.#file = file
+    this.#path = path
     this.#survey(file)
     this.#visit(file)
     // At the top, behind directives: a module may serve requests before its last line has run.
     const first = file.statements.find((statement) => !(ts.isExpressionStatement(statement) && ts.isStringLiteral(statement.expression)))
-    if (first !== undefined && this.#assigned.size > 0) this.edits.insert(first.getStart(file), `$$race.fields(${[...this.#assigned].map((name) => JSON.stringify(name)).join()});`)
+    const told = this.#assigned.size > 0 ? `$$race.fields(${[...this.#assigned].map((name) => JSON.stringify(name)).join()});` : ''
+    const passed = passedOn(ts, file, path)
+    if (first !== undefined && told + passed !== '') this.edits.insert(first.getStart(file), told + passed)
+    for (const { key, name, uses } of importsOf(ts, file, path)) {
+      for (const use of uses) rewriteUse(ts, file, this.edits, use, { text: use.text, cell: `$$race.imported(${JSON.stringify(key)}, ${JSON.stringify(name)})`, isHidden: true })
+    }
   }
 
   /** @param from where the expression begins that the value is a part of: an assignment tells of what was written, before that is tracked */
@@ -175,7 +183,7 @@ class Rewriter {
         if (isExported || changes || isCollection(ts, initializer)) this.#wrap(initializer, name.text)
       } else if (changes && isMade(ts, bare(ts, initializer))) this.#wrap(initializer, name.text, 'data')
     }
-    if (uses.some((use) => isWrite(ts, use) && isShared(use))) this.#cell(declaration, statement.getStart(this.#file), name.text, uses)
+    if (uses.some((use) => isWrite(ts, use) && isShared(use))) this.#cell(declaration, statement.getStart(this.#file), name.text, uses, ts.isSourceFile(statement.parent) ? exportsOf(ts, this.#file, name.text, isExported) : [])
   }
 
   /** Whether a local value is put somewhere else: into a field, a result, an argument. */
@@ -201,14 +209,15 @@ class Rewriter {
     if (inBody.some((use) => isWrite(ts, use) && functionOf(ts, use) !== declaration.parent)) this.#cell(declaration, body.getStart(this.#file) + 1, name.text, inBody)
   }
 
-  #cell (declaration: Variable, at: number, name: string, uses: readonly Node[]): void {
+  #cell (declaration: Variable, at: number, name: string, uses: readonly Node[], exported: readonly string[] = []): void {
     const ts = this.#ts
     const scope = scopeOf(ts, declaration)
-    const names = this.#withCell.get(scope) ?? new Set()
-    if (names.has(name)) return
-    this.#withCell.set(scope, names.add(name))
+    const known = this.#withCell.get(scope) ?? new Set()
+    if (known.has(name)) return
+    this.#withCell.set(scope, known.add(name))
     const cell = `$$race_${this.#cells++}`
-    this.edits.insert(at, `var ${cell}=$$race.cell(${JSON.stringify(name)});`)
+    const names = exported.map((each) => JSON.stringify(each))
+    this.edits.insert(at, `var ${cell}=$$race.cell(${[JSON.stringify(name), ...names.length > 0 ? [JSON.stringify(moduleKey(this.#path)), ...names] : []].join(', ')});`)
     for (const use of uses) {
       let outer = use
       while (ts.isPropertyAccessExpression(outer.parent) && outer.parent.expression === outer) outer = outer.parent

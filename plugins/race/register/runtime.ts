@@ -19,6 +19,23 @@ const assigned = new Set<string>()
 /** A variable is one location. */
 const VARIABLE = Symbol('variable')
 
+/** The cells of variables that modules export, and what modules export from others, by module and name. */
+const exported = new Map<string, Cell>()
+const passed = new Map<string, ReadonlyArray<{ readonly from: string, readonly original: string }>>()
+
+/** Modules may export from each other in circles. */
+const MOST_STEPS = 10
+
+function find (module: string, name: string, steps: number): Cell | undefined {
+  const own = exported.get(`${module}:${name}`)
+  if (own !== undefined || steps > MOST_STEPS) return own
+  for (const { from, original } of [...passed.get(`${module}:${name}`) ?? [], ...passed.get(`${module}:*`) ?? []]) {
+    const found = find(from, original === '*' ? name : original, steps + 1)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
 export const runtime = {
   /** Tracks a value where it is made. */
   shared<T> (value: T, name: string): T {
@@ -42,7 +59,23 @@ export const runtime = {
     for (const name of names) assigned.add(name)
   },
 
-  cell: (name: string): Cell => ({ collection: new Tracked({}, name, false), key: VARIABLE }),
+  /** Makes the cell of a variable. @param module, names where others find it, and by which names, if it is exported */
+  cell (name: string, module = '', ...names: readonly string[]): Cell {
+    const cell = { collection: new Tracked({}, name, false), key: VARIABLE }
+    for (const each of names) exported.set(`${module}:${each}`, cell)
+    return cell
+  },
+
+  /** Tells that a module exports what another one does. `*` stands for all. */
+  passOn (module: string, name: string, from: string, original: string): void {
+    const key = `${module}:${name}`
+    passed.set(key, [...passed.get(key) ?? [], { from, original }])
+  },
+
+  /** Returns the cell of a variable that is imported; undefined for what never changes. */
+  imported (module: string, name: string): Cell | undefined {
+    return detector.isWatching ? attempt(() => find(module, name, 0), undefined) : undefined
+  },
 
   /**
    * Returns the cell of a field; undefined for what no race can be on, or what a Proxy tells of.

@@ -5,7 +5,7 @@ import type { Ts } from '../source/parse.ts'
 type Node = TypeScript.Node
 
 /** What declares a variable. */
-export type Variable = TypeScript.VariableDeclaration | TypeScript.BindingElement | TypeScript.ParameterDeclaration
+export type Variable = TypeScript.VariableDeclaration | TypeScript.BindingElement | TypeScript.ParameterDeclaration | TypeScript.ImportSpecifier
 
 /** The node in which a variable lives: a block for let and const, a function or the file for var. */
 export function scopeOf (ts: Ts, declaration: Variable): Node {

@@ -153,6 +153,18 @@ export function otherOf (value: unknown): object | undefined {
   return other === value ? undefined : other
 }
 
+/** Returns what is known of a value that is tracked as a whole, or of what stands for it. */
+export function knownOf (value: unknown): Tracked | undefined {
+  const target = unwrap(value)
+  return typeof target === 'object' && target !== null && views.has(target) ? tracked.get(target) : undefined
+}
+
+/** Gives a function the name and the length of the one that it stands in for. */
+export function inPlaceOf<T extends (...args: never[]) => unknown> (original: unknown, fn: T): T {
+  for (const key of ['name', 'length']) Object.defineProperty(fn, key, Object.getOwnPropertyDescriptor(original, key) ?? { value: fn.name })
+  return fn
+}
+
 export function isTracked (value: object): boolean {
   return targets.has(value)
 }
@@ -188,25 +200,30 @@ export function unwrapDeep (value: unknown): unknown {
   return holdsTracked(value, new Set()) ? copied(value, new Map()) : value
 }
 
-/** Whether a value may hold proxies. What is in tracked Maps and Sets is kept without. */
+/** Whether a value may hold proxies. What is in tracked Maps and Sets is kept without; what other built-in objects hold is theirs. */
 function mayHold (raw: unknown): raw is object {
-  return typeof raw === 'object' && raw !== null && plain.has(Object.getPrototypeOf(raw))
+  return typeof raw === 'object' && raw !== null && !types.isProxy(raw) && (types.isMap(raw) || types.isSet(raw) || ['[object Object]', '[object Array]'].includes(Object.prototype.toString.call(raw)))
 }
+
+const elementsOf = (raw: object): unknown[] => types.isMap(raw) ? [...Map.prototype.entries.call(raw)].flat() : types.isSet(raw) ? [...Set.prototype.values.call(raw)] : Object.values(raw)
 
 function holdsTracked (value: unknown, seen: Set<unknown>): boolean {
   if (unwrap(value) !== value) return true
   if (!mayHold(value) || seen.has(value)) return false
   seen.add(value)
-  return Object.values(value).some((field) => holdsTracked(field, seen))
+  return elementsOf(value).some((element) => holdsTracked(element, seen))
 }
 
+/** The copy of an instance is a plain object, which is what becomes of an instance that is cloned. */
 function copied (value: unknown, copies: Map<unknown, unknown>): unknown {
   const raw = unwrap(value)
   if (!mayHold(raw) || !holdsTracked(raw, new Set())) return raw
   const known = copies.get(raw)
   if (known !== undefined) return known
-  const copy = Array.isArray(raw) ? [...raw as unknown[]] : { ...raw }
+  const copy: object = types.isMap(raw) ? new Map() : types.isSet(raw) ? new Set() : Array.isArray(raw) ? [...raw as unknown[]] : { ...raw }
   copies.set(raw, copy)
-  for (const [key, field] of Object.entries(raw)) Reflect.set(copy, key, copied(field, copies))
+  if (types.isMap(raw)) for (const [key, element] of Map.prototype.entries.call(raw)) (copy as Map<unknown, unknown>).set(copied(key, copies), copied(element, copies))
+  else if (types.isSet(raw)) for (const element of Set.prototype.values.call(raw)) (copy as Set<unknown>).add(copied(element, copies))
+  else for (const [key, field] of Object.entries(raw)) Reflect.set(copy, key, copied(field, copies))
   return copy
 }

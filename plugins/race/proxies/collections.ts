@@ -5,15 +5,22 @@
  * `util.types.isMap()` refuse a Proxy.
  */
 import { detector } from '../detector.ts'
-import { type Tracked, unwrap, view, WHOLE } from '../tracked.ts'
+import { inPlaceOf, type Tracked, unwrap, view, WHOLE } from '../tracked.ts'
 import { iterator } from './iterator.ts'
 
 type Methods = Record<PropertyKey, unknown>
 
-/** Puts methods in front of those of the collection's class. */
+/** Puts methods in front of those of the collection's class. They may be called on another collection, which is theirs then. */
 function instrument (target: object, ...all: Methods[]): object {
   for (const methods of all) {
-    for (const name of Reflect.ownKeys(methods)) Object.defineProperty(target, name, { ...Object.getOwnPropertyDescriptor(methods, name), enumerable: false })
+    for (const name of Reflect.ownKeys(methods)) {
+      const descriptor = Object.getOwnPropertyDescriptor(methods, name) ?? {}
+      const native = Reflect.get(target, name) as unknown
+      const { get, value } = descriptor as { get?: () => unknown, value?: (...args: unknown[]) => unknown }
+      Object.defineProperty(target, name, value === undefined
+        ? { ...descriptor, enumerable: false, get (this: unknown) { return this === target ? get?.call(target) : Reflect.get(Object.getPrototypeOf(target) as object, name, this) } }
+        : { ...descriptor, enumerable: false, value: inPlaceOf(native, function (this: unknown, ...args: unknown[]) { return this === target ? value.apply(target, args) : Reflect.apply(native as () => unknown, this, args) }) })
+    }
   }
   return target
 }

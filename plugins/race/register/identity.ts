@@ -24,7 +24,7 @@ function searchEither (name: 'includes' | 'indexOf' | 'lastIndexOf'): void {
       return other === undefined ? found : search.call(this, other, ...rest)
     }
   }
-  Object.defineProperty(Array.prototype, name, { value, writable: true, configurable: true, enumerable: false })
+  Object.defineProperty(Array.prototype, name, { value, writable: true, configurable: true, enumerable: false }) // eslint-disable-line no-extend-native -- with RACE=1 only
 }
 
 function compareRaw (owner: object, name: string): void {

@@ -53,6 +53,43 @@ function lists () {
   assert.equal([].includes.name + [].includes.length, 'includes1')
 }
 
+const heard = []
+const shelf = [1, 2]
+const observed = new Proxy(shelf, { set (target, key, value) { heard.push(key); target[key] = value; return true } })
+
+class Store {
+  items = []
+  byId = new Map()
+  add (item) {
+    this.items.push(item)
+    this.byId.set(item.id, item)
+    return this
+  }
+}
+
+function methods () {
+  shelf.length = 2
+  observed.push(3)
+  assert.deepEqual(heard.splice(0), ['2', 'length'])
+  order.splice(0, order.length, 1, 2, 3)
+  const other = [9, 8]
+  order.push.apply(other, [7])
+  assert.deepEqual([other, order.length], [[9, 8, 7], 3])
+  assert.deepEqual(order.slice.call(other, 1), [8, 7])
+  assert.deepEqual([...order[Symbol.iterator].call(other)], [9, 8, 7])
+  const derived = Object.create(order)
+  derived.push(4)
+  assert.deepEqual([order.length, derived[3]], [3, 4])
+  assert.deepEqual([order.push.name, order.push.length, order.forEach.name], ['push', 1, 'forEach'])
+  const mine = new Map()
+  sessions.set.call(mine, 'k', 'v')
+  assert.deepEqual([mine.get('k'), sessions.has('k'), sessions.set.name, sessions.set.length], ['v', false, 'set', 2])
+  const { get } = sessions
+  assert.throws(() => get('k'), TypeError)
+  const clone = structuredClone({ store: new Store().add({ id: 1 }), list: new Map([['a', order]]) })
+  assert.deepEqual([clone.store.items, clone.store.byId.get(1), clone.list.get('a').length], [[{ id: 1 }], { id: 1 }, 3])
+}
+
 function switches () {
   current.user = READER
   switch (current.user) {
@@ -129,6 +166,8 @@ export function build () {
   const app = Fastify()
   app.get('/', async () => {
     keys()
+    lists()
+    methods()
     iterators()
     functions()
     const before = switches()

@@ -4,12 +4,14 @@ import type { JobRefusal } from '../shared/errors.ts'
 
 export function duration (ms: number): string {
   if (ms < 0) return `−${duration(-ms)}`
-  if (ms >= 59_950) return `${(ms / 60_000).toFixed(1)} min`
+  if (ms >= 48 * 3_600_000) return `${number(ms / 86_400_000)} d`
+  if (ms >= 5_970_000) return `${number(ms / 3_600_000)} h`
+  if (ms >= 59_950) return `${number(ms / 60_000)} min`
   if (ms >= 999.5) return `${(ms / 1_000).toFixed(1)} s`
   return `${ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms)} ms`
 }
 
-const number = (value: number): string => String(Number(value.toPrecision(3)))
+const number = (value: number): string => String(Number.isInteger(value) ? value : Number(value.toPrecision(3)))
 const plural = (count: number, one: string, many = `${one}s`): string => `${number(count)} ${count === 1 ? one : many}`
 
 export function jobRefused (refusal: JobRefusal): string {
@@ -26,15 +28,17 @@ export function jobRefused (refusal: JobRefusal): string {
   }
 }
 
-export function limitRefused ({ cost, tokens, rate, burst, lockedOut, retryAfter }: ChannelMessages['fastify-concurrency:limiter:refused']): string {
+export function limitRefused ({ cost, tokens, rate, burst, lockedOut, retryAfter, waiters, late }: ChannelMessages['fastify-concurrency:limiter:refused']): string {
   if (lockedOut) return `it was refused too often, and is locked out for ${duration(retryAfter * 1_000)} more`
+  if (waiters !== undefined) return `${plural(waiters.waiting, 'call')} waited for it, and at most ${number(waiters.limit)} may wait`
+  if (late !== undefined) return `its tokens would have come after ${duration(late.wait)}, and it waits ${duration(late.timeout)} at most`
   const every = rate >= 1 ? `${plural(rate, 'token comes', 'tokens come')} back each second` : `a token comes back every ${duration(1_000 / rate)}`
   const had = tokens === undefined ? '' : ` and its bucket had ${number(Math.max(0, tokens))} of ${number(burst)}`
   return `it needed ${plural(cost, 'token')}${had}; ${every}`
 }
 
 /** The fields that refusals of tasks and locks carry. */
-interface Arithmetic { code?: unknown, waiting?: unknown, running?: unknown, limit?: unknown }
+interface Arithmetic { code?: unknown, waiting?: unknown, running?: unknown, limit?: unknown, ofKey?: { waiting: number, limit: number }, errors?: unknown }
 
 /** Returns the arithmetic of an error in words, if the error has any, and otherwise its message. It never throws: nothing catches what the feed's timer throws. */
 export function errorWords (error: unknown): string {
@@ -47,11 +51,16 @@ export function errorWords (error: unknown): string {
 
 function wordsOf (error: unknown): string {
   if (!(error instanceof Error)) return 'it threw a value that is no Error'
-  const { code, waiting, running, limit } = error as Error & Arithmetic
+  const { code, waiting, running, limit, ofKey, errors } = error as Error & Arithmetic
+  if (code === 'FC_ERR_LOCK_QUEUE_FULL' && typeof limit === 'number') return `${error.message}: at most ${number(limit)}`
+  if (code === 'FC_ERR_TASKS_FULL' && ofKey !== undefined) return `${plural(ofKey.waiting, 'task')} of its key waited, and a key may hold no more waiting tasks than there are places free: ${number(ofKey.limit)}`
   if (code === 'FC_ERR_TASKS_FULL' && typeof waiting === 'number' && typeof running === 'number' && typeof limit === 'number') {
     return `${plural(running, 'task')} ran and ${number(waiting)} waited, and at most ${number(limit)} may be held`
   }
-  return shortened(String(error.message))
+  const message = String(error.message)
+  // Node's error of a connection that both addresses of a name refuse has no message of its own.
+  if (message === '') return Array.isArray(errors) && errors.length > 0 ? shortened(errors.slice(0, 3).map(wordsOf).join('; ')) : shortened(String(code ?? error.name))
+  return shortened(message)
 }
 
 const threadEnds = {

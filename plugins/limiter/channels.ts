@@ -46,6 +46,10 @@ export interface BucketState {
   /** Tokens a second. */
   rate: number
   burst: number
+  /** Of a call of `wait` that may not wait: how many calls wait already, and how many may. */
+  waiters?: { waiting: number, limit: number }
+  /** Of a call of `wait` whose tokens would come too late: after how many ms, and its timeout. */
+  late?: { wait: number, timeout: number }
 }
 
 /** Published when a request is answered 429, or `limiter.allow` or `limiter.wait` refuses a call. */

@@ -6,7 +6,7 @@ import { addressKey } from '../shared/address-key.ts'
 import { wholeSeconds } from '../shared/coded-error.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
-import { granted, refused } from './channels.ts'
+import { granted, refused, type BucketState } from './channels.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
 import type { MaybePromise } from './functions.ts'
 import { checkedKey } from './policies/keys.ts'
@@ -135,8 +135,8 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     if (granted.hasSubscribers) granted.publish({ server, policy, key, cost })
   }
 
-  function reportRefused ({ policy, key, cost, rate, burst }: PolicyCharge, seconds: number, request: FastifyRequest | undefined, tokens: number | undefined, lockedOut: boolean): void {
-    if (refused.hasSubscribers) refused.publish(Object.assign({ server, policy, key, cost, retryAfter: seconds, lockedOut, tokens, rate, burst }, originOf(request)))
+  function reportRefused ({ policy, key, cost, rate, burst }: PolicyCharge, seconds: number, request: FastifyRequest | undefined, tokens: number | undefined, lockedOut: boolean, ofWait?: Pick<BucketState, 'waiters' | 'late'>): void {
+    if (refused.hasSubscribers) refused.publish(Object.assign({ server, policy, key, cost, retryAfter: seconds, lockedOut, tokens, rate, burst }, ofWait, originOf(request)))
   }
 
   return {
@@ -183,13 +183,14 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       if (charged === undefined) return
 
       const signals = [signal, isDetached ? undefined : request?.disconnected].filter((signal) => signal !== undefined)
-      const canWait = waiters.canWait(charged, maxWaiting)
+      const bound = waiters.boundMet(charged, maxWaiting)
+      const canWait = bound === undefined
       // A call that can't wait is refused, unless its tokens are there.
       const { granted: isGranted, wait, lockedOut } = canWait ? await waitFor(charged, timeout, signals) : await takeOne(store, charged, 0)
       if (isGranted) return reportGranted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = wholeSeconds(canWait && !lockedOut ? wait - timeout : wait)
-      reportRefused(charged, seconds, request, undefined, lockedOut)
+      reportRefused(charged, seconds, request, undefined, lockedOut, canWait ? { late: { wait, timeout } } : { waiters: bound })
       throw canWait ? new LimitedError(charged.limit.expose ? name : undefined, seconds, lockedOut) : new LimitWaitersFullError(name, waiters.total, seconds)
     },
 

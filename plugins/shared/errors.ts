@@ -147,6 +147,8 @@ export interface TasksFull {
   waiting: number
   /** How many tasks may be held; of stored tasks, how many may wait. */
   limit: number
+  /** If there are places, and none for the task's key: how many tasks of the key wait, and how many may. */
+  ofKey?: { waiting: number, limit: number }
   /** When to try again, in whole seconds, computed from the work ahead; 1 for stored tasks. */
   retryAfter: number
 }

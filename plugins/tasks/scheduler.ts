@@ -165,7 +165,8 @@ export class Scheduler implements Drainable {
     if (permit !== undefined) return permit
     const { running } = this.#runner
     const { held, total } = this.#capacity
-    throw new TasksFullError({ running, waiting: held - running, limit: total, retryAfter: this.#runner.secondsUntilFree(this.#reserved.size) })
+    const ofKey = this.#capacity.shareOf(key)
+    throw new TasksFullError({ running, waiting: held - running, limit: total, ...(held < total && { ofKey }), retryAfter: this.#runner.secondsUntilFree(this.#reserved.size) })
   }
 
   // A drain refuses nothing until no task is left: a draining task may submit tasks that its own end needs. The deadline bounds that.

@@ -48,11 +48,11 @@ export function listen (app: FastifyInstance, spans: Spans): () => void {
   trace('fastify-concurrency:workers:job', (job) => spans.startJob(job), (job) => spans.endJob(job))
   trace('fastify-concurrency:tasks:attempt', (attempt) => spans.startAttempt(attempt), (attempt) => spans.endAttempt(attempt))
   on('fastify-concurrency:tasks:enqueued', (task) => spans.carry(task))
-  on('fastify-concurrency:tasks:refused', ({ name, error }) => spans.refused({ what: 'task', name, code: (error as { code?: string }).code }))
-  on('fastify-concurrency:tasks:duplicate', ({ name }) => spans.refused({ what: 'task', name, code: 'FC_ERR_TASK_DUPLICATE' }))
-  on('fastify-concurrency:limiter:refused', ({ policy, retryAfter }) => spans.refused({ what: 'request', policy, retry_after: retryAfter }))
+  on('fastify-concurrency:tasks:refused', ({ name, error }) => spans.event('refused', { what: 'task', name, code: (error as { code?: string }).code }))
+  on('fastify-concurrency:tasks:duplicate', ({ name }) => spans.event('duplicate', { what: 'task', name }))
+  on('fastify-concurrency:limiter:refused', ({ policy, retryAfter }) => spans.event('refused', { what: 'limit', policy, retry_after: retryAfter }))
   // Neither the key of a policy nor that of a lock: both may be clients' data.
-  on('fastify-concurrency:locks:refused', ({ name, error }) => spans.refused({ what: 'lock', name, code: (error as { code?: string }).code }))
-  on('fastify-concurrency:lifecycle:refused', ({ phase }) => spans.refused({ what: 'request', phase }))
+  on('fastify-concurrency:locks:refused', ({ name, error }) => spans.event('refused', { what: 'lock', name, code: (error as { code?: string }).code }))
+  on('fastify-concurrency:lifecycle:refused', ({ phase }) => spans.event('refused', { what: 'request', phase }))
   return () => { for (const stop of stops) stop() }
 }

@@ -75,10 +75,10 @@ export class Spans {
     if (span !== undefined) task.carrier = carrierOf(span.spanContext())
   }
 
-  /** Work that was refused before it began has no span of its own. */
-  refused (details: Record<string, string | number | undefined>): void {
+  /** Work that was refused before it began has no span of its own: it is an event of the current span. */
+  event (name: string, details: Record<string, string | number | undefined>): void {
     const attributes: Attributes = Object.fromEntries(Object.entries(details).map(([key, value]) => [`fastify_concurrency.${key}`, value]))
-    this.#api.trace.getActiveSpan()?.addEvent('refused', attributes)
+    this.#api.trace.getActiveSpan()?.addEvent(name, attributes)
   }
 
   /** An abort is no error of the service: the client left, or the application has cancelled the work. */

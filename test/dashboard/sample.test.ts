@@ -5,7 +5,7 @@ import { progressOf, runningJobs } from '../../plugins/dashboard/jobs.ts'
 import { duration, errorWords, jobRefused, limitRefused, phaseEntered } from '../../plugins/dashboard/words.ts'
 import { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
 import { Durations } from '../../plugins/metrics/durations.ts'
-import { TasksFullError } from '../../plugins/shared/errors.ts'
+import { LockQueueFullError, TasksFullError } from '../../plugins/shared/errors.ts'
 
 function durations (...values: number[]): ReturnType<Durations['snapshot']> {
   const recorded = new Durations()
@@ -66,9 +66,19 @@ t.test('a refusal of a limit, of tasks, and any error', async (t) => {
   t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1 }), 'it needed 1 token; 1 token comes back each second')
   t.equal(limitRefused({ ...limit, cost: 1, tokens: 0, rate: 1, burst: 1, lockedOut: true, retryAfter: 90 }), 'it was refused too often, and is locked out for 1.5 min more')
   t.equal(errorWords(new TasksFullError({ running: 4, waiting: 1_000, limit: 1_000, retryAfter: 3 })), '4 tasks ran and 1000 waited, and at most 1000 may be held')
+  t.equal(errorWords(new TasksFullError({ running: 64, waiting: 500, limit: 1_064, ofKey: { waiting: 500, limit: 500 }, retryAfter: 3 })),
+    '500 tasks of its key waited, and a key may hold no more waiting tasks than there are places free: 500')
+  t.equal(errorWords(new LockQueueFullError('mutex', 'secret', 1_000)), 'Too many already wait for a mutex: at most 1000')
+  t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1, waiters: { waiting: 2, limit: 2 } }), '2 calls waited for it, and at most 2 may wait')
+  t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1, late: { wait: 4_000, timeout: 1_500 } }), 'its tokens would have come after 4.0 s, and it waits 1.5 s at most')
+  const away = Object.assign(new AggregateError([new Error('connect ECONNREFUSED ::1:1'), new Error('connect ECONNREFUSED 127.0.0.1:1')], ''), { code: 'ECONNREFUSED' })
+  t.equal(errorWords(away), 'connect ECONNREFUSED ::1:1; connect ECONNREFUSED 127.0.0.1:1')
+  t.equal(errorWords(Object.assign(new Error(''), { code: 'E_ODD' })), 'E_ODD')
+  t.equal(errorWords(new RangeError('')), 'RangeError')
   t.equal(errorWords(new Error('x'.repeat(10_000))).length, 301)
   t.equal(errorWords('thrown'), 'it threw a value that is no Error')
-  t.strictSame([0.04, 9.99, 99.6, 999.7, 59_990, 90_000].map(duration), ['0 ms', '10 ms', '100 ms', '1.0 s', '1.0 min', '1.5 min'])
+  t.strictSame([0.04, 9.99, 99.6, 999.7, 59_990, 90_000].map(duration), ['0 ms', '10 ms', '100 ms', '1.0 s', '1 min', '1.5 min'])
+  t.strictSame([600_000, 86_400_000, 7 * 86_400_000].map(duration), ['10 min', '24 h', '7 d'])
 })
 
 t.test('a phase of a shutdown in words; the first one says why', async (t) => {

@@ -109,7 +109,7 @@ t.test('wait refuses at once what would take too long', async (t) => {
   t.teardown(() => refused.unsubscribe(listener))
   await app.limiter.wait('out')
   await t.rejects(app.limiter.wait('out', undefined, { timeout: 5000 }), { code: 'FC_ERR_LIMITED', statusCode: 429, policy: 'out', retryAfter: 5 })
-  t.match(refusals, [{ policy: 'out', retryAfter: 5 }])
+  t.match(refusals, [{ policy: 'out', retryAfter: 5, late: { wait: Number, timeout: 5000 } }])
   t.ok((await app.limiter.peek('out')).tokens >= 0, 'and takes nothing')
   await app.limiter.wait('hidden')
   await t.rejects(app.limiter.wait('hidden', undefined, { timeout: 0 }), { code: 'FC_ERR_LIMITED', policy: undefined })
@@ -184,6 +184,10 @@ t.test('one client that waits and leaves again and again fills the queue against
 t.test('waiters are bounded, in all and per key; who needn\'t wait isn\'t refused', async (t) => {
   const app = await real(t, { out: slow }, { maxWaiting: 3, maxWaitingPerKey: 2 })
   const { limiter } = app
+  const bounds: unknown[] = []
+  const listener = (message: unknown): void => { bounds.push((message as { waiters: unknown }).waiters) }
+  refused.subscribe(listener)
+  t.teardown(() => refused.unsubscribe(listener))
   const controller = new AbortController()
   const { signal } = controller
   await Promise.all([limiter.wait('out', 'a'), limiter.wait('out', 'b'), limiter.wait('out', 'c')])
@@ -193,6 +197,7 @@ t.test('waiters are bounded, in all and per key; who needn\'t wait isn\'t refuse
   await t.rejects(limiter.wait('out', 'c'), { code: 'FC_ERR_LIMIT_WAITERS_FULL' })
   await limiter.wait('out', 'd')
   await t.rejects(limiter.wait('out', 'b', { maxWaiting: 0 }), { code: 'FC_ERR_LIMIT_WAITERS_FULL' })
+  t.strictSame(bounds, [{ waiting: 2, limit: 2 }, { waiting: 3, limit: 3 }, { waiting: 3, limit: 3 }])
   controller.abort()
   t.same(await Promise.all(waiting), ['aborted', 'aborted', 'aborted'])
   const again = new AbortController()

@@ -47,6 +47,24 @@ t.test('one client fills half of the queue with webhooks to a silent peer; twent
   t.equal(order.slice(4, 4 + 21).filter((name) => name === 'mail').length, 20, 'each of the others has its turn before the second of the first client')
 })
 
+t.test('a refusal says whether the queue is full, or the share of the key', async (t) => {
+  const app = await build(t, { concurrency: 1, maxQueue: 4 })
+  const go = deferred()
+  const full = (key: string): unknown => {
+    flood(app, key, async () => go.promise, key)
+    try {
+      return app.tasks.submit('another', () => {}, { key })
+    } catch (error) {
+      return error
+    }
+  }
+  t.match(full('a'), { code: 'FC_ERR_TASKS_FULL', limit: 5, ofKey: { waiting: 3, limit: 3 } })
+  for (const key of ['b', 'c', 'd', 'e']) flood(app, key, async () => go.promise, key)
+  t.match(full('f'), { code: 'FC_ERR_TASKS_FULL', limit: 5, ofKey: undefined })
+  go.resolve()
+  await app.tasks.idle()
+})
+
 t.test('without a request the key is the name: a kind of task that fills the queue leaves places to others', async (t) => {
   const app = await build(t, { concurrency: 1, maxQueue: 10, tasks: defineTasks({ mail: { handler: () => 'sent' } }) })
   const go = deferred()

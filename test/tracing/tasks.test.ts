@@ -156,6 +156,7 @@ t.test('what is refused before it begins is an event of the span that asked for 
   await inSpan('caller', async () => {
     app.tasks.submit('mail:1', () => release.promise)
     t.throws(() => app.tasks.submit('mail:2', async () => {}), { code: 'FC_ERR_TASKS_FULL' })
+    t.throws(() => app.tasks.submit('mail:1', async () => {}), { code: 'FC_ERR_TASK_DUPLICATE' })
     release.resolve()
   })
   const holds = deferred()
@@ -166,11 +167,12 @@ t.test('what is refused before it begins is an event of the span that asked for 
   await held
   const refusals = spans().flatMap(({ name, events }) => events.filter((event) => event.name === 'refused').map((event) => ({ on: name, ...attributesOf({ attributes: event.attributes ?? {} }) })))
   t.match(refusals, [
-    { on: 'onRequest - limiterOnRequest', what: 'request', policy: 'few', retry_after: Number },
+    { on: 'onRequest - limiterOnRequest', what: 'limit', policy: 'few', retry_after: Number },
     { on: 'caller', what: 'task', name: 'mail', code: 'FC_ERR_TASKS_FULL' },
     { on: 'waiter', what: 'lock', name: 'mutex', code: /FC_ERR_LOCK_/ }
   ])
   t.equal(refusals.length, 3)
+  t.match(spanNamed('caller').events.filter(({ name }) => name === 'duplicate').map(({ attributes = {} }) => attributesOf({ attributes })), [{ what: 'task', name: 'mail' }])
   t.notMatch(JSON.stringify(refusals), /secret/)
 })
 

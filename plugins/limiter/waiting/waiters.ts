@@ -59,9 +59,11 @@ export class Waiters {
     return this.#total
   }
 
-  /** Reports whether one more call may wait for the bucket of a charge. */
-  canWait (charge: Charge, maxPerBucket: number): boolean {
-    return this.#total < this.#maxTotal && (this.#queues.get(bucketOf(charge))?.waiters.length ?? 0) < maxPerBucket
+  /** Returns the bound that one more call for the bucket of a charge would exceed, with the number of those that wait; undefined if it may wait. */
+  boundMet (charge: Charge, maxPerBucket: number): { waiting: number, limit: number } | undefined {
+    if (this.#total >= this.#maxTotal) return { waiting: this.#total, limit: this.#maxTotal }
+    const waiting = this.#queues.get(bucketOf(charge))?.waiters.length ?? 0
+    return waiting >= maxPerBucket ? { waiting, limit: maxPerBucket } : undefined
   }
 
   /** Throws FC_ERR_CLOSING after `close`. */

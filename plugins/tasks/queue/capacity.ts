@@ -58,11 +58,15 @@ export class Capacity {
   /** How many permits are held. */
   get held (): number { return this.#held }
 
+  /** Returns how many permits of a key wait, and how many may. */
+  shareOf (key: string): { waiting: number, limit: number } {
+    return { waiting: this.#waiting.get(key) ?? 0, limit: this.total - this.#held + this.#concurrency - this.#running }
+  }
+
   /** Returns a permit, or undefined if there is none for this key. */
   take (key: string): Permit | undefined {
-    const free = this.total - this.#held
-    const idle = this.#concurrency - this.#running
-    if (free === 0 || (this.#waiting.get(key) ?? 0) >= free + idle) return undefined
+    const { waiting, limit } = this.shareOf(key)
+    if (this.#held === this.total || waiting >= limit) return undefined
     this.#held++
     this.#count(key, 1)
     return new Permit(key, this.#moved)

@@ -43,13 +43,18 @@ export interface ConsumerOptions {
   connections: Connections
 }
 
+interface TaskWorker extends Worker<StoredTask> {
+  /** Ends the timer that renews locks. A Worker that waits for Redis when it closes would never end the timer, nor would the process end. */
+  stopRenewing (): void
+}
+
 export class Consumer implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
   readonly #options: ConsumerOptions
   readonly #clock: Clock
   readonly #here: Here
-  #workers: Worker[] = []
+  #workers: TaskWorker[] = []
   /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. */
   readonly #held = new Map<StoredJob, Delivery>()
   readonly #idle = new IdleWaiters()
@@ -95,10 +100,10 @@ export class Consumer implements Drainable {
     return this.#idle.wait(this.pending)
   }
 
-  /** Resolves when the Workers have ended, which a Redis that is away or frozen can hold up. */
-  async closed (): Promise<void> {
+  /** Resolves when the Workers have ended, or after `patience` ms: a Redis that is away or frozen holds them up. */
+  async closed (patience: number): Promise<void> {
     this.close()
-    await this.#closing
+    if (!await within(patience, this.#closing as Promise<unknown>)) for (const worker of this.#workers) worker.stopRenewing()
   }
 
   /** How long the engine is to wait for Redis when it closes, in ms. A Redis that answers takes a few. */
@@ -136,7 +141,7 @@ export class Consumer implements Drainable {
     return lost
   }
 
-  #createWorker (name: string): Worker {
+  #createWorker (name: string): TaskWorker {
     const { queueName, worker: options, lockDuration, connections } = this.#options
     const [held, here, clock] = [this.#held, this.#here, this.#clock]
     const release = (job: StoredJob): void => {
@@ -156,6 +161,10 @@ export class Consumer implements Drainable {
         const isOver = (): void => release(job)
         processed.then(isOver, isOver)
         return processed
+      }
+
+      stopRenewing (): void {
+        void this.lockManager.close()
       }
 
       /** A job that this process has lost is not to fail because Redis refuses its result: the process that has it now decides. */

@@ -13,7 +13,6 @@ import { randomUUID } from 'node:crypto'
 import { ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as check from '../../shared/options.ts'
-import { within } from '../../shared/within.ts'
 import type { Engine, NamedTask, QueueStats, ScheduledTask } from '../named/engine.ts'
 import type { StoredTasksOptions } from '../options.ts'
 import type { TasksStats } from '../scheduler.ts'
@@ -152,7 +151,7 @@ export class BullmqEngine implements Engine {
     this.#isClosing = true
     const { patience } = this.drainable
     await Promise.all([
-      within(patience, this.drainable.closed()),
+      this.drainable.closed(patience),
       this.#outcomes.close(patience),
       // Calls that were made before are answered, or told that Redis doesn't answer.
       ...[...this.#queues.values()].map(async (queue) => queue.settled())

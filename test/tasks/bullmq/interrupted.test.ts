@@ -310,3 +310,17 @@ t.test('a process that is asked to end while Redis is away ends', { skip }, asyn
   const code = await Promise.race([process.terminate(), sleep(15_000, 'still there', { ref: false })])
   t.equal(code, 0)
 })
+
+t.test('a process that is asked to end while Redis is frozen ends, also if its connections are opened anew meanwhile', { skip }, async (t) => {
+  const server = await startRedis(t, { tcp: true })
+  const process = await startProcess(t, { path: `redis://127.0.0.1:${server.port}`, lockDuration: 3_000 })
+  await process.ask({ do: 'enqueue', task: 'rest' })
+  const redis = server.client()
+  await eventually(async () => await redis.llen('begun') === 1, 'it runs')
+  server.signal('SIGSTOP')
+  // Connections wait for 12 s. They are opened anew while the process closes.
+  await sleep(4_600)
+  const code = await Promise.race([process.terminate(), sleep(30_000, 'still there', { ref: false })])
+  server.signal('SIGCONT')
+  t.equal(code, 0)
+})

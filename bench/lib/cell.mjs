@@ -61,6 +61,15 @@ export async function startServer (name, iterationsPerMs, node = process.execPat
   return start(command, { ITERATIONS_PER_MS: String(iterationsPerMs) })
 }
 
+/**
+ * The CPU time that a server's process has used so far, in µs.
+ *
+ * @param {number} port
+ */
+export async function usedCpu (port) {
+  return /** @type {{ µs: number }} */ (await (await fetch(`http://127.0.0.1:${port}/cpu`)).json()).µs
+}
+
 /** The process that runs the clients. */
 export class Clients {
   #child = fork(file('lib/client.mjs'), { serialization: 'advanced' }) // JSON has no NaN
@@ -96,10 +105,9 @@ export class Clients {
    * @param {{ port: number, path: string, count: number, inFlight: number, expect?: number }} orders
    */
   async cpu (orders) {
-    const used = async () => /** @type {{ µs: number }} */ (await (await fetch(`http://127.0.0.1:${orders.port}/cpu`)).json()).µs
-    const before = await used()
+    const before = await usedCpu(orders.port)
     await this.many(orders)
-    return (await used() - before) / orders.count
+    return (await usedCpu(orders.port) - before) / orders.count
   }
 
   stop () {

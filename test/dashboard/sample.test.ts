@@ -25,7 +25,7 @@ t.test('counts become rates by the time that has passed, also for what appears f
   const pool = { pool: 'workers', maxThreads: 2, threads: 2 }
   const before = reading(0, { jobs: [job({ completed: 10 })], pools: [{ ...pool, running: 2, waiting: 3 }], limits: [{ policy: 'plan', granted: 5, refused: 1 }], requestsRefused: 4 })
   const after = reading(2_000, {
-    jobs: [job({ completed: 30, refused: { count: 0, wait: 6, deadline: 0, shed: 0, unavailable: 0, closing: 0 } }), job({ name: 'new', completed: 8 })],
+    jobs: [job({ completed: 30, refused: { count: 0, wait: 6, deadline: 0, shed: 0, unavailable: 0, closing: 0 } }), job({ name: 'new', completed: 8 }), job({ name: 'defined' })],
     pools: [{ ...pool, running: 2, waiting: 13 }],
     limits: [{ policy: 'plan', granted: 25, refused: 1 }],
     requestsRefused: 4
@@ -33,6 +33,7 @@ t.test('counts become rates by the time that has passed, also for what appears f
   const sample = sampleOf(before, before, after, 1_700_000_000_000)
   t.match(sample, { at: 1_700_000_000_000, phase: 'serving', requestsRefused: 0, limits: [{ policy: 'plan', granted: 10, refused: 0 }], eventLoop: { utilization: 0.123, delayP99: 1.23 } })
   t.match(sample.jobs, [{ name: 'search', completed: 10, refused: { wait: 3 } }, { name: 'new', completed: 4 }])
+  t.equal(sample.jobs.length, 2, 'a job that nobody has called is left out')
   t.equal(sample.arrived, (20 + 6 + 8 + 10) / 2, 'what has ended, was refused, or now waits')
 })
 

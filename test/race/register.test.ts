@@ -142,6 +142,8 @@ t.test('what functions share is told of, and the module does what it did', async
     ['const a = {}\nconst f = (b) => [a === b, a != b, b === undefined, typeof b === "object"]\nconst result = f(a)', [], [true, false, false, true]],
     ['const f = (map = new Map()) => map\nconst result = f().size', ['shared Map'], 0],
     ['class A { #n = 1; static of (a) { return a?.#n } add () { this.#n++; return this } }\nconst result = [A.of(new A().add()), A.of(undefined)]', ['read this.#n', 'write this.#n', 'read a.#n', 'read a.#n'], [2, undefined]],
+    ['let n = 1\nconst o = { a: 1 }\nfunction f(x){if(x)n++;else++o.a;do++n;while(n<3)\nreturn++n}\nconst result = [f(1),typeof++n,n]', ['shared o', 'read n', 'write n', 'read n', 'write n', 'read n', 'read n', 'write n', 'read n', 'write n', 'read n'], [4, 'number', 5]],
+    ['let n = 1\nconst o = { a: 1 }\nconst f = () => { (n) = 3; (n)++; ++(n); (o.a) = 4; ((o.a)) += 1; (o.b) ??= n; return (n) }\nconst result = [f(), o]', ['shared o', 'write n', 'read n', 'write n', 'read n', 'write n', 'write o.a', 'read o.a', 'write o.a', 'read o.b', 'read n', 'write o.b', 'read n'], [5, { a: 5, b: 5 }]],
     ['const state = { n: 0 }\nconst f = () => { Object.assign(state, { n: 1 }); return state.n }\nconst result = f()', ['shared state', 'read state.n'], 1],
     ['const store = (items) => { return { add: (item) => items.push(item) } }\nconst result = store([]).add(1)', ['data items'], 1],
     ['class Board { constructor (tickets) { this.tickets = tickets } remove () { return this.tickets.splice(0, 1) } }\nconst result = new Board([1]).remove()', ['write this.tickets', 'data this.tickets', 'read this.tickets'], [1]]
@@ -162,6 +164,10 @@ t.test('lines stay where they are, types too; what can\'t be parsed runs as it i
     '}',
     ''
   ])
+  const targets = 'let n: number | undefined = 1\nexport const f = (o: { a?: number }): void => { n!++; (n as number) += 1; (n satisfies number | undefined) = 2; (o.a as number)--; o.a! ||= 3; [(n as number)] = [4] }\n'
+  t.match(rewrite(ts, 'module.ts', targets)?.text, /n = \$\$race\.write\(.*\(n as number\) = \$\$race\.write\(.*\(n satisfies number \| undefined\) = \$\$race\.write\(.*o\.a = \$\$race\.write\(.*o\.a\) \|\| \(o\.a = /)
+  const merged = 'namespace A { export let n = 0; export const f = () => { n++ } }\nnamespace A { export const g = () => n + 1 }\n'
+  t.match(rewrite(ts, 'module.ts', merged)?.text.split('\n')[1], 'namespace A { export const g = () => n + 1 }')
   // Fields are known before the first line that may serve a request, and directives stay first.
   t.match(rewrite(ts, 'module.cjs', '\'use strict\'\nconst f = (app) => { app.user = 1 }\n')?.text.split('\n'), ['\'use strict\'', /^\$\$race\.fields\("user"\);const f/])
   t.throws(() => rewrite(ts, 'module.js', '\nthis is ( no JavaScript'), { message: /TypeScript can't parse it: .* \(line 2\)/ })

@@ -2,7 +2,7 @@
 import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
 import type { Edits } from './edits.ts'
-import { isAssignmentToken, isInPattern, isNameless, isUpdate } from './syntax.ts'
+import { clothed, isAssignmentToken, isInPattern, isNameless, isUpdate, isWrite } from './syntax.ts'
 
 type Node = TypeScript.Node
 
@@ -18,22 +18,24 @@ export interface Place {
 
 /** @param file for the positions of nodes */
 export function rewriteUse (ts: Ts, file: TypeScript.SourceFile, edits: Edits, use: Node, { text, cell, isHidden }: Place): void {
-  const { parent } = use
+  // What is written to may stand in parentheses, and then all of them are the target.
+  const target = isWrite(ts, use) && !isInPattern(ts, use) ? clothed(ts, use) : use
+  const { parent } = target
   const read = `$$race.read(${cell}, ${text})`
   const before = isHidden ? `, ${text}` : ''
   if (isInPattern(ts, use)) {
-    const target = `$$race.target(${cell}, ($$value) => { ${text} = $$value }${before}).value`
-    edits.replace(use.getStart(file), use.end, ts.isShorthandPropertyAssignment(parent) ? `${text}: ${target}` : target)
-  } else if (ts.isBinaryExpression(parent) && parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)) {
+    const field = `$$race.target(${cell}, ($$value) => { ${text} = $$value }${before}).value`
+    edits.replace(use.getStart(file), use.end, ts.isShorthandPropertyAssignment(parent) ? `${text}: ${field}` : field)
+  } else if (ts.isBinaryExpression(parent) && parent.left === target && isAssignmentToken(ts, parent.operatorToken.kind)) {
     const { operatorToken: token, right } = parent
     const operator = token.getText(file).slice(0, -1)
     if (operator === '') {
       // A function without a name has the name of the variable that it is assigned to, and only if it is assigned itself.
-      const [open, close] = ts.isIdentifier(use) && isNameless(ts, right) ? [`({ ${text}: `, ` }).${text}`] : ['', '']
+      const [open, close] = ts.isIdentifier(target) && isNameless(ts, right) ? [`({ ${text}: `, ` }).${text}`] : ['', '']
       edits.around(right.getStart(file), right.end, `$$race.write(${cell}, ${open}`, `${close}${before})`, token.getStart(file))
     } else if (['??', '||', '&&'].includes(operator)) {
       // It must not begin with a parenthesis: a line before that has no semicolon would call it.
-      edits.replace(use.getStart(file), token.end, `${read} ${operator} (${text} = $$race.write(${cell},`, { end: right.end, text: `${before}))` })
+      edits.replace(target.getStart(file), token.end, `${read} ${operator} (${text} = $$race.write(${cell},`, { end: right.end, text: `${before}))` })
     } else {
       edits.replace(token.getStart(file), token.end, `= $$race.write(${cell}, ${read} ${operator} (`, { end: right.end, text: `)${before})` })
     }

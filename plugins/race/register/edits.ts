@@ -40,6 +40,24 @@ export class Edits {
   }
 }
 
+const WORD = /[\w$]/
+
+/** Puts a space where an edit would run into a keyword or a name beside it: `return++n` has none. */
+export function apart (edits: readonly Edit[], source: string): Edit[] {
+  let last = ''
+  return edits.map((edit, index) => {
+    const previous = edits[index - 1]
+    const before = previous !== undefined && previous.end === edit.start ? last : source[edit.start - 1] ?? ''
+    const next = edits[index + 1]
+    const after = next !== undefined && next.start === edit.end ? '' : source[edit.end] ?? ''
+    let { text } = edit
+    if (WORD.test(before) && WORD.test(text.at(0) ?? '')) text = ` ${text}`
+    if (WORD.test(after) && WORD.test(text.at(-1) ?? '')) text += ' '
+    last = text.at(-1) ?? before
+    return { ...edit, text }
+  })
+}
+
 export function applied (edits: readonly Edit[], source: string): string {
   let text = ''
   let at = 0

@@ -5,7 +5,7 @@
 import type * as TypeScript from 'typescript'
 import { defectOf, type Ts } from '../source/parse.ts'
 import { rewriteUse } from './accesses.ts'
-import { applied, type Edit, Edits } from './edits.ts'
+import { apart, applied, type Edit, Edits } from './edits.ts'
 import { exportsOf, importsOf, moduleKey, passedOn } from './modules.ts'
 import { functionOf, isConstructor, scopeOf, usesOf, type Variable } from './scopes.ts'
 import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isPrimitive, isWrite, runsElsewhere } from './syntax.ts'
@@ -26,7 +26,7 @@ export function rewrite (ts: Ts, path: string, source: string): Rewrite | undefi
   const file = ts.createSourceFile(path, source, ts.ScriptTarget.Latest, true)
   const unread = defectOf(ts, file)
   if (unread !== undefined) throw new Error(`TypeScript can't parse it: ${unread}`)
-  const edits = new Rewriter(ts, file, path).edits.all()
+  const edits = apart(new Rewriter(ts, file, path).edits.all(), source)
   if (edits.length === 0) return undefined
   const text = applied(edits, source)
   const defect = defectOf(ts, ts.createSourceFile(path, text, ts.ScriptTarget.Latest))

@@ -12,7 +12,7 @@ export function scopeOf (ts: Ts, declaration: Variable): Node {
   const isBlockScoped = (ts.getCombinedNodeFlags(declaration) & ts.NodeFlags.BlockScoped) !== 0
   let scope: Node = declaration.parent
   while (scope.parent !== undefined && !ts.isSourceFile(scope)) {
-    if (ts.isFunctionLike(scope) || (isBlockScoped && (ts.isBlock(scope) || ts.isCaseBlock(scope) || ts.isIterationStatement(scope, false)))) break
+    if (ts.isFunctionLike(scope) || ts.isModuleBlock(scope) || (isBlockScoped && (ts.isBlock(scope) || ts.isCaseBlock(scope) || ts.isIterationStatement(scope, false)))) break
     scope = scope.parent
   }
   return scope

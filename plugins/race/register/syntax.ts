@@ -41,10 +41,18 @@ export function isUpdate (ts: Ts, { operator }: TypeScript.PrefixUnaryExpression
   return operator === ts.SyntaxKind.PlusPlusToken || operator === ts.SyntaxKind.MinusMinusToken
 }
 
+/** Returns the expression with the parentheses and the assertions around it: `(n as number)`, `n!`. */
+export function clothed (ts: Ts, use: Node): Node {
+  let node = use
+  while (isBare(ts, node.parent) && node.parent.expression === node) node = node.parent
+  return node
+}
+
 export function isWrite (ts: Ts, use: Node): boolean {
-  const { parent } = use
+  const target = clothed(ts, use)
+  const { parent } = target
   if ((ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)) return true
-  return (ts.isBinaryExpression(parent) && parent.left === use && isAssignmentToken(ts, parent.operatorToken.kind)) || isInPattern(ts, use)
+  return (ts.isBinaryExpression(parent) && parent.left === target && isAssignmentToken(ts, parent.operatorToken.kind)) || isInPattern(ts, use)
 }
 
 /** Whether something within the value is changed by way of this use: `state.a.b = 1`, `delete list[0]`, `queue.push(x)`. */
@@ -79,7 +87,7 @@ export function isInPattern (ts: Ts, node: Node): boolean {
     } else if (ts.isShorthandPropertyAssignment(parent)) {
       if (parent.name !== at) return false
     } else if (!ts.isObjectLiteralExpression(parent) && !ts.isArrayLiteralExpression(parent) && !ts.isSpreadElement(parent) && !ts.isSpreadAssignment(parent) &&
-      !ts.isParenthesizedExpression(parent) && !ts.isNonNullExpression(parent) && !ts.isAsExpression(parent)) return false
+      !isBare(ts, parent)) return false
   }
 }
 
@@ -93,9 +101,8 @@ export function runsElsewhere (ts: Ts, node: Node): boolean {
 
 /** Whether the node is called, or constructed, or continues as a longer optional chain. */
 export function isCalledOrChained (ts: Ts, access: Node): boolean {
-  let node = access
   // (object.method)() has `this` all the same.
-  while (isBare(ts, node.parent) && node.parent.expression === node) node = node.parent
+  const node = clothed(ts, access)
   const { parent } = node
   if (ts.isTaggedTemplateExpression(parent)) return parent.tag === node
   if (ts.isJsxOpeningLikeElement(parent) || ts.isJsxClosingElement(parent)) return true

@@ -6,7 +6,8 @@ import { types } from 'node:util'
 import { type Context, currentContext, currentTurn } from './context.ts'
 import { attempt, fail, hasFailed, mend } from './failure.ts'
 import { Reports } from './reports.ts'
-import { effectOf, isTime, judge, type NextWrite } from './rule.ts'
+import { isAlike, isTime } from './proxies/alike.ts'
+import { effectOf, judge, type NextWrite } from './rule.ts'
 import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Party, type Read, type ReadKind, type Write } from './shadow.ts'
 import { Depth, Site } from './sites.ts'
 import { isClaim, isFilledIn, isHandedOn, isOfPresence, isRechecked } from './source/claim.ts'
@@ -143,6 +144,7 @@ class Detector {
       isClaim: (read: Read) => (typeof next.value === 'string' && typeof read.value === 'string' && writesText(here().frames)) ||
         ((isMark(next) || typeof next.value === 'boolean') && context.hasAddedSince(read, location)) ||
         isClaim(read.site.frames, here().frames, { isMark: isMark(next), isTest: typeof read.value !== 'object' }),
+      isSame: () => isAlike(next.value, next.before),
       isHandedOn: (read: Read) => isHandedOn(read.site.frames, here().frames),
       isOfPresence: (read: Read) => isOfPresence(read.site.frames, here().frames),
       isRechecked: (read: Read) => isRechecked(read.site.frames, here().frames)

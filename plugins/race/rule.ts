@@ -51,6 +51,8 @@ export interface RuleInput {
   readonly dependence: (read: Read) => Dependence
   /** Whether the context, on the same test, has changed something else in the turn of the read: a reservation that others see. */
   readonly hasReserved: (read: Read) => boolean
+  /** Whether what is written does the same for those who use it as what is there. */
+  readonly isSame: () => boolean
   /** Whether the write claims something for its request alone. What is no claim may be written by several, if they write the same. */
   readonly isClaim: (read: Read) => boolean
   /** Whether what was read was handed to an operation that has ended since: a batch that was sent. */
@@ -75,7 +77,7 @@ function holdsAgain (read: Read, next: NextWrite): boolean {
   return Object.is(read.value, next.before)
 }
 
-export function judge ({ location, access, party, turn, next, dependence, hasReserved, isClaim, isHandedOn, isOfPresence, isRechecked }: RuleInput): Verdict | undefined {
+export function judge ({ location, access, party, turn, next, dependence, hasReserved, isSame, isClaim, isHandedOn, isOfPresence, isRechecked }: RuleInput): Verdict | undefined {
   if (location.isLww) return undefined
   const othersSince = (read: Read): Write[] => location.writes.filter((write) =>
     write.version > read.version && write.party !== party && conflicts(read, write, next))
@@ -98,9 +100,11 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
     const governing = fresh.map(dependence)
     // What was read again governs. But fresh data under a stale test is check-then-act.
     if (governing.some((again) => again === 'control' || again === 'both' || (how !== 'control' && again === 'data'))) continue
+    // What is gone can't be lost, whatever says that it is to go.
+    if (next.kind === 'delete' && !next.had && !isClaim(read)) continue
     if (how === 'control') {
       if (isClaimed(location, party, read) || hasReserved(read)) continue
-      if (isFill(next) && !isClaim(read)) continue
+      if (isFill(next, isSame) && !isClaim(read)) continue
       if (isThere(read.value) && isThere(next.before) && isOfPresence(read)) continue
     }
     const isConfirmed = how !== 'unknown' || putsBack(read, next)
@@ -146,46 +150,8 @@ function isClaimed (location: Location, party: Party, read: Read): boolean {
 }
 
 /** Whether the write leaves everything as it is: several callers have filled a cache with the same. */
-function isFill ({ kind, value, before, had }: NextWrite): boolean {
-  if (kind === 'delete') return !had
-  return kind === 'set' && had && isAlike(value, before, 0)
-}
-
-/** Values that are nested deeper are taken for different ones. */
-const DEEPEST = 20
-
-/**
- * Whether two values do the same for those who use them: they are equal but for times, since those who fill a cache with the same do so some
- * milliseconds apart; functions are of the same source.
- */
-function isAlike (a: unknown, b: unknown, depth: number): boolean {
-  if (Object.is(a, b) || (isTime(a) && isTime(b))) return true
-  if (typeof a === 'function' && typeof b === 'function') return sourceOf(a) === sourceOf(b) && !sourceOf(a).includes('[native code]')
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || types.isProxy(a) || types.isProxy(b) || depth > DEEPEST) return false
-  if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b) || types.isPromise(a)) return false
-  if (types.isMap(a) || types.isSet(a)) {
-    const [x, y] = [elementsOf(a), elementsOf(b as typeof a)]
-    return x.length === y.length && x.every((element, index) => isAlike(element, y[index], depth + 1))
-  }
-  if (ArrayBuffer.isView(a) || types.isAnyArrayBuffer(a) || types.isRegExp(a) || types.isBoxedPrimitive(a)) return isDeepStrictEqual(a, b)
-  const [x, y] = [Object.getOwnPropertyDescriptors(a), Object.getOwnPropertyDescriptors(b)] as Array<Record<PropertyKey, PropertyDescriptor>>
-  const keys = Reflect.ownKeys(x as object)
-  // Getters are the application's code.
-  return keys.length === Reflect.ownKeys(y as object).length && keys.every((key) => y?.[key] !== undefined && isAlike(x?.[key]?.value ?? x?.[key]?.get, y[key].value ?? y[key].get, depth + 1))
-}
-
-const sourceOf = (fn: object): string => Function.prototype.toString.call(fn)
-// Those of the classes, not those that tell of each access.
-const elementsOf = (collection: Map<unknown, unknown> | Set<unknown>): unknown[] => types.isMap(collection) ? [...Map.prototype.entries.call(collection)] : [...Set.prototype.values.call(collection)]
-
-/** A minute and ten years, in ms. */
-const NEAR = 6e4
-const FAR = 3.2e11
-
-/** Whether a value is a time about now, or one that is to come: when something was done, or until when it holds. */
-export function isTime (value: unknown): boolean {
-  const time = typeof value === 'number' ? value : types.isDate(value) ? value.getTime() : typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(value) ? Date.parse(value) : NaN
-  return time > Date.now() - NEAR && time < Date.now() + FAR
+function isFill ({ kind, had }: NextWrite, isSame: () => boolean): boolean {
+  return kind === 'delete' ? !had : kind === 'set' && had && isSame()
 }
 
 /** Whether the write puts back fields as they were read, which another context has changed since. */

@@ -1066,6 +1066,13 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       return rule.rate(2)
     })
   },
+  'members that are found dead in a copy, and taken out' (app) {
+    const members = shared(new Set(['a', 'b', 'c']), 'members')
+    app.get('/', async () => {
+      for (const member of [...members]) if (!await turn(member !== 'b')) members.delete(member)
+      return 'checked'
+    })
+  },
   'an entry that is read, or loaded, and then stored' (app) {
     const zones = shared(new Map<string, string>(), 'zones')
     app.get('/', async () => {

@@ -95,7 +95,7 @@ export const runtime = {
 
   /** @param cell undefined before its declaration has run */
   read<T> (cell: Cell | undefined, value: T): T {
-    if (cell !== undefined && typeof value !== 'function') detector.read(cell.collection, cell.key, 'value', value)
+    if (cell !== undefined && typeof value !== 'function') detector.read(cell.collection, cell.key, 'value', unwrap(value))
     return value
   },
 
@@ -112,11 +112,11 @@ export const runtime = {
       const { target, name } = collection
       if (key === VARIABLE) {
         const tracked = isPlain(value) ? track(value, name, false) as T : value
-        detector.write(collection, key, { kind: 'set', value: tracked, before, had: before !== undefined })
+        detector.write(collection, key, { kind: 'set', value: unwrap(tracked), before: unwrap(before), had: before !== undefined })
         return tracked
       }
       const isPrivate = (key as string).startsWith('#')
-      detector.write(collection, key, { kind: 'set', value, before: isPrivate ? before : Object.getOwnPropertyDescriptor(target, key as string)?.value, had: isPrivate || Object.hasOwn(target, key as string) })
+      detector.write(collection, key, { kind: 'set', value: unwrap(value), before: unwrap(isPrivate ? before : Object.getOwnPropertyDescriptor(target, key as string)?.value), had: isPrivate || Object.hasOwn(target, key as string) })
     } catch (error) {
       fail(error)
     }

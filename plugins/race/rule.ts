@@ -91,9 +91,9 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
     // It was read again by the same code: a retry loop.
     if (fresh.some((later) => later.site.key === read.site.key)) continue
     const how = dependence(read)
-    if (how === 'independent') {
+    if (how === 'independent' || how === 'unknown') {
       if (fresh.length === 0 && isDrained(read, next, othersSince(read)) && isHandedOn(read)) return { kind: 'lost update', isConfirmed: true, read, other }
-      continue
+      if (how === 'independent') continue
     }
     if (isAgain && (how !== 'control' || isRechecked(read))) continue
     const isData = how === 'data' || how === 'both'

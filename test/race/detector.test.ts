@@ -392,6 +392,42 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a buffer that a helper sends, under a flag, and then empties': {
+    report: 'lost update on log.pending',
+    urls: ['/', '/', '/late'],
+    bug (app) {
+      const log = shared<{ pending: string[], isSending: boolean }>({ pending: [], isSending: false }, 'log')
+      const sink = async (lines: readonly string[]): Promise<void> => { for (const line of lines) await turn(line) }
+      const ship = async (): Promise<void> => {
+        if (log.isSending || log.pending.length < 2) return
+        log.isSending = true
+        await sink(log.pending.slice())
+        log.pending.length = 0
+        log.isSending = false
+      }
+      const add = async (line: string): Promise<void> => {
+        log.pending.push(line)
+        await ship()
+      }
+      for (const path of ['/', '/late']) app.get(path, async ({ id }) => { await add(id) })
+    },
+    fix (app) {
+      const log = shared<{ pending: string[], isSending: boolean }>({ pending: [], isSending: false }, 'log')
+      const sink = async (lines: readonly string[]): Promise<void> => { for (const line of lines) await turn(line) }
+      const ship = async (): Promise<void> => {
+        if (log.isSending || log.pending.length < 2) return
+        log.isSending = true
+        await sink(log.pending.splice(0))
+        log.isSending = false
+      }
+      for (const path of ['/', '/late']) {
+        app.get(path, async ({ id }) => {
+          log.pending.push(id)
+          await ship()
+        })
+      }
+    }
+  },
   'a sum that is reported, and then set to nothing': {
     report: 'lost update on stats.hits',
     urls: ['/flush', '/'],
@@ -424,9 +460,9 @@ const cases: Record<string, Case> = {
       app.get('/', async () => {
         const hit = cache.get('sum')
         if (hit !== undefined) return hit
-        const made = { sum: 1 }
-        for (let n = 0; n < 4; n++) await turn()
-        cache.set('sum', made)
+        let made: { sum: number } | undefined
+        for (let n = 0; n < 4; n++) made = await turn({ sum: 1 })
+        if (made !== undefined) cache.set('sum', made)
         return made
       })
       app.get('/change', async () => {

@@ -86,16 +86,18 @@ function isPresence (ts: Ts, test: Node, origin: Node): boolean {
   return ts.isIdentifier(value) || (isWithin(value, origin) && isWithin(origin, value))
 }
 
-/** Whether something is tested between the last await and the write, on which the write depends. */
+/** Whether something is tested between the last await and the write, other than what the request has in variables of its own. */
 export function isRechecked (read: readonly Frame[], write: readonly Frame[]): boolean {
   const common = commonPlaces(placesOf(read), placesOf(write))
-  return common.length === 0 || common.some(({ scope, source: { ts }, target }) => {
+  return common.length === 0 || common.some(({ flow, scope, source: { ts }, target }) => {
     let last = scope.pos
     someIn(ts, scope, (node) => {
       if ((ts.isAwaitExpression(node) || (ts.isForOfStatement(node) && node.awaitModifier !== undefined)) && (node.end <= target.pos || isWithin(node, target))) last = Math.max(last, node.end)
       return false
     })
-    return someIn(ts, scope, (node) => (ts.isIfStatement(node) || ts.isConditionalExpression(node)) && node.pos >= last && node.pos < target.pos)
+    const isOfOthers = (test: Node): boolean => someIn(ts, test, (node) => node.kind === ts.SyntaxKind.ThisKeyword ||
+      (ts.isIdentifier(node) && !(ts.isPropertyAccessExpression(node.parent) && node.parent.name === node) && !node.text.startsWith('$$race') && node.text !== 'undefined' && !flow.isLocal(node.text)))
+    return someIn(ts, scope, (node) => node.pos >= last && node.pos < target.pos && ((ts.isIfStatement(node) && isOfOthers(node.expression)) || (ts.isConditionalExpression(node) && isOfOthers(node.condition))))
   })
 }
 

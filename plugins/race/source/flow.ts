@@ -233,6 +233,11 @@ export class Flow {
         (ts.isAwaitExpression(node) && this.has(node.expression)))))
   }
 
+  /** Whether a name is that of a parameter or a variable of the function. */
+  isLocal (name: string): boolean {
+    return this.#locals.has(name)
+  }
+
   #isCaught (node: Node): boolean {
     for (let at = node; at !== this.#scope && at.parent !== undefined; at = at.parent) if (this.#ts.isCatchClause(at)) return true
     return false

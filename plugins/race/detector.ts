@@ -10,7 +10,7 @@ import { isAlike, isTime } from './proxies/alike.ts'
 import { effectOf, judge, type NextWrite } from './rule.ts'
 import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Party, type Read, type ReadKind, type Write } from './shadow.ts'
 import { Depth, Site } from './sites.ts'
-import { isClaim, isFilledIn, isHandedOn, isOfPresence, isRechecked } from './source/claim.ts'
+import { isClaim, isCompared, isFilledIn, isHandedOn, isOfPresence, isRechecked } from './source/claim.ts'
 import { dependenceOf, isSameStatement, writesText } from './source/dependence.ts'
 import { WHOLE, within } from './tracked.ts'
 
@@ -145,6 +145,7 @@ class Detector {
         ((isMark(next) || typeof next.value === 'boolean') && context.hasAddedSince(read, location)) ||
         isClaim(read.site.frames, here().frames, { isMark: isMark(next), isTest: typeof read.value !== 'object' }),
       isSame: () => isAlike(next.value, next.before),
+      isCompared: (read: Read) => isCompared(read.site.frames, here().frames),
       isHandedOn: (read: Read) => isHandedOn(read.site.frames, here().frames),
       isOfPresence: (read: Read) => isOfPresence(read.site.frames, here().frames),
       isRechecked: (read: Read) => isRechecked(read.site.frames, here().frames)

@@ -59,6 +59,8 @@ export interface RuleInput {
   readonly isHandedOn: (read: Read) => boolean
   /** Whether only the presence of what was read was tested. */
   readonly isOfPresence: (read: Read) => boolean
+  /** Whether something else was compared with what it was before the last await: a version, a generation. */
+  readonly isCompared: (read: Read) => boolean
   /** Whether something else was tested after the last await, so that the write may rest on that: the number of a generation. */
   readonly isRechecked: (read: Read) => boolean
 }
@@ -77,7 +79,7 @@ function holdsAgain (read: Read, next: NextWrite): boolean {
   return Object.is(read.value, next.before)
 }
 
-export function judge ({ location, access, party, turn, next, dependence, hasReserved, isSame, isClaim, isHandedOn, isOfPresence, isRechecked }: RuleInput): Verdict | undefined {
+export function judge ({ location, access, party, turn, next, dependence, hasReserved, isSame, isClaim, isCompared, isHandedOn, isOfPresence, isRechecked }: RuleInput): Verdict | undefined {
   if (location.isLww) return undefined
   const othersSince = (read: Read): Write[] => location.writes.filter((write) =>
     write.version > read.version && write.party !== party && conflicts(read, write, next))
@@ -103,7 +105,7 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
     // What is gone can't be lost, whatever says that it is to go.
     if (next.kind === 'delete' && !next.had && !isClaim(read)) continue
     if (how === 'control') {
-      if (isClaimed(location, party, read) || hasReserved(read)) continue
+      if (isClaimed(location, party, read) || hasReserved(read) || isCompared(read)) continue
       if (isFill(next, isSame) && !isClaim(read)) continue
       if (isThere(read.value) && isThere(next.before) && isOfPresence(read)) continue
     }

@@ -1197,7 +1197,27 @@ t.test('silent: a request that shifts the array over which it iterates itself', 
   }, ['/'])), [])
 })
 
+const generations = (app: FastifyInstance): void => {
+  const entries = shared(new Map<string, { value: number }>(), 'entries')
+  const numbers = shared(new Map<string, number>(), 'numbers')
+  let loads = 0
+  const fill = (key: string, number: number, value: number): void => {
+    if (number !== (numbers.get(key) ?? 0)) return
+    entries.set(key, { value })
+  }
+  app.get('/', async () => {
+    const hit = entries.get('a')
+    if (hit !== undefined) return hit
+    const number = numbers.get('a') ?? 0
+    const value = ++loads
+    await turn()
+    fill('a', number, value)
+    return value
+  })
+}
+
 const several: Record<string, { urls: string[], build: (app: FastifyInstance) => void }> = {
+  'a fill with another value, if the generation is still the one from before': { urls: ['/', '/'], build: generations },
   'a fill that rests on another test since, after somebody deleted what was not there': {
     urls: ['/', '/sweep'],
     build (app) {

@@ -7,7 +7,7 @@ import type * as TypeScript from 'typescript'
 import type { Frame } from '../sites.ts'
 import { definitionsIn, isAssignment, isLogical, isWithin, Level, passedThrough } from './definitions.ts'
 import { commonPlaces, type Place, placesOf, valuesOf, writeAround } from './dependence.ts'
-import type { Flow } from './flow.ts'
+import { Flow } from './flow.ts'
 import type { Source } from './parse.ts'
 
 type Node = TypeScript.Node
@@ -89,16 +89,46 @@ function isPresence (ts: Ts, test: Node, origin: Node): boolean {
 /** Whether something is tested between the last await and the write, other than what the request has in variables of its own. */
 export function isRechecked (read: readonly Frame[], write: readonly Frame[]): boolean {
   const common = commonPlaces(placesOf(read), placesOf(write))
-  return common.length === 0 || common.some(({ flow, scope, source: { ts }, target }) => {
-    let last = scope.pos
-    someIn(ts, scope, (node) => {
-      if ((ts.isAwaitExpression(node) || (ts.isForOfStatement(node) && node.awaitModifier !== undefined)) && (node.end <= target.pos || isWithin(node, target))) last = Math.max(last, node.end)
-      return false
+  return common.length === 0 || common.some(({ flow, scope, source: { ts }, target }) => testsBefore(ts, scope, target).some((test) => !isOwn(ts, flow, test)))
+}
+
+/**
+ * Whether what the request kept before its last await is compared with what is there now: `if (generation !== this.generation) return`. The write
+ * rests on that, in the function that has the read or in those that lead to the write.
+ */
+export function isCompared (read: readonly Frame[], write: readonly Frame[]): boolean {
+  const writes = placesOf(write)
+  return commonPlaces(placesOf(read), writes).some(({ scope, source, target }) => {
+    const inner = writes.slice(0, writes.findIndex((place) => place?.functions[0] === scope)).flatMap((place) => place?.functions[0] === undefined ? [] : [{ source: place.source, scope: place.functions[0], target: writeAround(place) }])
+    return [...inner, { source, scope, target }].some(({ source: within, scope: fn, target: at }) => {
+      const { ts } = within
+      const flow = new Flow(within, fn, {})
+      return testsBefore(ts, fn, at).some((test) => someIn(ts, test, (node) => ts.isBinaryExpression(node) && /^[!=]==?$/.test(node.operatorToken.getText()) && !isPrimitiveText(node) && isOwn(ts, flow, node.left) !== isOwn(ts, flow, node.right)))
     })
-    const isOfOthers = (test: Node): boolean => someIn(ts, test, (node) => node.kind === ts.SyntaxKind.ThisKeyword ||
-      (ts.isIdentifier(node) && !(ts.isPropertyAccessExpression(node.parent) && node.parent.name === node) && !node.text.startsWith('$$race') && node.text !== 'undefined' && !flow.isLocal(node.text)))
-    return someIn(ts, scope, (node) => node.pos >= last && node.pos < target.pos && ((ts.isIfStatement(node) && isOfOthers(node.expression)) || (ts.isConditionalExpression(node) && isOfOthers(node.condition))))
   })
+}
+
+const isPrimitiveText = ({ left, right }: TypeScript.BinaryExpression): boolean => [left, right].some((node) => /^(?:undefined|null|true|false|'.*'|".*"|\d+)$/.test(node.getText()))
+
+/** Returns the tests between the last await and a write, of which some may decide about it. */
+function testsBefore (ts: Ts, scope: Node, target: Node): Node[] {
+  let last = scope.pos
+  const tests: Node[] = []
+  someIn(ts, scope, (node) => {
+    if ((ts.isAwaitExpression(node) || (ts.isForOfStatement(node) && node.awaitModifier !== undefined)) && (node.end <= target.pos || isWithin(node, target))) last = Math.max(last, node.end)
+    if (node.pos < target.pos) {
+      if (ts.isIfStatement(node)) tests.push(node.expression)
+      else if (ts.isConditionalExpression(node)) tests.push(node.condition)
+    }
+    return false
+  })
+  return tests.filter(({ pos }) => pos >= last)
+}
+
+/** Whether an expression is made of variables of the function alone. */
+function isOwn (ts: Ts, flow: Flow, expression: Node): boolean {
+  return !someIn(ts, expression, (node) => node.kind === ts.SyntaxKind.ThisKeyword ||
+    (ts.isIdentifier(node) && !(ts.isPropertyAccessExpression(node.parent) && node.parent.name === node) && !node.text.startsWith('$$race') && node.text !== 'undefined' && !flow.isLocal(node.text)))
 }
 
 /** Looks into no functions within. */

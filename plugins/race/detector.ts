@@ -135,7 +135,7 @@ class Detector {
       party,
       turn,
       dependence: (read: Read) => {
-        const how = dependenceOf(read.site.frames, here().frames)
+        const how = dependenceOf(read.site.frames, here().frames, read.turn < turn)
         const isNothing = read.value === undefined || read.value === null
         return (how === 'data' || how === 'both') && isNothing && isFilledIn(read.site.frames, here().frames) ? 'control' as const : how
       },

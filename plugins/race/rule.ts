@@ -118,12 +118,12 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
 const isThere = (value: unknown): boolean => typeof value === 'object' && value !== null
 
 /**
- * Whether another request has said meanwhile that what there may be is no longer right, by deleting what was not there yet: what is loaded into
- * a cache then may be older than that. Who takes away what it has put there itself says nothing of the kind.
+ * Whether another request has said meanwhile that what there may be is no longer right, by deleting what was not there: what is loaded into
+ * a cache then may be older than that. Who takes away what it has put there itself says nothing of the kind, nor who evicts what is there.
  */
 function isInvalidated ({ writes }: Location, { kind, value }: Read, other: Write, next: NextWrite): boolean {
   return kind !== 'size' && kind !== 'walk' && (value === undefined || value === null || value === false) && next.kind === 'set' && isThere(next.value) &&
-    other.effect === 'empties' && !writes.some(({ party, effect }) => party === other.party && effect !== 'empties')
+    other.effect === 'empties' && (other.before === undefined || other.before === null) && !writes.some(({ party, effect }) => party === other.party && effect !== 'empties')
 }
 
 /** Whether the write leaves nothing of what was there, also of what others have added since the read. */

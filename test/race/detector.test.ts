@@ -1109,6 +1109,19 @@ const clean: Record<string, (app: FastifyInstance) => void> = {
       return 'checked'
     })
   },
+  'a list of links that a function prepends to, before and after an await' (app) {
+    interface Link { v: string, next: Link | null }
+    const list = shared<{ head: Link | null }>({ head: null }, 'list')
+    const add = (v: string): void => { list.head = { v, next: list.head } }
+    app.get('/', async ({ id }) => {
+      add(id)
+      await turn()
+      let n = 0
+      for (let link = list.head; link !== null; link = link.next) n++
+      add('x')
+      return n > 0
+    })
+  },
   'an entry that is read, or loaded, and then stored' (app) {
     const zones = shared(new Map<string, string>(), 'zones')
     app.get('/', async () => {

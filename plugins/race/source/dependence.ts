@@ -39,28 +39,37 @@ function together (a: Dependence | undefined, b: Dependence): Dependence {
 const cache = new Map<string, Dependence>()
 const keyOf = (frames: readonly Frame[]): string => frames.slice(0, MOST_FRAMES).map(({ file, line, column }) => `${file}:${line}:${column}`).join()
 
-/** @param read, write frames, from the inside out */
-export function dependenceOf (read: readonly Frame[], write: readonly Frame[]): Dependence {
-  const key = `${keyOf(read)}|${keyOf(write)}`
+/**
+ * @param read, write frames, from the inside out
+ * @param isLater whether the write comes in a later turn than the read
+ */
+export function dependenceOf (read: readonly Frame[], write: readonly Frame[], isLater: boolean): Dependence {
+  const key = `${keyOf(read)}|${keyOf(write)}|${isLater}`
   let result = cache.get(key)
   if (result === undefined) {
     if (cache.size > 10_000) cache.clear()
-    cache.set(key, result = decide(placesOf(read), placesOf(write)))
+    cache.set(key, result = decide(placesOf(read), placesOf(write), isLater))
   }
   return result
 }
 
-function decide (reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<Place | undefined>): Dependence {
+function decide (reads: ReadonlyArray<Place | undefined>, writes: ReadonlyArray<Place | undefined>, isLater: boolean): Dependence {
   let best: Dependence | undefined
   for (const [outer, read] of reads.entries()) {
     for (const [depth, write] of writes.entries()) {
       if (read === undefined || write === undefined || read.source !== write.source) continue
       const scope = read.functions.find((fn) => write.functions.includes(fn))
-      if (scope === undefined) continue
+      if (scope === undefined || (isLater && read.functions[0] === scope && write.functions[0] === scope && !maySuspend(read.source, scope))) continue
       best = together(best, within(scope, reads.slice(0, outer + 1), writes.slice(0, depth + 1)))
     }
   }
   return (best === undefined || best === 'independent' || best === 'unknown') && isRefusedAhead(reads, writes) ? 'control' : best ?? 'unknown'
+}
+
+/** Whether a function may go on in a later turn. Otherwise a read and a write of two turns are those of two calls, and the second one has read anew. */
+function maySuspend ({ ts }: Source, scope: TypeScript.SignatureDeclaration): boolean {
+  const { asteriskToken } = scope as { asteriskToken?: unknown }
+  return asteriskToken !== undefined || (ts.canHaveModifiers(scope) && ts.getModifiers(scope)?.some(({ kind }) => kind === ts.SyntaxKind.AsyncKeyword) === true)
 }
 
 /** Whether the read stands in a hook that refuses the request because of it, so that the handler runs only if the hook has not. */

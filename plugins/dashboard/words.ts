@@ -78,9 +78,9 @@ export function threadEnded ({ why, error }: ChannelMessages['fastify-concurrenc
 const phases = {
   serving: 'it has not begun',
   leaving: 'the service reports that it is not ready, and still serves',
-  requests: 'new requests are refused, and those in flight are finished',
-  tasks: 'background tasks are finished',
-  workers: 'jobs are finished',
+  requests: 'new requests are refused, and those in flight are being finished',
+  tasks: 'background tasks are being finished',
+  workers: 'jobs are being finished',
   closing: 'the application closes',
   closed: 'the application has closed'
 } as const

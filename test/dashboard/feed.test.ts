@@ -99,8 +99,8 @@ t.test('a shutdown says its cause once, and threads that end with their pool are
   threadEnded.publish({ server, pool: 'workers', thread: 1, why: 'slow', error: new Error('slow') })
   feed.tick()
   t.strictSame(hello().incidents.map(({ kind, subject, reason }) => `${kind} ${subject}: ${reason}`), [
-    'noted shutdown: because of SIGTERM: new requests are refused, and those in flight are finished',
-    'noted shutdown: background tasks are finished',
+    'noted shutdown: because of SIGTERM: new requests are refused, and those in flight are being finished',
+    'noted shutdown: background tasks are being finished',
     'failed thread 1 of workers: it was ended, because it has not loaded the jobs in time; it is tried again'
   ])
 })

@@ -83,8 +83,8 @@ t.test('a refusal of a limit, of tasks, and any error', async (t) => {
 })
 
 t.test('a phase of a shutdown in words; the first one says why', async (t) => {
-  t.equal(phaseEntered({ server: {}, phase: 'requests', reason: 'SIGTERM' }, true), 'because of SIGTERM: new requests are refused, and those in flight are finished')
-  t.equal(phaseEntered({ server: {}, phase: 'tasks', reason: 'SIGTERM' }, false), 'background tasks are finished')
+  t.equal(phaseEntered({ server: {}, phase: 'requests', reason: 'SIGTERM' }, true), 'because of SIGTERM: new requests are refused, and those in flight are being finished')
+  t.equal(phaseEntered({ server: {}, phase: 'tasks', reason: 'SIGTERM' }, false), 'background tasks are being finished')
 })
 
 t.test('a job may report anything as its progress', async (t) => {

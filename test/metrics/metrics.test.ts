@@ -5,7 +5,8 @@ import t, { type Test } from 'tap'
 import concurrency from '../../plugins/index.ts'
 import type { ConcurrencyOptions } from '../../plugins/index.ts'
 import metrics, { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
-import { defineTasks } from '../../plugins/tasks/index.ts'
+import { defineTasks, type EngineFactory } from '../../plugins/tasks/index.ts'
+import { memoryEngine } from '../../plugins/tasks/named/engine.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { completed } from '../../plugins/workers/channels.ts'
 import { jobs } from '../fixtures/jobs.ts'
@@ -102,6 +103,22 @@ t.test('calls of a pool and of locks in a shutdown are refusals, by reason', asy
   await app.close()
   t.match(snapshot?.jobs.find(({ name }) => name === 'echo'), { refused: { closing: 1 }, failed: 0 })
   t.match(snapshot?.locks, [{ kind: 'mutex', refused: { closing: 1 } }])
+})
+
+t.test('an engine of tasks is asked one question at a time, and one that can\'t answer knows of nothing', async (t) => {
+  let asked = 0
+  let answer: () => Promise<never[]> = async () => []
+  const factory: EngineFactory = (host) => Object.assign(memoryEngine(host), { queues: async () => { asked++; return answer() } })
+  const app = await start(t, { workers: false, tasks: { tasks: defineTasks({ mail: { handler () {} } }), engine: factory } })
+  const answered = deferred()
+  answer = async () => { await answered.promise; return [] }
+  const before = asked
+  for (let n = 0; n < 3; n++) app.metrics.snapshot()
+  t.equal(asked, before + 1)
+  answered.resolve()
+  answer = async () => { throw new Error('Redis is away') }
+  await until(() => { app.metrics.snapshot(); return asked > before + 2 }, 'it is asked again')
+  t.strictSame(app.metrics.snapshot().queues, [])
 })
 
 t.test('locks are counted by kind, never by key', async (t) => {

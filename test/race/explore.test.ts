@@ -209,8 +209,15 @@ t.test('a timer that is leaked never fires, a long one fires only when nothing e
 })
 
 t.test('what is invalid is refused by name', async (t) => {
-  for (const [options, name] of [[{ requests: [] }, 'requests'], [{}, 'requests'], [{ requests: ['/'], seeds: 0 }, 'seeds'], [{ requests: ['/'], invariant: 5 }, 'invariant'], [{ requests: ['/'], operations: 'db' }, 'operations'], [{ requests: ['/'], operations: [''] }, 'operations'], [{ requests: ['/'], seed: 5 }, 'seed']] as const) {
+  for (const [options, name] of [[{ requests: [] }, 'requests'], [{ requests: ['/', null] }, 'requests\\[1\\]'], [{ requests: [''] }, 'requests\\[0\\]'], [{ requests: [1] }, 'requests\\[0\\]'], [{}, 'requests'], [{ requests: ['/'], seeds: 0 }, 'seeds'], [{ requests: ['/'], invariant: 5 }, 'invariant'], [{ requests: ['/'], operations: 'db' }, 'operations'], [{ requests: ['/'], operations: [''] }, 'operations'], [{ requests: ['/'], seed: 5 }, 'seed']] as const) {
     await t.rejects(explore(bank, options as never), { code: 'FC_ERR_OPTION_INVALID', message: new RegExp(`explore\\.${name}`) })
   }
   await t.rejects(explore(5 as never, { requests: ['/'] }), { code: 'FC_ERR_OPTION_INVALID' })
+})
+
+t.test('a request that inject() refuses fails the run', async (t) => {
+  muted(t)
+  const app = bank()
+  t.match(await rejection(explore(() => app, { requests: ['/withdraw', '/withdraw'], seeds: 2, invariant: () => {} })), { code: 'FC_ERR_EXPLORE', message: /already been closed/ })
+  t.match(await rejection(explore(bank, { requests: [{ method: 'GET' }], seeds: 1 })), { code: 'FC_ERR_EXPLORE' })
 })

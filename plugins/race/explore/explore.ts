@@ -65,6 +65,7 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
   check.record('explore', options, exploreOptionNames)
   const requests = check.array('explore.requests', options.requests) as ExploreOptions['requests']
   check.ensure(requests.length > 0, 'explore.requests', 'at least one request', requests)
+  for (const [index, request] of requests.entries()) typeof request === 'string' ? check.text(`explore.requests[${index}]`, request) : check.record(`explore.requests[${index}]`, request)
   const seeds = check.integer('explore.seeds', options.seeds ?? 100, { min: 1 })
   const operations = check.array('explore.operations', options.operations ?? []) as string[]
   for (const operation of operations) check.text('explore.operations', operation)
@@ -126,9 +127,11 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
   return { order: scheduler.order, reports: [...reports.values()], responses, failure }
 }
 
-/** @throws Error if the requests don't end, or the app doesn't fall quiet */
+/** @throws what inject() rejects with, or Error if the requests don't end or the app doesn't fall quiet */
 async function overlap (app: FastifyInstance, requests: ExploreOptions['requests'], scheduler: Scheduler): Promise<LightMyRequestResponse[]> {
   const responses: LightMyRequestResponse[] = []
+  /** Why requests could not be sent. */
+  const refused: unknown[] = []
   let answered = 0
   for (const [index, request] of requests.entries()) {
     // A request arrives when it is released: the order of arrivals is explored too.
@@ -139,7 +142,7 @@ async function overlap (app: FastifyInstance, requests: ExploreOptions['requests
       delay: 0,
       isInterval: false,
       start: () => {
-        void named(label, async () => app.inject(request)).then((response) => { responses[index] = response }).finally(() => { answered++ })
+        void named(label, async () => app.inject(request)).then((response) => { responses[index] = response }, (error: unknown) => { refused.push(error) }).finally(() => { answered++ })
         return undefined
       }
     })
@@ -151,5 +154,6 @@ async function overlap (app: FastifyInstance, requests: ExploreOptions['requests
   } finally {
     end()
   }
+  if (refused.length > 0) throw refused[0]
   return responses
 }

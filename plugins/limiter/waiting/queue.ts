@@ -72,8 +72,13 @@ export class WaitQueue<W extends Waiter> {
     return due === Infinity ? undefined : due
   }
 
-  /** Adds a waiter. If the waiter's `due` is `Infinity` afterwards, the caller must reserve a slot of the waiter's whole cost. */
-  add (waiter: W): void {
+  /**
+   * Adds a waiter. If the waiter's `due` is `Infinity` afterwards, the caller must reserve a slot of the waiter's whole cost.
+   *
+   * @param now in ms of this process's clock
+   */
+  add (waiter: W, now: number): void {
+    this.#expire(now)
     this.#waiters.push(waiter)
     this.#allot()
   }
@@ -93,7 +98,7 @@ export class WaitQueue<W extends Waiter> {
     this.#allot()
   }
 
-  /** Removes and returns the waiters whose tokens are there, in order. Tokens that no waiter used in time are lost, as in a full bucket. */
+  /** Removes and returns the waiters whose tokens are there, in order. */
   serve (now: number): W[] {
     const served: W[] = []
     while (this.#waiters.length > 0 && this.#waiters[0]!.due <= now) {
@@ -103,8 +108,13 @@ export class WaitQueue<W extends Waiter> {
       served.push(waiter)
       this.#allot()
     }
-    if (this.#waiters.length === 0) this.#slots = this.#slots.filter(({ due }) => due > now)
+    this.#expire(now)
     return served
+  }
+
+  /** Forgets tokens that no waiter has used in time. They are lost, as in a full bucket: used later, they could act together with those that follow. */
+  #expire (now: number): void {
+    if (this.#waiters.length === 0) this.#slots = this.#slots.filter(({ due }) => due > now)
   }
 
   /**

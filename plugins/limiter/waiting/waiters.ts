@@ -92,8 +92,9 @@ export class Waiters {
           signal.addEventListener('abort', leave, { once: true })
           listeners.push(() => signal.removeEventListener('abort', leave))
         }
-        queue.add(waiter)
-        const wait = waiter.due - performance.now()
+        const now = performance.now()
+        queue.add(waiter, now)
+        const wait = waiter.due - now
         if (wait === Infinity) void this.#reserve(queue, waiter, charge, store, timeout)
         else if (wait > timeout) this.#leave(queue, waiter, () => resolve({ granted: false, wait, lockedOut: false }))
         else this.#settle(queue)

@@ -24,7 +24,7 @@ class Simulation {
 
   wait (cost: number): Caller {
     const caller: Caller = { cost, due: Infinity, end: { index: 0, used: 0 }, number: this.#number++ }
-    this.queue.add(caller)
+    this.queue.add(caller, this.time)
     if (caller.due === Infinity) {
       const asked = charge({ ...this.shape, cost })
       const { at, balances: [balance], store } = this.store.take([asked], Infinity)
@@ -99,7 +99,15 @@ t.test('over any time at most burst + rate·t acts, whoever leaves, and beside r
         return acted <= shape.burst + shape.rate * (at - from) / 1000 + 1e-5
       })
     })
-  }), { numRuns: 2000 })
+  }), {
+    numRuns: 2000,
+    // Tokens that came back to the queue, and that nobody had used when the next waiter came.
+    examples: [[{ rate: 0.5, burst: 2 }, [
+      { after: 0, cost: 1, what: 'wait', which: 0 }, { after: 0, cost: 2, what: 'reserve', which: 0 }, { after: 0, cost: 2, what: 'wait', which: 0 },
+      { after: 0, cost: 2, what: 'wait', which: 0 }, { after: 0, cost: 2, what: 'reserve', which: 0 }, { after: 0, cost: 1, what: 'leave', which: 5 },
+      { after: 0, cost: 1, what: 'leave', which: 10 }, { after: 4000, cost: 2, what: 'wait', which: 0 }, { after: 0, cost: 1, what: 'wait', which: 0 }
+    ]]]
+  })
 })
 
 t.test('everybody who stays is served, in order, and never later for another\'s leaving', async () => {

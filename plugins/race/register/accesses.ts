@@ -2,13 +2,13 @@
 import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
 import type { Edits } from './edits.ts'
-import { clothed, isAssignmentToken, isInPattern, isNameless, isUpdate, isWrite } from './syntax.ts'
+import { dressed, isAssignmentToken, isInPattern, isNameless, isUpdate } from './syntax.ts'
 
 type Node = TypeScript.Node
 
 /** A variable, or a field of an object. */
 export interface Place {
-  /** As it stands in the source: `count`, `this.count`. */
+  /** Its path, see pathOf(): `count`, `this.count`. */
   readonly text: string
   /** An expression for its cell, see runtime.ts. */
   readonly cell: string
@@ -18,14 +18,13 @@ export interface Place {
 
 /** @param file for the positions of nodes */
 export function rewriteUse (ts: Ts, file: TypeScript.SourceFile, edits: Edits, use: Node, { text, cell, isHidden }: Place): void {
-  // What is written to may stand in parentheses, and then all of them are the target.
-  const target = isWrite(ts, use) && !isInPattern(ts, use) ? clothed(ts, use) : use
+  const target = dressed(ts, use)
   const { parent } = target
   const read = `$$race.read(${cell}, ${text})`
   const before = isHidden ? `, ${text}` : ''
   if (isInPattern(ts, use)) {
-    const field = `$$race.target(${cell}, ($$value) => { ${text} = $$value }${before}).value`
-    edits.replace(use.getStart(file), use.end, ts.isShorthandPropertyAssignment(parent) ? `${text}: ${field}` : field)
+    const stand = `$$race.target(${cell}, ($$value) => { ${text} = $$value }${before}).value`
+    edits.replace(use.getStart(file), use.end, ts.isShorthandPropertyAssignment(parent) ? `${text}: ${stand}` : stand)
   } else if (ts.isBinaryExpression(parent) && parent.left === target && isAssignmentToken(ts, parent.operatorToken.kind)) {
     const { operatorToken: token, right } = parent
     const operator = token.getText(file).slice(0, -1)

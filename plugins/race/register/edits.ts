@@ -1,4 +1,4 @@
-/** A piece of text in place of another. None spans lines, so lines stay where they are. */
+/** A piece of text in place of another. It has the line breaks of what it replaces, so lines stay where they are. */
 export interface Edit {
   readonly start: number
   readonly end: number
@@ -32,30 +32,35 @@ export class Edits {
     if (after !== undefined) this.#closing.unshift({ start: after.end, end: after.end, text: after.text, from })
   }
 
-  /** Returns them in the order of the source. Where one piece ends and another begins, the end comes first. */
-  all (): Edit[] {
+  /**
+   * Returns them in the order of the source. Where one piece ends and another begins, the end comes first.
+   *
+   * @throws Error if two replace the same piece
+   */
+  all (source: string): Edit[] {
     const closing = this.#closing.sort((a, b) => b.from - a.from)
     const opening = this.#opening.sort((a, b) => a.from - b.from || b.to - a.to)
-    return [...closing, ...opening].sort((a, b) => a.start - b.start || a.end - b.end)
+    const edits: Edit[] = []
+    let [at, before] = [0, '']
+    for (const { start, end, text } of [...closing, ...opening].sort((a, b) => a.start - b.start || a.end - b.end)) {
+      if (start < at) throw new Error(`two changes of one piece of it: ${source.slice(start, end)}`)
+      if (start > at) before = source.slice(Math.max(at, start - 2), start)
+      const edit = { start, end, text: `${joins(before, text) ? ' ' : ''}${text}${'\n'.repeat(linesOf(source.slice(start, end)))}` }
+      edits.push(edit)
+      if (edit.text !== '') before = edit.text.slice(-2)
+      at = end
+    }
+    return edits
   }
 }
 
-const WORD = /[\w$]/
+/** Whether the last token of one text and the first of another would become one: `return` and `$$race` of `return++n`, `!` and `=` of `n!+=1`. */
+function joins (before: string, text: string): boolean {
+  return (/[$\u200c\u200d\p{ID_Continue}]$/u.test(before) && /^[$\p{ID_Continue}]/u.test(text)) || (/[-!%&*+/<=>?^|~]$/.test(before) && /^[-!%&*+/<=>?^|~]/.test(text))
+}
 
-/** Puts a space where an edit would run into a keyword or a name beside it: `return++n` has none. */
-export function apart (edits: readonly Edit[], source: string): Edit[] {
-  let last = ''
-  return edits.map((edit, index) => {
-    const previous = edits[index - 1]
-    const before = previous !== undefined && previous.end === edit.start ? last : source[edit.start - 1] ?? ''
-    const next = edits[index + 1]
-    const after = next !== undefined && next.start === edit.end ? '' : source[edit.end] ?? ''
-    let { text } = edit
-    if (WORD.test(before) && WORD.test(text.at(0) ?? '')) text = ` ${text}`
-    if (WORD.test(after) && WORD.test(text.at(-1) ?? '')) text += ' '
-    last = text.at(-1) ?? before
-    return { ...edit, text }
-  })
+function linesOf (text: string): number {
+  return text.split('\n').length - 1
 }
 
 export function applied (edits: readonly Edit[], source: string): string {

@@ -3,7 +3,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
 import { functionOf, usesOf } from './scopes.ts'
-import { isCalledOrChained } from './syntax.ts'
+import { dressed, isCalledOrChained } from './syntax.ts'
 
 /** Names a module in the registry of runtime.ts. TypeScript's sources import each other by the names that they will have, so no extension counts. */
 export const moduleKey = (path: string): string => path.replace(/\.[cm]?[jt]sx?$/, '')
@@ -31,9 +31,14 @@ export function importsOf (ts: Ts, file: TypeScript.SourceFile, path: string): I
     return bindings.elements.filter(({ isTypeOnly }) => !isTypeOnly).map((element) => ({
       key,
       name: (element.propertyName ?? element.name).text,
-      uses: usesOf(ts, element, element.name.text).filter((use) => functionOf(ts, use) !== undefined && !isCalledOrChained(ts, use) && !(ts.isPropertyAccessExpression(use.parent) && use.parent.expression === use) && !ts.isElementAccessExpression(use.parent))
+      uses: usesOf(ts, element, element.name.text).filter((use) => functionOf(ts, use) !== undefined && !isCalledOrChained(ts, use) && !isLookedInto(ts, use))
     }))
   })
+}
+
+function isLookedInto (ts: Ts, use: TypeScript.Node): boolean {
+  const object = dressed(ts, use)
+  return ts.isElementAccessExpression(object.parent) || (ts.isPropertyAccessExpression(object.parent) && object.parent.expression === object)
 }
 
 /** Returns the names by which a module exports a variable of its own. */

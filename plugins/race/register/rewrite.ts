@@ -5,10 +5,11 @@
 import type * as TypeScript from 'typescript'
 import { defectOf, type Ts } from '../source/parse.ts'
 import { rewriteUse } from './accesses.ts'
-import { apart, applied, type Edit, Edits } from './edits.ts'
+import { mistakeIn } from './check.ts'
+import { applied, type Edit, Edits } from './edits.ts'
 import { exportsOf, importsOf, moduleKey, passedOn } from './modules.ts'
 import { functionOf, isConstructor, scopeOf, usesOf, type Variable } from './scopes.ts'
-import { bare, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isPrimitive, isWrite, runsElsewhere } from './syntax.ts'
+import { bare, dressed, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isPrimitive, pathOf, isWrite, runsElsewhere } from './syntax.ts'
 
 type Node = TypeScript.Node
 
@@ -20,17 +21,17 @@ export interface Rewrite {
 /**
  * Returns undefined if there is nothing to track.
  *
- * @throws Error if the source can't be parsed, or what it would run as
+ * @throws Error if the source can't be parsed, or if what it would run as isn't sound, see check.ts
  */
 export function rewrite (ts: Ts, path: string, source: string): Rewrite | undefined {
   const file = ts.createSourceFile(path, source, ts.ScriptTarget.Latest, true)
   const unread = defectOf(ts, file)
   if (unread !== undefined) throw new Error(`TypeScript can't parse it: ${unread}`)
-  const edits = apart(new Rewriter(ts, file, path).edits.all(), source)
+  const edits = new Rewriter(ts, file, path).edits.all(source)
   if (edits.length === 0) return undefined
   const text = applied(edits, source)
-  const defect = defectOf(ts, ts.createSourceFile(path, text, ts.ScriptTarget.Latest))
-  if (defect !== undefined) throw new Error(`what it would run as can't be parsed: ${defect}`)
+  const mistake = mistakeIn(ts, ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true), file)
+  if (mistake !== undefined) throw new Error(`what it would run as isn't sound: ${mistake}`)
   return { text, edits }
 }
 
@@ -97,13 +98,14 @@ class Rewriter {
 
   #visit (node: Node): void {
     const ts = this.#ts
+    const assigned = ts.isBinaryExpression(node) ? bare(ts, node.left) : undefined
     // Types name values, and run none.
     if ((ts.isTypeNode(node) && !ts.isExpressionWithTypeArguments(node)) || runsElsewhere(ts, node)) return
     if (ts.isVariableDeclaration(node)) this.#declaration(node)
     else if (ts.isParameter(node) && ts.isIdentifier(node.name)) this.#parameter(node, node.name)
     else if (ts.isPropertyDeclaration(node) && node.initializer !== undefined) this.#state(node.initializer, node.name.getText(this.#file))
     else if (ts.isPropertyAssignment(node) && !isInPattern(ts, node.parent)) this.#state(node.initializer, node.name.getText(this.#file))
-    else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && ts.isPropertyAccessExpression(node.left)) this.#state(node.right, node.left.name.text, node.left.getText(this.#file), node.getStart(this.#file))
+    else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && assigned !== undefined && ts.isPropertyAccessExpression(assigned)) this.#state(node.right, assigned.name.text, assigned.getText(this.#file), node.getStart(this.#file))
     else if (ts.isCallExpression(node) && isDecorate(ts, node)) this.#decoration(node)
     else if (isMapOrSet(ts, node) && !this.#wrapped.has(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file), this.#isPassedOn(node) ? 'shared' : 'keyed')
     else if (ts.isSwitchStatement(node)) this.#switch(node)
@@ -113,8 +115,8 @@ class Rewriter {
       this.#raw(node.right)
     }
     if (ts.isPropertyAccessExpression(node) && this.#field(node)) return
-    if (ts.isBinaryExpression(node) && ts.isPropertyAccessExpression(node.left) && this.#isField(node.left) && isWrite(ts, node.left)) {
-      this.#field(node.left)
+    if (ts.isBinaryExpression(node) && assigned !== undefined && ts.isPropertyAccessExpression(assigned) && this.#isField(assigned) && isWrite(ts, assigned)) {
+      this.#field(assigned)
       return this.#visit(node.right)
     }
     ts.forEachChild(node, (child) => this.#visit(child))
@@ -154,7 +156,7 @@ class Rewriter {
     // const { count } = this: the pattern itself can't tell what it reads.
     const { initializer } = node
     if (!ts.isObjectBindingPattern(node.name) || initializer === undefined || !isPath(ts, initializer) || functionOf(ts, node) === undefined) return
-    const text = initializer.getText(this.#file)
+    const text = pathOf(ts, initializer)
     const names = node.name.elements.map(({ propertyName, name, dotDotDotToken }) => dotDotDotToken === undefined ? propertyName ?? name : undefined).filter((name) => name !== undefined && ts.isIdentifier(name))
     if (names.length === 0) return
     this.edits.around(initializer.getStart(this.#file), initializer.end, `(${names.map((name) => `$$race.note(${text}, ${JSON.stringify(`${text}.${(name as TypeScript.Identifier).text}`)})`).join(', ')}, `, ')')
@@ -220,7 +222,7 @@ class Rewriter {
     this.edits.insert(at, `var ${cell}=$$race.cell(${[JSON.stringify(name), ...names.length > 0 ? [JSON.stringify(moduleKey(this.#path)), ...names] : []].join(', ')});`)
     for (const use of uses) {
       let outer = use
-      while (ts.isPropertyAccessExpression(outer.parent) && outer.parent.expression === outer) outer = outer.parent
+      for (let at = dressed(ts, use); ts.isPropertyAccessExpression(at.parent) && at.parent.expression === at; at = dressed(ts, outer)) outer = at.parent
       // The write of its field repeats the text of the variable.
       if (outer !== use && this.#isField(outer as TypeScript.PropertyAccessExpression) && isWrite(ts, outer)) continue
       rewriteUse(ts, this.#file, this.edits, use, { text: name, cell, isHidden: true })
@@ -239,8 +241,8 @@ class Rewriter {
   #field (node: TypeScript.PropertyAccessExpression): boolean {
     const ts = this.#ts
     if (!this.#isField(node)) return false
-    const text = node.getText(this.#file)
-    const base = node.expression.getText(this.#file)
+    const text = pathOf(ts, node)
+    const base = pathOf(ts, node.expression)
     const path = text.replace('?.', '.')
     rewriteUse(ts, this.#file, this.edits, node, { text, cell: `$$race.of(${base}, ${JSON.stringify(path)})`, isHidden: ts.isPrivateIdentifier(node.name) })
     return isWrite(ts, node)

@@ -7,12 +7,12 @@ type Node = TypeScript.Node
 /** What declares a variable. */
 export type Variable = TypeScript.VariableDeclaration | TypeScript.BindingElement | TypeScript.ParameterDeclaration | TypeScript.ImportSpecifier
 
-/** The node in which a variable lives: a block for let and const, a function or the file for var. */
+/** The node in which a variable lives: a block for let and const; a function, the block of a namespace, a static block or the file for var. */
 export function scopeOf (ts: Ts, declaration: Variable): Node {
   const isBlockScoped = (ts.getCombinedNodeFlags(declaration) & ts.NodeFlags.BlockScoped) !== 0
   let scope: Node = declaration.parent
   while (scope.parent !== undefined && !ts.isSourceFile(scope)) {
-    if (ts.isFunctionLike(scope) || ts.isModuleBlock(scope) || (isBlockScoped && (ts.isBlock(scope) || ts.isCaseBlock(scope) || ts.isIterationStatement(scope, false)))) break
+    if (ts.isFunctionLike(scope) || ts.isModuleBlock(scope) || ts.isClassStaticBlockDeclaration(scope) || (isBlockScoped && (ts.isBlock(scope) || ts.isCaseBlock(scope) || ts.isIterationStatement(scope, false)))) break
     scope = scope.parent
   }
   return scope
@@ -49,7 +49,7 @@ export function usesOf (ts: Ts, declaration: Variable, name: string): TypeScript
   const uses: TypeScript.Identifier[] = []
   const visit = (node: Node): void => {
     if (node !== scope && ts.isFunctionLike(node) && declares(ts, node, name)) return
-    if (node !== scope && ts.isBlock(node) && !ts.isFunctionLike(node.parent) && !isAround(node, declaration) && declares(ts, node, name)) return
+    if (node !== scope && (ts.isBlock(node) || ts.isModuleBlock(node)) && !ts.isFunctionLike(node.parent) && !isAround(node, declaration) && declares(ts, node, name)) return
     if (ts.isIdentifier(node) && node.text === name && node !== declaration.name && isUse(ts, node)) uses.push(node)
     if (!ts.isTypeNode(node) || ts.isExpressionWithTypeArguments(node)) ts.forEachChild(node, visit)
   }

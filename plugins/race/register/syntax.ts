@@ -41,15 +41,13 @@ export function isUpdate (ts: Ts, { operator }: TypeScript.PrefixUnaryExpression
   return operator === ts.SyntaxKind.PlusPlusToken || operator === ts.SyntaxKind.MinusMinusToken
 }
 
-/** Returns the expression with the parentheses and the assertions around it: `(n as number)`, `n!`. */
-export function clothed (ts: Ts, use: Node): Node {
-  let node = use
-  while (isBare(ts, node.parent) && node.parent.expression === node) node = node.parent
-  return node
+/** Returns the expression with the parentheses around it, and with what only TypeScript sees: `(count as number)` of `(count as number)++`. */
+export function dressed (ts: Ts, node: Node): Node {
+  return isBare(ts, node.parent) ? dressed(ts, node.parent) : node
 }
 
 export function isWrite (ts: Ts, use: Node): boolean {
-  const target = clothed(ts, use)
+  const target = dressed(ts, use)
   const { parent } = target
   if ((ts.isPrefixUnaryExpression(parent) || ts.isPostfixUnaryExpression(parent)) && isUpdate(ts, parent)) return true
   return (ts.isBinaryExpression(parent) && parent.left === target && isAssignmentToken(ts, parent.operatorToken.kind)) || isInPattern(ts, use)
@@ -58,18 +56,25 @@ export function isWrite (ts: Ts, use: Node): boolean {
 /** Whether something within the value is changed by way of this use: `state.a.b = 1`, `delete list[0]`, `queue.push(x)`. */
 export function isChanged (ts: Ts, use: Node): boolean {
   let at = use
-  while ((ts.isPropertyAccessExpression(at.parent) || ts.isElementAccessExpression(at.parent) || ts.isNonNullExpression(at.parent)) && at.parent.expression === at) at = at.parent
+  let isWithin = false
+  for (let { parent } = use; isBare(ts, parent) || ((ts.isPropertyAccessExpression(parent) || ts.isElementAccessExpression(parent)) && parent.expression === at); { parent } = at) {
+    if (!isBare(ts, parent)) isWithin = true
+    at = parent
+  }
   const { parent } = at
   // Object.assign(state, { n: 1 }): the first argument is changed.
   if (ts.isCallExpression(parent) && parent.arguments[0] === at && changingFirst.has(parent.expression.getText())) return true
-  if (at === use) return false
-  if (ts.isCallExpression(parent) && parent.expression === at) return ts.isPropertyAccessExpression(at) && changing.has(at.name.text)
+  if (!isWithin) return false
+  if (ts.isCallExpression(parent) && parent.expression === at) {
+    const method = bare(ts, at)
+    return ts.isPropertyAccessExpression(method) && changing.has(method.name.text)
+  }
   return ts.isDeleteExpression(parent) || isWrite(ts, at)
 }
 
 /** Whether a field of the value is named in the source, and not called: `state.a` of `state.a.b = 1`. */
 export function isNamed (ts: Ts, use: Node): boolean {
-  const at = ts.isNonNullExpression(use.parent) ? use.parent : use
+  const at = dressed(ts, use)
   return ts.isPropertyAccessExpression(at.parent) && at.parent.expression === at && !(ts.isCallExpression(at.parent.parent) && at.parent.parent.expression === at.parent)
 }
 
@@ -102,7 +107,7 @@ export function runsElsewhere (ts: Ts, node: Node): boolean {
 /** Whether the node is called, or constructed, or continues as a longer optional chain. */
 export function isCalledOrChained (ts: Ts, access: Node): boolean {
   // (object.method)() has `this` all the same.
-  const node = clothed(ts, access)
+  const node = dressed(ts, access)
   const { parent } = node
   if (ts.isTaggedTemplateExpression(parent)) return parent.tag === node
   if (ts.isJsxOpeningLikeElement(parent) || ts.isJsxClosingElement(parent)) return true
@@ -126,10 +131,17 @@ export function isPrimitive (ts: Ts, node: Node): boolean {
 }
 
 /** Whether the expression is `this`, a variable, or a field of such a path: reading it twice does no more than reading it once. */
-export function isPath (ts: Ts, node: Node): boolean {
-  if (ts.isNonNullExpression(node)) return isPath(ts, node.expression)
+export function isPath (ts: Ts, dressed: Node): boolean {
+  const node = bare(ts, dressed)
   if (ts.isPropertyAccessExpression(node)) return node.questionDotToken === undefined && isPath(ts, node.expression)
   return ts.isIdentifier(node) || node.kind === ts.SyntaxKind.ThisKeyword
+}
+
+/** Returns a path as JavaScript has it, on one line: `this.count` for `(this as Counter).count!`. */
+export function pathOf (ts: Ts, dressed: Node): string {
+  const node = bare(ts, dressed)
+  if (ts.isPropertyAccessExpression(node)) return `${pathOf(ts, node.expression)}${node.questionDotToken === undefined ? '.' : '?.'}${node.name.text}`
+  return ts.isIdentifier(node) ? node.text : 'this'
 }
 
 export function isNameless (ts: Ts, node: Node): boolean {

@@ -37,6 +37,8 @@ export interface Waiter {
   readonly cost: number
   /** When the waiter's tokens are there, in ms of this process's clock; `Infinity` while no slots are granted for the waiter. */
   due: number
+  /** The position where the waiter's tokens begin. Tokens before it that no waiter has can't be combined with them. */
+  start: Position
   /** The position where the waiter's tokens end. */
   end: Position
 }
@@ -84,10 +86,11 @@ export class WaitQueue<W extends Waiter> {
   }
 
   /** Returns whether the waiter was in the queue. */
-  remove (waiter: W): boolean {
+  remove (waiter: W, now: number): boolean {
     const index = this.#waiters.indexOf(waiter)
     if (index === -1) return false
     this.#waiters.splice(index, 1)
+    this.#expire(now)
     this.#allot()
     return true
   }
@@ -109,12 +112,20 @@ export class WaitQueue<W extends Waiter> {
       this.#allot()
     }
     this.#expire(now)
+    this.#allot()
     return served
   }
 
-  /** Forgets tokens that no waiter has used in time. They are lost, as in a full bucket: used later, they could act together with those that follow. */
+  /**
+   * Forgets tokens that no waiter has, and that are past their time. They are lost, as in a full bucket: used later, they could act together with
+   * those of other callers, and exceed the burst.
+   */
   #expire (now: number): void {
-    if (this.#waiters.length === 0) this.#slots = this.#slots.filter(({ due }) => due > now)
+    const [first] = this.#waiters
+    const { index, used } = first === undefined || first.due === Infinity ? { index: this.#slots.length, used: 0 } : first.start
+    const slot = this.#slots[index]
+    if (slot !== undefined && slot.due <= now) slot.tokens -= used
+    this.#slots = this.#slots.filter(({ due }, place) => place >= index || due > now)
   }
 
   /**
@@ -153,9 +164,13 @@ export class WaitQueue<W extends Waiter> {
     for (const waiter of this.#waiters) {
       let missing = waiter.cost
       waiter.due = Infinity
+      waiter.start = { index, used }
       while (missing > 0 && index < this.#slots.length) {
         const slot = this.#slots[index]!
-        if (used === 0 && !follows(slot, this.#slots[index - 1])) missing = waiter.cost
+        if (used === 0 && !follows(slot, this.#slots[index - 1])) {
+          missing = waiter.cost
+          waiter.start = { index, used }
+        }
         const taken = Math.min(missing, slot.tokens - used)
         missing -= taken
         used += taken

@@ -86,7 +86,7 @@ export class Waiters {
     this.#total++
     try {
       return await new Promise((resolve, reject) => {
-        const waiter: WaitingCall = { cost: charge.cost, due: Infinity, end: { index: 0, used: 0 }, resolve, reject }
+        const waiter: WaitingCall = { cost: charge.cost, due: Infinity, start: { index: 0, used: 0 }, end: { index: 0, used: 0 }, resolve, reject }
         for (const signal of signals) {
           const leave = (): void => this.#leave(queue, waiter, () => reject(signal.reason))
           signal.addEventListener('abort', leave, { once: true })
@@ -128,7 +128,7 @@ export class Waiters {
   }
 
   #leave (queue: BucketQueue, waiter: WaitingCall, end: () => void): void {
-    if (!queue.remove(waiter)) return
+    if (!queue.remove(waiter, performance.now())) return
     this.#settle(queue)
     end()
   }

@@ -4,7 +4,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type ServerResponse }
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import Fastify, { type FastifyInstance } from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { Incident } from '../../plugins/dashboard/incidents.ts'
 import type { ShownJob } from '../../plugins/dashboard/jobs.ts'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
@@ -191,21 +191,26 @@ t.test('without lifecycle, and in a bare close(), pages get their last event too
   }
 })
 
+/** Opens the event stream by a connection that is kept alive, and closes the application meanwhile. */
+async function closesWithOpenPage (t: Test, app: FastifyInstance, socket: Socket): Promise<void> {
+  t.teardown(() => socket.destroy())
+  let text = ''
+  socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+  socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n')
+  await until(() => text.includes('event: hello'), 'the stream has begun')
+  const startedAt = performance.now()
+  await app.close()
+  t.ok(performance.now() - startedAt < 4_000, `${performance.now() - startedAt} ms`)
+  await until(() => text.includes('event: goodbye'), 'the last event')
+}
+
 t.test('a page whose connection is kept alive, as a browser keeps it, doesn\'t hold up the end', async (t) => {
   for (const lifecycle of [false, {}] as const) {
     const app = Fastify()
     await app.register(concurrency, { dashboard: {}, lifecycle })
     await app.listen({ port: 0, host: '127.0.0.1' })
     const socket = connect((app.server.address() as { port: number }).port, '127.0.0.1')
-    t.teardown(() => socket.destroy())
-    let text = ''
-    socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
-    socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n')
-    await until(() => text.includes('event: hello'), 'the stream has begun')
-    const startedAt = performance.now()
-    await app.close()
-    t.ok(performance.now() - startedAt < 4_000, `${performance.now() - startedAt} ms`)
-    await until(() => text.includes('event: goodbye'), 'the last event')
+    await closesWithOpenPage(t, app, socket)
   }
 })
 
@@ -218,15 +223,7 @@ t.test('so it is with a server of HTTP/2 that speaks HTTP/1 too, which closes no
     await app.register(concurrency, { dashboard: {}, lifecycle })
     await app.listen({ port: 0, host: '127.0.0.1' })
     const socket = connectTls({ port: (app.server.address() as { port: number }).port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] })
-    t.teardown(() => socket.destroy())
-    let text = ''
-    socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
-    socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n')
-    await until(() => text.includes('event: hello'), 'the stream has begun')
-    const startedAt = performance.now()
-    await app.close()
-    t.ok(performance.now() - startedAt < 4_000, `${performance.now() - startedAt} ms`)
-    await until(() => text.includes('event: goodbye'), 'the last event')
+    await closesWithOpenPage(t, app, socket)
   }
 })
 

@@ -5,6 +5,22 @@ import locks from '../../plugins/locks/index.ts'
 import { shared } from '../../plugins/race/index.ts'
 import { confirmed, racesOf, turn } from './helper.ts'
 
+/** A cache that is filled only if the generation is still the one from before the load. */
+function filledByGeneration (app: FastifyInstance): { cache: Map<string, { sum: number }>, generation: { number: number } } {
+  const cache = shared(new Map<string, { sum: number }>(), 'cache')
+  const generation = shared({ number: 0 }, 'generation')
+  app.get('/', async () => {
+    const hit = cache.get('sum')
+    if (hit !== undefined) return hit
+    const { number } = generation
+    const made = { sum: 1 }
+    for (let n = 0; n < 4; n++) await turn()
+    if (generation.number === number) cache.set('sum', made)
+    return made
+  })
+  return { cache, generation }
+}
+
 interface Case {
   bug: (app: FastifyInstance) => void | Promise<void>
   fix: (app: FastifyInstance) => void | Promise<void>
@@ -472,17 +488,7 @@ const cases: Record<string, Case> = {
       })
     },
     fix (app) {
-      const cache = shared(new Map<string, { sum: number }>(), 'cache')
-      const generation = shared({ number: 0 }, 'generation')
-      app.get('/', async () => {
-        const hit = cache.get('sum')
-        if (hit !== undefined) return hit
-        const { number } = generation
-        const made = { sum: 1 }
-        for (let n = 0; n < 4; n++) await turn()
-        if (generation.number === number) cache.set('sum', made)
-        return made
-      })
+      const { cache, generation } = filledByGeneration(app)
       app.get('/change', async () => {
         await turn()
         generation.number++
@@ -1234,17 +1240,7 @@ const several: Record<string, { urls: string[], build: (app: FastifyInstance) =>
   'a fill that rests on another test since, after somebody deleted what was not there': {
     urls: ['/', '/sweep'],
     build (app) {
-      const cache = shared(new Map<string, { sum: number }>(), 'cache')
-      const generation = shared({ number: 0 }, 'generation')
-      app.get('/', async () => {
-        const hit = cache.get('sum')
-        if (hit !== undefined) return hit
-        const { number } = generation
-        const made = { sum: 1 }
-        for (let n = 0; n < 4; n++) await turn()
-        if (generation.number === number) cache.set('sum', made)
-        return made
-      })
+      const { cache } = filledByGeneration(app)
       app.get('/sweep', async () => {
         await turn()
         return cache.delete('sum')

@@ -2,7 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const NAMES = ['dispatch', 'admission', 'cancel', 'start', 'ambient', 'refusal', 'burst', 'mixed', 'fairness', 'soak', 'payloads', 'leavers', 'metrics', 'dashboards', 'tracing', 'overload']
+const NAMES = [
+  'dispatch', 'admission', 'cancel', 'start', 'ambient', 'refusal', 'fair', 'soak', 'payloads', 'leavers', 'metrics', 'dashboards', 'tracing',
+  'overload'
+]
 
 for (const name of NAMES) {
   const { status } = spawnSync(process.execPath, [fileURLToPath(new URL(`${name}.mjs`, import.meta.url)), ...process.argv.slice(2)], { stdio: 'inherit' })

@@ -4,7 +4,9 @@ import { defineJobs } from 'fastify-concurrency/jobs'
 export const jobs = defineJobs(import.meta.url, {
   identity: { load: () => import('./jobs/identity.mjs') },
   spin: { load: () => import('./jobs/spin.mjs') },
-  report: { load: () => import('./jobs/spin.mjs'), concurrency: 1 },
+  counted: { load: () => import('./jobs/counted.mjs') },
+  sleep: { load: () => import('./jobs/sleep.mjs') },
+  cappedSleep: { load: () => import('./jobs/sleep.mjs'), concurrency: 1 },
   cooperativeAsync: { load: () => import('./jobs/cooperative-async.mjs') },
   cooperativeLoop: { load: () => import('./jobs/cooperative-loop.mjs') },
   stubborn: { load: () => import('./jobs/stubborn.mjs') },

@@ -1,23 +1,41 @@
 /**
- * Measures goodput (the work that is served to clients who still wait for it) when more requests arrive than the threads can serve. Requests
- * arrive open loop, at a multiple of the capacity, which is measured just before; clients give up after a second. The bimodal job takes 2 ms in
- * 95 of 100 runs and 200 ms in the other five. Each server first serves the same load unmeasured, because on two CPUs compiling its code
- * takes a tenth of both.
+ * Measures an overload: more requests arrive than the threads can serve. Requests arrive open loop, at a multiple of the capacity, which is
+ * measured just before; clients give up after a second. The bimodal job takes 2 ms in 95 of 100 runs and 200 ms in the other five. Each server
+ * first serves the same load unmeasured, because on two CPUs compiling its code takes a tenth of both.
+ *
+ * The goodput of the threads is the part of their time in which they did work that was served in time, busy × useful:
+ *   busy    (running + ready to run) ÷ time, so that programs that take the CPUs from them don't count
+ *   useful  the work that was served in time ÷ the work that they executed
  *
  * A second table shows a sudden overload: the first twelve seconds at six times the capacity on a server that was idle, for clients that
- * give up after 0.3, 1 and 30 s. The clients and the main thread share the CPUs with the worker threads, so on two CPUs a server that
- * refuses at no cost at all would stay below 1.
+ * give up after 0.3, 1 and 30 s. A third compares the CPU time of the main thread for a request at six times the capacity with that of
+ * piscina behind a counter, by turns.
  *
- *   node bench/overload.mjs --only ours,queue --job 10 --load 6 --seconds 20 --sudden ''
- *   node bench/overload.mjs --only ours --load '' --sudden 0.3,1,30 --rounds 3
+ *   node bench/overload.mjs --only ours,queue --job 10 --load 6 --seconds 20 --sudden '' --turns ''
+ *   node bench/overload.mjs --load '' --sudden '' --turns 5
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildGo, capacity, Clients, startServer, warmUp } from './lib/cell.mjs'
-import { keys, median, Report } from './lib/report.mjs'
+import { alternate, keys, median, pairedRatio, Report } from './lib/report.mjs'
 import { calibrate, work, workOf } from './lib/work.mjs'
 
-const SERVERS = { inline: 'inline', piscina: 'piscina', abort: 'piscina abort', queue: 'piscina queue', ours: 'ours', go: 'go' }
-const TITLES = { inline: 'inline', piscina: 'piscina', abort: 'piscina + abort', queue: 'piscina, maxQueue 32', ours: 'ours', go: 'Go, bounded channel' }
+const SERVERS = {
+  inline: 'inline',
+  piscina: 'piscina',
+  abort: 'piscina abort',
+  queue: 'piscina queue',
+  ours: 'ours',
+  go: 'go'
+}
+const TITLES = {
+  inline: 'inline',
+  piscina: 'piscina',
+  abort: 'piscina + abort',
+  queue: 'piscina, maxQueue 32',
+  ours: 'ours',
+  go: 'Go, bounded channel'
+}
+/** @typedef {keyof typeof SERVERS} Server */
 
 /**
  * The paths of each kind of job. `longer` is how much longer a run has to be to collect as many answers.
@@ -29,11 +47,11 @@ const JOBS = {
   200: { deck: [work(200)], longer: 2.5 },
   bimodal: { deck: [...new Array(19).fill(work(2)), work(200)], longer: 1.5 }
 }
-/** Bars: goodput ÷ capacity at 2x and 6x; p99 and /ping p99 at 6x, in ms. */
-const BARS = { goodput: 0.95, p99: 150, ping: 15 }
-/** Bars of the sudden overload: goodput ÷ capacity, by the time in s after which clients give up. */
-const SUDDEN = { 0.3: 0.9, 1: 0.92, 30: 0.95 }
-const SUDDEN_LOAD = 6
+/** Bars at 6x: the goodput of the threads; p99 and p99 of /ping in ms; the main thread's CPU time ÷ that of piscina behind a counter. */
+const BARS = { threads: 0.97, p99: 150, ping: 15, main: 1.25 }
+/** The time, in s, after which clients of the sudden overload give up, and the bar of the threads' goodput. */
+const SUDDEN = { 0.3: 0.93, 1: 0.93, 30: 0.93 }
+const OVERLOAD = 6
 const SUDDEN_SECONDS = 12
 
 const PATIENCE = 1_000
@@ -41,7 +59,16 @@ const PATIENCE = 1_000
 /** @param {string[]} deck @returns the mean work of a request, in ms */
 const mean = (deck) => deck.reduce((sum, path) => sum + workOf(path), 0) / deck.length
 
-const report = new Report('overload', { only: keys(SERVERS).join(), job: keys(JOBS).join(), load: '0.7,1,2,6', sudden: keys(SUDDEN).join(), seconds: '8', warm: '8', rounds: '1' })
+const report = new Report('overload', {
+  only: keys(SERVERS).join(),
+  job: keys(JOBS).join(),
+  load: '0.7,1,2,6',
+  sudden: keys(SUDDEN).join(),
+  turns: '5',
+  seconds: '8',
+  warm: '8',
+  rounds: '1'
+})
 const seconds = report.number('seconds')
 const warm = report.number('warm')
 const rounds = report.number('rounds')
@@ -50,107 +77,114 @@ const iterationsPerMs = calibrate()
 const clients = new Clients()
 
 /**
- * @param {keyof typeof SERVERS} server
- * @param {{ deck: string[], longer: number }} job
- * @param {number} load
- * @param {number} full requests a second
- * @param {number} seed
+ * @param {Server} server
+ * @param {{ deck: string[], rate: number, warm: number, seconds: number, patience: number, ramp?: number, seed: number }} load
  */
-async function cell (server, { deck, longer }, load, full, seed) {
+async function cell (server, { deck, rate, warm, ...orders }) {
   const { port, stop } = await startServer(SERVERS[server], iterationsPerMs)
-  const orders = { port, patience: PATIENCE, streams: [{ name: 'work', deck, rate: full * load }] }
+  const streams = [{ name: 'work', deck, rate }]
   await warmUp(clients, port, deck)
-  await clients.run({ ...orders, seconds: warm, seed: seed + rounds })
-  const { streams, ping } = await clients.run({ ...orders, seconds: seconds * longer, seed })
-  const { sent, refused, work: served, p50, p99, p99Late, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
+  if (warm === 0) await sleep(1_000)
+  else await clients.run({ ...orders, port, streams, seconds: warm, seed: orders.seed + 1_000 })
+  const { streams: outcomes, ping, threads } = await clients.run({ ...orders, port, streams })
   await stop().catch((/** @type {Error} */ error) => {
     // A peer that crashed under the load keeps its row, with what it had served by then.
     if (server === 'ours') throw error
     console.log(error.message)
   })
-  return { goodput: served / (full * mean(deck)), p50, p99, p99Late, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
-}
-
-/**
- * @param {keyof typeof SERVERS} server
- * @param {number} patience in s
- * @param {number} full requests a second
- * @param {number} seed
- */
-async function sudden (server, patience, full, seed) {
-  const { deck } = JOBS[10]
-  const { port, stop } = await startServer(SERVERS[server], iterationsPerMs)
-  await warmUp(clients, port, deck)
-  await sleep(1_000)
-  const streams = [{ name: 'work', deck, rate: SUDDEN_LOAD * full }]
-  const { streams: outcomes, ping } = await clients.run({ port, patience: 1_000 * patience, seconds: SUDDEN_SECONDS, ramp: 0, streams, seed })
-  const { sent, refused, work: served, p50, p99, gaveUp, failed } = /** @type {import('./lib/client.mjs').Outcome} */ (outcomes['work'])
-  await stop().catch((/** @type {Error} */ error) => {
-    if (server === 'ours') throw error
-    console.log(error.message)
-  })
-  return { goodput: served / (full * mean(deck)), p50, p99, refused: refused / sent, gaveUp: gaveUp / sent, failed, ping: ping.p99 }
+  const { sent, refused, work: served, p50, p99, p99Late, gaveUp, failed } =
+    /** @type {import('./lib/client.mjs').Outcome} */ (outcomes['work'])
+  const { busy = NaN, useful = NaN, main = NaN } = threads ?? {}
+  return {
+    served,
+    busy,
+    useful,
+    threads: busy * useful,
+    p50,
+    p99,
+    p99Late,
+    refused: 100 * refused / sent,
+    gaveUp: 100 * gaveUp / sent,
+    failed,
+    ping: ping.p99,
+    main
+  }
 }
 
 /** @typedef {Awaited<ReturnType<typeof cell>>} Cell */
-/** @typedef {Awaited<ReturnType<typeof sudden>>} Sudden */
 
-for (const name of report.list('job', keys(JOBS))) {
-  const job = JOBS[name]
-  for (const load of report.list('load')) {
-    /** @type {Map<keyof typeof SERVERS, Cell[]>} */
-    const cells = new Map(servers.map((server) => [server, []]))
-    for (let round = 0; round < rounds; round++) {
-      for (const server of servers) {
-        // The capacity is measured just before each run, because a machine changes within minutes. Go compiles the loop differently, so it has a capacity of its own.
-        const full = await capacity(clients, job.deck, { iterationsPerMs, seconds: 3 * job.longer, ...(server === 'go' && { server }) })
-        cells.get(server)?.push(await cell(server, job, Number(load), full, round + 1))
-      }
-    }
-    report.table(`${name === 'bimodal' ? name : `${name} ms`}, ${load}x`, servers.map((server) => {
-      const of = (/** @type {keyof Cell} */ field) => median((cells.get(server) ?? []).map((cell) => cell[field]))
-      return {
-        server: TITLES[server],
-        'goodput ÷ capacity': of('goodput'),
-        'p50 ms': of('p50'),
-        'p99 ms': of('p99'),
-        'p99 after 3 s': of('p99Late'),
-        'refused %': 100 * of('refused'),
-        'gave up %': 100 * of('gaveUp'),
-        failed: of('failed'),
-        '/ping p99 ms': of('ping')
-      }
-    }))
-    const ours = cells.get('ours')
-    if (ours === undefined) continue
-    const of = (/** @type {keyof Cell} */ field) => median(ours.map((cell) => cell[field]))
-    if (Number(load) >= 2) report.bar('goodput ÷ capacity', of('goodput'), '>=', BARS.goodput)
-    if (Number(load) >= 6) report.bar('/ping p99', of('ping'), '<=', BARS.ping, ' ms')
-    if (Number(load) >= 6 && name === '10') report.bar('p99 after 3 s', of('p99Late'), '<=', BARS.p99, ' ms')
-  }
-}
-for (const patience of report.list('sudden', keys(SUDDEN))) {
-  /** @type {Map<keyof typeof SERVERS, Sudden[]>} */
-  const cells = new Map(servers.map((server) => [server, []]))
-  for (let round = 0; round < rounds; round++) {
-    for (const server of servers) {
-      const full = await capacity(clients, JOBS[10].deck, { iterationsPerMs, seconds: 3, ...(server === 'go' && { server }) })
-      cells.get(server)?.push(await sudden(server, Number(patience), full, round + 1))
-    }
-  }
-  const of = (/** @type {keyof typeof SERVERS} */ server, /** @type {keyof Sudden} */ field) => median((cells.get(server) ?? []).map((cell) => cell[field]))
-  report.table(`10 ms, from idle to ${SUDDEN_LOAD}x, first ${SUDDEN_SECONDS} s, a patience of ${patience} s`, servers.map((server) => ({
+/**
+ * Measures the servers by turns and prints their table.
+ *
+ * @param {string} title
+ * @param {{ deck: string[], longer: number }} job
+ * @param {number} load of the capacity
+ * @param {Omit<Parameters<typeof cell>[1], 'deck' | 'rate' | 'seed'>} orders
+ * @returns the medians of a server's rounds
+ */
+async function table (title, { deck, longer }, load, orders) {
+  const cells = await alternate(rounds, servers, async (server, round) => {
+    // The capacity is measured just before each run, because a machine changes within minutes. Go compiles the loop differently, so it has a
+    // capacity of its own.
+    const full = await capacity(clients, deck, { iterationsPerMs, seconds: 3 * longer, ...(server === 'go' && { server }) })
+    const result = await cell(server, { ...orders, deck, rate: load * full, seed: round + 1 })
+    return { ...result, goodput: result.served / (full * mean(deck)) }
+  })
+  const of = (/** @type {Server} */ server, /** @type {keyof Cell | 'goodput'} */ field) =>
+    median((cells.get(server) ?? []).map((cell) => cell[field]))
+  report.table(title, servers.map((server) => ({
     server: TITLES[server],
+    busy: of(server, 'busy'),
+    useful: of(server, 'useful'),
+    'busy × useful': of(server, 'threads'),
     'goodput ÷ capacity': of(server, 'goodput'),
     'p50 ms': of(server, 'p50'),
     'p99 ms': of(server, 'p99'),
-    'refused %': 100 * of(server, 'refused'),
-    'gave up %': 100 * of(server, 'gaveUp'),
+    'p99 after 3 s': of(server, 'p99Late'),
+    'refused %': of(server, 'refused'),
+    'gave up %': of(server, 'gaveUp'),
     failed: of(server, 'failed'),
-    '/ping p99 ms': of(server, 'ping')
+    '/ping p99 ms': of(server, 'ping'),
+    'main µs a request': of(server, 'main')
   })))
-  if (servers.includes('ours')) report.bar('goodput ÷ capacity', of('ours', 'goodput'), '>=', SUDDEN[patience])
+  return of
+}
+
+for (const name of report.list('job', keys(JOBS))) {
+  const job = JOBS[name]
+  for (const load of report.list('load').map(Number)) {
+    const title = `${name === 'bimodal' ? name : `${name} ms`}, ${load}x`
+    const of = await table(title, job, load, { warm, seconds: seconds * job.longer, patience: PATIENCE })
+    if (!servers.includes('ours') || load < OVERLOAD) continue
+    report.bar('goodput of the threads', of('ours', 'threads'), '>=', BARS.threads)
+    report.bar('/ping p99', of('ours', 'ping'), '<=', BARS.ping, ' ms')
+    if (name === '10') report.bar('p99 after 3 s', of('ours', 'p99Late'), '<=', BARS.p99, ' ms')
+  }
+}
+
+for (const patience of report.list('sudden', keys(SUDDEN))) {
+  const title = `10 ms, from idle to ${OVERLOAD}x, first ${SUDDEN_SECONDS} s, a patience of ${patience} s`
+  const orders = { warm: 0, seconds: SUDDEN_SECONDS, ramp: 0, patience: 1_000 * Number(patience) }
+  const of = await table(title, JOBS[10], OVERLOAD, orders)
+  if (servers.includes('ours')) report.bar('goodput of the threads', of('ours', 'threads'), '>=', SUDDEN[patience])
+}
+
+for (const turns of report.list('turns').map(Number)) {
+  const { deck } = JOBS[10]
+  /** @type {Server[]} */
+  const pair = ['ours', 'queue']
+  let rate = 0
+  const cells = await alternate(turns, pair, async (server, round) => {
+    // Both servers of a round get the same requests.
+    if (server === pair[round % 2]) rate = OVERLOAD * await capacity(clients, deck, { iterationsPerMs, seconds: 3 })
+    return (await cell(server, { deck, rate, warm, seconds, patience: PATIENCE, seed: round + 1 })).main
+  })
+  const [ours = [], queue = []] = pair.map((server) => cells.get(server) ?? [])
+  report.table(`µs of the main thread for a request, 10 ms, ${OVERLOAD}x, by turns`, [
+    ...ours.map((main, round) => ({ round: String(round + 1), ours: main, [TITLES.queue]: queue[round] })),
+    { round: 'median', ours: median(ours), [TITLES.queue]: median(queue) }
+  ])
+  report.bar('the main thread: ours ÷ piscina behind a counter', pairedRatio(ours, queue), '<=', BARS.main)
 }
 clients.stop()
 report.end()
-if (report.save) await import('./plot.mjs')

@@ -77,7 +77,12 @@ export class Clients {
 
   /**
    * @param {Omit<import('./client.mjs').Orders, 'seed'> & { seed?: number }} orders
-   * @returns {Promise<{ streams: Record<string, import('./client.mjs').Outcome>, ping: import('./client.mjs').Outcome, opened: number }>}
+   * @returns {Promise<{
+   *   streams: Record<string, import('./client.mjs').Outcome>,
+   *   ping: import('./client.mjs').Outcome,
+   *   threads: ReturnType<typeof import('./threads.mjs').compareTimes> | undefined,
+   *   opened: number
+   * }>} `threads` is undefined if the server has none or the system doesn't tell
    */
   run (orders) {
     return this.#ask('run', { seed: 1, ...orders })
@@ -97,6 +102,14 @@ export class Clients {
    */
   many (orders) {
     return this.#ask('many', orders)
+  }
+
+  /**
+   * @param {import('./crowd.mjs').Orders} orders
+   * @returns {Promise<Record<string, import('./crowd.mjs').Answer[]>>} the answers of each group
+   */
+  crowd (orders) {
+    return this.#ask('crowd', orders)
   }
 
   /**

@@ -2,18 +2,19 @@
  * The clients, in a process of their own. Requests of a stream arrive open loop, as a Poisson process, whatever the server's state, and give up after
  * their patience. A prober asks for /ping meanwhile. lib/cell.mjs starts this process and sends the orders.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Connections } from './connections.mjs'
+import { crowd } from './crowd.mjs'
 import { dealer, drawer, random } from './random.mjs'
 import { percentile } from './report.mjs'
+import { compareTimes } from './threads.mjs'
 import { workOf } from './work.mjs'
 
 /**
  * @typedef {object} Stream
  * @property {string} name
  * @property {string[]} deck paths, drawn
- * @property {number} [rate] arrivals a second
- * @property {number} [burst] this many at once, in place of a rate
- * @property {string[]} [keys] the x-key of each request, dealt
+ * @property {number} rate arrivals a second
  *
  * @typedef {object} Orders
  * @property {number} port
@@ -48,6 +49,8 @@ const PROBE_PATIENCE = 5_000
 
 class Tally {
   sent = 0
+  /** @type {number[]} when requests arrived */
+  arrivals = []
   refused = 0
   gaveUp = 0
   failed = 0
@@ -65,6 +68,14 @@ class Tally {
     else if (ending === 503) this.refused++
     else if (ending === 'gaveUp') this.gaveUp++
     else this.failed++
+  }
+
+  /** @param {number} from @param {number} to */
+  between (from, to) {
+    return {
+      work: this.served.reduce((sum, { at, ms, work }) => at + ms >= from && at + ms < to ? sum + work : sum, 0),
+      asked: this.arrivals.filter((at) => at >= from && at < to).length
+    }
   }
 
   /**
@@ -93,10 +104,12 @@ class Tally {
   }
 }
 
+/** @param {number[]} values */
+const sum = (values) => values.reduce((sum, value) => sum + value, 0)
+
 /** The instants, in ms, at which the requests of a stream arrive. */
-function * arrivals (/** @type {Stream} */ { rate = 0, burst }, /** @type {() => number} */ rng) {
-  if (burst !== undefined) for (let i = 0; i < burst; i++) yield 0
-  else for (let at = 0; ;) yield at += -Math.log(1 - rng()) * 1_000 / rate
+function * arrivals (/** @type {Stream} */ { rate }, /** @type {() => number} */ rng) {
+  for (let at = 0; ;) yield at += -Math.log(1 - rng()) * 1_000 / rate
 }
 
 /** @param {Orders} orders */
@@ -104,7 +117,7 @@ async function run ({ port, seconds, seed, patience, ramp, streams }) {
   const connections = new Connections(port)
   const probes = new Connections(port)
   const duration = seconds * 1_000
-  const began = performance.now()
+  let began = performance.now()
   const clock = () => performance.now() - began
   /** @type {Array<Promise<void>>} */
   const pending = []
@@ -117,24 +130,32 @@ async function run ({ port, seconds, seed, patience, ramp, streams }) {
    */
   const follow = (tally, at, path, request) => {
     tally.sent++
+    tally.arrivals.push(at)
     pending.push(request.then((ending) => tally.count(at, clock(), ending, path)))
   }
+
+  const times = async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/times`)
+    const times = response.ok ? /** @type {import('./threads.mjs').Times} */ (await response.json()) : undefined
+    return { times, at: clock() }
+  }
+  await times() // Its code is compiled, and its connection is open.
+  began = performance.now()
+  const first = sleep(ramp ?? RAMP).then(times)
 
   const tallies = streams.map((stream, index) => {
     const tally = new Tally()
     const rng = random(seed + index * 7_919)
     const draw = drawer(stream.deck, rng)
-    const key = stream.keys === undefined ? undefined : dealer(stream.keys, rng)
     const times = arrivals(stream, rng)
     let next = times.next().value ?? Infinity
     const arrive = () => {
       for (const now = clock(); next <= now && next < duration; next = times.next().value ?? Infinity) {
-        const headers = key === undefined ? '' : `x-key: ${key()}\r\n`
         // Latency counts from the instant at which the request was due: a client process that is late must not make the server look fast.
         const path = draw()
-        follow(tally, next, path, connections.get(path, { patience, headers }))
+        follow(tally, next, path, connections.get(path, { patience }))
       }
-      if (next < duration) setTimeout(arrive, next - clock())
+      if (next < duration) setTimeout(arrive, Math.max(0, next - clock()))
     }
     arrive()
     return tally
@@ -144,15 +165,20 @@ async function run ({ port, seconds, seed, patience, ramp, streams }) {
   // A probe that gives up counts as answered at that instant, since it has waited at least so long.
   const probe = () => probes.get('/ping', { patience: PROBE_PATIENCE }).then((ending) => ending === 'gaveUp' ? 200 : ending)
   const prober = setInterval(() => follow(pings, clock(), '/ping', probe()), 1_000 / PROBES)
-  await new Promise((resolve) => setTimeout(resolve, duration))
+  await sleep(Math.max(0, duration - clock()))
+  const begin = await first
+  const end = await times()
   clearInterval(prober)
   // No new requests arrive now. Those in flight end when their patience ends, at the latest.
   await Promise.all(pending)
   connections.close()
   probes.close()
+  const all = tallies.map((tally) => tally.between(begin.at, end.at))
+  const meanwhile = { work: sum(all.map(({ work }) => work)), asked: sum(all.map(({ asked }) => asked)) }
   return {
     streams: Object.fromEntries(streams.map(({ name }, index) => [name, /** @type {Tally} */ (tallies[index]).outcome(duration, ramp)])),
     ping: pings.outcome(duration),
+    threads: begin.times && end.times && compareTimes(begin.times, end.times, meanwhile),
     opened: connections.opened
   }
 }
@@ -200,7 +226,7 @@ async function many ({ port, path, count, inFlight, expect = 200 }) {
   connections.close()
 }
 
-const tasks = { run, saturate, many }
+const tasks = { run, saturate, many, crowd }
 
 process.on('message', (/** @type {{ task: keyof typeof tasks, orders: any }} */ { task, orders }) => {
   tasks[task](orders).then((result) => process.send?.({ result }), (error) => process.send?.({ error: String(error?.stack ?? error) }))

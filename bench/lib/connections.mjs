@@ -8,30 +8,36 @@ import { connect } from 'node:net'
 
 export class Connections {
   #port
+  #localAddress
   /** @type {Connection[]} */
   #idle = []
   #open = new Set()
   /** How many were opened. */
   opened = 0
 
-  /** @param {number} port */
-  constructor (port) {
+  /**
+   * @param {number} port
+   * @param {string} [localAddress] from which the client connects: on Linux any of 127.0.0.0/8 is an address of this machine
+   */
+  constructor (port, localAddress) {
     this.#port = port
+    this.#localAddress = localAddress
   }
 
   /**
    * @param {string} path
-   * @param {{ patience?: number, headers?: string }} options ms after which the client gives up; header lines, each with its CRLF
+   * @param {{ patience?: number }} options ms after which the client gives up
    * @returns {Promise<Ending>}
    */
-  get (path, { patience = Infinity, headers = '' } = {}) {
+  get (path, { patience = Infinity } = {}) {
     const connection = this.#idle.pop() ?? this.#connect()
-    return connection.send(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${headers}\r\n`, patience)
+    return connection.send(`GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`, patience)
   }
 
   #connect () {
     this.opened++
-    const connection = new Connection(this.#port, () => this.#idle.push(connection), () => {
+    const from = { port: this.#port, ...(this.#localAddress !== undefined && { localAddress: this.#localAddress }) }
+    const connection = new Connection(from, () => this.#idle.push(connection), () => {
       this.#open.delete(connection)
       const index = this.#idle.indexOf(connection)
       if (index >= 0) this.#idle.splice(index, 1)
@@ -53,13 +59,13 @@ class Connection {
   #received = ''
 
   /**
-   * @param {number} port
+   * @param {{ port: number, localAddress?: string }} from
    * @param {() => void} onIdle
    * @param {() => void} onClose
    */
-  constructor (port, onIdle, onClose) {
+  constructor (from, onIdle, onClose) {
     this.#onIdle = onIdle
-    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true }).setEncoding('latin1')
+    this.#socket = connect({ ...from, host: '127.0.0.1', noDelay: true }).setEncoding('latin1')
     this.#socket.on('data', (/** @type {string} */ text) => this.#onData(text))
     this.#socket.on('error', () => {}) // a close follows
     this.#socket.on('close', () => {

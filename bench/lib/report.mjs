@@ -71,7 +71,8 @@ export class Report {
   bar (what, value, is, than, unit = '') {
     const met = is === '>=' ? value >= than : value <= than
     this.#bars.push({ what, value, is, than, unit, met })
-    console.log(`${met ? 'ok    ' : 'MISSED'} ${what}: ${format(value)}${unit} (${is} ${than}${unit})`)
+    const ratio = than === 0 ? '' : `, ${format(value / than)} of the bar`
+    console.log(`${met ? 'ok    ' : 'MISSED'} ${what}: ${format(value)}${unit} (${is} ${format(than)}${unit}${ratio})`)
     return met
   }
 

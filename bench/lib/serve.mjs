@@ -1,7 +1,11 @@
-/** The parts that the servers share: the logger, /ping, /cpu (the process's CPU time so far), and how lib/cell.mjs starts and stops them. */
+/**
+ * The parts that the servers share: the logger, /ping, /cpu (the process's CPU time so far), /times (those of its threads), and how
+ * lib/cell.mjs starts and stops them.
+ */
 import { writeSync } from 'node:fs'
 import Fastify from 'fastify'
 import { portOf } from './app.mjs'
+import { noteThread, readTimes } from './threads.mjs'
 
 const iterationsPerMs = Number(process.env['ITERATIONS_PER_MS'])
 
@@ -16,6 +20,7 @@ export async function serve (setUp) {
     const { user, system } = process.cpuUsage()
     return { µs: user + system }
   })
+  app.get('/times', async () => readTimes())
   await setUp(app)
   await app.listen({ port: 0, host: '127.0.0.1' })
   process.stdin.on('end', () => process.exit()).resume()
@@ -23,6 +28,17 @@ export async function serve (setUp) {
 }
 
 /** @param {import('fastify').FastifyRequest} request */
+export function msOf (request) {
+  return Number(/** @type {{ ms: string }} */ (request.query).ms)
+}
+
+/** @param {import('fastify').FastifyRequest} request */
 export function iterationsOf (request) {
-  return Math.round(Number(/** @type {{ ms: string }} */ (request.query).ms) * iterationsPerMs)
+  return Math.round(msOf(request) * iterationsPerMs)
+}
+
+/** Answers with the result of the job `counted`. @param {{ tid: number, executed: number }} result */
+export function countedAnswer ({ tid, executed }) {
+  if (tid !== 0) noteThread(tid, executed / iterationsPerMs)
+  return { result: executed }
 }

@@ -2,13 +2,13 @@
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { Piscina } from 'piscina'
-import { iterationsOf, serve } from '../lib/serve.mjs'
+import { countedAnswer, iterationsOf, serve } from '../lib/serve.mjs'
 
 const MAX_QUEUE = 32
 const how = process.argv[2] ?? 'plain'
 const threads = availableParallelism()
 const pool = new Piscina({
-  filename: fileURLToPath(new URL('../jobs/spin.mjs', import.meta.url)),
+  filename: fileURLToPath(new URL('../jobs/counted.mjs', import.meta.url)),
   minThreads: threads,
   maxThreads: threads,
   ...(how === 'queue' && { maxQueue: MAX_QUEUE })
@@ -16,22 +16,19 @@ const pool = new Piscina({
 
 /** @type {Record<string, import('fastify').RouteHandlerMethod>} */
 const handlers = {
-  plain: async (request) => ({ result: await pool.run(iterationsOf(request)) }),
+  plain: async (request) => countedAnswer(await pool.run(iterationsOf(request))),
   abort: async (request, reply) => {
     const controller = new AbortController()
     reply.raw.on('close', () => { if (!reply.raw.writableFinished) controller.abort() })
-    return { result: await pool.run(iterationsOf(request), { signal: controller.signal }) }
+    return countedAnswer(await pool.run(iterationsOf(request), { signal: controller.signal }))
   },
   queue: async (request, reply) => {
     // The length is checked first, because an error thrown for each refusal would cost more than the refusal itself.
     if (pool.queueSize >= MAX_QUEUE) return reply.code(503).header('retry-after', '1').send({ error: 'overloaded' })
-    return { result: await pool.run(iterationsOf(request)) }
+    return countedAnswer(await pool.run(iterationsOf(request)))
   }
 }
-const { [how]: handler, plain } = handlers
-if (handler === undefined || plain === undefined) throw new Error(`There is no handler named ${how}`)
+const handler = handlers[how]
+if (handler === undefined) throw new Error(`There is no handler named ${how}`)
 
-await serve((app) => {
-  app.get('/work', handler)
-  app.get('/report', plain)
-})
+await serve((app) => app.get('/work', handler))

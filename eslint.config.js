@@ -2,7 +2,7 @@ import neostandard from 'neostandard'
 import tseslint from 'typescript-eslint'
 
 // The house rules of CONTRIBUTING.md, as imports that don't lint.
-const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'race', 'tasks', 'tracing', 'workers']
+const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'tasks', 'tracing', 'workers']
 /** @param {string} up the way from the importing file to plugins/ */
 const siblings = (up) => ({
   group: plugins.map((name) => `${up}${name}/*`).concat(['ambient', 'disconnected', 'index', 'origin'].map((file) => `!${up}cancellation/${file}.ts`)),
@@ -37,7 +37,7 @@ const restricted = (patterns, paths = dependencies()) => ({
 
 export default tseslint.config(
   // test/consumer and the assemblies: projects of their own, compiled where the package is installed.
-  { ignores: ['dist', '.tap', 'coverage', '**/node_modules', 'test/consumer', 'test/ecosystem/assemblies/**/*.ts'] },
+  { ignores: ['**/dist', '.tap', 'coverage', '**/node_modules', 'test/consumer', 'test/ecosystem/assemblies/**/*.ts'] },
   ...neostandard({ ts: true }),
   {
     files: ['**/*.ts'],
@@ -66,10 +66,14 @@ export default tseslint.config(
     files: ['workers/**/*.ts'],
     rules: restricted([{ regex: '^(?!node:|\\./)', message: 'workers/ imports node: and itself only: a thread must not load fastify.' }])
   },
+  {
+    files: ['race/src/**/*.ts'],
+    rules: restricted([{ regex: '/(plugins|workers)/|^fastify-concurrency(/|$)', message: 'The race detector knows of the suite what its channels and decorators show.' }])
+  },
   // Its import() of the application's API is made for a traced job alone.
   { files: ['workers/trace.ts'], rules: restricted([], []) },
   // What the browser loads.
   { files: ['plugins/dashboard/page/*.js'], languageOptions: { globals: { getComputedStyle: 'readonly', ResizeObserver: 'readonly', EventSource: 'readonly', matchMedia: 'readonly' } } },
   // tap's test() returns a promise that nobody need await.
-  { files: ['test/**/*.ts', 'example/**/*.test.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } }
+  { files: ['test/**/*.ts', 'race/test/**/*.ts', 'example/**/*.test.ts'], rules: { '@typescript-eslint/no-floating-promises': 'off' } }
 )

@@ -26,9 +26,9 @@ import type { WorkersOptions } from './workers/index.ts'
 export type { CancellationOptions } from './cancellation/index.ts'
 export type { ChannelMessages } from './channel-messages.ts'
 export {
-  ClosingError, DashboardForbiddenError, ExploreError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
+  ClosingError, DashboardForbiddenError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
-  LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError, RaceError, RaceUnreadableError,
+  LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError,
   RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskCrashedError, TaskDuplicateError, TaskPayloadError, TaskStoreError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, TasksNotStoredError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'

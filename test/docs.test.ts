@@ -10,9 +10,6 @@ import { metricsOptionNames } from '../plugins/metrics/options.ts'
 import { instruments } from '../plugins/metrics/prometheus.ts'
 import { policyOptionNames } from '../plugins/limiter/policies/policy.ts'
 import { acquireOptionNames, locksOptionNames } from '../plugins/locks/options.ts'
-import { exploreOptionNames } from '../plugins/race/explore/explore.ts'
-import { hammerOptionNames } from '../plugins/race/hammer.ts'
-import { raceOptionNames, sharedOptionNames } from '../plugins/race/options.ts'
 import { tasksOptionNames } from '../plugins/tasks/options.ts'
 import { submitOptionNames } from '../plugins/tasks/task-options.ts'
 import { tracingOptionNames } from '../plugins/tracing/options.ts'
@@ -21,7 +18,7 @@ import { jobOptionNames } from '../plugins/workers/registry.ts'
 import { root } from './compiler.ts'
 import { readPages } from './docs/pages.ts'
 
-const pages = readPages()
+const pages = readPages().filter(({ name }) => name !== 'race/README')
 
 /** The rows of the table under a heading, which one page has; a list of cells each, without its head. */
 function table (heading: string): string[][] {
@@ -74,10 +71,6 @@ const options: Record<string, readonly string[]> = {
   'Options of submit()': submitOptionNames,
   'Options of locks': locksOptionNames,
   'Options of a wait for a lock': acquireOptionNames,
-  'Options of race': raceOptionNames,
-  'Options of shared()': sharedOptionNames,
-  'Options of hammer()': hammerOptionNames,
-  'Options of explore()': exploreOptionNames,
   'Options of metrics': metricsOptionNames,
   'Options of tracing': tracingOptionNames,
   'Options of dashboard': dashboardOptionNames

@@ -39,8 +39,6 @@ const surface: Record<string, { values: string[], types: string[] }> = {
       'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished']
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
-  './race': { values: ['default', 'explore', 'hammer', 'shared'], types: ['ExploreOptions', 'Explored', 'HammerOptions', 'RaceKind', 'RaceOptions', 'RaceReport', 'SharedOptions'] },
-  './race/register': { values: [], types: [] },
   './metrics': {
     values: ['bucketBounds', 'default'],
     types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'TaskMetrics']

@@ -1,6 +1,6 @@
 // A list that requests add to, with room for a few.
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 import type { Options } from './race-counter.ts'
 
 /** BAD. The list is copied, and put back with one more: what others have added since is gone. Go's `append` of a shared slice. */

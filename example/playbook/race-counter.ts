@@ -1,6 +1,6 @@
 // A counter: the sum is made of what was there before the wait.
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 
 export interface Options {
   /** A query, a call of another service. */

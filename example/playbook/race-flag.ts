@@ -1,6 +1,6 @@
 // A flag that lets one request at a time do something.
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 import type { Options } from './race-counter.ts'
 
 /** BAD. Every request that comes before the first has set the flag finds it unset, and all of them import. */

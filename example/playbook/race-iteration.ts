@@ -1,6 +1,6 @@
 // A walk over a list that others change meanwhile.
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 import type { Options } from './race-counter.ts'
 
 /** BAD. What stands behind a removed listener moves down by one, and the walk skips it. */

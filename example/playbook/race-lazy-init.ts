@@ -1,6 +1,6 @@
 // Something that is made on first use: a connection.
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 import type { Options } from './race-counter.ts'
 
 interface State { connection?: { id: number } }

@@ -1,6 +1,6 @@
 // A Map that requests fill: who may have a name.
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 import type { Options } from './race-counter.ts'
 
 /** BAD. Two requests find the name free, and both get it. */

@@ -1,6 +1,6 @@
 // A record that is loaded, changed and saved as a whole.
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 import type { Options } from './race-counter.ts'
 
 interface Account { balance: number }

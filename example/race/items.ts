@@ -1,7 +1,7 @@
 // A cache of items that requests fill and change: once with a race, once with a read-write lock.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyPluginAsync } from 'fastify'
-import { shared } from 'fastify-concurrency/race'
+import { shared } from 'fastify-concurrency-race'
 
 export interface Item {
   id: number

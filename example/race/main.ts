@@ -1,7 +1,7 @@
 /** `npm run example:race`: a racy route is caught, and its fix is silent. */
 import Fastify, { type FastifyPluginAsync } from 'fastify'
 import locks from 'fastify-concurrency/locks'
-import race, { hammer } from 'fastify-concurrency/race'
+import race, { hammer } from 'fastify-concurrency-race'
 import { fixed, racy, type Item } from './items.ts'
 
 async function order (name: string, plugin: FastifyPluginAsync): Promise<void> {

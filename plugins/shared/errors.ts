@@ -257,14 +257,3 @@ export class LockAbortedError extends withoutStack<[kind: string, options?: Erro
 
 /** The dashboard doesn't answer this request. The message says what would have to hold. */
 export class DashboardForbiddenError extends createError<[why: string]>('FC_ERR_DASHBOARD_FORBIDDEN', 'The dashboard is closed to this request: %s', 403) {}
-
-// Races.
-
-/** Rejects `app.close()` of an app with the race detector's `fail`. The message has the reports. */
-export class RaceError extends createError<[count: number, reports: string]>('FC_ERR_RACE', 'Requests of this app raced (%d races):\n%s') {}
-
-/** The race detector can't do what RACE=1 asks for. It says so at the start: a run that finds nothing would pass for that alone. */
-export class RaceUnreadableError extends createError<[what: string]>('FC_ERR_RACE_UNREADABLE', 'The race detector can\'t read your modules, and would find nothing: %s') {}
-
-/** The first order of an exploration in which the invariant threw, which is the `cause`, or in which requests raced. RACE_SEED tries it again. */
-export class ExploreError extends createError<[seed: number, why: string, options?: ErrorOptions]>('FC_ERR_EXPLORE', 'With seed %d: %s') {}

@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Installs the packed package in a scratch project and uses it as applications do: types and a real job on a thread, as ES modules,
-# as CommonJS, and bundled. Usage: run.sh <tarball> [node …]: the further Node binaries run what this one compiled.
+# Installs the packed packages in a scratch project and uses it as applications do: types and a real job on a thread, as ES modules,
+# as CommonJS, and bundled. Usage: run.sh <tarball> <tarball of race/> [node …]: the further Node binaries run what this one compiled.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-tarball=$(realpath "$1")
-shift
+tarballs=("$(realpath "$1")" "$(realpath "$2")")
+shift 2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 cp -R "$here/." "$scratch"
 cd "$scratch"
-npm install --no-audit --no-fund --loglevel=error "$tarball"
+npm install --no-audit --no-fund --loglevel=error "${tarballs[@]}"
 
 # Every subpath, types and runtime.
 node --input-type=module -e "
   import { readFileSync } from 'node:fs'
-  const { name, exports } = JSON.parse(readFileSync('node_modules/fastify-concurrency/package.json', 'utf8'))
-  const subpaths = Object.keys(exports).filter((subpath) => !['./package.json', './race/register'].includes(subpath)) // a preload exports nothing
-  console.log(subpaths.map((subpath, index) => \`import * as part\${index} from '\${name}\${subpath.slice(1)}'\`).join('\n'))
+  const subpaths = ['fastify-concurrency', 'fastify-concurrency-race'].flatMap((name) => Object.keys(JSON.parse(readFileSync(\`node_modules/\${name}/package.json\`, 'utf8')).exports).map((subpath) => name + subpath.slice(1)))
+    .filter((subpath) => !/\/(package\.json|register)$/.test(subpath)) // a preload exports nothing
+  console.log(subpaths.map((subpath, index) => \`import * as part\${index} from '\${subpath}'\`).join('\n'))
   console.log(\`for (const part of [\${subpaths.map((_, index) => 'part' + index)}]) if (Object.keys(part).length === 0) throw new Error('a subpath without exports')\`)
 " > subpaths.ts
 
@@ -63,6 +63,11 @@ for node in node "$@"; do
   done
   output=$(timeout 60 "$node" "$here/serve.mjs" "$services/app.cjs" /square)
   [[ $output == 49 ]] || { echo "app.cjs of the docs answered $output on Node $("$node" --version)" >&2; exit 1; }
+  # The race detector finds the race of an application that knows nothing of it.
+  code=0
+  RACE=1 "$node" --no-warnings --import fastify-concurrency-race/register racy.mjs 2> race.log || code=$?
+  ((code == 66)) && grep -q 'WARNING: RACE lost update on visits' race.log ||
+    { cat race.log >&2; echo "racy.mjs ended with $code on Node $("$node" --version)" >&2; exit 1; }
   # The jobs file was not made an entry point of its own: that is said at boot, no thread starts a second app.
   if output=$(timeout 60 "$node" --no-warnings one-file/app.js 2>&1); then
     echo 'a bundle without an entry point for the jobs was accepted' >&2

@@ -1,5 +1,5 @@
 /**
- * The code blocks of README.md and docs/ as files that can be compiled and run. CONTRIBUTING.md documents the convention:
+ * The code blocks of README.md, docs/ and race/README.md as files that can be compiled and run. CONTRIBUTING.md documents the convention:
  *
  * - A `ts` or `js` block is a module of its own. A block with `file=jobs.ts` in its info string is that file, which other blocks of the page
  *   import; blocks of the same file are joined.
@@ -34,7 +34,7 @@ const HIDDEN = /^<!-- (ts|js) (setup|file=\S+)$/
 
 export function readPages (): Page[] {
   const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.md')).sort()
-  return ['README.md', ...docs.map((file) => join('docs', file))].map((file) => parse(file.slice(0, -3), readFileSync(join(root, file), 'utf8')))
+  return ['README.md', ...docs.map((file) => join('docs', file)), 'race/README.md'].map((file) => parse(file.slice(0, -3), readFileSync(join(root, file), 'utf8')))
 }
 
 function parse (name: string, text: string): Page {

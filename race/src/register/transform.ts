@@ -1,0 +1,33 @@
+/** Decides which modules are the user's own, and rewrites them. */
+import { readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { loadParser } from '../source/parse.ts'
+import { rewrite } from './rewrite.ts'
+import type { Rewritten } from './rewritten.ts'
+
+/** The detector itself, which is not in node_modules where it is a workspace. */
+const own = `${dirname(dirname(fileURLToPath(import.meta.url)))}/`
+
+const MAP = /^\/\/[#@] sourceMappingURL=data:application\/json;(?:charset=[^;,]+;)?base64,([A-Za-z0-9+/=]+)\s*$/m
+
+export function isUsers (file: string): boolean {
+  return !file.includes('/node_modules/') && !file.startsWith(own) && /\.[cm]?[jt]sx?$/.test(file)
+}
+
+/** Returns undefined if the module is to run as it is. @param given its source, which is read if it isn't given */
+export function transform (file: string, given?: string): Rewritten | undefined {
+  try {
+    const ts = loadParser()
+    if (ts === null) return undefined
+    const source = given ?? readFileSync(file, 'utf8')
+    // A compiler was here before us: positions go through its map.
+    const [comment, encoded] = MAP.exec(source) ?? []
+    // Compiled TypeScript has the name of its source, and is JavaScript, which TypeScript reads too.
+    const rewritten = rewrite(ts, file, comment === undefined ? source : source.replace(comment, ''))
+    return rewritten && { file, ...rewritten, map: encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString('utf8') }
+  } catch (error) {
+    process.emitWarning(`the race detector can't rewrite ${file}, which runs as it is: ${String(error)}`)
+    return undefined
+  }
+}

@@ -37,11 +37,6 @@ export class Feed {
     this.#timer = setInterval(() => this.tick(), INTERVAL).unref()
   }
 
-  /** The names of the pools. */
-  get pools (): string[] {
-    return this.#readings.at(-1)?.metrics.pools.map(({ pool }) => pool) ?? []
-  }
-
   /** The first event of a stream: what a page needs that has just been opened. Pages share the bytes, since they may be many and slow to read. */
   get hello (): Buffer {
     const incidents = JSON.stringify(this.#incidents.kept)
@@ -59,7 +54,7 @@ export class Feed {
     this.#samples = [...this.#samples.slice(1 - KEPT), sample]
     const incidents = this.#take()
     if (this.#streams.size === 0) return
-    const jobs = event('jobs', runningJobs(this.#app, this.pools))
+    const jobs = event('jobs', runningJobs(this.#app.server))
     this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${jobs}${event('queues', after.metrics.queues)}${incidents}`)
   }
 

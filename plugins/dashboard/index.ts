@@ -90,7 +90,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     })
 
     routes.post<{ Querystring: { pool?: unknown, id?: unknown } }>('/cancel', shared, async ({ query: { pool, id }, log }, reply) => {
-      const subject = typeof pool === 'string' && typeof id === 'string' ? cancelJob(app, feed?.pools ?? [], pool, id) : undefined
+      const subject = typeof pool === 'string' && typeof id === 'string' ? cancelJob(app.server, pool, id) : undefined
       const cancelled = subject !== undefined
       if (cancelled) {
         logSafely(log, 'warn', { pool, jobId: id }, 'a job was cancelled on the dashboard')

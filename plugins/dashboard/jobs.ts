@@ -1,7 +1,5 @@
 /** The jobs that run now, as the page shows them, and their cancellation. Pools are known by the names of their decorators. */
-import type { FastifyInstance } from 'fastify'
-import type { Jobs } from '../../workers/jobs.ts'
-import type { Workers } from '../workers/index.ts'
+import { countsOf } from '../core/ledger/counts.ts'
 
 export interface ShownJob {
   pool: string
@@ -20,11 +18,10 @@ export interface ShownJob {
 /** The most jobs that the page lists. A longer list is of no use, and each page would receive it every second. */
 const MAX_SHOWN = 50
 
-const poolOf = (app: FastifyInstance, pool: string): Workers<Jobs> => app.getDecorator<Workers<Jobs>>(pool)
-
-export function runningJobs (app: FastifyInstance, pools: readonly string[]): ShownJob[] {
-  return pools
-    .flatMap((pool) => poolOf(app, pool).running().map((job) => ({ pool, ...job })))
+export function runningJobs (server: object): ShownJob[] {
+  return countsOf(server).pools
+    .map((pool, { views }) => [...views].flatMap((view) => view.running()).map((job) => ({ pool, ...job })))
+    .flat()
     .sort((a, b) => b.runMs - a.runMs)
     .slice(0, MAX_SHOWN)
     .map(({ progress, ageMs, runMs, requestId, ...job }) => ({
@@ -38,10 +35,10 @@ export function runningJobs (app: FastifyInstance, pools: readonly string[]): Sh
 }
 
 /** Returns what was cancelled, in words, or undefined if there is no such job any more. */
-export function cancelJob (app: FastifyInstance, pools: readonly string[], pool: string, id: string): string | undefined {
-  if (!pools.includes(pool)) return undefined
-  const job = poolOf(app, pool).running().find((running) => running.id === id)
-  return poolOf(app, pool).cancel(id) ? `job ${job?.name ?? id}` : undefined
+export function cancelJob (server: object, pool: string, id: string): string | undefined {
+  const views = countsOf(server).pools.map((name, { views }) => name === pool ? [...views] : []).flat()
+  const job = views.flatMap((view) => view.running()).find((running) => running.id === id)
+  return views.some((view) => view.cancel(id)) ? `job ${job?.name ?? id}` : undefined
 }
 
 /** A job may report anything: a share, an object with a share as `done` or `progress`, or a text. */

@@ -5,36 +5,17 @@
 import type { FastifyInstance } from 'fastify'
 import { listen, type ChannelMessages } from '../channel-messages.ts'
 import { drainablesOf } from '../shared/drainables.ts'
-import { jobRefusalReasons, lockRefusalReasons, taskRefusalReasons, zeroOf } from '../shared/errors.ts'
-import { bucketBounds, Durations } from './durations.ts'
+import { countsOf, type Account } from '../core/ledger/counts.ts'
+import { bucketBounds, Durations } from '../core/ledger/durations.ts'
+import { lockRefusalReasons, taskRefusalReasons, zeroOf, type RefusalReason } from '../shared/errors.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 import { Series } from './series.ts'
-import type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, PoolMetrics, QueueMetrics, TaskMetrics } from './snapshot.ts'
+import type { JobMetrics, LimitMetrics, LockMetrics, MetricsSnapshot, QueueMetrics, TaskMetrics } from './snapshot.ts'
 
 /** The parts of the decorators that gauges are read from. */
 interface Decorators {
   lifecycle: { phase: string }
   tasks: { stats (): { running: number, waiting: number }, queues (): Promise<QueueMetrics[]> }
-}
-/** The decorator of a pool, or of another plugin whose work a shutdown waits for. */
-interface Decorator { stats? (): Partial<Omit<PoolMetrics, 'pool'>> }
-
-class Job {
-  readonly #pool: string
-  readonly #name: string
-  readonly ended = { completed: 0, failed: 0, aborted: 0, expired: 0, crashed: 0 }
-  readonly refused: JobMetrics['refused'] = zeroOf(jobRefusalReasons)
-  readonly wait = new Durations()
-  readonly run = new Durations()
-
-  constructor (pool: string, name: string) {
-    this.#pool = pool
-    this.#name = name
-  }
-
-  snapshot (): JobMetrics {
-    return { pool: this.#pool, name: this.#name, ...this.ended, refused: { ...this.refused }, wait: this.wait.snapshot(), run: this.run.snapshot() }
-  }
 }
 
 class Task {
@@ -59,7 +40,6 @@ class Task {
 
 export class Collector {
   readonly #app: FastifyInstance
-  readonly #pools = new Series((pool) => ({ pool, jobs: new Series((name) => new Job(pool, name)) }))
   readonly #tasks = new Series((name) => new Task(name))
   readonly #limits = new Series((policy): LimitMetrics => ({ policy, granted: 0, refused: 0 }))
   readonly #locks = new Series((kind) => ({ kind, acquired: 0, refused: zeroOf(lockRefusalReasons), wait: new Durations() }))
@@ -72,21 +52,8 @@ export class Collector {
   constructor (app: FastifyInstance) {
     this.#app = app
     // A counter that is first seen with its first event has no increase, for which Prometheus could alert. So what is defined counts from 0.
-    this.#listen('fastify-concurrency:workers:defined', ({ pool, names }) => { for (const name of names) this.#job(pool, name) })
     this.#listen('fastify-concurrency:tasks:defined', ({ names }) => { for (const name of names) this.#tasks.of(name) })
     this.#listen('fastify-concurrency:limiter:defined', ({ names }) => { for (const name of names) this.#limits.of(name) })
-    for (const end of ['completed', 'failed'] as const) {
-      this.#listen(`fastify-concurrency:workers:${end}`, ({ pool, name, waitMs, durationMs }) => {
-        const job = this.#job(pool, name)
-        job.ended[end]++
-        job.wait.record(waitMs)
-        job.run.record(durationMs)
-      })
-    }
-    this.#listen('fastify-concurrency:workers:aborted', ({ pool, name }) => { this.#job(pool, name).ended.aborted++ })
-    this.#listen('fastify-concurrency:workers:expired', ({ pool, name }) => { this.#job(pool, name).ended.expired++ })
-    this.#listen('fastify-concurrency:workers:crashed', ({ pool, name }) => { this.#job(pool, name).ended.crashed++ })
-    this.#listen('fastify-concurrency:workers:refused', ({ pool, name, reason }) => { this.#job(pool, name).refused[reason]++ })
     for (const end of ['failed', 'aborted'] as const) {
       this.#listen(`fastify-concurrency:tasks:${end}`, ({ name }) => { this.#tasks.of(name).ended[end]++ })
     }
@@ -114,12 +81,13 @@ export class Collector {
   snapshot (eventLoop: EventLoopSnapshot): MetricsSnapshot {
     void this.queues()
     const { running, waiting } = this.#ours('tasks', 'tasks')?.stats() ?? { running: 0, waiting: 0 }
+    const { pools } = countsOf(this.#app.server)
     return {
       phase: this.#ours('lifecycle', 'requests')?.phase ?? 'serving',
       requestsRefused: this.#requestsRefused,
       eventLoop,
-      pools: this.#gauges(),
-      jobs: this.#pools.values().flatMap(({ jobs }) => jobs.values()).map((job) => job.snapshot()),
+      pools: pools.map((pool, { views }) => [...views].map((view) => ({ pool, ...view.gauges() }))).flat(),
+      jobs: pools.map((pool, { jobs }) => jobs.map((name, account) => jobMetrics(pool, name, account))).flat(),
       tasksRunning: running,
       tasksWaiting: waiting,
       tasks: this.#tasks.values().map((task) => task.snapshot()),
@@ -145,10 +113,6 @@ export class Collector {
     for (const unsubscribe of this.#unsubscribes.splice(0)) unsubscribe()
   }
 
-  #job (pool: string, name: string): Job {
-    return this.#pools.of(pool).jobs.of(name)
-  }
-
   /**
    * Returns a decorator of the suite, which is known by its drainable: an application without that plugin may have a decorator of its own under the name.
    */
@@ -165,17 +129,11 @@ export class Collector {
     }
   }
 
-  /** Finds pools through the list of drainables, because a pool that runs its first job has published nothing yet. */
-  #gauges (): PoolMetrics[] {
-    return [...drainablesOf(this.#app)].flatMap(({ name: pool, phase }) => {
-      // Other drainables have names that an application may give to decorators of its own.
-      if (phase !== 'workers') return []
-      const { maxThreads, threads = 0, running = 0, waiting = 0 } = this.#decorator<Decorator>(pool)?.stats?.() ?? {}
-      return maxThreads === undefined ? [] : [{ pool, maxThreads, threads, running, waiting }]
-    })
-  }
-
   #listen<Name extends keyof ChannelMessages> (name: Name, count: (message: ChannelMessages[Name]) => void): void {
     this.#unsubscribes.push(listen(this.#app.server, name, count))
   }
+}
+
+function jobMetrics (pool: string, name: string, { completed, failed, aborted, expired, crashed, refused, wait, run }: Account<RefusalReason>): JobMetrics {
+  return { pool, name, completed, failed, aborted, expired, crashed, refused: { ...refused }, wait: wait.snapshot(), run: run.snapshot() }
 }

@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client'
 import type * as PromClient from 'prom-client'
 import { OptionInvalidError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
-import { bucketBounds, prometheusBounds, type DurationsSnapshot } from './durations.ts'
+import { bucketBounds, type DurationsSnapshot } from '../core/ledger/durations.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { MetricsSnapshot, QueueMetrics } from './snapshot.ts'
 
@@ -15,6 +15,9 @@ type Instrument =
   | { name: string, help: string, type: 'counter' | 'gauge', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Sample[] }
   | { name: string, help: string, type: 'gauge', labels: readonly string[], readQueues: (queues: QueueMetrics[]) => Sample[] }
   | { name: string, help: string, type: 'histogram', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Distribution[] }
+
+/** The upper bounds of Prometheus' buckets, in ms: from a short job to the default deadline. A subset of `bucketBounds`. */
+const prometheusBounds: readonly number[] = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]
 
 const one = (value: number): Sample[] => [{ labels: {}, value }]
 const seconds = (ms: number): number => ms / 1_000

@@ -1,7 +1,7 @@
 /** The shape of a metrics snapshot. Counts are totals since the start of the application; durations are in ms. */
 import type { LockRefusalReason, RefusalReason, TaskRefusalReason } from '../shared/errors.ts'
 import type { QueueStats } from '../tasks/index.ts'
-import type { DurationsSnapshot } from './durations.ts'
+import type { DurationsSnapshot } from '../core/ledger/durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 
 export interface PoolMetrics {

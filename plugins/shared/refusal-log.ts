@@ -1,6 +1,6 @@
 /**
- * The refusal log keeps refusals from flooding the log. Fastify's default handler logs each thrown 503 as an error. Under overload that is
- * ten thousand lines about a service that works as designed, written by the CPU that is short. Here each refusal is one line at debug, and
+ * The refusal log keeps refusals from flooding the log. Fastify's default handler logs each thrown 503 as an error, and each thrown 429 at info.
+ * Under overload that is ten thousand lines about a service that works as designed, written by the CPU that is short. Here each refusal is one line at debug, and
  * refusals of a class, such as those of one policy, are one line a second at warn, with their count.
  *
  * Only that line of the default handler changes. The answer, and an error handler of the application's own with its log lines, stay as they are.
@@ -77,19 +77,19 @@ export function refusalCounter (app: FastifyInstance): (refused: RefusalClass) =
 }
 
 /**
- * Returns the reply's log, but writes the line about this error at debug, and then puts the original log back. It is a Proxy, since a logger may
- * have private fields, and methods that need their own `this`.
+ * Returns the reply's log, but writes the handler's line about this error at debug, and then puts the original log back. It is a Proxy, since a
+ * logger may have private fields, and methods that need their own `this`.
  */
 function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
   const { log } = reply
-  const error = (fields: { err?: unknown }, ...rest: [string?]): void => {
-    if (fields?.err !== refusal) return log.error(fields, ...rest)
+  const quieted = (level: 'error' | 'info') => (fields: { err?: unknown }, ...rest: [string?]): void => {
+    if (fields?.err !== refusal) return log[level](fields, ...rest)
     reply.log = log
     logSafely(log, 'debug', fields, rest[0] ?? refusal.message)
   }
   return new Proxy(log, {
     get (target, key) {
-      if (key === 'error') return error
+      if (key === 'error' || key === 'info') return quieted(key)
       const value: unknown = Reflect.get(target, key, target)
       return typeof value === 'function' ? value.bind(target) as unknown : value
     }

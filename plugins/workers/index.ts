@@ -8,7 +8,6 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
 import cancellation from '../cancellation/index.ts'
-import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import { ensure } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
@@ -22,7 +21,9 @@ import type { RegisteredJobs } from './types.ts'
 
 export type { Workers } from './decorator.ts'
 export type { RunOptions, WorkersOptions } from './options.ts'
-export type { JobStats, Percentiles, PoolStats, RunningJob } from './pool/stats.ts'
+export type { Percentiles } from '../core/ledger/durations.ts'
+export type { RunningJob } from '../core/ledger/counts.ts'
+export type { JobStats, PoolStats } from './ledger.ts'
 export type { JobName, JobPayload, JobResult } from './types.ts'
 export type { Register } from '../register.ts'
 
@@ -40,7 +41,7 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const registry = new Registry(resolved.jobs)
-  const pool = new Pool(registry, resolved, monotonic, app)
+  const pool = new Pool(registry, resolved, app)
   app.decorate(resolved.decorator, createWorkers(pool, registry, resolved, app))
   const drainables = drainablesOf(app)
   drainables.add(pool)

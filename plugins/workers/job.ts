@@ -4,7 +4,8 @@ import type { Priority, Transferable } from '../../workers/jobs.ts'
 import type { DenseSetMember } from '../shared/collections/dense-set.ts'
 import { QueueEntry } from './admission/queue-entry.ts'
 import type { JobTrace } from './channels.ts'
-import { isCausedOutside, type JobEnd } from './job-end.ts'
+import type { Outcome } from '../core/outcome.ts'
+import { isCausedOutside } from './job-end.ts'
 import type { RegisteredJob } from './registry.ts'
 import { follow, unfollow, type Abortable } from './signals.ts'
 
@@ -112,17 +113,13 @@ export class Job extends QueueEntry implements Abortable, DenseSetMember {
   }
 
   /**
-   * Follows the signals, from admission on. A signal that has aborted meanwhile, in a listener to the refusal of another job, aborts the job
+   * Follows the deadline and the signals, from admission on. A signal that has aborted meanwhile, in a listener to the refusal of another job, aborts the job
    * at once.
    */
   listen (): void {
     if (this.#client !== undefined) this.#signals = [...this.#signals, this.#client.disconnected]
+    if (this.timeout !== Infinity) this.#timer = setTimeout(this.#onStop, this.timeout, this, 'deadline').unref()
     for (const signal of this.#signals) if (!this.settled) follow(signal, this)
-  }
-
-  /** Arms the timer of a deadline that is near. */
-  arm (now: number): void {
-    this.#timer ??= setTimeout(this.#onStop, Math.max(0, this.deadline - now), this, 'deadline').unref()
   }
 
   /** Called by signals.ts. */
@@ -131,17 +128,17 @@ export class Job extends QueueEntry implements Abortable, DenseSetMember {
   }
 
   /** Gives the caller its answer. */
-  settle (end: JobEnd): void {
+  settle ({ how, value, error }: Outcome): void {
     this.settled = true
     this.payload = undefined
     clearTimeout(this.#timer)
     for (const signal of this.#signals) unfollow(signal, this)
     this.#signals = []
-    if (end.how === 'completed') {
-      this.#resolve(end.value)
+    if (how === 'completed') {
+      this.#resolve(value)
       return
     }
-    if (isCausedOutside(end.error)) this.promise.catch(() => {})
-    this.#reject(end.error)
+    if (isCausedOutside(error)) this.promise.catch(() => {})
+    this.#reject(error)
   }
 }

@@ -1,10 +1,11 @@
 // From counts since the start to what a chart shows of a second, and a refusal's numbers in words.
 import t from 'tap'
+import { countsOf, type RunningJob } from '../../plugins/core/ledger/counts.ts'
 import { sampleOf, quantilesOf, type Reading } from '../../plugins/dashboard/sample.ts'
 import { progressOf, runningJobs } from '../../plugins/dashboard/jobs.ts'
 import { duration, errorWords, jobRefused, limitRefused, phaseEntered } from '../../plugins/dashboard/words.ts'
 import { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
-import { Durations } from '../../plugins/metrics/durations.ts'
+import { Durations } from '../../plugins/core/ledger/durations.ts'
 import { LockQueueFullError, TasksFullError } from '../../plugins/shared/errors.ts'
 
 function durations (...values: number[]): ReturnType<Durations['snapshot']> {
@@ -97,10 +98,12 @@ t.test('a job may report anything as its progress', async (t) => {
 
 t.test('of the running jobs, the fifty that have run for longest are shown; an id that a client has chosen is shortened', async (t) => {
   const pools: Record<string, number[]> = { workers: Array.from({ length: 40 }, (_, n) => n), reports: Array.from({ length: 40 }, (_, n) => 100 + n) }
-  const app = {
-    getDecorator: (pool: string) => ({ running: () => pools[pool]?.map((runMs) => ({ id: String(runMs), name: 'search', ageMs: runMs + 0.4, runMs: runMs + 0.4, aborted: false, progress: 0.5, requestId: 'x'.repeat(100) })) })
+  const server = {}
+  for (const [pool, times] of Object.entries(pools)) {
+    const running = (): RunningJob[] => times.map((runMs) => ({ id: String(runMs), name: 'search', ageMs: runMs + 0.4, runMs: runMs + 0.4, aborted: false, progress: 0.5, requestId: 'x'.repeat(100) }))
+    countsOf(server).pools.of(pool).views.add({ running, gauges: () => ({ maxThreads: 1, threads: 1, running: 40, waiting: 0 }), cancel: () => false })
   }
-  const shown = runningJobs(app as never, Object.keys(pools))
+  const shown = runningJobs(server)
   t.strictSame(shown.map(({ runMs }) => runMs), [...Array.from({ length: 40 }, (_, n) => 139 - n), ...Array.from({ length: 10 }, (_, n) => 39 - n)])
   t.match(shown[0], { pool: 'reports', id: '139', ageMs: 139, done: 0.5, requestId: /^x{40}$/ })
 })

@@ -139,7 +139,7 @@ t.test('decorators of the application\'s own are no pools and no tasks, whatever
   t.equal((await app.inject('/metrics')).statusCode, 200)
 })
 
-t.test('parts that only an encapsulated context has are counted, and their gauges are left out', async (t) => {
+t.test('parts that only an encapsulated context has are counted; the gauges of tasks are left out', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(concurrency, { tasks: false, dashboard: {}, metrics: { path: '/metrics' } })
@@ -153,7 +153,7 @@ t.test('parts that only an encapsulated context has are counted, and their gauge
   await child?.tasks.submit('mail:1', async () => {}).done
   await (child?.getDecorator<Workers<never>>('workers') as unknown as { run: (name: string) => Promise<unknown> }).run('__proto__')
   const { jobs, ...snapshot } = app.metrics.snapshot()
-  t.match(snapshot, { pools: [], tasksRunning: 0, tasks: [{ name: 'mail', completed: 1 }] })
+  t.match(snapshot, { pools: [{ pool: 'workers', maxThreads: 1 }], tasksRunning: 0, tasks: [{ name: 'mail', completed: 1 }] })
   t.match(jobs.filter(({ completed }) => completed > 0), [{ name: '__proto__', completed: 1 }])
   t.equal((await app.inject('/metrics')).statusCode, 200)
 })

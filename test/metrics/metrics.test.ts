@@ -8,7 +8,7 @@ import metrics, { bucketBounds, type JobMetrics, type MetricsSnapshot } from '..
 import { defineTasks, type EngineFactory } from '../../plugins/tasks/index.ts'
 import { memoryEngine } from '../../plugins/tasks/named/engine.ts'
 import { assertIdle } from '../../plugins/testing.ts'
-import { completed } from '../../plugins/workers/channels.ts'
+import { granted } from '../../plugins/limiter/channels.ts'
 import { jobs } from '../fixtures/jobs.ts'
 import { deferred, execArgv, rejection, startJob, until, type TestJobs, type TestWorkers } from '../helper.ts'
 
@@ -275,9 +275,9 @@ t.test('an application that has closed is listened to no longer', async (t) => {
   const app = Fastify()
   await app.register(metrics)
   await app.ready()
-  t.ok(completed.hasSubscribers)
+  t.ok(granted.hasSubscribers)
   await app.close()
-  t.notOk(completed.hasSubscribers)
+  t.notOk(granted.hasSubscribers)
 })
 
 t.test('wrong options are refused at boot by name', async (t) => {

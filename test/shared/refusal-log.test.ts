@@ -1,7 +1,7 @@
 import t from 'tap'
 import Fastify from 'fastify'
 import { mock } from 'node:test'
-import { WorkersOverloadedError } from '../../plugins/shared/errors.ts'
+import { LimitedError, WorkersOverloadedError } from '../../plugins/shared/errors.ts'
 import refusalLog from '../../plugins/shared/refusal-log.ts'
 import { logLines, startApp, until } from '../helper.ts'
 
@@ -38,6 +38,23 @@ t.test('refusals: one line at debug each, without a stack, one at warn for all; 
   t.ok(summaries.length >= 2 && summaries.length < 20, 'at the first, once a second, and at the end')
   t.equal(summaries.reduce((sum, { refused }) => sum + (refused as number), 0), 20)
   t.ok(summaries.every(({ code, job, reason }) => code === 'FC_ERR_WORKERS_OVERLOADED' && job === 'spin' && reason === 'count'), 'with the class')
+})
+
+t.test('thrown refusals with a status below 500 were a line at info each: now they are counted, too', async (t) => {
+  const { lines, logger } = logLines()
+  const app = Fastify({ logger })
+  t.teardown(() => app.close())
+  await app.register(refusalLog)
+  app.get('/', async () => { throw new LimitedError('mail', 1) })
+  app.get('/teapot', async (_request, reply) => reply.code(418).send(new Error('no refusal')))
+  for (let n = 0; n < 99; n++) t.equal((await app.inject('/')).statusCode, 429)
+  await app.inject('/teapot')
+  await app.close()
+  t.match(lines.filter(({ level, err }) => level === 30 && err !== undefined), [{ err: { message: 'no refusal' } }])
+  t.equal(lines.filter(({ level, err }) => level === 20 && err !== undefined).length, 99)
+  const summaries = lines.filter(({ level }) => level === 40)
+  t.match(summaries[0], { code: 'FC_ERR_LIMITED', policy: 'mail', refused: 1 })
+  t.equal(summaries.reduce((sum, { refused }) => sum + (refused as number), 0), 99)
 })
 
 t.test('an error handler of the application still has the last word', async (t) => {

@@ -138,7 +138,7 @@ t.test('prefetched jobs are revoked before their thread is ended, so that it sta
   const events: Array<ThreadEvent | LifeEvent> = []
   const thread = new Thread(0, 1_000, undefined as never, new Transitions(), (_thread, event) => {
     events.push(event)
-    if (event.type === 'stopped') gone.resolve()
+    if (event.type === 'ended') gone.resolve()
   })
   thread.start(0, 0, os, { url: '', names: [], preload: false })
   const settings = { key: '', priority: 'normal', timeout: 1_000, payload: undefined, transferList: undefined, signals: [], client: undefined, request: undefined, log: undefined as never, onProgress: undefined } as const
@@ -151,7 +151,7 @@ t.test('prefetched jobs are revoked before their thread is ended, so that it sta
   t.equal(host.stop(running, new Error('stop'), 1), false)
   await gone.promise
   t.equal(started, false)
-  t.match(events.filter(({ type }) => type === 'returned' || type === 'lost'), [{ type: 'returned', jobs: [{ seq: 2 }] }, { type: 'lost', job: { seq: 1 }, killed: true }])
+  t.match(events.filter(({ type }) => type === 'returned' || type === 'crashed'), [{ type: 'returned', jobs: [{ seq: 2 }] }, { type: 'crashed', job: { seq: 1 }, killed: true }])
 })
 
 t.test('a job that was cut off is known to take that long: another that can\'t make its deadline is refused, not left waiting for it', async (t) => {

@@ -7,7 +7,6 @@
  * - A payload that is large or has moved would harm the other jobs of a message, so such a job goes alone.
  */
 import { types } from 'node:util'
-import type { Clock } from '../../shared/clock.ts'
 import type { Admission } from '../admission/admission.ts'
 import type { Job } from '../job.ts'
 import type { HostClient } from '../threads/host-client.ts'
@@ -72,16 +71,14 @@ function goesAlone (job: Job): boolean {
 export class Dispatcher {
   readonly #admission: Admission<Job>
   readonly #threads: Threads
-  readonly #clock: Clock
   readonly #transitions: Transitions
   #scheduled = false
   #stopped = false
   #stallTimer: NodeJS.Timeout | undefined
 
-  constructor (admission: Admission<Job>, threads: Threads, clock: Clock, transitions: Transitions) {
+  constructor (admission: Admission<Job>, threads: Threads, transitions: Transitions) {
     this.#admission = admission
     this.#threads = threads
-    this.#clock = clock
     this.#transitions = transitions
   }
 
@@ -95,13 +92,13 @@ export class Dispatcher {
   readonly #dispatch = (): void => {
     this.#scheduled = false
     if (this.#stopped) return
-    const now = this.#clock.now()
+    const now = performance.now()
     let hasPrefetched = false
     for (const host of this.#threads.hosts) {
       const jobs = host.isFree ? this.#forFree(host, now) : this.#forBusy(host, now)
       if (jobs.length > 0) host.hand(jobs, now)
       if (host.held > 1) hasPrefetched = true
-      if (jobs.length > 0 && this.#clock.now() - now > MAX_HANDING) {
+      if (jobs.length > 0 && performance.now() - now > MAX_HANDING) {
         outside(() => setImmediate(() => this.schedule()))
         break
       }

@@ -4,42 +4,39 @@
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { JobOutcome } from '../../../workers/protocol.ts'
-import type { Clock } from '../../shared/clock.ts'
+import { aborted, crashed, expired, failed, refused, type Outcome } from '../../core/outcome.ts'
+import type { PoolView, RunningJob } from '../../core/ledger/counts.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
-import { ClosingError, JobTimeoutError } from '../../shared/errors.ts'
+import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, QueueEntry, type RunOutcome } from '../admission/admission.ts'
 import { Job, type JobSettings } from '../job.ts'
-import { aborted, closing, crashed, ended, failed, payloadUnread, payloadUnsent, refused, unavailable, type JobEnd, type JobFailure } from '../job-end.ts'
+import { answered, payloadUnread, payloadUnsent } from '../job-end.ts'
+import { JobLedger, type PoolStats } from '../ledger.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
 import type { ThreadEvent } from '../threads/events.ts'
 import { howItEnded } from '../threads/piscina.ts'
 import { Threads } from '../threads/threads.ts'
 import { Transitions } from '../threads/transitions.ts'
-import { Deadlines } from './deadlines.ts'
 import { Dispatcher } from './dispatcher.ts'
-import type { PoolStats, RunningJob } from './stats.ts'
-import { JobTelemetry } from './telemetry.ts'
 
-/** The time, in ms, in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait for. */
-const KILL = 100
+/** The time in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait for. */
+const KILL_TIMEOUT_MS = 100
 
-export class Pool implements Drainable {
+export class Pool implements Drainable, PoolView {
   readonly name: string
   readonly phase = 'workers'
   readonly #options: ResolvedOptions
-  readonly #clock: Clock
   readonly #log: FastifyBaseLogger
   readonly #admission: Admission<Job>
-  readonly #telemetry: JobTelemetry
+  readonly #ledger: JobLedger
   readonly #threads: Threads
   readonly #dispatcher: Dispatcher
   /** The jobs whose callers wait. */
   readonly #live = new DenseSet<Job>()
-  readonly #deadlines: Deadlines
   readonly #transitions = new Transitions()
   #seq = 0
   #closed = false
@@ -48,20 +45,22 @@ export class Pool implements Drainable {
   #broken: Error | undefined
   readonly #idle = new IdleWaiters()
 
-  constructor (registry: Registry, options: ResolvedOptions, clock: Clock, { log, server }: Pick<FastifyInstance, 'log' | 'server'>) {
+  get #closing (): ClosingError {
+    return new ClosingError(`The pool "${this.name}"`)
+  }
+
+  constructor (registry: Registry, options: ResolvedOptions, { log, server }: Pick<FastifyInstance, 'log' | 'server'>) {
     this.name = options.decorator
     this.#options = options
-    this.#clock = clock
     this.#log = log.child({ pool: this.name })
-    this.#deadlines = new Deadlines(this.#live, clock.now)
-    this.#telemetry = new JobTelemetry({ server, pool: this.name }, registry.names, this.#log)
+    this.#ledger = new JobLedger({ server, pool: this.name }, registry.names, this.#log, this)
     const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => {
-      this.#end(job, refused(job.name, refusal))
+      this.#end(job, refused(new WorkersOverloadedError(job.name, refusal)))
     })
-    this.#threads = new Threads(registry, options, clock, { log: this.#log, server }, this.#transitions, (event) => this.#onEvent(event))
-    this.#dispatcher = new Dispatcher(this.#admission, this.#threads, clock, this.#transitions)
+    this.#threads = new Threads(registry, options, { log: this.#log, server }, this.#transitions, (event) => this.#onEvent(event))
+    this.#dispatcher = new Dispatcher(this.#admission, this.#threads, this.#transitions)
     // Jobs that were run before the app was ready would wait for ever.
     this.#threads.booted.catch((error: Error) => this.#transitions.run(() => {
       this.#broken = error
@@ -80,83 +79,86 @@ export class Pool implements Drainable {
 
   /** Reports whether a job would be admitted now. The job is not offered. */
   canRun ({ index }: RegisteredJob, { key, priority, timeout }: JobSettings): boolean {
-    const now = this.#clock.now()
+    const now = performance.now()
     return !this.#closed && this.#broken === undefined && this.#admission.admits(new QueueEntry(index, key, priority, now + timeout), now)
   }
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
-    const now = this.#clock.now()
+    const now = performance.now()
     const job = new Job(++this.#seq, registered, settings, now, this.#onStop)
-    this.#telemetry.called(job)
+    this.#ledger.called(job)
     this.#transitions.run(() => this.#offer(job, settings.signals, now))
     return job.promise
   }
 
   #offer (job: Job, signals: readonly AbortSignal[], now: number): void {
     this.#live.add(job)
-    if (this.#closed) return this.#end(job, closing(this.name))
+    if (this.#closed) return this.#end(job, refused(this.#closing))
     if (this.#broken !== undefined) {
       job.promise.catch(() => {}) // The boot has failed, which says more than an unhandled rejection.
       return this.#end(job, failed(this.#broken))
     }
     const signal = signals.find(({ aborted }) => aborted)
-    if (signal !== undefined) return this.#giveUpJob(job, aborted(job.name, signal.reason))
+    if (signal !== undefined) return this.#abort(job, signal.reason)
     const refusal = this.#admission.offer(job, now)
-    if (refusal !== undefined) return this.#end(job, refused(job.name, refusal))
+    if (refusal !== undefined) return this.#end(job, refused(new WorkersOverloadedError(job.name, refusal)))
     job.listen()
-    this.#deadlines.watch(job, now)
-    this.#telemetry.queued(job, this.#admission.waiting)
+    this.#ledger.queued(job, this.#admission.waiting)
     this.#dispatcher.schedule()
   }
 
   // --- the end of a job: first for its caller, then for its thread ---
 
   /** Gives a caller its answer. */
-  #end (job: Job, end: JobEnd): void {
+  #end (job: Job, outcome: Outcome): void {
     this.#live.delete(job)
-    job.settle(end)
-    this.#telemetry.ended(job, end)
+    job.settle(outcome)
+    this.#ledger.ended(job, outcome)
     this.#checkIdle()
   }
 
   /** The thread is done with a job. */
-  #release (job: Job, durationMs: number, outcome: RunOutcome, now = this.#clock.now()): void {
+  #release (job: Job, durationMs: number, outcome: RunOutcome, now = performance.now()): void {
     this.#admission.finish(job, now, durationMs, outcome)
     this.#checkIdle()
     this.#dispatcher.schedule()
   }
 
   /** Ends a job before it has run to its end: a thread that runs the job is asked to stop. */
-  #giveUpJob (job: Job, end: JobFailure): void {
+  #giveUpJob (job: Job, outcome: Outcome): void {
     if (job.settled) return
-    this.#end(job, end)
-    this.#admission.leave(job, this.#clock.now())
+    this.#end(job, outcome)
+    this.#admission.leave(job, performance.now())
     if (job.holder === undefined) this.#checkIdle()
-    else if (job.holder.stop(job, end.how === 'aborted' ? end.reason : end.error, this.#options.grace)) this.#release(job, 0, 'unknown')
+    else if (job.holder.stop(job, outcome.how === 'aborted' ? outcome.reason : outcome.error, this.#options.grace)) this.#release(job, 0, 'unknown')
   }
 
   readonly #onStop = (job: Job, why: { aborted: unknown } | 'deadline'): void => {
-    this.#transitions.run(() => why === 'deadline' ? this.#timeOut(job) : this.#giveUpJob(job, aborted(job.name, why.aborted)))
+    this.#transitions.run(() => why === 'deadline' ? this.#timeOut(job) : this.#abort(job, why.aborted))
+  }
+
+  #abort (job: Job, cause: unknown): void {
+    this.#giveUpJob(job, aborted(new JobAbortedError(job.name, { cause }), cause))
   }
 
   #timeOut (job: Job): void {
     // Its result may have come while this event loop stood still.
     job.holder?.poll()
-    if (!job.settled) this.#giveUpJob(job, { how: 'expired', error: new JobTimeoutError(job.name, job.timeout, job.where) })
+    if (!job.settled) this.#giveUpJob(job, expired(new JobTimeoutError(job.name, job.timeout, job.where)))
   }
 
   // --- what the threads report ---
 
   #onEvent (event: ThreadEvent): void {
     switch (event.type) {
-      case 'dispatched': return this.#telemetry.dispatched(event.job)
+      case 'dispatched': return this.#ledger.dispatched(event.job)
       case 'outcome': return this.#onOutcome(event.job, event.outcome, event.at)
       case 'progress': return this.#onProgress(event.job, event.value)
-      case 'log': return this.#telemetry.logged(event.job, event.line)
+      case 'log': return this.#ledger.logged(event.job, event.line)
       case 'payloadUnsent': return this.#onUndelivered(event.job, payloadUnsent(event.job.name, event.job.payload, event.job.transferList, event.error))
       case 'payloadUnread': return this.#onUndelivered(event.job, payloadUnread(event.job.name, event.error))
-      case 'progressUnread': return this.#telemetry.progressUnread(event.job, event.error)
-      case 'lost': return this.#onLost(event)
+      case 'progressUnread': return this.#ledger.progressUnread(event.job, event.error)
+      case 'crashed': return this.#onCrashed(event)
       case 'vacancy': return this.#dispatcher.schedule()
       case 'returned':
         for (const job of event.jobs) this.#onReturned(job)
@@ -164,7 +166,7 @@ export class Pool implements Drainable {
       case 'unable': {
         // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
         const { error: cause, retryAfter } = event
-        for (const job of this.#liveJobs()) this.#giveUpJob(job, unavailable(job.name, retryAfter, cause))
+        for (const job of this.#liveJobs()) this.#giveUpJob(job, refused(new WorkersUnavailableError(job.name, retryAfter, { cause })))
         return
       }
       case 'fault':
@@ -175,7 +177,7 @@ export class Pool implements Drainable {
   #onOutcome (job: Job, outcome: JobOutcome, at: number): void {
     // A job that was stopped would have run longer.
     this.#release(job, outcome[3], job.settled ? 'censored' : 'completed', at)
-    const end = job.settled ? undefined : ended(job.name, outcome)
+    const end = job.settled ? undefined : answered(job.name, outcome)
     if (end !== undefined) this.#end(job, end)
   }
 
@@ -183,7 +185,7 @@ export class Pool implements Drainable {
     job.progress = value
     if (job.settled || job.onProgress === undefined) return
     const fail = (error: unknown): void => this.#transitions.run(() => {
-      this.#giveUpJob(job, failed(error, this.#clock.now() - job.handedAt))
+      this.#giveUpJob(job, failed(error, performance.now() - job.handedAt))
     })
     try {
       const returned = job.onProgress(value) as PromiseLike<void> | void
@@ -194,20 +196,20 @@ export class Pool implements Drainable {
   }
 
   /** The job's payload has not reached a thread. */
-  #onUndelivered (job: Job, end: JobEnd): void {
-    if (!job.settled) this.#end(job, end)
+  #onUndelivered (job: Job, outcome: Outcome): void {
+    if (!job.settled) this.#end(job, outcome)
     this.#release(job, 0, 'unknown')
   }
 
   /** A job that no thread has started goes back to the head of the queue. */
   #onReturned (job: Job): void {
     if (job.transferList === undefined) return this.#admission.putBack(job)
-    this.#end(job, crashed(job.name, 'its payload had moved to a thread that died before it started the job'))
+    this.#end(job, crashed(new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job')))
     this.#release(job, 0, 'unknown')
   }
 
-  #onLost ({ job, error: cause, durationMs, killed }: Extract<ThreadEvent, { type: 'lost' }>): void {
-    if (!job.settled) this.#end(job, crashed(job.name, howItEnded(cause), cause))
+  #onCrashed ({ job, error: cause, durationMs, killed }: Extract<ThreadEvent, { type: 'crashed' }>): void {
+    if (!job.settled) this.#end(job, crashed(new JobCrashedError(job.name, howItEnded(cause), { cause })))
     else {
       logSafely(job.log, 'warn', { job: job.name, jobId: job.seq, grace: this.#options.grace }, killed
         ? 'a job went on after it was aborted, for longer than its grace: its thread was replaced'
@@ -227,7 +229,7 @@ export class Pool implements Drainable {
   }
 
   get completed (): number {
-    return this.#telemetry.finished
+    return this.#ledger.finished
   }
 
   close (): void {
@@ -248,7 +250,7 @@ export class Pool implements Drainable {
   }
 
   held (): Unfinished[] {
-    const now = this.#clock.now()
+    const now = performance.now()
     const held = new Set([...this.#liveJobs(), ...this.#threads.allHosts.flatMap((host) => host.jobs())])
     return [...held].map(({ name, id, arrived, attempt }) => ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
   }
@@ -256,14 +258,13 @@ export class Pool implements Drainable {
   async giveUp (grace: number): Promise<Unfinished[]> {
     this.close()
     const unfinished = this.held()
-    const reason = new ClosingError(`The pool "${this.name}"`)
     this.#transitions.run(() => {
-      for (const job of this.#liveJobs()) this.#giveUpJob(job, aborted(job.name, reason, reason))
+      for (const job of this.#liveJobs()) this.#giveUpJob(job, refused(this.#closing))
       // Those too that were aborted before: their own grace may be longer.
       for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.endAfter(job, grace)
     })
     this.#hasGivenUp = true
-    await within(grace + KILL, this.idle())
+    await within(grace + KILL_TIMEOUT_MS, this.idle())
     return unfinished
   }
 
@@ -272,7 +273,6 @@ export class Pool implements Drainable {
     this.close()
     if (!this.#hasGivenUp) await closeDrainable(this, this.#options, this.#log)
     this.#dispatcher.stop()
-    this.#deadlines.stop()
     await this.#threads.destroy()
   }
 
@@ -282,7 +282,7 @@ export class Pool implements Drainable {
   }
 
   running (): RunningJob[] {
-    const now = this.#clock.now()
+    const now = performance.now()
     const jobs = this.#threads.allHosts.flatMap((host) => host.running()).sort((a, b) => a.handedAt - b.handedAt)
     return jobs.map(({ id, name, arrived, handedAt, settled, progress, request }) => {
       return { id, name, ageMs: now - arrived, runMs: now - handedAt, aborted: settled, progress, requestId: request?.id }
@@ -292,12 +292,16 @@ export class Pool implements Drainable {
   cancel (id: string): boolean {
     const job = this.#live.all().find((job) => job.id === id)
     if (job === undefined) return false
-    this.#transitions.run(() => this.#giveUpJob(job, aborted(job.name, new Error('The job was cancelled by an operator'))))
+    this.#transitions.run(() => this.#abort(job, new Error('The job was cancelled by an operator')))
     return true
   }
 
-  stats (): PoolStats {
+  gauges (): ReturnType<PoolView['gauges']> {
     const { running, waiting } = this.#admission
-    return { maxThreads: this.#options.maxThreads, threads: this.#threads.hosts.length, running, waiting, jobs: this.#telemetry.jobs() }
+    return { maxThreads: this.#options.maxThreads, threads: this.#threads.hosts.length, running, waiting }
+  }
+
+  stats (): PoolStats {
+    return { ...this.gauges(), jobs: this.#ledger.jobs() }
   }
 }

@@ -22,7 +22,7 @@ export type ThreadEvent =
   /** No thread has started these jobs, nor will: they can run on another. In the order in which they were handed over. */
   | { readonly type: 'returned', readonly jobs: readonly Job[] }
   /** The thread died while it ran the job, or the job has ended a second thread before that could start it. */
-  | { readonly type: 'lost', readonly job: Job, readonly error: Error | undefined, readonly durationMs: number, readonly killed: boolean }
+  | { readonly type: 'crashed', readonly job: Job, readonly error: Error | undefined, readonly durationMs: number, readonly killed: boolean }
   /** No thread is left, and none has started for a while. The next is tried within `retryAfter` seconds. */
   | { readonly type: 'unable', readonly error: Error, readonly retryAfter: number }
   /** Handling a message has thrown, as a logger may. */
@@ -35,5 +35,5 @@ export type LifeEvent =
   | { readonly type: 'broken', readonly error: WireError, readonly what: string }
   /** A job goes on after its grace. */
   | { readonly type: 'overdue' }
-  /** The thread is gone; with the number of jobs that were lost and returned. */
-  | { readonly type: 'stopped', readonly error: Error, readonly lost: number, readonly returned: number }
+  /** The thread is gone; with the numbers of its jobs that have crashed with it, and that were returned. */
+  | { readonly type: 'ended', readonly error: Error, readonly crashed: number, readonly returned: number }

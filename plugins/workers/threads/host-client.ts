@@ -188,22 +188,22 @@ export class HostClient implements JobHolder {
    * Ends the conversation: the thread is gone.
    * @param onItsOwn nobody ended the thread, so that it may have died of what it read
    */
-  close (error: Error | undefined, onItsOwn: boolean): { lost: number, returned: number } {
+  close (error: Error | undefined, onItsOwn: boolean): { crashed: number, returned: number } {
     // The messages that the host posted before its end are here already.
     this.poll()
     const reading = onItsOwn ? this.#reading() : []
     const held = this.#inOrder()
     const unstarted = held.filter((job) => this.#revoke(job))
-    const lost = held.filter((job) => job.holder === this)
-    for (const job of lost) this.#drop(job)
+    const crashed = held.filter((job) => job.holder === this)
+    for (const job of crashed) this.#drop(job)
     for (const job of reading) job.threadsEnded++
     const returned = unstarted.filter(({ threadsEnded }) => threadsEnded < MAX_THREADS_ENDED)
-    lost.push(...unstarted.filter((job) => !returned.includes(job)))
+    crashed.push(...unstarted.filter((job) => !returned.includes(job)))
     this.#port.close()
     const durationMs = performance.now() - this.#busySince
     if (returned.length > 0) this.#emit({ type: 'returned', jobs: returned })
-    for (const job of lost) this.#emit({ type: 'lost', job, error, durationMs, killed: !onItsOwn })
-    return { lost: lost.length, returned: returned.length }
+    for (const job of crashed) this.#emit({ type: 'crashed', job, error, durationMs, killed: !onItsOwn })
+    return { crashed: crashed.length, returned: returned.length }
   }
 
   /** Never throws: an exception out of a port's listener ends the process. */

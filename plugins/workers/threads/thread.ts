@@ -36,8 +36,8 @@ type Due = 'start' | 'job' | 'end'
 export class Thread {
   readonly index: number
   readonly restarts = new RestartPolicy()
-  /** `ending`: told to end. `stopped`: there is no thread of the operating system. */
-  state: 'stopped' | 'starting' | 'ready' | 'ending' = 'stopped'
+  /** `ending`: told to end. `ended`: there is no thread of the operating system. */
+  state: 'ended' | 'starting' | 'ready' | 'ending' = 'ended'
   /** Why the pool has asked for the thread's end. */
   endedBy: Exclude<ThreadEnd, 'crashed'> | undefined
   /** The client of the thread's host, or of the last host that it had; undefined if its start failed. */
@@ -74,11 +74,11 @@ export class Thread {
 
   /** Whether there is nothing to look for: the thread has no job, and nothing is due. */
   get isIdle (): boolean {
-    return this.state === 'stopped' || (this.#nextDue === undefined && this.host?.isFree === true)
+    return this.state === 'ended' || (this.#nextDue === undefined && this.host?.isFree === true)
   }
 
   get #nextDue (): Due | undefined {
-    if (this.state === 'stopped') return undefined
+    if (this.state === 'ended') return undefined
     if (this.#os?.alive === false) return 'end'
     if (this.state === 'starting') return 'start'
     return this.host?.isDue === true ? 'job' : undefined
@@ -143,7 +143,7 @@ export class Thread {
   /** Ends the thread at once, whatever it does. Jobs that the thread has not started are revoked first, so that it can't start them in its last moments. */
   end (why: Exclude<ThreadEnd, 'crashed'>): void {
     clearTimeout(this.restart)
-    if (this.state === 'stopped' || this.endedBy !== undefined) return
+    if (this.state === 'ended' || this.endedBy !== undefined) return
     this.state = 'ending'
     this.endedBy = why
     this.host?.revokePrefetched(true)
@@ -157,9 +157,9 @@ export class Thread {
   }
 
   #onGone (error: Error): void {
-    const { lost, returned } = this.host?.close(error, this.endedBy === undefined) ?? { lost: 0, returned: 0 }
+    const { crashed, returned } = this.host?.close(error, this.endedBy === undefined) ?? { crashed: 0, returned: 0 }
     this.#os = undefined
-    this.state = 'stopped'
-    this.#emit(this, { type: 'stopped', error, lost, returned })
+    this.state = 'ended'
+    this.#emit(this, { type: 'ended', error, crashed, returned })
   }
 }

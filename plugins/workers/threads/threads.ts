@@ -3,7 +3,6 @@
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { fromWire } from '../../../workers/wire-error.ts'
-import type { Clock } from '../../shared/clock.ts'
 import { ClosingError, JobsInvalidError, OptionInvalidError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
@@ -27,7 +26,6 @@ export class Threads {
   readonly #threads: readonly Thread[]
   readonly #options: ResolvedOptions
   readonly #registry: Registry
-  readonly #clock: Clock
   readonly #log: FastifyBaseLogger
   readonly #server: object
   readonly #transitions: Transitions
@@ -42,13 +40,13 @@ export class Threads {
 
   /** @param emit receives what happens to jobs, and that there may be a thread for more of them */
   constructor (
-    registry: Registry, options: ResolvedOptions, clock: Clock, { log, server }: Pick<FastifyInstance, 'log' | 'server'>, transitions: Transitions, emit: (event: ThreadEvent) => void
+    registry: Registry, options: ResolvedOptions, { log, server }: Pick<FastifyInstance, 'log' | 'server'>, transitions: Transitions,
+    emit: (event: ThreadEvent) => void
   ) {
     checkHost()
     const { maxThreads, resourceLimits, env, grace } = options
     this.#options = options
     this.#registry = registry
-    this.#clock = clock
     this.#log = log
     this.#server = server
     this.#transitions = transitions
@@ -105,7 +103,7 @@ export class Threads {
     void this.destroy()
   }
 
-  /** Jobs that still run are lost. Doesn't wait for a thread in native code, which ends when that returns. */
+  /** Jobs that still run crash. Doesn't wait for a thread in native code, which ends when that returns. */
   async destroy (): Promise<void> {
     this.#destroyed = true
     clearTimeout(this.#timer)
@@ -113,7 +111,7 @@ export class Threads {
     this.#boot = undefined
     for (const thread of this.#threads) thread.end('closed')
     const gone = new Promise<void>((resolve) => {
-      this.#onGone = () => { if (this.#threads.every(({ state }) => state === 'stopped')) resolve() }
+      this.#onGone = () => { if (this.#threads.every(({ state }) => state === 'ended')) resolve() }
       this.#onGone()
     })
     if (!await within(ENDING, gone)) logSafely(this.#log, 'warn', {}, NATIVE)
@@ -123,7 +121,7 @@ export class Threads {
     if (this.#destroyed) return
     const { url, names } = this.#registry
     try {
-      thread.start(this.#clock.now(), thread.restarts.startLimit(this.#slowest), (data, onGone) => new OsThread(this.#settings, data, onGone), { url, names, preload })
+      thread.start(performance.now(), thread.restarts.startLimit(this.#slowest), (data, onGone) => new OsThread(this.#settings, data, onGone), { url, names, preload })
     } catch (error) {
       if ((error as { code?: unknown }).code === 'ERR_WORKER_INVALID_EXEC_ARGV') {
         // Options of the whole process, such as V8's: they hold in its threads anyway.
@@ -153,14 +151,14 @@ export class Threads {
         // A module that failed once fails again in the same thread, whatever its file holds by then.
         return thread.end('broken')
       }
-      case 'stopped': return this.#onStopped(thread, event)
+      case 'ended': return this.#onEnded(thread, event)
       case 'overdue': return
       default: this.#emit(event)
     }
   }
 
   #onReady (thread: Thread): void {
-    const durationMs = this.#clock.now() - thread.startedAt
+    const durationMs = performance.now() - thread.startedAt
     this.#slowest = Math.max(this.#slowest, durationMs)
     if (channels.threadStarted.hasSubscribers) channels.threadStarted.publish({ ...this.#identity(thread), durationMs })
     if (this.#boot !== undefined && this.#threads.every(({ host }) => host?.isReady === true)) {
@@ -170,14 +168,14 @@ export class Threads {
     this.#emit({ type: 'vacancy' })
   }
 
-  #onStopped (thread: Thread, { error, lost, returned }: Extract<LifeEvent, { type: 'stopped' }>): void {
+  #onEnded (thread: Thread, { error, crashed, returned }: Extract<LifeEvent, { type: 'ended' }>): void {
     const why = thread.endedBy ?? 'crashed'
     if (channels.threadEnded.hasSubscribers) channels.threadEnded.publish({ ...this.#identity(thread), why, error })
     if (this.#destroyed) return this.#onGone()
     if (thread.host?.isReady !== true) return this.#onNeverReady(thread, error)
     const served = thread.host.outcomes > 0
     if (served) thread.restarts.served()
-    const isIdleDeath = why === 'crashed' && lost === 0
+    const isIdleDeath = why === 'crashed' && crashed === 0
     if (isIdleDeath) logSafely(this.#log, 'error', { err: error }, 'a worker thread died while it ran no job')
     // An idle thread may die again and again. If it has served or was given a job, jobs cause its restarts, and jobs are bounded: it restarts at once.
     if (isIdleDeath && !served && returned === 0) this.#restartLater(thread)
@@ -197,14 +195,14 @@ export class Threads {
     if (this.#destroyed) return
     logSafely(this.#log, 'error', { err: error, thread: thread.index }, 'a worker thread can\'t start')
     this.#restartLater(thread)
-    const now = this.#clock.now()
+    const now = performance.now()
     const isUnable = this.#threads.every(({ host, restarts }) => restarts.isUnable(now) && host?.isReady !== true)
     if (isUnable) this.#emit({ type: 'unable', error, retryAfter: LONGEST_DELAY / 1_000 })
   }
 
   /** The timer holds the process open, because jobs may wait for the thread. */
   #restartLater (thread: Thread): void {
-    thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(this.#clock.now()), () => this.#start(thread, false))
+    thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(performance.now()), () => this.#start(thread, false))
   }
 
   /** Looks at the threads from now on, until all are idle. Call this method when jobs were handed to threads. */

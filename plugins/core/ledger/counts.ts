@@ -1,0 +1,105 @@
+/** The counts of an application: plain numbers, which ledgers add to, and which `stats()`, the metrics and the dashboard read. */
+import { jobRefusalReasons, lockRefusalReasons, taskRefusalReasons, zeroOf, type LockRefusalReason, type RefusalReason, type TaskRefusalReason } from '../../shared/errors.ts'
+import type { Outcome } from '../outcome.ts'
+import { Durations } from './durations.ts'
+
+/** What has become of all work of one name. */
+export class Account<Reason extends string = string> {
+  completed = 0
+  failed = 0
+  aborted = 0
+  expired = 0
+  crashed = 0
+  readonly refused: Record<Reason, number>
+  readonly wait = new Durations()
+  readonly run = new Durations()
+
+  constructor (reasons: readonly Reason[]) {
+    this.refused = zeroOf(reasons)
+  }
+
+  count ({ how, reason }: Outcome): void {
+    if (how === 'refused') this.refused[reason as Reason]++
+    else this[how]++
+  }
+}
+
+export class TaskAccount extends Account<TaskRefusalReason> {
+  /** Attempts that failed and were followed by another. */
+  retried = 0
+  duplicate = 0
+  leaked = 0
+}
+
+/** Accounts by name. Clients may choose names of tasks, so their number has a bound: names after it share the account `other`. */
+export class Book<Item> {
+  readonly #items = new Map<string, Item>()
+  readonly #create: () => Item
+  readonly #limit: number
+
+  constructor (create: () => Item, limit = Infinity) {
+    this.#create = create
+    this.#limit = limit
+  }
+
+  of (name: string): Item {
+    let item = this.#items.get(name)
+    if (item !== undefined) return item
+    if (this.#items.size >= this.#limit && name !== 'other') return this.of('other')
+    item = this.#create()
+    this.#items.set(name, item)
+    return item
+  }
+
+  map<T> (each: (name: string, item: Item) => T): T[] {
+    return [...this.#items].map(([name, item]) => each(name, item))
+  }
+}
+
+/** The most names that clients may choose. */
+const MAX_NAMES = 200
+
+/** A job that a thread runs. */
+export interface RunningJob<Name extends string = string> {
+  /** Unique in the pool. */
+  id: string
+  name: Name
+  /** The time since the call of `run()`, in ms. */
+  ageMs: number
+  /** The time since a thread took the job, in ms. */
+  runMs: number
+  /** The job was aborted, and its caller has its answer; the thread still runs the job, until the job notices or its grace period ends. */
+  aborted: boolean
+  /** What the job has reported last with `context.progress()`. */
+  progress: unknown
+  /** The request in which the job was run. */
+  requestId: string | undefined
+}
+
+/** A pool as the metrics and the dashboard see it, wherever it is decorated. */
+export interface PoolView {
+  gauges (): { maxThreads: number, threads: number, running: number, waiting: number }
+  running (): RunningJob[]
+  cancel (id: string): boolean
+}
+
+export class Counts {
+  /** By the names of their decorators. */
+  readonly pools = new Book(() => ({ jobs: new Book(() => new Account<RefusalReason>(jobRefusalReasons)), views: new Set<PoolView>() }))
+  readonly tasks = new Book(() => new TaskAccount(taskRefusalReasons), MAX_NAMES)
+  /** By policy. A request that a policy grants has completed. */
+  readonly limits = new Book(() => new Account(['limited']))
+  /** By kind. A caller that acquires a lock has completed its wait. */
+  readonly locks = new Book(() => new Account<LockRefusalReason>(lockRefusalReasons))
+  requestsRefused = 0
+  storeFailures = 0
+}
+
+const counts = new WeakMap<object, Counts>()
+
+/** Returns the counts of the application that has this server. */
+export function countsOf (server: object): Counts {
+  let found = counts.get(server)
+  if (found === undefined) counts.set(server, found = new Counts())
+  return found
+}

@@ -15,7 +15,7 @@ import type { PolicyName } from './policies/policy.ts'
 import type { ResolvedPolicy } from './policies/resolve.ts'
 import { SLACK } from './stores/bucket.ts'
 import { takeOne, type Store } from './stores/store.ts'
-import type { WaitEnd, Waiters } from './waiting/waiters.ts'
+import type { WaitEnd, Waiters, WaitSettings } from './waiting/waiters.ts'
 
 export interface ReserveOptions {
   /**
@@ -164,7 +164,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
         cancel: async () => {
           if (!isHeld) return
           isHeld = false
-          await holder?.giveBack(charged, at + wait)
+          await holder?.giveBack(charged, { at, wait })
         }
       }
     },
@@ -183,15 +183,12 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       if (charged === undefined) return
 
       const signals = [signal, isDetached ? undefined : request?.disconnected].filter((signal) => signal !== undefined)
-      const bound = waiters.boundMet(charged, maxWaiting)
-      const canWait = bound === undefined
-      // A call that can't wait is refused, unless its tokens are there.
-      const { granted: isGranted, wait, lockedOut } = canWait ? await waitFor(charged, timeout, signals) : await takeOne(store, charged, 0)
+      const { granted: isGranted, wait, lockedOut, bound } = await waitFor(charged, { store, timeout, maxWaiting, signals })
       if (isGranted) return reportGranted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
-      const seconds = wholeSeconds(canWait && !lockedOut ? wait - timeout : wait)
-      reportRefused(charged, seconds, request, undefined, lockedOut, canWait ? { late: { wait, timeout } } : { waiters: bound })
-      throw canWait ? new LimitedError(charged.limit.expose ? name : undefined, seconds, lockedOut) : new LimitWaitersFullError(name, waiters.total, seconds)
+      const seconds = wholeSeconds(bound === undefined && !lockedOut ? wait - timeout : wait)
+      reportRefused(charged, seconds, request, undefined, lockedOut, bound === undefined ? { late: { wait, timeout } } : { waiters: bound })
+      throw bound === undefined ? new LimitedError(charged.limit.expose ? name : undefined, seconds, lockedOut) : new LimitWaitersFullError(name, waiters.total, seconds)
     },
 
     async peek (name, key) {
@@ -204,12 +201,12 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
   }
 
   /** Waits as `Waiters` does, but rejects with FC_ERR_LIMIT_WAIT_ABORTED if one of the signals ends the wait. */
-  async function waitFor (charged: PolicyCharge, timeout: number, signals: readonly AbortSignal[]): Promise<WaitEnd> {
+  async function waitFor (charged: PolicyCharge, settings: WaitSettings): Promise<WaitEnd> {
     try {
-      return await waiters.wait(charged, { store, timeout, signals })
+      return await waiters.wait(charged, settings)
     } catch (error) {
       // At its deadline a shutdown aborts the signal of the request: then the service is closing, and nobody has given up.
-      const isAborted = !(error instanceof ClosingError) && signals.some(({ aborted, reason }) => aborted && reason === error)
+      const isAborted = !(error instanceof ClosingError) && settings.signals.some(({ aborted, reason }) => aborted && reason === error)
       throw isAborted ? new LimitWaitAbortedError(charged.policy, { cause: error }) : error
     }
   }

@@ -84,7 +84,7 @@ t.test('nobody who waits acts early, by however little: otherwise more would act
   const charge = { policy: 'p', key: 'k', rate: 1000 / 1.9, burst: 1, cost: 1, onStoreError: 'local' } as const
   const acted: number[] = []
   for (let i = 0; i < 200; i++) {
-    t.ok((await waiters.wait(charge, { store, timeout: 1000, signals: [] })).granted)
+    t.ok((await waiters.wait(charge, { store, timeout: 1000, maxWaiting: 10, signals: [] })).granted)
     acted.push(performance.now())
   }
   for (let i = 1; i < acted.length; i++) {
@@ -287,7 +287,7 @@ t.test('whoever waited leaves no listener and no timer behind', async (t) => {
   signal.removeEventListener = (...args: unknown[]) => { counted.removed++; remove(...args as Parameters<typeof remove>) }
   const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
   const before = timers()
-  const wait = (rate: number) => waiters.wait({ policy: 'p', key: 'k', rate, burst: 1, cost: 1, onStoreError: 'local' }, { store, timeout: 1e8, signals: [signal] })
+  const wait = (rate: number) => waiters.wait({ policy: 'p', key: 'k', rate, burst: 1, cost: 1, onStoreError: 'local' }, { store, timeout: 1e8, maxWaiting: 10, signals: [signal] })
   await wait(1000)
   await wait(1000)
   const asleep = wait(0.001)

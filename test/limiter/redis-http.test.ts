@@ -211,9 +211,6 @@ t.test('clients that leave while they wait cost nobody a token: on Redis', optio
   const controllers = Array.from({ length: 50 }, () => new AbortController())
   const waits = controllers.map(({ signal }) => app.limiter.wait('out', undefined, { signal }))
   const behind = app.limiter.wait('out').then(() => performance.now())
-  // Answered after the waits were granted, since commands are answered in their order.
-  const { wait: whole } = await app.limiter.peek('out')
-  t.ok(whole > 9_000, `51 wait: ${whole} ms`)
   const left = performance.now()
   for (const controller of controllers) controller.abort()
   await Promise.allSettled(waits)

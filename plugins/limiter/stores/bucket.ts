@@ -19,6 +19,14 @@ export interface Bucket {
   readonly tokens: number
   /** The time of that operation, in ms. */
   readonly at: number
+  /** How many ms after `at` the last reservation acts: `lastEvent` of x/time/rate. Below 0 if it has acted. */
+  readonly ahead: number
+}
+
+/** When a reservation was made, and how many ms later it acts. The two aren't added up, because Redis' clock is too large a number for that. */
+export interface Reserved {
+  readonly at: number
+  readonly wait: number
 }
 
 /**
@@ -26,46 +34,60 @@ export interface Bucket {
  * that lacks the last bits of a floating-point sum. The missing part stays in the balance, so it doesn't accumulate.
  */
 export const SLACK = 1e-7
+/** Instants that differ by less, in ms, are the same. The instants of x/time/rate are whole nanoseconds. */
+export const SAME = 5e-7
 
 /** Returns the bucket at `now`, with its refill. */
-export function advance (bucket: Bucket | undefined, now: number, { rate, burst }: Shape): Bucket {
-  if (bucket === undefined || rate === Infinity) return { tokens: burst, at: now }
-  if (now <= bucket.at) return bucket.tokens > burst ? { tokens: burst, at: bucket.at } : bucket
-  return { tokens: Math.min(burst, bucket.tokens + (now - bucket.at) * rate / 1000), at: now }
+export function advance (bucket: Bucket | undefined, now: number, shape: Shape): Bucket {
+  const { rate, burst } = shape
+  if (bucket === undefined || rate === Infinity) return { tokens: burst, at: now, ahead: 0 }
+  const { tokens, at, ahead } = bucket
+  if (now <= at) return tokens > burst ? { tokens: burst, at, ahead } : bucket
+  return { tokens: Math.min(burst, tokens + tokensIn(now - at, shape)), at: now, ahead: ahead - (now - at) }
+}
+
+/** Returns the tokens that flow back in so many ms. */
+function tokensIn (ms: number, { rate }: Shape): number {
+  return ms / 1000 * rate
+}
+
+/** Returns the time in which so many tokens flow back, in ms. It is cut to nanoseconds, as the durations of x/time/rate are. */
+export function timeOf (tokens: number, { rate }: Shape): number {
+  return Math.floor(1e9 * (tokens / rate)) / 1e6
 }
 
 /**
  * Returns how many ms it takes until `cost` tokens are there, if nobody else takes any: 0 if they are there now, `Infinity` if the bucket
  * never holds that many.
  */
-export function delay (bucket: Bucket, cost: number, { rate, burst }: Shape): number {
-  if (rate === Infinity) return 0
-  if (cost > burst) return Infinity
+export function delay (bucket: Bucket, cost: number, shape: Shape): number {
+  if (shape.rate === Infinity) return 0
+  if (cost > shape.burst) return Infinity
   const missing = cost - bucket.tokens
-  return missing <= SLACK ? 0 : missing * 1000 / rate
+  return missing <= SLACK ? 0 : timeOf(missing, shape)
 }
 
-/** Returns the bucket after `cost` tokens were taken from it. The bucket must have been advanced to the present time. */
-export function spend (bucket: Bucket, cost: number): Bucket {
-  return { tokens: bucket.tokens - cost, at: bucket.at }
+/** Returns the bucket after a reservation of `cost` tokens that acts after `wait` ms. The bucket must have been advanced to the present time. */
+export function spend ({ tokens, at }: Bucket, cost: number, wait: number): Bucket {
+  return { tokens: tokens - cost, at, ahead: wait }
 }
 
 /** Returns when the bucket is full again, in ms. From then on the bucket can be forgotten. */
-export function fullAt (bucket: Bucket, { rate, burst }: Shape): number {
-  return bucket.at + Math.max(0, burst - bucket.tokens) * 1000 / rate
+export function fullAt ({ tokens, at }: Pick<Bucket, 'tokens' | 'at'>, { rate, burst }: Shape): number {
+  return at + Math.max(0, burst - tokens) * 1000 / rate
 }
 
 /**
- * Returns the bucket after a reservation gave its tokens back. Tokens that later reservations were promised on top of this reservation stay
- * spent: otherwise more tokens than the burst could act together. A reservation whose time has passed has acted, and gives nothing back.
- *
- * @param actsAt when the reservation was to act, in ms
+ * Returns the bucket after a reservation gave its tokens back: `CancelAt` of x/time/rate. Tokens that later reservations were promised on top of
+ * this reservation stay spent: otherwise more tokens than the burst could act together. A reservation whose time has passed has acted, and
+ * gives nothing back.
  */
-export function giveBack (bucket: Bucket, now: number, shape: Shape, cost: number, actsAt: number): Bucket {
-  if (shape.rate === Infinity || actsAt < now) return bucket
-  const lastActsAt = bucket.at + Math.max(0, -bucket.tokens) * 1000 / shape.rate
-  const restored = Math.min(cost, cost - (lastActsAt - actsAt) * shape.rate / 1000)
-  if (restored <= 0) return bucket
-  const { tokens, at } = advance(bucket, now, shape)
-  return { tokens: Math.min(shape.burst, tokens + restored), at }
+export function giveBack (bucket: Bucket, now: number, shape: Shape, cost: number, reserved: Reserved): Bucket {
+  const { tokens, at, ahead } = advance(bucket, now, shape)
+  const acts = reserved.wait - (at - reserved.at)
+  const restored = cost - tokensIn(ahead - acts, shape)
+  if (shape.rate === Infinity || acts <= -SAME || restored <= 0) return bucket
+  const before = acts - timeOf(cost, shape)
+  const isLast = Math.abs(ahead - acts) < SAME && before > -SAME
+  return { tokens: Math.min(shape.burst, tokens + restored), at, ahead: isLast ? before : ahead }
 }

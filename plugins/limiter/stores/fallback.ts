@@ -9,6 +9,7 @@ import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
 import { answered } from '../../redis.ts'
 import { asError } from '../functions.ts'
+import type { Reserved } from './bucket.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
 /** The time between two probes, in ms. */
@@ -55,15 +56,14 @@ export class FallbackStore implements Store {
     return this.#decide(charges, maxWait)
   }
 
-  /** Returns 0 while the store is away. Tokens that the store can't take back are refilled in time anyway. */
-  async giveBack (charge: Charge, actsAt: number): Promise<number> {
-    if (this.#failedAt !== undefined) return 0
+  /** Does nothing while the store is away. Tokens that the store can't take back are refilled in time anyway. */
+  async giveBack (charge: Charge, reserved: Reserved): Promise<void> {
+    if (this.#failedAt !== undefined) return
     try {
       // A command that is late may still run, from the client's queue: then it takes too many tokens, never too few.
-      return await answered(this.#remote.giveBack(charge, actsAt), this.#options.timeout)
+      await answered(this.#remote.giveBack(charge, reserved), this.#options.timeout)
     } catch (error) {
       this.#fail(asError(error))
-      return 0
     }
   }
 

@@ -12,7 +12,7 @@
  */
 import { ownCopy } from '../../shared/address-key.ts'
 import type { Clock } from '../../shared/clock.ts'
-import { advance, delay, fullAt, giveBack, spend, type Bucket } from './bucket.ts'
+import { advance, delay, fullAt, giveBack, spend, type Bucket, type Reserved } from './bucket.ts'
 import type { Balance, Charge, Decision, Lockout, Store } from './store.ts'
 
 /** Buckets that each operation looks at to forget full ones, so that a table is swept in a quarter as many operations as it has keys. */
@@ -27,6 +27,7 @@ interface StoredBucket {
   readonly key: string
   tokens: number
   at: number
+  ahead: number
   /**
    * When the bucket can be forgotten, in ms. Requests for one key may differ in burst: then a smaller bucket is full earlier than a larger
    * one, and the entry keeps the later instant.
@@ -54,7 +55,7 @@ class Table {
   readonly #entries = new Map<string, StoredBucket>()
   #sweeper = this.#entries.values()
   /** The bucket that new keys share while the table is full. The bucket starts full, whatever its burst is. */
-  readonly shared: StoredBucket = { key: '', tokens: Infinity, at: -Infinity, full: -Infinity, lock: undefined }
+  readonly shared: StoredBucket = { key: '', tokens: Infinity, at: -Infinity, ahead: 0, full: -Infinity, lock: undefined }
 
   constructor (maxKeys: number) {
     this.#maxKeys = maxKeys
@@ -75,7 +76,7 @@ class Table {
   }
 
   /** @param spent tokens that this operation removed from the bucket */
-  store (entry: StoredBucket | undefined, charge: Charge, { tokens, at }: Bucket, spent: number): void {
+  store (entry: StoredBucket | undefined, charge: Charge, { tokens, at, ahead }: Bucket, spent: number): void {
     const known = entry === undefined ? at : Math.max(at, entry.full)
     const own = fullAt({ tokens, at }, charge)
     const shifted = known + spent * 1000 / charge.rate
@@ -83,10 +84,11 @@ class Table {
     const full = shifted > own ? shifted : own
     if (entry === undefined) {
       const key = ownCopy(charge.key)
-      this.#entries.set(key, { key, tokens, at, full, lock: undefined })
+      this.#entries.set(key, { key, tokens, at, ahead, full, lock: undefined })
     } else {
       entry.tokens = tokens
       entry.at = at
+      entry.ahead = ahead
       entry.full = full
     }
   }
@@ -154,7 +156,7 @@ export class MemoryStore implements Store {
         return { charge, tokens: bucket.tokens, wait: Math.max(wait, lockout), lockedOut: lockout > 0 }
       }
       if (!granted || charge.cost === 0) return { charge, tokens: bucket.tokens, wait, lockedOut: false }
-      const spent = spend(bucket, charge.cost)
+      const spent = spend(bucket, charge.cost, wait)
       table.store(entry, charge, spent, charge.cost)
       return { charge, tokens: spent.tokens, wait, lockedOut: false }
     })
@@ -162,17 +164,15 @@ export class MemoryStore implements Store {
     return { granted, balances, at, store: isShared ? undefined : this }
   }
 
-  giveBack (charge: Charge, actsAt: number): number {
+  giveBack (charge: Charge, reserved: Reserved): void {
     const at = this.#clock.now()
     const table = this.#table(charge.policy)
     const entry = table.find(charge.key, at)
     // A bucket that was forgotten is full. Nothing is given back to it, nor to the bucket that others share.
-    if (entry === undefined || entry === table.shared) return 0
+    if (entry === undefined || entry === table.shared) return
     const before = advance(entry, at, charge)
-    const bucket = giveBack(before, at, charge, charge.cost, actsAt)
-    const restored = bucket.tokens - before.tokens
-    table.store(entry, charge, bucket, -restored)
-    return restored
+    const bucket = giveBack(before, at, charge, charge.cost, reserved)
+    table.store(entry, charge, bucket, before.tokens - bucket.tokens)
   }
 
   #table (policy: string): Table {

@@ -6,6 +6,7 @@
  * tokens lost to requests that another policy refused. Apps that outgrow one node take a prefix each.
  */
 import { createHash } from 'node:crypto'
+import type { Reserved } from './bucket.ts'
 import type { CallScript } from './redis-client.ts'
 import * as scripts from './script.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
@@ -46,9 +47,9 @@ export class RedisStore implements Store {
     return { granted: granted === 1, balances, at: at as number, store: this }
   }
 
-  async giveBack (charge: Charge, actsAt: number): Promise<number> {
+  async giveBack (charge: Charge, { at, wait }: Reserved): Promise<void> {
     const { rate, burst, cost } = charge
-    return Number(await this.#run(giveBack, [this.#key(charge)], [rate, burst, cost, actsAt]))
+    await this.#run(giveBack, [this.#key(charge)], [rate, burst, cost, at, wait])
   }
 
   /** The policy's name is encoded, so that no policy and key read like another policy and key. */

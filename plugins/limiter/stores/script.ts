@@ -4,11 +4,11 @@
  * Numbers are sent and returned as text, because Redis truncates a Lua number in a reply to an integer. A value that this script didn't
  * write, or that is of another type, counts as a full bucket and is overwritten: one odd key must not take the limiter away from everybody.
  *
- * A bucket is written as its tokens, the time of that count, and how many ms later the bucket may be forgotten. That is not when its own
- * burst is there again: where the requests of one key differ in burst, the smaller burst would free the key from the larger one. A policy
- * with a lockout adds the refusals that were counted, and when the lockout ends.
+ * A bucket is written as its tokens, the time of that count, how many ms later the bucket may be forgotten, and how many ms later the last
+ * reservation acts. It may not be forgotten as soon as its own burst is there again: where the requests of one key differ in burst, the smaller
+ * burst would free the key from the larger one. A policy with a lockout adds the refusals that were counted, and when the lockout ends.
  */
-import { SLACK } from './bucket.ts'
+import { SAME, SLACK } from './bucket.ts'
 
 /**
  * The largest step back of the server's clock, in ms, that buckets wait out. A step happens by hand, or by a failover to a machine whose
@@ -23,25 +23,30 @@ const prelude = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 
+local function timeOf(tokens, rate)
+  return math.floor(1e9 * (tokens / rate)) / 1e6
+end
+
 local function load(key, rate, burst)
-  local full = { tokens = burst, at = now, left = 0, refusals = 0, lockedUntil = 0 }
+  local full = { tokens = burst, at = now, left = 0, ahead = 0, refusals = 0, lockedUntil = 0 }
   local state = redis.pcall('GET', key)
   if type(state) ~= 'string' then return full end
-  local tokens, at, left, refusals, lockedUntil = string.match(state, '^(%S+) (%S+) ?(%S*) ?(%S*) ?(%S*)$')
-  tokens, at, left = tonumber(tokens), tonumber(at), tonumber(left) or 0
+  local tokens, at, left, ahead, refusals, lockedUntil = string.match(state, '^(%S+) (%S+) ?(%S*) ?(%S*) ?(%S*) ?(%S*)$')
+  tokens, at, left, ahead = tonumber(tokens), tonumber(at), tonumber(left) or 0, tonumber(ahead) or 0
   refusals, lockedUntil = tonumber(refusals) or 0, tonumber(lockedUntil) or 0
   if not tokens or not at or not (tokens > -math.huge) then return full end
   if at > now + ${STEP} then at = now end
-  if now > at then
-    tokens, at, left = tokens + (now - at) * rate / 1000, now, math.max(0, left - (now - at))
+  local passed = now - at
+  if passed > 0 then
+    tokens, at, left, ahead = tokens + passed / 1000 * rate, now, math.max(0, left - passed), ahead - passed
   end
-  return { tokens = math.min(burst, tokens), at = at, left = left, refusals = refusals, lockedUntil = lockedUntil }
+  return { tokens = math.min(burst, tokens), at = at, left = left, ahead = ahead, refusals = refusals, lockedUntil = lockedUntil }
 end
 
 local function store(key, bucket, spent, rate, burst)
   local left = math.max(math.max(0, burst - bucket.tokens) * 1000 / rate, bucket.left + spent * 1000 / rate)
   local life = math.ceil(math.max(bucket.at - now + left, bucket.lockedUntil - now)) + 1
-  local state = string.format('%.17g %.17g %.17g', bucket.tokens, bucket.at, left)
+  local state = string.format('%.17g %.17g %.17g %.17g', bucket.tokens, bucket.at, left, bucket.ahead)
   if bucket.refusals > 0 or bucket.lockedUntil > now then
     state = state .. string.format(' %d %.17g', bucket.refusals, bucket.lockedUntil)
   end
@@ -63,7 +68,7 @@ for i, key in ipairs(KEYS) do
   local bucket = load(key, charge.rate, charge.burst)
   local missing = charge.cost - bucket.tokens
   charge.bucket = bucket
-  charge.wait = missing <= ${SLACK} and 0 or bucket.at - now + missing * 1000 / charge.rate
+  charge.wait = missing <= ${SLACK} and 0 or bucket.at - now + timeOf(missing, charge.rate)
   -- After the clock was set back, a lockout takes no longer than it did at first.
   charge.locked = math.min(charge.duration, math.max(0, bucket.lockedUntil - now))
   if charge.wait > maxWait or charge.locked > 0 then granted = 0 end
@@ -85,7 +90,7 @@ for i, key in ipairs(KEYS) do
     end
     store(key, bucket, 0, charge.rate, charge.burst)
   elseif granted == 1 and charge.cost > 0 then
-    bucket.tokens = bucket.tokens - charge.cost
+    bucket.tokens, bucket.ahead = bucket.tokens - charge.cost, charge.wait - (bucket.at - now)
     store(key, bucket, charge.cost, charge.rate, charge.burst)
   end
   reply[i + 1] = string.format('%.17g %.17g %d', bucket.tokens, charge.wait, charge.locked > 0 and 1 or 0)
@@ -94,17 +99,17 @@ return table.concat(reply, ' ')
 `
 
 /**
- * KEYS: the bucket. ARGV: rate, burst, cost, and when the reservation was to act. Returns the tokens restored, as text. See giveBack in
- * bucket.ts.
+ * KEYS: the bucket. ARGV: rate, burst, cost, when the reservation was made, and how many ms later it was to act. See giveBack in bucket.ts.
  */
 export const giveBack = `${prelude}
-local rate, burst, cost, actsAt = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-if actsAt < now or redis.call('EXISTS', KEYS[1]) == 0 then return '0' end
+local rate, burst, cost, reservedAt, wait = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if redis.call('EXISTS', KEYS[1]) == 0 then return end
 local bucket = load(KEYS[1], rate, burst)
-local lastActsAt = bucket.at + math.max(0, -bucket.tokens) * 1000 / rate
-local restored = math.min(cost, cost - (lastActsAt - actsAt) * rate / 1000)
-if restored <= 0 then return '0' end
+local acts = wait - (bucket.at - reservedAt)
+local restored = cost - (bucket.ahead - acts) / 1000 * rate
+if acts <= -${SAME} or restored <= 0 then return end
+local before = acts - timeOf(cost, rate)
+if math.abs(bucket.ahead - acts) < ${SAME} and before > -${SAME} then bucket.ahead = before end
 bucket.tokens = math.min(burst, bucket.tokens + restored)
 store(KEYS[1], bucket, -restored, rate, burst)
-return string.format('%.17g', restored)
 `

@@ -1,5 +1,5 @@
 /** The contract of a store of token buckets. The memory store and the Redis store share it, and one test suite runs on both. */
-import type { Shape } from './bucket.ts'
+import type { Reserved, Shape } from './bucket.ts'
 
 /** The decision on a policy's requests while the store can't be reached. */
 export type OnStoreError = 'local' | 'open' | 'closed'
@@ -52,11 +52,8 @@ export interface Store {
    * @param maxWait how many ms in the future the last charge may act; 0 grants only what may act now
    */
   take<C extends Charge> (charges: readonly C[], maxWait: number): Decision<C> | Promise<Decision<C>>
-  /**
-   * Gives back the tokens of a granted charge, except those that later reservations depend on. Returns the number of tokens given back.
-   * @param actsAt when the charge was to act, in ms of the store's own clock
-   */
-  giveBack (charge: Charge, actsAt: number): number | Promise<number>
+  /** Gives back the tokens of a granted charge, except those that later reservations depend on. `reserved` is the store's own decision. */
+  giveBack (charge: Charge, reserved: Reserved): void | Promise<void>
 }
 
 /** Has a store decide on one charge. */

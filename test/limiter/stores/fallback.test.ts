@@ -2,7 +2,7 @@ import t from 'tap'
 import type { LimiterStoreError } from '../../../plugins/shared/errors.ts'
 import { FallbackStore } from '../../../plugins/limiter/stores/fallback.ts'
 import { MemoryStore } from '../../../plugins/limiter/stores/memory-store.ts'
-import type { Charge, OnStoreError, Store, Decision } from '../../../plugins/limiter/stores/store.ts'
+import { takeOne, type Charge, type OnStoreError, type Store, type Decision } from '../../../plugins/limiter/stores/store.ts'
 import { contract, charge } from './contract.ts'
 
 function deferred<T> (): { promise: Promise<T>, resolve: (value: T) => void, reject: (error: Error) => void } {
@@ -129,8 +129,8 @@ t.test('what the local store granted is given back to it', async (t) => {
   const first = store.take([local], 0)
   calls[0]!.reject(new Error('gone'))
   await first
-  const held = await store.take([local], 1e9)
-  await held.store!.giveBack(local, held.at + held.balances[0]!.wait)
+  const held = await takeOne(store, local, 1e9)
+  await held.store!.giveBack(local, held)
   t.equal((await store.take([{ ...local, cost: 0 }], 0)).balances[0]!.tokens, 0)
 })
 
@@ -140,9 +140,9 @@ t.test('giving back to a store that has gone is no error of the caller', async (
   calls[0]!.resolve(granted([charge()]))
   const held = await decision
   remote.giveBack = () => Promise.reject(new Error('gone'))
-  await held.store!.giveBack(charge(), 500)
+  await held.store!.giveBack(charge(), { at: 0, wait: 500 })
   t.same(changes, ['gone'])
-  await held.store!.giveBack(charge(), 500)
+  await held.store!.giveBack(charge(), { at: 0, wait: 500 })
   t.same(changes, ['gone'])
 })
 

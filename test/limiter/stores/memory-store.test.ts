@@ -4,6 +4,7 @@ import t from 'tap'
 import fc from 'fast-check'
 import { MemoryStore } from '../../../plugins/limiter/stores/memory-store.ts'
 import { addressKey } from '../../../plugins/shared/address-key.ts'
+import type { Reserved } from '../../../plugins/limiter/stores/bucket.ts'
 import type { Store } from '../../../plugins/limiter/stores/store.ts'
 import { contract, charge, NEVER } from './contract.ts'
 
@@ -103,7 +104,7 @@ t.test('what the shared bucket granted is not given back to a bucket of the key\
   clock.time += 2_010
   t.notOk(ask('key', 1).granted)
   t.ok(ask('key', 1, 10_000).granted, 'the other has been forgotten: a bucket of its own')
-  reserved.store?.giveBack(charge({ key: 'key', rate: 1, burst: 5, cost: 3 }), reserved.at + 3_000)
+  reserved.store?.giveBack(charge({ key: 'key', rate: 1, burst: 5, cost: 3 }), { at: reserved.at, wait: 3_000 })
   t.notOk(ask('key', 1).granted)
 })
 
@@ -119,15 +120,16 @@ t.test('over any time a key acts at most burst + rate·t, also if it comes and g
   fc.assert(fc.property(fc.integer({ min: 1, max: 3 }), fc.array(step, { minLength: 1, maxLength: 40 }), (maxKeys, steps) => {
     const clock = manual()
     const store = new MemoryStore(clock, maxKeys)
-    const held: Array<{ key: number, cost: number, actsAt: number, holder: Store | undefined }> = []
+    const held: Array<Reserved & { key: number, cost: number, actsAt: number, holder: Store | undefined }> = []
     for (const { after, key, cost, maxWait, cancel } of steps) {
       clock.time += after
       const victim = cancel === null ? undefined : held[cancel]
       if (victim === undefined) {
-        const { granted, at, balances, store: holder } = store.take([charge({ ...shape, key: String(key), cost })], maxWait)
-        if (granted) held.push({ key, cost, actsAt: at + balances[0]!.wait, holder })
+        const { granted, at, balances: [balance], store: holder } = store.take([charge({ ...shape, key: String(key), cost })], maxWait)
+        const { wait } = balance!
+        if (granted) held.push({ key, cost, at, wait, actsAt: at + wait, holder })
       } else if (victim.actsAt >= clock.time && victim.holder !== undefined) {
-        victim.holder.giveBack(charge({ ...shape, key: String(victim.key), cost: victim.cost }), victim.actsAt)
+        victim.holder.giveBack(charge({ ...shape, key: String(victim.key), cost: victim.cost }), victim)
         held.splice(held.indexOf(victim), 1)
       }
     }

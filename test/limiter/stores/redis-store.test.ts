@@ -4,6 +4,7 @@ import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { createClient, createClientPool, createCluster } from 'redis'
 import { adapt, type RedisClient } from '../../../plugins/limiter/stores/redis-client.ts'
+import { takeOne } from '../../../plugins/limiter/stores/store.ts'
 import { RedisStore } from '../../../plugins/limiter/stores/redis-store.ts'
 import { contract, charge, NEVER } from './contract.ts'
 import { noRedis, startRedis, type RedisServer } from '../redis.ts'
@@ -69,8 +70,8 @@ t.test('with a real server', options, async (t) => {
     await store.take([charge({ policy: 'c', rate: 1e-300, burst: 10, cost: 10 })], 0)
     const slow = charge({ policy: 'd', rate: 1, burst: 1 })
     for (let i = 0; i < 2; i++) await store.take([slow], 1e6)
-    const last = await store.take([slow], 1e6)
-    await store.giveBack(slow, last.at + last.balances[0]!.wait)
+    const last = await takeOne(store, slow, 1e6)
+    await store.giveBack(slow, last)
     const keys = await stored(client)
     t.same(keys, ['{app:limiter}:a:k', '{app:limiter}:b:x', '{app:limiter}:c:k', '{app:limiter}:d:k'])
     const lives = await Promise.all(keys.map((key) => client.pttl(key)))

@@ -1,0 +1,222 @@
+// What holds for callers that wait, on both stores: equal and unequal ones, with and without patience, some that leave, while the event loop stalls
+// and Redis answers late or not at all. FC_WAITING_RUNS sets how many random runs there are, FC_WAITING_SEED repeats one.
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import limiter, { type LimiterOptions } from '../../../plugins/limiter/index.ts'
+import { noRedis, startRedis } from '../redis.ts'
+
+const runs = Number(process.env['FC_WAITING_RUNS'] ?? 2)
+const seeds = process.env['FC_WAITING_SEED'] === undefined ? Array.from({ length: runs }, () => Math.floor(Math.random() * 2 ** 31)) : [Number(process.env['FC_WAITING_SEED'])]
+/** The longest stall of the event loop, in ms. */
+const STALL = 300
+/** What a loaded machine may add to a wait, in ms. A call that hangs takes much longer. */
+const SLACK = 1_500
+/** How many ms a call may wait for the store's answer, whatever its timeout. */
+const ANSWER = 100
+
+/** For how long, in ms, a loaded machine may take this process's thread away between a grant and the look at the clock. */
+const PREEMPTED = 10
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+function stall (ms: number): void {
+  const end = performance.now() + ms
+  while (performance.now() < end);
+}
+
+/** Returns a generator of numbers from 0 to 1 (mulberry32). */
+function random (seed: number): () => number {
+  return () => {
+    seed = (seed + 0x6D2B79F5) | 0
+    let x = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+async function start (t: Test, policy: object, options: Partial<LimiterOptions>): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(limiter, { policies: { p: { routes: 'named', onStoreError: 'closed', ...policy } as never }, ...options })
+  await app.ready()
+  return app
+}
+
+/** A server before Redis that answers late, or ends a connection in place of an answer. */
+async function unreliable (t: Test, path: string, next: () => number): Promise<{ port: number, calm (): void }> {
+  let isCalm = false
+  const sockets = new Set<Socket>()
+  const server = createServer((socket) => {
+    const upstream = connect(path)
+    let last = Promise.resolve()
+    for (const side of [socket, upstream]) {
+      sockets.add(side)
+      side.on('error', () => {})
+      side.on('close', () => { socket.destroy(); upstream.destroy() })
+    }
+    socket.on('data', (data) => upstream.write(data))
+    upstream.on('data', (data) => {
+      const delay = isCalm || next() < 0.7 ? 0 : next() * 80
+      const isLost = !isCalm && next() < 0.01
+      last = last.then(async () => {
+        if (delay > 0) await sleep(delay)
+        if (isLost) socket.destroy()
+        else socket.write(data)
+      })
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  return { port: (server.address() as AddressInfo).port, calm: () => { isCalm = true } }
+}
+
+interface Call {
+  number: number
+  cost: number
+  timeout: number
+  began: number
+  /** Milliseconds until the call settled. */
+  took: number
+  code: string
+}
+
+/** Calls `wait` at random for some seconds. */
+async function storm ({ limiter }: FastifyInstance, next: () => number, burst: number): Promise<{ calls: Call[], granted: Call[], began: number }> {
+  const calls: Array<Promise<Call>> = []
+  const granted: Call[] = []
+  const began = performance.now()
+  const number = (max: number): number => Math.floor(next() * max)
+  const call = async (cost: number, timeout: number, leaveAfter: number | undefined): Promise<Call> => {
+    const call: Call = { number: calls.length, cost, timeout, began: performance.now(), took: Infinity, code: 'hangs' }
+    const signal = leaveAfter === undefined ? undefined : AbortSignal.timeout(leaveAfter)
+    const waiting = limiter.wait('p', undefined, { cost, timeout, ...signal && { signal } }).then(() => { granted.push(call); return 'granted' }, ({ code }: { code: string }) => code)
+    call.code = await Promise.race([waiting, sleep(timeout + ANSWER + STALL + SLACK).then(() => 'hangs')])
+    call.took = performance.now() - call.began
+    return call
+  }
+  // In debt at first, beside reservations that are kept.
+  const debt = number(2) * 30
+  for (let taken = 0; taken < debt; taken += burst) await limiter.reserve('p', undefined, { cost: burst, maxWait: 60_000 }).catch(() => {})
+  while (performance.now() - began < 2_500) {
+    for (let group = 1 + number(5); group > 0; group--) {
+      calls.push(call(1 + number(burst), [0, 5, 100, 500, 1_000, 2_000][number(6)]!, next() < 0.3 ? number(400) : undefined))
+    }
+    if (next() < 0.1) void limiter.reserve('p', undefined, { cost: 1 + number(burst) }).then(async ({ cancel }) => { if (next() < 0.7) await cancel() }, () => {})
+    if (next() < 0.15) stall(number(STALL + 1))
+    await sleep(number(60))
+  }
+  return { calls: await Promise.all(calls), granted, began }
+}
+
+function check (t: Test, seed: number, { rate, burst }: { rate: number, burst: number }, { calls, granted }: { calls: Call[], granted: Call[] }): void {
+  const label = `FC_WAITING_SEED=${seed}, rate ${rate}, burst ${burst}, ${calls.length} calls, ${granted.length} granted`
+  const late = calls.filter(({ code }) => code === 'hangs')
+  t.strictSame(late, [], `${label}: each call settles within its timeout and one stall`)
+  const numbers = granted.map(({ number }) => number)
+  t.strictSame(numbers, numbers.toSorted((a, b) => a - b), `${label}: first come, first served`)
+  // A call may be resumed late, by a stall or a slow answer. Those behind it ask afterwards, so nothing else is late.
+  const over = granted.flatMap((first, index) => {
+    let tokens = 0
+    return granted.slice(index + 1).filter(({ cost, began, took }) => {
+      tokens += cost
+      return tokens > burst + rate * (began + took - first.began - first.took + PREEMPTED) / 1000
+    })
+  })
+  t.strictSame(over, [], `${label}: never more than burst + rate·t`)
+  t.ok(granted.length > 0, 'somebody was granted')
+}
+
+const shapes = [{ rate: 60, burst: 5 }, { rate: 200, burst: 3 }, { rate: 20, burst: 10 }, { rate: 500, burst: 1 }]
+const skip = await noRedis()
+
+for (const seed of seeds) {
+  const shape = shapes[seed % shapes.length]!
+  t.test(`in memory, seed ${seed}`, async (t) => {
+    const app = await start(t, shape, {})
+    check(t, seed, shape, await storm(app, random(seed), shape.burst))
+    await app.limiter.wait('p')
+  })
+
+  t.test(`on Redis that answers late or not at all, seed ${seed}`, skip === false ? {} : { skip }, async (t) => {
+    const next = random(seed)
+    const { path } = await startRedis(t)
+    const { port, calm } = await unreliable(t, path, random(seed + 1))
+    const redis = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 20, maxRetriesPerRequest: 1, enableOfflineQueue: false })
+    redis.on('error', () => {})
+    t.teardown(() => redis.disconnect())
+    await once(redis, 'ready')
+    const app = await start(t, shape, { redis })
+    check(t, seed, shape, await storm(app, next, shape.burst))
+    calm()
+    // Once Redis answers again, waiting does too.
+    for (let settled = 'FC_ERR_LIMITER_STORE'; settled === 'FC_ERR_LIMITER_STORE';) {
+      settled = await app.limiter.wait('p').then(() => 'granted', ({ code }: { code: string }) => code)
+      if (settled !== 'granted') await sleep(50)
+    }
+  })
+}
+
+t.test('a stall between waits of different costs jams nobody', async (t) => {
+  const app = await start(t, { rate: 60, burst: 5 }, {})
+  const { limiter } = app
+  for (let taken = 0; taken < 35; taken += 5) await limiter.reserve('p', undefined, { cost: 5 })
+  const waits = [1, 2, 1].map((cost) => limiter.wait('p', undefined, { cost }))
+  await sleep(1)
+  stall(98)
+  waits.push(...[1, 3].map((cost) => limiter.wait('p', undefined, { cost })))
+  await Promise.all(waits)
+  await limiter.wait('p')
+})
+
+t.test('a stall between waits of different costs jams nobody, on Redis', skip === false ? {} : { skip }, async (t) => {
+  const redis = (await startRedis(t)).client()
+  await redis.ping()
+  const { limiter } = await start(t, { rate: 60, burst: 5 }, { redis, storeTimeout: 1_000 })
+  for (let taken = 0; taken < 35; taken += 5) await limiter.reserve('p', undefined, { cost: 5 })
+  const waits = [1, 2, 1].map((cost) => limiter.wait('p', undefined, { cost }))
+  await sleep(1)
+  stall(98)
+  waits.push(...[1, 3].map((cost) => limiter.wait('p', undefined, { cost })))
+  await Promise.all(waits)
+  await limiter.wait('p')
+})
+
+t.test('a caller without patience behind one that is asking gets a token that is there', skip === false ? {} : { skip }, async (t) => {
+  const redis = (await startRedis(t)).client()
+  await redis.ping()
+  const { limiter } = await start(t, { rate: 1, burst: 5 }, { redis, storeTimeout: 1_000 })
+  await Promise.all(Array.from({ length: 5 }, () => limiter.wait('p', undefined, { timeout: 0 })))
+  await t.rejects(limiter.wait('p', undefined, { timeout: 0 }), { code: 'FC_ERR_LIMITED' })
+})
+
+t.test('those who can\'t be served in time are refused as soon as that is known', async (t) => {
+  const { limiter } = await start(t, { rate: 1, burst: 1 }, {})
+  await limiter.reserve('p')
+  const began = performance.now()
+  const waits = Array.from({ length: 10 }, () => limiter.wait('p', undefined, { timeout: 3_500 }))
+  waits.forEach((wait) => { wait.catch(() => {}) })
+  await t.rejects(waits[9]!, { code: 'FC_ERR_LIMITED', statusCode: 429 })
+  t.ok(performance.now() - began < 900, 'long before the timeout')
+  t.same((await Promise.allSettled(waits)).map(({ status }) => status === 'fulfilled'), [true, true, true, false, false, false, false, false, false, false])
+})
+
+t.test('the tokens of a waiter that leaves first serve the next one at the same instant, beside reservations behind them', async (t) => {
+  const { limiter } = await start(t, { rate: 5, burst: 1 }, {})
+  await limiter.wait('p')
+  const left = new AbortController()
+  const leaving = limiter.wait('p', undefined, { signal: left.signal })
+  const staying = limiter.wait('p')
+  const { delay } = await limiter.reserve('p')
+  t.ok(delay > 300, 'behind the first waiter')
+  const began = performance.now()
+  left.abort()
+  await t.rejects(leaving, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' })
+  await staying
+  t.ok(performance.now() - began < 390, 'and not behind that reservation')
+})

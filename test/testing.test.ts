@@ -51,3 +51,14 @@ t.test('the error names the work that is left', async (t) => {
   tasks.finish('t1')
   await app.close()
 })
+
+t.test('listeners that were there when the application was created are the test runner\'s, also as late as in a test', async (t) => {
+  const late = (): void => {}
+  process.on('SIGTERM', late)
+  t.teardown(() => process.removeListener('SIGTERM', late))
+  const app = Fastify()
+  app.register(async (inner) => { inner.addHook('onReady', async () => assertIdle(inner)) })
+  await app.ready()
+  await assertIdle(app)
+  await app.close()
+})

@@ -76,3 +76,10 @@ t.test('what moves isn\'t what can\'t be cloned', async (t) => {
   port1.close()
   port2.close()
 })
+
+t.test('a field named __proto__ is left out, whoever wrote the message', async (t) => {
+  const error = fromWire({ ...toWire(new Error('x')), fields: JSON.parse('{ "__proto__": { "polluted": 1 }, "kept": 2 }') as Record<string, unknown> }) as Error
+  t.equal(Object.getPrototypeOf(error), Error.prototype)
+  t.notOk(Object.hasOwn(error, '__proto__'))
+  t.match(error, { kept: 2 })
+})

@@ -1,10 +1,11 @@
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http'
-import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2'
+import { connect as connectHttp2, createServer as createHttp2Server, type ClientHttp2Session } from 'node:http2'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import cancellation from '../../../plugins/cancellation/index.ts'
+import { connectionsOf } from '../../../plugins/lifecycle/requests/connections.ts'
 import lifecycle, { type LifecycleOptions } from '../../../plugins/lifecycle/index.ts'
 import { drainablesOf } from '../../../plugins/shared/drainables.ts'
 import { assertIdle } from '../../../plugins/testing.ts'
@@ -333,6 +334,20 @@ t.test('HTTP/2: streams finish, idle sessions are closed', async (t) => {
   t.match(await shutdown, { completed: 1, unfinished: [] })
   await Promise.all(closed)
   t.ok(performance.now() - before < 10_000, 'the idle session did not hold close() up')
+})
+
+t.test('HTTP/2: a session that comes while the server closes is closed too', async (t) => {
+  const server = createHttp2Server()
+  const connections = connectionsOf(server)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  connections.close()
+  const late = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+  t.teardown(() => late.destroy())
+  await once(late, 'close')
+  t.ok(late.closed)
+  server.close()
+  await connections.ended()
 })
 
 t.test('work that drains while the server listens: liveness over a real socket in every phase', async (t) => {

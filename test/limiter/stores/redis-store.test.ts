@@ -64,6 +64,15 @@ t.test('with a real server', options, async (t) => {
   const client = redis.client()
   t.beforeEach(() => client.flushall())
 
+  t.test('after the clock was set back, a lockout takes no longer than it did at first', async (t) => {
+    const locking = charge({ policy: 'a', rate: 1_000, burst: 1, lockout: { after: 1, duration: 5_000 } })
+    // As a server has written it whose clock was an hour ahead.
+    await client.set('{app:limiter}:a:k', `0 ${Date.now()} 1000 0 0 ${Date.now() + 3_600_000}`)
+    const { wait, lockedOut } = await takeOne(storeOn(client), locking, 0)
+    t.ok(lockedOut)
+    t.equal(wait, 5_000)
+  })
+
   t.test('every key expires, after the time until it is full', async (t) => {
     const store = storeOn(client)
     await store.take([charge({ policy: 'a', rate: 1, burst: 10, cost: 10 }), charge({ policy: 'b', key: 'x', rate: NEVER })], 0)

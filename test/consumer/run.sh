@@ -50,7 +50,8 @@ esbuild() { npx esbuild --bundle --platform=node --format=esm --packages=externa
 esbuild --splitting --outdir=bundled esm/app.ts esm/jobs.ts
 esbuild --outfile=one-file/app.js esm/app.ts
 
-for node in node "$@"; do
+# Node 24 first, which most users have.
+for node in "$@" node; do
   for app in esm/out/subpaths.js esm/out/app.js commonjs/out/subpaths.js commonjs/out/app.js commonjs/plain.cjs bundled/app.js; do
     timeout 60 "$node" --no-warnings "$app" || { echo "$app failed on Node $("$node" --version)" >&2; exit 1; }
   done

@@ -258,7 +258,7 @@ t.test('cancel() reaches a task that runs in another process', { skip }, async (
   t.match((await stage.web.tasks.queues()).find(({ name }) => name === 'wait'), { running: 0, failed: 0 }, 'a cancelled task has not failed')
   const before = performance.now()
   t.equal(await worker.terminate(), 0)
-  t.ok(performance.now() - before < 1_500, 'nothing keeps an idle process alive after its shutdown')
+  t.ok(performance.now() - before < 5_000, 'nothing keeps an idle process alive after its shutdown')
 })
 
 t.test('a deadline that passes hands the task back at once, and not when its lock expires', { skip }, async (t) => {

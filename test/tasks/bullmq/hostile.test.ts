@@ -33,7 +33,7 @@ t.test('Redis is full: enqueue() is refused fast, what was accepted runs, and al
   const before = performance.now()
   const error = await rejection(enqueue('work', { n: 2 }))
   t.match(error, { code: 'FC_ERR_TASK_STORE', statusCode: 503, mayBeStored: false, cause: { message: /OOM/ } })
-  t.ok(performance.now() - before < 1_000)
+  t.ok(performance.now() - before < 4_000)
   t.match(await app.tasks.queues(), [{ running: 1 }], 'reading goes on')
   go.resolve()
   await until(() => done.length === 1, 'what runs is finished')

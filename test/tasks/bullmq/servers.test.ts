@@ -89,7 +89,7 @@ t.test('on a cluster of three masters', { skip }, async (t) => {
     const enqueue = async (name: string, n: number): Promise<string> => {
       const before = performance.now()
       const code = await enqueueOf(app)(name, n).then(() => { accepted.push(n); return 'accepted' }, (error: { code: string }) => error.code)
-      t.ok(performance.now() - before < 900, `${name}: ${code} after ${Math.round(performance.now() - before)} ms`)
+      t.ok(performance.now() - before < 4_000, `${name}: ${code} after ${Math.round(performance.now() - before)} ms`)
       return code
     }
     t.equal(await enqueue(away, 1), 'accepted')

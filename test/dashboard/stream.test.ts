@@ -216,7 +216,7 @@ t.test('a page whose connection is kept alive, as a browser keeps it, doesn\'t h
 
 t.test('so it is with a server of HTTP/2 that speaks HTTP/1 too, which closes no idle connections by itself', async (t) => {
   const made = await makeCertificate(t)
-  if (made === undefined) return t.skip('openssl was not found')
+  if (made === undefined) return t.plan(0, 'openssl was not found')
   const { key, certificate: cert } = made
   for (const lifecycle of [false, {}] as const) {
     const app = Fastify({ http2: true, https: { allowHTTP1: true, key, cert } }) as unknown as FastifyInstance

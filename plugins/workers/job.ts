@@ -2,7 +2,7 @@
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
 import type { DenseSetMember } from '../shared/collections/dense-set.ts'
-import { QueueEntry } from './admission/queue-entry.ts'
+import { Entry } from '../core/line/entry.ts'
 import type { JobTrace } from './channels.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { isCausedOutside } from './job-end.ts'
@@ -40,7 +40,7 @@ export interface JobHolder {
 
 type OnStop = (job: Job, why: { aborted: unknown } | 'deadline') => void
 
-export class Job extends QueueEntry implements Abortable, DenseSetMember {
+export class Job extends Entry implements Abortable, DenseSetMember {
   readonly seq: number
   readonly registered: RegisteredJob
   readonly timeout: number

@@ -5,7 +5,7 @@ import type { Jobs, Priority, Transferable } from '../../workers/jobs.ts'
 import * as check from '../shared/options.ts'
 import { availableCpus } from './cpus.ts'
 import { validateJobs } from './registry.ts'
-import { priorities } from './admission/queue-entry.ts'
+import { priorities } from '../core/line/entry.ts'
 
 /** Durations are in ms. */
 export interface WorkersOptions<J extends Jobs = Jobs> {

@@ -2,7 +2,7 @@
 import { isJobs, type JobDefinition, type Jobs, type Priority } from '../../workers/jobs.ts'
 import { JobUnknownError } from '../shared/errors.ts'
 import * as check from '../shared/options.ts'
-import { priorities } from './admission/queue-entry.ts'
+import { priorities } from '../core/line/entry.ts'
 
 export interface RegisteredJob {
   readonly index: number

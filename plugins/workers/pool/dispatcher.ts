@@ -7,7 +7,7 @@
  * - A payload that is large or has moved would harm the other jobs of a message, so such a job goes alone.
  */
 import { types } from 'node:util'
-import type { Admission } from '../admission/admission.ts'
+import type { Admission } from '../../core/line/admission.ts'
 import type { Job } from '../job.ts'
 import type { HostClient } from '../threads/host-client.ts'
 import type { Threads } from '../threads/threads.ts'

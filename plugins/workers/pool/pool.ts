@@ -11,7 +11,7 @@ import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '..
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
-import { Admission, QueueEntry, type RunOutcome } from '../admission/admission.ts'
+import { Admission, Entry, type RunOutcome } from '../../core/line/admission.ts'
 import { Job, type JobSettings } from '../job.ts'
 import { answered, payloadUnread, payloadUnsent } from '../job-end.ts'
 import { JobLedger, type PoolStats } from '../ledger.ts'
@@ -80,7 +80,7 @@ export class Pool implements Drainable, PoolView {
   /** Reports whether a job would be admitted now. The job is not offered. */
   canRun ({ index }: RegisteredJob, { key, priority, timeout }: JobSettings): boolean {
     const now = performance.now()
-    return !this.#closed && this.#broken === undefined && this.#admission.admits(new QueueEntry(index, key, priority, now + timeout), now)
+    return !this.#closed && this.#broken === undefined && this.#admission.admits(new Entry(index, key, priority, now + timeout), now)
   }
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {

@@ -2,7 +2,7 @@
  * A discrete-event simulation of a pool: the admission of plugins/workers, unchanged, in virtual time. Open-loop arrivals,
  * threads that are busy for as long as a job takes, clients that give up. Seeded: the same options give the same result.
  */
-import { Admission, QueueEntry, type AdmissionSettings } from '../../../plugins/workers/admission/admission.ts'
+import { Admission, Entry, type AdmissionSettings } from '../../../plugins/core/line/admission.ts'
 import type { Priority } from '../../../workers/jobs.ts'
 import { admissionDefaults } from '../../../plugins/workers/options.ts'
 import type { Refusal } from '../../../plugins/shared/errors.ts'
@@ -91,7 +91,7 @@ export interface Outcome {
   p99: number
 }
 
-class Client extends QueueEntry {
+class Client extends Entry {
   readonly source: number
   readonly ms: number
   start = 0

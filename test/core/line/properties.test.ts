@@ -1,7 +1,7 @@
 // What holds whatever happens, in any order: arrivals, threads that take, finish and die, clients that leave, a clock that misbehaves.
 import fc from 'fast-check'
 import t from 'tap'
-import { Admission, QueueEntry, type RunOutcome } from '../../../plugins/workers/admission/admission.ts'
+import { Admission, Entry, type RunOutcome } from '../../../plugins/core/line/admission.ts'
 import type { Priority } from '../../../workers/jobs.ts'
 
 const HOUR = 3_600_000
@@ -48,10 +48,10 @@ const settings = { threads: 2, maxWait: 2_000, orderWait: 300, targetWait: 100 }
 /** A pool that believes nothing: it keeps its own books, and compares. */
 class Suspicious {
   readonly concurrency = [Infinity, 1, 2]
-  readonly waiting = new Set<QueueEntry>()
-  readonly taken = new Set<QueueEntry>()
-  readonly gone = new Set<QueueEntry>()
-  readonly admission: Admission<QueueEntry>
+  readonly waiting = new Set<Entry>()
+  readonly taken = new Set<Entry>()
+  readonly gone = new Set<Entry>()
+  readonly admission: Admission<Entry>
   readonly maxQueue: number
   threads = settings.threads
   now = 0
@@ -69,7 +69,7 @@ class Suspicious {
     if (!condition) throw new Error(promise)
   }
 
-  of (set: Set<QueueEntry>, job: number): number {
+  of (set: Set<Entry>, job: number): number {
     return [...set].filter((entry) => entry.job === job).length
   }
 
@@ -78,7 +78,7 @@ class Suspicious {
     return this.concurrency.reduce((sum, cap, job) => sum + Math.min(this.of(this.waiting, job), cap - this.of(this.taken, job)), 0)
   }
 
-  pick (set: Set<QueueEntry>, which: number): QueueEntry | undefined {
+  pick (set: Set<Entry>, which: number): Entry | undefined {
     return [...set][which % set.size]
   }
 
@@ -129,12 +129,12 @@ class Suspicious {
   }
 
   offer ({ job, key, priority, patience }: Extract<Step, { do: 'offer' }>): void {
-    const entry = new QueueEntry(job, key, priority, this.now + patience)
+    const entry = new Entry(job, key, priority, this.now + patience)
     const before = this.waiting.size
     const idle = this.threads - this.taken.size > this.runnable
     const capped = this.of(this.waiting, job) + this.of(this.taken, job) >= this.concurrency[job]!
     const isLate = [...this.waiting].some(({ since }) => this.now - since > settings.maxWait)
-    const admits = this.admission.admits(new QueueEntry(job, key, priority, this.now + patience), this.now)
+    const admits = this.admission.admits(new Entry(job, key, priority, this.now + patience), this.now)
     this.audit()
     const refusal = this.admission.offer(entry, this.now)
     // What has waited too long is refused first, which may make the difference.
@@ -146,14 +146,13 @@ class Suspicious {
     this.holds(this.waiting.size <= Math.max(before, bound), 'never more waiting than the bound')
   }
 
-  took (entry: QueueEntry | undefined, short = false): void {
+  took (entry: Entry | undefined, short = false): void {
     if (entry === undefined) return this.holds(short || this.runnable === 0, 'a thread that asks gets what there is')
     for (const other of this.waiting) {
       if (other === entry || other.key !== entry.key || other.priority !== entry.priority) continue
       const comparable = this.concurrency[other.job] === Infinity || other.job === entry.job
       if (!comparable) continue
-      if (entry.late) this.holds(other.state === 'capped' || (other.late && other.sequence < entry.sequence), 'late jobs come after fresh ones, newest first')
-      else this.holds(other.late || other.sequence > entry.sequence, 'fresh jobs come first in, first out within a key and class')
+      this.holds(other.sequence > entry.sequence, 'first in, first out within a key and class')
     }
     this.holds(this.waiting.delete(entry), 'nothing is taken twice, nor without having been admitted')
     this.taken.add(entry)
@@ -191,12 +190,12 @@ t.test('keys of one class that always have jobs waiting get the same thread time
   const cost = fc.double({ min: 0.1, max: 100, noNaN: true })
   fc.assert(fc.property(fc.array(cost, { minLength: 2, maxLength: 6 }), fc.integer({ min: 1, max: 4 }), (costs, threads) => {
     // Each key has its own job, of its own length.
-    const admission = new Admission<QueueEntry>(
+    const admission = new Admission<Entry>(
       { threads, maxQueue: 1_000, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: costs.map(() => Infinity) },
       () => {})
     let now = 0
     const offer = (job: number): void => {
-      if (admission.offer(new QueueEntry(job, `key ${job}`, 'normal', Infinity), now) !== undefined) throw new Error('refused')
+      if (admission.offer(new Entry(job, `key ${job}`, 'normal', Infinity), now) !== undefined) throw new Error('refused')
     }
     costs.forEach((ms, job) => {
       offer(job)
@@ -204,7 +203,7 @@ t.test('keys of one class that always have jobs waiting get the same thread time
     })
     costs.forEach((_, job) => { for (let i = 0; i < 3; i++) offer(job) })
     const time = costs.map(() => 0)
-    const running: { entry: QueueEntry, end: number }[] = []
+    const running: { entry: Entry, end: number }[] = []
     for (let i = 0; i < 400; i++) {
       while (running.length < threads) {
         const entry = admission.take(now)!
@@ -229,14 +228,14 @@ t.test('keys of one class that always have jobs waiting get the same thread time
 t.test('thread time is what a run measured, not what was expected', async () => {
   // One name, so one estimate; the runs of one key are 20 times as long as those of the other.
   fc.assert(fc.property(fc.integer({ min: 2, max: 50 }), fc.integer({ min: 1, max: 3 }), (factor, threads) => {
-    const admission = new Admission<QueueEntry>(
+    const admission = new Admission<Entry>(
       { threads, maxQueue: 1_000, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
     const lengths: Record<string, number> = { short: 1, long: factor }
     const time: Record<string, number> = { short: 0, long: 0 }
     let now = 0
-    const offer = (key: string): void => { admission.offer(new QueueEntry(0, key, 'normal', Infinity), now) }
+    const offer = (key: string): void => { admission.offer(new Entry(0, key, 'normal', Infinity), now) }
     for (const key of Object.keys(lengths)) for (let i = 0; i < 60; i++) offer(key)
-    const running: { entry: QueueEntry, end: number }[] = []
+    const running: { entry: Entry, end: number }[] = []
     for (let i = 0; i < 3_000; i++) {
       while (running.length < threads) {
         const entry = admission.take(now)!
@@ -255,10 +254,10 @@ t.test('thread time is what a run measured, not what was expected', async () => 
 })
 
 t.test('a key gains at most one job by leaving and coming back', async (t) => {
-  const admission = new Admission<QueueEntry>({ ...settings, threads: 1, maxQueue: 100, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
+  const admission = new Admission<Entry>({ ...settings, threads: 1, maxQueue: 100, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }, () => {})
   const served: Record<string, number> = { stays: 0, leaves: 0 }
   let now = 0
-  const offer = (key: string): void => { admission.offer(new QueueEntry(0, key, 'normal', Infinity), now) }
+  const offer = (key: string): void => { admission.offer(new Entry(0, key, 'normal', Infinity), now) }
   for (let i = 0; i < 20; i++) offer('stays')
   offer('leaves')
   for (let i = 0; i < 1_000; i++) {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Admission, QueueEntry, type AdmissionSettings } from '../../../plugins/workers/admission/admission.ts'
+import { Admission, Entry, type AdmissionSettings } from '../../../plugins/core/line/admission.ts'
 import type { Priority } from '../../../workers/jobs.ts'
 import { admissionDefaults } from '../../../plugins/workers/options.ts'
 import type { Refusal } from '../../../plugins/shared/errors.ts'
@@ -7,7 +7,7 @@ import { fixed, simulate } from './simulation.ts'
 
 const HOUR = 3_600_000
 
-class Job extends QueueEntry {
+class Job extends Entry {
   readonly name: string
   refusal: Refusal | undefined
 
@@ -107,7 +107,7 @@ t.test('an idle thread admits, whatever is believed of the job', async (t) => {
 
 t.test('a name that never ran is bounded by count only', async (t) => {
   const admission = create({ maxQueue: 50 })
-  learn(admission, 0, 10_000)
+  learn(admission, 0, 10_001)
   occupy(admission)
   t.equal(admission.offer(new Job('known'), 0), undefined)
   t.match(admission.offer(new Job('known'), 0), { reason: 'wait' })
@@ -119,8 +119,8 @@ t.test('a burst of as much work as maxWait allows is admitted, and no more', asy
   const admission = create({ threads: 2 })
   learn(admission, 0, 100)
   occupy(admission, 2)
-  for (let i = 1; i <= 200; i++) t.equal(admission.offer(new Job(`${i}`, { key: 'heavy' }), 0), undefined)
-  t.match(admission.offer(new Job('201', { key: 'heavy' }), 0), { reason: 'wait', estimatedWait: 10_050, limit: 10_000, waiting: 200, retryAfter: 11 })
+  for (let i = 1; i <= 201; i++) t.equal(admission.offer(new Job(`${i}`, { key: 'heavy' }), 0), undefined)
+  t.match(admission.offer(new Job('202', { key: 'heavy' }), 0), { reason: 'wait', estimatedWait: 10_050, limit: 10_000, waiting: 201, retryAfter: 11 })
   for (let i = 1; i <= 99; i++) t.equal(admission.offer(new Job(`page ${i}`, { key: 'light' }), 0), undefined, 'another key has its own share')
   t.match(admission.offer(new Job('too many', { key: 'light' }), 0), undefined)
   t.match(admission.offer(new Job('too many', { key: 'light' }), 0), { reason: 'wait' })
@@ -186,32 +186,35 @@ t.test('a job is refused when wait and run cannot meet its deadline', async (t) 
   t.match(late.refusal, { reason: 'deadline', limit: 20 })
 })
 
-t.test('jobs that have waited for long come after those that came lately, and the newest of them first', async (t) => {
+t.test('without an overload, jobs are served in the order of arrival however long they have waited', async (t) => {
   const admission = create()
   learn(admission, 0, 10)
   occupy(admission)
-  for (const name of ['old 1', 'old 2', 'old 3']) admission.offer(new Job(name), 0)
-  for (const name of ['new 1', 'new 2']) admission.offer(new Job(name), 1_001)
-  t.same(drain(admission, 1_001), ['new 1', 'new 2', 'old 3', 'old 2', 'old 1'])
+  for (const name of ['old 1', 'old 2']) admission.offer(new Job(name), 0)
+  for (const name of ['new 1', 'new 2']) admission.offer(new Job(name), 5_000)
+  for (const name of ['other']) admission.offer(new Job(name, { key: 'other' }), 5_000)
+  t.same(drain(admission, 5_000, 10), ['old 1', 'other', 'old 2', 'new 1', 'new 2'])
 })
 
-t.test('a key whose jobs have all waited for long comes after those with newer jobs, but not if it has just been served', async (t) => {
-  const admission = create()
-  learn(admission, 0, 10)
-  const [endless] = occupy(admission)
-  for (const name of ['a', 'b']) admission.offer(new Job(name, { key: name }), 0)
-  admission.offer(new Job('new', { key: 'c' }), 2_000)
-  t.same(drain(admission, 2_000), ['new', 'b', 'a'])
-  admission.finish(endless!, 2_000, 10, 'completed')
-  for (let i = 1; i <= 6; i++) admission.offer(new Job(`page ${i}`, { key: 'page' }), 3_000)
-  const order: string[] = []
-  for (let now = 3_900; now <= 4_500; now += 100) {
-    admission.offer(new Job('other', { key: 'other' }), now)
-    const job = admission.take(now)!
-    order.push(job.name)
-    admission.finish(job, now, 10, 'completed')
+t.test('twelve clients that ask for the same get the same, also if a round is longer than orderWait', async (t) => {
+  const admission = create({ threads: 2 })
+  learn(admission, 0, 300)
+  const served = new Map<string, number>()
+  for (let i = 0; i < 12; i++) admission.offer(new Job('x', { key: `client ${i}` }), 0)
+  let longest = 0
+  for (let now = 0; now < 18_000; now += 300) {
+    const running = [admission.take(now)!, admission.take(now)!]
+    for (const job of running) {
+      longest = Math.max(longest, now - job.arrived)
+      served.set(job.key, (served.get(job.key) ?? 0) + 1)
+    }
+    for (const job of running) {
+      admission.finish(job, now + 300, 300, 'completed')
+      t.equal(admission.offer(new Job('x', { key: job.key }), now + 300), undefined)
+    }
   }
-  t.ok(order.filter((name) => name.startsWith('page')).length >= 3, order.join())
+  t.same(new Set(served.values()), new Set([10]))
+  t.ok(longest <= 1_800, `longest wait ${longest}`)
 })
 
 t.test('no job waits longer than maxWait, but for the last one', async (t) => {
@@ -227,44 +230,61 @@ t.test('no job waits longer than maxWait, but for the last one', async (t) => {
   t.equal(admission.take(HOUR)!.name, 'only one', 'a thread is not left idle for a principle')
 })
 
-/** Clients that leave after `patience` ms, until no more work may wait in vain. */
-function overload (admission: Admission<Job>, now: number, patience: number, key = 'one'): void {
-  const jobs = Array.from({ length: 100 }, () => new Job('impatient', { key }))
-  for (const job of jobs) admission.offer(job, now)
-  for (const job of jobs) admission.leave(job, now + patience)
+/** Two threads at six times what they can do, from 0 to `until`: each 20 ms a client comes for a job of 240 ms, and leaves after 500 ms. Returns what runs then. */
+function overload (admission: Admission<Job>, until: number, keyOf: (i: number) => string): Job[] {
+  const waiting: Job[] = []
+  const running: Array<{ job: Job, end: number }> = []
+  for (let now = 0, i = 0; now < until; now += 20, i++) {
+    while (running[0] !== undefined && running[0].end <= now) admission.finish(running.shift()!.job, now, 240, 'completed')
+    while (waiting[0] !== undefined && waiting[0].arrived <= now - 500) admission.leave(waiting.shift()!, now)
+    const job = new Job('impatient', { key: keyOf(i) })
+    if (admission.offer(job, now) === undefined) waiting.push(job)
+    while (admission.running < 2) {
+      const taken = admission.take(now)
+      if (taken === undefined) break
+      running.push({ job: taken, end: now + 240 })
+    }
+  }
+  for (const job of waiting) admission.leave(job, until)
+  return running.map(({ job }) => job)
 }
 
-t.test('clients that leave make the wait shorter, for as long as the threads stay busy', async (t) => {
-  const admission = create()
-  learn(admission, 0, 100)
-  const [endless] = occupy(admission)
-  overload(admission, 0, 500)
-  for (let i = 0; i < 2; i++) t.equal(admission.offer(new Job('admitted'), 1_000), undefined)
-  t.match(admission.offer(new Job('refused'), 1_000), { reason: 'wait', estimatedWait: 200, limit: 100 })
-  t.equal(admission.offer(new Job('light', { key: 'light' }), 1_000), undefined, 'a key that did not cause it')
-  drain(admission, 1_000)
-  admission.finish(endless!, 1_000, 100, 'completed')
-  admission.offer(new Job('later'), 12_000)
-  admission.take(12_000)
-  for (let i = 0; i < 99; i++) t.equal(admission.offer(new Job('burst'), 12_000), undefined, 'idle time has paid it off')
-})
+for (const [who, keyOf, next] of [
+  ['one key', () => 'one', 'one'],
+  ['many keys that each ask once', (i: number) => `key ${i}`, 'new'],
+  ['a key that is empty for a moment', () => 'one', 'one']
+] as const) {
+  t.test(`clients that leave make the wait shorter, for as long as the threads stay busy: ${who}`, async (t) => {
+    const admission = create({ threads: 2 })
+    learn(admission, 0, 240)
+    const running = overload(admission, 4_000, keyOf)
+    const refusals = Array.from({ length: 3 }, () => admission.offer(new Job('x', { key: next }), 4_000))
+    const refusal = refusals.find((each) => each !== undefined)
+    t.match(refusal, { reason: 'wait' })
+    t.ok(refusal!.limit < 500 && refusal!.estimatedWait < 500, `${refusal!.estimatedWait} of ${refusal!.limit} ms`)
+    if (who === 'one key') t.equal(admission.offer(new Job('light', { key: 'light' }), 4_000), undefined, 'a key that did not cause it')
+    for (const job of running) admission.finish(job, 4_000, 240, 'completed')
+    drain(admission, 4_000, 240)
+    for (let i = 0; i < 49; i++) t.equal(admission.offer(new Job('burst', { key: next }), 20_000), undefined, 'idle time has paid it off')
+  })
+}
 
-t.test('many keys that each ask for little cause an overload too', async (t) => {
-  const admission = create()
-  learn(admission, 0, 100)
-  occupy(admission)
-  const jobs = Array.from({ length: 100 }, (_, i) => new Job('one of many', { key: `key ${i}` }))
-  for (const job of jobs) admission.offer(job, 0)
-  for (const job of jobs) admission.leave(job, 500)
-  for (let i = 0; i < 2; i++) admission.offer(new Job('admitted', { key: `next ${i}` }), 1_000)
-  t.match(admission.offer(new Job('refused', { key: 'new' }), 1_000), { reason: 'wait', limit: 100 })
+t.test('a flood of one key is an overload of that key only, and hides none of the others', async (t) => {
+  const admission = create({ threads: 2 })
+  learn(admission, 0, 240)
+  overload(admission, 4_000, (i) => i % 3 === 0 ? `key ${i % 5}` : 'flood')
+  const occupied = Array.from({ length: 2 }, () => new Job('x', { key: 'new' }))
+  for (const job of occupied) t.equal(admission.offer(job, 4_000), undefined, 'a new key is served')
+  t.match(Array.from({ length: 3 }, () => admission.offer(new Job('x', { key: 'flood' }), 4_000)).at(-1), { reason: 'wait' })
 })
 
 t.test('clients that leave at once do not make the wait shorter', async (t) => {
   const admission = create()
   learn(admission, 0, 100)
   occupy(admission)
-  overload(admission, 0, 99)
+  const jobs = Array.from({ length: 100 }, () => new Job('impatient'))
+  for (const job of jobs) admission.offer(job, 0)
+  for (const job of jobs) admission.leave(job, 99)
   for (let i = 0; i < 99; i++) t.equal(admission.offer(new Job('burst'), 1_000), undefined)
 })
 
@@ -362,7 +382,7 @@ t.test('a job with concurrency waits for its own permits only, and its refusals 
   learn(admission, 0, 10)
   const capped = Array.from({ length: 30 }, (_, i) => new Job(`capped ${i}`, { job: 1 }))
   const refused = capped.map((job) => admission.offer(job, 0)).filter((refusal) => refusal !== undefined)
-  t.match(refused[0], { reason: 'wait', estimatedWait: 11_000, limit: 10_000, retryAfter: 11 }, 'one at a time, whatever the threads')
+  t.match(refused[0], { reason: 'wait', estimatedWait: 11_000, limit: 10_000, retryAfter: 12 }, 'one at a time, whatever the threads')
   t.equal(admission.take(0)!.name, 'capped 0')
   t.equal(admission.take(0), undefined, 'three threads are free, but not for this name')
   t.equal(admission.offer(new Job('short'), 0), undefined)
@@ -451,13 +471,13 @@ t.test('slow runs of one client don\'t get the quick bursts of all others refuse
   const steady = create({ threads: 2 })
   learn(steady, 0, 1_000, 0, 20)
   occupy(steady, 2)
-  for (let i = 0; i < 20; i++) steady.offer(new Job(String(i)), 1_000)
+  for (let i = 0; i < 21; i++) steady.offer(new Job(String(i)), 1_000)
   t.match(steady.offer(new Job('too many'), 1_000), { reason: 'wait' }, 'a certain estimate refuses at once')
 })
 
 t.test('an estimate that nothing renews fades, so that a name refused because of it runs again', async (t) => {
   const admission = create()
-  learn(admission, 0, 10_000)
+  learn(admission, 0, 10_001)
   occupy(admission)
   const ahead = new Job('ahead')
   admission.offer(ahead, 0)

@@ -1,0 +1,246 @@
+/**
+ * FairQueue is the order in which waiting work gets servers: fair to keys by measured server time, weighted by priority.
+ *
+ * This is fair queueing with costs that are estimated when an entry is taken and settled when it has run. Each flow (a class of priority, a key) has an
+ * account. The flow whose account would be least after its next entry is served next. The virtual clock of a group advances by the work taken ÷ the
+ * weights of the members that wait or run: what a member of weight 1 is entitled to. A flow that begins to wait starts at the clock, or at its account
+ * if that is ahead, so it neither saves up a claim by being idle nor starts afresh by being empty for a moment.
+ *
+ * Rejected: deficit round-robin, since a cost known only afterwards leaves a debt of thousands of rounds. The end of the last entry as the clock
+ * (Golestani 1994), since a newcomer would start a whole round behind. Its start, since the clock would stand still while every key is new.
+ */
+import { LEAST_COST_MS, priorities, type Entry } from './entry.ts'
+import type { Flow } from './flow.ts'
+import { Group, KeyQueue } from './flow.ts'
+import { LinkedList } from './linked-list.ts'
+
+/** The server time that each class gets for each ms that the lowest gets, while both have entries waiting. */
+const WEIGHTS = { high: 8, normal: 4, low: 1 } as const
+
+export class FairQueue<T extends Entry = Entry> {
+  readonly #root = new Group('', 1)
+  readonly #byAge = new LinkedList<Entry>()
+  readonly #onForgotten: (queue: KeyQueue) => void
+
+  /** @param onForgotten is called when nothing of a key is remembered any more */
+  constructor (onForgotten: (queue: KeyQueue) => void = () => {}) {
+    this.#onForgotten = onForgotten
+    for (const priority of priorities) this.#root.members.set(priority, new Group(priority, WEIGHTS[priority], this.#root))
+  }
+
+  /** Entries waiting. */
+  get length (): number {
+    return this.#root.length
+  }
+
+  /** The expected run time of all that wait, in ms. */
+  get work (): number {
+    return this.#root.work
+  }
+
+  /** Keys of which something is remembered. */
+  get keys (): number {
+    return this.#classes().reduce((keys, { members }) => keys + members.size, 0)
+  }
+
+  /** The key whose last entry is served last of all, and the server time that is served until then, in ms. */
+  get last (): { queue: KeyQueue, until: number } | undefined {
+    let last: { queue: KeyQueue, until: number } | undefined
+    for (const group of this.#classes()) {
+      const queue = group.last.top as KeyQueue | undefined
+      const until = queue === undefined ? 0 : this.#until(group, queue.end)
+      if (queue !== undefined && until > (last?.until ?? -Infinity)) last = { queue, until }
+    }
+    return last
+  }
+
+  /** Returns the server time, in ms, that is served until an arriving entry has been served, if nobody else came. */
+  until (entry: Entry): number {
+    const group = this.#classOf(entry.priority)
+    const queue = this.find(entry)
+    const account = queue?.isWaiting === true ? queue.account : Math.max(queue?.account ?? 0, group.clock)
+    return this.#until(group, account + (queue?.work ?? 0) + entry.expected)
+  }
+
+  #until ({ clock, activeWeight, weight }: Group, end: number): number {
+    return (end - clock) * Math.max(1, activeWeight) * this.#root.activeWeight / weight
+  }
+
+  /** The entry that has waited here longest, of those that were not promised a server. */
+  get oldest (): T | undefined {
+    return this.#byAge.first as T | undefined
+  }
+
+  /** The key that is served next. */
+  get next (): KeyQueue | undefined {
+    let flow: Flow | undefined = this.#root
+    while (flow instanceof Group) flow = flow.waiting.top
+    return flow as KeyQueue | undefined
+  }
+
+  /** Returns the queue of the entry's key and priority, if there is one. */
+  find ({ priority, key }: Entry): KeyQueue | undefined {
+    return this.#classOf(priority).members.get(key) as KeyQueue | undefined
+  }
+
+  /**
+   * Returns an upper bound, in ms of server time, on what is served before an arriving entry: its key takes turns with every other key, and no key is
+   * served more than it has waiting.
+   */
+  workBefore (entry: Entry): number {
+    let flow: Flow | undefined = this.find(entry)
+    let bound = (flow?.work ?? 0) + entry.expected
+    for (let group: Group | undefined = this.#classOf(entry.priority); group !== undefined; flow = group, group = group.group) {
+      const weight = flow?.weight ?? 1
+      bound = Math.min(bound * (group.waitingWeight + (flow?.isWaiting === true ? 0 : weight)) / weight, group.work)
+    }
+    return bound
+  }
+
+  /** Keys that wait or run, over all classes. */
+  get activeKeys (): number {
+    return this.#classes().reduce((keys, { activeWeight }) => keys + activeWeight, 0)
+  }
+
+  /** Adds a new arrival. */
+  push (entry: Entry): void {
+    const queue = this.#join(entry)
+    this.#change(queue, () => queue.append(entry))
+    if (!entry.assured) this.#byAge.append(entry.ageLink)
+  }
+
+  /** Adds an entry that waited elsewhere, at its place in the order of arrival. */
+  insert (entry: Entry): void {
+    const queue = this.#join(entry)
+    this.#change(queue, () => queue.insert(entry))
+    if (!entry.assured) this.#byAge.append(entry.ageLink)
+  }
+
+  /** Takes out an entry that is served now, and charges its key with what the run is expected to take. */
+  take (entry: Entry): void {
+    const queue = this.#leave(entry, 1)
+    entry.queue = queue
+    this.#charge(queue, entry.expected)
+  }
+
+  /** Takes out an entry that isn't going to be served. Its key pays nothing. */
+  remove (entry: Entry): void {
+    this.#rest(this.#leave(entry, 0))
+  }
+
+  /** Settles the account of a taken entry that has run for `run` ms: its key pays the difference to what it was charged. */
+  settle (entry: Entry, run: number): void {
+    const { queue } = entry
+    if (queue === undefined) return
+    entry.queue = undefined
+    this.#charge(queue, Math.max(LEAST_COST_MS, run) - entry.expected)
+    for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running--
+    this.#count(queue)
+    this.#rest(queue)
+  }
+
+  /** Puts a taken entry that never started back to the head of its key. */
+  restore (entry: Entry): void {
+    const { queue } = entry
+    if (queue === undefined) return
+    this.#charge(queue, -entry.expected)
+    for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running--
+    this.#change(queue, () => queue.insert(entry))
+  }
+
+  #classOf (priority: string): Group {
+    return this.#root.members.get(priority) as Group
+  }
+
+  #classes (): Group[] {
+    return [...this.#root.members.values()] as Group[]
+  }
+
+  /** Returns the queue of an entry that begins to wait. Flows that had nothing waiting move up to the clock. */
+  #join (entry: Entry): KeyQueue {
+    const group = this.#classOf(entry.priority)
+    let queue = group.members.get(entry.key) as KeyQueue | undefined
+    if (queue === undefined) group.members.set(entry.key, queue = new KeyQueue(entry.key, group))
+    if (queue.index !== -1 && !queue.isWaiting) group.resting.remove(queue)
+    for (let flow: Flow = queue; flow.group !== undefined && flow.length === 0; flow = flow.group) flow.account = Math.max(flow.account, flow.group.clock)
+    return queue
+  }
+
+  /** Takes an entry out of its queue. */
+  #leave (entry: Entry, running: number): KeyQueue {
+    const queue = this.find(entry) as KeyQueue
+    entry.ageLink.remove()
+    for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running += running
+    this.#change(queue, () => queue.remove(entry))
+    return queue
+  }
+
+  /** Changes the entries of a queue, and all that depends on them in the groups above. */
+  #change (queue: KeyQueue, change: () => void): void {
+    const { length, work } = queue
+    change()
+    for (let group: Group | undefined = queue.group; group !== undefined; group = group.group) {
+      group.length += queue.length - length
+      group.work += queue.work - work
+    }
+    this.#count(queue)
+  }
+
+  /** Brings the groups above a flow up to date with what waits and runs in it. */
+  #count (queue: KeyQueue): void {
+    for (let flow: Flow = queue, { group } = flow; group !== undefined; flow = group, group = flow.group) {
+      const isActive = flow.length + flow.running > 0
+      const { head, weight } = flow
+      if (isActive !== flow.isActive) group.activeWeight += isActive ? weight : -weight
+      flow.isActive = isActive
+      if (head !== undefined) flow.finish = flow.account + head.expected / weight
+      if ((head !== undefined) === flow.isWaiting) {
+        if (head !== undefined) this.#moved(group, flow)
+        continue
+      }
+      flow.isWaiting = head !== undefined
+      group.waitingWeight += flow.isWaiting ? weight : -weight
+      if (flow.isWaiting) {
+        group.waiting.add(flow)
+        group.last.add(flow)
+      } else {
+        group.waiting.remove(flow)
+        group.last.remove(flow)
+      }
+    }
+  }
+
+  #moved (group: Group, flow: Flow): void {
+    group.waiting.moved(flow)
+    group.last.moved(flow)
+  }
+
+  #charge (queue: KeyQueue, ms: number): void {
+    for (let flow: Flow = queue, { group } = flow; group !== undefined; flow = group, group = flow.group) {
+      group.clock += ms / group.activeWeight
+      flow.account += ms / flow.weight
+      if (!flow.isWaiting) continue
+      flow.finish += ms / flow.weight
+      this.#moved(group, flow)
+    }
+    this.#forget(queue.group)
+  }
+
+  /** Keeps of a key without entries no more than an account that is ahead of the clock. */
+  #rest (queue: KeyQueue): void {
+    if (queue.isActive) return
+    const { group } = queue
+    group.resting.add(queue)
+    this.#forget(group)
+  }
+
+  /** Forgets the keys that would start at the clock anyway; all of them once nothing of the class waits or runs, since all were served what they asked. */
+  #forget (group: Group): void {
+    for (let { top } = group.resting; top !== undefined; { top } = group.resting) {
+      if (group.activeWeight > 0 && top.account > group.clock) return
+      group.resting.remove(top)
+      group.members.delete(top.name)
+      this.#onForgotten(top as KeyQueue)
+    }
+  }
+}

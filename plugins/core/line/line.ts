@@ -1,0 +1,195 @@
+/**
+ * A line: work that waits for servers, in fair order, bounded by time. The servers are the threads of a pool, the permits of a name, or the event loop.
+ *
+ * The rule:
+ * 1. Keys share the servers by measured time, always (fair-queue.ts). Waiting alone is no evidence of an overload: without one, an entry is refused only
+ *    if its key has more waiting than can be served within `maxWait`, or if it has waited for `maxWait`.
+ * 2. Within a key, entries are served in the order of arrival until they have waited for the wait limit, and the newest first after that. Fresh ones
+ *    leave in time with an answer; late ones are about to leave without one. After a lone burst nothing newer comes, so all of it is served.
+ * 3. Work that waited and was left or refused is the debt of its key. Much debt is an overload, of the key or of all (overload.ts).
+ * 4. In an overload, an arrival that would wait longer than the limit is refused at once, and an entry that has waited longer is refused if others
+ *    have come since. The limit is learned: departures make it shorter, idle servers make it longer.
+ *
+ * Every operation costs O(log keys) or less, whatever waits. The time is an argument.
+ */
+import { wholeSeconds } from '../../shared/coded-error.ts'
+import type { Refusal } from '../../shared/errors.ts'
+import type { Entry } from './entry.ts'
+import type { Estimates } from './estimates.ts'
+import { FairQueue } from './fair-queue.ts'
+import type { KeyQueue } from './flow.ts'
+import { Overload, type WaitSettings } from './overload.ts'
+
+/** A bound that an entry met, with the wait (in ms) that met it. */
+export interface Bound {
+  reason: Refusal['reason']
+  estimatedWait: number
+  limit: number
+}
+
+/**
+ * An entry is not late before it has waited for so many runs, since a server may not have become free before. With 1, jobs of 1 ms beside those of
+ * 300 ms on one thread were refused in vain.
+ */
+const RUNS = 2
+/** The weight of earlier runs, once another one is measured. */
+const EARLIER = 0.95
+
+export class Line<T extends Entry> {
+  readonly queue: FairQueue<T>
+  /** Entries that can run at a time. */
+  readonly servers: number
+  readonly #overload: Overload
+  /** Servers that may be occupied at a time, with those that were handed over in advance. */
+  readonly #permits: number
+  readonly #settings: WaitSettings
+  readonly #estimates: Estimates
+  readonly #onUnfit: (entry: T, bound: Bound, now: number) => void
+  /** Servers that are occupied. More than `servers` while threads hold jobs that were handed to them in advance. */
+  #busy = 0
+  /** The expected run time of the entries that occupy the servers, in ms. */
+  #underWay = 0
+  /** When an entry was last offered to the line, whether it was admitted or refused. */
+  #offeredAt = -Infinity
+  /** The run times of late, and their squares. */
+  #runs = 0
+  #squares = 0
+
+  /** @param onUnfit removes an entry that may wait no longer */
+  constructor (settings: WaitSettings, servers: number, permits: number, estimates: Estimates, onUnfit: (entry: T, bound: Bound, now: number) => void) {
+    this.#overload = new Overload(settings, servers)
+    this.queue = new FairQueue((queue) => this.#overload.forget(queue))
+    this.servers = servers
+    this.#permits = permits
+    this.#settings = settings
+    this.#estimates = estimates
+    this.#onUnfit = onUnfit
+  }
+
+  get busy (): number {
+    return this.#busy
+  }
+
+  /** Whether an entry has to wait for a permit. */
+  get isFull (): boolean {
+    return this.#busy >= this.#permits
+  }
+
+  /** Occupies a server. */
+  occupy (entry: T, now: number): void {
+    this.#advance(now)
+    this.#busy++
+    this.#underWay += entry.expected
+  }
+
+  /** Frees a server. Without a time, the server counts as busy until now. */
+  free (entry: T, now?: number): void {
+    if (now !== undefined) this.#advance(now)
+    this.#busy--
+    this.#underWay -= entry.expected
+  }
+
+  /** How long an arriving entry would wait, in ms. */
+  wait (entry: Entry): number {
+    return this.queue.workBefore(entry) / this.servers
+  }
+
+  /**
+   * The time in which the servers do all that waits and runs, in whole seconds and at least one. Running work counts with its whole expected run time.
+   * A client that retries after this time finds a free server unless others came.
+   */
+  get retryAfter (): number {
+    return wholeSeconds((this.queue.work + this.#underWay) / this.servers)
+  }
+
+  /** Records that an entry is offered, and removes what has waited longer than any entry may, except for the last one. */
+  offered (now: number): void {
+    this.#advance(now)
+    this.#expire(now)
+    this.#offeredAt = now
+  }
+
+  /** Returns the bound that an arriving entry meets, if any, and remembers nothing of it. A name that never ran is bounded by count only. */
+  check (entry: Entry, now: number): Bound | undefined {
+    this.#advance(now)
+    const estimate = this.#estimates.of(entry.job)
+    if (!estimate.known) return undefined
+    const wait = this.wait(entry)
+    const left = entry.deadline - now
+    if (wait + estimate.least(now) > left) return { reason: 'deadline', estimatedWait: wait, limit: left }
+    const { limit } = this.#overload
+    if (wait <= limit) return undefined
+    if (this.#overload.covers(this.queue.find(entry), entry.key)) return { reason: 'wait', estimatedWait: wait, limit }
+    // Only the certain part of the wait counts: otherwise the slow jobs of one client would raise the mean of their name, and the next burst of quick
+    // jobs of all others would be refused.
+    const { maxWait } = this.#settings
+    return wait * estimate.certainty <= maxWait ? undefined : { reason: 'wait', estimatedWait: wait, limit: maxWait }
+  }
+
+  /** Returns the next entry to be served. On the way, entries that an overload or their deadline leaves no chance are removed. */
+  next (now: number): T | undefined {
+    this.#advance(now)
+    this.#expire(now)
+    for (let queue = this.queue.next; queue !== undefined; queue = this.queue.next) {
+      const head = queue.head as T
+      if (head.assured) return head
+      const left = head.deadline - now
+      const limit = Math.max(this.#overload.limit, RUNS * this.#run)
+      if (this.#estimates.of(head.job).least(now) > left) {
+        this.#onUnfit(head, { reason: 'deadline', estimatedWait: now - head.since, limit: left }, now)
+      } else if (now - head.since > limit && this.#isOthersTurn(queue, limit, now)) this.#remove(head, limit, now)
+      else return head
+    }
+    return undefined
+  }
+
+  /** Reports whether a refusal would speed up others: the key is overloaded, others have come since, and the server would not be left idle. */
+  #isOthersTurn (queue: KeyQueue, limit: number, now: number): boolean {
+    return this.queue.length > 1 && now - this.#offeredAt <= limit && this.#overload.covers(queue, queue.name)
+  }
+
+  /** Records that the client of an entry has left, which had waited for `wait` ms until then, or until it was taken. */
+  left (entry: T, wait: number): void {
+    this.#recordWaste(entry, wait, true)
+  }
+
+  /** Records that a waiting entry is refused. Nobody is to blame for a single entry of a key that waited for a long round. */
+  refused (entry: T, now: number): void {
+    if ((this.queue.find(entry)?.length ?? 0) > 1) this.#recordWaste(entry, now - entry.since, false)
+  }
+
+  /** Records that a taken entry has run for `run` ms. Settles its account. */
+  ran (entry: T, run: number): void {
+    this.#runs = EARLIER * this.#runs + run
+    this.#squares = EARLIER * this.#squares + run * run
+    if (!entry.left) this.#overload.recordServed(entry.queue, entry.key, run)
+    this.queue.settle(entry, run)
+  }
+
+  /** The mean run, weighted by time: how long a server that is busy at some moment is busy in all, in ms. */
+  get #run (): number {
+    return this.#runs === 0 ? 0 : this.#squares / this.#runs
+  }
+
+  /** Call this method before servers become busy or idle, and before the wait limit is asked for. */
+  #advance (now: number): void {
+    this.#overload.advance(now, Math.max(0, this.servers - this.#busy))
+  }
+
+  #expire (now: number): void {
+    const { maxWait } = this.#settings
+    for (let { oldest } = this.queue; oldest !== undefined && this.queue.length > 1; { oldest } = this.queue) {
+      if (now - oldest.since <= maxWait) return
+      this.#remove(oldest, maxWait, now)
+    }
+  }
+
+  #remove (entry: T, limit: number, now: number): void {
+    this.#onUnfit(entry, { reason: 'shed', estimatedWait: now - entry.since, limit }, now)
+  }
+
+  #recordWaste (entry: T, wait: number, hasLeft: boolean): void {
+    const queue = entry.queue ?? this.queue.find(entry)
+    if (queue !== undefined) this.#overload.recordWaste(queue, wait, entry.expected, this.queue.activeKeys, hasLeft)
+  }
+}

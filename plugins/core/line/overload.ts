@@ -1,0 +1,151 @@
+/**
+ * Overload decides from evidence whether a line is overloaded, or a key of it, and learns how long entries may wait then.
+ *
+ * Waiting alone is no evidence: patient clients may wait for a long round. Evidence is work that waited and was then left, or refused. It is a debt of
+ * its key, and at most the server time that the key was entitled to meanwhile, so a flood of one key is worth no more than the key's share: one key can
+ * neither declare nor hide an overload of the others. Servers that idle pay all debts, and work that is served in time pays a part, so that the few
+ * clients who leave at any load never add up to an overload.
+ */
+import type { KeyQueue } from './flow.ts'
+
+export interface WaitSettings {
+  /** How long any entry may wait, in ms. */
+  maxWait: number
+  /** How long entries keep the order of their arrival, in ms. */
+  orderWait: number
+  /** The least wait limit in an overload, in ms. */
+  targetWait: number
+}
+
+/** Debt above this share of `orderWait` of server time is an overload. Half of it saw a sudden overload too late, an eighth saw one in chance. */
+const OVERLOAD = 1 / 4
+/** The part of work served in time that pays debts. With 0, patient clients beside a few who leave were refused; with 1, steady overloads were not seen. */
+const PAID = 1 / 4
+/** The limit becomes shorter by this much for each ms of work that waited in vain. Idle time makes it longer again. Together they find the shortest queue that keeps the servers busy. */
+const SHORTER = 0.1
+/** The factor that a departure applies to the limit, if the whole cost of the entry is evidence. */
+const LEFT = 0.7
+/** So many keys that have gone keep their debts; those of older ones become the debt of all. Many keys that each ask once are an overload too. */
+const DEBTORS = 16
+
+/** Debt is server time, in ms, that waited in vain. */
+export class Debt {
+  amount = 0
+  /** The debt has been an overload, and is one until all of it is paid. */
+  isOverload = false
+  /** The idle time up to which the debt is paid. */
+  idle: number
+
+  constructor (idle: number) {
+    this.idle = idle
+  }
+}
+
+export class Overload {
+  readonly #settings: WaitSettings
+  readonly #servers: number
+  /** The debt of keys that have gone. */
+  readonly #common = new Debt(0)
+  /** The debts of the keys that went last. */
+  readonly #debtors = new Map<string, Debt>()
+  /** The wait limit of an overload, in ms. */
+  #limit: number
+  /** How long servers have been idle, in ms of server time. */
+  #idle = 0
+  #at = 0
+
+  /** @param servers entries of the line that can run at a time */
+  constructor (settings: WaitSettings, servers: number) {
+    this.#settings = settings
+    this.#servers = servers
+    this.#limit = settings.orderWait
+  }
+
+  /** How long an entry keeps its place in the order of arrival, in ms: between `targetWait` and `orderWait`. */
+  get limit (): number {
+    return this.#limit
+  }
+
+  /** Records that `idle` servers have been idle until now. A clock that went backwards counts as no time. */
+  advance (now: number, idle: number): void {
+    const ms = Math.max(0, now - this.#at) * idle
+    this.#at = now
+    this.#idle += ms
+    this.#learn(this.#limit + ms)
+  }
+
+  /** Reports whether an arrival of this key takes part in an overload: of its own key, or of all. */
+  covers (queue: KeyQueue | undefined, name: string): boolean {
+    const debt = queue?.debt ?? this.#debtors.get(name)
+    return this.#isOverload(this.#common) || (debt !== undefined && this.#isOverload(debt))
+  }
+
+  /**
+   * Records that an entry of a key has waited for `wait` ms in vain.
+   *
+   * @param cost the run time that was expected of it, in ms
+   * @param activeKeys keys that wait or run: the debt that is an overload is shared between them
+   * @param hasLeft its client has left it; otherwise it was refused
+   */
+  recordWaste (queue: KeyQueue, wait: number, cost: number, activeKeys: number, hasLeft: boolean): void {
+    // The limit is never shorter than targetWait, so a wait below targetWait can't be blamed on the limit.
+    if (wait < this.#settings.targetWait || cost <= 0) return
+    const { clock } = queue.group
+    const waste = Math.min(cost, clock - queue.judgedUntil)
+    if (waste <= 0) return
+    queue.judgedUntil += waste
+    queue.debt ??= this.#debtOf(queue)
+    this.#add(queue.debt, waste, activeKeys)
+    this.#learn((hasLeft ? this.#limit * (1 - (1 - LEFT) * waste / cost) : this.#limit) - SHORTER * waste)
+  }
+
+  /** Records that work of a key was served in time, for `run` ms. */
+  recordServed (queue: KeyQueue | undefined, name: string, run: number): void {
+    this.#pay(this.#common, PAID * run)
+    this.#pay(queue?.debt ?? this.#debtors.get(name), PAID * run)
+  }
+
+  /** Keeps the debt of a key of which nothing else is remembered. */
+  forget ({ name, debt }: KeyQueue): void {
+    if (debt === undefined || this.#settle(debt) === 0) return
+    this.#debtors.set(name, debt)
+    const [first] = this.#debtors
+    if (first === undefined || this.#debtors.size <= DEBTORS) return
+    this.#debtors.delete(first[0])
+    this.#add(this.#common, this.#settle(first[1]), 1)
+  }
+
+  #debtOf ({ name }: KeyQueue): Debt {
+    const debt = this.#debtors.get(name) ?? new Debt(this.#idle)
+    this.#debtors.delete(name)
+    return debt
+  }
+
+  #pay (debt: Debt | undefined, ms: number): void {
+    if (debt !== undefined && !this.#isOverload(debt)) debt.amount = Math.max(0, debt.amount - ms)
+  }
+
+  #add (debt: Debt, ms: number, keys: number): void {
+    debt.amount = this.#settle(debt) + ms
+    const { orderWait } = this.#settings
+    if (debt.amount > OVERLOAD * orderWait * this.#servers / Math.max(1, keys)) debt.isOverload = true
+  }
+
+  #isOverload (debt: Debt): boolean {
+    this.#settle(debt)
+    return debt.isOverload
+  }
+
+  /** Pays with the time that servers have been idle since, and returns what is left. */
+  #settle (debt: Debt): number {
+    debt.amount = Math.max(0, debt.amount - (this.#idle - debt.idle))
+    debt.idle = this.#idle
+    if (debt.amount === 0) debt.isOverload = false
+    return debt.amount
+  }
+
+  #learn (limit: number): void {
+    const { targetWait, orderWait } = this.#settings
+    this.#limit = Math.min(orderWait, Math.max(targetWait, limit))
+  }
+}

@@ -2,7 +2,7 @@
  * Measures what one admission decision costs, by the number of waiting jobs: a job arrives and is admitted, another leaves, and the next is taken
  * and ends. Only the class Admission is measured, with the time as an argument, without threads.
  */
-import { Admission, QueueEntry } from '../dist/plugins/workers/admission/admission.js'
+import { Admission, Entry } from '../dist/plugins/core/line/admission.js'
 import { alternate, median, pairedRatio, Report } from './lib/report.mjs'
 
 const LENGTHS = /** @type {const} */ ([10, 10_000])
@@ -21,7 +21,7 @@ function measure (waiting, keys) {
   const settings = { threads: 2, maxQueue: 2 * waiting, maxWait: Infinity, orderWait: Infinity, targetWait: Infinity, concurrency: [Infinity] }
   const admission = new Admission(settings, () => { throw new Error('nothing is refused here') })
   let index = 0
-  const entry = () => new QueueEntry(0, `key ${keys === 1 ? 0 : index++ % waiting}`, 'normal', Infinity)
+  const entry = () => new Entry(0, `key ${keys === 1 ? 0 : index++ % waiting}`, 'normal', Infinity)
   for (let i = 0; i < waiting; i++) admission.offer(entry(), 0)
   const began = performance.now()
   for (let i = 1; i <= decisions; i++) {

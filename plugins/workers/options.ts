@@ -33,8 +33,8 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   maxWait?: number
   /**
-   * The time for which the jobs of a key keep the order of their arrival. Jobs that have waited longer are served when nothing newer of their
-   * key waits: in an overload it is better to serve the clients that came lately than those about to leave.
+   * The longest wait limit of an overload. The limit is learned, between `targetWait` and `orderWait`. Without an overload, only `maxWait` counts. An
+   * overload is work for a quarter of `orderWait`, on all threads, that waited and was then left or refused.
    * @default 1000
    */
   orderWait?: number

@@ -1,63 +1,60 @@
 /**
- * A discrete-event simulation of a pool: the admission of plugins/workers, unchanged, in virtual time. Open-loop arrivals,
- * threads that are busy for as long as a job takes, clients that give up. Seeded: the same options give the same result.
+ * A discrete-event simulation of a pool: the admission of plugins/workers, unchanged, in virtual time. Open and
+ * closed loops of clients, threads that are busy for as long as a job takes, clients that give up and come again, an
+ * event loop that stalls. Seeded: the same options give the same result.
  */
-import { Admission, Entry, type AdmissionSettings } from '../../../plugins/core/line/admission.ts'
-import type { Priority } from '../../../workers/jobs.ts'
+import * as ours from '../../../plugins/core/line/admission.ts'
 import { admissionDefaults } from '../../../plugins/workers/options.ts'
 import type { Refusal } from '../../../plugins/shared/errors.ts'
+import type { Priority } from '../../../workers/jobs.ts'
+import { Agenda } from './agenda.ts'
+import { random, type RunTime } from './random.ts'
+import { Tally } from './tally.ts'
 
-export type Random = () => number
+export { drifting, around, exponential, fixed, mix, pareto, random, type Random, type RunTime } from './random.ts'
+export type Outcome = Tally
 
-/** Mulberry32: uniform in [0, 1). */
-export function random (seed: number): Random {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6D2B79F5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
+/** What a simulation drives: the module of our admission, or a variant of it. */
+export type AdmissionModule = Pick<typeof ours, 'Admission' | 'Entry'>
 
-/** The run time of a job, in ms. */
-export interface RunTime {
-  readonly mean: number
-  sample (random: Random): number
-}
-
-export const fixed = (ms: number): RunTime => ({ mean: ms, sample: () => ms })
-export const exponential = (mean: number): RunTime => ({ mean, sample: (random) => -mean * Math.log(1 - random()) })
-export const mix = (share: number, a: RunTime, b: RunTime): RunTime => ({
-  mean: share * a.mean + (1 - share) * b.mean,
-  sample: (random) => (random() < share ? a : b).sample(random)
-})
-/** Bounded Pareto: heavy-tailed. */
-export const pareto = (alpha: number, low: number, high: number): RunTime => ({
-  mean: (low ** alpha / (1 - (low / high) ** alpha)) * (alpha / (alpha - 1)) * (low ** (1 - alpha) - high ** (1 - alpha)),
-  sample: (random) => (-(random() * (high ** alpha - low ** alpha) - high ** alpha) / (high * low) ** alpha) ** (-1 / alpha)
-})
-
+/** Where jobs come from: a Poisson stream, bursts, or clients that wait for each answer before they ask again. */
 export interface Source {
   length: RunTime
   /** Arrivals a second, Poisson. */
-  rate: number
-  job?: number
+  rate?: number
+  /** The arrivals are evenly spaced. */
+  regular?: boolean
+  /** This many arrive at once at `from`, instead of the stream. */
+  burst?: number
+  /** The burst comes again after this, in ms. */
+  every?: number
+  /** A closed loop: this many clients, each with one request at a time, that begin within `spread` ms of `from`. */
+  clients?: number
+  spread?: number
+  /** A client of a closed loop asks again this long after its answer, or after it gave up, in ms. */
+  think?: number
+  /** It asks again this long after a refusal, in ms, or when the refusal says. @default 200 */
+  retry?: number | 'after'
+  /**
+   * How many keys the jobs are divided between; Infinity for a key of its own for each job, or for each client of a
+   * closed loop. @default 1
+   */
+  keys?: number
   key?: string
+  job?: number
   priority?: Priority
   /** The first arrival is after this, in ms. */
   from?: number
   /** The last arrival is before this, in ms. */
   until?: number
+  /** Who is still there leaves at this time, in ms. */
+  end?: number
   /** These clients give up after this, in ms, whatever the others' patience. */
   patience?: number
-  /** This many arrive at once at `from`, instead of the Poisson stream. */
-  burst?: number
-  /** The burst comes again after this, in ms. */
-  every?: number
   /** The deadline of its jobs, in ms from their arrival. */
   deadline?: number
+  /** Nothing can be learned from how long its jobs run. */
+  unmeasured?: boolean
 }
 
 export interface SimulationOptions {
@@ -70,114 +67,154 @@ export interface SimulationOptions {
   patience?: number
   /** A client that gives up ends its job at once; else the job keeps its thread to its end. */
   cooperative?: boolean
-  settings?: Partial<AdmissionSettings>
+  settings?: Partial<ours.AdmissionSettings>
   /** Latencies before this are left out of the percentiles, in ms. */
   warmUp?: number
+  /** Parts of the simulation that are tallied by themselves, in ms. */
+  windows?: ReadonlyArray<readonly [from: number, to: number]>
+  /**
+   * Now and then the event loop stalls for up to `most` ms: nothing is told to the admission until then, and then
+   * everything at once.
+   */
+  stalls?: { every: number, most: number }
+  admission?: AdmissionModule
 }
 
-export interface Outcome {
-  arrived: number
-  served: number
-  refused: number
-  left: number
-  /** Served a second. */
-  rate: number
-  /** Thread time spent on clients that were still there ÷ all thread time: goodput, without the chance of which run times were drawn. */
-  useful: number
-  /** The share that waited for more than 500 ms and was then refused or left. */
-  inVain: number
-  /** Of the latency of the served, after the warm-up, in ms. */
-  p50: number
-  p99: number
-}
-
-class Client extends Entry {
+/** One client of a closed loop. */
+export interface User {
   readonly source: number
-  readonly ms: number
-  start = 0
-  gone = false
-
-  constructor (source: number, spec: Source, ms: number, now: number) {
-    super(spec.job ?? 0, spec.key ?? 'one', spec.priority ?? 'normal', now + (spec.deadline ?? Infinity))
-    this.source = source
-    this.ms = ms
-  }
+  readonly key: string
+  served: number
+  /** Thread time that it was given and that it was still there for, in ms. */
+  ms: number
 }
 
-interface Event {
-  at: number
-  order: number
-  run: () => void
-}
-
-class Agenda {
-  readonly #events: Event[] = []
-  #order = 0
-
-  add (at: number, run: () => void): void {
-    const events = this.#events
-    const event = { at, order: ++this.#order, run }
-    let index = events.length
-    while (index > 0) {
-      const above = (index - 1) >> 1
-      if (!earlier(event, events[above]!)) break
-      events[index] = events[above]!
-      index = above
-    }
-    events[index] = event
-  }
-
-  next (): Event | undefined {
-    const events = this.#events
-    const first = events[0]
-    const last = events.pop()
-    if (first === undefined || last === undefined || events.length === 0) return first
-    let index = 0
-    for (;;) {
-      let below = 2 * index + 1
-      if (below >= events.length) break
-      if (below + 1 < events.length && earlier(events[below + 1]!, events[below]!)) below++
-      if (!earlier(events[below]!, last)) break
-      events[index] = events[below]!
-      index = below
-    }
-    events[index] = last
-    return first
-  }
-}
-
-function earlier (a: Event, b: Event): boolean {
-  return a.at < b.at || (a.at === b.at && a.order < b.order)
-}
-
-export interface Simulated {
+export interface Tallies {
   /** Of all sources together. */
-  total: Outcome
+  total: Tally
   /** One a source. */
-  each: Outcome[]
+  each: Tally[]
+}
+
+export interface Simulated extends Tallies {
+  windows: Tallies[]
+  users: User[]
   refusals: Refusal[]
+  /** The most keys of which something was remembered, and those at the end. */
+  keys: { most: number, end: number }
+  /** How long the event loop stalled in all, in ms. */
+  stalled: number
+}
+
+const END = 0
+const LEAVE = 1
+const ARRIVE = 2
+const ASK = 3
+
+interface Client extends ours.Entry {
+  source: number
+  ms: number
+  /** When the client sent its request, which the admission hears of when the event loop runs. */
+  asked: number
+  /** Jobs of other sources that threads had begun when the client asked. */
+  before: number
+  start: number
+  gone: boolean
+  user: User | undefined
+}
+
+type ClientClass = new (job: number, key: string, priority: Priority, deadline: number) => Client
+const clientClasses = new WeakMap<AdmissionModule, ClientClass>()
+
+function clientClass (module: AdmissionModule): ClientClass {
+  const known = clientClasses.get(module)
+  if (known !== undefined) return known
+  class SimulatedClient extends module.Entry {
+    source = 0
+    ms = 0
+    asked = 0
+    before = 0
+    start = 0
+    gone = false
+    user: User | undefined = undefined
+  }
+  clientClasses.set(module, SimulatedClient)
+  return SimulatedClient
+}
+
+/** The open-loop arrivals of a source. */
+interface Stream {
+  readonly index: number
+  readonly keys: readonly string[]
+  arrived: number
 }
 
 export function simulate (options: SimulationOptions): Simulated {
-  const { sources, duration, threads = 2, patience = Infinity, cooperative = false, warmUp = 3_000 } = options
+  const { sources, duration, threads = 2, patience = Infinity, cooperative = false, warmUp = 3_000, windows = [], stalls, admission: module = ours } = options
   const rng = random(options.seed)
-  const agenda = new Agenda()
-  const tallies = sources.map(() => ({ arrived: 0, served: 0, refused: 0, left: 0, ms: 0, inVain: 0, latencies: [] as number[] }))
+  const stall = random(options.seed)
+  const agenda = new Agenda<Client | Stream | User>()
+  const EntryOfClient = clientClass(module)
+  const tally = (from: number, to: number): Tally[] => sources.map(() => new Tally(threads, from, to))
+  const whole = tally(0, duration)
+  const parts = windows.map(([from, to]) => tally(from, to))
   const running = new Set<Client>()
+  const users: User[] = []
   const refusals: Refusal[] = []
   const names = Math.max(...sources.map(({ job = 0 }) => job)) + 1
+  const keys = { most: 0, end: 0 }
+  /** Jobs that threads have begun, of all sources and of each. */
+  let begun = 0
+  const begunOf = new Array<number>(sources.length).fill(0)
   let now = 0
+  let offered = 0
 
-  const admission = new Admission<Client>({
+  const admission = new module.Admission<Client>({
     ...admissionDefaults, threads, concurrency: new Array<number>(names).fill(Infinity), ...options.settings
   }, refuse)
 
-  function refuse (client: Client, refusal: Refusal): void {
+  /** Counts what became of a client. The whole simulation counts those, too, that asked after the end of it. */
+  function gone (client: Client, what: 'refused' | 'left'): void {
     client.gone = true
-    const tally = tallies[client.source]!
-    tally.refused++
-    if (now - client.arrived > 500) tally.inVain++
+    const { source, asked } = client
+    whole[source]!.gone(what, now - asked)
+    for (const part of parts) if (part[source]!.has(asked)) part[source]!.gone(what, now - asked)
+  }
+
+  function ran (client: Client, end: number): void {
+    const { source, start } = client
+    whole[source]!.ran(start, end, !client.gone)
+    for (const part of parts) part[source]!.ran(start, end, !client.gone)
+    if (!client.gone && client.user !== undefined) client.user.ms += end - start
+  }
+
+  function served (client: Client): void {
+    const { source, asked } = client
+    const latency = now - asked
+    for (const tallies of [whole, ...parts]) {
+      const tally = tallies[source]!
+      if (tallies !== whole && !tally.has(asked)) continue
+      tally.served++
+      if (latency > tally.longest) tally.longest = latency
+      if (asked < warmUp && tallies === whole) continue
+      tally.latencies.push(latency)
+      // A job that a thread takes as soon as one is free has waited for one turn.
+      tally.turns.push(client.start === asked ? 0 : client.before + 1)
+      tally.waits.push(client.start - asked)
+    }
+    if (client.user !== undefined) client.user.served++
+  }
+
+  function refuse (client: Client, refusal: Refusal): void {
     refusals.push(refusal)
+    gone(client, 'refused')
+    if (client.user === undefined) return
+    const { retry = 200 } = sources[client.source]!
+    agenda.add(now + (retry === 'after' ? refusal.retryAfter * 1_000 : retry), ASK, client.user)
+  }
+
+  function again (client: Client): void {
+    if (client.user !== undefined) agenda.add(now + (sources[client.source]!.think ?? 0), ASK, client.user)
   }
 
   function dispatch (): void {
@@ -185,80 +222,114 @@ export function simulate (options: SimulationOptions): Simulated {
       const client = admission.take(now)
       if (client === undefined) return
       client.start = now
+      client.before = begun - begunOf[client.source]! - client.before
+      begun++
+      begunOf[client.source]!++
       running.add(client)
-      agenda.add(now + client.ms, () => end(client, client.ms, 'completed'))
+      agenda.add(now + client.ms, END, client)
     }
   }
 
-  function end (client: Client, run: number, outcome: 'completed' | 'censored'): void {
+  function end (client: Client, run: number, outcome: ours.RunOutcome): void {
     if (client.start === -1) return
-    client.start = -1
     running.delete(client)
+    ran(client, client.start + run)
     if (!client.gone) {
+      served(client)
       client.gone = true
-      tallies[client.source]!.served++
-      tallies[client.source]!.ms += client.ms
-      if (client.arrived >= warmUp) tallies[client.source]!.latencies.push(now - client.arrived)
+      again(client)
     }
+    client.start = -1
     admission.finish(client, now, run, outcome)
     dispatch()
   }
 
   function giveUp (client: Client): void {
     if (client.gone) return
-    client.gone = true
-    const tally = tallies[client.source]!
-    tally.left++
-    if (now - client.arrived > 500) tally.inVain++
+    gone(client, 'left')
     if (!admission.leave(client, now) && cooperative) end(client, now - client.start, 'censored')
+    again(client)
   }
 
-  function arrive (index: number): void {
+  function arrive (index: number, key: string, asked: number, user?: User): void {
     const source = sources[index]!
-    const client = new Client(index, source, source.length.sample(rng), now)
-    tallies[index]!.arrived++
+    const client = new EntryOfClient(source.job ?? 0, key, source.priority ?? 'normal', asked + (source.deadline ?? Infinity))
+    client.source = index
+    client.ms = source.length.sample(rng, asked)
+    client.asked = asked
+    client.before = begun - begunOf[index]!
+    client.user = user
+    whole[index]!.asked(client.ms)
+    for (const part of parts) if (part[index]!.has(asked)) part[index]!.asked(client.ms)
+    if (++offered % 256 === 0) keys.most = Math.max(keys.most, admission.keys)
     const refusal = admission.offer(client, now)
     if (refusal !== undefined) return refuse(client, refusal)
-    const limit = source.patience ?? patience
-    if (limit !== Infinity) agenda.add(now + limit, () => giveUp(client))
+    const leaves = Math.min(asked + (source.patience ?? patience), source.end ?? Infinity)
+    if (leaves <= duration) agenda.add(leaves, LEAVE, client)
     dispatch()
   }
 
-  function stream (index: number, at: number): void {
-    const { rate, until = duration } = sources[index]!
-    const next = at - Math.log(1 - rng()) * 1_000 / rate
-    if (next >= Math.min(until, duration)) return
-    agenda.add(next, () => {
-      arrive(index)
-      stream(index, next)
-    })
+  function next (stream: Stream, at: number): void {
+    const { rate = 0, regular = false, until = duration } = sources[stream.index]!
+    if (rate === 0) return
+    const time = at + (regular ? 1 : -Math.log(1 - rng())) * 1_000 / rate
+    if (time < Math.min(until, duration)) agenda.add(time, ARRIVE, stream)
   }
 
-  sources.forEach(({ from = 0, burst, every = Infinity, until = duration }, index) => {
-    if (burst === undefined) return stream(index, from)
-    for (let at = from; at <= until; at += every) for (let i = 0; i < burst; i++) agenda.add(at, () => arrive(index))
-  })
-  for (let event = agenda.next(); event !== undefined && event.at <= duration; event = agenda.next()) {
-    now = event.at
-    event.run()
+  function keyOf ({ index, keys, arrived }: Stream): string {
+    const { key = 'one', burst, keys: count = 1 } = sources[index]!
+    if (count === Infinity) return `${key} ${arrived}`
+    return keys[count === 1 ? 0 : burst === undefined ? Math.floor(rng() * count) : arrived % count]!
   }
-  for (const { source, start, gone } of running) if (!gone) tallies[source]!.ms += duration - start
-  const outcome = (some: typeof tallies): Outcome => {
-    const sum = (count: (tally: typeof tallies[number]) => number): number => some.reduce((total, tally) => total + count(tally), 0)
-    const latencies = Float64Array.from(some.flatMap((tally) => tally.latencies)).sort()
-    const percentile = (p: number): number => latencies.length === 0 ? NaN : latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * p))]!
-    const served = sum((tally) => tally.served)
-    return {
-      arrived: sum((tally) => tally.arrived),
-      served,
-      refused: sum((tally) => tally.refused),
-      left: sum((tally) => tally.left),
-      rate: served * 1_000 / duration,
-      useful: sum((tally) => tally.ms) / (threads * duration),
-      inVain: sum((tally) => tally.inVain) / sum((tally) => tally.arrived),
-      p50: percentile(0.5),
-      p99: percentile(0.99)
+
+  function begin (source: Source, index: number): void {
+    const { from = 0, burst, clients, spread = 0, every = Infinity, until = duration, key = 'one', keys: count = 1 } = source
+    if (clients !== undefined) {
+      for (let i = 0; i < clients; i++) {
+        const user: User = { source: index, key: count === 1 ? key : `${key} ${count === Infinity ? i : i % count}`, served: 0, ms: 0 }
+        users.push(user)
+        agenda.add(from + rng() * spread, ASK, user)
+      }
+      return
+    }
+    const named = count === 1 ? [key] : count === Infinity ? [] : Array.from({ length: count }, (_, i) => `${key} ${i}`)
+    const stream: Stream = { index, keys: named, arrived: 0 }
+    if (burst === undefined) return next(stream, from)
+    for (let at = from; at <= until; at += every) for (let i = 0; i < burst; i++) agenda.add(at, ARRIVE, stream)
+  }
+
+  sources.forEach(begin)
+  const gap = (): number => stalls === undefined ? Infinity : -Math.log(1 - stall()) * stalls.every
+  let stallAt = gap()
+  let awakeAt = 0
+  let stalled = 0
+  while (agenda.next() && agenda.at <= duration) {
+    const { at, kind, subject } = agenda
+    while (at >= stallAt) {
+      const ms = stall() * stalls!.most
+      stalled += ms
+      awakeAt = stallAt + ms
+      stallAt = awakeAt + gap()
+    }
+    now = Math.max(at, awakeAt)
+    if (kind === END) {
+      const client = subject as Client
+      end(client, client.ms, sources[client.source]!.unmeasured === true ? 'unknown' : 'completed')
+    } else if (kind === LEAVE) giveUp(subject as Client)
+    else if (kind === ARRIVE) {
+      const stream = subject as Stream
+      const key = keyOf(stream)
+      stream.arrived++
+      arrive(stream.index, key, at)
+      if (sources[stream.index]!.burst === undefined) next(stream, at)
+    } else {
+      const user = subject as User
+      if (at < (sources[user.source]!.until ?? duration)) arrive(user.source, user.key, at, user)
     }
   }
-  return { total: outcome(tallies), each: tallies.map((tally) => outcome([tally])), refusals }
+  for (const client of running) ran(client, duration)
+  keys.most = Math.max(keys.most, admission.keys)
+  keys.end = admission.keys
+  const tallies = (each: Tally[]): Tallies => ({ total: Tally.sum(each), each })
+  return { ...tallies(whole), windows: parts.map(tallies), users, refusals, keys, stalled }
 }

@@ -1,0 +1,14 @@
+/** All families of scenarios. */
+import { isolatedBursts } from './bursts.ts'
+import { equal, equalImpatient, unequal, unequalLong } from './equal.ts'
+import { oneHostile, oneHostileOverload, threeHostile, threeHostileOverload } from './hostile.ts'
+import { light } from './light.ts'
+import { steadyOverloads, suddenOverloads } from './overloads.ts'
+import { particular } from './particular.ts'
+import type { Family } from './scenario.ts'
+import { stalledFamilies } from './stalled.ts'
+
+export const families: readonly Family[] = [
+  equal, unequal, unequalLong, equalImpatient, light, oneHostile, oneHostileOverload, threeHostile, threeHostileOverload, isolatedBursts,
+  ...suddenOverloads, ...steadyOverloads, particular, ...stalledFamilies
+]

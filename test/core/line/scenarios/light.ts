@@ -1,0 +1,47 @@
+/** A key that asks for little beside others that ask for much: it is served at its next turn. */
+import { fixed, type Source } from '../simulation.ts'
+import { capacity, product, type Family, type Scenario } from './scenario.ts'
+
+/** What the light key is beside, and how many keys it shares the threads with, about. */
+interface Other {
+  keys: number
+  source: (ms: number, threads: number) => Source
+}
+
+const open = (keys: number, load: number, patience: number): Other['source'] => (ms, threads) =>
+  ({ length: fixed(ms), rate: load * capacity(fixed(ms), threads), keys, key: 'other', patience })
+const closed = (keys: number): Other['source'] => (ms, threads) => ({ length: fixed(ms), clients: 50, keys, key: 'other', spread: 50 * ms / threads })
+
+const others: Record<string, Other> = {
+  '50 closed keys': { keys: 50, source: closed(50) },
+  'one key with 50 jobs': { keys: 1, source: closed(1) },
+  '7 keys at 2x': { keys: 7, source: open(7, 2, 1_000) },
+  'new keys at 0.8x': { keys: 20, source: open(Infinity, 0.8, 5_000) },
+  'new keys at 3x': { keys: 20, source: open(Infinity, 3, 1_000) }
+}
+
+const loads = product<[string, number, number, number, number]>(Object.keys(others), [50, 300], [1, 2, 8], [1, 20], [0.01, 1, 10])
+  // A job that costs a fifth of the others' is not light: in fair order it waits for its own cost from each of the
+  // other keys.
+  .filter(([, ms, , , own]) => own < ms / 10)
+  // Nor is a key that asks for more than half of its fair share.
+  .filter(([beside, , threads, rate, own]) => rate * own / 1_000 <= threads / (others[beside]!.keys + 1) / 2)
+
+export const light: Family = {
+  name: 'light',
+  scenarios: loads.map(([beside, ms, threads, rate, own]): Scenario => ({
+    name: `${rate}/s of ${own} ms beside ${beside} of ${ms} ms, ${threads} threads`,
+    figures (run) {
+      const victim = { length: fixed(own), job: 1, rate, from: 3_000, key: 'light', patience: 10_000 }
+      const duration = rate === 1 ? 203_000 : 33_000
+      // The last ones have the time to be served.
+      const { windows } = run({ threads, sources: [others[beside]!.source(ms, threads), victim], duration, windows: [[3_000, duration - 3_000]] })
+      const { arrived, served, p99Turns, p99Wait } = windows[0]!.each[1]!
+      // In time, the gaps between threads that become free depend on how they began.
+      return { served: served / arrived, p99: p99Turns, time: p99Wait / (ms / threads) }
+    }
+  })),
+  mean: { served: { atLeast: 0.99 }, p99: { atMost: 2 } },
+  each: { served: { atLeast: 0.99 }, p99: { atMost: 3 } },
+  every: 5
+}

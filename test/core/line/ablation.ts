@@ -16,7 +16,7 @@ import type { AdmissionModule } from './simulation.ts'
 
 const { values } = parseArgs({
   options: {
-    admission: { type: 'string', default: new URL('../../../plugins/core/line/admission.ts', import.meta.url).pathname },
+    admission: { type: 'string', default: `${import.meta.dirname}/../../../plugins/core/line/admission.ts` },
     family: { type: 'string' },
     only: { type: 'string', default: '' },
     every: { type: 'string', default: '1' },
@@ -33,7 +33,12 @@ const scenariosOf = ({ scenarios, every }: Family): Family['scenarios'] => {
 }
 
 /** The worst of a figure: the lowest, unless its bar is from above. Figures without a bar are told by their name. */
-const isFromAbove = (what: string, bar?: Bar): boolean => bar?.atMost !== undefined || (bar === undefined && ['inVain', 'lost', 'refused', 'longest'].includes(what))
+const isFromAbove = (what: string, bar?: Bar): boolean =>
+  bar?.atMost !== undefined || (bar === undefined && ['inVain', 'lost', 'refused', 'longest'].includes(what))
+
+type Held = Pick<Row, 'held' | 'count'>
+const heldOf = (rows: readonly Held[]): string => rows.map(({ held, count }) => `${held} / ${count}`).join(' | ')
+const since = (time: number): string => `(${((performance.now() - time) / 1_000).toFixed(1)} s)`
 
 interface Row {
   held: number
@@ -78,12 +83,14 @@ for (const family of families) {
   if (scenariosOf(family).length === 0) continue
   const began = performance.now()
   const rows = modules.map((module) => examine(family, module))
-  console.log(`\n${family.name}: holds ${rows.map(({ held, count }) => `${held} / ${count}`).join(' | ')} (${((performance.now() - began) / 1_000).toFixed(1)} s)`)
-  for (const what of rows[0]!.cells.keys()) console.log(`  ${what.padEnd(10)} ${rows.map(({ cells }) => (cells.get(what) ?? '').padEnd(28)).join(' | ')}`)
+  console.log(`\n${family.name}: holds ${heldOf(rows)} ${since(began)}`)
+  for (const what of rows[0]!.cells.keys()) {
+    console.log(`  ${what.padEnd(10)} ${rows.map(({ cells }) => (cells.get(what) ?? '').padEnd(28)).join(' | ')}`)
+  }
   rows.forEach(({ held, count, missed }, index) => {
     totals[index]!.held += held
     totals[index]!.count += count
     if (values.misses) for (const line of missed) console.log(`${String.fromCharCode(65 + index)} ${line}`)
   })
 }
-console.log(`\nholds in all: ${totals.map(({ held, count }) => `${held} / ${count}`).join(' | ')} (${((performance.now() - started) / 1_000).toFixed(1)} s)`)
+console.log(`\nholds in all: ${heldOf(totals)} ${since(started)}`)

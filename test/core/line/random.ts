@@ -21,7 +21,9 @@ export interface RunTime {
 
 export const fixed = (ms: number): RunTime => ({ mean: ms, sample: () => ms })
 /** Run times that are spread evenly around their mean: `spread` is 0.5 for ±50 %. */
-export const around = (mean: number, spread: number): RunTime => ({ mean, sample: (random) => mean * (1 + spread * (2 * random() - 1)) })
+export const around = (mean: number, spread: number): RunTime => ({
+  mean, sample: (random) => mean * (1 + spread * (2 * random() - 1))
+})
 export const exponential = (mean: number): RunTime => ({ mean, sample: (random) => -mean * Math.log(1 - random()) })
 export const mix = (share: number, a: RunTime, b: RunTime): RunTime => ({
   mean: share * a.mean + (1 - share) * b.mean,
@@ -34,6 +36,8 @@ export const drifting = (low: number, high: number, period: number): RunTime => 
 })
 /** Bounded Pareto: heavy-tailed. */
 export const pareto = (alpha: number, low: number, high: number): RunTime => ({
-  mean: (low ** alpha / (1 - (low / high) ** alpha)) * (alpha / (alpha - 1)) * (low ** (1 - alpha) - high ** (1 - alpha)),
-  sample: (random) => (-(random() * (high ** alpha - low ** alpha) - high ** alpha) / (high * low) ** alpha) ** (-1 / alpha)
+  mean: (low ** alpha / (1 - (low / high) ** alpha)) * (alpha / (alpha - 1)) *
+    (low ** (1 - alpha) - high ** (1 - alpha)),
+  sample: (random) =>
+    (-(random() * (high ** alpha - low ** alpha) - high ** alpha) / (high * low) ** alpha) ** (-1 / alpha)
 })

@@ -150,7 +150,8 @@ interface Stream {
 }
 
 export function simulate (options: SimulationOptions): Simulated {
-  const { sources, duration, threads = 2, patience = Infinity, cooperative = false, warmUp = 3_000, windows = [], stalls, admission: module = ours } = options
+  const { sources, duration, threads = 2, patience = Infinity, cooperative = false, warmUp = 3_000 } = options
+  const { windows = [], stalls, admission: module = ours } = options
   const rng = random(options.seed)
   const stall = random(options.seed)
   const agenda = new Agenda<Client | Stream | User>()
@@ -253,7 +254,8 @@ export function simulate (options: SimulationOptions): Simulated {
 
   function arrive (index: number, key: string, asked: number, user?: User): void {
     const source = sources[index]!
-    const client = new EntryOfClient(source.job ?? 0, key, source.priority ?? 'normal', asked + (source.deadline ?? Infinity))
+    const { job = 0, priority = 'normal', deadline = Infinity } = source
+    const client = new EntryOfClient(job, key, priority, asked + deadline)
     client.source = index
     client.ms = source.length.sample(rng, asked)
     client.asked = asked
@@ -283,10 +285,12 @@ export function simulate (options: SimulationOptions): Simulated {
   }
 
   function begin (source: Source, index: number): void {
-    const { from = 0, burst, clients, spread = 0, every = Infinity, until = duration, key = 'one', keys: count = 1 } = source
+    const { from = 0, burst, clients, spread = 0, every = Infinity, until = duration } = source
+    const { key = 'one', keys: count = 1 } = source
     if (clients !== undefined) {
       for (let i = 0; i < clients; i++) {
-        const user: User = { source: index, key: count === 1 ? key : `${key} ${count === Infinity ? i : i % count}`, served: 0, ms: 0 }
+        const own = count === 1 ? key : `${key} ${count === Infinity ? i : i % count}`
+        const user: User = { source: index, key: own, served: 0, ms: 0 }
         users.push(user)
         agenda.add(from + rng() * spread, ASK, user)
       }

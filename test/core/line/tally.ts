@@ -1,3 +1,5 @@
+const COUNTS = ['arrived', 'served', 'refused', 'left', 'waitedInVain', 'demand', 'ms', 'busy'] as const
+
 /** What became of the jobs of a source, in the whole of a simulation or in a part of it. */
 export class Tally {
   readonly #threads: number
@@ -53,7 +55,7 @@ export class Tally {
   static sum (tallies: readonly Tally[]): Tally {
     const sum = new Tally(tallies[0]!.#threads, tallies[0]!.from, tallies[0]!.to)
     for (const tally of tallies) {
-      for (const count of ['arrived', 'served', 'refused', 'left', 'waitedInVain', 'demand', 'ms', 'busy'] as const) sum[count] += tally[count]
+      for (const count of COUNTS) sum[count] += tally[count]
       sum.longest = Math.max(sum.longest, tally.longest)
       for (const latency of tally.latencies) sum.latencies.push(latency)
       for (const wait of tally.waits) sum.waits.push(wait)

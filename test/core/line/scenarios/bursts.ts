@@ -1,6 +1,6 @@
 /** Bursts of work up to maxWait are served whole, whoever sends them and whatever came before. */
 import { fixed, type Source } from '../simulation.ts'
-import { capacity, product, type Family, type Scenario } from './scenario.ts'
+import { product, stream, type Family, type Scenario } from './scenario.ts'
 
 const THREADS = 2
 const bursts = [[60, 10], [30, 100], [12, 300], [9, 900], [60, 300], [20, 900], [190, 100], [900, 20]] as const
@@ -17,9 +17,11 @@ interface Context {
 const contexts: Record<string, Context> = {
   alone: { at: 3_000, others: () => [] },
   'each 15 s': { at: 3_000, every: 15_000, others: () => [] },
-  'beside 0.3x': { at: 3_000, others: (ms) => [{ length: fixed(ms), rate: 0.3 * capacity(fixed(ms), THREADS), keys: 7, key: 'other', patience: 10_000 }] },
-  '2 s after an attack': { at: 17_000, others: (ms) => [{ length: fixed(ms), rate: 3 * capacity(fixed(ms), THREADS), until: 15_000, key: 'hostile', patience: 150 }] },
-  '3 s after an overload': { at: 18_000, others: (ms) => [{ length: fixed(ms), rate: 3 * capacity(fixed(ms), THREADS), until: 15_000, keys: 40, key: 'other', patience: 1_000 }] },
+  'beside 0.3x': { at: 3_000, others: (ms) => [stream(0.3, ms, THREADS, { keys: 7, patience: 10_000 })] },
+  '2 s after an attack': { at: 17_000, others: (ms) => [stream(3, ms, THREADS, { until: 15_000, patience: 150 })] },
+  '3 s after an overload': {
+    at: 18_000, others: (ms) => [stream(3, ms, THREADS, { until: 15_000, keys: 40, patience: 1_000 })]
+  },
   'on 8 threads': { at: 3_000, threads: 8, others: () => [] }
 }
 
@@ -29,7 +31,8 @@ const loads = product<[typeof bursts[number], keyof typeof keyCounts, keyof type
   .filter(([[count, ms], , context]) => context !== 'beside 0.3x' || count * ms / THREADS < 5_000)
 
 /** The bursts that are served within maxWait by threads that now and then stop. */
-export const isShort = ({ name }: Scenario): boolean => bursts.some(([count, ms]) => count * ms / THREADS < 5_000 && name.startsWith(`${count} x ${ms} ms`))
+export const isShort = ({ name }: Scenario): boolean =>
+  bursts.some(([count, ms]) => count * ms / THREADS < 5_000 && name.startsWith(`${count} x ${ms} ms`))
 
 export const isolatedBursts: Family = {
   name: 'isolated bursts',

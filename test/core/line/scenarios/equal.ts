@@ -29,15 +29,16 @@ function load (loop: Loop): Omit<SimulationOptions, 'seed'> {
 
 export function fairness (run: Run, loop: Loop, more: Partial<SimulationOptions> = {}): Figures {
   const options = load(loop)
-  const { total, users } = run({ ...options, ...more, sources: [...options.sources, ...more.sources ?? []] })
+  const { each: [clients], users } = run({ ...options, ...more, sources: [...options.sources, ...more.sources ?? []] })
   const times = users.map(({ ms }) => ms)
-  return { worst: least(times) / mean(times), longest: total.longest / roundOf(loop), refused: total.refused }
+  return { worst: least(times) / mean(times), longest: clients!.longest / roundOf(loop), refused: clients!.refused }
 }
 
 const THREADS = [1, 2, 8, 32] as const
 const loops = product<[number, number, number, number, number, number | 'after']>(
   THREADS, [50, 300, 900], [1.5, 3, 6, 12, 30], [0, 500, 2_000], [1_000, 5_000, 30_000, Infinity], [200, 'after'])
-  .map(([threads, ms, perThread, think, patience, retry]) => ({ threads, runTime: fixed(ms), clients: Math.ceil(threads * perThread), think, patience, retry }))
+  .map(([threads, ms, perThread, think, patience, retry]) =>
+    ({ threads, runTime: fixed(ms), clients: Math.ceil(threads * perThread), think, patience, retry }))
   // Clients that think for most of the time hardly meet.
   .filter((loop) => roundOf(loop) >= 0.8 * (loop.runTime.mean + loop.think))
 
@@ -46,36 +47,45 @@ const nameOf = ({ threads, clients, runTime, think, patience, retry }: typeof lo
 
 /** So many of a list, spread over all of it in an order that has nothing to do with how the list was made. */
 function some<T> (all: readonly T[], count: number): T[] {
-  return all.map((value, index) => ({ value, order: (index * 0.6180339887) % 1 })).sort((a, b) => a.order - b.order).slice(0, count).map(({ value }) => value)
+  const ordered = all.map((value, index) => ({ value, order: (index * 0.6180339887) % 1 }))
+  return ordered.sort((a, b) => a.order - b.order).slice(0, count).map(({ value }) => value)
 }
 
 // Clients are patient if they outwait a round in which chance puts some of them last.
-const patient = some(loops.filter((loop) => loop.patience >= 1.5 * roundOf(loop) + loop.runTime.mean && roundOf(loop) <= 9_000), 184)
+const isPatient = (loop: typeof loops[number]): boolean =>
+  loop.patience >= 1.5 * roundOf(loop) + loop.runTime.mean && roundOf(loop) <= 9_000
+const patient = some(loops.filter(isPatient), 184)
 // Of clients that wait hardly longer than a job runs, most get nothing whoever is admitted.
-const impatient = some(loops.filter((loop) => loop.patience < roundOf(loop) && loop.patience >= 2 * loop.runTime.mean), 60)
+const isImpatient = (loop: typeof loops[number]): boolean =>
+  loop.patience < roundOf(loop) && loop.patience >= 2 * loop.runTime.mean
+const impatient = some(loops.filter(isImpatient), 60)
 
 /** Strangers that come twice a second and leave after 150 ms, beside patient clients. */
 const strangers: Scenario[] = ([[2, 12, 300], [2, 30, 300], [8, 60, 300]] as const).map(([threads, clients, ms]) => ({
   name: `${threads} threads, ${clients} x ${ms} ms beside strangers`,
   figures (run) {
     const runTime = fixed(ms)
-    const { worst, longest } = fairness(run, { threads, runTime, clients }, { sources: [{ length: runTime, rate: 2, keys: Infinity, key: 'stranger', patience: 150 }] })
-    return { worst: worst!, longest: longest! * roundOf({ threads, runTime, clients }) / (roundOf({ threads, runTime, clients }) + ms), refused: 0 }
+    const stranger = { length: runTime, rate: 2, keys: Infinity, key: 'stranger', patience: 150 }
+    return fairness(run, { threads, runTime, clients }, { sources: [stranger] })
   }
 }))
 
 export const equal: Family = {
   name: 'equal, patient',
-  scenarios: [...patient.map((loop): Scenario => ({ name: nameOf(loop), figures: (run) => fairness(run, loop) })), ...strangers],
+  scenarios: [
+    ...strangers, ...patient.map((loop): Scenario => ({ name: nameOf(loop), figures: (run) => fairness(run, loop) }))
+  ],
   mean: { worst: { atLeast: 0.9 }, longest: { atMost: 1.5 }, refused: { atMost: 0 } },
   every: 5
 }
 
 const unequalLoops = product<[number, { threads: number, clients: number, ms: number }]>([0.01, 0.1, 0.5], [
-  { threads: 2, clients: 12, ms: 300 }, { threads: 2, clients: 30, ms: 300 }, { threads: 8, clients: 60, ms: 300 }, { threads: 2, clients: 50, ms: 50 },
-  { threads: 2, clients: 50, ms: 300 }, { threads: 2, clients: 60, ms: 300 }, { threads: 2, clients: 18, ms: 900 }
+  { threads: 2, clients: 12, ms: 300 }, { threads: 2, clients: 30, ms: 300 }, { threads: 8, clients: 60, ms: 300 },
+  { threads: 2, clients: 50, ms: 50 }, { threads: 2, clients: 50, ms: 300 }, { threads: 2, clients: 60, ms: 300 },
+  { threads: 2, clients: 18, ms: 900 }
 ])
-const unequalScenarios = (isLong: boolean): Scenario[] => unequalLoops.filter(([, { threads, clients, ms }]) => (clients * ms / threads > 5_000) === isLong)
+const unequalScenarios = (isLong: boolean): Scenario[] => unequalLoops
+  .filter(([, { threads, clients, ms }]) => (clients * ms / threads > 5_000) === isLong)
   .map(([spread, { threads, clients, ms }]) => ({
     name: `${threads} threads, ${clients} x ${ms} ms ±${100 * spread} %`,
     figures: (run) => fairness(run, { threads, runTime: around(ms, spread), clients })

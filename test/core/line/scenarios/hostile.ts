@@ -3,7 +3,7 @@
  * afterwards nothing is left.
  */
 import { fixed, type Simulated, type Source } from '../simulation.ts'
-import { capacity, product, type Family, type Run, type Scenario } from './scenario.ts'
+import { product, stream, type Family, type Run, type Scenario } from './scenario.ts'
 
 const FROM = 10_000
 const UNTIL = 25_000
@@ -13,10 +13,10 @@ const windows = [[FROM, UNTIL], [UNTIL + 2_000, DURATION - 2_000]] as const
 
 /** The load that a hostile key adds. At the end of the attack all its clients leave. */
 const attacks = {
-  stays: (ms, threads) => ({ length: fixed(ms), rate: 3 * capacity(fixed(ms), threads) }),
-  'leaves at once': (ms, threads) => ({ length: fixed(ms), rate: 3 * capacity(fixed(ms), threads), patience: 0 }),
-  'leaves after 150 ms': (ms, threads) => ({ length: fixed(ms), rate: 3 * capacity(fixed(ms), threads), patience: 150 }),
-  'leaves after 1 s': (ms, threads) => ({ length: fixed(ms), rate: 3 * capacity(fixed(ms), threads), patience: 1_000 }),
+  stays: (ms, threads) => stream(3, ms, threads, {}),
+  'leaves at once': (ms, threads) => stream(3, ms, threads, { patience: 0 }),
+  'leaves after 150 ms': (ms, threads) => stream(3, ms, threads, { patience: 150 }),
+  'leaves after 1 s': (ms, threads) => stream(3, ms, threads, { patience: 1_000 }),
   // The least that is counted as evidence, as often as the key can.
   drips: (ms) => ({ length: fixed(ms), rate: 8, regular: true, patience: 110 })
 } satisfies Record<string, (ms: number, threads: number) => Source>
@@ -34,7 +34,7 @@ interface Honest {
 const closed = (perThread: number, ms: number, more: Partial<Source> = {}): Honest['source'] => (threads) =>
   ({ length: fixed(ms), clients: perThread * threads, keys: Infinity, key: 'client', spread: 200, ...more })
 const open = (load: number, keys: number, ms: number, patience: number): Honest['source'] => (threads) =>
-  ({ length: fixed(ms), rate: load * capacity(fixed(ms), threads), keys, key: 'key', patience })
+  stream(load, ms, threads, { keys, patience })
 
 const honest: Record<string, Honest> = {
   '6 clients a thread': { ms: 300, keys: 6, source: closed(6, 300) },
@@ -48,7 +48,8 @@ const honest: Record<string, Honest> = {
 }
 const loads: [name: string, threads: number][] = [
   ...Object.keys(honest).map((name): [string, number] => [name, 2]),
-  ...['6 clients a thread', '6 clients a thread of short jobs', '7 keys at 0.6x', 'own keys at 0.6x', '40 keys at 3x'].map((name): [string, number] => [name, 8])
+  ...['6 clients a thread', '6 clients a thread of short jobs', '7 keys at 0.6x', 'own keys at 0.6x', '40 keys at 3x']
+    .map((name): [string, number] => [name, 8])
 ]
 
 const attack = (kind: Attack, index: number, ms: number, threads: number): Source =>
@@ -70,20 +71,23 @@ function without (run: Run, name: string, threads: number): [during: number, aft
   alone.set(run, known)
   const load = `${name} ${threads}`
   const source = honest[name]!.source(threads)
-  const shared = known.get(load) ?? shares(run({ threads, duration: DURATION, windows, sources: [source] }), source.clients !== undefined)
+  const shared = known.get(load) ??
+    shares(run({ threads, duration: DURATION, windows, sources: [source] }), source.clients !== undefined)
   known.set(load, shared)
   return shared
 }
 
 function scenarios (count: number, isOverload: boolean): Scenario[] {
-  return product<[[string, number], Attack]>(loads, attackNames).filter(([[name]]) => (name === '40 keys at 3x') === isOverload)
+  return product<[[string, number], Attack]>(loads, attackNames)
+    .filter(([[name]]) => (name === '40 keys at 3x') === isOverload)
     .map(([[name, threads], kind]) => ({
       name: `${name} beside ${count} that ${kind}, ${threads} threads`,
       figures (run) {
         const { ms, keys, load = 1, source: sourceOf } = honest[name]!
         const source = sourceOf(threads)
         const sources = [source, ...Array.from({ length: count }, (_, index) => attack(kind, index, ms, threads))]
-        const [during, after] = shares(run({ threads, duration: DURATION, windows, sources }), source.clients !== undefined)
+        const result = run({ threads, duration: DURATION, windows, sources })
+        const [during, after] = shares(result, source.clients !== undefined)
         const [duringAlone, afterAlone] = without(run, name, threads)
         // Clients have a key each.
         const honestKeys = source.clients ?? keys
@@ -98,9 +102,20 @@ const whole = { kept: { atLeast: 0.97 }, after: { atLeast: 0.99 } }
 const overloaded = { kept: { atLeast: 0.8 }, after: { atLeast: 0.99 } }
 const each = { kept: { atLeast: 0.9 }, after: { atLeast: 0.97 } }
 
-export const oneHostile: Family = { name: 'one hostile key', scenarios: scenarios(1, false), mean: whole, each, every: 3 }
-export const threeHostile: Family = { name: 'three hostile keys', scenarios: scenarios(3, false), mean: whole, each, every: 6 }
-export const oneHostileOverload: Family = { name: 'one hostile key in an overload', scenarios: scenarios(1, true), mean: overloaded, every: 2 }
+export const oneHostile: Family = {
+  name: 'one hostile key', scenarios: scenarios(1, false), mean: whole, each, every: 3
+}
+export const threeHostile: Family = {
+  name: 'three hostile keys', scenarios: scenarios(3, false), mean: whole, each, every: 6
+}
+export const oneHostileOverload: Family = {
+  name: 'one hostile key in an overload', scenarios: scenarios(1, true), mean: overloaded, every: 2
+}
+/** Three floods of an overloaded pool are three keys of 43 that ask for more than their share. */
 export const threeHostileOverload: Family = {
-  name: 'three hostile keys in an overload', scenarios: scenarios(3, true), mean: { kept: { atLeast: 0.6 }, after: { atLeast: 0.99 } }, each: { kept: { atLeast: 0.4 }, after: { atLeast: 0.97 } }, every: 2
+  name: 'three hostile keys in an overload',
+  scenarios: scenarios(3, true),
+  mean: { kept: { atLeast: 0.6 }, after: { atLeast: 0.99 } },
+  each: { kept: { atLeast: 0.4 }, after: { atLeast: 0.97 } },
+  every: 2
 }

@@ -9,6 +9,7 @@ import type { Family } from './scenario.ts'
 import { stalledFamilies } from './stalled.ts'
 
 export const families: readonly Family[] = [
-  equal, unequal, unequalLong, equalImpatient, light, oneHostile, oneHostileOverload, threeHostile, threeHostileOverload, isolatedBursts,
+  equal, unequal, unequalLong, equalImpatient, light,
+  oneHostile, oneHostileOverload, threeHostile, threeHostileOverload, isolatedBursts,
   ...suddenOverloads, ...steadyOverloads, particular, ...stalledFamilies
 ]

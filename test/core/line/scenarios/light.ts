@@ -1,6 +1,6 @@
 /** A key that asks for little beside others that ask for much: it is served at its next turn. */
 import { fixed, type Source } from '../simulation.ts'
-import { capacity, product, type Family, type Scenario } from './scenario.ts'
+import { product, stream, type Family, type Scenario } from './scenario.ts'
 
 /** What the light key is beside, and how many keys it shares the threads with, about. */
 interface Other {
@@ -9,8 +9,9 @@ interface Other {
 }
 
 const open = (keys: number, load: number, patience: number): Other['source'] => (ms, threads) =>
-  ({ length: fixed(ms), rate: load * capacity(fixed(ms), threads), keys, key: 'other', patience })
-const closed = (keys: number): Other['source'] => (ms, threads) => ({ length: fixed(ms), clients: 50, keys, key: 'other', spread: 50 * ms / threads })
+  stream(load, ms, threads, { keys, patience })
+const closed = (keys: number): Other['source'] => (ms, threads) =>
+  ({ length: fixed(ms), clients: 50, keys, key: 'other', spread: 50 * ms / threads })
 
 const others: Record<string, Other> = {
   '50 closed keys': { keys: 50, source: closed(50) },
@@ -20,7 +21,8 @@ const others: Record<string, Other> = {
   'new keys at 3x': { keys: 20, source: open(Infinity, 3, 1_000) }
 }
 
-const loads = product<[string, number, number, number, number]>(Object.keys(others), [50, 300], [1, 2, 8], [1, 20], [0.01, 1, 10])
+const loads = product<[string, number, number, number, number]>(
+  Object.keys(others), [50, 300], [1, 2, 8], [1, 20], [0.01, 1, 10])
   // A job that costs a fifth of the others' is not light: in fair order it waits for its own cost from each of the
   // other keys.
   .filter(([, ms, , , own]) => own < ms / 10)
@@ -35,7 +37,8 @@ export const light: Family = {
       const victim = { length: fixed(own), job: 1, rate, from: 3_000, key: 'light', patience: 10_000 }
       const duration = rate === 1 ? 203_000 : 33_000
       // The last ones have the time to be served.
-      const { windows } = run({ threads, sources: [others[beside]!.source(ms, threads), victim], duration, windows: [[3_000, duration - 3_000]] })
+      const sources = [others[beside]!.source(ms, threads), victim]
+      const { windows } = run({ threads, sources, duration, windows: [[3_000, duration - 3_000]] })
       const { arrived, served, p99Turns, p99Wait } = windows[0]!.each[1]!
       // In time, the gaps between threads that become free depend on how they began.
       return { served: served / arrived, p99: p99Turns, time: p99Wait / (ms / threads) }

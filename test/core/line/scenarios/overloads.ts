@@ -3,6 +3,7 @@ import { fixed, type RunTime, type Tallies } from '../simulation.ts'
 import { capacity, keyCounts, keyNames, product, runTimes, type Bar, type Family, type Scenario } from './scenario.ts'
 
 type Keys = keyof typeof keyCounts
+type Bars = Record<string, Bar>
 
 const suddenLoads = product<[number, number, Keys]>([1, 2, 8, 32], [10, 50, 200], keyNames)
   .filter(([threads, ms]) => threads > 1 || ms < 200)
@@ -41,12 +42,13 @@ const steadyLoads = product<[keyof typeof runTimes, Keys, number, number]>(
   Object.keys(runTimes) as (keyof typeof runTimes)[], keyNames, [300, 1_000, 5_000, 30_000], [2])
   // Only of short jobs can much be done for clients that wait for 300 ms.
   .filter(([name, , patience]) => patience > 300 || name === '10 ms' || name === '50 ms')
-const manyThreads = product<[keyof typeof runTimes, Keys, number, number]>(['10 ms', '50 ms', '200 ms'], ['one key', '7 keys', 'own keys'], [1_000], [1, 8, 32])
+const manyThreads = product<[keyof typeof runTimes, Keys, number, number]>(
+  ['10 ms', '50 ms', '200 ms'], ['one key', '7 keys', 'own keys'], [1_000], [1, 8, 32])
 
 /** With run times that drift, the load is at times below and at times above what the threads can do. */
 const driftingBars = { goodput: { atLeast: 0.7 }, lost: { atMost: 0.4 } }
 
-function steady (load: number, bars: Record<string, Bar>, each: Record<string, Bar>, every: number, loads = steadyLoads): Family {
+function steady (load: number, bars: Bars, each: Bars, every: number, loads = steadyLoads): Family {
   return {
     name: `steady ${load}x`,
     scenarios: loads.map(([name, keys, patience, threads]): Scenario => ({
@@ -54,7 +56,10 @@ function steady (load: number, bars: Record<string, Bar>, each: Record<string, B
       figures (run) {
         const length: RunTime = runTimes[name]
         const { windows } = run({
-          threads, duration: 40_000, windows: [[5_000, 40_000]], sources: [{ length, rate: load * capacity(length, threads), keys: keyCounts[keys], key: 'key', patience }]
+          threads,
+          duration: 40_000,
+          windows: [[5_000, 40_000]],
+          sources: [{ length, rate: load * capacity(length, threads), keys: keyCounts[keys], key: 'key', patience }]
         })
         const [{ total }] = windows as [Tallies]
         const { arrived, refused, left, useful, inVain, fast } = total
@@ -68,9 +73,13 @@ function steady (load: number, bars: Record<string, Bar>, each: Record<string, B
   }
 }
 
+/** Clients that wait for 30 s, one job each, are never evidence of an overload, so some of them wait for long. */
+const early = { inVain: { atMost: 0.1 }, fast: { atLeast: 0.8 } }
+
 export const steadyOverloads = [
   steady(0.9, { lost: { atMost: 0.02 } }, { lost: { atMost: 0.11 } }, 5),
   steady(1.2, { goodput: { atLeast: 0.95 } }, { goodput: { atLeast: 0.9 } }, 5),
-  steady(2, { goodput: { atLeast: 0.98 }, inVain: { atMost: 0.05 }, fast: { atLeast: 0.8 } }, { goodput: { atLeast: 0.93 } }, 6, [...steadyLoads, ...manyThreads]),
-  steady(6, { goodput: { atLeast: 0.99 }, inVain: { atMost: 0.05 }, fast: { atLeast: 0.8 } }, { goodput: { atLeast: 0.97 } }, 7)
+  steady(2, { goodput: { atLeast: 0.98 }, ...early }, { goodput: { atLeast: 0.93 } }, 6,
+    [...steadyLoads, ...manyThreads]),
+  steady(6, { goodput: { atLeast: 0.99 }, ...early }, { goodput: { atLeast: 0.97 } }, 7)
 ]

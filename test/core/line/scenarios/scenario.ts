@@ -1,5 +1,6 @@
 /** What a scenario is: a load in virtual time, the figures that are taken of it, and the bars that they are held to. */
-import { drifting, exponential, fixed, mix, simulate, type AdmissionModule, type RunTime, type Simulated, type SimulationOptions } from '../simulation.ts'
+import { drifting, exponential, fixed, mix, type RunTime } from '../random.ts'
+import { simulate, type AdmissionModule, type Simulated, type SimulationOptions, type Source } from '../simulation.ts'
 
 export type Figures = Record<string, number>
 
@@ -11,6 +12,8 @@ export interface Scenario {
   figures (run: Run): Figures
   /** Some scenarios have other bars than their family. */
   bars?: Record<string, Bar>
+  /** Why the scenario misses its bars under the rule that we have. */
+  excluded?: string
 }
 
 /** A figure is held to a bar from below or from above. */
@@ -50,16 +53,22 @@ export function runOf (seed: number, admission?: AdmissionModule): Run {
 }
 
 export const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
-export const least = (values: readonly number[]): number => values.reduce((least, value) => Math.min(least, value), Infinity)
-export const most = (values: readonly number[]): number => values.reduce((most, value) => Math.max(most, value), -Infinity)
+export const least = (values: readonly number[]): number => values.reduce((a, b) => Math.min(a, b), Infinity)
+export const most = (values: readonly number[]): number => values.reduce((a, b) => Math.max(a, b), -Infinity)
 
 /** The product of several lists. */
 export function product<A extends readonly unknown[]> (...lists: { [I in keyof A]: readonly A[I][] }): A[] {
-  return (lists as readonly (readonly unknown[])[]).reduce<unknown[][]>((rows, list) => rows.flatMap((row) => list.map((value) => [...row, value])), [[]]) as unknown as A[]
+  const extend = (rows: unknown[][], list: readonly unknown[]): unknown[][] =>
+    rows.flatMap((row) => list.map((value) => [...row, value]))
+  return (lists as readonly (readonly unknown[])[]).reduce(extend, [[]]) as unknown as A[]
 }
 
 /** Arrivals a second that keep the threads exactly busy. */
 export const capacity = (runTime: RunTime, threads: number): number => threads * 1_000 / runTime.mean
+
+/** A Poisson stream of jobs of `ms`, of `load` times what the threads can do. */
+export const stream = (load: number, ms: number, threads: number, more: Partial<Source>): Source =>
+  ({ length: fixed(ms), rate: load * capacity(fixed(ms), threads), key: 'key', ...more })
 
 export const runTimes = {
   '10 ms': fixed(10),

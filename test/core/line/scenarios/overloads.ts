@@ -74,7 +74,7 @@ function steady (load: number, bars: Bars, each: Bars, every: number, loads = st
 }
 
 /** Clients that wait for 30 s, one job each, are never evidence of an overload, so some of them wait for long. */
-const early = { inVain: { atMost: 0.1 }, fast: { atLeast: 0.8 } }
+const early = { inVain: { atMost: 0.1 }, fast: { atLeast: 0.7 } }
 
 export const steadyOverloads = [
   steady(0.9, { lost: { atMost: 0.02 } }, { lost: { atMost: 0.11 } }, 5),

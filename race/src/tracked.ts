@@ -134,6 +134,8 @@ export function within (value: unknown): Inner[] {
 /** What stands for each tracked value: a Proxy of an object or array, and any other itself. */
 const views = new WeakMap<object, object>()
 const targets = new WeakMap<object, object>()
+// As they are before identity.ts makes them ask for the value itself.
+const { get: targetOf, has: hasTarget } = WeakMap.prototype as { get: (this: WeakMap<object, object>, key: unknown) => object | undefined, has: (this: WeakMap<object, object>, key: unknown) => boolean }
 const creators: Partial<Record<Kind, (tracked: Tracked) => object>> = {}
 
 /** Each kind of value adds how its view is made, which needs this module. */
@@ -143,13 +145,13 @@ export function view (kind: Kind, create: (tracked: Tracked) => object): void {
 
 /** Returns the value itself of a tracked one, and anything else as it is. */
 export function unwrap<T> (value: T): T {
-  return (typeof value === 'object' && value !== null ? targets.get(value) ?? value : value) as T
+  return (typeof value === 'object' && value !== null ? Reflect.apply(targetOf, targets, [value]) ?? value : value) as T
 }
 
 /** Returns the value for what stands for it, and what stands for a value; undefined for a value that isn't tracked, or is both. */
 export function otherOf (value: unknown): object | undefined {
   if (typeof value !== 'object' || value === null) return undefined
-  const other = targets.get(value) ?? views.get(value)
+  const other = Reflect.apply(targetOf, targets, [value]) ?? views.get(value)
   return other === value ? undefined : other
 }
 
@@ -166,12 +168,12 @@ export function inPlaceOf<T extends (...args: never[]) => unknown> (original: un
 }
 
 export function isTracked (value: object): boolean {
-  return targets.has(value)
+  return Reflect.apply(hasTarget, targets, [value])
 }
 
 /** Returns what stands for a target, which is one and the same for as long as the target lives. */
 export function track<T extends object> (target: T, name: string, isLww: boolean): T {
-  if (targets.has(target)) return target
+  if (isTracked(target)) return target
   const known = views.get(target)
   if (known !== undefined) return known as T
   const created = new Tracked(target, name, isLww)

@@ -176,7 +176,7 @@ t.test('what rewritten code calls returns what the code would have had', async (
       t.equal(runtime.write({ collection: tracked, key: 'n' }, 6), 6)
       t.equal(runtime.raw(trap), trap)
       let written = 0
-      runtime.target<number>({ collection: tracked, key: 'n' }, (value) => { written = value }).value = 7
+      runtime.target<number>({ collection: tracked, key: 'n' }, (value) => { written = value }, () => 6).value = 7
       t.equal(written, 7)
       t.equal(hasFailed(), name !== 'whole')
       mend()

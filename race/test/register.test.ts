@@ -101,9 +101,10 @@ function evaluate (source: string): { seen: string[], result: unknown } {
     data: <T>(value: T, name: string): T => { seen.push(`data ${name}`); return value },
     of: (_object: unknown, path: string) => ({ name: path }),
     note: (_object: unknown, path: string) => { seen.push(`note ${path}`) },
-    target: (cell: { name: string }, set: (value: unknown) => void) => ({ get value () { return undefined }, set value (value: unknown) { seen.push(`write ${cell.name}`); set(value) } }),
+    hold: runtime.hold,
+    held: runtime.held,
+    target: (cell: { name: string }, set: (value: unknown) => void, get: () => unknown) => ({ get value () { seen.push(`read ${cell.name}`); return get() }, set value (value: unknown) { seen.push(`write ${cell.name}`); set(value) } }),
     step: runtime.step,
-    keyed: runtime.keyed,
     raw: runtime.raw,
     fields: () => {}
   }
@@ -195,7 +196,7 @@ t.test('what is assigned may have types and stand in parentheses', (t) => {
     ['(n satisfies any)--', 'n = $$race.write($$race_0, $$race.step($$race.read($$race_0, n), -1), n)'],
     ['n!+=2', 'n! = $$race.write($$race_0, $$race.read($$race_0, n) + (2), n)'],
     ['(s.k as any) ||= 5', '$$race.read($$race.of(s, "s.k"), s.k) || (s.k = $$race.write($$race.of(s, "s.k"), 5))'],
-    ['s.p!.q! = 5', 's.p!.q! = $$race.write($$race.of(s.p, "s.p.q"), 5)'],
+    ['s.p!.q! = 5', '$$race.hold(s.p).q = $$race.write($$race.of($$race.held(), "s.p.q"), 5)'],
     ['(s as any).k = 5', '(s as any).k = $$race.write($$race.of(s, "s.k"), 5)'],
     ['(shared as any).k++', 'shared.k = $$race.write($$race.of(shared, "shared.k"), $$race.step($$race.read($$race.of(shared, "shared.k"), shared.k), 1))'],
     // Lines stay, whatever is repeated or left out.

@@ -9,7 +9,7 @@ import { bare, isAssignmentToken, isUpdate } from './syntax.ts'
 type Node = TypeScript.Node
 
 /** Names that the rewriting adds. */
-const ADDED = /^\$\$(?:race|race_\d+|value)$/
+const ADDED = /^\$\$(?:race|race_\d+|value|object)$/
 
 /** Returns why the rewritten module may not run as the source does; undefined if nothing is known against it. */
 export function mistakeIn (ts: Ts, rewritten: TypeScript.SourceFile, source: TypeScript.SourceFile): string | undefined {

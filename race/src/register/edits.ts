@@ -29,7 +29,7 @@ export class Edits {
   replace (start: number, end: number, text: string, after?: { end: number, text: string, from?: number }): void {
     const from = after?.from ?? start
     this.#opening.push({ start, end, text, from, to: after?.end ?? end })
-    if (after !== undefined) this.#closing.unshift({ start: after.end, end: after.end, text: after.text, from })
+    if (after !== undefined) this.#closing.push({ start: after.end, end: after.end, text: after.text, from })
   }
 
   /**
@@ -38,7 +38,7 @@ export class Edits {
    * @throws Error if two replace the same piece
    */
   all (source: string): Edit[] {
-    const closing = this.#closing.sort((a, b) => b.from - a.from)
+    const closing = this.#closing.reverse().sort((a, b) => b.from - a.from)
     const opening = this.#opening.sort((a, b) => a.from - b.from || b.to - a.to)
     const edits: Edit[] = []
     let [at, before] = [0, '']

@@ -4,7 +4,7 @@ import module from 'node:module'
 import v8 from 'node:v8'
 import { BroadcastChannel, MessagePort } from 'node:worker_threads'
 import { attempt } from '../failure.ts'
-import { otherOf, unwrap, unwrapDeep } from '../tracked.ts'
+import { inPlaceOf, otherOf, unwrap, unwrapDeep } from '../tracked.ts'
 
 /** A Proxy can't be cloned. */
 function cloneRaw<Name extends string> (owner: Record<Name, (value: never, ...rest: never[]) => unknown>, name: Name): void {
@@ -27,6 +27,15 @@ function searchEither (name: 'includes' | 'indexOf' | 'lastIndexOf'): void {
   Object.defineProperty(Array.prototype, name, { value, writable: true, configurable: true, enumerable: false }) // eslint-disable-line no-extend-native -- with RACE=1 only
 }
 
+/** Keys of Maps and members of Sets: either may be asked for, and what they are made of is added by these methods too. */
+function keyRaw ({ prototype }: { prototype: object }, ...names: readonly string[]): void {
+  for (const name of names) {
+    const native = Reflect.get(prototype, name) as Method
+    const { [name]: value } = { [name] (this: unknown, key: unknown, ...rest: unknown[]) { return Reflect.apply(native, this, [unwrap(key), ...rest]) as unknown } }
+    Object.defineProperty(prototype, name, { value: inPlaceOf(native, value as Method), writable: true, configurable: true, enumerable: false })
+  }
+}
+
 function compareRaw (owner: object, name: string): void {
   const compare = Reflect.get(owner, name) as Method
   const { [name]: patched } = { [name] (this: unknown, ...args: unknown[]) { return compare.apply(this, args.map((arg, index) => index < 2 ? unwrap(arg) : arg)) } }
@@ -36,6 +45,7 @@ function compareRaw (owner: object, name: string): void {
 export function patchIdentity (): void {
   for (const name of ['includes', 'indexOf', 'lastIndexOf'] as const) searchEither(name)
   for (const owner of [assert, assert.strict]) for (const name of ['equal', 'notEqual', 'strictEqual', 'notStrictEqual']) compareRaw(owner, name)
+  for (const [Class, ...names] of [[Map, 'get', 'set', 'has', 'delete'], [WeakMap, 'get', 'set', 'has', 'delete'], [Set, 'add', 'has', 'delete'], [WeakSet, 'add', 'has', 'delete']] as const) keyRaw(Class, ...names)
   cloneRaw(globalThis, 'structuredClone')
   // Workers post by a port, their workerData too.
   cloneRaw(MessagePort.prototype, 'postMessage')

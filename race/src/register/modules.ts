@@ -2,7 +2,7 @@
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type * as TypeScript from 'typescript'
 import type { Ts } from '../source/parse.ts'
-import { functionOf, usesOf } from './scopes.ts'
+import { functionOf, type Scopes } from './scopes.ts'
 import { dressed, isCalledOrChained } from './syntax.ts'
 
 /** Names a module in the registry of runtime.ts. TypeScript's sources import each other by the names that they will have, so no extension counts. */
@@ -22,7 +22,7 @@ export interface Imported {
 }
 
 /** Returns the uses of what a module imports from others of the application, in functions. What is called or looked into is tracked where it is made. */
-export function importsOf (ts: Ts, file: TypeScript.SourceFile, path: string): Imported[] {
+export function importsOf (ts: Ts, file: TypeScript.SourceFile, path: string, scopes: Scopes): Imported[] {
   return file.statements.flatMap((statement): Imported[] => {
     if (!ts.isImportDeclaration(statement) || statement.importClause?.isTypeOnly === true) return []
     const key = importedKey(ts, path, statement.moduleSpecifier)
@@ -31,7 +31,7 @@ export function importsOf (ts: Ts, file: TypeScript.SourceFile, path: string): I
     return bindings.elements.filter(({ isTypeOnly }) => !isTypeOnly).map((element) => ({
       key,
       name: (element.propertyName ?? element.name).text,
-      uses: usesOf(ts, element, element.name.text).filter((use) => functionOf(ts, use) !== undefined && !isCalledOrChained(ts, use) && !isLookedInto(ts, use))
+      uses: scopes.usesOf(element, element.name.text).filter((use) => functionOf(ts, use) !== undefined && !isCalledOrChained(ts, use) && !isLookedInto(ts, use))
     }))
   })
 }

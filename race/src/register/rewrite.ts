@@ -4,11 +4,11 @@
  */
 import type * as TypeScript from 'typescript'
 import { defectOf, type Ts } from '../source/parse.ts'
-import { rewriteUse } from './accesses.ts'
+import { HELD, rewriteUse } from './accesses.ts'
 import { mistakeIn } from './check.ts'
 import { applied, type Edit, Edits } from './edits.ts'
 import { exportsOf, importsOf, moduleKey, passedOn } from './modules.ts'
-import { functionOf, isConstructor, scopeOf, usesOf, type Variable } from './scopes.ts'
+import { functionOf, isConstructor, scopeOf, Scopes, type Variable } from './scopes.ts'
 import { bare, dressed, comparesObjects, isCalledOrChained, isChanged, isCollection, isLiteral, isMapOrSet, isNamed, isInPattern, isPath, isPrimitive, pathOf, isWrite, runsElsewhere } from './syntax.ts'
 
 type Node = TypeScript.Node
@@ -40,6 +40,7 @@ class Rewriter {
   readonly #ts: Ts
   readonly #file: TypeScript.SourceFile
   readonly #path: string
+  readonly #scopes: Scopes
   /** Names of fields that functions of this module assign. */
   readonly #assigned = new Set<string>()
   /** Names of fields whose values this module changes by a key that is computed, or by a method. A change by name tells of itself. */
@@ -55,6 +56,7 @@ class Rewriter {
     this.#ts = ts
     this.#file = file
     this.#path = path
+    this.#scopes = new Scopes(ts, file)
     this.#survey(file)
     this.#visit(file)
     // At the top, behind directives: a module may serve requests before its last line has run.
@@ -62,7 +64,7 @@ class Rewriter {
     const told = this.#assigned.size > 0 ? `$$race.fields(${[...this.#assigned].map((name) => JSON.stringify(name)).join()});` : ''
     const passed = passedOn(ts, file, path)
     if (first !== undefined && told + passed !== '') this.edits.insert(first.getStart(file), told + passed)
-    for (const { key, name, uses } of importsOf(ts, file, path)) {
+    for (const { key, name, uses } of importsOf(ts, file, path, this.#scopes)) {
       for (const use of uses) rewriteUse(ts, file, this.edits, use, { text: use.text, cell: `$$race.imported(${JSON.stringify(key)}, ${JSON.stringify(name)})`, isHidden: true })
     }
   }
@@ -99,15 +101,15 @@ class Rewriter {
   #visit (node: Node): void {
     const ts = this.#ts
     const assigned = ts.isBinaryExpression(node) ? bare(ts, node.left) : undefined
-    // Types name values, and run none.
-    if ((ts.isTypeNode(node) && !ts.isExpressionWithTypeArguments(node)) || runsElsewhere(ts, node)) return
+    // Types name values, and run none; of a decorator, the grammar allows no more than a path and a call.
+    if (ts.isDecorator(node) || (ts.isTypeNode(node) && !ts.isExpressionWithTypeArguments(node)) || runsElsewhere(ts, node)) return
     if (ts.isVariableDeclaration(node)) this.#declaration(node)
     else if (ts.isParameter(node) && ts.isIdentifier(node.name)) this.#parameter(node, node.name)
     else if (ts.isPropertyDeclaration(node) && node.initializer !== undefined) this.#state(node.initializer, node.name.getText(this.#file))
     else if (ts.isPropertyAssignment(node) && !isInPattern(ts, node.parent)) this.#state(node.initializer, node.name.getText(this.#file))
     else if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.EqualsToken && assigned !== undefined && ts.isPropertyAccessExpression(assigned)) this.#state(node.right, assigned.name.text, assigned.getText(this.#file), node.getStart(this.#file))
     else if (ts.isCallExpression(node) && isDecorate(ts, node)) this.#decoration(node)
-    else if (isMapOrSet(ts, node) && !this.#wrapped.has(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file), this.#isPassedOn(node) ? 'shared' : 'keyed')
+    else if (isMapOrSet(ts, node) && !this.#wrapped.has(node) && this.#isPassedOn(node)) this.#wrap(node, (node as TypeScript.NewExpression).expression.getText(this.#file))
     else if (ts.isSwitchStatement(node)) this.#switch(node)
     if (comparesObjects(ts, node)) {
       // A tracked value that is read may be a proxy of the value that it is compared with.
@@ -159,7 +161,11 @@ class Rewriter {
     const text = pathOf(ts, initializer)
     const names = node.name.elements.map(({ propertyName, name, dotDotDotToken }) => dotDotDotToken === undefined ? propertyName ?? name : undefined).filter((name) => name !== undefined && ts.isIdentifier(name))
     if (names.length === 0) return
-    this.edits.around(initializer.getStart(this.#file), initializer.end, `(${names.map((name) => `$$race.note(${text}, ${JSON.stringify(`${text}.${(name as TypeScript.Identifier).text}`)})`).join(', ')}, `, ')')
+    const notes = names.map((name) => JSON.stringify(`${text}.${(name as TypeScript.Identifier).text}`))
+    const [start, end] = [initializer.getStart(this.#file), initializer.end]
+    const noted = (object: string, paths: readonly string[]): string => paths.map((path) => `$$race.note(${object}, ${path}), `).join('')
+    if (isSimple(ts, initializer)) return this.edits.around(start, end, `(${noted(text, notes)}`, ')')
+    this.edits.around(start, end, '($$race.note($$race.hold(', `), ${notes[0]}), ${noted(HELD, notes.slice(1))}${HELD})`)
   }
 
   #variable (declaration: TypeScript.VariableDeclaration | TypeScript.BindingElement, name: TypeScript.Identifier): void {
@@ -170,7 +176,7 @@ class Rewriter {
       if (ts.isStatement(statement) || ts.isCatchClause(statement)) return
       statement = statement.parent
     }
-    const uses = usesOf(ts, declaration, name.text)
+    const uses = this.#scopes.usesOf(declaration, name.text)
     const isExported = statement.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) === true
     const isShared = (use: Node): boolean => functionOf(ts, use) !== functionOf(ts, declaration)
     if (!isExported && !uses.some(isShared)) {
@@ -203,7 +209,7 @@ class Rewriter {
     const [first] = body.statements
     // A directive must come first.
     if (first !== undefined && ts.isExpressionStatement(first) && ts.isStringLiteral(first.expression)) return
-    const uses = usesOf(ts, declaration, name.text)
+    const uses = this.#scopes.usesOf(declaration, name.text)
     // The defaults of parameters run before the body, where the cell is.
     const inBody = uses.filter((use) => use.pos >= body.pos)
     // A list or an object from a caller, which functions within change: function counter (counts) { return { add: (name) => { counts[name]++ } } }.
@@ -242,11 +248,20 @@ class Rewriter {
     const ts = this.#ts
     if (!this.#isField(node)) return false
     const text = pathOf(ts, node)
+    const isHidden = ts.isPrivateIdentifier(node.name)
+    const path = JSON.stringify(text.replace('?.', '.'))
     const base = pathOf(ts, node.expression)
-    const path = text.replace('?.', '.')
-    rewriteUse(ts, this.#file, this.edits, node, { text, cell: `$$race.of(${base}, ${JSON.stringify(path)})`, isHidden: ts.isPrivateIdentifier(node.name) })
+    const rest = text.slice(base.length)
+    rewriteUse(ts, this.#file, this.edits, node, isSimple(ts, node.expression)
+      ? { text, cell: `$$race.of(${base}, ${path})`, isHidden }
+      : { text: `$$race.hold(${base})${rest}`, cell: `$$race.of(${HELD}, ${path})`, isHidden, rest, object: { node: node.expression, text: base }, holds: ['$$race.of($$race.hold(', `), ${path})`] })
     return isWrite(ts, node)
   }
+}
+
+/** Whether reading the path runs no code of the application: a longer one may lead through getters. */
+function isSimple (ts: Ts, path: Node): boolean {
+  return !ts.isPropertyAccessExpression(bare(ts, path))
 }
 
 function isDecorate (ts: Ts, { expression }: TypeScript.CallExpression): boolean {

@@ -36,20 +36,27 @@ function find (module: string, name: string, steps: number): Cell | undefined {
   return undefined
 }
 
+let held: unknown
+
 export const runtime = {
   /** Tracks a value where it is made. */
   shared<T> (value: T, name: string): T {
     return attempt(() => isPlain(value) ? shared(value, name) : value, value)
   },
 
-  /** Makes a Map or Set that isn't tracked take a proxy for the value that it stands for: either may be asked for. */
-  keyed<T extends Keyed> (collection: T): T {
-    return attempt(() => withRawKeys(collection), collection)
-  },
-
   /** Tracks a value that some function returned, if it is data: an object with methods may depend on being itself. */
   data<T> (value: T, name: string): T {
     return attempt(() => isPlain(value) && isData(value) ? shared(value, name) : value, value)
+  },
+
+  /** Keeps the object of a path, which is read once, for the calls of held() that follow before any code of the application runs. */
+  hold<T> (object: T): T {
+    held = object
+    return object
+  },
+
+  held (): unknown {
+    return held
   },
 
   /** The value itself, to compare it. */
@@ -123,11 +130,11 @@ export const runtime = {
     return value
   },
 
-  /** Returns an object whose field stands for a variable or a field in a pattern, which writes to it: `[a, b] = [b, a]`. */
-  target<T> (cell: Cell | undefined, set: (value: T) => void, ...[before]: [before?: unknown]): { value: T } {
+  /** Returns an object whose field stands for a variable or a field, in a pattern and with operators that read and write. */
+  target<T> (cell: Cell | undefined, set: (value: T) => void, get: () => T): { value: T } {
     return {
-      get value () { return before as T },
-      set value (value) { set(runtime.write(cell, value, before)) }
+      get value () { return runtime.read(cell, get()) },
+      set value (value) { set(runtime.write(cell, value, cell !== undefined && (cell.key === VARIABLE || (cell.key as string).startsWith('#')) ? get() : undefined)) }
     }
   },
 
@@ -135,23 +142,6 @@ export const runtime = {
   step<T> (value: T, by: number): T | number | bigint {
     return typeof value === 'bigint' ? value + BigInt(by) : Number(value) + by
   }
-}
-
-type Keyed = Map<unknown, unknown> | Set<unknown> | WeakMap<WeakKey, unknown> | WeakSet<WeakKey>
-
-function withRawKeys<T extends Keyed> (collection: T): T {
-  const methods = collection as unknown as Record<string, (key: unknown, ...rest: unknown[]) => unknown>
-  for (const name of ['get', 'has', 'set', 'add', 'delete']) {
-    const method = methods[name]
-    if (method !== undefined) Object.defineProperty(collection, name, { value: (key: unknown, ...rest: unknown[]) => method.call(collection, unwrap(key), ...rest), writable: true, configurable: true })
-  }
-  // Of a weak one, what it was made of can't be listed.
-  if (!(collection instanceof Map || collection instanceof Set)) return collection
-  const entries = [...collection.entries()] as Array<[unknown, unknown]>
-  if (entries.every(([key]) => unwrap(key) === key)) return collection
-  collection.clear()
-  for (const [key, value] of entries) collection instanceof Map ? collection.set(key, value) : collection.add(key)
-  return collection
 }
 
 function cellOf (object: object, path: string): Cell | undefined {

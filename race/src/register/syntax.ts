@@ -116,6 +116,16 @@ export function isCalledOrChained (ts: Ts, access: Node): boolean {
     (ts.isOptionalChain(node) && ts.isOptionalChain(parent))
 }
 
+/** Whether the node begins what is constructed, which ends at the first call: `app.models` of `new app.models.User()`. */
+export function isInNew (ts: Ts, access: Node): boolean {
+  const node = dressed(ts, access)
+  const { parent } = node
+  if (node !== access && ts.isParenthesizedExpression(access.parent)) return false
+  if (ts.isNewExpression(parent)) return parent.expression === node
+  return (ts.isPropertyAccessExpression(parent) || ts.isElementAccessExpression(parent) || ts.isTaggedTemplateExpression(parent)) &&
+    !ts.isTaggedTemplateExpression(parent) && parent.expression === node && isInNew(ts, parent)
+}
+
 /** Whether two values are compared that may both be objects. */
 export function comparesObjects (ts: Ts, node: Node): node is TypeScript.BinaryExpression {
   if (!ts.isBinaryExpression(node)) return false

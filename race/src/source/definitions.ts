@@ -42,6 +42,9 @@ export function passedThrough (ts: Ts, node: Node): Node | undefined {
   const name = runtimeCallOf(ts, node)
   if (name === undefined) return undefined
   const { arguments: [first, second] } = node as TypeScript.CallExpression
+  // $$race.read($$race.of($$race.hold(a.b), "a.b.c"), $$race.held().c) is made of a.b.
+  const held = name === 'read' && first !== undefined && runtimeCallOf(ts, first) === 'of' ? (first as TypeScript.CallExpression).arguments[0] : undefined
+  if (held !== undefined && runtimeCallOf(ts, held) === 'hold') return heldBy(held)
   return name === 'read' || name === 'write' ? second : first
 }
 
@@ -50,6 +53,9 @@ function runtimeCallOf (ts: Ts, node: Node): string | undefined {
   const { expression, name } = node.expression
   return ts.isIdentifier(expression) && expression.text === '$$race' ? name.text : undefined
 }
+
+/** Returns `a.b` of `$$race.hold(a.b)`. */
+const heldBy = (call: Node): Node | undefined => (call as TypeScript.CallExpression).arguments[0]
 
 /** Returns the call that tells of the read of one field: `$$race.note(a, "a.b")` for b in `const { b, c } = ($$race.note(a, "a.b"), $$race.note(a, "a.c"), a)`. */
 function noteOf (ts: Ts, initializer: Node | undefined, field: string): Node | undefined {
@@ -68,12 +74,14 @@ function behindNotes (ts: Ts, initializer: Node | undefined): Node | undefined {
   if (initializer === undefined || !ts.isParenthesizedExpression(initializer) || !ts.isBinaryExpression(initializer.expression)) return initializer
   const { left, right } = initializer.expression
   const first = ts.isBinaryExpression(left) ? left.right : left
-  return runtimeCallOf(ts, first) === 'note' ? right : initializer
+  if (runtimeCallOf(ts, first) !== 'note') return initializer
+  return runtimeCallOf(ts, right) === 'held' ? heldBy((first as TypeScript.CallExpression).arguments[0] as Node) : right
 }
 
 /** Returns `a`, or `a.b` for a field; undefined for what isn't a variable. */
 export function pathOf (ts: Ts, node: Node): string | undefined {
   if (ts.isIdentifier(node)) return node.text
+  if (runtimeCallOf(ts, node) === 'hold') return pathOf(ts, heldBy(node) as Node)
   if (ts.isNonNullExpression(node) || ts.isParenthesizedExpression(node) || ts.isAsExpression(node)) return pathOf(ts, node.expression)
   if (!ts.isPropertyAccessExpression(node) && !ts.isElementAccessExpression(node)) return undefined
   const base = pathOf(ts, node.expression)

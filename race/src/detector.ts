@@ -164,7 +164,7 @@ class Detector {
     const write = this.#record(location, access, next, site, turn, context)
     if (verdict === undefined) return isBack
     const { kind, isConfirmed, read, other } = verdict
-    const report = { kind, isConfirmed, location, read: { party, site: read.site }, other: { ...other }, write: { ...write, site: here() } }
+    const report = { kind, isConfirmed, location, read: { party, site: read.site, value: read.value }, other: { ...other }, write: { ...write, site: here(), value: next.value } }
     if (access.deleted === undefined) this.reports.add(report)
     // What is put back in the same turn was not deleted.
     else {

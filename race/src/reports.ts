@@ -1,6 +1,7 @@
 /** Reports: each race once, as text for people and as an object for programs, and what becomes of the process. */
 import { conclude, isHalting, isRequested, print } from './environment.ts'
 import { attempt } from './failure.ts'
+import { isTime } from './proxies/alike.ts'
 import type { Location, Party, Write } from './shadow.ts'
 import type { Site } from './sites.ts'
 
@@ -25,10 +26,10 @@ export interface Found {
   readonly kind: RaceKind
   readonly isConfirmed: boolean
   readonly location: Location
-  readonly read: { readonly party: Party, readonly site: Site }
+  readonly read: { readonly party: Party, readonly site: Site, readonly value?: unknown }
   readonly other: Write
   /** The write that rests on the read; none if an array was shifted while it was iterated. */
-  readonly write: Write | undefined
+  readonly write: (Write & { readonly value?: unknown }) | undefined
 }
 
 /**
@@ -79,7 +80,13 @@ export class Reports {
     if (this.#isExitHooked || !isRequested()) return
     this.#isExitHooked = true
     process.once('exit', (code) => {
-      if (code === 0) process.exitCode = EXIT_CODE
+      if (code === 0) {
+        process.exitCode = EXIT_CODE
+        // A later listener that calls process.exit(0) would end the process at once, with that.
+        const internal = process as unknown as { reallyExit: (code?: number) => never }
+        const { reallyExit } = internal
+        internal.reallyExit = (code) => reallyExit.call(process, code === undefined || code === 0 ? EXIT_CODE : code)
+      }
       attempt(() => conclude(`RACE: found ${this.confirmed} race${this.confirmed === 1 ? '' : 's'}`), undefined)
     })
   }
@@ -111,12 +118,26 @@ function textOf (found: Found): string {
   return lines.join('\n')
 }
 
-function fixOf ({ kind, location: { name } }: Found): string {
+function fixOf (found: Found): string {
+  const { kind, location: { name } } = found
   if (kind === 'overwritten') return 'keep the value in the request (request.decorate, a local variable), not in state that requests share'
   if (kind === 'iteration') return 'iterate over a copy, or hold a lock while you iterate'
   const lock = `hold app.locks.mutex(${lockFor(name)}) of fastify-concurrency/locks from the read to the write`
-  return `read again after the last await, or ${lock}${kind === 'check then act' ? '; if any writer may win, as in a cache: shared(…, { lww: true })' : ''}`
+  return `${adviceOf(found)}, or ${lock}`
 }
+
+/** What to do without a lock. To read again would silence the report of a stale fill, and keep the stale value. */
+function adviceOf ({ kind, read, write }: Found): string {
+  const isFilled = write?.kind === 'set' && isNothing(read.value) && !isNothing(write.value) && write.value !== true && !isTime(write.value)
+  if (kind === 'check then act' && isFilled) {
+    return 'two may load it: keep the promise of the one load; if others delete or replace it meanwhile, compare a generation after the await; if any writer may win: shared(…, { lww: true })'
+  }
+  if (kind === 'check then act') return 'check and claim in one turn, before the first await, and take the claim back if the work fails'
+  if (typeof read.value === 'number' || typeof write?.value === 'number') return 'change it in one expression after the last await (`+=`, `++`)'
+  return 'read again after the last await'
+}
+
+const isNothing = (value: unknown): boolean => value === undefined || value === null || value === false
 
 /** The key of a lock for a location, as source: one for each entry of a collection, which `key` stands for. */
 function lockFor (name: string): string {

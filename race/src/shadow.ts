@@ -115,8 +115,16 @@ export class Shadow {
   #all: Kept[] = []
   #first = 0
 
+  #watched: Set<Collection> | undefined
+
   constructor (most: number) {
     this.most = most
+  }
+
+  /** Collects the collections that are accessed from now on, until `end` is called. */
+  watch (): { readonly collections: ReadonlySet<Collection>, readonly end: () => void } {
+    const collections = this.#watched = new Set<Collection>()
+    return { collections, end: () => { this.#watched = undefined } }
   }
 
   get size (): number {
@@ -124,6 +132,7 @@ export class Shadow {
   }
 
   locate (collection: Collection, key: unknown): Location {
+    this.#watched?.add(collection)
     const { locations } = collection
     let location = locations.get(key as WeakKey)
     if (location !== undefined) return location

@@ -7,7 +7,7 @@ import { detector } from './detector.ts'
 import { isRequested } from './environment.ts'
 import { attempt } from './failure.ts'
 import { sharedOptionNames, type SharedOptions } from './options.ts'
-import { isTracked, track } from './tracked.ts'
+import { isTracked, rename, track } from './tracked.ts'
 
 /** Whether something in this process has asked for detection. */
 const isWanted = (): boolean => detector.isOn || isRequested()
@@ -32,7 +32,12 @@ export function shared<T extends object> (value: T, name: string, options: Share
   check.record('shared(): options', options, sharedOptionNames)
   const isLww = check.boolean('shared(): lww', options.lww ?? false)
   const why = attempt(() => untrackable(value), 'the detector has failed')
-  if (why === undefined) return attempt(() => track(value, name, isLww), value)
+  if (why === undefined) {
+    return attempt(() => {
+      rename(value, name, isLww)
+      return track(value, name, isLww)
+    }, value)
+  }
   process.emitWarning(`shared(): "${name}" is not tracked for races: ${why}`)
   return value
 }

@@ -12,8 +12,8 @@ export const WHOLE = Symbol('whole')
 /** A collection that is tracked. */
 export class Tracked<T extends object = object> implements Collection {
   readonly target: T
-  readonly name: string
-  readonly isLww: boolean
+  name: string
+  isLww: boolean
   readonly locations: Locations
   reads = 0
   hasWindows = false
@@ -169,6 +169,18 @@ export function inPlaceOf<T extends (...args: never[]) => unknown> (original: un
 
 export function isTracked (value: object): boolean {
   return Reflect.apply(hasTarget, targets, [value])
+}
+
+/**
+ * Gives a tracked value the name and the options that its application says: rewritten code has tracked it where it was made, before it came to
+ * shared(). What was noted of it until then is forgotten.
+ */
+export function rename (value: object, name: string, isLww: boolean): void {
+  const known = knownOf(value)
+  if (known === undefined) return
+  known.name = name
+  known.isLww = isLww
+  if (known.locations instanceof Map) known.locations.clear()
 }
 
 /** Returns what stands for a target, which is one and the same for as long as the target lives. */

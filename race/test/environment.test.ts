@@ -187,3 +187,27 @@ t.test('arguments in the wrong place are refused by name', async (t) => {
   ]
   for (const [wrong, message] of cases) await t.rejects(wrong, { code: 'FC_ERR_OPTION_INVALID', message })
 })
+
+/** An application with a race on a Map that it marks, and what it does besides. */
+const marking = (t: Test, options: string, besides = ''): string => join(t.testdir({
+  'app.mjs': `
+    import { setImmediate as turn } from 'node:timers/promises'
+    import Fastify from 'fastify'
+    import { shared } from 'fastify-concurrency-race'
+    ${besides}
+    const sums = shared(new Map(), 'sums', ${options})
+    const app = Fastify()
+    app.get('/', async () => { const sum = sums.get('a') ?? 0; await turn(); sums.set('a', sum + 1) })
+    await Promise.all([app.inject('/'), app.inject('/')])
+    await app.close()`
+}), 'app.mjs')
+
+t.test('with the preload too, shared() names a Map and says that its last writer may win', async (t) => {
+  t.match(await run([...register, marking(t, '{}')], { RACE: '1' }), { code: 66, stderr: /RACE lost update on sums\.get\("a"\)/ })
+  t.match(await run([...register, marking(t, '{ lww: true }')], { RACE: '1' }), { code: 0, stderr: '' })
+})
+
+t.test('an exit listener that calls process.exit(0) hides no race', async (t) => {
+  t.match(await run([marking(t, '{}', 'process.on("exit", () => process.exit(0)); process.on("exit", () => process.exit(0))')], { RACE: '1' }), { code: 66 })
+  t.match(await run([marking(t, '{}', 'setImmediate(() => process.on("exit", () => process.exit(3)))')], { RACE: '1' }), { code: 3 })
+})

@@ -40,7 +40,7 @@ t.test('a report names the state, both sides with their places in the TypeScript
     new RegExp(`^  after a read request req-\\w+ GET /a  .*reports\\.test\\.ts:${read}:\\d+   \\(stale\\)`),
     new RegExp(`^  overwrote    request req-\\w+ GET /a  .*reports\\.test\\.ts:${write}:\\d+   \\(version 1, no lock held\\)`),
     // eslint-disable-next-line no-template-curly-in-string -- the report shows source
-    '  fix: read again after the last await, or hold app.locks.mutex(`sessions:${key}`) of fastify-concurrency/locks from the read to the write'
+    '  fix: change it in one expression after the last await (`+=`, `++`), or hold app.locks.mutex(`sessions:${key}`) of fastify-concurrency/locks from the read to the write'
   ])
 })
 

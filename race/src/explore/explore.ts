@@ -12,6 +12,7 @@ import type { RaceReport } from '../reports.ts'
 import { requireParser } from '../source/parse.ts'
 import { patchBuiltIns, patchDecorators, schedule } from './patches.ts'
 import { Scheduler } from './scheduler.ts'
+import { MOST_SERIAL, outcomeOf, SerialOutcomes } from './serial.ts'
 
 export interface ExploreOptions {
   /** The requests to send at the same time, as for `app.inject()`. */
@@ -27,7 +28,10 @@ export interface ExploreOptions {
    * @default []
    */
   operations?: readonly string[]
-  /** Throws if the app's state or the responses are wrong after all requests. It decides first; the detector second. */
+  /**
+   * Throws if the app's state or the responses are wrong after all requests. It decides first; the detector second.
+   * @default responses and state are those of the requests one after the other, in some order; for up to 4 requests
+   */
   invariant?: (app: FastifyInstance, responses: LightMyRequestResponse[]) => unknown
 }
 
@@ -48,6 +52,8 @@ export interface Run {
   readonly responses: readonly LightMyRequestResponse[]
   /** What the invariant threw, or why the run didn't end by itself. */
   readonly failure: { readonly error: unknown } | undefined
+  /** What the responses and the state are, by path; of requests one after the other, in the order of these. */
+  readonly outcome: ReadonlyMap<string, string>
 }
 
 /**
@@ -71,6 +77,9 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
   for (const operation of operations) check.text('explore.operations', operation)
   if (options.invariant === undefined) requireParser()
   else check.fn('explore.invariant', options.invariant)
+  const serial = options.invariant === undefined && requests.length > 1 && requests.length <= MOST_SERIAL
+    ? new SerialOutcomes(requests.length, async (order) => (await tryOrder(build, { requests: order.map((index) => requests[index] as string), operations, invariant: () => {} }, 0, true)).outcome)
+    : undefined
   const orders = new Set<string>()
   const statuses = new Set<number>()
   for (const seed of seedsOf(seeds)) {
@@ -78,9 +87,10 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
     orders.add(run.order.join('\n'))
     run.responses.forEach(({ statusCode }) => statuses.add(statusCode))
     const confirmed = run.reports.filter(({ isConfirmed }) => isConfirmed)
-    if (run.failure === undefined && confirmed.length === 0) continue
+    const odd = run.failure === undefined && confirmed.length === 0 ? await serial?.differenceOf(run.outcome) : undefined
+    if (run.failure === undefined && confirmed.length === 0 && odd === undefined) continue
     const texts = (confirmed.length > 0 ? confirmed : run.reports).map(({ text }) => text)
-    const error = run.failure?.error
+    const error = odd === undefined ? run.failure?.error : new Error(odd)
     print([`RACE: seed ${seed} of explore() failed${error instanceof Error ? `: ${error.message}` : ''}`, ...run.order.map((name, index) => `  ${index + 1}. ${name}`), ...texts, `  again: RACE_SEED=${seed}, which each explore() of a process takes: run this test alone`].join('\n'))
     if (confirmed.length > 0) detector.reports.confirm(confirmed.length)
     throw new ExploreError(seed, error instanceof Error ? error.message : texts.join('\n'), { cause: error })
@@ -95,21 +105,25 @@ function seedsOf (seeds: number): number[] {
 }
 
 /** Runs one seed, and puts everything back. @internal */
-export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, operations, invariant }: Required<Omit<ExploreOptions, 'seeds'>>, seed: number): Promise<Run> {
+export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, operations, invariant }: Required<Omit<ExploreOptions, 'seeds'>>, seed: number, isSerial = false): Promise<Run> {
   const scheduler = new Scheduler(seed)
   const reports = new Map<string, RaceReport>()
-  const undo = [detector.use(), trackLocks(), detector.reports.onReport((report, _owner, key) => { if (!reports.has(key)) reports.set(key, report) }), trackInstances(instrument), detector.reports.silence(),
+  const watched = detector.shadow.watch()
+  const undo = [watched.end, detector.use(), trackLocks(), detector.reports.onReport((report, _owner, key) => { if (!reports.has(key)) reports.set(key, report) }), trackInstances(instrument), detector.reports.silence(),
     // Before the app is built: a module that it loads may take functions out of the built-ins.
     patchBuiltIns()]
   let app: FastifyInstance | undefined
   let responses: LightMyRequestResponse[] = []
   let failure: Run['failure']
+  let outcome: Run['outcome'] = new Map()
   try {
     app = checkApp('explore: what build returns', await build())
     await app.ready()
     undo.push(patchDecorators(app, operations))
     try {
-      responses = await overlap(app, requests, scheduler)
+      if (isSerial) for (const request of requests) responses.push(...await overlap(app, [request], scheduler))
+      else responses = await overlap(app, requests, scheduler)
+      outcome = outcomeOf(responses, watched.collections)
       // The built-ins are no longer scheduled here, because an invariant may send requests of its own.
       await invariant(app, responses)
       // An order that nobody looked at must not pass.
@@ -124,7 +138,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
       for (const each of undo.reverse()) each()
     }
   }
-  return { order: scheduler.order, reports: [...reports.values()], responses, failure }
+  return { order: scheduler.order, reports: [...reports.values()], responses, failure, outcome }
 }
 
 /** @throws what inject() rejects with, or Error if the requests don't end or the app doesn't fall quiet */

@@ -1,0 +1,49 @@
+// explore() without an invariant: responses and state must be those of the requests one after the other.
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
+import { explore, shared } from '../src/index.ts'
+import { detector } from '../src/detector.ts'
+
+t.teardown(detector.reports.silence())
+const { write } = process.stderr
+process.stderr.write = (() => true) as never
+t.teardown(() => { process.stderr.write = write })
+
+/** Two fields that belong together are written apart, and never read before: no rule of the detector can tell. */
+function tokens (isRight: boolean): FastifyInstance {
+  const session = shared({ token: '', owner: '' }, 'session')
+  const app = Fastify() as unknown as FastifyInstance
+  app.get('/:name', async (request) => {
+    const { name } = request.params as { name: string }
+    if (isRight) await sleep(1)
+    session.token = `token of ${name}`
+    if (!isRight) await sleep(1)
+    session.owner = name
+    return { id: randomUUID(), at: Date.now() }
+  })
+  return app
+}
+
+t.test('two fields that are written apart', async (t) => {
+  await t.rejects(explore(() => tokens(false), { requests: ['/a', '/b'], seeds: 50 }), { code: 'FC_ERR_EXPLORE', message: /no order of the requests .* session is / })
+  await t.resolves(explore(() => tokens(true), { requests: ['/a', '/b'], seeds: 50 }), 'ids and times are not compared')
+})
+
+t.test('answers that no serial order gives', async (t) => {
+  const build = (isRight: boolean) => (): FastifyInstance => {
+    const seats = ['1', '2']
+    const app = Fastify() as unknown as FastifyInstance
+    app.get('/', async () => {
+      if (isRight) await sleep(1)
+      const [seat] = seats
+      if (!isRight) await sleep(1)
+      seats.splice(seats.indexOf(seat as string), 1)
+      return { seat }
+    })
+    return app
+  }
+  await t.rejects(explore(build(false), { requests: ['/', '/'], seeds: 50 }), { code: 'FC_ERR_EXPLORE', message: /the answer to request/ })
+  await t.resolves(explore(build(true), { requests: ['/', '/', '/'], seeds: 30 }))
+})

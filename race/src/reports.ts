@@ -79,10 +79,10 @@ export class Reports {
     this.confirmed += count
     if (this.#isExitHooked || !isRequested()) return
     this.#isExitHooked = true
-    process.once('exit', (code) => {
+    process.prependOnceListener('exit', (code) => {
       if (code === 0) {
         process.exitCode = EXIT_CODE
-        // A later listener that calls process.exit(0) would end the process at once, with that.
+        // A listener of the application that calls process.exit(0) would end the process at once, with that.
         const internal = process as unknown as { reallyExit: (code?: number) => never }
         const { reallyExit } = internal
         internal.reallyExit = (code) => reallyExit.call(process, code === undefined || code === 0 ? EXIT_CODE : code)

@@ -59,7 +59,7 @@ interface SubmitsTasks {
 function decoratorOf (app: FastifyInstance, name: 'tasks' | 'workers', methods: readonly string[]): unknown {
   if (!app.hasDecorator(name)) return undefined
   try {
-    const decorator = Object(app[name]) as object
+    const decorator = Object(Reflect.get(app, name)) as object
     return methods.every((method) => typeof Reflect.get(decorator, method) === 'function') ? decorator : undefined
   } catch {
     return undefined

@@ -1,5 +1,5 @@
 /**
- * The invariant of an exploration that has none: responses and state are those of the requests one after the other, in some order
+ * The invariant 'serial' of an exploration: responses and state are those of the requests one after the other, in some order
  * (linearizability). What differs between two runs of one serial order, an id that is made anew, is not compared, nor are times.
  */
 import { types } from 'node:util'

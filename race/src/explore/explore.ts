@@ -113,8 +113,13 @@ function seedsOf (seeds: number): number[] {
   return only === undefined ? Array.from({ length: seeds }, (_, index) => index) : [only]
 }
 
+/** @internal */
+export interface OrderOptions extends Required<Omit<ExploreOptions, 'seeds' | 'invariant'>> {
+  readonly invariant: Exclude<ExploreOptions['invariant'], 'serial' | undefined>
+}
+
 /** Runs one seed, and puts everything back. @internal */
-export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, operations, invariant }: Required<Omit<ExploreOptions, 'seeds' | 'invariant'>> & { readonly invariant: Exclude<ExploreOptions['invariant'], 'serial' | undefined> }, seed: number, isSerial = false): Promise<Run> {
+export async function tryOrder (build: () => FastifyInstance | Promise<FastifyInstance>, { requests, operations, invariant }: OrderOptions, seed: number, isSerial = false): Promise<Run> {
   const scheduler = new Scheduler(seed)
   const reports = new Map<string, RaceReport>()
   const watched = detector.shadow.watch()

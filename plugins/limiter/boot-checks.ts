@@ -93,7 +93,7 @@ export function checkPrepared (prepared: readonly PreparedRoute[], standard: Rou
     ensure(config.limiter === limiter, `${routeName(route)}: config.limiter`, expected, config.limiter)
     ensure(config.rateLimit === undefined, `${routeName(route)}: config.rateLimit`, expected, config.rateLimit)
     ensure(hasRules(config, rules) || rules === standard, `${routeName(route)}: config`, 'an object that onRoute hooks extend, and don\'t replace: { ...route.config }', config)
-    const isHooked = rules.preHandler.length === 0 || [route.preHandler].flat().some((hook) => hook === preHandler)
+    const isHooked = rules.preHandler.length === 0 || [route.preHandler].flat().at(-1) === preHandler
     ensure(isHooked, `${routeName(route)}: preHandler`, 'a property that onRoute hooks set, and don\'t delete or define anew', route.preHandler)
   }
 }

@@ -124,7 +124,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
   /** Returns the charge of a call; undefined if the key has no limit. A key that is an address is grouped as a request's would be. */
   function charge (name: string, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<PolicyCharge | undefined> {
     const policy: ResolvedPolicy | undefined = policies.get(name)
-    if (policy === undefined) throw new LimitUnknownError(name, [...policies.keys()].join(', '))
+    if (policy === undefined) throw new LimitUnknownError(name, [...policies.keys()])
     const checked = checkedKey(name, key) ?? ''
     if (policy.key !== 'address') return chargeOf({ policy, key: checked, cost, request })
     if (exemptAddresses?.(checked) === true) return undefined
@@ -188,7 +188,8 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = wholeSeconds(bound === undefined && !lockedOut ? wait - timeout : wait)
       reportRefused(charged, seconds, request, undefined, lockedOut, bound === undefined ? { late: { wait, timeout } } : { waiters: bound })
-      throw bound === undefined ? new LimitedError(charged.limit.expose ? name : undefined, seconds, lockedOut) : new LimitWaitersFullError(name, waiters.total, seconds)
+      const exposed = charged.limit.expose ? name : undefined
+      throw bound === undefined ? new LimitedError(exposed, seconds, lockedOut) : new LimitWaitersFullError(exposed, waiters.total, seconds)
     },
 
     async peek (name, key) {

@@ -37,15 +37,18 @@ export function createHook (stage: Stage, decide: Decide, settings: AnswerSettin
   return Object.defineProperty(hook, 'name', { value: stage === 'onRequest' ? 'limiterOnRequest' : 'limiterPreHandler' })
 }
 
-/** Makes the hook the last preHandler of the route, and keeps the hook there even if an onRoute hook replaces `route.preHandler`. */
+/** Makes the hook the last preHandler of the route, and keeps it the last one whatever onRoute hooks add, replace or push. */
 export function keepLast (route: RouteOptions, hook: preHandlerHookHandler): void {
   let hooks: preHandlerHookHandler[] = []
   const set = (value: RouteOptions['preHandler']): void => {
-    hooks = [value ?? []].flat() as preHandlerHookHandler[]
-    if (!hooks.includes(hook)) hooks.push(hook)
+    hooks = [...([value ?? []].flat() as preHandlerHookHandler[]).filter((other) => other !== hook), hook]
+  }
+  const get = (): preHandlerHookHandler[] => {
+    if (hooks.at(-1) !== hook) set(hooks)
+    return hooks
   }
   set(route.preHandler)
-  Object.defineProperty(route, 'preHandler', { get: () => hooks, set, enumerable: true, configurable: true })
+  Object.defineProperty(route, 'preHandler', { get, set, enumerable: true, configurable: true })
 }
 
 /** Sets the header fields of a response, and answers a refused request. Returns false if the request is granted. */

@@ -5,6 +5,9 @@
  * together; that other keys never free a limited key; and that a refused request takes no token of any policy. The limiter doesn't know who
  * is behind an address. While Redis is away, each process counts for itself unless the policy says otherwise.
  */
+// Its types must reach users: `config.rateLimit`, `app.rateLimit()` and `app.createRateLimit()`.
+// eslint-disable-next-line @typescript-eslint/no-restricted-imports
+import '@fastify/rate-limit'
 import fp from 'fastify-plugin'
 import { addressReader } from '../shared/address-key.ts'
 import type { FastifyInstance, RouteOptions } from 'fastify'

@@ -67,7 +67,7 @@ export interface LimiterOptions extends RefusalOptions {
    * @default true
    */
   ambient?: boolean
-  /** The clock of the memory store, for tests. */
+  /** The clock of the memory store, for tests: an object whose `now()` returns milliseconds. */
   clock?: Clock
 }
 
@@ -96,6 +96,7 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   // Braces would end the hash tag early, and the keys of one script would lie on several nodes.
   ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
   fn('limiter.clock.now', record('limiter.clock', clock)['now'])
+  ensure(Number.isFinite(clock.now()), 'limiter.clock.now', 'a function that returns milliseconds', clock.now())
   return {
     policies,
     redis: redis === undefined ? undefined : adapt('limiter.redis', redis),

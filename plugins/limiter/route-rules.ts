@@ -19,10 +19,12 @@ export interface RouteLimiterOptions extends RefusalOptions {
   cost?: Cost
   /** Policies with `routes: 'named'` that apply to this route, besides the policies for all routes. */
   policies?: readonly PolicyName[]
+  /** Policies for all routes that don't apply to this route: for example that of an API key, on the route where clients log in. */
+  without?: readonly PolicyName[]
 }
 
 /** @internal Every option, for the test that compares them with the docs. */
-export const routeOptionNames = ['cost', 'policies', 'body', 'onExceeded'] as const satisfies ReadonlyArray<keyof RouteLimiterOptions>
+export const routeOptionNames = ['cost', 'policies', 'without', 'body', 'onExceeded'] as const satisfies ReadonlyArray<keyof RouteLimiterOptions>
 
 /** The policies of a route by stage, the cost of its requests, and its own answers to refusals. */
 export interface RouteRules extends Readonly<Record<Stage, readonly ResolvedPolicy[]>>, ResolvedRefusal {
@@ -112,7 +114,7 @@ export class RulesOfRoutes {
     if (config.limiter === undefined && config.rateLimit === undefined) return this.standard
     const route: RouteWithConfig = { url: config.url ?? '', method: config.method as string, config }
     const { rules } = this.prepare(route)
-    const isLate = rules.preHandler.length > this.standard.preHandler.length
+    const isLate = rules.preHandler.some((policy) => !this.standard.preHandler.includes(policy))
     ensure(!isLate, `${routeName(route)}: config`, 'a route declared after the limiter, for a limit in preHandler', config)
     config[kRules] = rules
     delete config.rateLimit
@@ -121,17 +123,24 @@ export class RulesOfRoutes {
 
   #compile (route: RouteWithConfig, limiter: RouteConfig['limiter'], rateLimit: unknown): RouteRules {
     if (limiter === undefined && rateLimit === undefined) return this.standard
-    if (limiter === false || rateLimit === false) return rulesOf([], 1)
+    if (limiter === false) return rulesOf([], 1)
     const option = `${routeName(route)}: config.limiter`
-    const { cost = 1, policies = [], ...answers } = record(option, limiter ?? {}, routeOptionNames, replaced) as RouteLimiterOptions
+    const { cost = 1, policies = [], without = [], ...answers } = record(option, limiter ?? {}, routeOptionNames, replaced) as RouteLimiterOptions
     const refusal = resolveRefusal(option, '*', answers)
-    const applied = new Set([...this.standard.onRequest, ...this.standard.preHandler])
+    const standard = [...this.standard.onRequest, ...this.standard.preHandler]
+    // A limit of the route's own stands in place of those for all routes, as in @fastify/rate-limit.
+    const applied = new Set(rateLimit === undefined ? standard : standard.filter(({ always }) => always))
+    for (const [index, name] of array(`${option}.without`, without).entries()) {
+      const policy = standard.find((policy) => policy.name === name)
+      ensure(policy?.always === false, `${option}.without[${index}]`, 'a policy with routes: \'all\' that isn\'t applied always', name)
+      applied.delete(policy as ResolvedPolicy)
+    }
     for (const [index, name] of array(`${option}.policies`, policies).entries()) {
       const policy = this.#policies.get(name as string)
       ensure(policy !== undefined, `${option}.policies[${index}]`, `one of the policies ${[...this.#policies.keys()].join(', ')}`, name)
       applied.add(policy as ResolvedPolicy)
     }
-    if (rateLimit !== undefined) {
+    if (rateLimit !== undefined && rateLimit !== false) {
       const own = this.#ownPolicy(rateLimit, route)
       ensure(!this.#policies.has(own.name), `${routeName(route)}: config.rateLimit`, 'a route or group that no policy is named after', own.name)
       applied.add(own)

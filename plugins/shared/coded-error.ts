@@ -81,7 +81,9 @@ export function createRefusal<Args extends unknown[], Fields extends object = ob
   Object.defineProperty(Base.prototype, 'headers', {
     get (this: { retryAfter?: number }) {
       return this.retryAfter === undefined ? headers : Object.assign({ 'retry-after': String(this.retryAfter) }, headers)
-    }
+    },
+    set (this: Error, own: unknown) { Object.defineProperty(this, 'headers', { value: own, writable: true, configurable: true, enumerable: true }) },
+    configurable: true
   })
   return Base
 }

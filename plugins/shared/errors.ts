@@ -113,12 +113,15 @@ export class LimiterStoreError extends createRefusal<[policy: string, options: E
 export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string, options?: ErrorOptions]>(
   'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s') {}
 
-export class LimitUnknownError extends createError<[name: string, known: string]>(
-  'FC_ERR_LIMIT_UNKNOWN', 'There is no policy named "%s"; the limiter has %s') {}
+/** `known` are the names of the policies that exist. They are for the log, and not in the message, which clients see. */
+export class LimitUnknownError extends createError<[name: string, known: readonly string[]], { known: readonly string[] }>(
+  'FC_ERR_LIMIT_UNKNOWN', (name) => `There is no policy named "${name}"`, 500, (_name, known) => ({ known })) {}
 
-/** Thrown by `limiter.wait()` when the maximum number of callers already wait. */
-export class LimitWaitersFullError extends createRefusal<[policy: string, waiting: number, retryAfter: number], { policy: string, waiting: number, retryAfter: number }>(
-  'FC_ERR_LIMIT_WAITERS_FULL', (policy) => `Too many already wait for the limit "${policy}"`, 503,
+/** Thrown by `limiter.wait()` when the maximum number of callers already wait. `policy` is undefined for a policy that isn't exposed. */
+export class LimitWaitersFullError extends createRefusal<
+  [policy: string | undefined, waiting: number, retryAfter: number], { policy: string | undefined, waiting: number, retryAfter: number }
+>(
+  'FC_ERR_LIMIT_WAITERS_FULL', (policy) => `Too many already wait for ${policy === undefined ? 'a limit' : `the limit "${policy}"`}`, 503,
   (policy, waiting, retryAfter) => ({ policy, waiting, retryAfter })) {}
 
 /** `limiter.wait()`: `cause` is the signal's reason. */
@@ -171,8 +174,9 @@ export class TaskThrewError extends createError<[id: string, what: string, optio
 export class TaskDuplicateError extends createError<[id: string]>(
   'FC_ERR_TASK_DUPLICATE', 'A task "%s" is waiting or running already', 409) {}
 
-export class TaskUnknownError extends createError<[name: string, known: string]>(
-  'FC_ERR_TASK_UNKNOWN', 'There is no task named "%s"; defined are %s') {}
+/** `known` are the names of the tasks that are defined. They are for the log, and not in the message, which clients see. */
+export class TaskUnknownError extends createError<[name: string, known: readonly string[]], { known: readonly string[] }>(
+  'FC_ERR_TASK_UNKNOWN', (name) => `There is no task named "${name}"`, 500, (_name, known) => ({ known })) {}
 
 /** `cause` is what a getter of the payload, or its schema, has thrown. */
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(

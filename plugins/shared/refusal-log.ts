@@ -82,8 +82,9 @@ export function refusalCounter (app: FastifyInstance): (refused: RefusalClass) =
  */
 function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
   const { log } = reply
-  const quieted = (level: 'error' | 'info') => (fields: { err?: unknown }, ...rest: [string?]): void => {
-    if (fields?.err !== refusal) return log[level](fields, ...rest)
+  const quieted = (level: 'error' | 'info') => (fields: { err?: unknown, res?: unknown }, ...rest: [string?]): void => {
+    // Only Fastify's own handler logs the reply. A line of the application's own about the same error stays as it is.
+    if (fields?.err !== refusal || fields.res !== reply) return log[level](fields, ...rest)
     reply.log = log
     logSafely(log, 'debug', fields, rest[0] ?? refusal.message)
   }
@@ -96,6 +97,27 @@ function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
   })
 }
 
+interface Refusal extends Error {
+  statusCode: number
+  headers: Record<string, string>
+}
+
+/**
+ * Sets Retry-After, so that an error handler of the application's own that answers with the refusal's status keeps it. The field goes again if the
+ * handler answers with another status.
+ */
+function keepRetryAfter (reply: FastifyReply, { statusCode, headers }: Refusal): void {
+  const retryAfter = headers['retry-after']
+  if (retryAfter === undefined || reply.hasHeader('retry-after')) return
+  reply.header('retry-after', retryAfter)
+  const { send } = reply
+  reply.send = (payload) => {
+    reply.send = send
+    if (reply.statusCode !== statusCode && !(payload instanceof Error) && reply.getHeader('retry-after') === retryAfter) reply.removeHeader('retry-after')
+    return reply.send(payload)
+  }
+}
+
 async function refusalLog (app: FastifyInstance): Promise<void> {
   if (app.hasDecorator(kRefusalLog)) return
   const sampler = new Sampler(app.log)
@@ -105,6 +127,7 @@ async function refusalLog (app: FastifyInstance): Promise<void> {
     if (isRefusal(error)) {
       sampler.count(classOf(error), performance.now())
       reply.log = quiet(reply, error)
+      keepRetryAfter(reply, error as Refusal)
     }
     done()
   })

@@ -5,7 +5,7 @@ import { LimitInvalidError } from '../../shared/errors.ts'
 import { ensure, fn, integer, oneOf, record, text } from '../../shared/options.ts'
 import { resolveAllowList } from '../policies/allow-list.ts'
 import { brief, guarded } from '../functions.ts'
-import type { KeyFunction } from '../policies/keys.ts'
+import { beforeBody, type KeyFunction } from '../policies/keys.ts'
 import type { ResolvedPolicy } from '../policies/resolve.ts'
 import { bucketNames, routeName, type RouteWithConfig } from '../route-rules.ts'
 import { windowShape, type Merge, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
@@ -85,7 +85,7 @@ export class RouteLimits {
     return {
       name,
       shape: shapeOf(option, name, settings),
-      key: isByAddress ? 'address' : guarded(name, 'keyGenerator', keyGenerator as KeyFunction),
+      key: isByAddress ? 'address' : guarded(name, 'keyGenerator', settings.hook === 'onRequest' ? beforeBody(name, keyGenerator as KeyFunction) : keyGenerator as KeyFunction),
       ipv6Subnet: ipv6Subnet ?? this.#ipv6Subnet,
       stage: settings.hook === 'onRequest' ? 'onRequest' : 'preHandler',
       routes: 'named',
@@ -94,6 +94,7 @@ export class RouteLimits {
       onStoreError: skipOnError === undefined ? 'local' : skipOnError ? 'open' : 'closed',
       lockout: undefined,
       expose: true,
+      always: false,
       body: undefined,
       onExceeded: undefined
     }

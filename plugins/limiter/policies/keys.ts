@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../../shared/errors.ts'
-import { after, brief, type MaybePromise } from '../functions.ts'
+import { after, brief, isPromise, type MaybePromise } from '../functions.ts'
 
 /** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
 export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
@@ -44,10 +44,30 @@ function readHeader ({ headers }: FastifyRequest, name: string): string | undefi
   return (headers.host || headers[':authority']?.toString())?.toLowerCase()
 }
 
+/**
+ * Returns a key function for the onRequest stage, in which there is no body yet. A function that reads the body there fails, or finds no key: its
+ * error says where it belongs.
+ */
+export function beforeBody (policy: string, key: KeyFunction): KeyFunction {
+  if (!/\bbody\b/.test(String(key))) return key
+  const fail = (cause?: unknown): never => {
+    throw new LimitInvalidError(policy, 'key', "stage: 'preHandler' for a key of the body, which isn't parsed in onRequest", 'a key function that reads the body', { cause })
+  }
+  const checked = (value: Awaited<ReturnType<KeyFunction>>) => checkedKey(policy, value) ?? fail()
+  return (request) => {
+    try {
+      const value = key(request)
+      return isPromise(value) ? Promise.resolve(value).then(checked, fail) : checked(value)
+    } catch (error) {
+      return fail(error)
+    }
+  }
+}
+
 /** Returns the key as text; undefined if there is none. Throws FC_ERR_LIMIT_INVALID for an object, because all objects are the same text. */
 export function checkedKey (policy: string, value: unknown): string | undefined {
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'string') return value
-  if (typeof value === 'number' || typeof value === 'bigint') return String(value)
+  if (Number.isFinite(value) || typeof value === 'bigint') return String(value)
   throw new LimitInvalidError(policy, 'key', 'a string or a number', brief(value))
 }

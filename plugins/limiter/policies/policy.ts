@@ -104,6 +104,12 @@ export interface Policy extends RefusalOptions {
    * @default true
    */
   expose?: boolean
+  /**
+   * Whether the policy applies to routes that have a limit of their own, or leave policies out, too: for a limit that protects the service. Such a
+   * policy yields to `config.limiter: false` only.
+   * @default false
+   */
+  always?: boolean
 }
 
 export type Policies = Readonly<Record<string, Policy>>
@@ -113,5 +119,5 @@ export type PolicyName = Register extends { policies: infer P } ? Extract<keyof 
 
 /** @internal Every option, for the test that compares them with the docs. */
 export const policyOptionNames = [
-  'rate', 'per', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'lockout', 'onStoreError', 'expose', 'body', 'onExceeded'
+  'rate', 'per', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'lockout', 'onStoreError', 'expose', 'always', 'body', 'onExceeded'
 ] as const satisfies ReadonlyArray<keyof Policy>

@@ -7,7 +7,7 @@ import { brief, guarded } from '../functions.ts'
 import type { Shape } from '../stores/bucket.ts'
 import type { Lockout, OnStoreError } from '../stores/store.ts'
 import { keySet, resolveAllowList, type IsListed } from './allow-list.ts'
-import type { KeySource } from './keys.ts'
+import { beforeBody, type KeySource } from './keys.ts'
 import { policyOptionNames, type HeaderKey, type Period, type Policy, type RefusalOptions, type Stage } from './policy.ts'
 
 /** `RefusalOptions`, checked: what the functions throw is an Error. */
@@ -30,6 +30,7 @@ export interface ResolvedPolicy extends ResolvedRefusal {
   readonly lockout: Lockout | undefined
   readonly onStoreError: OnStoreError
   readonly expose: boolean
+  readonly always: boolean
 }
 
 const seconds = { second: 1, minute: 60, hour: 3_600, day: 86_400 } as const satisfies Record<Period, number>
@@ -65,7 +66,8 @@ function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet
   // The fields of the responses are ASCII; quotes and backslashes are escaped there.
   ensure(/^[\x20-\x7e]{1,100}$/.test(name), option, 'a name of 1 to 100 printable ASCII characters', name)
   const policy = record(option, value, policyOptionNames, replaced) as Partial<Policy>
-  const key = resolveKey(`${option}.key`, policy.key, name)
+  const stage = oneOf(`${option}.stage`, policy.stage ?? 'onRequest', ['onRequest', 'preHandler'])
+  const key = resolveKey(`${option}.key`, policy.key, name, stage)
   const missingKey = oneOf(`${option}.missingKey`, policy.missingKey ?? 'reject', ['reject', 'address'])
   ensure(policy.missingKey === undefined || typeof key !== 'string', `${option}.missingKey`, 'a policy whose key can be missing: a header or a function', policy.missingKey)
   return {
@@ -73,21 +75,22 @@ function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet
     shape: resolveShape(option, name, policy),
     key,
     ipv6Subnet,
-    stage: oneOf(`${option}.stage`, policy.stage ?? 'onRequest', ['onRequest', 'preHandler']),
+    stage,
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
     missingKey,
     isListed: resolveAllowList(`${option}.allowList`, policy.allowList, { limit: name, isByAddress: key === 'address' }),
     lockout: policy.lockout === undefined ? undefined : resolveLockout(`${option}.lockout`, policy.lockout),
     onStoreError: oneOf(`${option}.onStoreError`, policy.onStoreError ?? 'local', ['local', 'open', 'closed']),
     expose: boolean(`${option}.expose`, policy.expose ?? true),
+    always: boolean(`${option}.always`, policy.always ?? false),
     ...resolveRefusal(option, name, policy)
   }
 }
 
-function resolveKey (option: string, key: Policy['key'], name: string): ResolvedPolicy['key'] {
+function resolveKey (option: string, key: Policy['key'], name: string, stage: Stage): ResolvedPolicy['key'] {
   if (key === undefined) return 'none'
   if (key === 'address') return key
-  if (typeof key === 'function') return guarded(name, 'key', key)
+  if (typeof key === 'function') return guarded(name, 'key', stage === 'onRequest' ? beforeBody(name, key) : key)
   ensure(typeof key === 'object' && key !== null, option, '\'address\', { header, known } or a function', key)
   const { header, known } = record(option, key, ['header', 'known']) as Partial<HeaderKey>
   const isKnown = typeof known === 'function' ? guarded(name, 'key.known', known) : known === undefined ? undefined : keySet(`${option}.known`, known)

@@ -12,6 +12,7 @@
  */
 import { ownCopy } from '../../shared/address-key.ts'
 import type { Clock } from '../../shared/clock.ts'
+import { LimitInvalidError } from '../../shared/errors.ts'
 import { advance, delay, fullAt, giveBack, spend, type Bucket, type Reserved } from './bucket.ts'
 import type { Balance, Charge, Decision, Lockout, Store } from './store.ts'
 
@@ -135,7 +136,7 @@ export class MemoryStore implements Store {
   }
 
   take<C extends Charge> (charges: readonly C[], maxWait: number): Decision<C> {
-    const at = this.#clock.now()
+    const at = this.#now()
     let granted = true
     let isShared = false
     const found = charges.map((charge) => {
@@ -165,7 +166,7 @@ export class MemoryStore implements Store {
   }
 
   giveBack (charge: Charge, reserved: Reserved): void {
-    const at = this.#clock.now()
+    const at = this.#now()
     const table = this.#table(charge.policy)
     const entry = table.find(charge.key, at)
     // A bucket that was forgotten is full. Nothing is given back to it, nor to the bucket that others share.
@@ -173,6 +174,13 @@ export class MemoryStore implements Store {
     const before = advance(entry, at, charge)
     const bucket = giveBack(before, at, charge, charge.cost, reserved)
     table.store(entry, charge, bucket, before.tokens - bucket.tokens)
+  }
+
+  /** Throws FC_ERR_LIMIT_INVALID for NaN, by which every charge would be granted. */
+  #now (): number {
+    const now = this.#clock.now()
+    if (Number.isNaN(now)) throw new LimitInvalidError('*', 'clock', 'milliseconds', 'NaN')
+    return now
   }
 
   #table (policy: string): Table {

@@ -266,7 +266,7 @@ export function engineContract (t: Test, { name, build }: EngineUnderTest): void
     const { app, enqueue } = await start(t, () => { calls++ }, { concurrency: 1, maxQueue: 0 }, {
       schema: { type: 'object', required: ['to'], properties: { to: { type: 'string' } }, additionalProperties: false }
     })
-    t.match(await rejection(enqueue('walk')), { code: 'FC_ERR_TASK_UNKNOWN', message: 'There is no task named "walk"; defined are work' })
+    t.match(await rejection(enqueue('walk')), { code: 'FC_ERR_TASK_UNKNOWN', message: 'There is no task named "walk"', known: ['work'] })
     t.match(await rejection(enqueue('work', { to: () => {} })), { code: 'FC_ERR_TASK_PAYLOAD', message: 'The payload of task "work" can\'t be stored: payload.to is a function' })
     t.match(await rejection(enqueue('work', { to: 5 })), { code: 'FC_ERR_TASK_PAYLOAD', message: 'The payload of task "work" isn\'t valid: payload/to must be string' })
     t.match(await rejection(enqueue('work', {})), { message: /must have required property 'to'/ })

@@ -29,7 +29,8 @@ export function createError<Args extends unknown[], Fields extends object = obje
     Class = class extends Base {
       constructor (...args: Args) {
         const options = args.at(-1)
-        super(textOf(...args), ...typeof options === 'object' && options !== null && 'cause' in options ? [options] : [])
+        if (typeof options === 'object' && options !== null && 'cause' in options) super(textOf(...args), options)
+        else super(textOf(...args))
         Object.assign(this, fields?.(...args))
       }
     }

@@ -23,7 +23,8 @@ export function onClosed (reply: FastifyReply, closed: () => void): void {
   const forget = isHttp1(raw) && raw.socket === null ? onSocketClosed(raw.req.socket, closed) : undefined
   // The response of HTTP/2 says it before listeners of its stream hear it, and so before `disconnected` does.
   const emitter: EventEmitter = isHttp1(raw) ? raw : raw.stream
-  emitter.once('close', () => {
+  // Not once(), which costs as much again: the response says it once.
+  emitter.on('close', () => {
     forget?.()
     closed()
   })

@@ -38,6 +38,9 @@ export interface JobHolder {
   stop (job: Job, reason: unknown, grace: number): boolean
 }
 
+const noSignals: readonly AbortSignal[] = []
+const ignore = (): void => {}
+
 type OnStop = (job: Job, why: { aborted: unknown } | 'deadline') => void
 
 export class Job extends Entry implements Abortable, DenseSetMember {
@@ -131,14 +134,14 @@ export class Job extends Entry implements Abortable, DenseSetMember {
   settle ({ how, value, error }: Outcome): void {
     this.settled = true
     this.payload = undefined
-    clearTimeout(this.#timer)
+    if (this.#timer !== undefined) clearTimeout(this.#timer)
     for (const signal of this.#signals) unfollow(signal, this)
-    this.#signals = []
+    this.#signals = noSignals
     if (how === 'completed') {
       this.#resolve(value)
       return
     }
-    if (isCausedOutside(error)) this.promise.catch(() => {})
+    if (how !== 'failed' || isCausedOutside(error)) this.promise.catch(ignore)
     this.#reject(error)
   }
 }

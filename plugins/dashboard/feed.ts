@@ -1,7 +1,6 @@
 /** Takes a sample each second, keeps the last five minutes for pages that are opened later, and says what open pages are sent. */
 import type { FastifyInstance } from 'fastify'
 import type { MetricsSnapshot } from '../metrics/index.ts'
-import { monotonic } from '../shared/clock.ts'
 import { Incidents } from './incidents.ts'
 import { runningJobs } from './jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
@@ -33,7 +32,7 @@ export class Feed {
   }
 
   start (): void {
-    this.#readings.push({ at: monotonic.now(), metrics: this.#read() })
+    this.#readings.push({ at: performance.now(), metrics: this.#read() })
     this.#timer = setInterval(() => this.tick(), INTERVAL).unref()
   }
 
@@ -46,7 +45,7 @@ export class Feed {
 
   tick (): void {
     const before = this.#readings.at(-1)
-    const after = { at: monotonic.now(), metrics: this.#read() }
+    const after = { at: performance.now(), metrics: this.#read() }
     this.#readings.push(after)
     if (this.#readings.length > WINDOW + 1) this.#readings.shift()
     const [first = after] = this.#readings

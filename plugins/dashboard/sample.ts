@@ -26,11 +26,11 @@ export interface Sample {
   jobs: JobSample[]
   limits: Array<{ policy: string, granted: number, refused: number }>
   /** `running` and `waiting` are gauges. */
-  tasks: { running: number, waiting: number, completed: number, failed: number, aborted: number, retried: number, refused: TaskMetrics['refused'] }
-  locks: { acquired: number, refused: LockMetrics['refused'], wait: Quantiles }
+  tasks: { running: number, waiting: number, completed: number, failed: number, retried: number, refused: TaskMetrics['refused'] }
+  locks: { refused: LockMetrics['refused'] }
   requestsRefused: number
   /** In ms; `utilization` is a share from 0 to 1. */
-  eventLoop: MetricsSnapshot['eventLoop']
+  eventLoop: Omit<MetricsSnapshot['eventLoop'], 'delayMean'>
 }
 
 /** A snapshot of the metrics at an instant, in ms. */
@@ -95,19 +95,13 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
       waiting: last.tasksWaiting,
       completed: task(({ completed }) => completed),
       failed: task(({ failed }) => failed),
-      aborted: task(({ aborted }) => aborted),
       retried: task(({ retried }) => retried),
       refused: refusals(taskRefusalReasons, previous.tasks, last.tasks)
     },
-    locks: {
-      acquired: rate(sum(previous.locks.map(({ acquired }) => acquired)), sum(last.locks.map(({ acquired }) => acquired))),
-      refused: refusals(lockRefusalReasons, previous.locks, last.locks),
-      wait: quantiles(total(first.metrics.locks), total(last.locks))
-    },
+    locks: { refused: refusals(lockRefusalReasons, previous.locks, last.locks) },
     requestsRefused: rate(previous.requestsRefused, last.requestsRefused),
     eventLoop: {
       utilization: round(last.eventLoop.utilization),
-      delayMean: round(last.eventLoop.delayMean),
       delayP99: round(last.eventLoop.delayP99),
       delayMax: round(last.eventLoop.delayMax)
     }
@@ -152,12 +146,6 @@ const jobKey = ({ pool, name }: JobMetrics): string => `${pool}\0${name}`
 
 function byKey<T> (items: readonly T[], key: (item: T) => string): Map<string, T> {
   return new Map(items.map((item) => [key(item), item]))
-}
-
-function total (locks: MetricsSnapshot['locks']): DurationsSnapshot {
-  const [first] = locks
-  const buckets = first?.wait.buckets.map((_, index) => sum(locks.map(({ wait }) => wait.buckets[index] ?? 0))) ?? []
-  return { count: sum(buckets), sum: 0, buckets }
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)

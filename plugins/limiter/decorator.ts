@@ -1,15 +1,15 @@
 /** `app.limiter`: the policies for code. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
-import { originOf } from '../cancellation/origin.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { wholeSeconds } from '../shared/coded-error.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
-import { granted, refused, type BucketState } from './channels.ts'
+import type { BucketState } from './channels.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
 import type { MaybePromise } from './functions.ts'
 import { checkedKey } from './policies/keys.ts'
+import { LimitLedger } from './ledger.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { PolicyName } from './policies/policy.ts'
 import type { ResolvedPolicy } from './policies/resolve.ts'
@@ -121,6 +121,8 @@ export interface Limiter {
 const unlimited: Reservation = { ok: true, delay: 0, cancel: async () => {} }
 
 export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { policies, exemptAddresses, waitTimeout, maxWaitingPerKey }: ResolvedOptions, store: Store, waiters: Waiters): Limiter {
+  const ledger = new LimitLedger(server)
+
   /** Returns the charge of a call; undefined if the key has no limit. A key that is an address is grouped as a request's would be. */
   function charge (name: string, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<PolicyCharge | undefined> {
     const policy: ResolvedPolicy | undefined = policies.get(name)
@@ -131,12 +133,8 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     return chargeOf({ policy, key: addressKey(checked, policy.ipv6Subnet), ip: checked, cost, request })
   }
 
-  function reportGranted ({ policy, key, cost }: PolicyCharge): void {
-    if (granted.hasSubscribers) granted.publish({ server, policy, key, cost })
-  }
-
   function reportRefused ({ policy, key, cost, rate, burst }: PolicyCharge, seconds: number, request: FastifyRequest | undefined, tokens: number | undefined, lockedOut: boolean, ofWait?: Pick<BucketState, 'waiters' | 'late'>): void {
-    if (refused.hasSubscribers) refused.publish(Object.assign({ server, policy, key, cost, retryAfter: seconds, lockedOut, tokens, rate, burst }, ofWait, originOf(request)))
+    ledger.refused({ policy, key, cost, retryAfter: seconds, lockedOut }, { tokens, rate, burst, ...ofWait }, request)
   }
 
   return {
@@ -145,7 +143,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const charged = await charge(name, key, cost, request)
       if (charged === undefined) return true
       const { granted: isGranted, wait, tokens, lockedOut } = await takeOne(store, charged, 0)
-      if (isGranted) reportGranted(charged)
+      if (isGranted) ledger.granted(charged)
       else reportRefused(charged, wholeSeconds(wait), request, tokens, lockedOut)
       return isGranted
     },
@@ -156,7 +154,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const charged = await charge(name, key, options.cost ?? 1, currentRequest())
       if (charged === undefined) return unlimited
       const { granted: isGranted, wait, at, store: holder } = await takeOne(store, charged, maxWait)
-      if (isGranted) reportGranted(charged)
+      if (isGranted) ledger.granted(charged)
       let isHeld = isGranted
       return {
         ok: isGranted,
@@ -184,7 +182,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
 
       const signals = [signal, isDetached ? undefined : request?.disconnected].filter((signal) => signal !== undefined)
       const { granted: isGranted, wait, lockedOut, bound } = await waitFor(charged, { store, timeout, maxWaiting, signals })
-      if (isGranted) return reportGranted(charged)
+      if (isGranted) return ledger.granted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = wholeSeconds(bound === undefined && !lockedOut ? wait - timeout : wait)
       reportRefused(charged, seconds, request, undefined, lockedOut, bound === undefined ? { late: { wait, timeout } } : { waiters: bound })

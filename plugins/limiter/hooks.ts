@@ -1,19 +1,19 @@
 /** The hooks of a request. A hook answers a refusal itself, because throwing an error costs twice as much as serving a request. */
 import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
-import { originOf } from '../cancellation/origin.ts'
 import { isRefusal, wholeSeconds } from '../shared/coded-error.ts'
 import { limitedMessage, LimitedError } from '../shared/errors.ts'
 import { classOf, type RefusalClass } from '../shared/refusal-log.ts'
-import { granted, refused } from './channels.ts'
 import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
+import type { LimitLedger } from './ledger.ts'
 import { setFields, setLegacyFields, setRefusalFields } from './headers.ts'
 import type { Stage } from './policies/policy.ts'
 import type { ResolvedRefusal } from './policies/resolve.ts'
 import type { Decision } from './stores/store.ts'
 
 export interface AnswerSettings extends ResolvedRefusal {
+  ledger: LimitLedger
   legacyHeaders: boolean
   /** Counts each refusal that is answered. */
   countRefused: (refused: RefusalClass) => void
@@ -58,7 +58,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   if (settings.legacyHeaders) setLegacyFields(reply, check)
   const { decision, earlier, route } = check
   if (decision.granted) {
-    if (granted.hasSubscribers) publishGranted(request, decision)
+    for (const { charge } of decision.balances) settings.ledger.granted(charge)
     return false
   }
 
@@ -67,7 +67,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const policy = limit.expose ? limit.name : undefined
   const seconds = wholeSeconds(earlier === undefined ? wait : Math.max(wait, untilAgain(earlier, decision)))
   const refusal = { policy: limit.name, key, cost, retryAfter: seconds, lockedOut, requestId: request.id }
-  if (refused.hasSubscribers) refused.publish(Object.assign({ server: request.server.server, tokens, rate, burst }, originOf(request), refusal))
+  settings.ledger.refused(refusal, { tokens, rate, burst }, request)
   endUpgrade(request, reply)
   settings.countRefused({ code: 'FC_ERR_LIMITED', policy: limit.name })
   setRefusalFields(reply, seconds)
@@ -84,10 +84,6 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
       return true
     })
   })
-}
-
-function publishGranted ({ server: { server } }: FastifyRequest, { balances }: Decision<PolicyCharge>): void {
-  for (const { charge: { policy, key, cost } } of balances) granted.publish({ server, policy, key, cost })
 }
 
 /**

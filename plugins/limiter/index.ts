@@ -15,12 +15,12 @@ import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import refusalLog, { refusalCounter } from '../shared/refusal-log.ts'
 import { AddressChecks, checkCluster, checkPrepared, checkRateLimit, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
-import { defined, storeFailed, storeRecovered } from './channels.ts'
 import { registerRateLimit } from './compat/rate-limit.ts'
 import { RouteLimits } from './compat/route-limit.ts'
 import { createDecide } from './decision.ts'
 import { createLimiter, type Limiter } from './decorator.ts'
 import { createHook, keepLast } from './hooks.ts'
+import { LimitLedger } from './ledger.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
 import { limitsByAddress } from './policies/resolve.ts'
 import { RulesOfRoutes, type RouteLimiterOptions, type RouteWithConfig } from './route-rules.ts'
@@ -53,20 +53,14 @@ declare module 'fastify' {
 /** The decorators of all apps, to distinguish a second registration from a decorator of the application's own. */
 const limiters = new WeakSet<object>()
 
-function createStore (app: FastifyInstance, { redis, prefix, storeTimeout, maxKeys, clock }: ResolvedOptions): Store {
+function createStore ({ log }: FastifyInstance, ledger: LimitLedger, { redis, prefix, storeTimeout, maxKeys, clock }: ResolvedOptions): Store {
   const memory = new MemoryStore(clock, maxKeys)
   if (redis === undefined) return memory
   return new FallbackStore(new RedisStore(redis, prefix), memory, {
     timeout: storeTimeout,
     clock: monotonic,
-    onFailed: (error) => {
-      app.log.error({ err: error }, 'limiter: Redis is away, each policy decides as its onStoreError says')
-      storeFailed.publish({ server: app.server, error })
-    },
-    onRecovered: (durationMs) => {
-      app.log.info({ durationMs }, 'limiter: Redis is back')
-      storeRecovered.publish({ server: app.server, durationMs })
-    }
+    onFailed: (error) => ledger.storeFailed(error, log),
+    onRecovered: (durationMs) => ledger.storeRecovered(durationMs, log)
   })
 }
 
@@ -79,7 +73,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   if (exemptAddresses !== undefined) addressChecks.add('allowList')
   checkCluster(app, redis !== undefined)
 
-  const store = createStore(app, resolved)
+  const ledger = new LimitLedger(app.server)
+  const store = createStore(app, ledger, resolved)
   const waiters = new Waiters(resolved.maxWaiting)
   const addressOf = addressReader(app)
   // Only waiting needs the request, to know whose client left.
@@ -104,7 +99,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     addressOf,
     isExempt: exemptAddresses === undefined ? resolved.isExempt : (request) => exemptAddresses(addressOf(request))
   })
-  const answers = { legacyHeaders, body, onExceeded, countRefused: refusalCounter(app) }
+  const answers = { ledger, legacyHeaders, body, onExceeded, countRefused: refusalCounter(app) }
   const onRequest = createHook('onRequest', decide, answers)
   const preHandler = createHook('preHandler', decide, answers)
   const early = rules.standard.preHandler.length > 0 ? printedRoutes(app).map(({ name }) => name) : []
@@ -126,7 +121,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     checkRoutes(app, onRequest.name, prepared, early)
     checkPrepared(prepared, rules.standard, preHandler)
     checkRateLimit(app, scopes)
-    defined.publish({ server: app.server, names: [...policies.keys()] })
+    ledger.defined([...policies.keys()])
     prepared = []
     scopes = []
   })

@@ -8,14 +8,13 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import cancellation, { currentRequest } from '../cancellation/index.ts'
-import { monotonic } from '../shared/clock.ts'
 import { drainOnClose } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { createLocks, type Locks } from './decorator.ts'
 import { drainableOf } from './drainable.ts'
+import { LockLedger } from './ledger.ts'
 import { resolveOptions, type LocksOptions } from './options.ts'
 import { LockTable } from './table.ts'
-import { LockTelemetry } from './telemetry.ts'
 
 export type { Locks, LocksStats, Mutex, RwLock, Semaphore } from './decorator.ts'
 export type { Lock } from './hold.ts'
@@ -32,7 +31,7 @@ async function locks (app: FastifyInstance, options: LocksOptions): Promise<void
   const resolved = resolveOptions(options)
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
-  const table = new LockTable({ options: resolved, telemetry: new LockTelemetry(app), clock: monotonic })
+  const table = new LockTable({ options: resolved, ledger: new LockLedger(app) })
   app.decorate('locks', createLocks({ table, options: resolved, currentRequest }))
   drainOnClose(app, [drainableOf(table)], { closeTimeout: resolved.closeTimeout, grace: 0 })
 }

@@ -3,15 +3,14 @@
  * keys cost nothing once they are released.
  */
 import { DenseSet } from '../shared/collections/dense-set.ts'
-import type { Clock } from '../shared/clock.ts'
 import { ClosingError, LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError } from '../shared/errors.ts'
 import { IdleWaiters, type Unfinished } from '../shared/drainables.ts'
 import * as check from '../shared/options.ts'
 import type { Hold } from './hold.ts'
+import type { LockLedger } from './ledger.ts'
 import type { ResolvedLocksOptions, Wait } from './options.ts'
 import { isHeldHere } from './scopes.ts'
 import { FifoSemaphore, type Waiter } from './semaphore.ts'
-import type { LockTelemetry } from './telemetry.ts'
 
 /** Somebody who waits, and how to end the wait. */
 interface Waiting extends Waiter {
@@ -28,8 +27,7 @@ interface KeyedLock {
 
 export interface TableDeps {
   options: ResolvedLocksOptions
-  telemetry: LockTelemetry
-  clock: Clock
+  ledger: LockLedger
 }
 
 export class LockTable {
@@ -73,18 +71,18 @@ export class LockTable {
    * @param permits how many the lock has; the same in every call while the lock is in the table
    */
   async acquire (hold: Hold, permits: number, { timeout, signals }: Wait): Promise<void> {
-    const { clock, telemetry } = this.#deps
-    const asked = clock.now()
+    const { ledger } = this.#deps
+    const asked = performance.now()
     try {
       const entry = this.#enter(hold, permits, signals)
       if (entry.semaphore.tryAcquire(hold.weight)) this.#granted(entry, hold)
       else await this.#wait(entry, hold, timeout, signals)
     } catch (error) {
       hold.state = 'released'
-      telemetry.refused(hold, error as Error)
+      ledger.refused(hold, error as Error)
       throw error
     }
-    telemetry.acquired(hold, clock.now() - asked)
+    ledger.acquired(hold, performance.now() - asked)
   }
 
   /** Gives a lock to those who wait for it. Without effect on a hold that was released. */
@@ -94,7 +92,7 @@ export class LockTable {
     const entry = this.#locks.get(hold.lock) as KeyedLock
     entry.holds.delete(hold)
     this.#holding--
-    this.#deps.telemetry.released(hold, this.#deps.clock.now() - hold.since)
+    this.#deps.ledger.released(hold, performance.now() - hold.since)
     entry.semaphore.release(hold.weight)
     this.#forget(hold.lock, entry)
     this.#settle()
@@ -116,7 +114,7 @@ export class LockTable {
   }
 
   unfinished (): Unfinished[] {
-    const now = this.#deps.clock.now()
+    const now = performance.now()
     return this.#allHolds().map(({ kind, key, since }) => ({ kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1 }))
   }
 
@@ -181,7 +179,7 @@ export class LockTable {
 
   #granted ({ holds }: KeyedLock, hold: Hold): void {
     hold.state = 'granted'
-    hold.since = this.#deps.clock.now()
+    hold.since = performance.now()
     holds.add(hold)
     this.#holding++
     const { maxHold } = this.#deps.options
@@ -190,14 +188,14 @@ export class LockTable {
 
   /** Logs the locks that are held too long, each once, and looks again when the next one may be. */
   #logLongHolds (): void {
-    const { clock, options: { maxHold }, telemetry } = this.#deps
-    const now = clock.now()
+    const { options: { maxHold }, ledger } = this.#deps
+    const now = performance.now()
     let oldest = now
     for (const hold of this.#allHolds()) {
       if (hold.isLogged) continue
       // A timer may fire too early by part of a millisecond.
       hold.isLogged = now - hold.since >= maxHold - 1
-      if (hold.isLogged) telemetry.holdExceeded(hold, now - hold.since)
+      if (hold.isLogged) ledger.holdExceeded(hold, now - hold.since)
       else oldest = Math.min(oldest, hold.since)
     }
     // Not more often than four times in maxHold, however many locks there are.

@@ -1,6 +1,6 @@
 /**
- * Numbers about what the other plugins do, for dashboards and alerts: a snapshot, and Prometheus' text format through prom-client. The plugin listens to the
- * diagnostics channels of the suite, so it may be registered before or after the other plugins. It never publishes a client's key.
+ * Numbers about what the other plugins do, for dashboards and alerts: a snapshot, and Prometheus' text format through prom-client. The plugin reads
+ * the counts of the application, so it may be registered before or after the other plugins. It never publishes a client's key.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -51,7 +51,6 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   let own: (() => MetricsSnapshot) | undefined
   app.decorate('metrics', { snapshot: () => (own ??= reader())(), reader })
   app.addHook('onClose', async () => {
-    collector.close()
     for (const eventLoop of eventLoops) eventLoop.close()
   })
   if (path === false && registry === undefined) return

@@ -7,6 +7,7 @@ import { addressKey, addressReader } from '../shared/address-key.ts'
 import { TasksNotStoredError } from '../shared/errors.ts'
 import * as check from '../shared/options.ts'
 import { notForgotten } from './forgotten.ts'
+import type { TaskLedger } from './ledger.ts'
 import type { Group } from './group/group.ts'
 import type { Groups } from './group/groups.ts'
 import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from './named/define.ts'
@@ -17,7 +18,6 @@ import { currentAttempt, currentReqId } from './running/attempt.ts'
 import type { Scheduler, TasksStats } from './scheduler.ts'
 import { checkId, checkKey, checkStoredId, resolveSubmitOptions, type SubmitOptions, type TaskOptions } from './task-options.ts'
 import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
-import type { TaskTelemetry } from './telemetry.ts'
 import { Watched } from './watched.ts'
 
 export interface ReserveOptions {
@@ -123,10 +123,10 @@ export interface TasksDeps {
   engine: Engine
   named: NamedTasks
   options: ResolvedTasksOptions
-  telemetry: TaskTelemetry
+  ledger: TaskLedger
 }
 
-export function createTasks ({ app, scheduler, groups, engine, named, options, telemetry }: TasksDeps): Tasks {
+export function createTasks ({ app, scheduler, groups, engine, named, options, ledger }: TasksDeps): Tasks {
   const addressOf = addressReader(app)
 
   /** Returns the address of the request's client, otherwise `fallback`. */
@@ -150,7 +150,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
     try {
       return accept()
     } catch (error) {
-      telemetry.refused(id, error)
+      ledger.refused(id, error)
       throw error
     }
   }
@@ -171,12 +171,12 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
       options: taskOptions,
       reqId,
       payload: accepted instanceof Promise ? await accepted : accepted,
-      carrier: telemetry.carrierFor(id)
+      carrier: ledger.carrierFor(id)
     }
     try {
       return await engine.enqueue(task)
     } catch (error) {
-      telemetry.refused(id, error)
+      ledger.refused(id, error)
       throw error
     }
   }
@@ -201,7 +201,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, t
 
     enqueue (name: string, payload: unknown, given?: EnqueueOptions) {
       const reqId = currentReqId()
-      return Watched.of(enqueue(name, payload, given, reqId), (error) => telemetry.enqueueUnseen(typeof name === 'string' ? name : typeof name, reqId, error))
+      return Watched.of(enqueue(name, payload, given, reqId), (error) => ledger.enqueueUnseen(typeof name === 'string' ? name : typeof name, reqId, error))
     },
 
     async cancel (id) {

@@ -8,7 +8,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import cancellation from '../cancellation/index.ts'
-import { monotonic } from '../shared/clock.ts'
+import { countsOf } from '../core/ledger/counts.ts'
 import { drainOnClose } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { tasksDefined } from './channels.ts'
@@ -16,9 +16,9 @@ import { createTasks, type Tasks } from './decorator.ts'
 import { Groups } from './group/groups.ts'
 import { checkEngine, memoryEngine, type Engine } from './named/engine.ts'
 import { NamedTasks } from './named/named.ts'
+import { TaskLedger } from './ledger.ts'
 import { resolveOptions, type ResolvedTasksOptions, type TasksOptions } from './options.ts'
 import { Scheduler } from './scheduler.ts'
-import { TaskTelemetry } from './telemetry.ts'
 
 export type { Unfinished } from '../shared/drainables.ts'
 export type { Register } from '../register.ts'
@@ -45,26 +45,27 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const named = await NamedTasks.load(resolved.tasks, resolved.defaults)
-  const telemetry = new TaskTelemetry(app)
-  const scheduler = new Scheduler(resolved, { telemetry, log: app.log, clock: monotonic })
-  const engine = await createEngine(app, resolved, { named, scheduler, telemetry })
+  const ledger = new TaskLedger(app)
+  const scheduler = new Scheduler(resolved, { ledger, log: app.log })
+  const engine = await createEngine(app, resolved, { named, scheduler, ledger })
   // Added before the drain, so that Fastify calls it after the drain.
   app.addHook('onClose', async () => engine.close?.())
-  const groups = new Groups({ giveUpAfter: resolved.closeTimeout, telemetry, clock: monotonic })
+  const groups = new Groups({ giveUpAfter: resolved.closeTimeout, ledger })
   const drainables = [scheduler, groups, ...(engine.drainable === undefined ? [] : [engine.drainable])]
-  app.decorate('tasks', createTasks({ app, scheduler, groups, engine, named, options: resolved, telemetry }))
+  app.decorate('tasks', createTasks({ app, scheduler, groups, engine, named, options: resolved, ledger }))
   drainOnClose(app, drainables, resolved)
   app.addHook('onReady', async () => {
+    for (const name of named.names) countsOf(app.server).tasks.of(name)
     tasksDefined.publish({ server: app.server, names: named.names })
     engine.start?.()
   })
 }
 
-async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions, { named, scheduler, telemetry }: { named: NamedTasks, scheduler: Scheduler, telemetry: TaskTelemetry }): Promise<Engine> {
+async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions, { named, scheduler, ledger }: { named: NamedTasks, scheduler: Scheduler, ledger: TaskLedger }): Promise<Engine> {
   if (options.engine === undefined && options.stored !== undefined) {
     // Imported here, since the packages that it needs are optional.
     const { BullmqEngine } = await import('./bullmq/engine.ts')
-    return await BullmqEngine.open(options, options.stored, { named, telemetry, log: app.log, clock: monotonic })
+    return await BullmqEngine.open(options, options.stored, { named, ledger, log: app.log })
   }
   const create = options.engine ?? memoryEngine
   return checkEngine(await create({

@@ -3,14 +3,13 @@
  * closes. It knows neither Fastify nor the log.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import type { Clock } from '../shared/clock.ts'
 import { IdleWaiters, type Drainable, type Unfinished } from '../shared/drainables.ts'
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../shared/errors.ts'
 import { Capacity, type CapacityOptions, type Permit } from './queue/capacity.ts'
 import { Runner } from './running/runner.ts'
 import type { DuplicatePolicy } from './task-options.ts'
 import { Task, type Submission, type TaskHandle } from './task.ts'
-import type { TaskTelemetry } from './telemetry.ts'
+import type { TaskLedger } from './ledger.ts'
 
 /** How far ahead a drain waits for a delay or a retry, in ms. A task that is due later is given up. */
 export const LONGEST_DELAY_IN_DRAIN = 1_000
@@ -21,9 +20,8 @@ export interface SchedulerOptions extends CapacityOptions {
 }
 
 export interface SchedulerDeps {
-  telemetry: TaskTelemetry
+  ledger: TaskLedger
   log: FastifyBaseLogger
-  clock: Clock
   /** From [0, 1). */
   random?: () => number
 }
@@ -52,8 +50,7 @@ export interface TasksStats {
 export class Scheduler implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
-  readonly #clock: Clock
-  readonly #telemetry: TaskTelemetry
+  readonly #ledger: TaskLedger
   readonly #capacity: Capacity
   readonly #runner: Runner
   /** The ids that are taken: an id is free only when the function of its task has really ended, so that it never runs twice at once. */
@@ -66,17 +63,15 @@ export class Scheduler implements Drainable {
   #isClosed = false
   readonly #idle = new IdleWaiters()
 
-  constructor (options: SchedulerOptions, { telemetry, log, clock, random = Math.random }: SchedulerDeps) {
+  constructor (options: SchedulerOptions, { ledger, log, random = Math.random }: SchedulerDeps) {
     const { concurrency, grace } = options
-    this.#clock = clock
-    this.#telemetry = telemetry
+    this.#ledger = ledger
     this.#capacity = new Capacity(options)
     this.#runner = new Runner({
       concurrency,
       grace,
-      clock,
       random,
-      telemetry,
+      ledger,
       log,
       settled: (task) => this.#settled(task),
       stopped: ({ id }) => { this.#tasks.delete(id) }
@@ -85,17 +80,17 @@ export class Scheduler implements Drainable {
 
   /** How many tasks are accepted and have no outcome. */
   get pending (): number { return this.#tasks.size - this.#runner.leaked.size }
-  get completed (): number { return this.#runner.counts.completed }
+  get completed (): number { return this.#ledger.totals().completed }
   get timers (): number { return this.#runner.timers }
 
   stats (): TasksStats {
-    const { running, leaked, counts } = this.#runner
+    const { running, leaked } = this.#runner
     return {
       running,
       waiting: this.pending - running,
       reserved: this.#reserved.size,
       leaked: leaked.size,
-      ...counts
+      ...this.#ledger.totals()
     }
   }
 
@@ -146,7 +141,7 @@ export class Scheduler implements Drainable {
         permit[Symbol.dispose]()
       }
     }
-    this.#reserved.set(place, this.#clock.now())
+    this.#reserved.set(place, performance.now())
     return place
   }
 
@@ -176,20 +171,20 @@ export class Scheduler implements Drainable {
 
   #accept (submission: Submission, permit: Permit): TaskHandle {
     const task = this.#keep(submission, permit)
-    this.#telemetry.submitted(task)
+    this.#ledger.submitted(task)
     this.#runner.run(task, submission.options.delay)
     return task.handle
   }
 
   #keep (submission: Submission, permit?: Permit): Task {
-    const task = new Task(submission, permit, this.#clock.now(), this.#runner)
+    const task = new Task(submission, permit, performance.now(), this.#runner)
     this.#tasks.set(task.id, task)
     return task
   }
 
   #settled (task: Task): void {
     const hasLeaked = this.#runner.leaked.has(task)
-    if (task.status !== 'completed') this.#unfinished?.push(task.describe(this.#clock.now()))
+    if (task.status !== 'completed') this.#unfinished?.push(task.describe(performance.now()))
     if (!hasLeaked) this.#tasks.delete(task.id)
     if (this.pending > 0) return
     this.#isClosed ||= this.#isClosing
@@ -216,7 +211,7 @@ export class Scheduler implements Drainable {
 
   /** Returns the tasks without an outcome, the leaked ones, and the places that may still be used. A drain doesn't wait for places. */
   held (): Unfinished[] {
-    const now = this.#clock.now()
+    const now = performance.now()
     const tasks = [...this.#tasks.values()].map((task) => task.describe(now))
     if (this.#isClosed) return tasks
     const places = [...this.#reserved.values()].map((since): Unfinished => ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
@@ -224,7 +219,7 @@ export class Scheduler implements Drainable {
   }
 
   lost (): Unfinished[] {
-    const now = this.#clock.now()
+    const now = performance.now()
     return [...this.#runner.givenUp, ...[...this.#runner.leaked].map((task) => task.describe(now))]
   }
 

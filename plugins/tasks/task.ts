@@ -5,6 +5,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Unfinished } from '../shared/drainables.ts'
 import type { TaskTrace } from './channels.ts'
+import type { How, Outcome } from '../core/outcome.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
 import type { Keyed } from './queue/fair-queue.ts'
@@ -32,9 +33,14 @@ export interface TaskContext {
 export type TaskFunction<T> = (context: TaskContext) => T | PromiseLike<T>
 
 /** A task with the status `waiting` waits for a slot or for its delay to pass. */
-export type TaskStatus = 'waiting' | 'running' | 'retrying' | Outcome
+export type TaskStatus = 'waiting' | 'running' | 'retrying' | TaskEnd
 
-export type Outcome = 'completed' | 'failed' | 'aborted'
+export type TaskEnd = 'completed' | 'failed' | 'aborted'
+
+/** A task whose last attempt has passed its deadline, or whose processes have died, has failed. */
+export function endOf (how: How): TaskEnd {
+  return how === 'completed' || how === 'aborted' ? how : 'failed'
+}
 
 export interface TaskHandle<T = unknown> {
   readonly id: string
@@ -148,13 +154,13 @@ export class Task implements Keyed<Task> {
     this.#permit?.wait()
   }
 
-  settle (outcome: Outcome, value: unknown): void {
-    this.#status = outcome
-    this.#value = value
+  settle ({ how, value, error }: Outcome): void {
+    this.#status = endOf(how)
+    this.#value = how === 'completed' ? value : error
     this.#context?.emitDestroy()
     this.#permit?.[Symbol.dispose]()
-    if (outcome === 'completed') return this.#resolve?.(value)
-    this.#reject?.(value)
+    if (how === 'completed') return this.#resolve?.(value)
+    this.#reject?.(error)
     this.#done?.catch(() => {})
   }
 

@@ -3,8 +3,7 @@ import t from 'tap'
 import { Hold } from '../../plugins/locks/hold.ts'
 import { resolveOptions } from '../../plugins/locks/options.ts'
 import { LockTable } from '../../plugins/locks/table.ts'
-import { LockTelemetry } from '../../plugins/locks/telemetry.ts'
-import { monotonic } from '../../plugins/shared/clock.ts'
+import { LockLedger } from '../../plugins/locks/ledger.ts'
 import { startLocks, turn } from './helper.ts'
 import { deferred, logLines, rejection, until } from '../helper.ts'
 
@@ -191,7 +190,7 @@ t.test('a million keys: the table holds those that are held, and none when all a
   Error.stackTraceLimit = 0 // the test is of memory, and stacks are most of the time that it takes
   t.teardown(() => { Error.stackTraceLimit = stackTraceLimit })
   const app = await startLocks(t)
-  const table = new LockTable({ options: resolveOptions({ maxHold: Infinity }), telemetry: new LockTelemetry(app), clock: monotonic })
+  const table = new LockTable({ options: resolveOptions({ maxHold: Infinity }), ledger: new LockLedger(app) })
   for (let round = 0; round < 100; round++) {
     const holds = Array.from({ length: 10_000 }, (_, index) => new Hold('mutex', `${round}:${index}`, 1, undefined, resolveOptions))
     await Promise.all(holds.map(async (hold) => table.acquire(hold, 1, { timeout: 0, signals: [] })))

@@ -4,11 +4,11 @@ import t from 'tap'
 import fc from 'fast-check'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import Fastify from 'fastify'
-import { monotonic } from '../../plugins/shared/clock.ts'
 import { Scheduler, type Place } from '../../plugins/tasks/scheduler.ts'
 import { defaultTaskOptions, type DuplicatePolicy, type TaskOptions } from '../../plugins/tasks/task-options.ts'
-import type { Outcome, Submission, Task, TaskFunction, TaskHandle } from '../../plugins/tasks/task.ts'
-import { TaskTelemetry } from '../../plugins/tasks/telemetry.ts'
+import { TaskLedger } from '../../plugins/tasks/ledger.ts'
+import type { Outcome } from '../../plugins/core/outcome.ts'
+import type { Submission, Task, TaskFunction, TaskHandle } from '../../plugins/tasks/task.ts'
 import tasks, { defineTasks } from '../../plugins/tasks/index.ts'
 import { deferred, rejection, until } from '../helper.ts'
 
@@ -39,8 +39,8 @@ const commands = fc.array(fc.oneof(
 ), { minLength: 5, maxLength: 40 })
 
 /** Records each task's outcomes, and what must never happen. */
-class Record extends TaskTelemetry {
-  readonly outcomes = new Map<Task, string[]>()
+class Record extends TaskLedger {
+  readonly outcomes = new Map<object, string[]>()
   readonly violations: string[] = []
 
   override submitted (task: Task): void {
@@ -51,29 +51,30 @@ class Record extends TaskTelemetry {
     if (this.outcomes.get(task)?.length !== 0) this.violations.push(`${task.id} started after its end`)
   }
 
-  override settled (task: Task, outcome: Outcome): void {
-    this.outcomes.get(task)?.push(outcome) ?? this.violations.push(`${task.id} ended before it was accepted`)
+  override ended (task: Pick<Task, 'id' | 'attempts'>, outcome: Outcome): void {
+    super.ended(task, outcome)
+    this.outcomes.get(task)?.push(outcome.how) ?? this.violations.push(`${task.id} ended before it was accepted`)
   }
 }
 
 class World {
   readonly handles = new Set<TaskHandle>()
   readonly gates: Array<() => void> = []
-  readonly telemetry: Record
+  readonly ledger: Record
   readonly scheduler: Scheduler
   readonly #running = new Map<string, number>()
 
   constructor () {
     const app = Fastify()
-    this.telemetry = new Record(app)
-    this.scheduler = new Scheduler({ concurrency: 2, maxQueue: 3, grace: 2 }, { telemetry: this.telemetry, log: app.log, clock: monotonic })
+    this.ledger = new Record(app)
+    this.scheduler = new Scheduler({ concurrency: 2, maxQueue: 3, grace: 2 }, { ledger: this.ledger, log: app.log })
   }
 
   submission ({ id, way, options }: Submit): Submission {
     const fn: TaskFunction<unknown> = (context) => {
       const running = (this.#running.get(id) ?? 0) + 1
       this.#running.set(id, running)
-      if (running > 1) this.telemetry.violations.push(`${id} runs twice at once`)
+      if (running > 1) this.ledger.violations.push(`${id} runs twice at once`)
       const ended = (): void => { this.#running.set(id, this.#running.get(id)! - 1) }
       const result = this.#run(way, id, context)
       if (result instanceof Promise) return result.finally(ended)
@@ -151,7 +152,7 @@ t.test('every interleaving of calls and events ends each accepted task once', as
     const world = new World()
     for (const command of commands) await world.run(command)
     await world.end()
-    const { scheduler, handles, telemetry: { outcomes, violations } } = world
+    const { scheduler, handles, ledger: { outcomes, violations } } = world
     const ends = [...outcomes.values()].map((each) => each.length)
     const { running, waiting, reserved, completed, failed, aborted } = scheduler.stats()
     const settled = await Promise.all([...handles].map(async (handle) => handle.done.then(() => 'completed', () => handle.status)))

@@ -51,6 +51,10 @@ export class Book<Item> {
     return item
   }
 
+  all (): Iterable<Item> {
+    return this.#items.values()
+  }
+
   map<T> (each: (name: string, item: Item) => T): T[] {
     return [...this.#items].map(([name, item]) => each(name, item))
   }

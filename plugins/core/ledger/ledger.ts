@@ -34,6 +34,11 @@ export abstract class Ledger<Work> {
   protected abstract message (work: Work, outcome: Outcome): object
   protected abstract endTrace (work: Work, outcome: Outcome): void
   protected abstract logOf (work: Work): FastifyBaseLogger
+  /** The word for an outcome in lines. */
+  protected word (how: How): string {
+    return how
+  }
+
   /** Returns the fields of the line. They are made only if the log writes it. */
   protected abstract fields (work: Work, outcome: Outcome): Record<string, unknown>
 
@@ -47,7 +52,7 @@ export abstract class Ledger<Work> {
     const level = this.#levels[how]
     if (level === undefined) return
     const log = this.logOf(work)
-    if (level !== 'debug' || writesDebug(log)) logSafely(log, level, this.fields(work, outcome), `${this.#what} ${how}`)
+    if (level !== 'debug' || writesDebug(log)) logSafely(log, level, this.fields(work, outcome), `${this.#what} ${this.word(how)}`)
   }
 }
 

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { ClosingError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { refusalCounter } from '../../shared/refusal-log.ts'
+import { countsOf } from '../../core/ledger/counts.ts'
 import { requestRefused } from '../channels.ts'
 import { admits, isStopping, type Phase } from '../phases.ts'
 import { disableKeepAlive } from './keep-alive.ts'
@@ -23,6 +24,7 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
     disableKeepAlive(reply)
     const always = isAlways(request)
     if (refuses && !admits(phase(), always)) {
+      countsOf(app.server).requestsRefused++
       if (requestRefused.hasSubscribers) {
         requestRefused.publish({ server: app.server, phase: phase(), method: request.method, route: request.routeOptions.url })
       }

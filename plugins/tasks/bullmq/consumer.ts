@@ -5,14 +5,13 @@
 import type { ConnectionOptions, Worker, WorkerOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Clock } from '../../shared/clock.ts'
 import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import { TaskCrashedError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import type { NamedTasks } from '../named/named.ts'
 import { Scheduler, type TasksStats } from '../scheduler.ts'
-import type { TaskTelemetry } from '../telemetry.ts'
+import type { TaskLedger } from '../ledger.ts'
 import type { Connections } from './connections.ts'
 import { Delivery, type Here, type StoredJob } from './delivery.ts'
 import { idOf, keyOf, toStoredTask, type StoredTask } from './stored.ts'
@@ -24,9 +23,8 @@ const FAREWELL = 250
 
 export interface EngineDeps {
   named: NamedTasks
-  telemetry: TaskTelemetry
+  ledger: TaskLedger
   log: FastifyBaseLogger
-  clock: Clock
 }
 
 export interface ConsumerOptions {
@@ -52,7 +50,6 @@ export class Consumer implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
   readonly #options: ConsumerOptions
-  readonly #clock: Clock
   readonly #here: Here
   #workers: TaskWorker[] = []
   /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. */
@@ -61,22 +58,21 @@ export class Consumer implements Drainable {
   #closing: Promise<unknown> | undefined
   /** Whether Redis has taken back what was given up. */
   #isAnswered = true
-  #completed = 0
 
   constructor (bullmq: typeof Bullmq, options: ConsumerOptions, deps: EngineDeps) {
     this.#options = options
-    this.#clock = deps.clock
     // Workers bound what runs.
     const runs = new Scheduler({ concurrency: Math.max(options.concurrency * options.names.length, 1), maxQueue: 0, grace: options.grace }, deps)
-    this.#here = { bullmq, named: deps.named, telemetry: deps.telemetry, log: deps.log, runs, isClosing: false, isGivingUp: false, suspect: undefined }
+    this.#here = { bullmq, named: deps.named, ledger: deps.ledger, log: deps.log, runs, isClosing: false, isGivingUp: false, suspect: undefined }
   }
 
-  get completed (): number { return this.#completed }
+  /** The ledger has counted what ran here with what ran in memory. */
+  readonly completed = 0
   get pending (): number { return this.#held.size }
   get timers (): number { return this.#here.runs.timers }
 
   stats (): TasksStats {
-    return this.#here.runs.stats()
+    return { ...this.#here.runs.stats(), completed: 0, failed: 0, retried: 0, aborted: 0 }
   }
 
   start (): void {
@@ -112,7 +108,7 @@ export class Consumer implements Drainable {
   }
 
   held (): Unfinished[] {
-    const now = this.#clock.now()
+    const now = performance.now()
     const held = [...this.#held.values()].map((delivery) => delivery.describe(now))
     // A function that ignores its signal may belong to a task whose outcome Redis does not know yet.
     const ids = new Set(held.map(({ id }) => id))
@@ -131,9 +127,9 @@ export class Consumer implements Drainable {
   async giveUp (grace: number): Promise<Unfinished[]> {
     this.close()
     this.#here.isGivingUp = true
-    const endsAt = this.#clock.now() + grace
+    const endsAt = performance.now() + grace
     await this.#here.runs.giveUp(grace)
-    this.#isAnswered = await within(Math.max(endsAt - this.#clock.now(), 0) + FAREWELL, this.idle())
+    this.#isAnswered = await within(Math.max(endsAt - performance.now(), 0) + FAREWELL, this.idle())
     const lost = this.held()
     // Redis is frozen, say. Nothing more can be done for them here, and nobody is to wait for them once more.
     this.#held.clear()
@@ -143,7 +139,7 @@ export class Consumer implements Drainable {
 
   #createWorker (name: string): TaskWorker {
     const { queueName, worker: options, lockDuration, connections } = this.#options
-    const [held, here, clock] = [this.#held, this.#here, this.#clock]
+    const [held, here] = [this.#held, this.#here]
     const release = (job: StoredJob): void => {
       held.delete(job)
       if (held.size === 0) this.#idle.wake()
@@ -156,7 +152,7 @@ export class Consumer implements Drainable {
       override processJob (...[job, token, wantsNext]: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
         // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
         job.data = toStoredTask(job.data)
-        held.set(job, new Delivery(job, this, here, clock.now()))
+        held.set(job, new Delivery(job, this, here, performance.now()))
         const processed = super.processJob(job, token, wantsNext)
         const isOver = (): void => release(job)
         processed.then(isOver, isOver)
@@ -189,7 +185,6 @@ export class Consumer implements Drainable {
       runRetryDelay: RETRY_REDIS,
       connection: connections.patient as unknown as ConnectionOptions
     })
-    worker.on('completed', () => { this.#completed++ })
     worker.on('stalled', (jobId) => { void this.#recovered(worker, jobId) })
     worker.on('lockRenewalFailed', (jobIds) => {
       for (const delivery of held.values()) if (delivery.worker === worker && jobIds.includes(delivery.job.id as string)) delivery.lostLock()
@@ -220,7 +215,7 @@ export class Consumer implements Drainable {
       const job = await this.#here.bullmq.Job.fromId(worker, jobId) as StoredJob | undefined
       if (job === undefined) return
       const id = idOf(job.name, job.data, jobId)
-      this.#here.telemetry.recovered(id, job.attemptsMade + 1, new TaskCrashedError(id, job.stalledCounter))
+      this.#here.ledger.recovered(id, job.attemptsMade + 1, new TaskCrashedError(id, job.stalledCounter))
     } catch (err) {
       this.#log('debug', { err }, 'tasks: BullMQ')
     }

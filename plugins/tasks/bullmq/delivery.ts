@@ -5,13 +5,14 @@
 import type { Job, Worker } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
+import { aborted, crashed } from '../../core/outcome.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { TaskAbortedError, TaskCrashedError, TaskDuplicateError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import type { NamedTasks } from '../named/named.ts'
 import { StoredRetry } from '../running/retry.ts'
 import type { Scheduler } from '../scheduler.ts'
-import type { TaskTelemetry } from '../telemetry.ts'
+import type { TaskLedger } from '../ledger.ts'
 import { toError } from '../thrown.ts'
 import { Failure, idOf, MAX_CRASHES, toOptions, type StoredTask } from './stored.ts'
 
@@ -27,7 +28,7 @@ export type StoredJob = Job<StoredTask>
 export interface Here {
   readonly bullmq: typeof Bullmq
   readonly named: NamedTasks
-  readonly telemetry: TaskTelemetry
+  readonly ledger: TaskLedger
   readonly log: FastifyBaseLogger
   readonly runs: Scheduler
   /** Whether the process takes no more tasks: what is still delivered goes back. */
@@ -76,12 +77,12 @@ export class Delivery {
     if (here.isClosing) return await this.#handBack()
     if (job.data.cancelled === true) {
       const error = new TaskAbortedError(id, 'cancel() was called')
-      here.telemetry.endedUnrun('aborted', id, job.attemptsMade, error)
+      here.ledger.ended({ id, attempts: job.attemptsMade }, aborted(error))
       throw this.#failure(error, true)
     }
     if (job.stalledCounter >= MAX_CRASHES) {
       const error = new TaskCrashedError(id, job.stalledCounter)
-      here.telemetry.endedUnrun('failed', id, job.attemptsMade, error)
+      here.ledger.ended({ id, attempts: job.attemptsMade }, crashed(error))
       throw this.#failure(error)
     }
     // A task that ends its process ends the runs beside it too. So that these are not taken for the cause, only one task that may be it runs in a process.

@@ -10,6 +10,7 @@
 import type { Job, JobsOptions, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { randomUUID } from 'node:crypto'
+import { aborted } from '../../core/outcome.ts'
 import { ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as check from '../../shared/options.ts'
@@ -103,7 +104,7 @@ export class BullmqEngine implements Engine {
     }
     const job = await queue.ask(id, () => queue.bound.counted()?.then(create) ?? create())
     if (job.id !== jobId) await this.#join(queue, task, job.id as string)
-    else this.#deps.telemetry.submitted(task)
+    else this.#deps.ledger.submitted(task)
     return this.#handle(queue, id, job.id as string)
   }
 
@@ -185,7 +186,7 @@ export class BullmqEngine implements Engine {
     // Zero if a process holds the lock of the job. Without its next run, a schedule would end.
     const removed = job.repeatJobKey === undefined ? await queue.ask(id, () => queue.jobs.remove(jobId)) : 0
     if (removed > 0) {
-      this.#deps.telemetry.endedUnrun('aborted', id, job.attemptsMade, new TaskAbortedError(id, 'cancel() was called'))
+      this.#deps.ledger.ended({ id, attempts: job.attemptsMade }, aborted(new TaskAbortedError(id, 'cancel() was called')))
       return true
     }
     await queue.ask(id, () => job.updateData({ ...job.data, cancelled: true }))

@@ -3,13 +3,12 @@
  * is detached, is nobody else's.
  */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import type { Clock } from '../../shared/clock.ts'
 import { DenseSet, type DenseSetMember } from '../../shared/collections/dense-set.ts'
 import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'
 import type { Attempt } from '../running/attempt.ts'
-import type { TaskTelemetry } from '../telemetry.ts'
+import type { TaskLedger } from '../ledger.ts'
 import { Group, type GroupHost } from './group.ts'
 
 export interface GroupsDeps {
@@ -18,8 +17,7 @@ export interface GroupsDeps {
    * stay in memory for ever.
    */
   giveUpAfter: number
-  telemetry: TaskTelemetry
-  clock: Clock
+  ledger: TaskLedger
 }
 
 /** Where a group was made. */
@@ -47,17 +45,17 @@ export class Groups implements Drainable {
   get pending (): number { return this.#running.size }
 
   create<T> (limit: number, parents: readonly AbortSignal[], origin: Origin): Group<T> {
-    const { telemetry, clock, giveUpAfter } = this.#deps
+    const { ledger, giveUpAfter } = this.#deps
     const running = new Running(origin)
     const end = (): void => {
       clearTimeout(running.timer)
       this.#end(running)
     }
     const host: GroupHost = {
-      unseen: (error) => telemetry.groupErrorUnseen(error, running.log),
-      further: (error) => telemetry.groupErrorFurther(error, running.log),
+      unseen: (error) => ledger.groupErrorUnseen(error, running.log),
+      further: (error) => ledger.groupErrorFurther(error, running.log),
       began: () => {
-        running.since = clock.now()
+        running.since = performance.now()
         this.#running.add(running)
       },
       ended: end,
@@ -69,8 +67,8 @@ export class Groups implements Drainable {
   }
 
   #giveUp (running: Running): void {
-    const unfinished = running.describe(this.#deps.clock.now())
-    this.#deps.telemetry.groupLeaked(unfinished, running.log)
+    const unfinished = running.describe(performance.now())
+    this.#deps.ledger.groupLeaked(unfinished, running.log)
     if (this.#isClosing) this.#lost.push(unfinished)
     this.#end(running)
   }
@@ -91,7 +89,7 @@ export class Groups implements Drainable {
   }
 
   held (): Unfinished[] {
-    const now = this.#deps.clock.now()
+    const now = performance.now()
     return this.#running.all().map((running) => running.describe(now))
   }
 

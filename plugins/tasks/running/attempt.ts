@@ -6,8 +6,9 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { currentPart, runWork, Work } from '../../cancellation/ambient.ts'
+import { MAX_DURATION } from '../../shared/options.ts'
 import type { Task, TaskContext } from '../task.ts'
-import type { TaskTelemetry } from '../telemetry.ts'
+import type { TaskLedger } from '../ledger.ts'
 
 /** Returns the attempt that the running code is part of. */
 export function currentAttempt (): Attempt | undefined {
@@ -28,19 +29,20 @@ export class Attempt extends Work implements TaskContext {
   /** When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is over. */
   dueAt: number
   readonly #task: Task
-  readonly #telemetry: TaskTelemetry
+  readonly #ledger: TaskLedger
   readonly #logger: FastifyBaseLogger
   #controller: AbortController | undefined
   #log: FastifyBaseLogger | undefined
   #reason: Error | undefined
+  #timer: NodeJS.Timeout | undefined
 
-  constructor (task: Task, now: number, telemetry: TaskTelemetry, logger: FastifyBaseLogger) {
+  constructor (task: Task, now: number, ledger: TaskLedger, logger: FastifyBaseLogger) {
     super()
     this.attempt = task.attempts
     this.startedAt = now
     this.dueAt = now + task.options.timeout
     this.#task = task
-    this.#telemetry = telemetry
+    this.#ledger = ledger
     this.#logger = logger
   }
 
@@ -76,7 +78,17 @@ export class Attempt extends Work implements TaskContext {
     return this.#task.callInContext(runWork<Attempt, unknown>, this, call)
   }
 
-  get telemetry (): TaskTelemetry { return this.#telemetry }
+  get ledger (): TaskLedger { return this.#ledger }
+
+  /** Calls `onDue` when the `dueAt` of the attempt has come. Another call replaces the timer. */
+  arm (now: number, onDue: (attempt: Attempt) => void): void {
+    clearTimeout(this.#timer)
+    if (this.dueAt !== Infinity) this.#timer = setTimeout(onDue, Math.min(Math.ceil(this.dueAt - now), MAX_DURATION), this)
+  }
+
+  disarm (): void {
+    clearTimeout(this.#timer)
+  }
 
   /** Aborts the signal. The first reason holds, and a further call gives the function no more time. */
   abort (reason: Error, graceEndsAt: number): void {
@@ -89,7 +101,7 @@ export class Attempt extends Work implements TaskContext {
 
 /** Calls the function. A thenable that it returns may run a query at each call of `then`, or settle twice; Promise.resolve() calls `then` once. */
 function call (attempt: Attempt): unknown {
-  const result = attempt.telemetry.call(attempt.task, attempt)
+  const result = attempt.ledger.call(attempt.task, attempt)
   const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
   return isObject ? Promise.resolve(result) : result
 }

@@ -3,17 +3,16 @@
  * signal (leaked). Each task ends in settle(), with one outcome. The runner doesn't decide which tasks are accepted.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import type { Clock } from '../../shared/clock.ts'
+import { aborted, completed, expired, failed, type Outcome } from '../../core/outcome.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { TaskAbortedError, TaskTimeoutError } from '../../shared/errors.ts'
 import { secondsUntilFree } from '../queue/estimate.ts'
 import { FairQueue } from '../queue/fair-queue.ts'
-import type { Outcome, Task } from '../task.ts'
-import type { TaskTelemetry } from '../telemetry.ts'
+import type { TaskLedger } from '../ledger.ts'
+import type { Task } from '../task.ts'
 import { addCause, toError } from '../thrown.ts'
 import { Turn } from '../turns.ts'
 import { Attempt } from './attempt.ts'
-import { Deadlines } from './deadlines.ts'
 import { retryDelay, StoredRetry, wantsRetry } from './retry.ts'
 
 /** Promise.prototype.then, called directly: a promise that a function returns may have a `then` of its own, which must not be called. */
@@ -27,10 +26,9 @@ export interface RunnerOptions {
   concurrency: number
   /** How long a function may ignore its signal before it counts as leaked, in ms. */
   grace: number
-  clock: Clock
   /** From [0, 1). */
   random: () => number
-  telemetry: TaskTelemetry
+  ledger: TaskLedger
   /** The parent of each task's logger. */
   log: FastifyBaseLogger
   /** Is called when a task has its outcome. If its function runs on, the task is in `leaked`, and stopped() follows. */
@@ -50,12 +48,11 @@ export class Runner {
   readonly #queue = new FairQueue<Task>()
   /** Tasks that wait for their delay or their retry. */
   readonly #delayed = new Map<Task, Delayed>()
-  readonly #running: Deadlines
+  readonly #running = new Map<Task, Attempt>()
   /** Tasks that have their outcome, while their functions run on. */
   readonly leaked = new Set<Task>()
   /** What drain() has given up. */
   readonly givenUp: Unfinished[] = []
-  readonly counts = { completed: 0, failed: 0, retried: 0, aborted: 0 }
   readonly #turn = new Turn()
   #meanRunMs: number | undefined
   #isPumping = false
@@ -64,12 +61,11 @@ export class Runner {
 
   constructor (options: RunnerOptions) {
     this.#options = options
-    this.#running = new Deadlines(options.clock, (attempt) => this.#due(attempt))
   }
 
   get running (): number { return this.#running.size }
   /** How many timers are armed. */
-  get timers (): number { return this.#delayed.size + (this.#running.isArmed ? 1 : 0) }
+  get timers (): number { return this.#delayed.size + this.#running.size }
 
   /**
    * The slot of a leaked function goes to other tasks; otherwise a few functions that never end would stop the service. At most `concurrency`
@@ -102,7 +98,7 @@ export class Runner {
       this.run(task, 0)
     }, delay)
     // Not unref'd: the task was accepted, and a process that ended meanwhile would lose it without a report.
-    this.#delayed.set(task, { timer, dueAt: this.#options.clock.now() + delay })
+    this.#delayed.set(task, { timer, dueAt: performance.now() + delay })
   }
 
   abort (task: Task, why: string, grace = this.#options.grace): void {
@@ -111,13 +107,13 @@ export class Runner {
     const attempt = this.#running.get(task)
     if (attempt !== undefined) this.#interrupt(attempt, task.abortedBy, grace)
     // A task that is being settled gets its outcome from the code that settles it.
-    else if (task.status !== 'running') this.#settle(task, 'aborted', task.abortedBy)
+    else if (task.status !== 'running') this.#settle(task, aborted(task.abortedBy))
   }
 
   /** Gives up delays and retries that are due later than `longest` ms from now, from now on. */
   drain (longest: number): void {
     this.#longestDelay = Math.min(longest, this.#longestDelay)
-    const now = this.#options.clock.now()
+    const now = performance.now()
     for (const [task, { dueAt }] of [...this.#delayed]) if (dueAt - now > this.#longestDelay) this.#giveUp(task)
   }
 
@@ -125,13 +121,13 @@ export class Runner {
   secondsUntilFree (reserved: number): number {
     let nextDueAt = Infinity
     for (const { dueAt } of this.#delayed.values()) nextDueAt = Math.min(nextDueAt, dueAt)
-    const { concurrency, clock } = this.#options
+    const { concurrency } = this.#options
     const queued = this.#queue.size + reserved
-    return secondsUntilFree({ running: this.#running.all(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs }, clock.now())
+    return secondsUntilFree({ running: this.#running.values(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs }, performance.now())
   }
 
   #giveUp (task: Task): void {
-    this.givenUp.push(task.describe(this.#options.clock.now()))
+    this.givenUp.push(task.describe(performance.now()))
     this.abort(task, 'the shutdown does not wait for its delay or retry')
   }
 
@@ -155,11 +151,12 @@ export class Runner {
   }
 
   #start (task: Task): void {
-    const { clock, log, telemetry } = this.#options
+    const { log, ledger } = this.#options
     task.start()
-    const attempt = new Attempt(task, clock.now(), telemetry, log)
-    this.#running.add(attempt)
-    telemetry.started(task, attempt.startedAt - task.since)
+    const attempt = new Attempt(task, performance.now(), ledger, log)
+    this.#running.set(task, attempt)
+    attempt.arm(attempt.startedAt, this.#due)
+    ledger.started(task, attempt.startedAt - task.since)
     let result: unknown
     try {
       result = attempt.call()
@@ -171,13 +168,19 @@ export class Runner {
   }
 
   #interrupt (attempt: Attempt, reason: Error, grace: number): void {
-    attempt.abort(reason, this.#options.clock.now() + grace)
-    this.#running.add(attempt)
+    const now = performance.now()
+    attempt.abort(reason, now + grace)
+    attempt.arm(now, this.#due)
   }
 
-  #due (attempt: Attempt): void {
+  readonly #due = (attempt: Attempt): void => {
     if (attempt.reason !== undefined) return this.#leak(attempt, attempt.reason)
     this.#interrupt(attempt, new TaskTimeoutError(attempt.task.id, attempt.task.options.timeout), this.#options.grace)
+  }
+
+  #remove (attempt: Attempt): void {
+    this.#running.delete(attempt.task)
+    attempt.disarm()
   }
 
   /** The function of an attempt has ended. */
@@ -185,10 +188,10 @@ export class Runner {
     const { task } = attempt
     this.#pumpSoon()
     if (this.leaked.delete(task)) return this.#options.stopped(task)
-    this.#running.delete(attempt)
-    const durationMs = this.#options.clock.now() - attempt.startedAt
+    this.#remove(attempt)
+    const durationMs = performance.now() - attempt.startedAt
     this.#meanRunMs = this.#meanRunMs === undefined ? durationMs : this.#meanRunMs + (durationMs - this.#meanRunMs) * NEWEST
-    if (ok) return this.#settle(task, 'completed', value, durationMs)
+    if (ok) return this.#settle(task, completed(value, durationMs))
     const thrown = toError(task.id, value)
     if (attempt.reason !== undefined) addCause(attempt.reason, thrown)
     this.#failed(task, attempt.reason ?? thrown)
@@ -201,23 +204,21 @@ export class Runner {
     task.retry(error)
     this.#runLater(task, delay)
     if (task.settled) return
-    this.counts.retried++
-    this.#options.telemetry.retried(task, error, delay)
+    this.#options.ledger.retried(task, error, delay)
   }
 
   /** Ends this attempt of a stored task. The engine that submitted it stores the retry. */
   #handBack (task: Task, error: Error, delay: number): void {
-    this.counts.retried++
-    task.settle('failed', new StoredRetry(delay, error))
+    task.settle(failed(new StoredRetry(delay, error)))
     this.#options.settled(task)
-    this.#options.telemetry.retried(task, error, delay)
+    this.#options.ledger.retried(task, error, delay)
   }
 
   /** Returns the ms until the next attempt, undefined if there is none. */
   #nextAttemptIn (task: Task, error: Error): number | undefined {
     const { attempts, options: { retries, retryIf, backoff } } = task
     if (task.abortedBy !== undefined || attempts > retries) return undefined
-    const wanted = wantsRetry(retryIf, error, attempts, (thrown) => this.#options.telemetry.retryIfFailed(task, toError(task.id, thrown)))
+    const wanted = wantsRetry(retryIf, error, attempts, (thrown) => this.#options.ledger.retryIfFailed(task, toError(task.id, thrown)))
     const delay = wanted ? retryDelay(attempts, error, backoff, this.#options.random()) : undefined
     // `abortedBy` is read again: retryIf is the application's, and may have called cancel(). The delay is at least 1 ms, on a timer: attempts
     // that fail at once would otherwise follow one another without a turn of the event loop.
@@ -226,29 +227,28 @@ export class Runner {
 
   /** The last attempt has failed. */
   #fail (task: Task, error: Error): void {
-    if (task.abortedBy === undefined) return this.#settle(task, 'failed', error)
+    if (task.abortedBy === undefined) return this.#settle(task, error instanceof TaskTimeoutError ? expired(error) : failed(error))
     addCause(task.abortedBy, error)
-    this.#settle(task, 'aborted', task.abortedBy)
+    this.#settle(task, aborted(task.abortedBy))
   }
 
   /** Gives the task its outcome before the outcome is reported: a listener may call the runner. */
-  #settle (task: Task, outcome: Outcome, value: unknown, durationMs = 0): void {
+  #settle (task: Task, outcome: Outcome): void {
     this.#queue.remove(task)
     clearTimeout(this.#delayed.get(task)?.timer)
     this.#delayed.delete(task)
-    this.counts[outcome]++
-    task.settle(outcome, value)
+    task.settle(outcome)
     this.#options.settled(task)
-    this.#options.telemetry.settled(task, outcome, value, durationMs)
+    this.#options.ledger.ended(task, outcome)
   }
 
   /** Settles a task whose function ignores its signal. The task isn't tried again: two attempts would run at once. */
   #leak (attempt: Attempt, reason: Error): void {
     const { task } = attempt
-    this.#running.delete(attempt)
+    this.#remove(attempt)
     this.leaked.add(task)
     this.#pumpSoon()
     this.#fail(task, reason)
-    this.#options.telemetry.leaked(task)
+    this.#options.ledger.leaked(task)
   }
 }

@@ -1,6 +1,9 @@
-/** TaskTelemetry reports the events of tasks and groups, to the log and to the diagnostics channels. It is called after an event, and decides nothing. */
-import type { FastifyInstance } from 'fastify'
+/** The ledger of tasks and groups: what they are counted as, and what is published, traced and logged of them. It decides nothing. */
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
+import { countsOf, type Book, type TaskAccount } from '../core/ledger/counts.ts'
+import { Ledger, type Levels } from '../core/ledger/ledger.ts'
+import { refused, type How, type Outcome } from '../core/outcome.ts'
 import type { Unfinished } from '../shared/drainables.ts'
 import { TaskDuplicateError, taskRefusalReasons, type TaskRefusalReason } from '../shared/errors.ts'
 import { classOf, refusalCounter } from '../shared/refusal-log.ts'
@@ -9,15 +12,45 @@ import type { TypedChannel } from '../shared/typed-channel.ts'
 import * as channels from './channels.ts'
 import type { TaskMessage, TaskTrace } from './channels.ts'
 import { logSafely } from '../shared/log.ts'
-import { nameOf, type Outcome, type Task, type TaskContext } from './task.ts'
+import { endOf, nameOf, type Task, type TaskContext, type TaskEnd } from './task.ts'
 
 type Details<Message extends TaskMessage> = Omit<Message, keyof TaskMessage>
 
-export class TaskTelemetry {
+/** What the ledger must know of a task. A stored task may end in this process without a run. */
+type Recorded = Pick<Task, 'id' | 'attempts'> & Partial<Pick<Task, 'reqId' | 'trace'>>
+
+/** Nobody may await a task, so that its failure is an error of the service. */
+const levels: Levels = { completed: 'debug', failed: 'error', refused: undefined, aborted: 'info', expired: 'error', crashed: 'error' }
+
+const ends = {
+  completed: channels.taskCompleted,
+  failed: channels.taskFailed,
+  refused: channels.taskRefused,
+  aborted: channels.taskAborted,
+  expired: channels.taskFailed,
+  crashed: channels.taskFailed
+}
+
+export class TaskLedger extends Ledger<Recorded> {
   readonly #app: FastifyInstance
+  readonly #tasks: Book<TaskAccount>
 
   constructor (app: FastifyInstance) {
+    super('task', ends, levels)
     this.#app = app
+    this.#tasks = countsOf(app.server).tasks
+  }
+
+  /** Counts tasks from the start of the application, stored ones too. */
+  totals (): Record<TaskEnd | 'retried', number> {
+    const totals = { completed: 0, failed: 0, retried: 0, aborted: 0 }
+    for (const { completed, failed, expired, crashed, retried, aborted } of this.#tasks.all()) {
+      totals.completed += completed
+      totals.failed += failed + expired + crashed
+      totals.retried += retried
+      totals.aborted += aborted
+    }
+    return totals
   }
 
   submitted ({ id }: { id: string }): void {
@@ -25,6 +58,7 @@ export class TaskTelemetry {
   }
 
   started (task: Task, waitMs: number): void {
+    if (task.attempts === 1) this.accountOf(task).wait.record(waitMs)
     if (channels.taskStarted.hasSubscribers) this.#publish(channels.taskStarted, task.id, { attempt: task.attempts, waitMs })
   }
 
@@ -45,40 +79,26 @@ export class TaskTelemetry {
     return channels.taskAttempt.begin(trace, () => trace.around === undefined ? fn(attempt) : trace.around(() => fn(attempt)))
   }
 
-  /** @param value what the function returned, or the error */
-  settled (task: Task, outcome: Outcome, value: unknown, durationMs: number): void {
-    if (outcome === 'completed') return this.#completed(task, durationMs)
-    const error = value as Error
-    endTrace(task, outcome, error)
-    const failed = outcome === 'failed'
-    this.#log(task, failed ? 'error' : 'info', `task ${outcome}`, { err: error })
-    this.#publish(failed ? channels.taskFailed : channels.taskAborted, task.id, { attempt: task.attempts, error })
-  }
-
-  #completed (task: Task, durationMs: number): void {
-    endTrace(task, 'completed')
-    const { level } = this.#app.log
-    if (level === 'debug' || level === 'trace') this.#log(task, 'debug', 'task completed', { durationMs: Math.round(durationMs) })
-    if (channels.taskCompleted.hasSubscribers) this.#publish(channels.taskCompleted, task.id, { attempt: task.attempts, durationMs })
+  override ended (task: Recorded, outcome: Outcome): void {
+    if (outcome.how === 'completed') this.accountOf(task).run.record(outcome.ms)
+    super.ended(task, outcome)
   }
 
   retried (task: Task, error: Error, delayMs: number): void {
     endTrace(task, 'retried', error)
     this.#log(task, 'warn', 'task failed and will be tried again', { err: error, delayMs: Math.round(delayMs) })
-    this.#publish(channels.taskRetried, task.id, { attempt: task.attempts, error, delayMs })
+    this.#again(task.id, task.attempts, error, delayMs)
   }
 
   /** A stored task has lost its process, or its lock, and is run again. */
   recovered (id: string, attempt: number, error: Error): void {
     logSafely(this.#app.log, 'warn', { task: id, attempt, err: error }, 'a task has lost its process and will be run again')
-    this.#publish(channels.taskRetried, id, { attempt, error, delayMs: 0 })
+    this.#again(id, attempt, error, 0)
   }
 
-  /** A stored task has ended without a run: it was cancelled, or has crashed too often. */
-  endedUnrun (outcome: 'failed' | 'aborted', id: string, attempt: number, error: Error): void {
-    const failed = outcome === 'failed'
-    logSafely(this.#app.log, failed ? 'error' : 'info', { task: id, attempt, err: error }, `task ${outcome}`)
-    this.#publish(failed ? channels.taskFailed : channels.taskAborted, id, { attempt, error })
+  #again (id: string, attempt: number, error: Error, delayMs: number): void {
+    this.accountOf({ id }).retried++
+    this.#publish(channels.taskRetried, id, { attempt, error, delayMs })
   }
 
   retryIfFailed (task: Task, error: Error): void {
@@ -87,14 +107,18 @@ export class TaskTelemetry {
 
   leaked (task: Task): void {
     this.#log(task, 'error', 'the function of a task ignores its signal and runs on; the task has failed, and its slot goes to others', {})
+    this.accountOf(task).leaked++
     this.#publish(channels.taskLeaked, task.id, { attempt: task.attempts })
   }
 
   /** A task was not accepted. The error is thrown to the caller, so it isn't logged. */
   refused (id: string, error: unknown): void {
-    if (error instanceof TaskDuplicateError) return this.#publish(channels.taskDuplicate, id, {})
+    if (error instanceof TaskDuplicateError) {
+      this.accountOf({ id }).duplicate++
+      this.#publish(channels.taskDuplicate, id, {})
+    }
     // A mistake of the calling code, such as an invalid option, is no refusal.
-    if (isTaskRefusal(error)) this.#publish(channels.taskRefused, id, { reason: error.reason, error })
+    if (isTaskRefusal(error)) this.ended({ id, attempts: 0 }, refused(error))
   }
 
   /** The promise of enqueue() was rejected, and nobody awaits it. */
@@ -120,6 +144,32 @@ export class TaskTelemetry {
     logSafely(log, 'warn', { group }, 'functions of a group ignore its signal and run on; a shutdown does not wait for them any more')
   }
 
+  protected accountOf ({ id }: Pick<Recorded, 'id'>): TaskAccount {
+    return this.#tasks.of(nameOf(id))
+  }
+
+  protected message ({ id, attempts: attempt }: Recorded, { how, ms: durationMs, error, reason }: Outcome): object {
+    const identity = this.#identity(id)
+    if (how === 'completed') return Object.assign(identity, { attempt, durationMs })
+    return how === 'refused' ? Object.assign(identity, { reason, error }) : Object.assign(identity, { attempt, error })
+  }
+
+  protected endTrace (task: Recorded, { how, error }: Outcome): void {
+    if (task.trace !== undefined) endTrace(task, endOf(how), error)
+  }
+
+  protected logOf (): FastifyBaseLogger {
+    return this.#app.log
+  }
+
+  protected override word (how: How): string {
+    return endOf(how)
+  }
+
+  protected fields ({ id, attempts, reqId }: Recorded, { how, ms, error }: Outcome): Record<string, unknown> {
+    return { task: id, attempt: attempts, reqId, ...how === 'completed' ? { durationMs: Math.round(ms) } : { err: error } }
+  }
+
   #log ({ id, attempts, reqId }: Task, level: 'debug' | 'info' | 'warn' | 'error', message: string, details: object): void {
     logSafely(this.#app.log, level, { task: id, attempt: attempts, reqId, ...details }, message)
   }
@@ -138,7 +188,7 @@ function isTaskRefusal (error: unknown): error is Error & { reason: TaskRefusalR
 }
 
 /** Ends the trace of the attempt that has run. A task that is cancelled while it waits has no attempt. */
-function endTrace (task: Task, outcome: NonNullable<TaskTrace['outcome']>, error?: Error): void {
+function endTrace (task: Pick<Recorded, 'trace'>, outcome: NonNullable<TaskTrace['outcome']>, error: unknown): void {
   const { trace } = task
   if (trace === undefined) return
   task.trace = undefined

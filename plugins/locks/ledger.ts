@@ -1,5 +1,7 @@
-/** LockTelemetry reports what becomes of locks, to the log and to the diagnostics channels. */
+/** The ledger of locks: what callers of locks are counted as, and what is published and logged of them. It decides nothing. */
 import type { FastifyInstance } from 'fastify'
+import { countsOf, type Counts } from '../core/ledger/counts.ts'
+import { completed, refused } from '../core/outcome.ts'
 import { isRefusal } from '../shared/coded-error.ts'
 import type { LockRefusalReason } from '../shared/errors.ts'
 import { logSafely } from '../shared/log.ts'
@@ -10,14 +12,19 @@ import type { Hold } from './hold.ts'
 
 type Details<Message> = Omit<Message, keyof LockMessage>
 
-export class LockTelemetry {
+export class LockLedger {
   readonly #app: FastifyInstance
+  readonly #kinds: Counts['locks']
 
   constructor (app: FastifyInstance) {
     this.#app = app
+    this.#kinds = countsOf(app.server).locks
   }
 
   acquired (hold: Hold, waitMs: number): void {
+    const account = this.#kinds.of(hold.kind)
+    account.count(completed(undefined, 0))
+    account.wait.record(waitMs)
     if (channels.lockAcquired.hasSubscribers) this.#publish(channels.lockAcquired, hold, { hold, waitMs })
   }
 
@@ -27,9 +34,10 @@ export class LockTelemetry {
 
   /** The error is thrown to the caller, so it isn't logged. A caller that has left, or made a mistake, was not refused. */
   refused (hold: Hold, error: Error): void {
-    if (!channels.lockRefused.hasSubscribers || !isRefusal(error)) return
-    const { reason } = error as Error & { reason: LockRefusalReason }
-    this.#publish(channels.lockRefused, hold, { reason, error })
+    if (!isRefusal(error)) return
+    const refusal = error as Error & { reason: LockRefusalReason }
+    this.#kinds.of(hold.kind).count(refused(refusal))
+    if (channels.lockRefused.hasSubscribers) this.#publish(channels.lockRefused, hold, { reason: refusal.reason, error })
   }
 
   holdExceeded (hold: Hold, heldMs: number): void {

@@ -1,0 +1,44 @@
+/** The ledger of the limiter: what its decisions are counted as, and what is published and logged of them. It decides nothing. */
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import { originOf } from '../cancellation/origin.ts'
+import { countsOf, type Counts } from '../core/ledger/counts.ts'
+import { logSafely } from '../shared/log.ts'
+import { defined, granted, refused, storeFailed, storeRecovered, type BucketState, type LimitRefused } from './channels.ts'
+import type { Charge } from './stores/store.ts'
+
+export class LimitLedger {
+  readonly #server: object
+  readonly #counts: Counts
+
+  constructor (server: object) {
+    this.#server = server
+    this.#counts = countsOf(server)
+  }
+
+  /** A policy that is defined counts from 0. */
+  defined (names: readonly string[]): void {
+    for (const name of names) this.#counts.limits.of(name)
+    defined.publish({ server: this.#server, names })
+  }
+
+  granted ({ policy, key, cost }: Charge): void {
+    this.#counts.limits.of(policy).completed++
+    if (granted.hasSubscribers) granted.publish({ server: this.#server, policy, key, cost })
+  }
+
+  refused (refusal: Omit<LimitRefused, 'requestId'>, bucket: BucketState, request: FastifyRequest | undefined): void {
+    this.#counts.limits.of(refusal.policy).refused.limited++
+    if (refused.hasSubscribers) refused.publish(Object.assign({ server: this.#server }, bucket, originOf(request), refusal))
+  }
+
+  storeFailed (error: Error, log: FastifyBaseLogger): void {
+    logSafely(log, 'error', { err: error }, 'limiter: Redis is away, each policy decides as its onStoreError says')
+    this.#counts.storeFailures++
+    storeFailed.publish({ server: this.#server, error })
+  }
+
+  storeRecovered (durationMs: number, log: FastifyBaseLogger): void {
+    logSafely(log, 'info', { durationMs }, 'limiter: Redis is back')
+    storeRecovered.publish({ server: this.#server, durationMs })
+  }
+}

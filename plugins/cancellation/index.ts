@@ -7,16 +7,19 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { boolean, record } from '../shared/options.ts'
 import { enterRequest } from './ambient.ts'
-import { abortWhenDisconnected, controllerOf, kDisconnected, kEnded, kReply } from './disconnected.ts'
+import { kReply } from './reply.ts'
+import { endOf, kEnd } from './request-end.ts'
 
 export { currentRequest, outsideRequest } from './ambient.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /**
-     * Aborts when the client leaves before the response was sent; `reason` is then an AbortError. Aborts also when a shutdown gives the request
-     * up, with the client still there; `reason` is then a ClosingError (FC_ERR_CLOSING, 503), and the handler has `grace` ms to answer.
-     * Unlike `request.signal` it holds on requests with a body, and when first read after the client left.
+     * Aborts when nobody is left who could receive an answer of the handler. `reason` tells why: an AbortError if the client has left before the
+     * response was sent; FST_ERR_HANDLER_TIMEOUT if Fastify has answered in the handler's place, after `handlerTimeout`; a ClosingError
+     * (FC_ERR_CLOSING, 503) if a shutdown gives the request up, with the client still there: the handler has `grace` ms to answer.
+     * It doesn't abort after an answer of the handler's own. Unlike `request.signal` it is right on requests with a body, and when first read after
+     * the client left.
      */
     readonly disconnected: AbortSignal
   }
@@ -35,7 +38,7 @@ const kAmbient = Symbol('fastify-concurrency.ambient')
 async function cancellation (app: FastifyInstance, options: CancellationOptions): Promise<void> {
   record('cancellation', options, ['ambient'])
   const ambient = boolean('cancellation.ambient', options.ambient ?? true)
-  if (!app.hasRequestDecorator(kDisconnected)) track(app)
+  if (!app.hasRequestDecorator(kEnd)) track(app)
   // Of several registrations, one that asks for the ambient request is enough.
   if (!ambient || app.hasDecorator(kAmbient)) return
   app.decorate(kAmbient, true)
@@ -45,16 +48,14 @@ async function cancellation (app: FastifyInstance, options: CancellationOptions)
 
 function track (app: FastifyInstance): void {
   app.decorateRequest(kReply, null)
-  app.decorateRequest(kDisconnected, null)
-  app.decorateRequest(kEnded, null)
+  app.decorateRequest(kEnd, null)
   app.decorateRequest('disconnected', {
-    getter (this: FastifyRequest) { return controllerOf(this).signal }
+    getter (this: FastifyRequest) { return endOf(this).disconnected }
   })
   app.addHook('onRequest', function watchClient (request: FastifyRequest, reply: FastifyReply, done: () => void) {
     request[kReply] = reply
     // A hook that ran before this one has read the signal.
-    const controller = request[kDisconnected]
-    if (controller != null) abortWhenDisconnected(controller, reply)
+    request[kEnd]?.attach(reply)
     done()
   })
 }

@@ -1,6 +1,8 @@
 /** `app.limiter`: the policies for code. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
+import { timeLeft } from '../cancellation/handler-timeout.ts'
+import { endSignalOf } from '../cancellation/request-end.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { wholeSeconds } from '../shared/coded-error.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
@@ -172,15 +174,18 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const { cost = 1, signal } = options
       ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
       const isDetached = boolean('detached', options.detached ?? false)
-      const timeout = duration('timeout', options.timeout ?? waitTimeout, { min: 0, max: MAX_DURATION })
+      const request = currentRequest()
+      const owner = isDetached ? undefined : request
+      const defaultTimeout = owner === undefined ? waitTimeout : Math.min(waitTimeout, timeLeft(owner))
+      const timeout = duration('timeout', options.timeout ?? defaultTimeout, { min: 0, max: MAX_DURATION })
       const maxWaiting = integer('maxWaiting', options.maxWaiting ?? maxWaitingPerKey, { min: 0 })
       waiters.ensureOpen()
-      if (signal?.aborted) throw new LimitWaitAbortedError(name, { cause: signal.reason })
-      const request = currentRequest()
+      const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
+      const aborted = signals.find((each) => each.aborted)
+      if (aborted !== undefined) throw new LimitWaitAbortedError(name, { cause: aborted.reason })
       const charged = await charge(name, key, cost, request)
       if (charged === undefined) return
 
-      const signals = [signal, isDetached ? undefined : request?.disconnected].filter((signal) => signal !== undefined)
       const { granted: isGranted, wait, lockedOut, bound } = await waitFor(charged, { store, timeout, maxWaiting, signals })
       if (isGranted) return ledger.granted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.

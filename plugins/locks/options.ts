@@ -1,5 +1,7 @@
 /** The options of the plugin, and those of a call. */
 import type { FastifyRequest } from 'fastify'
+import { timeLeft } from '../cancellation/handler-timeout.ts'
+import { endSignalOf } from '../cancellation/request-end.ts'
 import * as check from '../shared/options.ts'
 
 export interface LocksOptions {
@@ -70,7 +72,7 @@ export interface AcquireOptions {
    */
   timeout?: number
   /**
-   * Waits on after the client of the current request has left.
+   * Waits on after the client of the current request has left, or after the request has been answered.
    * @default false
    */
   detached?: boolean
@@ -91,8 +93,10 @@ export function resolveWait (options: AcquireOptions, defaults: { timeout: numbe
   const { signal } = options
   check.ensure(signal === undefined || signal instanceof AbortSignal, 'options.signal', 'an AbortSignal', signal)
   const isDetached = check.boolean('options.detached', options.detached ?? false)
+  const owner = isDetached ? undefined : request
+  const timeout = owner === undefined ? defaults.timeout : Math.min(defaults.timeout, timeLeft(owner))
   return {
-    timeout: check.duration('options.timeout', options.timeout ?? defaults.timeout),
-    signals: [...(signal === undefined ? [] : [signal]), ...(request === undefined || isDetached ? [] : [request.disconnected])]
+    timeout: check.duration('options.timeout', options.timeout ?? timeout),
+    signals: [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
   }
 }

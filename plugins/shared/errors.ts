@@ -222,9 +222,9 @@ export class PlaceUsedError extends createError<[]>(
 export class GroupEndedError extends createError<[]>(
   'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for') {}
 
-/** The reason of a group's signal, if the request in which the group was made has been answered. */
+/** Why the work of a request was ended, if the request has been answered: the reason of a group's signal, and the cause of an aborted job or wait. */
 export class RequestEndedError extends withoutStack<[]>(
-  'FC_ERR_REQUEST_ENDED', 'The request has been answered, which aborts its groups: await wait(), map() or race() before the answer, or make the group with { detached: true }', 500) {}
+  'FC_ERR_REQUEST_ENDED', 'The request has been answered, which ends its jobs, waits and groups: await them before the answer, or pass { detached: true }', 500) {}
 
 // Locks.
 

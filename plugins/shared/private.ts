@@ -2,7 +2,7 @@
  * Reads what Fastify and ws keep under symbols of their own. None of it is published, so a later version may keep it elsewhere: then the
  * result is undefined, and the caller does without. Tests named pinning.test.ts pin each use.
  */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 /** Returns the symbol of this description that an object or one of its prototypes has. */
 export function symbolOf (object: object, description: string): symbol | undefined {
@@ -22,4 +22,13 @@ export function privateOf<T> (object: object, description: string): T | undefine
 /** Returns the options that the app was made with. */
 export function fastifyOptionsOf (app: FastifyInstance): Readonly<Record<string, unknown>> {
   return privateOf<Record<string, unknown>>(app, 'fastify.options') ?? {}
+}
+
+/** Fastify's own symbol, known once a request was seen: to look for it takes longer than most hooks. */
+let kContext: symbol | undefined
+
+/** Returns what Fastify keeps for the route of a request. */
+export function contextOf<Context extends object> (request: FastifyRequest): Context | undefined {
+  kContext ??= symbolOf(request, 'fastify.context')
+  return kContext === undefined ? undefined : Reflect.get(request, kContext) as Context | undefined
 }

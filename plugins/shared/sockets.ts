@@ -1,19 +1,7 @@
 import type { EventEmitter } from 'node:events'
-import type { ServerResponse } from 'node:http'
-import type { Http2ServerResponse } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-
-/** The type of `reply.raw`. Fastify's types only know HTTP/1. */
-export type RawResponse = ServerResponse | Http2ServerResponse
-
-export function rawOf (reply: FastifyReply): RawResponse {
-  return reply.raw
-}
-
-export function isHttp1 (raw: RawResponse): raw is ServerResponse {
-  return !('stream' in raw)
-}
+import { isHttp1, rawOf, type RawResponse } from './response.ts'
 
 /** Calls `closed`, at least once, when the response has been sent or its client has left; at once if that is past. */
 export function onClosed (reply: FastifyReply, closed: () => void): void {

@@ -1,6 +1,7 @@
 /** Gives back reserved places that are forgotten: a handler that fails without `using` would otherwise fill the queue for good. */
-import { endOf, hasLeft } from '../cancellation/disconnected.ts'
+import { endOf } from '../cancellation/request-end.ts'
 import { currentRequest } from '../cancellation/index.ts'
+import { RequestEndedError } from '../shared/errors.ts'
 import type { Place } from './scheduler.ts'
 
 /** Where no request has been answered, garbage collection tells that nobody can use a place any more. */
@@ -13,9 +14,9 @@ const unreachable = new FinalizationRegistry<Place>((place) => place.release())
 export function notForgotten (place: Place): Place {
   const request = currentRequest()
   const end = request && endOf(request)
-  const onEnd = (): void => { if (request !== undefined && !hasLeft(request)) place.release() }
-  const forgetEnd = (): void => end?.removeEventListener('abort', onEnd)
-  end?.addEventListener('abort', onEnd, { once: true })
+  const follower = { aborted: (reason: unknown) => { if (reason instanceof RequestEndedError) place.release() } }
+  const forgetEnd = (): void => end?.unfollow(follower)
+  end?.follow(follower)
   const kept: Place = {
     submit (submission) {
       const handle = place.submit(submission)

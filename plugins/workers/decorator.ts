@@ -3,7 +3,8 @@ import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isMoved } from '../../workers/cloneable.ts'
 import type { Jobs } from '../../workers/jobs.ts'
-import { hasLeft } from '../cancellation/disconnected.ts'
+import { timeLeft } from '../cancellation/handler-timeout.ts'
+import { endSignalOf, isOver } from '../cancellation/request-end.ts'
 import type { RunningJob } from '../core/ledger/counts.ts'
 import { currentPart, Work } from '../cancellation/ambient.ts'
 import { PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'
@@ -24,7 +25,8 @@ export interface Workers<J extends Jobs> {
    * Runs a job on a worker thread, once one is free. Use this method for work that computes for a millisecond or more; use `map()` for many
    * items, and a task for work that waits for I/O and outlives its request. A job that can't be served in time is refused at once.
    *
-   * In a handler the job belongs to the request: it is aborted when the client leaves, and its log lines carry the request's id.
+   * In a handler the job belongs to the request: it is aborted when the client leaves or the request has been answered, and its log lines carry the
+   * request's id.
    * The payload is cloned when a thread takes the job, not before: don't change it meanwhile.
    *
    * @returns what the job returned, cloned or transferred
@@ -105,8 +107,10 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     if (run.signal !== undefined) signals = [run.signal]
     if (also !== undefined) signals = [...signals, also]
     const client = run.detached === true ? undefined : request
-    // Before admission: the job of a client that has left must not take a place in the queue from others.
-    if (client !== undefined && hasLeft(client)) signals = [...signals, client.disconnected]
+    // Before admission: a job whose answer nobody can receive must not take a place in the queue from others.
+    const ended = client !== undefined && isOver(client) ? endSignalOf(client) : undefined
+    if (ended !== undefined) signals = [...signals, ended]
+    const timeout = registered.timeout ?? options.timeout
     return {
       payload,
       signals,
@@ -114,7 +118,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
       request,
       key: run.key ?? (request === undefined ? '' : addressKey(addressOf(request))),
       priority: run.priority ?? registered.priority,
-      timeout: run.timeout ?? registered.timeout ?? options.timeout,
+      timeout: run.timeout ?? (client === undefined ? timeout : Math.min(timeout, timeLeft(client))),
       transferList: run.transferList,
       // In the caller's context: it may run jobs of the same request.
       onProgress: run.onProgress && AsyncResource.bind(run.onProgress),

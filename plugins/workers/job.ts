@@ -1,13 +1,14 @@
 /** One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its caller's promise. */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
+import { endOf, kEnd, type Abortable } from '../cancellation/request-end.ts'
 import type { DenseSetMember } from '../shared/collections/dense-set.ts'
 import { Entry } from '../core/line/entry.ts'
 import type { JobTrace } from './channels.ts'
 import type { Outcome } from '../core/outcome.ts'
 import { isCausedOutside } from './job-end.ts'
 import type { RegisteredJob } from './registry.ts'
-import { follow, unfollow, type Abortable } from './signals.ts'
+import { follow, unfollow } from './signals.ts'
 
 /** What the decorator says about a job. */
 export interface JobSettings {
@@ -17,10 +18,8 @@ export interface JobSettings {
   readonly payload: unknown
   readonly transferList: readonly Transferable[] | undefined
   readonly signals: readonly AbortSignal[]
-  /**
-   * The client whose leaving aborts the job. Read only once the job is admitted: the signal costs as much as all else that a refusal does.
-   */
-  readonly client: { readonly disconnected: AbortSignal } | undefined
+  /** The request whose end aborts the job. It is followed only once the job is admitted, since a refusal must cost little. */
+  readonly client: FastifyRequest | undefined
   /** The request in which the job was run, also of a detached job. */
   readonly request: FastifyRequest | undefined
   readonly log: FastifyBaseLogger
@@ -116,16 +115,16 @@ export class Job extends Entry implements Abortable, DenseSetMember {
   }
 
   /**
-   * Follows the deadline and the signals, from admission on. A signal that has aborted meanwhile, in a listener to the refusal of another job, aborts the job
-   * at once.
+   * Follows the deadline, the end of the request and the signals, from admission on. A signal that has aborted meanwhile, in a listener to the
+   * refusal of another job, aborts the job at once.
    */
   listen (): void {
-    if (this.#client !== undefined) this.#signals = [...this.#signals, this.#client.disconnected]
     if (this.timeout !== Infinity) this.#timer = setTimeout(this.#onStop, this.timeout, this, 'deadline').unref()
+    if (this.#client !== undefined) endOf(this.#client).follow(this)
     for (const signal of this.#signals) if (!this.settled) follow(signal, this)
   }
 
-  /** Called by signals.ts. */
+  /** Called when the request has ended or a signal has aborted. */
   aborted (reason: unknown): void {
     this.#onStop(this, { aborted: reason })
   }
@@ -135,6 +134,7 @@ export class Job extends Entry implements Abortable, DenseSetMember {
     this.settled = true
     this.payload = undefined
     if (this.#timer !== undefined) clearTimeout(this.#timer)
+    this.#client?.[kEnd]?.unfollow(this)
     for (const signal of this.#signals) unfollow(signal, this)
     this.#signals = noSignals
     if (how === 'completed') {

@@ -2,11 +2,7 @@
  * Lets jobs follow signals, with one listener for each signal. A thousand jobs on one signal would otherwise be a thousand listeners,
  * with a MaxListenersExceededWarning at the eleventh.
  */
-
-/** What a signal stops. */
-export interface Abortable {
-  aborted (reason: unknown): void
-}
+import type { Abortable } from '../cancellation/request-end.ts'
 
 interface Followers {
   readonly jobs: Set<Abortable>

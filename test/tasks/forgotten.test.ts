@@ -1,13 +1,13 @@
 // Places of reserve() that nobody uses and nobody gives back.
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { getEventListeners, once } from 'node:events'
+import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import tasks, { type TasksOptions } from '../../plugins/tasks/index.ts'
-import { endOf } from '../../plugins/cancellation/disconnected.ts'
+import { endOf } from '../../plugins/cancellation/request-end.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { deferred, until } from '../helper.ts'
 
@@ -40,7 +40,7 @@ t.test('places that failed handlers forget are given back when their requests ha
 
 t.test('a place that is used or released leaves nothing on its request, and one that was given back says so', async (t) => {
   const app = await build(t, {})
-  let listeners: number | undefined
+  let followers: number | undefined
   const late = deferred<unknown>()
   app.get('/', async (request, reply) => {
     for (let i = 0; i < 3; i++) {
@@ -48,7 +48,7 @@ t.test('a place that is used or released leaves nothing on its request, and one 
       await used.submit(`task:${i}`, () => {}).done
       app.tasks.reserve().release()
     }
-    listeners = getEventListeners(endOf(request)!, 'abort').length
+    followers = endOf(request).followers
     const kept = app.tasks.reserve()
     void reply.send('answered')
     await once(reply.raw, 'close')
@@ -59,7 +59,7 @@ t.test('a place that is used or released leaves nothing on its request, and one 
     }
   })
   await app.inject('/')
-  t.equal(listeners, 0)
+  t.equal(followers, 0)
   t.match(await late.promise, { code: 'FC_ERR_PLACE_USED' })
 })
 

@@ -14,7 +14,7 @@
  */
 import { types } from 'node:util'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { privateOf, symbolOf } from '../../shared/private.ts'
+import { contextOf, privateOf } from '../../shared/private.ts'
 
 /** Observer is notified when something of a request begins or ends to run. */
 export interface Observer {
@@ -50,14 +50,6 @@ interface Context {
   [kObserved]?: true
 }
 
-/** Fastify's own symbol, known once a request was seen: to look for it takes longer than most hooks. */
-let kContext: symbol | undefined
-
-function contextOf (request: FastifyRequest): Context | undefined {
-  kContext ??= symbolOf(request, 'fastify.context')
-  return kContext === undefined ? undefined : Reflect.get(request, kContext) as Context | undefined
-}
-
 /** Tells whether the boot has come to its onReady hooks, and waits for one. */
 export function runsReadyHooks (app: FastifyInstance): boolean {
   return privateOf<{ booting?: boolean }>(app, 'fastify.state')?.booting === true
@@ -65,7 +57,7 @@ export function runsReadyHooks (app: FastifyInstance): boolean {
 
 /** Observes the context of the request from now on, for all its requests. Once is enough: a second call costs a property read. */
 export function observe (request: FastifyRequest, observerOf: ObserverOf): void {
-  const context = contextOf(request)
+  const context = contextOf<Context>(request)
   if (context === undefined || context[kObserved] === true) return
   context[kObserved] = true
   if (typeof context.handler === 'function') context.handler = observedFunction(context.handler, observerOf)

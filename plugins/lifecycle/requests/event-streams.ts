@@ -1,6 +1,6 @@
 /** Ends the event streams of browsers. An event stream would never end by itself; its browser connects again, to another server. */
 import type { FastifyReply } from 'fastify'
-import { isHttp1, rawOf } from '../../shared/sockets.ts'
+import { hasBegun, hasEnded, isHttp1, rawOf } from '../../shared/response.ts'
 
 const EVENT_STREAM = /^content-type: *text\/event-stream/im
 
@@ -25,7 +25,7 @@ export function endEventStream (reply: FastifyReply, isAhead: boolean): void {
  */
 function isEventStream (reply: FastifyReply): boolean {
   const raw = rawOf(reply)
-  if (reply.request.method !== 'GET' || !raw.headersSent || raw.writableEnded) return false
+  if (reply.request.method !== 'GET' || !hasBegun(reply) || hasEnded(reply)) return false
   return EVENT_STREAM.test(isHttp1(raw) ? sentHeaders(raw) : `content-type: ${String(raw.stream.sentHeaders?.['content-type'])}`)
 }
 

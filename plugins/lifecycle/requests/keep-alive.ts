@@ -1,7 +1,7 @@
 /** Ends keep-alive in spite of HTTP/1 pipelining, where several requests are in flight on one connection and are answered in order. */
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { isHttp1, rawOf } from '../../shared/sockets.ts'
+import { hasBegun, isHttp1, rawOf } from '../../shared/response.ts'
 
 /** By connection: the reply that tells the client. */
 const last = new WeakMap<Socket, FastifyReply>()
@@ -17,8 +17,8 @@ export function disableKeepAlive (reply: FastifyReply): void {
   const socket: Socket | undefined = raw.req.socket
   if (socket !== undefined) {
     const earlier = last.get(socket)
-    if (earlier !== undefined && !earlier.raw.headersSent) earlier.raw.removeHeader('connection')
+    if (earlier !== undefined && !hasBegun(earlier)) earlier.raw.removeHeader('connection')
     last.set(socket, reply)
   }
-  if (!raw.headersSent) raw.setHeader('connection', 'close')
+  if (!hasBegun(reply)) raw.setHeader('connection', 'close')
 }

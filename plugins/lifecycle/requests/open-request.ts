@@ -6,7 +6,7 @@ import { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DenseSetMember } from '../../shared/collections/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
-import { isHttp1, rawOf } from '../../shared/sockets.ts'
+import { hasBegun, hasEnded, isHttp1, rawOf } from '../../shared/response.ts'
 import type { Observer } from './contexts.ts'
 
 /** @internal */
@@ -77,7 +77,7 @@ export class OpenRequest implements DenseSetMember, Observer {
     this.reply = undefined
     this.failed = reply.statusCode >= 499
     // Answered without Fastify, hijacked, or ended with its connection by a hook.
-    if (reply.sent || reply.raw.headersSent || (!this.handled && wasCutByServer(reply))) this.unanswered = false
+    if (reply.sent || hasBegun(reply) || (!this.handled && wasCutByServer(reply))) this.unanswered = false
     if (this.busy) this.#described = describe(reply.request)
   }
 
@@ -99,7 +99,7 @@ export class OpenRequest implements DenseSetMember, Observer {
 
   /** Tells whether the connection was upgraded (to a WebSocket, say). It isn't Fastify's any more, and belongs to the code that upgraded it. */
   get isUpgraded (): boolean {
-    if (this.reply?.sent !== true || this.reply.raw.writableEnded) return false
+    if (this.reply?.sent !== true || hasEnded(this.reply)) return false
     const { upgrade, headers } = this.reply.raw.req as { upgrade?: boolean | null, headers: { upgrade?: string } }
     return upgrade ?? headers.upgrade !== undefined
   }

@@ -8,7 +8,7 @@
  * What still runs after the client has left is waited for only so long: a promise that never settles must not hold up each shutdown.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { abortRequest } from '../../cancellation/disconnected.ts'
+import { abortRequest } from '../../cancellation/request-end.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { IdleWaiters, type Unfinished, type Drainable } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'

@@ -3,7 +3,7 @@
  * deadline is a promise.
  */
 import { setImmediate as turn } from 'node:timers/promises'
-import { drainPhases, type Unfinished, type Drainable, type DrainPhase } from '../shared/drainables.ts'
+import { drainPhases, givenUp, type Unfinished, type Drainable, type DrainPhase } from '../shared/drainables.ts'
 
 export interface Drained {
   /** Requests, tasks and jobs that finished while draining. */
@@ -14,7 +14,7 @@ export interface Drained {
 
 export interface ShutdownReport extends Drained {
   reason: string
-  /** The time from the call until no accepted work was left. */
+  /** The time from the call until the app was closed. In the log and the channel, which come before that, until no accepted work was left. */
   durationMs: number
 }
 
@@ -33,7 +33,16 @@ export interface DrainOptions {
 export async function drain (drainables: Iterable<Drainable>, { deadline, grace, enter, onError }: DrainOptions): Promise<Drained> {
   let late = false
   const timeUp = deadline.then(() => { late = true })
-  const completed = (): number => [...drainables].reduce((sum, drainable) => sum + drainable.completed, 0)
+  /** Reads something of each drainable. One that throws is reported, and the others count. */
+  const read = <T>(value: (drainable: Drainable) => T[]): T[] => [...drainables].flatMap((drainable) => {
+    try {
+      return value(drainable)
+    } catch (error) {
+      onError(error, drainable)
+      return []
+    }
+  })
+  const completed = (): number => read((drainable) => [drainable.completed]).reduce((sum, count) => sum + count, 0)
   const before = completed()
 
   for (const phase of drainPhases) {
@@ -41,7 +50,7 @@ export async function drain (drainables: Iterable<Drainable>, { deadline, grace,
     if (!late) await Promise.race([settle(() => [...drainables].filter((each) => each.phase === phase), () => late, onError), timeUp])
   }
 
-  const unfinished = [...drainables].flatMap((drainable) => drainable.lost?.() ?? [])
+  const unfinished = read((drainable) => drainable.lost?.() ?? [])
   if (late) unfinished.push(...await giveUp([...drainables], grace, onError))
   return { completed: completed() - before, unfinished }
 }
@@ -55,6 +64,8 @@ async function settle (list: () => Drainable[], late: () => boolean, onError: Dr
       try {
         drainable.close()
         await drainable.idle()
+        // Read here too, where an error is caught.
+        void drainable.pending
       } catch (error) {
         broken.add(drainable)
         onError(error, drainable)
@@ -71,7 +82,9 @@ async function giveUp (all: Drainable[], grace: number, onError: DrainOptions['o
   const lost = await Promise.all(all.map(async (drainable) => {
     try {
       drainable.close()
-      return drainable.pending === 0 ? [] : await drainable.giveUp(grace)
+      if (drainable.pending === 0) return []
+      givenUp.add(drainable)
+      return await drainable.giveUp(grace)
     } catch (error) {
       onError(error, drainable)
       return []

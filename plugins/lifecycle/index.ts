@@ -14,6 +14,7 @@ import { logSafely } from '../shared/log.ts'
 import { ensure, fn } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import type { ShutdownReport } from './drain.ts'
+import { createGuard } from './guard.ts'
 import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
@@ -65,10 +66,11 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
   ensure(!app.hasRequestDecorator(kOpenRequest), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
   await app.register(refusalLog)
-  const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now })
+  const guard = createGuard(app.log)
+  const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now, guard })
   const hooks = createShutdownHooks(monotonic.now, (err) => logSafely(app.log, 'error', { err }, 'a shutdown hook failed'))
-  const connections = connectionsOf(app.server)
-  const shutdown = createShutdown(app, options, { inFlight, hooks, connections })
+  const connections = connectionsOf(app.server, guard)
+  const shutdown = createShutdown(app, options, { inFlight, hooks, connections, guard })
   drainablesOf(app).add(hooks).add(inFlight)
 
   app.decorate('lifecycle', {

@@ -13,6 +13,8 @@ import { logSafely, type LogLevel } from '../shared/log.ts'
 import { within } from '../shared/within.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { drain, type ShutdownReport } from './drain.ts'
+import { atExit } from './exit.ts'
+import type { Guard } from './guard.ts'
 import { watchListening } from './listening.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
 import { isStopping, later, type Phase } from './phases.ts'
@@ -38,12 +40,13 @@ export interface ShutdownParts {
   inFlight: InFlight
   hooks: ShutdownHooks
   connections: Connections
+  guard: Guard
 }
 
 /** How often the requests in flight are looked through during a drain, in ms. */
 const SWEEP = 50
 
-export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections }: ShutdownParts): Shutdown {
+export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts): Shutdown {
   const listenSettled = watchListening(app, monotonic.now)
   /** The timers of the close; the drain has its own. */
   const closing = createTimers()
@@ -61,18 +64,18 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     const before = phase
     phase = later(phase, next)
     if (phase === before) return
-    if (isStopping(phase)) inFlight.disableKeepAlive(isAlways)
+    if (isStopping(phase)) guard('keep-alive of requests', () => inFlight.disableKeepAlive(isAlways))
     log('debug', { phase, reason, inFlight: inFlight.pending }, `shutdown: ${phase}`)
     phaseEntered.publish({ server: app.server, phase, reason })
   }
 
   /** Looks through the requests in flight again and again: no event tells when one has outlived its time, or has become an event stream. */
   function sweep (timers: Timers, byClose: boolean): void {
-    inFlight.sweep()
+    guard('sweep of requests', () => inFlight.sweep())
     // Shutdown hooks of the application come first.
     if (phase !== 'leaving' && hooks.pending === 0) {
       // A stream that is always answered shows the shutdown until the app closes.
-      inFlight.endEventStreams(false)
+      guard('end of event streams', () => inFlight.endEventStreams(false))
       // In a close(), the preClose hook of the plugin that serves the WebSockets follows, and closes them with its own code and reason.
       if (!byClose) connections.closeWebSockets()
     }
@@ -96,8 +99,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     deadlineAt = startedAt + options.timeout
     const timers = createTimers()
     // The process may end in the middle: by a second signal, or by the time limit of the code that handles signals.
-    const onExit = (): void => reportExit(startedAt)
-    process.once('exit', onExit)
+    const forgetExit = atExit(() => guard('report at exit', () => reportExit(startedAt)))
     try {
       if (!byClose) await bootAndDelay(timers)
       const drained = drain(drainablesOf(app), {
@@ -116,7 +118,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       return report
     } finally {
       timers.clear()
-      process.off('exit', onExit)
+      forgetExit()
     }
   }
 
@@ -142,10 +144,17 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   }
 
   async function drainAndClose (): Promise<ShutdownReport> {
+    const startedAt = monotonic.now()
     const report = await drainOnce(false)
     // Connections that close() waits for are cut (below). An onClose hook of the application can't be cut.
     if (!await within(remaining() + options.grace, app.close())) log('warn', {}, 'shutdown: an onClose hook has not finished in time; not waiting any longer')
-    return report
+    return { ...report, durationMs: Math.round(monotonic.now() - startedAt) }
+  }
+
+  /** Closes connections that owe nothing again and again: more may come until the server has stopped listening. */
+  function closeSilent (): void {
+    guard('close of silent connections', () => connections.closeSilent())
+    closing.after(SWEEP, closeSilent)
   }
 
   /** Returns the time that is left for what the drain doesn't wait for, at least the grace period. */
@@ -183,7 +192,8 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       await listenSettled()
       enter('closing')
       connections.close()
-      inFlight.endEventStreams(true)
+      closeSilent()
+      guard('end of event streams', () => inFlight.endEventStreams(true))
       // WebSockets that no preClose hook has closed.
       closing.after(SWEEP, () => connections.closeWebSockets())
       // Fastify's close() waits for endless responses and for half-sent requests, so their connections are cut.

@@ -63,6 +63,9 @@ export class IdleWaiters {
   }
 }
 
+/** Drainables that a shutdown has given up. What they still hold isn't waited for again when the app closes. */
+export const givenUp = new WeakSet<Drainable>()
+
 const drainables = new WeakMap<object, Set<Drainable>>()
 
 /** Returns the drainables of the app that `instance` is part of. */
@@ -91,6 +94,7 @@ export function drainOnClose (app: FastifyInstance, drainables: readonly Drainab
  */
 export async function closeDrainable (drainable: Drainable, { closeTimeout, grace }: { closeTimeout: number, grace: number }, log: FastifyBaseLogger): Promise<void> {
   drainable.close()
+  if (givenUp.has(drainable)) return
   if (await within(closeTimeout, drainable.idle())) return
   // An endless grace period is for the work's own time, not for a process that is to end.
   const unfinished = await drainable.giveUp(grace === Infinity ? 0 : grace)

@@ -8,11 +8,17 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
+import type { Guard } from '../guard.ts'
 import { closeWebSocket } from './websockets.ts'
 
 export interface Connections {
   /** Lets HTTP/2 streams end, and refuses new ones. */
   close (): void
+  /**
+   * Closes the connections that owe nothing: those that have sent no request, or half a header. Before Node 26, server.closeIdleConnections()
+   * doesn't count them as idle, and close() waits for them.
+   */
+  closeSilent (): void
   closeWebSockets (): void
   /** Cuts all connections, of any protocol. */
   destroy (): void
@@ -26,7 +32,7 @@ interface Emitter {
   listeners (event: 'request'): unknown[]
 }
 
-export function connectionsOf (server: Emitter): Connections {
+export function connectionsOf (server: Emitter, guard: Guard): Connections {
   const sockets = new Set<Socket>()
   const sessions = new Set<Http2Session>()
   const secondary = new WeakSet<object>()
@@ -80,10 +86,13 @@ export function connectionsOf (server: Emitter): Connections {
   return {
     close () {
       closing = true
-      for (const session of sessions) session.close()
+      for (const session of sessions) guard('close of an HTTP/2 session', () => session.close())
+    },
+    closeSilent () {
+      for (const socket of sockets) if (owesNothing(socket)) socket.destroy()
     },
     closeWebSockets () {
-      for (const socket of sockets) closeWebSocket(socket)
+      for (const socket of sockets) guard('close of a WebSocket', () => closeWebSocket(socket))
     },
     destroy () {
       for (const session of sessions) session.destroy()
@@ -94,4 +103,13 @@ export function connectionsOf (server: Emitter): Connections {
       if (sockets.size > 0) await new Promise<void>((resolve) => { waiters.push(resolve) })
     }
   }
+}
+
+/**
+ * Tells whether a connection of HTTP/1 has no response that is still to be sent. Node keeps the response whose turn it is as `_httpMessage`, and
+ * takes the parser from a connection that is upgraded. test/lifecycle/pinning.test.ts pins both.
+ */
+function owesNothing (socket: Socket): boolean {
+  const { parser, _httpMessage: response } = socket as { parser?: object | null, _httpMessage?: object | null }
+  return parser != null && response == null
 }

@@ -14,6 +14,7 @@ import { IdleWaiters, type Unfinished, type Drainable } from '../../shared/drain
 import { ClosingError } from '../../shared/errors.ts'
 import { onClosed } from '../../shared/sockets.ts'
 import { within } from '../../shared/within.ts'
+import type { Guard } from '../guard.ts'
 import { observe } from './contexts.ts'
 import { OpenRequest } from './open-request.ts'
 import { endEventStream } from './event-streams.ts'
@@ -28,6 +29,7 @@ export interface InFlightOptions {
    */
   grace: number
   now: () => number
+  guard: Guard
 }
 
 export interface InFlight extends Drainable {
@@ -67,7 +69,7 @@ const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => req
 const LOOK_THROUGH = 64
 
 /** Creates the requests in flight of an app, and decorates its requests. */
-export function createInFlight (app: FastifyInstance, { timeout, grace, now }: InFlightOptions): InFlight {
+export function createInFlight (app: FastifyInstance, { timeout, grace, now, guard }: InFlightOptions): InFlight {
   app.decorateRequest(kOpenRequest, null)
   const open = new DenseSet<OpenRequest>()
   /** Entries whose client has left while something of them may run. */
@@ -160,16 +162,21 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
 
     disableKeepAlive (isAlways) {
       for (const entry of open.all()) {
-        if (entry.reply === undefined) continue
-        disableKeepAlive(entry.reply)
-        if (isAlways(entry.reply.request)) forget(entry)
+        const { reply } = entry
+        if (reply === undefined) continue
+        guard('keep-alive of a request', () => disableKeepAlive(reply))
+        if (isAlways(reply.request)) forget(entry)
       }
     },
 
     sweep () {
       // Past the deadline all that is left is reported.
       if (!givingUp) lookThrough()
-      for (const entry of open.all()) if (entry.isUpgraded || (now() >= strayUntil && entry.isStrayInjection)) forget(entry)
+      for (const entry of open.all()) {
+        guard('state of a request', () => {
+          if (entry.isUpgraded || (now() >= strayUntil && entry.isStrayInjection)) forget(entry)
+        })
+      }
     },
 
     endEventStreams (all) {
@@ -179,12 +186,12 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       for (const { reply, awaited, connection } of entries) {
         if (reply === undefined) continue
         const isAhead = connection !== undefined && behind.has(connection)
-        if (all || awaited || isAhead) endEventStream(reply, isAhead)
+        if (all || awaited || isAhead) guard('end of an event stream', () => endEventStream(reply, isAhead))
       }
     },
 
     cut () {
-      for (const { reply } of open.all()) reply?.raw.destroy()
+      for (const { reply } of open.all()) guard('end of a response', () => { reply?.raw.destroy() })
     },
 
     drop () {
@@ -213,14 +220,15 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now }: I
       await Promise.resolve()
       for (const { reply, awaited } of open.all()) {
         // Each request has an error of its own: an error handler that adds a client's data to it must not show the data to others.
-        if (awaited && reply !== undefined) abortRequest(reply.request, new ClosingError('The service'))
+        if (!awaited || reply === undefined) continue
+        guard('abort of a request', () => abortRequest(reply.request, new ClosingError('The service')))
       }
       await within(grace, inFlight.idle())
       const unfinished = held()
       for (const entry of unfinished) entry.lost = true
       const report = unfinished.map((entry) => entry.describe(now()))
       // What nobody waits for is cut when the app closes: a dashboard first hears of the end.
-      for (const { reply } of unfinished) reply?.raw.destroy()
+      for (const { reply } of unfinished) guard('end of a response', () => { reply?.raw.destroy() })
       return report
     }
   }

@@ -1,6 +1,7 @@
 /** Creates `app.tasks`: checks the arguments of its calls, publishes refusals, and hands out promises that may be dropped. */
 import { randomUUID } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
+import { enclosingSignal } from './group/enclosing.ts'
 import { endSignalOf } from '../cancellation/request-end.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { addressKey, addressReader } from '../shared/address-key.ts'
@@ -231,7 +232,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, l
       const detached = check.boolean('tasks.group.detached', given.detached ?? false)
       const [request, attempt] = [currentRequest(), currentAttempt()]
       const own = given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal)
-      const parents = detached ? [own] : [own, request && endSignalOf(request), attempt?.signal]
+      const parents = detached ? [own] : [own, enclosingSignal(), request && endSignalOf(request), attempt?.signal]
       return groups.create<T>(limit, parents.filter((signal) => signal !== undefined), { request, attempt })
     },
 

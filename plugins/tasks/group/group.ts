@@ -8,6 +8,7 @@ import { setMaxListeners } from 'node:events'
 import { GroupEndedError, RequestEndedError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
 import { abortable } from './abortable.ts'
+import { runInGroup } from './enclosing.ts'
 import { Parents } from './parents.ts'
 import { nextTurn, Turn } from '../turns.ts'
 import { Watched } from '../watched.ts'
@@ -155,7 +156,7 @@ export class Group<T = unknown> {
     this.#began()
     this.#active++
     const index = this.#started++
-    const run = (async () => fn({ signal: this.#signal }))()
+    const run = (async () => runInGroup(this.#signal, () => fn({ signal: this.#signal })))()
       .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unwaited ??= { error } })
       .then(() => {
         this.#active--
@@ -301,7 +302,7 @@ export class Group<T = unknown> {
     setMaxListeners(0, losers.signal)
     const parents = new Parents([this.#signal], losers)
     parents.follow()
-    const runs = fns.map(async (fn) => fn({ signal: losers.signal }))
+    const runs = fns.map(async (fn) => runInGroup(losers.signal, () => fn({ signal: losers.signal })))
     try {
       return await Promise.race(runs)
     } finally {

@@ -1,0 +1,22 @@
+/** Knows the group whose function runs, so that a group that is made inside it is aborted with it. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { currentPart } from '../../cancellation/ambient.ts'
+
+interface Enclosing {
+  readonly signal: AbortSignal
+  /** The request or the task that the function is part of. A task that the function submits is not: it outlives the group. */
+  readonly part: unknown
+}
+
+const enclosing = new AsyncLocalStorage<Enclosing>()
+
+/** Calls `fn` as a function of the group that has this signal. */
+export function runInGroup<T> (signal: AbortSignal, fn: () => T): T {
+  return enclosing.run({ signal, part: currentPart() }, fn)
+}
+
+/** Returns the signal of the group whose function runs; undefined outside, and in work that outlives that function's request or task. */
+export function enclosingSignal (): AbortSignal | undefined {
+  const found = enclosing.getStore()
+  return found !== undefined && found.part === currentPart() ? found.signal : undefined
+}

@@ -124,3 +124,13 @@ t.test('twelve applications that drain together add one listener, and no warning
   t.equal(process.listenerCount('exit'), before)
   t.same(warnings.filter(({ name }) => name === 'MaxListenersExceededWarning'), [])
 })
+
+t.test('@fastify/under-pressure, which calls the pressureHandler of a route in place of refusing it, lets the probes pass', async (t) => {
+  const handlers: Record<string, unknown> = {}
+  const app = Fastify() as unknown as FastifyInstance
+  t.teardown(async () => app.close())
+  app.addHook('onRoute', ({ url, config }) => { handlers[url] = (config as { pressureHandler?: unknown }).pressureHandler })
+  await app.register(concurrency, { lifecycle: { readyPath: '/ready', livePath: '/live' } })
+  await app.ready()
+  for (const path of ['/ready', '/live']) t.equal((handlers[path] as () => unknown)(), undefined)
+})

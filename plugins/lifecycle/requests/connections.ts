@@ -32,7 +32,7 @@ interface Emitter {
   listeners (event: 'request'): unknown[]
 }
 
-export function connectionsOf (server: Emitter, guard: Guard): Connections {
+export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => run()): Connections {
   const sockets = new Set<Socket>()
   const sessions = new Set<Http2Session>()
   const secondary = new WeakSet<object>()

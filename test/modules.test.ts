@@ -51,7 +51,7 @@ t.test('a thread loads its host, piscina\'s worker and the jobs; nothing of the 
 t.test('the suite loads lifecycle, tasks and locks at once, before a boot has to wait for them, and other parts only if they are used', async (t) => {
   const { own, packages } = await loadedBy('fastify-concurrency')
   const folders = own.map((file) => dirname(file)).filter((folder) => folder !== 'plugins' && !folder.startsWith('plugins/shared'))
-  t.strictSame([...new Set(folders.map((folder) => folder.split('/', 2).join('/')))], ['plugins/cancellation', 'plugins/lifecycle', 'plugins/locks', 'plugins/tasks', 'workers'])
+  t.strictSame([...new Set(folders.map((folder) => folder.split('/', 2).join('/')))], ['plugins/cancellation', 'plugins/core', 'plugins/lifecycle', 'plugins/locks', 'plugins/tasks', 'workers'])
   t.strictSame(own.filter((file) => file.startsWith('workers/')), ['workers/mark.ts'])
   t.notOk(packages.includes('piscina'))
   const without = await loadedBy('./without-workers.ts')
@@ -71,9 +71,9 @@ for (const subpath of Object.keys(exports)) {
   const name = subpath.slice(2)
   const folder = `plugins/${name.split('/', 1)[0]}/`
   if (!exports[subpath]?.['fastify-concurrency-source']?.startsWith(`./${folder}`)) continue
-  t.test(`${name} loads no sibling but cancellation, no framework, and no dependency of another plugin`, async (t) => {
+  t.test(`${name} loads no sibling but cancellation and core, no framework, and no dependency of another plugin`, async (t) => {
     const { own, packages } = await loadedBy(`fastify-concurrency/${name}`)
-    t.strictSame(own.filter((file) => !/^(workers\/|plugins\/[^/]+$|plugins\/(shared|cancellation)\/)/.test(file) && !file.startsWith(folder)), [])
+    t.strictSame(own.filter((file) => !/^(workers\/|plugins\/[^/]+$|plugins\/(shared|core|cancellation)\/)/.test(file) && !file.startsWith(folder)), [])
     const allowed = ['@fastify/error', 'fastify-plugin', ...dependencies[name] ?? []]
     t.strictSame(packages.filter((name) => !allowed.includes(name)), [])
   })

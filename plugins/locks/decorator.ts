@@ -5,16 +5,18 @@ import type { LockKind } from './channels.ts'
 import { Hold, lockName, lockOf, type Lock } from './hold.ts'
 import { Once } from './once.ts'
 import { resolveWait, type AcquireOptions, type ResolvedLocksOptions } from './options.ts'
-import { enterHolding, runHolding } from './scopes.ts'
 import { ALL_PERMITS } from './semaphore.ts'
 import type { LockTable } from './table.ts'
 
-/** One holder at a time. */
+/**
+ * One holder at a time. A lock belongs to no code: whoever asks for it waits until it is released, also code that its holder has called and awaits.
+ * Such a wait ends with FC_ERR_LOCK_TIMEOUT.
+ */
 export interface Mutex {
   /**
    * Calls `fn` as the only holder, and releases the lock when `fn` has settled. Prefer it to `acquire()`: it can't forget to release.
    *
-   * @throws FC_ERR_LOCK_TIMEOUT, FC_ERR_LOCK_QUEUE_FULL, FC_ERR_CLOSING (503), FC_ERR_LOCK_ABORTED (499), FC_ERR_LOCK_REENTERED (500)
+   * @throws FC_ERR_LOCK_TIMEOUT, FC_ERR_LOCK_QUEUE_FULL, FC_ERR_CLOSING (503), FC_ERR_LOCK_ABORTED (499)
    */
   runExclusive<T> (fn: () => T | Promise<T>, options?: AcquireOptions): Promise<T>
   /** Resolves when the lock is the caller's: `await using lock = await mutex.acquire()`. Throws as `runExclusive()` does. */
@@ -36,7 +38,7 @@ export interface RwLock {
   readonly isLocked: boolean
 }
 
-/** A semaphore has at most `permits` holders at a time. Code may take several permits of one semaphore, so it may also wait for itself. */
+/** A semaphore has at most `permits` holders at a time. */
 export interface Semaphore {
   /** Calls `fn` while it holds a permit. */
   run<T> (fn: () => T | Promise<T>, options?: AcquireOptions): Promise<T>
@@ -95,26 +97,19 @@ export function createLocks ({ table, options: defaults, currentRequest }: Locks
       const wait = resolveWait(options, defaults, request)
       const hold = new Hold(kind, key, weight, request, runExclusive)
       await table.acquire(hold, permits, wait)
-      hold.state = 'held'
       try {
-        return await runHolding(hold, fn)
+        return await fn()
       } finally {
         table.release(hold)
       }
     }
 
-    function acquire (options: AcquireOptions = {}): Promise<Lock> {
+    async function acquire (options: AcquireOptions = {}): Promise<Lock> {
       const request = currentRequest()
+      const wait = resolveWait(options, defaults, request)
       const hold = new Hold(kind, key, weight, request, acquire)
-      const acquired = (async () => {
-        await table.acquire(hold, permits, resolveWait(options, defaults, request))
-        hold.state = 'held'
-        return lockOf(hold, () => table.release(hold))
-      })()
-      // The scope is entered after the table was asked, because the check for re-entrance would otherwise find this hold. It is entered in this call, because
-      // enterWith() in a later callback would not reach the caller.
-      enterHolding(hold)
-      return acquired
+      await table.acquire(hold, permits, wait)
+      return lockOf(hold, () => table.release(hold))
     }
 
     return { runExclusive, acquire }

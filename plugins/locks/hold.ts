@@ -13,8 +13,8 @@ export class Hold {
   readonly lock: string
   readonly weight: number
   readonly request: FastifyRequest | undefined
-  /** A hold is `granted` until the code that asked for it resumes, and `held` from then on. Code that is started in between holds nothing. */
-  state: 'waiting' | 'granted' | 'held' | 'released' = 'waiting'
+  /** Whether the lock was given back, or was never granted and never will be. */
+  isReleased = false
   /** When the lock was granted, in ms. */
   since = 0
   isLogged = false

@@ -4,21 +4,24 @@ import { countsOf, type Counts } from '../core/ledger/counts.ts'
 import { completed, refused } from '../core/outcome.ts'
 import { isRefusal } from '../shared/coded-error.ts'
 import type { LockRefusalReason } from '../shared/errors.ts'
-import { logSafely } from '../shared/log.ts'
 import type { TypedChannel } from '../shared/typed-channel.ts'
 import * as channels from './channels.ts'
 import type { LockMessage } from './channels.ts'
 import type { Hold } from './hold.ts'
+import { HoldLog } from './hold-log.ts'
 
 type Details<Message> = Omit<Message, keyof LockMessage>
 
 export class LockLedger {
   readonly #app: FastifyInstance
   readonly #kinds: Counts['locks']
+  readonly #holdLog: HoldLog
 
   constructor (app: FastifyInstance) {
     this.#app = app
     this.#kinds = countsOf(app.server).locks
+    this.#holdLog = new HoldLog(app.log)
+    app.addHook('onClose', async () => this.#holdLog.write(performance.now()))
   }
 
   acquired (hold: Hold, waitMs: number): void {
@@ -41,10 +44,8 @@ export class LockLedger {
   }
 
   holdExceeded (hold: Hold, heldMs: number): void {
-    const { kind, key, request, site: { stack } } = hold
-    logSafely(this.#app.log, 'warn', { lock: kind, key, reqId: request?.id, heldMs: Math.round(heldMs), acquired: stack },
-      'a lock is held for longer than maxHold; its holder asked for it here')
-    if (channels.lockHoldExceeded.hasSubscribers) this.#publish(channels.lockHoldExceeded, hold, { heldMs, stack })
+    this.#holdLog.add(hold, heldMs, performance.now())
+    if (channels.lockHoldExceeded.hasSubscribers) this.#publish(channels.lockHoldExceeded, hold, { heldMs, stack: hold.site.stack })
   }
 
   #publish<Message extends LockMessage> (channel: TypedChannel<Message>, { kind, key }: Hold, details: Details<Message>): void {

@@ -3,7 +3,6 @@ import { outsideRequest } from '../cancellation/index.ts'
 import { LockQueueFullError } from '../shared/errors.ts'
 import { Hold } from './hold.ts'
 import type { Wait } from './options.ts'
-import { runHolding } from './scopes.ts'
 import { ALL_PERMITS } from './semaphore.ts'
 import type { LockTable } from './table.ts'
 
@@ -60,8 +59,7 @@ export class Once {
     const hold = new Hold('once', key, ALL_PERMITS, undefined, this.run)
     try {
       await this.#table.acquire(hold, ALL_PERMITS, { timeout: Infinity, signals: [] })
-      hold.state = 'held'
-      flight.outcome = { value: await runHolding(hold, fn) }
+      flight.outcome = { value: await fn() }
     } catch (error) {
       flight.outcome = { error }
       if (this.#flights.get(key) === flight) this.#flights.delete(key)

@@ -3,13 +3,12 @@
  * keys cost nothing once they are released.
  */
 import { DenseSet } from '../shared/collections/dense-set.ts'
-import { ClosingError, LockAbortedError, LockQueueFullError, LockReenteredError, LockTimeoutError } from '../shared/errors.ts'
+import { ClosingError, LockAbortedError, LockQueueFullError, LockTimeoutError } from '../shared/errors.ts'
 import { IdleWaiters, type Unfinished } from '../shared/drainables.ts'
 import * as check from '../shared/options.ts'
 import type { Hold } from './hold.ts'
 import type { LockLedger } from './ledger.ts'
 import type { ResolvedLocksOptions, Wait } from './options.ts'
-import { isHeldHere } from './scopes.ts'
 import { FifoSemaphore, type Waiter } from './semaphore.ts'
 
 /** Somebody who waits, and how to end the wait. */
@@ -78,7 +77,7 @@ export class LockTable {
       if (entry.semaphore.tryAcquire(hold.weight)) this.#granted(entry, hold)
       else await this.#wait(entry, hold, timeout, signals)
     } catch (error) {
-      hold.state = 'released'
+      hold.isReleased = true
       ledger.refused(hold, error as Error)
       throw error
     }
@@ -87,8 +86,8 @@ export class LockTable {
 
   /** Gives a lock to those who wait for it. Without effect on a hold that was released. */
   release (hold: Hold): void {
-    if (hold.state === 'released') return
-    hold.state = 'released'
+    if (hold.isReleased) return
+    hold.isReleased = true
     const entry = this.#locks.get(hold.lock) as KeyedLock
     entry.holds.delete(hold)
     this.#holding--
@@ -128,7 +127,6 @@ export class LockTable {
     if (this.#isClosed) throw new ClosingError('The application')
     const aborted = signals.find((signal) => signal.aborted)
     if (aborted !== undefined) throw new LockAbortedError(hold.kind, { cause: aborted.reason })
-    if (hold.kind !== 'semaphore' && isHeldHere(hold.lock, hold.request)) throw new LockReenteredError(hold.kind, hold.key)
     const known = this.#locks.get(hold.lock)
     if (known === undefined) {
       const entry = { semaphore: new FifoSemaphore(permits), holds: new DenseSet<Hold>() }
@@ -178,7 +176,6 @@ export class LockTable {
   }
 
   #granted ({ holds }: KeyedLock, hold: Hold): void {
-    hold.state = 'granted'
     hold.since = performance.now()
     holds.add(hold)
     this.#holding++

@@ -249,10 +249,6 @@ export class LockTimeoutError extends createRefusal<
 export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number], { reason: 'full', kind: string, key: string, limit: number, retryAfter: number }>(
   'FC_ERR_LOCK_QUEUE_FULL', (kind) => kind === 'once' ? 'Too many wait for once(), or it remembers the most results already' : `Too many already wait for a ${kind}`, 503, (kind, key, limit) => ({ reason: 'full', kind, key, limit, retryAfter: 1 })) {}
 
-/** The running code holds the lock, and would wait for itself. Clients don't see its key. */
-export class LockReenteredError extends createError<[kind: string, key: string], { kind: string, key: string }>(
-  'FC_ERR_LOCK_REENTERED', (kind) => `A ${kind} is held by the code that asks for it, which would wait for itself`, 500, (kind, key) => ({ kind, key })) {}
-
 /** `cause` is the signal's reason. */
 export class LockAbortedError extends withoutStack<[kind: string, options?: ErrorOptions]>(
   'FC_ERR_LOCK_ABORTED', 'Waiting for a %s was aborted', 499) {}

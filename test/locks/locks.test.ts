@@ -1,4 +1,5 @@
 // What app.locks promises its callers.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import t from 'tap'
 import { Hold } from '../../plugins/locks/hold.ts'
 import { resolveOptions } from '../../plugins/locks/options.ts'
@@ -183,6 +184,27 @@ t.test('a lock that is held too long is logged once, with the stack of its holde
   await until(() => long().length > 1, 'the next is logged')
   second.release()
   t.strictSame(long().map(({ key }) => key), ['a', 'b'], 'each once')
+})
+
+t.test('locks that are held too long are one line a second for each kind, which counts the others; the channel has all', async (t) => {
+  const { lines, logger } = logLines()
+  const app = await startLocks(t, { maxHold: 20 }, { logger })
+  const long = (): typeof lines => lines.filter(({ msg }) => msg.startsWith('a lock is held for longer'))
+  let published = 0
+  const count = (): void => { published++ }
+  subscribe('fastify-concurrency:locks:hold-exceeded', count)
+  t.teardown(() => unsubscribe('fastify-concurrency:locks:hold-exceeded', count))
+  const began = performance.now()
+  const readers = await Promise.all(Array.from({ length: 300 }, async () => app.locks.rwlock('a').acquireShared()))
+  const others = await Promise.all(Array.from({ length: 300 }, async (_, n) => app.locks.mutex(String(n)).acquire()))
+  await until(() => published === 600, 'each is published')
+  for (const lock of [...readers, ...others]) lock.release()
+  await app.close()
+  for (const kind of ['rwlock', 'mutex']) {
+    const ofKind = long().filter(({ lock }) => lock === kind)
+    t.ok(ofKind.length <= 2 + (performance.now() - began) / 1_000, `${ofKind.length} lines of ${kind}`)
+    t.equal(ofKind.reduce((sum, { others = 0 }) => sum + 1 + Number(others), 0), 300, 'every lock is counted')
+  }
 })
 
 t.test('a million keys: the table holds those that are held, and none when all are released', async (t) => {

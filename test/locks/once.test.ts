@@ -60,9 +60,83 @@ t.test('the first caller may leave: the others have the result all the same', as
   t.equal(await second, 5)
 })
 
-t.test('an initialisation that needs itself is refused; results are bounded', async (t) => {
+t.test('an initialisation that needs itself ends with the timeout, and the next call runs its own function', async (t) => {
+  const { locks } = await startLocks(t, { timeout: 20 })
+  const inner = deferred<unknown>()
+  async function needsItself (): Promise<number> {
+    const waits = locks.once('a', () => 1)
+    inner.resolve(rejection(waits))
+    return await waits
+  }
+  const timedOut = { code: 'FC_ERR_LOCK_TIMEOUT', kind: 'once', key: 'a', holder: /once\.test/ }
+  t.match(await rejection(locks.once('a', needsItself)), timedOut)
+  t.match(await inner.promise, timedOut)
+  await until(() => locks.stats().locks === 0, 'the initialisation has failed')
+  t.equal(await locks.once('a', () => 2), 2)
+})
+
+t.test('forget() while it runs: those who wait have its result, and the next call runs its own function, alone', async (t) => {
+  const { locks } = await startLocks(t)
+  const gates = [deferred<number>(), deferred<number>()]
+  let running = 0
+  const load = (gate: Promise<number>) => async (): Promise<number> => {
+    t.equal(++running, 1, 'one runs at a time')
+    try {
+      return await gate
+    } finally {
+      running--
+    }
+  }
+  const first = [locks.once('config', load(gates[0].promise)), locks.once('config', () => 0)]
+  locks.forget('config')
+  const second = [locks.once('config', load(gates[1].promise)), locks.once('config', () => 0)]
+  gates[0].resolve(1)
+  t.strictSame(await Promise.all(first), [1, 1])
+  gates[1].resolve(2)
+  t.strictSame(await Promise.all(second), [2, 2])
+  t.equal(await locks.once('config', () => 3), 2, 'the second is remembered')
+})
+
+t.test('one that was forgotten and then fails takes nothing from the one after it', async (t) => {
+  const { locks } = await startLocks(t, { maxOnce: 1 })
+  const gate = deferred<number>()
+  const error = new Error('too late')
+  const first = rejection(locks.once('config', async () => { await gate.promise; throw error }))
+  locks.forget('config')
+  const second = locks.once('config', () => 2)
+  gate.resolve(0)
+  t.equal(await first, error)
+  t.equal(await second, 2)
+  t.equal(await locks.once('config', () => 3), 2, 'the second is remembered')
+  t.match(await rejection(locks.once('other', () => 0)), { code: 'FC_ERR_LOCK_QUEUE_FULL' }, 'and takes its place')
+})
+
+t.test('one that fails is not remembered, and gives its place back: also one that throws at once', async (t) => {
+  const { locks } = await startLocks(t, { maxOnce: 1 })
+  const error = new Error('away')
+  for (const fail of [() => { throw error }, async () => { throw error }]) {
+    t.equal(await rejection(locks.once('a', fail as () => never)), error)
+    t.equal(await locks.once('b', () => 1), 1)
+    t.equal(await rejection(locks.once('b', () => 1, { timeout: -1 })) instanceof Error, true)
+    locks.forget('b')
+    locks.forget('never asked for')
+  }
+  t.equal(await rejection(locks.once('c', async () => Promise.reject(undefined))), undefined, 'undefined is an error')
+  t.equal(await locks.once('c', () => 5), 5)
+})
+
+t.test('a result that is remembered is there without a wait: after the signal has aborted, and after the locks have closed', async (t) => {
+  const app = await startLocks(t)
+  await app.locks.once('a', () => 1)
+  t.equal(await app.locks.once('a', () => 2, { signal: AbortSignal.abort(), timeout: 0 }), 1)
+  await app.close()
+  t.equal(await app.locks.once('a', () => 2), 1)
+  t.match(await rejection(app.locks.once('b', () => 2)), { code: 'FC_ERR_CLOSING' })
+  t.match(await rejection(app.locks.once('b', () => 2)), { code: 'FC_ERR_CLOSING' }, 'what was refused is not remembered')
+})
+
+t.test('results are bounded', async (t) => {
   const { locks } = await startLocks(t, { maxOnce: 2 })
-  t.match(await rejection(locks.once('a', async () => locks.once('a', () => 1))), { code: 'FC_ERR_LOCK_REENTERED' })
   await locks.once('a', () => 1)
   await locks.once('b', () => 2)
   t.match(await rejection(locks.once('c', () => 3)), { code: 'FC_ERR_LOCK_QUEUE_FULL', limit: 2 })

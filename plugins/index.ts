@@ -17,7 +17,7 @@ import { logSafely } from './shared/log.ts'
 import { PartMissingError } from './shared/errors.ts'
 import * as check from './shared/options.ts'
 import type { RedisClient } from './limiter/index.ts'
-import { openRedis } from './redis.ts'
+import { checkRedisUrl, openRedis } from './redis.ts'
 import tasks, { type RedisToDuplicate, type TasksOptions } from './tasks/index.ts'
 import type { TracingOptions } from './tracing/index.ts'
 import { refuseInThread } from './shared/thread-guard.ts'
@@ -105,7 +105,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   check.ensure(dashboardOptions === undefined || options.metrics !== false, 'concurrency.metrics', 'to be left out, or the options of the metrics, which the dashboard shows', false)
   const metricsOptions = optionsOf('metrics', options.metrics ?? (dashboardOptions === undefined ? false : {}))
   const tracingOptions = optionsOf('tracing', options.tracing ?? false)
-  const redis = typeof options.redis === 'string' ? await openRedis(app, 'concurrency.redis', options.redis) : options.redis
+  const redis = await redisOf(app, options.redis, usesRedis(limiterOptions, tasksOptions))
   // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
   // short pluginTimeout allows, and captures the fake timers of a test that has installed some.
   if (limiterOptions !== undefined) await warnOfEarlierRoutes(app)
@@ -136,6 +136,18 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
     await app.register(dashboard, dashboardOptions)
   }
   app.addHook('onReady', async () => { for (const part of optional) explainMissing(app, part) })
+}
+
+/** Tells whether the limiter or the named tasks use the suite's `redis`, and have no client or engine of their own. */
+function usesRedis (limiter: LimiterOptions | undefined, tasks: TasksOptions | undefined): boolean {
+  const areTasksStored = tasks?.redis === undefined && tasks?.engine === undefined && Object.keys(tasks?.tasks ?? {}).length > 0
+  return areTasksStored || (limiter !== undefined && limiter.redis === undefined)
+}
+
+async function redisOf (app: FastifyInstance, redis: ConcurrencyOptions['redis'], isUsed: boolean): Promise<RedisClient | undefined> {
+  if (typeof redis !== 'string') return redis
+  checkRedisUrl('concurrency.redis', redis)
+  return isUsed ? await openRedis(app, 'concurrency.redis', redis) as unknown as RedisClient : undefined
 }
 
 /** The parts that are off unless they are told what they do, and how they are told. */

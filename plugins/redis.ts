@@ -7,7 +7,6 @@
 import type { FastifyInstance } from 'fastify'
 import { OptionInvalidError } from './shared/errors.ts'
 import { logSafely } from './shared/log.ts'
-import * as check from './shared/options.ts'
 import { within } from './shared/within.ts'
 
 /** How long a boot waits for the first connection, in ms. The service boots without Redis, too. */
@@ -42,13 +41,19 @@ export const reconnectSoon = (times: number): number => Math.min(times * 50, 1_0
 /** The options of a connection for callers who wait: a command fails at once while Redis is away. */
 export const failFast = { enableOfflineQueue: false, maxRetriesPerRequest: 1, connectTimeout: 5_000, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }
 
+/** Throws FC_ERR_OPTION_INVALID, without the text: wherever it is mistyped, it may hold a password. */
+export function checkRedisUrl (option: string, url: string): void {
+  if (/^rediss?:\/\//.test(url) && URL.canParse(url)) return
+  throw new OptionInvalidError(option, 'a URL that begins with redis:// or rediss://, or a constructed client of ioredis', `${url.length} characters that are no such URL, and may hold a password`)
+}
+
 /**
  * Opens a connection that is closed after everything else of the app. Register it before the plugins that use it.
  *
  * @throws FC_ERR_OPTION_INVALID if the text is no URL, or ioredis isn't installed
  */
 export async function openRedis (app: FastifyInstance, option: string, url: string): Promise<IoRedis> {
-  check.ensure(/^rediss?:\/\//.test(url) && URL.canParse(url), option, 'a URL that begins with redis:// or rediss://, or a constructed client of ioredis', url)
+  checkRedisUrl(option, url)
   const { Redis } = await import('ioredis').catch((cause: unknown) => {
     throw new OptionInvalidError(option, 'the package ioredis to be installed (npm install ioredis)', String(cause))
   })

@@ -23,7 +23,7 @@ const MAX_KEY = 40
  * @returns the path of the first part that can't be cloned, such as `payload.items[3].onDone`, or another reason; some hundred characters at most
  */
 export function uncloneablePath (value: unknown, root: string, transferList: unknown = [], cause?: unknown): string {
-  if (!Array.isArray(transferList)) return 'the transferList is not an array'
+  if (types.isProxy(transferList) || !Array.isArray(transferList)) return 'the transferList is not an array'
   // A stack overflow. To tell which branch is too deep, the search would have to be as deep.
   if (cause instanceof RangeError) return `${root} is nested too deeply, or too large`
   try {
@@ -39,7 +39,8 @@ const moved = Symbol.for('Piscina.transferable')
 
 /** Tells whether piscina's move() made a value. Cloned, it would arrive as `{}`. */
 export function isMoved (value: unknown): boolean {
-  return typeof value === 'object' && value !== null && moved in value
+  // A Proxy can't be sent, and one that was revoked can't be asked.
+  return typeof value === 'object' && value !== null && !types.isProxy(value) && moved in value
 }
 
 /** What was seen already, or is transferred, and how many parts may still be looked at. */

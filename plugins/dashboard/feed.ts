@@ -1,6 +1,7 @@
 /** Takes a sample each second, keeps the last five minutes for pages that are opened later, and says what open pages are sent. */
 import type { FastifyInstance } from 'fastify'
 import type { MetricsSnapshot } from '../metrics/index.ts'
+import { logSafely } from '../shared/log.ts'
 import { Incidents } from './incidents.ts'
 import { runningJobs } from './jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
@@ -33,7 +34,7 @@ export class Feed {
 
   start (): void {
     this.#readings.push({ at: performance.now(), metrics: this.#read() })
-    this.#timer = setInterval(() => this.tick(), INTERVAL).unref()
+    this.#timer = setInterval(() => this.#tickSafely(), INTERVAL).unref()
   }
 
   /** The first event of a stream: what a page needs that has just been opened. Pages share the bytes, since they may be many and slow to read. */
@@ -41,6 +42,15 @@ export class Feed {
     const incidents = JSON.stringify(this.#incidents.kept)
     this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL},"kept":${KEPT},"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n`)
     return this.#hello
+  }
+
+  /** What the application hands to the page (ids, progress, names) is of any kind, and nobody is above a timer to catch. */
+  #tickSafely (): void {
+    try {
+      this.tick()
+    } catch (err) {
+      logSafely(this.#app.log, 'error', { err }, 'dashboard: a sample could not be taken')
+    }
   }
 
   tick (): void {

@@ -1,8 +1,8 @@
 /**
  * Decides who may use the dashboard. Two kinds of intruder come to a service that runs on a developer's machine: a proxy or tunnel that forwards
  * requests of strangers, and a web page in the developer's own browser, which can send requests to loopback addresses. Neither can forge what is
- * checked here: the socket's address is the kernel's; forwarders announce themselves in headers; and a browser writes Host, Origin and
- * Sec-Fetch-Site itself, whatever a page asks for.
+ * checked here: the socket's address is the kernel's; forwarders announce themselves in headers, or spell Host as no browser does; and a browser
+ * writes Host, Origin and Sec-Fetch-Site itself, whatever a page asks for. A forwarder of bytes (a tunnel of TCP) changes nothing, and can't be told.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 
@@ -17,6 +17,8 @@ export interface Visit {
   rawHeaders: readonly string[]
   /** The target of the request line. */
   target: string
+  /** The request was made by inject(), in this process. Nobody has forwarded it over a network. */
+  isInjected?: boolean
 }
 
 /** Headers by which proxies, tunnels and CDNs say that they forward somebody else's request, beside all that begin as in `isForwarding`. */
@@ -39,6 +41,20 @@ function isEvery (hosts: string[], holds: (host: string) => boolean): boolean {
   return hosts.length > 0 && hosts.every(holds)
 }
 
+/**
+ * Tells whether a program has spelt Host: browsers and curl write `Host` in HTTP/1.1. Proxies in Node.js (@fastify/http-proxy, @fastify/reply-from,
+ * http-proxy, the servers of Vite and webpack) send the names that they have parsed, in lower case, and may add no header and replace the host.
+ */
+function isSpeltByProgram ({ rawHeaders, isInjected = false }: Visit): boolean {
+  return !isInjected && rawHeaders.some((name, index) => index % 2 === 0 && name !== 'Host' && name.toLowerCase() === 'host')
+}
+
+/** Returns why a service that listens there shows nobody the dashboard without `authorize`, or undefined if it listens on loopback addresses only. */
+export function whyNotListening (addresses: readonly string[]): string | undefined {
+  const open = addresses.find((address) => !isLoopbackAddress(address))
+  return open === undefined ? undefined : `the service listens on ${open} for other machines, which needs the option dashboard.authorize`
+}
+
 /** Returns why a request that no `authorize` judges is refused, or undefined if it may pass. */
 export function whyNotLocal (visit: Visit): string | undefined {
   const { httpVersion, address, headers } = visit
@@ -47,9 +63,18 @@ export function whyNotLocal (visit: Visit): string | undefined {
   if (forwarder !== undefined) return `the header ${forwarder} says that the request was forwarded, which needs the option dashboard.authorize`
   // nginx that is told no more than proxy_pass sends nothing of the client, and Host with the address of this service; but it speaks HTTP/1.0.
   if (httpVersion === '1.0') return 'HTTP/1.0 is what a proxy speaks, and not a browser, which needs the option dashboard.authorize'
+  // Names are in lower case there, whoever has sent them.
+  if (httpVersion !== '1.1') return `HTTP/${httpVersion} doesn't tell a browser from a proxy, which needs the option dashboard.authorize`
+  if (isSpeltByProgram(visit)) return 'its field "host" is spelt as a proxy in Node.js spells it, and no browser does, which needs the option dashboard.authorize'
   // A name that an attacker's DNS server points to 127.0.0.1 makes a page of the attacker's the same origin as the dashboard.
   if (!isEvery(hostsOf(visit), isLoopbackHost)) return 'its host is not localhost, 127.0.0.1 or [::1], which needs the option dashboard.authorize'
   return undefined
+}
+
+/** Returns why a request is refused whose host is not among those of the option `hosts`, with any port or with the port that the option names. */
+export function whyNotHost (visit: Visit, allowed: readonly string[]): string | undefined {
+  const isAllowed = (host: string): boolean => [host.toLowerCase(), host.toLowerCase().replace(/:\d+$/, '')].some((each) => allowed.includes(each))
+  return isEvery(hostsOf(visit), isAllowed) ? undefined : 'its host is not among those of the option dashboard.hosts'
 }
 
 /**

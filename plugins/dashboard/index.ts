@@ -7,15 +7,20 @@
  *
  * The plugin isn't wrapped by fastify-plugin, so that its hooks and headers reach its own routes only.
  */
+import { Socket, type AddressInfo } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { listen } from '../channel-messages.ts'
 import type { Metrics } from '../metrics/index.ts'
+import { addressKey } from '../shared/address-key.ts'
+import { monotonic } from '../shared/clock.ts'
 import { DashboardForbiddenError, PartMissingError } from '../shared/errors.ts'
+import { hidden } from '../shared/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
 import { ensure } from '../shared/options.ts'
+import { AttemptsByAddress } from './attempts.ts'
 import { Feed } from './feed.ts'
 import { pageFiles } from './files.ts'
-import { whyNotLocal, whyNotOwn, type Visit } from './guard.ts'
+import { whyNotHost, whyNotListening, whyNotLocal, whyNotOwn, type Visit } from './guard.ts'
 import { cancelJob } from './jobs.ts'
 import { resolveOptions, type DashboardOptions } from './options.ts'
 import { Streams } from './streams.ts'
@@ -37,26 +42,45 @@ const headers = {
 const servers = new WeakSet<object>()
 
 async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
-  const { path, authorize } = resolveOptions(options)
+  const { path, authorize, hosts, policies } = resolveOptions(options)
   ensure(!servers.has(app.server), 'dashboard', 'one registration of the dashboard (the suite registers it too)', 'a second one')
   servers.add(app.server)
   if (authorize === undefined && process.env['NODE_ENV'] === 'production') {
     logSafely(app.log, 'warn', {}, 'dashboard: off, because NODE_ENV is production and the option authorize doesn\'t say who may see it')
     return
   }
+  if (policies.length > 0 && !app.hasDecorator('limiter')) throw new PartMissingError('limiter', '{ limiter: { policies } }, which dashboard.policies names')
   const files = pageFiles()
   const streams = new Streams()
   let feed: Feed | undefined
   let unlisten = (): void => {}
+  const attempts = new AttemptsByAddress((address) => {
+    logSafely(app.log, 'warn', { address }, 'dashboard: authorize has refused many requests of an address, which gets 429 for the rest of the minute')
+    feed?.note('dashboard', 'authorize has refused many requests of an address, which gets 429 for the rest of the minute')
+  })
 
   async function guard (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { raw: { httpVersion, socket: { remoteAddress: address }, rawHeaders }, method, headers, originalUrl: target } = request
-    const visit: Visit = { method, httpVersion, address, headers, rawHeaders, target }
-    const why = (authorize === undefined ? whyNotLocal(visit) : undefined) ?? whyNotOwn(visit)
+    const { raw: { httpVersion, socket, rawHeaders }, method, headers, originalUrl: target } = request
+    const visit: Visit = { method, httpVersion, address: socket.remoteAddress, headers, rawHeaders, target, isInjected: !(socket instanceof Socket) }
+    const why = (authorize === undefined ? whyNotListening(listening()) ?? whyNotLocal(visit) : undefined) ??
+      (hosts === undefined ? undefined : whyNotHost(visit, hosts)) ?? whyNotOwn(visit)
     if (why !== undefined) throw new DashboardForbiddenError(why)
-    if (authorize !== undefined && await authorize(request, reply) !== true) throw new DashboardForbiddenError('the option dashboard.authorize has refused it')
+    if (authorize === undefined) return
+    const client = addressKey(request.ip)
+    const attempt = attempts.begin(client, monotonic.now())
+    if (await authorize(request, reply) !== true) throw new DashboardForbiddenError('the option dashboard.authorize has refused it')
+    attempts.passed(client, attempt)
   }
 
+  /** The addresses that the service listens on. A Unix socket has none, and its clients are refused by the lack of theirs. */
+  function listening (): string[] {
+    return app.addresses().map((bound) => (bound as Partial<AddressInfo>).address).filter((address) => address !== undefined)
+  }
+
+  app.addHook('onListen', async () => {
+    const why = authorize === undefined ? whyNotListening(listening()) : undefined
+    if (why !== undefined) logSafely(app.log, 'warn', {}, `dashboard: closed, because ${why}`)
+  })
   app.addHook('onReady', async () => {
     if (!app.hasDecorator('metrics')) throw new PartMissingError('metrics', '{ metrics: {} }, which the dashboard shows')
     feed = new Feed(app, streams, app.getDecorator<Metrics>('metrics').reader())
@@ -71,7 +95,9 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
   })
 
   // Probed each second or open for hours, the page must not fill the log, count against a limit, or hold up a shutdown.
-  const shared = { logLevel: 'warn', config: { lifecycle: 'always', limiter: false, rateLimit: false } } as const
+  // The names are checked by the limiter, at boot.
+  const limits = policies.length > 0 ? { limiter: { policies: policies as never[] } } : { limiter: false, rateLimit: false } as const
+  const shared = { logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', ...limits } } as const
 
   await app.register(async (routes) => {
     routes.addHook('onRequest', guard)
@@ -85,20 +111,29 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     }
 
     routes.get('/events', { ...shared, exposeHeadRoute: false }, (_request, reply) => {
-      if (feed !== undefined && !streams.isFull) streams.open(reply, feed.hello)
+      if (feed !== undefined && streams.mayOpen(reply)) streams.open(reply, feed.hello)
       else reply.code(503).header('retry-after', '5').send({ statusCode: 503, error: 'Service Unavailable', message: 'As many pages are open as may be: close one and try again' })
     })
 
-    routes.post<{ Querystring: { pool?: unknown, id?: unknown } }>('/cancel', shared, async ({ query: { pool, id }, log }, reply) => {
+    routes.post<{ Querystring: { pool?: unknown, id?: unknown } }>('/cancel', shared, async (request, reply) => {
+      const { query: { pool, id } } = request
       const subject = typeof pool === 'string' && typeof id === 'string' ? cancelJob(app.server, pool, id) : undefined
       const cancelled = subject !== undefined
       if (cancelled) {
-        logSafely(log, 'warn', { pool, jobId: id }, 'a job was cancelled on the dashboard')
-        feed?.note(subject, 'it was cancelled on the dashboard')
+        // A log that authorize has put on the request, with the name of its user, is used.
+        logSafely(request.log, 'warn', { pool, jobId: id, job: subject, operator: operatorOf(request) }, 'a job was cancelled on the dashboard')
+        feed?.note(`job ${subject}`, 'it was cancelled on the dashboard')
       }
       return reply.code(cancelled ? 200 : 404).headers(headers).send({ cancelled })
     })
   }, { prefix: path })
+}
+
+/** Whom the log names: the user of basic authentication, if the request has it, and otherwise the address. */
+function operatorOf ({ headers: { authorization = '' }, ip }: FastifyRequest): string {
+  const [, credentials = ''] = /^Basic ([\w+/=]{1,1000})$/i.exec(authorization) ?? []
+  const [, user] = /^([^:]{1,100}):/.exec(Buffer.from(credentials, 'base64').toString()) ?? []
+  return user ?? ip
 }
 
 export default dashboard

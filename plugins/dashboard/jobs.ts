@@ -28,17 +28,25 @@ export function runningJobs (server: object): ShownJob[] {
       ...job,
       ageMs: Math.round(ageMs),
       runMs: Math.round(runMs),
-      // Fastify's requestIdHeader lets the client choose it, and genReqId may return what is no string.
-      requestId: requestId === undefined ? undefined : String(requestId).slice(0, 40),
+      requestId: requestId === undefined ? undefined : shortened(requestId),
       ...progressOf(progress)
     }))
 }
 
-/** Returns what was cancelled, in words, or undefined if there is no such job any more. */
+/** Returns the name of the job that was cancelled, or undefined if there is no such job any more. */
 export function cancelJob (server: object, pool: string, id: string): string | undefined {
   const views = countsOf(server).pools.map((name, { views }) => name === pool ? [...views] : []).flat()
   const job = views.flatMap((view) => view.running()).find((running) => running.id === id)
-  return views.some((view) => view.cancel(id)) ? `job ${job?.name ?? id}` : undefined
+  return views.some((view) => view.cancel(id)) ? job?.name ?? id : undefined
+}
+
+/** Fastify's requestIdHeader lets the client choose a request's id, and genReqId may return what can't be made a string. */
+function shortened (requestId: unknown): string | undefined {
+  try {
+    return String(requestId).slice(0, 40)
+  } catch {
+    return undefined
+  }
 }
 
 /** A job may report anything: a share, an object with a share as `done` or `progress`, or a text. */

@@ -13,24 +13,44 @@ export interface DashboardOptions {
   path?: string
   /**
    * Decides who may see the dashboard and cancel jobs: only `true` lets a request pass. Without this option the dashboard is off in production
-   * (NODE_ENV=production), and otherwise answers only clients on the same machine that come through no proxy.
+   * (NODE_ENV=production) and in a service that listens for other machines, and otherwise answers only clients on the same machine that come
+   * through no proxy. Of each address, 20 requests a minute may be refused; further ones get 429 and aren't asked about.
    * @default undefined
    */
   authorize?: Authorize
+  /**
+   * The hosts, with or without a port, under which the dashboard answers with `authorize`. Set it if `authorize` goes by the client's address:
+   * otherwise a page whose name an attacker points to the service is the dashboard's own for the browser of somebody who may see it.
+   * @default any
+   */
+  hosts?: readonly string[]
+  /**
+   * Policies of the limiter, with `routes: 'named'`, that apply to the dashboard's requests. Without this option no limit applies to them.
+   * @default []
+   */
+  policies?: readonly string[]
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-export const dashboardOptionNames = ['path', 'authorize'] as const satisfies ReadonlyArray<keyof DashboardOptions>
+export const dashboardOptionNames = ['path', 'authorize', 'hosts', 'policies'] as const satisfies ReadonlyArray<keyof DashboardOptions>
 
 export interface ResolvedOptions {
   path: string
   authorize: Authorize | undefined
+  hosts: readonly string[] | undefined
+  policies: readonly string[]
 }
 
 export function resolveOptions (options: DashboardOptions): ResolvedOptions {
   // Fastify adds the prefix of its own option, which the page's path follows.
   check.record('dashboard', options, [...dashboardOptionNames, 'prefix'])
-  const { path = '/dashboard', authorize } = options
+  const { path = '/dashboard', authorize, hosts } = options
+  check.ensure(hosts === undefined || authorize !== undefined, 'dashboard.hosts', 'to be left out without dashboard.authorize: the hosts are those of this machine then', hosts)
   check.ensure(check.isPath(path) && !path.endsWith('/'), 'dashboard.path', 'a path such as /dashboard, of letters, digits, and -._~', path)
-  return { path, authorize: authorize === undefined ? undefined : check.fn<Authorize>('dashboard.authorize', authorize) }
+  return {
+    path,
+    authorize: authorize === undefined ? undefined : check.fn<Authorize>('dashboard.authorize', authorize),
+    hosts: hosts === undefined ? undefined : check.array('dashboard.hosts', hosts).map((host, index) => check.text(`dashboard.hosts[${index}]`, host).toLowerCase()),
+    policies: check.array('dashboard.policies', options.policies ?? []).map((name, index) => check.text(`dashboard.policies[${index}]`, name))
+  }
 }

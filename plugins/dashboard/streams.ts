@@ -3,12 +3,15 @@
  * its connection is cut when it lags for too long. A page that is cut connects again, and gets the history in place of what it has missed.
  */
 import type { FastifyReply } from 'fastify'
+import { isHttp1, rawOf } from '../shared/response.ts'
 import { onClosed } from '../shared/sockets.ts'
 
 /** Broadcasts that a page may miss in a row. */
 const MAX_MISSED = 10
 /** Open pages; each of them costs a write each second. */
 const MAX_STREAMS = 250
+/** Streams of one connection of HTTP/2, which the tabs of a browser share. HTTP/1.1 answers one request at a time: a second stream would wait for ever. */
+const MAX_OF_SESSION = 50
 
 interface Stream {
   readonly reply: FastifyReply
@@ -24,8 +27,13 @@ export class Streams {
     return this.#open.size
   }
 
-  get isFull (): boolean {
-    return this.#open.size >= MAX_STREAMS
+  /** Tells whether there is a place for the reply's stream, among all and on its connection. */
+  mayOpen (reply: FastifyReply): boolean {
+    if (this.#open.size >= MAX_STREAMS) return false
+    const connection = connectionOf(reply)
+    let others = 0
+    for (const stream of this.#open) if (connectionOf(stream.reply) === connection) others++
+    return others < (isHttp1(rawOf(reply)) ? 1 : MAX_OF_SESSION)
   }
 
   /** Answers a request with a stream that begins with `text`. Fastify's reply is taken over: its hooks can't wait for the end of an endless answer. */
@@ -75,6 +83,11 @@ export class Streams {
     // False says that the text waits in memory, since the client has not read what came before.
     stream.lags = !stream.reply.raw.write(text)
   }
+}
+
+function connectionOf (reply: FastifyReply): object | undefined {
+  const raw = rawOf(reply)
+  return isHttp1(raw) ? raw.req.socket : raw.stream.session
 }
 
 /** Formats a message of an event stream. JSON escapes every line break, so that no text in `data` can begin a message of its own. */

@@ -37,7 +37,7 @@ export interface LifecycleOptions {
   livePath?: string | false
   /**
    * Checks of what the service needs: `[async (signal) => db.ping({ signal })]`. The probe at `readyPath` calls all checks at the same time, at
-   * most once a second, and names the checks that fail in the body of its 503. A check has the name of its function.
+   * most once a second, and names the checks that fail in the body of its 503; the log has their errors. A check has the name of its function.
    * @default []
    */
   ready?: readonly ReadyCheck[]

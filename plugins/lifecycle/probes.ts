@@ -7,6 +7,8 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../shared/clock.ts'
+import { hidden } from '../shared/internal-route.ts'
+import { logSafely } from '../shared/log.ts'
 import { within } from '../shared/within.ts'
 import type { ReadyCheck, ResolvedLifecycleOptions } from './options.ts'
 
@@ -14,15 +16,19 @@ export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: c
   // A probe every second must not fill the log, and a flood of requests must not make the process look dead. @fastify/under-pressure calls the
   // pressureHandler of a route in place of refusing its request; one that returns nothing lets the request pass.
   const config = { lifecycle: 'always', limiter: false, pressureHandler: () => {} } as const
-  const shared = { logLevel: 'warn', config } as const
+  const shared = { logLevel: 'warn', schema: hidden(), config } as const
 
   if (readyPath !== false) {
-    const failedChecks = createReadyChecks(checks, readyTimeout, monotonic.now)
+    // Anybody may ask a probe, so the answer has names alone. The text of an error may hold an address, a query or a password: it is for the log.
+    const failedChecks = createReadyChecks(checks, readyTimeout, monotonic.now, ({ name, error }) => {
+      if (error === undefined) logSafely(app.log, 'info', { check: name }, 'a check of readiness passes again')
+      else logSafely(app.log, 'warn', { check: name, error }, 'a check of readiness fails')
+    })
     app.get(readyPath, shared, async (_request, reply) => {
       if (app.lifecycle.ready) {
         const failed = await failedChecks()
         // A shutdown may have begun meanwhile.
-        if (app.lifecycle.ready) return failed.length === 0 ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', failed })
+        if (app.lifecycle.ready) return failed.length === 0 ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', failed: failed.map(({ name }) => ({ name })) })
       }
       return reply.code(503).send({ status: app.lifecycle.phase })
     })
@@ -42,9 +48,15 @@ const FRESH = 1_000
 /** The longest pause, in ms, between two calls of a check that hangs and ignores its signal. */
 const LONGEST_PAUSE = 30_000
 
-/** @returns a function that resolves to the checks that fail */
-export function createReadyChecks (checks: readonly ReadyCheck[], timeout: number, now: () => number): () => Promise<FailedCheck[]> {
-  const asks = checks.map((check, index) => createAsk(check, check.name === '' ? `ready[${index}]` : check.name, timeout, now))
+type OnChange = (check: { name: string, error: string | undefined }) => void
+
+/**
+ * @param changed is called when a check begins to fail, fails with another text, or passes again
+ * @returns a function that resolves to the checks that fail
+ */
+export function createReadyChecks (checks: readonly ReadyCheck[], timeout: number, now: () => number, changed: OnChange = () => {}): () => Promise<FailedCheck[]> {
+  const texts = checks.map((): string | undefined => undefined)
+  const asks = checks.map((check, index) => createAsk(check, nameOf(checks, index), timeout, now))
   let answer: Promise<FailedCheck[]> = Promise.resolve([])
   let pending = false
   let askedAt = -Infinity
@@ -52,7 +64,12 @@ export function createReadyChecks (checks: readonly ReadyCheck[], timeout: numbe
   async function ask (): Promise<FailedCheck[]> {
     pending = true
     try {
-      return (await Promise.all(asks.map(async (each) => each()))).filter((failed) => failed !== undefined)
+      const failures = await Promise.all(asks.map(async (each, index) => {
+        const failed = await each()
+        if (failed?.error !== texts[index]) changed({ name: nameOf(checks, index), error: texts[index] = failed?.error })
+        return failed
+      }))
+      return failures.filter((failed) => failed !== undefined)
     } finally {
       pending = false
     }
@@ -67,7 +84,12 @@ export function createReadyChecks (checks: readonly ReadyCheck[], timeout: numbe
   }
 }
 
-/** The 503 of the probe carries the text of each failed check. A driver's error may quote a whole query. */
+function nameOf (checks: readonly ReadyCheck[], index: number): string {
+  const name = checks[index]?.name
+  return name === undefined || name === '' ? `ready[${index}]` : name
+}
+
+/** A driver's error may quote a whole query. */
 const LONGEST_TEXT = 1_000
 
 function createAsk (check: ReadyCheck, name: string, timeout: number, now: () => number): () => Promise<FailedCheck | undefined> {

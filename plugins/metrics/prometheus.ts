@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import type * as PromClient from 'prom-client'
 import { OptionInvalidError } from '../shared/errors.ts'
+import { hidden } from '../shared/internal-route.ts'
 import { ensure } from '../shared/options.ts'
 import { bucketBounds, type DurationsSnapshot } from '../core/ledger/durations.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -153,7 +154,7 @@ export async function addPrometheus (app: FastifyInstance, { read, queues }: Sou
   })
   if (path === false) return
   // Prometheus must see an overload, and so is never limited.
-  app.get(path, { logLevel: 'warn', config: { lifecycle: 'always', limiter: false, rateLimit: false } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+  app.get(path, { logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', limiter: false, rateLimit: false } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
 }
 
 /** Adds the instruments to a registry. Each reads the snapshot that `snapshot` returns, which is the same one for all instruments of a scrape. */

@@ -4,6 +4,7 @@
  * An error explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
 import { createError, createRefusal, withoutStack } from './coded-error.ts'
+import { OperatorCancelError } from './operator-cancel.ts'
 
 /** Thrown at boot. */
 export class OptionInvalidError extends createError<[option: string, expected: string, received: string]>(
@@ -68,9 +69,14 @@ export class WorkersUnavailableError extends createRefusal<[job: string, retryAf
 export class JobTimeoutError extends withoutStack<[name: string, timeout: number, where: 'queued' | 'running']>(
   'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}
 
-/** `cause` is the signal's reason. */
+/** `cause` is the signal's reason. The status is 503 if an operator has cancelled the job, whose client has not left. */
 export class JobAbortedError extends withoutStack<[name: string, options?: ErrorOptions]>(
-  'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499) {}
+  'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499) {
+  constructor (name: string, options: ErrorOptions = {}) {
+    super(name, options)
+    if (options.cause instanceof OperatorCancelError) Object.assign(this, { statusCode: 503, status: 503 })
+  }
+}
 
 /** `cause` is what ended the thread. */
 export class JobCrashedError extends createError<[name: string, how: string, options?: ErrorOptions]>(
@@ -171,8 +177,9 @@ export class TaskAbortedError extends withoutStack<[id: string, why: string, opt
 export class TaskThrewError extends createError<[id: string, what: string, options?: ErrorOptions]>(
   'FC_ERR_TASK_THREW', 'The task "%s" threw %s, which is not an Error') {}
 
-export class TaskDuplicateError extends createError<[id: string]>(
-  'FC_ERR_TASK_DUPLICATE', 'A task "%s" is waiting or running already', 409) {}
+/** Clients don't see the task's id, which may hold an address or another client's name. */
+export class TaskDuplicateError extends createError<[id: string], { id: string }>(
+  'FC_ERR_TASK_DUPLICATE', () => 'A task with this id is waiting or running already', 409, (id) => ({ id })) {}
 
 /** `known` are the names of the tasks that are defined. They are for the log, and not in the message, which clients see. */
 export class TaskUnknownError extends createError<[name: string, known: readonly string[]], { known: readonly string[] }>(

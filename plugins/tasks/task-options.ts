@@ -27,7 +27,7 @@ export interface TaskRunOptions {
   retries?: number
   /**
    * Delay before the n-th retry: random up to `base * 2 ** (n - 1)` ms, at most `max` ms.
-   * An error with `retryAfter` (seconds, at most an hour) is waited for at least that long.
+   * An error with `retryAfter` (seconds) is waited for at least that long, but no longer than an hour.
    * @default { base: 500, max: 30_000 }
    */
   backoff?: Partial<Backoff>

@@ -3,7 +3,7 @@ import { TaskThrewError } from '../shared/errors.ts'
 
 /** Returns what was thrown, or an error that has it as its cause. */
 export function toError (id: string, thrown: unknown): Error {
-  return isError(thrown) ? thrown : new TaskThrewError(id, describe(thrown), { cause: thrown })
+  return isInstance(thrown, Error) ? thrown : new TaskThrewError(id, describe(thrown), { cause: thrown })
 }
 
 /** Makes the error that a function threw after its signal had aborted the cause of the signal's reason, unless that would form a cycle. */
@@ -29,11 +29,22 @@ export function read (object: object, name: string): unknown {
   }
 }
 
-function isError (value: unknown): value is Error {
+/** Tells whether a value is an instance, without what `instanceof` throws for a Proxy that was revoked. */
+export function isInstance<T> (value: unknown, Class: abstract new (...args: never[]) => T): value is T {
   try {
-    return value instanceof Error
+    return value instanceof Class
   } catch {
     return false
+  }
+}
+
+/** Returns what was thrown, unless nothing can be asked of it: a Proxy that was revoked would make whoever looks at it throw, the logger too. */
+export function readable (id: string, thrown: unknown): unknown {
+  try {
+    void (thrown instanceof Error)
+    return thrown
+  } catch {
+    return new TaskThrewError(id, 'a value that can\'t be read')
   }
 }
 

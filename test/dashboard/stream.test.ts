@@ -196,7 +196,7 @@ async function closesWithOpenPage (t: Test, app: FastifyInstance, socket: Socket
   t.teardown(() => socket.destroy())
   let text = ''
   socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
-  socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n')
+  socket.write('GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\nconnection: keep-alive\r\n\r\n')
   await until(() => text.includes('event: hello'), 'the stream has begun')
   const startedAt = performance.now()
   await app.close()
@@ -340,11 +340,11 @@ t.test('250 pages are open at most, and those that leave make room for others', 
   for (let another = await open(); another.status !== 200; another = await open()) t.equal(another.status, 503)
 })
 
-t.test('streams that a client pipelines on one connection give their places back when it leaves, also those whose turn never came', async (t) => {
+t.test('streams that a client pipelines on one connection take one place, and give it back when it leaves', async (t) => {
   const { port } = await startDashboard(t, { workers: false })
   const socket = connect(port, '127.0.0.1')
   t.teardown(() => socket.destroy())
-  socket.on('error', () => {}).resume().write('GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(250))
+  socket.on('error', () => {}).resume().write('GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(400))
   const open = async (): Promise<number> => await new Promise((resolve, reject) => {
     const request = httpRequest({ port, path: '/dashboard/events', host: '127.0.0.1', agent: false }, ({ statusCode = 0 }) => {
       resolve(statusCode)
@@ -352,31 +352,32 @@ t.test('streams that a client pipelines on one connection give their places back
     })
     request.on('error', reject).end()
   })
-  while (await open() !== 503);
-  socket.destroy()
-  // The service hears of it a moment later.
-  for (let opened = 0; opened < 10;) if (await open() === 200) opened++
+  for (let round = 0; round < 3; round++) t.equal(await open(), 200, 'there is a place for others')
   const pages = await Promise.all(Array.from({ length: 100 }, open))
   t.equal(pages.filter((status) => status === 200).length, 100)
+  socket.destroy()
 })
 
 t.test('an error that can\'t be read, and ids of requests that are no strings, end neither the feed nor the process', async (t) => {
-  let id = 0n
+  let id: unknown = 1n
   const { app, port } = await startDashboard(t, {}, (app) => {
     app.get('/', async () => app.getDecorator<TestWorkers>('workers').run('spin', { ms: 60_000 }))
-  }, { genReqId: () => ++id as never })
+  }, { genReqId: () => id as never })
   class Unreadable extends Error {
     override get message (): string { throw new Error('unreadable') }
   }
   const page = await listenTo(t, port)
   await rejection(app.tasks.submit('mail:1', async () => { throw new Unreadable() }).done).catch(() => {})
   await page.next<Incident[]>('incidents', (incidents) => incidents.some(({ subject, reason }) => subject === 'task mail' && reason === 'its error can\'t be read'))
-  const asked = new AbortController()
-  const left = rejection(send(port, '/', { signal: asked.signal }))
-  const [job] = await page.next<ShownJob[]>('jobs', ({ length }) => length > 0)
-  t.match(job?.requestId, /^\d+$/)
-  asked.abort()
-  await left
+  for (const [each, shown] of [[7n, '7'], [Object.create(null), undefined]] as const) {
+    id = each
+    const asked = new AbortController()
+    const left = rejection(send(port, '/', { signal: asked.signal }))
+    const [job] = await page.next<ShownJob[]>('jobs', ([first]) => first !== undefined && first.requestId === shown)
+    t.ok(job)
+    asked.abort()
+    await left
+  }
 })
 
 t.test('what is stored of each named task is sent each second', async (t) => {
@@ -404,7 +405,7 @@ t.test('a request that is pipelined behind a page\'s stream is answered in a shu
     let text = ''
     socket.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
     const closed = once(socket, 'close')
-    socket.write('GET /dashboard/events HTTP/1.1\r\nhost: localhost\r\n\r\nGET /next HTTP/1.1\r\nhost: localhost\r\n\r\n')
+    socket.write('GET /dashboard/events HTTP/1.1\r\nHost: localhost\r\n\r\nGET /next HTTP/1.1\r\nhost: localhost\r\n\r\n')
     await asked.promise
     await until(() => text.includes('event: hello'), 'the stream has begun')
     if (answers === 'before') go.resolve()
@@ -463,7 +464,7 @@ t.test('over HTTP/2', async (t) => {
   const { connect } = await import('node:http2')
   const app = Fastify({ http2: true })
   t.teardown(() => app.close())
-  await app.register(concurrency as never, { dashboard: {} })
+  await app.register(concurrency as never, { dashboard: { authorize: () => true } })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const session = connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
   t.teardown(() => session.destroy())

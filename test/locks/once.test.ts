@@ -77,22 +77,22 @@ t.test('an initialisation that needs itself ends with the timeout, and the next 
 
 t.test('forget() while it runs: those who wait have its result, and the next call runs its own function, alone', async (t) => {
   const { locks } = await startLocks(t)
-  const gates = [deferred<number>(), deferred<number>()]
+  const [gate, later] = [deferred<number>(), deferred<number>()]
   let running = 0
-  const load = (gate: Promise<number>) => async (): Promise<number> => {
+  const load = (loaded: Promise<number>) => async (): Promise<number> => {
     t.equal(++running, 1, 'one runs at a time')
     try {
-      return await gate
+      return await loaded
     } finally {
       running--
     }
   }
-  const first = [locks.once('config', load(gates[0].promise)), locks.once('config', () => 0)]
+  const first = [locks.once('config', load(gate.promise)), locks.once('config', () => 0)]
   locks.forget('config')
-  const second = [locks.once('config', load(gates[1].promise)), locks.once('config', () => 0)]
-  gates[0].resolve(1)
+  const second = [locks.once('config', load(later.promise)), locks.once('config', () => 0)]
+  gate.resolve(1)
   t.strictSame(await Promise.all(first), [1, 1])
-  gates[1].resolve(2)
+  later.resolve(2)
   t.strictSame(await Promise.all(second), [2, 2])
   t.equal(await locks.once('config', () => 3), 2, 'the second is remembered')
 })

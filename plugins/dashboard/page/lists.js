@@ -24,7 +24,10 @@ class Row {
     this.#progress.setAttribute('aria-label', `Progress of ${job.name} ${job.id}`)
     this.#cancel.type = 'button'
     this.#call('Cancel')
-    this.#cancel.addEventListener('click', () => cancel(job, this.#cancel))
+    // The keyboard's clicks have no detail, and follow the focus.
+    this.#cancel.addEventListener('click', ({ detail }) => {
+      if (detail === 0 || performance.now() - movedAt > SETTLING) return cancel(job, this.#cancel)
+    })
     this.element = make('li', {}, [make('div', { class: 'what' }, [this.#name, this.#about]), this.#cancel, this.#progress])
     this.update(job)
   }
@@ -47,6 +50,10 @@ class Row {
   }
 }
 
+/** For this long, in ms, after rows have moved up, a click on a button may have been meant for the job that was there. */
+const SETTLING = 700
+let movedAt = -Infinity
+
 /** @type {Map<string, Row>} */
 const rows = new Map()
 
@@ -56,6 +63,7 @@ export function showJobs (jobs) {
   const keys = new Set(jobs.map(({ pool, id }) => `${pool} ${id}`))
   for (const [key, { element }] of rows) {
     if (keys.has(key)) continue
+    if (element.nextElementSibling !== null) movedAt = performance.now()
     element.remove()
     rows.delete(key)
   }

@@ -11,6 +11,7 @@ import { abortable } from './abortable.ts'
 import { runInGroup } from './enclosing.ts'
 import { Parents } from './parents.ts'
 import { nextTurn, Turn } from '../turns.ts'
+import { isInstance, readable } from '../thrown.ts'
 import { Watched } from '../watched.ts'
 
 export interface GroupContext {
@@ -135,7 +136,7 @@ export class Group<T = unknown> {
     this.#waiting = []
     for (const wake of waiting) wake()
     if (this.#works > 0) this.#host.aborted()
-    if (this.#signal.reason instanceof RequestEndedError && this.#active > 0 && !this.#waited) this.#host.unseen(this.#signal.reason)
+    if (isInstance(this.#signal.reason, RequestEndedError) && this.#active > 0 && !this.#waited) this.#host.unseen(this.#signal.reason)
   }
 
   #began (): void {
@@ -156,7 +157,7 @@ export class Group<T = unknown> {
     this.#began()
     this.#active++
     const index = this.#started++
-    const run = (async () => runInGroup(this.#signal, () => fn({ signal: this.#signal })))()
+    const run = runInGroup(this.#signal, () => call(fn, { signal: this.#signal }))
       .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unwaited ??= { error } })
       .then(() => {
         this.#active--
@@ -175,7 +176,7 @@ export class Group<T = unknown> {
   #handOut<Result> (work: Promise<Result>, isSeen: (error: unknown) => boolean): Promise<Result> {
     return Watched.of(work, (error) => {
       // That the client has left is no error of the application. That the application has answered before its group had ended is one.
-      const isExpected = this.#isReason(error) && !this.#errors.includes(error) && !(error instanceof RequestEndedError)
+      const isExpected = this.#isReason(error) && !this.#errors.includes(error) && !isInstance(error, RequestEndedError)
       if (!isExpected && !isSeen(error)) this.#host.unseen(error)
     })
   }
@@ -264,7 +265,7 @@ export class Group<T = unknown> {
     } catch (error) {
       // Unless the group was aborted, the error is the iterator's own, which has ended with it.
       hasEnded = !signal.aborted
-      group.#fail(error)
+      group.#fail(readable('group', error))
     }
     try {
       return await group.wait()
@@ -302,7 +303,7 @@ export class Group<T = unknown> {
     setMaxListeners(0, losers.signal)
     const parents = new Parents([this.#signal], losers)
     parents.follow()
-    const runs = fns.map(async (fn) => runInGroup(losers.signal, () => fn({ signal: losers.signal })))
+    const runs = fns.map(async (fn) => runInGroup(losers.signal, () => call(fn, { signal: losers.signal })))
     try {
       return await Promise.race(runs)
     } finally {
@@ -323,6 +324,14 @@ export class Group<T = unknown> {
 }
 
 type AnyIterator<Item> = Iterator<Item> | AsyncIterator<Item>
+
+async function call<T, Context> (fn: (context: Context) => T | PromiseLike<T>, context: Context): Promise<T> {
+  try {
+    return await fn(context)
+  } catch (thrown) {
+    throw readable('group', thrown)
+  }
+}
 
 function iteratorOf<Item> (items: Partial<Iterable<Item> & AsyncIterable<Item>> | null | undefined): AnyIterator<Item> {
   const iterator = items?.[Symbol.asyncIterator]?.() ?? items?.[Symbol.iterator]?.()

@@ -5,10 +5,11 @@
  */
 import { types } from 'node:util'
 import { OptionInvalidError } from '../../shared/errors.ts'
+import { MAX_DURATION } from '../../shared/options.ts'
 import { RETRY_IF, type Backoff } from '../task-options.ts'
 import { read } from '../thrown.ts'
 
-/** The longest delay, in ms, that an error may ask for. A task that had to wait longer fails, because it would occupy its permit for too long. */
+/** The longest delay, in ms, that an error may ask for. A task that is to wait longer is tried after that time: it occupies its place meanwhile. */
 export const MAX_RETRY_AFTER = 3_600_000
 
 /** The outcome of an attempt of a stored task that is to be tried again: the engine stores the retry. `cause` is the attempt's error. */
@@ -28,10 +29,11 @@ export class StoredRetry extends Error {
  */
 export function retryDelay (attempt: number, error: unknown, { base, max }: Backoff, random: number): number | undefined {
   const asked = retryAfterOf(error)
-  if (asked > MAX_RETRY_AFTER) return undefined
+  // Longer than any timer: never.
+  if (asked > MAX_DURATION) return undefined
   // 2 ** 1023 is finite, 2 ** 1024 isn't; and Infinity * 0 would be NaN.
   const ceiling = Math.min(max, base * 2 ** Math.min(attempt - 1, 1023))
-  return Math.max(asked, ceiling * random)
+  return Math.max(Math.min(asked, MAX_RETRY_AFTER), ceiling * random)
 }
 
 /** Returns `error.retryAfter`, which is in seconds as in HTTP and in our own errors, as ms; 0 if there is none. */

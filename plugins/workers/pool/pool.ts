@@ -10,8 +10,10 @@ import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
+import { OperatorCancelError } from '../../shared/operator-cancel.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, Entry, type RunOutcome } from '../../core/line/admission.ts'
+import { blameClient } from '../client-payload.ts'
 import { Job, type JobSettings } from '../job.ts'
 import { answered, payloadUnread, payloadUnsent } from '../job-end.ts'
 import { JobLedger, type PoolStats } from '../ledger.ts'
@@ -197,6 +199,7 @@ export class Pool implements Drainable, PoolView {
 
   /** The job's payload has not reached a thread. */
   #onUndelivered (job: Job, outcome: Outcome): void {
+    blameClient(outcome.error, job.payload, job.request)
     if (!job.settled) this.#end(job, outcome)
     this.#release(job, 0, 'unknown')
   }
@@ -292,7 +295,7 @@ export class Pool implements Drainable, PoolView {
   cancel (id: string): boolean {
     const job = this.#live.all().find((job) => job.id === id)
     if (job === undefined) return false
-    this.#transitions.run(() => this.#abort(job, new Error('The job was cancelled by an operator')))
+    this.#transitions.run(() => this.#abort(job, new OperatorCancelError('The job was cancelled by an operator')))
     return true
   }
 

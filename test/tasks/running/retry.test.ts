@@ -12,7 +12,8 @@ t.test('the ceiling doubles up to the maximum, and the whole range below it is u
 t.test('an error may ask for a longer delay, never for a shorter one', async (t) => {
   t.equal(retryDelay(1, { retryAfter: 7 }, backoff, 0.5), 7_000)
   t.equal(retryDelay(6, { retryAfter: 0.1 }, backoff, 0.5), 500)
-  t.equal(retryDelay(1, { retryAfter: MAX_RETRY_AFTER / 1_000 + 1 }, backoff, 0.5), undefined, 'longer than an hour: not worth it')
+  t.equal(retryDelay(1, { retryAfter: MAX_RETRY_AFTER / 1_000 + 1 }, backoff, 0.5), MAX_RETRY_AFTER, 'longer than an hour: tried after an hour')
+  t.equal(retryDelay(1, { retryAfter: Infinity }, backoff, 0.5), undefined, 'never')
   for (const retryAfter of [-1, NaN, '7', null]) t.equal(retryDelay(1, { retryAfter }, backoff, 0.5), 50)
 })
 

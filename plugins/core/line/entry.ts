@@ -1,7 +1,6 @@
 /** Entry is one piece of work on its way through a line: whose it is, where it stands, and its links in the lists that hold it. */
 import { createHash } from 'node:crypto'
 import type { Priority } from '../../../workers/jobs.ts'
-import type { KeyQueue } from './flow.ts'
 import { Link } from './linked-list.ts'
 
 /** The least cost of an entry, in ms: otherwise a key whose runs measure 0 ms would be served without end. A power of two, so that sums are exact. */
@@ -48,8 +47,6 @@ export class Entry {
   assured = false
   /** The run time that was expected when the entry was offered, in ms; the least cost for a name without an estimate. */
   expected = LEAST_COST_MS
-  /** The queue of the entry's key, while the entry waits or runs. */
-  queue: KeyQueue | undefined = undefined
   /** The link in a list of the entry's queue. */
   readonly link = new Link(this)
   /** The link in the list of all that wait, by age. */

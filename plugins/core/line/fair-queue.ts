@@ -119,7 +119,6 @@ export class FairQueue<T extends Entry = Entry> {
   /** Takes out an entry that is served now, and charges its key with what the run is expected to take. */
   take (entry: Entry): void {
     const queue = this.#leave(entry, 1)
-    entry.queue = queue
     this.#charge(queue, entry.expected)
   }
 
@@ -130,9 +129,8 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Settles the account of a taken entry that has run for `run` ms: its key pays the difference to what it was charged. */
   settle (entry: Entry, run: number): void {
-    const { queue } = entry
+    const queue = this.find(entry)
     if (queue === undefined) return
-    entry.queue = undefined
     this.#charge(queue, Math.max(LEAST_COST_MS, run) - entry.expected)
     for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running--
     this.#count(queue)
@@ -141,7 +139,7 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Puts a taken entry that never started back to the head of its key. */
   restore (entry: Entry): void {
-    const { queue } = entry
+    const queue = this.find(entry)
     if (queue === undefined) return
     this.#charge(queue, -entry.expected)
     for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running--

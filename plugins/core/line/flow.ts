@@ -2,10 +2,10 @@
  * The tree of shares. Its leaves are the queues of keys, and each group above them shares its servers between its members by weight: the classes of
  * priority, and the keys of a class. (Fair queueing calls a member a flow.)
  */
+import type { Debt } from './debt.ts'
 import type { Entry } from './entry.ts'
 import { Heap, type HeapMember } from './heap.ts'
 import { LinkedList } from './linked-list.ts'
-import type { Debt } from './overload.ts'
 
 /** What a group and a queue have in common: an account of server time, and sums over what waits below. */
 export abstract class Flow implements HeapMember {

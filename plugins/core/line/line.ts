@@ -162,7 +162,7 @@ export class Line<T extends Entry> {
   ran (entry: T, run: number): void {
     this.#runs = EARLIER * this.#runs + run
     this.#squares = EARLIER * this.#squares + run * run
-    if (!entry.left) this.#overload.recordServed(entry.queue, entry.key, run)
+    if (!entry.left) this.#overload.recordServed(this.queue.find(entry), entry.key, run)
     this.queue.settle(entry, run)
   }
 
@@ -189,7 +189,7 @@ export class Line<T extends Entry> {
   }
 
   #recordWaste (entry: T, wait: number, hasLeft: boolean): void {
-    const queue = entry.queue ?? this.queue.find(entry)
+    const queue = this.queue.find(entry)
     if (queue !== undefined) this.#overload.recordWaste(queue, wait, entry.expected, this.queue.activeKeys, hasLeft)
   }
 }

@@ -6,6 +6,7 @@
  * neither declare nor hide an overload of the others. Servers that idle pay all debts, and work that is served in time pays a part, so that the few
  * clients who leave at any load never add up to an overload.
  */
+import { Debt } from './debt.ts'
 import type { KeyQueue } from './flow.ts'
 
 export interface WaitSettings {
@@ -27,19 +28,6 @@ const SHORTER = 0.1
 const LEFT = 0.7
 /** So many keys that have gone keep their debts; those of older ones become the debt of all. Many keys that each ask once are an overload too. */
 const DEBTORS = 16
-
-/** Debt is server time, in ms, that waited in vain. */
-export class Debt {
-  amount = 0
-  /** The debt has been an overload, and is one until all of it is paid. */
-  isOverload = false
-  /** The idle time up to which the debt is paid. */
-  idle: number
-
-  constructor (idle: number) {
-    this.idle = idle
-  }
-}
 
 export class Overload {
   readonly #settings: WaitSettings

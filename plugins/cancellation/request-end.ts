@@ -8,8 +8,8 @@
 import { setMaxListeners } from 'node:events'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RequestEndedError } from '../shared/errors.ts'
-import { hasEnded, isHttp1, rawOf } from '../shared/response.ts'
-import { onClosed } from '../shared/sockets.ts'
+import { hasEnded, isHttp1, rawOf } from '../shared/http/response.ts'
+import { onClosed } from '../shared/http/sockets.ts'
 import { handlerTimeoutError } from './handler-timeout.ts'
 import { kReply } from './reply.ts'
 

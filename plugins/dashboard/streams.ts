@@ -3,8 +3,8 @@
  * its connection is cut when it lags for too long. A page that is cut connects again, and gets the history in place of what it has missed.
  */
 import type { FastifyReply } from 'fastify'
-import { isHttp1, rawOf } from '../shared/response.ts'
-import { onClosed } from '../shared/sockets.ts'
+import { isHttp1, rawOf } from '../shared/http/response.ts'
+import { onClosed } from '../shared/http/sockets.ts'
 
 /** Broadcasts that a page may miss in a row. */
 const MAX_MISSED = 10

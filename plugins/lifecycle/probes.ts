@@ -7,7 +7,7 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../shared/clock.ts'
-import { hidden } from '../shared/internal-route.ts'
+import { hidden } from '../shared/http/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
 import { within } from '../shared/within.ts'
 import type { ReadyCheck, ResolvedLifecycleOptions } from './options.ts'

@@ -1,6 +1,6 @@
 /** Ends the event streams of browsers. An event stream would never end by itself; its browser connects again, to another server. */
 import type { FastifyReply } from 'fastify'
-import { hasBegun, hasEnded, isHttp1, rawOf } from '../../shared/response.ts'
+import { hasBegun, hasEnded, isHttp1, rawOf } from '../../shared/http/response.ts'
 
 const EVENT_STREAM = /^content-type: *text\/event-stream/im
 

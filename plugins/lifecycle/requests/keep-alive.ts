@@ -1,7 +1,7 @@
 /** Ends keep-alive in spite of HTTP/1 pipelining, where several requests are in flight on one connection and are answered in order. */
 import type { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
-import { hasBegun, isHttp1, rawOf } from '../../shared/response.ts'
+import { hasBegun, isHttp1, rawOf } from '../../shared/http/response.ts'
 
 /** By connection: the reply that tells the client. */
 const last = new WeakMap<Socket, FastifyReply>()

@@ -9,7 +9,7 @@ subscribe('fastify.initialization', (message) => {
   const { fastify: app } = message as { fastify: FastifyInstance }
   app.get('/planted', async () => {
     const before = planted
-    await sleep(1)
+    await sleep(100)
     planted = before + 1
     return { planted }
   })

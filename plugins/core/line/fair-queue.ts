@@ -19,13 +19,15 @@ const WEIGHTS = { high: 8, normal: 4, low: 1 } as const
 
 export class FairQueue<T extends Entry = Entry> {
   readonly #root = new Group('', 1)
+  readonly #classes: readonly Group[]
   readonly #byAge = new LinkedList<Entry>()
   readonly #onForgotten: (queue: KeyQueue) => void
 
   /** @param onForgotten is called when nothing of a key is remembered any more */
   constructor (onForgotten: (queue: KeyQueue) => void = () => {}) {
     this.#onForgotten = onForgotten
-    for (const priority of priorities) this.#root.members.set(priority, new Group(priority, WEIGHTS[priority], this.#root))
+    this.#classes = priorities.map((priority) => new Group(priority, WEIGHTS[priority], this.#root))
+    for (const group of this.#classes) this.#root.members.set(group.name, group)
   }
 
   /** Entries waiting. */
@@ -40,13 +42,13 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Keys of which something is remembered. */
   get keys (): number {
-    return this.#classes().reduce((keys, { members }) => keys + members.size, 0)
+    return this.#classes.reduce((keys, { members }) => keys + members.size, 0)
   }
 
   /** The key whose last entry is served last of all, and the server time that is served until then, in ms. */
   get last (): { queue: KeyQueue, until: number } | undefined {
     let last: { queue: KeyQueue, until: number } | undefined
-    for (const group of this.#classes()) {
+    for (const group of this.#classes) {
       const queue = group.last.top as KeyQueue | undefined
       const until = queue === undefined ? 0 : this.#until(group, queue.end)
       if (queue !== undefined && until > (last?.until ?? -Infinity)) last = { queue, until }
@@ -99,21 +101,17 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Keys that wait or run, over all classes. */
   get activeKeys (): number {
-    return this.#classes().reduce((keys, { activeWeight }) => keys + activeWeight, 0)
+    return this.#classes.reduce((keys, { activeWeight }) => keys + activeWeight, 0)
   }
 
   /** Adds a new arrival. */
   push (entry: Entry): void {
-    const queue = this.#join(entry)
-    this.#change(queue, () => queue.append(entry))
-    if (!entry.assured) this.#byAge.append(entry.ageLink)
+    this.#add(entry, (queue) => queue.append(entry))
   }
 
   /** Adds an entry that waited elsewhere, at its place in the order of arrival. */
   insert (entry: Entry): void {
-    const queue = this.#join(entry)
-    this.#change(queue, () => queue.insert(entry))
-    if (!entry.assured) this.#byAge.append(entry.ageLink)
+    this.#add(entry, (queue) => queue.insert(entry))
   }
 
   /** Takes out an entry that is served now, and charges its key with what the run is expected to take. */
@@ -132,7 +130,7 @@ export class FairQueue<T extends Entry = Entry> {
     const queue = this.find(entry)
     if (queue === undefined) return
     this.#charge(queue, Math.max(LEAST_COST_MS, run) - entry.expected)
-    for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running--
+    addRunning(queue, -1)
     this.#count(queue)
     this.#rest(queue)
   }
@@ -142,7 +140,7 @@ export class FairQueue<T extends Entry = Entry> {
     const queue = this.find(entry)
     if (queue === undefined) return
     this.#charge(queue, -entry.expected)
-    for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running--
+    addRunning(queue, -1)
     this.#change(queue, () => queue.insert(entry))
   }
 
@@ -150,8 +148,10 @@ export class FairQueue<T extends Entry = Entry> {
     return this.#root.members.get(priority) as Group
   }
 
-  #classes (): Group[] {
-    return [...this.#root.members.values()] as Group[]
+  #add (entry: Entry, add: (queue: KeyQueue) => void): void {
+    const queue = this.#join(entry)
+    this.#change(queue, () => add(queue))
+    if (!entry.assured) this.#byAge.append(entry.ageLink)
   }
 
   /** Returns the queue of an entry that begins to wait. Flows that had nothing waiting move up to the clock. */
@@ -168,7 +168,7 @@ export class FairQueue<T extends Entry = Entry> {
   #leave (entry: Entry, running: number): KeyQueue {
     const queue = this.find(entry) as KeyQueue
     entry.ageLink.remove()
-    for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running += running
+    addRunning(queue, running)
     this.#change(queue, () => queue.remove(entry))
     return queue
   }
@@ -241,4 +241,8 @@ export class FairQueue<T extends Entry = Entry> {
       this.#onForgotten(top as KeyQueue)
     }
   }
+}
+
+function addRunning (queue: KeyQueue, entries: number): void {
+  for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running += entries
 }

@@ -4,8 +4,7 @@
  * The rule:
  * 1. Keys share the servers by measured time, always (fair-queue.ts). Waiting alone is no evidence of an overload: without one, an entry is refused only
  *    if its key has more waiting than can be served within `maxWait`, or if it has waited for `maxWait`.
- * 2. Within a key, entries are served in the order of arrival until they have waited for the wait limit, and the newest first after that. Fresh ones
- *    leave in time with an answer; late ones are about to leave without one. After a lone burst nothing newer comes, so all of it is served.
+ * 2. Within a key, entries are served in the order of arrival. Newest first was rejected: clients that share a key would starve.
  * 3. Work that waited and was left or refused is the debt of its key. Much debt is an overload, of the key or of all (overload.ts).
  * 4. In an overload, an arrival that would wait longer than the limit is refused at once, and an entry that has waited longer is refused if others
  *    have come since. The limit is learned: departures make it shorter, idle servers make it longer.
@@ -28,7 +27,7 @@ export interface Bound {
 }
 
 /**
- * An entry is not late before it has waited for so many runs, since a server may not have become free before. With 1, jobs of 1 ms beside those of
+ * An entry is not refused at its turn before it has waited for so many runs, since a server may not have become free before. With 1, jobs of 1 ms beside those of
  * 300 ms on one thread were refused in vain.
  */
 const RUNS = 2
@@ -51,7 +50,7 @@ export class Line<T extends Entry> {
   #underWay = 0
   /** When an entry was last offered to the line, whether it was admitted or refused. */
   #offeredAt = -Infinity
-  /** The run times of late, and their squares. */
+  /** The recent run times, and their squares: sums in which earlier runs count for less. */
   #runs = 0
   #squares = 0
 

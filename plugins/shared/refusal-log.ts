@@ -116,7 +116,7 @@ function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
   })
 }
 
-interface Refusal extends Error {
+interface RefusalError extends Error {
   statusCode: number
   headers: Record<string, string>
 }
@@ -125,7 +125,7 @@ interface Refusal extends Error {
  * Sets Retry-After, so that an error handler of the application's own that answers with the refusal's status keeps it. The field goes again if the
  * handler answers with another status.
  */
-function keepRetryAfter (reply: FastifyReply, { statusCode, headers }: Refusal): void {
+function keepRetryAfter (reply: FastifyReply, { statusCode, headers }: RefusalError): void {
   const retryAfter = headers['retry-after']
   if (retryAfter === undefined || reply.hasHeader('retry-after')) return
   reply.header('retry-after', retryAfter)
@@ -146,7 +146,7 @@ async function refusalLog (app: FastifyInstance): Promise<void> {
     if (isRefusal(error)) {
       sampler.count(classOf(error), performance.now())
       reply.log = quiet(reply, error)
-      keepRetryAfter(reply, error as Refusal)
+      keepRetryAfter(reply, error as RefusalError)
     }
     done()
   })

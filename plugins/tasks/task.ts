@@ -8,8 +8,7 @@ import type { TaskTrace } from './channels.ts'
 import type { How, Outcome } from '../core/outcome.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
-import type { Keyed } from './queue/fair-queue.ts'
-import type { List } from '../shared/collections/list.ts'
+import { Entry } from '../core/line/entry.ts'
 
 export interface TaskContext {
   readonly id: string
@@ -73,17 +72,13 @@ export interface StoredRun {
   ageMs: number
 }
 
-export class Task implements Keyed<Task> {
+export class Task extends Entry {
   readonly submission: Submission
-  readonly since: number
   readonly #permit: Permit | undefined
   readonly #canceller: Canceller
   /** The async context of the submitter. */
   #context: AsyncResource | undefined
   #handle: TaskHandle | undefined
-  list: List<Task> | undefined
-  previous: Task | undefined
-  next: Task | undefined
   /** The message of the tracing channel, while an attempt runs that somebody traces. */
   trace: TaskTrace | undefined
   /** Why the task is not tried again. The runner sets it. */
@@ -98,16 +93,18 @@ export class Task implements Keyed<Task> {
   #reject: ((error: unknown) => void) | undefined
 
   /** @param permit is given back when the task settles; an engine that bounds what it runs itself needs none */
-  constructor (submission: Submission, permit: Permit | undefined, since: number, canceller: Canceller) {
+  constructor (submission: Submission, permit: Permit | undefined, now: number, canceller: Canceller) {
+    super(0, submission.key, 'normal', Infinity)
+    this.arrived = now - (submission.stored?.ageMs ?? 0)
+    // A task that is accepted is never refused afterwards.
+    this.assured = true
     this.submission = submission
     this.#permit = permit
     this.#canceller = canceller
-    this.since = since - (submission.stored?.ageMs ?? 0)
     this.#attempts = submission.stored?.attempts ?? 0
   }
 
   get id (): string { return this.submission.id }
-  get key (): string { return this.submission.key }
   get name (): string { return nameOf(this.id) }
   get options (): TaskOptions { return this.submission.options }
   get reqId (): string | undefined { return this.submission.reqId }
@@ -185,7 +182,7 @@ export class Task implements Keyed<Task> {
 
   describe (now: number): Unfinished {
     const { id, name, attempts } = this
-    return { kind: 'task', name, id, ageMs: Math.round(now - this.since), attempt: attempts }
+    return { kind: 'task', name, id, ageMs: Math.round(now - this.arrived), attempt: attempts }
   }
 }
 

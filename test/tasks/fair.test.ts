@@ -1,4 +1,5 @@
 // Fair: one client or one kind of task can't starve the others, nor fill the queue against them.
+import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import tasks, { defineTasks, type TasksOptions } from '../../plugins/tasks/index.ts'
@@ -92,6 +93,53 @@ t.test('tasks with a key of their own: tenants share the queue, whatever their a
   for (const wrong of [() => app.tasks.submit('x', () => {}, { key: 7 as never }), () => app.tasks.reserve({ key: 7 as never })]) t.throws(wrong, { code: 'FC_ERR_OPTION_INVALID' })
   using place = app.tasks.reserve()
   t.throws(() => place.submit('x', () => {}, { key: 'a' } as never), { code: 'FC_ERR_OPTION_INVALID' })
+})
+
+t.test('a key with hundreds of tasks waiting delays the first task of another key by one turn', async (t) => {
+  const app = await build(t, { concurrency: 1 })
+  const go = deferred()
+  const order: string[] = []
+  app.tasks.submit('block', () => go.promise)
+  await until(() => app.tasks.stats().running === 1, 'it runs')
+  for (let i = 0; i < 400; i++) app.tasks.submit(`hook:${i}`, () => { order.push('hook') })
+  app.tasks.submit('mail', () => { order.push('mail') })
+  go.resolve()
+  await app.tasks.idle()
+  t.same(order.slice(0, 2), ['hook', 'mail'])
+  t.equal(order.length, 401)
+})
+
+t.test('slots are shared by time: a tenant whose tasks are slow has one turn while another has many', async (t) => {
+  const app = await build(t, { concurrency: 1 })
+  const go = deferred()
+  const order: string[] = []
+  app.tasks.submit('block', () => go.promise)
+  await until(() => app.tasks.stats().running === 1, 'it runs')
+  for (let i = 0; i < 3; i++) {
+    app.tasks.submit(`slow:${i}`, async () => { order.push('slow'); await setTimeout(100) })
+    app.tasks.submit(`quick:${i}`, () => { order.push('quick') })
+  }
+  go.resolve()
+  await app.tasks.idle()
+  t.same(order, ['slow', 'quick', 'quick', 'quick', 'slow', 'slow'])
+})
+
+t.test('a waiting task that is cancelled, and one that is tried again, keep the turns of the others', async (t) => {
+  const app = await build(t, { concurrency: 1 })
+  const go = deferred()
+  const order: string[] = []
+  app.tasks.submit('block', () => go.promise)
+  await until(() => app.tasks.stats().running === 1, 'it runs')
+  const submit = (id: string, key: string) => app.tasks.submit(id, () => { order.push(id) }, { key })
+  const [first] = [submit('a1', 'a'), submit('a2', 'a'), submit('b1', 'b'), submit('a3', 'a')]
+  let attempts = 0
+  const again = app.tasks.submit('c', () => { if (++attempts === 1) throw new Error('once') }, { key: 'c', retries: 1, backoff: { base: 0 } })
+  first.cancel()
+  t.match(await rejection(first.done), { code: 'FC_ERR_TASK_ABORTED' })
+  go.resolve()
+  await Promise.all([app.tasks.idle(), again.done])
+  t.same(order, ['a2', 'b1', 'a3'])
+  t.equal(attempts, 2)
 })
 
 t.test('Retry-After is when the first of the silent tasks is due', async (t) => {

@@ -20,8 +20,8 @@ export interface GroupsDeps {
   ledger: TaskLedger
 }
 
-/** Where a group was made. */
-export interface Origin {
+/** The request or the task in which a group was made. */
+export interface GroupOwner {
   request: FastifyRequest | undefined
   attempt: Attempt | undefined
 }
@@ -33,7 +33,7 @@ export class Groups implements Drainable {
   /** A group is part of a request or a task, and not work of its own. */
   readonly completed = 0
   readonly #deps: GroupsDeps
-  readonly #running = new DenseSet<Running>()
+  readonly #running = new DenseSet<ActiveGroup>()
   #isClosing = false
   #lost: Unfinished[] = []
   readonly #idle = new IdleWaiters()
@@ -44,9 +44,9 @@ export class Groups implements Drainable {
 
   get pending (): number { return this.#running.size }
 
-  create<T> (limit: number, parents: readonly AbortSignal[], origin: Origin): Group<T> {
+  create<T> (limit: number, parents: readonly AbortSignal[], owner: GroupOwner): Group<T> {
     const { ledger, giveUpAfter } = this.#deps
-    const running = new Running(origin)
+    const running = new ActiveGroup(owner)
     const end = (): void => {
       clearTimeout(running.timer)
       this.#end(running)
@@ -66,14 +66,14 @@ export class Groups implements Drainable {
     return new Group<T>(limit, parents, host, running.controller)
   }
 
-  #giveUp (running: Running): void {
+  #giveUp (running: ActiveGroup): void {
     const unfinished = running.describe(performance.now())
     this.#deps.ledger.groupLeaked(unfinished, running.log)
     if (this.#isClosing) this.#lost.push(unfinished)
     this.#end(running)
   }
 
-  #end (running: Running): void {
+  #end (running: ActiveGroup): void {
     this.#running.delete(running)
     if (this.pending > 0) return
     this.#idle.wake()
@@ -107,23 +107,23 @@ export class Groups implements Drainable {
 }
 
 /** The entry of a group that has something to run. */
-class Running implements DenseSetMember {
+class ActiveGroup implements DenseSetMember {
   denseIndex = -1
   since = 0
   readonly controller = new AbortController()
   timer: NodeJS.Timeout | undefined
-  readonly #origin: Origin
+  readonly #owner: GroupOwner
 
-  constructor (origin: Origin) {
-    this.#origin = origin
+  constructor (owner: GroupOwner) {
+    this.#owner = owner
   }
 
   get log (): FastifyBaseLogger | undefined {
-    return this.#origin.request?.log ?? this.#origin.attempt?.log
+    return this.#owner.request?.log ?? this.#owner.attempt?.log
   }
 
   describe (now: number): Unfinished {
-    const { request, attempt } = this.#origin
+    const { request, attempt } = this.#owner
     const [name, id] = request !== undefined
       ? [`${request.method} ${request.routeOptions.url ?? request.url}`, request.id]
       : [attempt?.name ?? 'group', attempt?.id ?? 'group']

@@ -1,14 +1,8 @@
 /** Estimates when a place comes free, for the Retry-After of a refusal. Pure: the time is an argument. */
 import { wholeSeconds } from '../../shared/coded-error.ts'
 
-/** A running task, as far as the estimate needs it. */
-export interface Running {
-  readonly startedAt: number
-  readonly dueAt: number
-}
-
 export interface Held {
-  running: Iterable<Running>
+  running: Iterable<{ readonly startedAt: number, readonly dueAt: number }>
   /** How many tasks wait for a slot. */
   queued: number
   /** When the delay or the backoff of the next task that has no slot is over; Infinity if there is none. */

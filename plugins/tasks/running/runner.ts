@@ -3,11 +3,11 @@
  * signal (leaked). Each task ends in settle(), with one outcome. The runner doesn't decide which tasks are accepted.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import { FairQueue } from '../../core/line/fair-queue.ts'
 import { aborted, completed, expired, failed, type Outcome } from '../../core/outcome.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { TaskAbortedError, TaskTimeoutError } from '../../shared/errors.ts'
 import { secondsUntilFree } from '../queue/estimate.ts'
-import { FairQueue } from '../queue/fair-queue.ts'
 import type { TaskLedger } from '../ledger.ts'
 import type { Task } from '../task.ts'
 import { addCause, toError } from '../thrown.ts'
@@ -17,6 +17,12 @@ import { retryDelay, StoredRetry, wantsRetry } from './retry.ts'
 
 /** Promise.prototype.then, called directly: a promise that a function returns may have a `then` of its own, which must not be called. */
 const adopted = Promise.prototype.then
+
+/**
+ * What a turn of a key costs until its task has run, and at least, in ms: the resolution of Node's timers. Afterwards a key pays the time for which
+ * its task has held a slot, so keys whose tasks are quick have more turns than keys whose tasks are slow.
+ */
+const TURN_MS = 1
 
 /** The weight of the newest run in the mean run time. The mean follows about the last ten runs. */
 const NEWEST = 0.1
@@ -44,8 +50,11 @@ interface Delayed {
 
 export class Runner {
   readonly #options: RunnerOptions
-  /** Tasks that wait for a slot. */
+  /** Tasks that wait for a slot, while all slots are taken. */
   readonly #queue = new FairQueue<Task>()
+  /** Tasks that have a slot, and whose functions start in the next microtask. */
+  readonly #starting: Task[] = []
+  #sequence = 0
   /** Tasks that wait for their delay or their retry. */
   readonly #delayed = new Map<Task, Delayed>()
   readonly #running = new Map<Task, Attempt>()
@@ -81,14 +90,25 @@ export class Runner {
     if (task.settled) return
     task.keepContext()
     if (delay > 0) return this.#runLater(task, delay)
-    this.#queue.push(task)
+    if (this.#hasSlot) this.#starting.push(task)
+    else {
+      task.state = 'runnable'
+      task.sequence = ++this.#sequence
+      task.expected = TURN_MS
+      this.#queue.push(task)
+    }
     this.#pumpSoon()
   }
 
   /** Runs the task at once if it has a slot, and otherwise when it has one. */
   runNow (task: Task): void {
-    if (this.#queue.size === 0 && this.#busy < this.#options.concurrency) this.#start(task)
+    if (this.#hasSlot) this.#start(task)
     else this.run(task, 0)
+  }
+
+  /** Whether there is a slot for a task that comes now: nobody waits for one, and its key owes nothing for it. */
+  get #hasSlot (): boolean {
+    return this.#queue.length === 0 && this.#busy + this.#starting.length < this.#options.concurrency
   }
 
   #runLater (task: Task, delay: number): void {
@@ -122,7 +142,7 @@ export class Runner {
     let nextDueAt = Infinity
     for (const { dueAt } of this.#delayed.values()) nextDueAt = Math.min(nextDueAt, dueAt)
     const { concurrency } = this.#options
-    const queued = this.#queue.size + reserved
+    const queued = this.#queue.length + this.#starting.length + reserved
     return secondsUntilFree({ running: this.#running.values(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs }, performance.now())
   }
 
@@ -139,15 +159,23 @@ export class Runner {
 
   #pump (): void {
     this.#isPumping = false
-    while (this.#busy < this.#options.concurrency && this.#queue.size > 0) {
+    while (this.#busy < this.#options.concurrency && this.#starting.length + this.#queue.length > 0) {
       if (this.#turn.isOver()) {
         this.#isPumping = true
         setImmediate(() => this.#pump())
         return
       }
-      const task = this.#queue.shift()
-      if (task !== undefined) this.#start(task)
+      const task = this.#starting.shift() ?? this.#take()
+      if (task?.settled === false) this.#start(task)
     }
+  }
+
+  #take (): Task | undefined {
+    const task = this.#queue.next?.head as Task | undefined
+    if (task === undefined) return undefined
+    this.#queue.take(task)
+    task.state = 'taken'
+    return task
   }
 
   #start (task: Task): void {
@@ -178,9 +206,15 @@ export class Runner {
     this.#interrupt(attempt, new TaskTimeoutError(attempt.task.id, attempt.task.options.timeout), this.#options.grace)
   }
 
-  #remove (attempt: Attempt): void {
-    this.#running.delete(attempt.task)
+  /** Takes its slot from an attempt, and returns how long the attempt has run, in ms. */
+  #remove (attempt: Attempt): number {
+    const { task, startedAt } = attempt
+    this.#running.delete(task)
     attempt.disarm()
+    const ms = performance.now() - startedAt
+    if (task.state === 'taken') this.#queue.settle(task, Math.max(TURN_MS, ms))
+    task.state = 'done'
+    return ms
   }
 
   /** The function of an attempt has ended. */
@@ -188,8 +222,7 @@ export class Runner {
     const { task } = attempt
     this.#pumpSoon()
     if (this.leaked.delete(task)) return this.#options.stopped(task)
-    this.#remove(attempt)
-    const durationMs = performance.now() - attempt.startedAt
+    const durationMs = this.#remove(attempt)
     this.#meanRunMs = this.#meanRunMs === undefined ? durationMs : this.#meanRunMs + (durationMs - this.#meanRunMs) * NEWEST
     if (ok) return this.#settle(task, completed(value, durationMs))
     const thrown = toError(task.id, value)
@@ -234,7 +267,8 @@ export class Runner {
 
   /** Gives the task its outcome before the outcome is reported: a listener may call the runner. */
   #settle (task: Task, outcome: Outcome): void {
-    this.#queue.remove(task)
+    if (task.state === 'runnable') this.#queue.remove(task)
+    task.state = 'done'
     clearTimeout(this.#delayed.get(task)?.timer)
     this.#delayed.delete(task)
     task.settle(outcome)

@@ -38,8 +38,18 @@ export const reconnectToMaster = (err: Error): boolean => err.message.startsWith
 /** Tries again soon: after an outage of seconds, the process is back within a second. */
 export const reconnectSoon = (times: number): number => Math.min(times * 50, 1_000)
 
+/** ioredis keeps the process alive for this long, in ms, after a disconnect() whose connection has ended already. Its default is 2 s. */
+export const endSoon = { disconnectTimeout: 200 }
+
 /** The options of a connection for callers who wait: a command fails at once while Redis is away. */
-export const failFast = { enableOfflineQueue: false, maxRetriesPerRequest: 1, connectTimeout: 5_000, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }
+export const failFast = {
+  ...endSoon,
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 1,
+  connectTimeout: 5_000,
+  retryStrategy: reconnectSoon,
+  reconnectOnError: reconnectToMaster
+}
 
 /** Throws FC_ERR_OPTION_INVALID, without the text: wherever it is mistyped, it may hold a password. */
 export function checkRedisUrl (option: string, url: string): void {

@@ -1,10 +1,13 @@
 // The suite's `redis`: who opens it, and what its errors say.
+import { execFile } from 'node:child_process'
 import { createServer, type AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import concurrency, { type ConcurrencyOptions } from '../plugins/index.ts'
 import { defineTasks } from '../plugins/tasks/index.ts'
-import { rejection } from './helper.ts'
+import { execArgv, rejection } from './helper.ts'
 
 t.test('a mistyped URL is refused without its text, which may hold a password', async (t) => {
   for (const redis of ['redsi://user:secret@host', 'redis//user:secret@host', 'redis:/user:secret@host', ':secret@host:6379', 'redis://user:secret@host:port', 'http://user:secret@host']) {
@@ -37,4 +40,15 @@ t.test('it is opened only if limits or named tasks use it', async (t) => {
   t.equal(await isOpened({ limiter: false, tasks: { tasks: {} } }), false)
   t.equal(await isOpened({ limiter: { policies: { a: { rate: 1, burst: 1 } } } }), true)
   t.equal(await isOpened({ tasks: { tasks: defineTasks({ mail: { handler () {} } }) } }), true)
+})
+
+t.test('while Redis is away, the process ends with its shutdown, and not two seconds later', async (t) => {
+  const closed = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => { closed.once('listening', resolve) })
+  const { port } = closed.address() as AddressInfo
+  await new Promise((resolve) => { closed.close(resolve) })
+  const fixture = fileURLToPath(new URL('fixtures/redis-away.ts', import.meta.url))
+  const { stdout } = await promisify(execFile)(process.execPath, [...execArgv, fixture, `redis://127.0.0.1:${port}`])
+  const outlived = Number(stdout)
+  t.ok(outlived < 1_000, `the process outlived its shutdown by ${outlived} ms`)
 })

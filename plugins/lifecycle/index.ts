@@ -15,6 +15,8 @@ import { ensure, fn } from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import type { ShutdownReport } from './drain.ts'
 import { createGuard } from './guard.ts'
+import { LISTENING } from './listening.ts'
+import { inTurns } from './long-hook.ts'
 import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
@@ -88,7 +90,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     if (later(shutdown.phase, 'closing') === shutdown.phase) app.server.close()
     done()
   })
-  app.addHook('preClose', async () => shutdown.preClose())
+  const { pluginTimeout = 0 } = app.initialConfig
+  for (const hook of inTurns(async () => shutdown.preClose(), options.timeout + options.grace + LISTENING, pluginTimeout)) app.addHook('preClose', hook)
   app.addHook('onClose', async () => shutdown.onClose())
 }
 

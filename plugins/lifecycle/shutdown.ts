@@ -10,8 +10,8 @@ import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import { logSafely, type LogLevel } from '../shared/log.ts'
-import { within } from '../shared/within.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
+import { createCloseApp } from './close-app.ts'
 import { drain, type ShutdownReport } from './drain.ts'
 import { atExit } from './exit.ts'
 import type { Guard } from './guard.ts'
@@ -47,6 +47,7 @@ export interface ShutdownParts {
 const SWEEP = 50
 
 export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts): Shutdown {
+  const closeApp = createCloseApp(app, monotonic.now)
   const listenSettled = watchListening(app, monotonic.now)
   /** The timers of the close; the drain has its own. */
   const closing = createTimers()
@@ -146,9 +147,13 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   async function drainAndClose (): Promise<ShutdownReport> {
     const startedAt = monotonic.now()
     const report = await drainOnce(false)
-    // Connections that close() waits for are cut (below). An onClose hook of the application can't be cut.
-    if (!await within(remaining() + options.grace, app.close())) log('warn', {}, 'shutdown: an onClose hook has not finished in time; not waiting any longer')
-    return { ...report, durationMs: Math.round(monotonic.now() - startedAt) }
+    // Connections that close() waits for are cut (below). A hook of the application can't be cut.
+    const hanging = await closeApp(remaining() + options.grace)
+    if (hanging !== undefined) {
+      log('error', { hook: hanging }, `shutdown: a hook of the application (${hanging.name}) has not finished in ${hanging.ageMs} ms, and is waited for no longer`)
+    }
+    const unfinished = hanging === undefined ? report.unfinished : [...report.unfinished, hanging]
+    return { ...report, unfinished, durationMs: Math.round(monotonic.now() - startedAt) }
   }
 
   /** Closes connections that owe nothing again and again: more may come until the server has stopped listening. */

@@ -341,19 +341,6 @@ t.test('a shutdown hook that is no function is refused when it is added', async 
   t.throws(() => app.lifecycle.onShutdown(5 as never), { code: 'FC_ERR_OPTION_INVALID', message: /"onShutdown": expected a function, received 5/ })
 })
 
-t.test('an onClose hook that never ends does not hold shutdown() for ever', async (t) => {
-  const lines: string[] = []
-  const app = Fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
-  const hook = deferred()
-  await app.register(lifecycle, { timeout: 20, grace: 10 })
-  app.addHook('onClose', async () => hook.promise)
-  await app.ready()
-  t.match(await app.lifecycle.shutdown(), { completed: 0, unfinished: [] })
-  t.ok(lines.some((line) => line.includes('an onClose hook has not finished in time')))
-  hook.resolve()
-  await app.close()
-})
-
 t.test('the channels publish each phase, each refusal and the report', async (t) => {
   const app = await build(t)
   const phases: string[] = []

@@ -5,7 +5,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { logSafely } from '../../shared/log.ts'
-import { failFast, FIRST_CONNECTION, ready, reconnectSoon, reconnectToMaster, type IoRedis } from '../../redis.ts'
+import { endSoon, failFast, FIRST_CONNECTION, ready, reconnectSoon, reconnectToMaster, type IoRedis } from '../../redis.ts'
 import { within } from '../../shared/within.ts'
 
 /** Opens the connection anew if Redis has been silent for this long, in ms: a network may drop packets without ending a connection. */
@@ -17,7 +17,7 @@ const LONG_SILENCE = 12_000
 const patience = { maxRetriesPerRequest: null, enableOfflineQueue: true, socketTimeout: LONG_SILENCE }
 
 /** What an application may have set for its own use, and what would break a connection of BullMQ. */
-const neutral = { lazyConnect: false, commandTimeout: undefined, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }
+const neutral = { ...endSoon, lazyConnect: false, commandTimeout: undefined, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }
 
 /** The same for a cluster. A replica may not know yet what was just written. */
 const neutralCluster = { lazyConnect: false, clusterRetryStrategy: reconnectSoon, scaleReads: 'master' }

@@ -50,6 +50,13 @@ declare module 'fastify' {
   }
 }
 
+declare module '@fastify/rate-limit' {
+  interface RateLimitOptions {
+    /** Not of the limiter: use `lockout` of a policy. @deprecated */
+    ban?: never
+  }
+}
+
 /** The decorators of all apps, to distinguish a second registration from a decorator of the application's own. */
 const limiters = new WeakSet<object>()
 

@@ -23,7 +23,7 @@ node --input-type=module -e "
 " > subpaths.ts
 
 for form in esm commonjs; do
-  cp -R app.ts subpaths.ts jobs "$form"
+  cp -R app.ts migrated.ts subpaths.ts jobs "$form"
   npx tsc -p "$form"
 done
 npx tsc -p bundler

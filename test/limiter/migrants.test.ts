@@ -34,6 +34,16 @@ t.test('config.limiter.without leaves a policy out for a route', async (t) => {
   }
 })
 
+t.test('app.rateLimit() and app.createRateLimit() refuse what a bucket has no use for', async (t) => {
+  await build(t, { policies: { client } }, (app) => {
+    for (const options of [{ ban: 3 }, { continueExceeding: true }, { exponentialBackoff: true }]) {
+      for (const make of [app.rateLimit, app.createRateLimit] as Array<(options: object) => unknown>) {
+        t.throws(() => make({ max: 3, ...options }), { code: 'FC_ERR_OPTION_INVALID', message: /lockout|a refused request takes no tokens/ })
+      }
+    }
+  })
+})
+
 t.test('an authentication that an onRoute hook appends runs before the stage preHandler', async (t) => {
   const append = {
     'in a new list': (list: unknown[], auth: unknown) => [...list, auth],

@@ -32,6 +32,9 @@ export async function use (app: FastifyInstance): Promise<void> {
   app.get('/refused', { config: { limiter: { body: (request, error) => `${request.id} ${error.retryAfter}`, onExceeded: (_request, { key }) => key } } }, async () => 1)
   // @ts-expect-error: the error of a refusal has no such field, and the body would say "undefined"
   app.get('/refused', { config: { limiter: { body: (_request, error) => ({ in: error.ttl }) } } }, async () => 1)
+  app.post<{ Body: string }>('/own', { config: { rateLimit: { max: 3 } }, preHandler: app.rateLimit({ max: 3 }) }, async (request) => request.body)
+  // @ts-expect-error: a policy's lockout takes its place
+  app.get('/own', { config: { rateLimit: { max: 3, ban: 3 } } }, async () => 1)
   // @ts-expect-error: no such policy
   app.get('/c', { config: { limiter: { policies: ['plans'] } } }, async () => 1)
 }

@@ -10,10 +10,12 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { addressKey } from '../../shared/address-key.ts'
 import { wholeSeconds } from '../../shared/coded-error.ts'
 import { LimitedError, LimitInvalidError } from '../../shared/errors.ts'
+import { ensure } from '../../shared/options.ts'
 import { resolveAllowList } from '../policies/allow-list.ts'
 import { brief, guarded, isPromise } from '../functions.ts'
 import { checkedKey, storedKey } from '../policies/keys.ts'
 import type { Charge, Decision, Store } from '../stores/store.ts'
+import { replaced } from './replaced.ts'
 
 export type RateLimitOptions = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>
 
@@ -28,7 +30,13 @@ export interface MergedOptions {
   allowList?: readonly string[] | ((request: FastifyRequest, key: string) => boolean | Promise<boolean>) | null
   ipv6Subnet: number
   skipOnError: boolean
+  ban: number
+  continueExceeding: boolean
+  exponentialBackoff: boolean
 }
+
+/** The options that would do nothing on a bucket, with the values that stand for none. */
+const meaningless = { ban: -1, continueExceeding: false, exponentialBackoff: false } as const
 
 /** Returns the shape of a bucket of `max` tokens that flow back over `timeWindow` ms; undefined if the numbers allow nothing. */
 export function windowShape (max: number, timeWindow: number): { rate: number, burst: number } | undefined {
@@ -85,6 +93,10 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
 
     child (routeOptions: object): BucketStore {
       const options = routeOptions as MergedOptions
+      for (const [name, unset] of Object.entries(meaningless)) {
+        const value = options[name as keyof typeof meaningless]
+        ensure(value === unset, `app.rateLimit().${name}`, replaced.get(name) ?? 'nothing', value)
+      }
       if (defaultKeys.has(options.keyGenerator)) onAddressKey()
       const child = new BucketStore()
       adapt(child.#policy, options)

@@ -76,14 +76,40 @@ t.test('a key that is NaN is an error, and so is a clock that returns NaN', asyn
 
 t.test('a key function that reads the body in the first stage fails with an error that names the stage', async (t) => {
   type Body = FastifyRequest<{ Body: { user: string } | undefined }>
-  for (const key of [(request: unknown) => (request as Body).body!.user, (request: unknown) => (request as Body).body?.user, async (request: unknown) => (request as Body).body!.user]) {
+  const userOf = (value: object): string => Object.values(value).join()
+  const keys: Array<(request: unknown) => string | undefined | Promise<string>> = [
+    (request) => (request as Body).body!.user,
+    (request) => (request as Body).body?.user,
+    async (request) => (request as Body).body!.user,
+    // The source of the function doesn't say what it reads.
+    (request) => userOf((request as Record<string, object>)[['bo', 'dy'].join('')]!)
+  ]
+  for (const key of keys) {
     for (const config of [{}, { rateLimit: { ...own, keyGenerator: key as never } }]) {
       const { app } = await build(t, { policies: { user: { rate: 1, burst: 9, key, routes: 'rateLimit' in config ? 'named' : 'all' } } }, (app) => {
         app.post('/', { config }, async () => 'ok')
       })
-      t.match((await app.inject({ method: 'POST', url: '/', payload: { user: 'ada' } })).json(), { code: 'FC_ERR_LIMIT_INVALID', message: /stage: 'preHandler'/ })
+      for (let i = 0; i < 2; i++) {
+        const response = await app.inject({ method: 'POST', url: '/', payload: { user: 'ada' } })
+        t.match(response.json(), { code: 'FC_ERR_LIMIT_INVALID', message: /stage: 'preHandler'/ })
+      }
     }
   }
+})
+
+t.test('a key function that speaks of a body, or fails without reading it, fails as it does', async (t) => {
+  const keys = {
+    'x-body': (request: FastifyRequest) => request.headers['x-body'] as string,
+    body: (request: FastifyRequest) => { if (request.url === '/body') throw Object.assign(new Error('no body'), { statusCode: 418 }); return 'k' }
+  }
+  const { app, statuses } = await build(t, { policies: { p: { rate: NEVER, burst: 1, key: keys['x-body'], routes: 'named' }, q: { rate: 1, burst: 9, key: keys.body, routes: 'named' } } }, (app) => {
+    app.post('/header', { config: { limiter: { policies: ['p'] } } }, async (request) => request.body)
+    app.post('/body', { config: { limiter: { policies: ['q'] } } }, async (request) => request.body)
+  })
+  const post = (url: string, headers = {}) => ({ method: 'POST', url, payload: { n: 1 }, headers } as const)
+  t.same(await statuses(post('/header'), post('/body')), [401, 418])
+  t.same((await app.inject(post('/header', { 'x-body': 'a' }))).json(), { n: 1 }, 'the handler gets its body')
+  t.same(await statuses(post('/header', { 'x-body': 'a' }), post('/header')), [429, 401])
 })
 
 t.test('an error handler that answers a refusal with its status keeps Retry-After; another answer doesn\'t have it', async (t) => {

@@ -45,22 +45,47 @@ function readHeader ({ headers }: FastifyRequest, name: string): string | undefi
 }
 
 /**
- * Returns a key function for the onRequest stage, in which there is no body yet. A function that reads the body there fails, or finds no key: its
- * error says where it belongs.
+ * Returns a key function for the onRequest stage, in which there is no body yet. If the function reads the body there and fails, or finds no key,
+ * its error says where it belongs. The function is watched until it has given a key, since watching slows the request down.
  */
 export function beforeBody (policy: string, key: KeyFunction): KeyFunction {
-  if (!/\bbody\b/.test(String(key))) return key
-  const fail = (cause?: unknown): never => {
-    throw new LimitInvalidError(policy, 'key', "stage: 'preHandler' for a key of the body, which isn't parsed in onRequest", 'a key function that reads the body', { cause })
-  }
-  const checked = (value: Awaited<ReturnType<KeyFunction>>) => checkedKey(policy, value) ?? fail()
+  let gaveKey = false
   return (request) => {
-    try {
-      const value = key(request)
-      return isPromise(value) ? Promise.resolve(value).then(checked, fail) : checked(value)
-    } catch (error) {
-      return fail(error)
+    if (gaveKey || request.body !== undefined) return key(request)
+    const isBodyRead = watchBody(request)
+    const fail = (cause?: unknown): never => {
+      throw new LimitInvalidError(policy, 'key', "stage: 'preHandler' for a key of the body, which isn't parsed in onRequest", 'a key function that reads the body', { cause })
     }
+    const found = (value: Awaited<ReturnType<KeyFunction>>) => {
+      const wasRead = isBodyRead()
+      const checked = checkedKey(policy, value)
+      if (checked === undefined && wasRead) fail()
+      gaveKey ||= checked !== undefined
+      return checked
+    }
+    const failed = (error: unknown): never => {
+      if (isBodyRead()) fail(error)
+      throw error
+    }
+    let value: ReturnType<KeyFunction>
+    try {
+      value = key(request)
+    } catch (error) {
+      return failed(error)
+    }
+    return isPromise(value) ? Promise.resolve(value).then(found, failed) : found(value)
+  }
+}
+
+/** Watches who reads the request's body. The returned function ends that, and reports whether the body was read. */
+function watchBody (request: FastifyRequest): () => boolean {
+  let body: unknown
+  let wasRead = false
+  const property = { enumerable: true, configurable: true }
+  Object.defineProperty(request, 'body', { ...property, get () { wasRead = true; return body }, set (value) { body = value } })
+  return () => {
+    Object.defineProperty(request, 'body', { ...property, value: body, writable: true })
+    return wasRead
   }
 }
 

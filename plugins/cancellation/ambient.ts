@@ -36,5 +36,6 @@ export function runWork<W extends Work, T> (work: W, callback: (work: W) => T): 
  * of the socket, whose asynchronous context is not the request's (nodejs/node#34430).
  */
 export function enterRequest (request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-  current.run(request, done)
+  if (current.getStore() === request) done()
+  else current.run(request, done)
 }

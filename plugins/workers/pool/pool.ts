@@ -3,7 +3,6 @@
  * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import type { JobOutcome } from '../../../workers/protocol.ts'
 import { aborted, crashed, expired, failed, refused, type Outcome } from '../../core/outcome.ts'
 import type { PoolView, RunningJob } from '../../core/ledger/counts.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
@@ -19,7 +18,7 @@ import { answered, payloadUnread, payloadUnsent } from '../job-end.ts'
 import { JobLedger, type PoolStats } from '../ledger.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
-import type { ThreadEvent } from '../threads/events.ts'
+import type { PoolEvents } from '../threads/events.ts'
 import { howItEnded } from '../threads/piscina.ts'
 import { Threads } from '../threads/threads.ts'
 import { Transitions } from '../threads/transitions.ts'
@@ -61,7 +60,7 @@ export class Pool implements Drainable, PoolView {
     this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => {
       this.#end(job, refused(new WorkersOverloadedError(job.name, refusal)))
     })
-    this.#threads = new Threads(registry, options, { log: this.#log, server }, this.#transitions, (event) => this.#onEvent(event))
+    this.#threads = new Threads(registry, options, { log: this.#log, server }, this.#transitions, this.#events)
     this.#dispatcher = new Dispatcher(this.#admission, this.#threads, this.#transitions)
     // Jobs that were run before the app was ready would wait for ever.
     this.#threads.booted.catch((error: Error) => this.#transitions.run(() => {
@@ -151,36 +150,38 @@ export class Pool implements Drainable, PoolView {
 
   // --- what the threads report ---
 
-  #onEvent (event: ThreadEvent): void {
-    switch (event.type) {
-      case 'dispatched': return this.#ledger.dispatched(event.job)
-      case 'outcome': return this.#onOutcome(event.job, event.outcome, event.at)
-      case 'progress': return this.#onProgress(event.job, event.value)
-      case 'log': return this.#ledger.logged(event.job, event.line)
-      case 'payloadUnsent': return this.#onUndelivered(event.job, payloadUnsent(event.job.name, event.job.payload, event.job.transferList, event.error))
-      case 'payloadUnread': return this.#onUndelivered(event.job, payloadUnread(event.job.name, event.error))
-      case 'progressUnread': return this.#ledger.progressUnread(event.job, event.error)
-      case 'crashed': return this.#onCrashed(event)
-      case 'vacancy': return this.#dispatcher.schedule()
-      case 'returned':
-        for (const job of event.jobs) this.#onReturned(job)
-        return this.#dispatcher.schedule()
-      case 'unable': {
-        // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
-        const { error: cause, retryAfter } = event
-        for (const job of this.#liveJobs()) this.#giveUpJob(job, refused(new WorkersUnavailableError(job.name, retryAfter, { cause })))
-        return
+  readonly #events: PoolEvents = {
+    vacancy: () => this.#dispatcher.schedule(),
+    dispatched: (job) => this.#ledger.dispatched(job),
+    outcome: (job, outcome, at) => {
+      // A job that was stopped would have run longer.
+      this.#release(job, outcome[3], job.settled ? 'censored' : 'completed', at)
+      const end = job.settled ? undefined : answered(job.name, outcome)
+      if (end !== undefined) this.#end(job, end)
+    },
+    progress: (job, value) => this.#onProgress(job, value),
+    progressUnread: (job, error) => this.#ledger.progressUnread(job, error),
+    log: (job, line) => this.#ledger.logged(job, line),
+    payloadUnsent: (job, error) => this.#onUndelivered(job, payloadUnsent(job.name, job.payload, job.transferList, error)),
+    payloadUnread: (job, error) => this.#onUndelivered(job, payloadUnread(job.name, error)),
+    returned: (jobs) => {
+      for (const job of jobs) this.#onReturned(job)
+      this.#dispatcher.schedule()
+    },
+    crashed: (job, cause, durationMs, killed) => {
+      if (!job.settled) this.#end(job, crashed(new JobCrashedError(job.name, howItEnded(cause), { cause })))
+      else {
+        logSafely(job.log, 'warn', { job: job.name, jobId: job.seq, grace: this.#options.grace }, killed
+          ? 'a job went on after it was aborted, for longer than its grace: its thread was replaced'
+          : 'a job ended its thread after it was aborted')
       }
-      case 'fault':
-        logSafely(this.#log, 'error', { err: event.error }, 'a message of a worker thread could not be handled')
-    }
-  }
-
-  #onOutcome (job: Job, outcome: JobOutcome, at: number): void {
-    // A job that was stopped would have run longer.
-    this.#release(job, outcome[3], job.settled ? 'censored' : 'completed', at)
-    const end = job.settled ? undefined : answered(job.name, outcome)
-    if (end !== undefined) this.#end(job, end)
+      this.#release(job, durationMs, 'censored')
+    },
+    // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
+    unable: (cause, retryAfter) => {
+      for (const job of this.#liveJobs()) this.#giveUpJob(job, refused(new WorkersUnavailableError(job.name, retryAfter, { cause })))
+    },
+    fault: (err) => logSafely(this.#log, 'error', { err }, 'a message of a worker thread could not be handled')
   }
 
   #onProgress (job: Job, value: unknown): void {
@@ -209,16 +210,6 @@ export class Pool implements Drainable, PoolView {
     if (job.transferList === undefined) return this.#admission.putBack(job)
     this.#end(job, crashed(new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job')))
     this.#release(job, 0, 'unknown')
-  }
-
-  #onCrashed ({ job, error: cause, durationMs, killed }: Extract<ThreadEvent, { type: 'crashed' }>): void {
-    if (!job.settled) this.#end(job, crashed(new JobCrashedError(job.name, howItEnded(cause), { cause })))
-    else {
-      logSafely(job.log, 'warn', { job: job.name, jobId: job.seq, grace: this.#options.grace }, killed
-        ? 'a job went on after it was aborted, for longer than its grace: its thread was replaced'
-        : 'a job ended its thread after it was aborted')
-    }
-    this.#release(job, durationMs, 'censored')
   }
 
   // --- draining ---

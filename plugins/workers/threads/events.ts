@@ -1,39 +1,43 @@
-/** What the threads report to the pool, and, of that, what a thread keeps to itself. */
+/** What the threads report, as calls: each event has one receiver. */
 import type { JobLine, JobOutcome } from '../../../workers/protocol.ts'
 import type { WireError } from '../../../workers/wire-error.ts'
 import type { Job } from '../job.ts'
 
-export type ThreadEvent =
+/** What happens to jobs, for the pool. */
+export interface JobEvents {
   /** A thread may take a job, or more of them. */
-  | { readonly type: 'vacancy' }
+  vacancy (): void
   /** The job was handed to a thread. */
-  | { readonly type: 'dispatched', readonly job: Job }
+  dispatched (job: Job): void
   /** The job's payload can't be posted. The job has left its thread. */
-  | { readonly type: 'payloadUnsent', readonly job: Job, readonly error: unknown }
+  payloadUnsent (job: Job, error: unknown): void
   /** The thread can't read the job's payload. The job has left its thread. */
-  | { readonly type: 'payloadUnread', readonly job: Job, readonly error: unknown }
+  payloadUnread (job: Job, error: unknown): void
   /** The job has run, and `at` is when that was received. */
-  | { readonly type: 'outcome', readonly job: Job, readonly outcome: JobOutcome, readonly at: number }
-  | { readonly type: 'progress', readonly job: Job, readonly value: unknown }
-  /** `job` is undefined for a line that came after the job's end. */
-  | { readonly type: 'log', readonly job: Job | undefined, readonly line: JobLine }
+  outcome (job: Job, outcome: JobOutcome, at: number): void
+  progress (job: Job, value: unknown): void
+  /** @param job undefined for a line that came after the job's end */
+  log (job: Job | undefined, line: JobLine): void
   /** A progress value could not be read: probably of this job, if the thread runs one. */
-  | { readonly type: 'progressUnread', readonly job: Job | undefined, readonly error: unknown }
+  progressUnread (job: Job | undefined, error: unknown): void
   /** No thread has started these jobs, nor will: they can run on another. In the order in which they were handed over. */
-  | { readonly type: 'returned', readonly jobs: readonly Job[] }
+  returned (jobs: readonly Job[]): void
   /** The thread died while it ran the job, or the job has ended a second thread before that could start it. */
-  | { readonly type: 'crashed', readonly job: Job, readonly error: Error | undefined, readonly durationMs: number, readonly killed: boolean }
-  /** No thread is left, and none has started for a while. The next is tried within `retryAfter` seconds. */
-  | { readonly type: 'unable', readonly error: Error, readonly retryAfter: number }
+  crashed (job: Job, error: Error | undefined, durationMs: number, killed: boolean): void
   /** Handling a message has thrown, as a logger may. */
-  | { readonly type: 'fault', readonly error: unknown }
+  fault (error: unknown): void
+}
 
-/** What happens to a thread itself. */
-export type LifeEvent =
-  | { readonly type: 'ready' }
-  /** The thread can't load the jobs. */
-  | { readonly type: 'broken', readonly error: WireError, readonly what: string }
-  /** A job goes on after its grace. */
-  | { readonly type: 'overdue' }
-  /** The thread is gone; with the numbers of its jobs that have crashed with it, and that were returned. */
-  | { readonly type: 'ended', readonly error: Error, readonly crashed: number, readonly returned: number }
+/** The same, and that no thread is left and none has started for a while. The next is tried within `retryAfter` seconds. */
+export interface PoolEvents extends JobEvents {
+  unable (error: Error, retryAfter: number): void
+}
+
+/** What happens to a host, for its thread. */
+export interface HostEvents {
+  ready (): void
+  /** The host can't load the jobs. */
+  broken (error: WireError, what: string): void
+  /** A job goes on after its grace period. */
+  overdue (): void
+}

@@ -7,7 +7,7 @@ import { UNREADABLE, type FromHost, type Handover, type JobOutcome, type ToHost 
 import { abort, assign, createSlots, free, isStarted, received, revoke } from '../../../workers/slots.ts'
 import { fromWire, toWire } from '../../../workers/wire-error.ts'
 import type { Job, JobHolder } from '../job.ts'
-import type { LifeEvent, ThreadEvent } from './events.ts'
+import type { HostEvents, JobEvents } from './events.ts'
 import { PortReader } from './port-reader.ts'
 import type { Transitions } from './transitions.ts'
 
@@ -33,7 +33,8 @@ export class HostClient implements JobHolder {
   readonly #port: MessagePort
   readonly #reader: PortReader<FromHost>
   readonly #transitions: Transitions
-  readonly #emit: (event: ThreadEvent | LifeEvent) => void
+  readonly #jobEvents: JobEvents
+  readonly #hostEvents: HostEvents
   readonly #hold: (holds: boolean) => void
   /** Whether the thread holds the process open. */
   #holds = true
@@ -49,10 +50,11 @@ export class HostClient implements JobHolder {
   #busySince = 0
 
   /** @param hold says whether the thread holds the process open, as it does from its start */
-  constructor (port: MessagePort, transitions: Transitions, emit: (event: ThreadEvent | LifeEvent) => void, hold: (holds: boolean) => void) {
+  constructor (port: MessagePort, transitions: Transitions, jobEvents: JobEvents, hostEvents: HostEvents, hold: (holds: boolean) => void) {
     this.#port = port
     this.#transitions = transitions
-    this.#emit = emit
+    this.#jobEvents = jobEvents
+    this.#hostEvents = hostEvents
     this.#hold = hold
     // Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled.
     this.#reader = new PortReader(port, transitions.run, (message) => this.#handle(message), (error) => this.#onUnreadable(error))
@@ -94,10 +96,10 @@ export class HostClient implements JobHolder {
     } catch (error) {
       const [job] = jobs
       if (jobs.length > 1) for (const each of jobs) this.hand([each], now)
-      else if (job !== undefined) this.#emit({ type: 'payloadUnsent', job, error })
+      else if (job !== undefined) this.#jobEvents.payloadUnsent(job, error)
       return
     }
-    for (const job of jobs) this.#emit({ type: 'dispatched', job })
+    for (const job of jobs) this.#jobEvents.dispatched(job)
   }
 
   /** @throws DataCloneError, RangeError, whatever a getter throws: a payload can't be cloned, and no job was handed over */
@@ -153,7 +155,7 @@ export class HostClient implements JobHolder {
       this.#killTimers.delete(job)
       // If it was this event loop that stood still, the job has ended long since, and its thread runs another.
       this.poll()
-      if (job.holder === this) this.#emit({ type: 'overdue' })
+      if (job.holder === this) this.#hostEvents.overdue()
     }).unref())
   }
 
@@ -167,7 +169,7 @@ export class HostClient implements JobHolder {
   /** Revokes the jobs that have not started, so that they can run elsewhere. Jobs whose payload has moved here too, if the thread is to be ended. */
   revokePrefetched (withMoved = false): void {
     const jobs = this.#inOrder().filter((job) => (withMoved || job.transferList === undefined) && this.#revoke(job))
-    if (jobs.length > 0) this.#emit({ type: 'returned', jobs })
+    if (jobs.length > 0) this.#jobEvents.returned(jobs)
   }
 
   send (message: ToHost): void {
@@ -201,8 +203,8 @@ export class HostClient implements JobHolder {
     crashed.push(...unstarted.filter((job) => !returned.includes(job)))
     this.#port.close()
     const durationMs = performance.now() - this.#busySince
-    if (returned.length > 0) this.#emit({ type: 'returned', jobs: returned })
-    for (const job of crashed) this.#emit({ type: 'crashed', job, error, durationMs, killed: !onItsOwn })
+    if (returned.length > 0) this.#jobEvents.returned(returned)
+    for (const job of crashed) this.#jobEvents.crashed(job, error, durationMs, !onItsOwn)
     return { crashed: crashed.length, returned: returned.length }
   }
 
@@ -213,7 +215,7 @@ export class HostClient implements JobHolder {
       if (Array.isArray(message)) this.#onOutcome(message)
       else this.#onNews(message)
     } catch (error) {
-      this.#emit({ type: 'fault', error })
+      this.#jobEvents.fault(error)
     }
   }
 
@@ -221,16 +223,16 @@ export class HostClient implements JobHolder {
     if ('progress' in message) {
       received(this.slots)
       const job = this.#jobs[message.slot]
-      if (job !== undefined) this.#emit({ type: 'progress', job, value: message.progress })
+      if (job !== undefined) this.#jobEvents.progress(job, message.progress)
     } else if ('log' in message) {
       received(this.slots)
       const job = this.#jobs[message.slot]
-      this.#emit({ type: 'log', job: job?.seq === message.seq ? job : undefined, line: message })
+      this.#jobEvents.log(job?.seq === message.seq ? job : undefined, message)
     } else if ('unread' in message) this.#onUnread(message.unread, fromWire(message.error))
-    else if ('broken' in message) this.#emit({ type: 'broken', error: message.broken, what: message.what })
+    else if ('broken' in message) this.#hostEvents.broken(message.broken, message.what)
     else {
       this.isReady = true
-      this.#emit({ type: 'ready' })
+      this.#hostEvents.ready()
     }
   }
 
@@ -242,10 +244,10 @@ export class HostClient implements JobHolder {
       if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#reader.at - this.#busySince])
       else {
         received(this.slots)
-        this.#emit({ type: 'progressUnread', job: this.#inOrder()[0], error })
+        this.#jobEvents.progressUnread(this.#inOrder()[0], error)
       }
     } catch (error) {
-      this.#emit({ type: 'fault', error })
+      this.#jobEvents.fault(error)
     }
   }
 
@@ -259,7 +261,8 @@ export class HostClient implements JobHolder {
       if (this.#broughtBy[slot] !== ordinal) continue
       const job = this.#jobs[slot]
       this.#vacate(slot)
-      this.#emit(job === undefined ? { type: 'vacancy' } : { type: 'payloadUnread', job, error })
+      if (job === undefined) this.#jobEvents.vacancy()
+      else this.#jobEvents.payloadUnread(job, error)
     }
   }
 
@@ -269,12 +272,12 @@ export class HostClient implements JobHolder {
     this.#vacate(slot)
     this.outcomes++
     if (job === undefined) { // The job was revoked, and the host has seen that.
-      this.#emit({ type: 'vacancy' })
+      this.#jobEvents.vacancy()
       return
     }
     this.#busySince = this.#reader.at
     this.stalled = false
-    this.#emit({ type: 'outcome', job, outcome, at: this.#reader.at })
+    this.#jobEvents.outcome(job, outcome, this.#reader.at)
   }
 
   /** The host is done with a slot, or never got it. */

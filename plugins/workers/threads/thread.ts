@@ -7,7 +7,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { HostData } from '../../../workers/protocol.ts'
 import { logSafely } from '../../shared/log.ts'
 import type { ThreadEnd } from '../channels.ts'
-import type { LifeEvent, ThreadEvent } from './events.ts'
+import type { WireError } from '../../../workers/wire-error.ts'
+import type { HostEvents, JobEvents } from './events.ts'
 import { HostClient } from './host-client.ts'
 import type { OsThread } from './piscina.ts'
 import { RestartPolicy } from './restart.ts'
@@ -33,7 +34,16 @@ export const NATIVE = 'a worker thread can\'t be ended before the native code th
 /** Due is the next step that a thread must take, and that it may fail to take: to start, to begin a job that it was handed, to be gone. */
 type Due = 'start' | 'job' | 'end'
 
-export class Thread {
+/** What happens to a thread. */
+export interface ThreadEvents {
+  ready (thread: Thread): void
+  /** The thread can't load the jobs. */
+  broken (thread: Thread, error: WireError, what: string): void
+  /** The thread is gone; with the numbers of its jobs that have crashed with it, and that were returned. */
+  ended (thread: Thread, error: Error, crashed: number, returned: number): void
+}
+
+export class Thread implements HostEvents {
   readonly index: number
   readonly restarts = new RestartPolicy()
   /** `ending`: told to end. `ended`: there is no thread of the operating system. */
@@ -46,8 +56,8 @@ export class Thread {
   startedAt = 0
   /** The thread is started again when this timer fires. */
   restart: NodeJS.Timeout | undefined
-  /** What the thread said of the jobs that it can't load. */
-  broken: Error | undefined
+  /** Why the thread can't load the jobs. */
+  loadError: Error | undefined
   /** The number of looks within which the thread must take its next step. */
   limit = 0
   #os: OsThread | undefined
@@ -59,17 +69,17 @@ export class Thread {
   readonly #log: FastifyBaseLogger
   /** The number of looks before a held-up thread is ended. `grace: Infinity` doesn't apply, because no job runs on the thread. */
   readonly #grace: number
-  readonly #emit: (thread: Thread, event: ThreadEvent | LifeEvent) => void
+  readonly #jobEvents: JobEvents
+  readonly #events: ThreadEvents
 
   /** @param grace how long the thread may go on when it is asked to stop, in ms */
-  constructor (
-    index: number, grace: number, log: FastifyBaseLogger, transitions: Transitions, emit: (thread: Thread, event: ThreadEvent | LifeEvent) => void
-  ) {
+  constructor (index: number, grace: number, log: FastifyBaseLogger, transitions: Transitions, jobEvents: JobEvents, events: ThreadEvents) {
     this.index = index
     this.#grace = Math.ceil((grace === Infinity ? ENDING : grace) / LOOK)
     this.#log = log
     this.#transitions = transitions
-    this.#emit = emit
+    this.#jobEvents = jobEvents
+    this.#events = events
   }
 
   /** Whether there is nothing to look for: the thread has no job, and nothing is due. */
@@ -94,10 +104,10 @@ export class Thread {
     const { port1, port2 } = new MessageChannel()
     this.startedAt = now
     this.limit = Math.ceil(limit / LOOK)
-    this.broken = undefined
+    this.loadError = undefined
     this.host = undefined
     outside(() => {
-      const host = new HostClient(port1, this.#transitions, (event) => this.#onEvent(event), (holds) => this.#os?.hold(holds))
+      const host = new HostClient(port1, this.#transitions, this.#jobEvents, this, (holds) => this.#os?.hold(holds))
       try {
         this.#os = open({ ...data, port: port2, slots: host.slots }, (error) => this.#transitions.run(() => this.#onGone(error)))
       } catch (error) {
@@ -150,16 +160,23 @@ export class Thread {
     this.#os?.end()
   }
 
-  #onEvent (event: ThreadEvent | LifeEvent): void {
-    if (event.type === 'ready' && this.state === 'starting') this.state = 'ready'
-    if (event.type === 'overdue') this.end('overdue')
-    else this.#emit(this, event)
+  ready (): void {
+    if (this.state === 'starting') this.state = 'ready'
+    this.#events.ready(this)
+  }
+
+  broken (error: WireError, what: string): void {
+    this.#events.broken(this, error, what)
+  }
+
+  overdue (): void {
+    this.end('overdue')
   }
 
   #onGone (error: Error): void {
     const { crashed, returned } = this.host?.close(error, this.endedBy === undefined) ?? { crashed: 0, returned: 0 }
     this.#os = undefined
     this.state = 'ended'
-    this.#emit(this, { type: 'ended', error, crashed, returned })
+    this.#events.ended(this, error, crashed, returned)
   }
 }

@@ -2,25 +2,25 @@
  * Keeps the pool's threads alive: it starts them at boot, replaces those that die, and ends them. What happens to jobs is passed on to the pool.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { fromWire } from '../../../workers/wire-error.ts'
+import { fromWire, type WireError } from '../../../workers/wire-error.ts'
 import { ClosingError, JobsInvalidError, OptionInvalidError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { within } from '../../shared/within.ts'
 import * as channels from '../channels.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { Registry } from '../registry.ts'
-import type { LifeEvent, ThreadEvent } from './events.ts'
+import type { PoolEvents } from './events.ts'
 import { absolutePreloads, withoutRefused } from './exec-argv.ts'
 import type { HostClient } from './host-client.ts'
 import { checkHost, howItEnded, OsThread, type ThreadSettings } from './piscina.ts'
 import { LONGEST_DELAY } from './restart.ts'
-import { ENDING, LOOK, NATIVE, Thread } from './thread.ts'
+import { ENDING, LOOK, NATIVE, Thread, type ThreadEvents } from './thread.ts'
 import { outside, type Transitions } from './transitions.ts'
 
 /** The share of Fastify's pluginTimeout that the boot may take: our error can name the jobs file, Fastify's can't. */
 const BOOT_SHARE = 0.9
 
-export class Threads {
+export class Threads implements ThreadEvents {
   /** Resolves when every thread has loaded the jobs; rejects if one can't. */
   readonly booted: Promise<void>
   readonly #threads: readonly Thread[]
@@ -29,7 +29,7 @@ export class Threads {
   readonly #log: FastifyBaseLogger
   readonly #server: object
   readonly #transitions: Transitions
-  readonly #emit: (event: ThreadEvent) => void
+  readonly #events: PoolEvents
   #settings: ThreadSettings
   /** The slowest start, in ms. */
   #slowest = 0
@@ -38,10 +38,10 @@ export class Threads {
   #timer: NodeJS.Timeout | undefined
   #onGone = (): void => {}
 
-  /** @param emit receives what happens to jobs, and that there may be a thread for more of them */
+  /** @param events receives what happens to jobs, and that there may be a thread for more of them */
   constructor (
     registry: Registry, options: ResolvedOptions, { log, server }: Pick<FastifyInstance, 'log' | 'server'>, transitions: Transitions,
-    emit: (event: ThreadEvent) => void
+    events: PoolEvents
   ) {
     checkHost()
     const { maxThreads, resourceLimits, env, grace } = options
@@ -50,7 +50,7 @@ export class Threads {
     this.#log = log
     this.#server = server
     this.#transitions = transitions
-    this.#emit = emit
+    this.#events = events
     const given = options.execArgv ?? process.execArgv
     const absolute = absolutePreloads(given, process.cwd())
     const execArgv = absolute.every((argument, index) => argument === given[index]) ? options.execArgv : absolute
@@ -62,9 +62,7 @@ export class Threads {
     this.booted = new Promise((resolve, reject) => { this.#boot = { resolve, reject } })
     // If the app never boots, nobody awaits the promise.
     this.booted.catch(() => {})
-    this.#threads = Array.from({ length: maxThreads }, (_, index) => {
-      return new Thread(index, grace, log, transitions, (thread, event) => this.#onEvent(thread, event))
-    })
+    this.#threads = Array.from({ length: maxThreads }, (_, index) => new Thread(index, grace, log, transitions, events, this))
     for (const thread of this.#threads) this.#start(thread, true)
   }
 
@@ -140,24 +138,16 @@ export class Threads {
     this.watch()
   }
 
-  #onEvent (thread: Thread, event: ThreadEvent | LifeEvent): void {
-    switch (event.type) {
-      case 'ready': return this.#onReady(thread)
-      case 'broken': {
-        const cause = fromWire(event.error) as Error
-        const error = new JobsInvalidError(event.what, { cause: cause.cause ?? cause })
-        if (this.#boot !== undefined) return this.#giveUpBoot(error)
-        thread.broken = error
-        // A module that failed once fails again in the same thread, whatever its file holds by then.
-        return thread.end('broken')
-      }
-      case 'ended': return this.#onEnded(thread, event)
-      case 'overdue': return
-      default: this.#emit(event)
-    }
+  broken (thread: Thread, wire: WireError, what: string): void {
+    const cause = fromWire(wire) as Error
+    const error = new JobsInvalidError(what, { cause: cause.cause ?? cause })
+    if (this.#boot !== undefined) return this.#giveUpBoot(error)
+    thread.loadError = error
+    // A module that failed once fails again in the same thread, whatever its file holds by then.
+    thread.end('broken')
   }
 
-  #onReady (thread: Thread): void {
+  ready (thread: Thread): void {
     const durationMs = performance.now() - thread.startedAt
     this.#slowest = Math.max(this.#slowest, durationMs)
     if (channels.threadStarted.hasSubscribers) channels.threadStarted.publish({ ...this.#identity(thread), durationMs })
@@ -165,10 +155,10 @@ export class Threads {
       this.#boot.resolve()
       this.#boot = undefined
     }
-    this.#emit({ type: 'vacancy' })
+    this.#events.vacancy()
   }
 
-  #onEnded (thread: Thread, { error, crashed, returned }: Extract<LifeEvent, { type: 'ended' }>): void {
+  ended (thread: Thread, error: Error, crashed: number, returned: number): void {
     const why = thread.endedBy ?? 'crashed'
     if (channels.threadEnded.hasSubscribers) channels.threadEnded.publish({ ...this.#identity(thread), why, error })
     if (this.#destroyed) return this.#onGone()
@@ -184,7 +174,7 @@ export class Threads {
 
   #onNeverReady (thread: Thread, error: Error): void {
     const { url } = this.#registry
-    this.#onFailed(thread, thread.broken ?? (thread.endedBy === 'slow'
+    this.#onFailed(thread, thread.loadError ?? (thread.endedBy === 'slow'
       ? new JobsInvalidError(`A worker thread has not loaded ${url} within ${thread.limit * LOOK} ms`)
       : new JobsInvalidError(`A worker thread ended while it loaded ${url}: ${howItEnded(error)}`, { cause: error })))
   }
@@ -197,7 +187,7 @@ export class Threads {
     this.#restartLater(thread)
     const now = performance.now()
     const isUnable = this.#threads.every(({ host, restarts }) => restarts.isUnable(now) && host?.isReady !== true)
-    if (isUnable) this.#emit({ type: 'unable', error, retryAfter: LONGEST_DELAY / 1_000 })
+    if (isUnable) this.#events.unable(error, LONGEST_DELAY / 1_000)
   }
 
   /** The timer holds the process open, because jobs may wait for the thread. */

@@ -14,7 +14,7 @@ export interface Drained {
 
 export interface ShutdownReport extends Drained {
   reason: string
-  /** The time from the call until the app was closed. In the log and the channel, which come before that, until no accepted work was left. */
+  /** The time from the call until the app was closed. In the channel, which comes before that, until no accepted work was left. */
   durationMs: number
 }
 

@@ -13,7 +13,6 @@ import { logSafely, type LogLevel } from '../shared/log.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { createCloseApp } from './close-app.ts'
 import { drain, type ShutdownReport } from './drain.ts'
-import { atExit } from './exit.ts'
 import type { Guard } from './guard.ts'
 import { watchListening } from './listening.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
@@ -22,6 +21,7 @@ import type { Connections } from './requests/connections.ts'
 import { runsReadyHooks } from './requests/contexts.ts'
 import { isAlways } from './requests/gate.ts'
 import type { InFlight } from './requests/requests.ts'
+import { createReportLog } from './report-log.ts'
 import type { ShutdownHooks } from './shutdown-hooks.ts'
 import { createTimers, type Timers } from './timers.ts'
 
@@ -47,6 +47,7 @@ export interface ShutdownParts {
 const SWEEP = 50
 
 export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts): Shutdown {
+  const reportLog = createReportLog(app, options, guard)
   const closeApp = createCloseApp(app, monotonic.now)
   const listenSettled = watchListening(app, monotonic.now)
   /** The timers of the close; the drain has its own. */
@@ -83,6 +84,8 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     timers.after(SWEEP, () => sweep(timers, byClose))
   }
 
+  /** shutdown() itself closes the app, after its drain. */
+  let isClosing = false
   let draining: Promise<ShutdownReport> | undefined
   let stopping: Promise<ShutdownReport> | undefined
 
@@ -96,11 +99,9 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   }
 
   async function drainAll (byClose: boolean): Promise<ShutdownReport> {
-    const startedAt = monotonic.now()
-    deadlineAt = startedAt + options.timeout
+    deadlineAt = monotonic.now() + options.timeout
     const timers = createTimers()
-    // The process may end in the middle: by a second signal, or by the time limit of the code that handles signals.
-    const forgetExit = atExit(() => guard('report at exit', () => reportExit(startedAt)))
+    reportLog.begin(reason)
     try {
       if (!byClose) await bootAndDelay(timers)
       const drained = drain(drainablesOf(app), {
@@ -110,16 +111,13 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
         onError: (err, { name }) => log('error', { err, drainable: name }, `could not drain ${name}`)
       })
       sweep(timers, byClose)
-      const { completed, unfinished } = await drained
+      const report = reportLog.drained(await drained)
       // The last shutdown hook may have ended the drain at once.
       if (!byClose) connections.closeWebSockets()
-      const report = { reason, completed, unfinished, durationMs: Math.round(monotonic.now() - startedAt) }
-      log(unfinished.length === 0 ? 'info' : 'error', { shutdown: report }, `shutdown: ${completed} completed, ${unfinished.length} unfinished in ${report.durationMs} ms`)
       drainedChannel.publish({ server: app.server, report })
       return report
     } finally {
       timers.clear()
-      forgetExit()
     }
   }
 
@@ -134,26 +132,25 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     await Promise.race([hurried, timers.wait(options.delay)])
   }
 
-  /** Logs what the process leaves unfinished when it ends in the middle of a drain. */
-  function reportExit (startedAt: number): void {
-    const unfinished = [...drainablesOf(app)].flatMap((drainable) => [...drainable.held?.() ?? [], ...drainable.lost?.() ?? []])
-    if (unfinished.length === 0) return
-    const durationMs = Math.round(monotonic.now() - startedAt)
-    log('error', { shutdown: { reason, unfinished, durationMs } },
-      `shutdown: the process was ended after ${durationMs} ms, with ${unfinished.length} unfinished. A shutdown may take ${options.timeout + options.grace} ms: ` +
-      'what handles the signals must wait longer (close-with-grace: delay; fastify-cli: --close-grace-delay)')
-  }
-
   async function drainAndClose (): Promise<ShutdownReport> {
-    const startedAt = monotonic.now()
-    const report = await drainOnce(false)
+    await drainOnce(false)
+    isClosing = true
     // Connections that close() waits for are cut (below). A hook of the application can't be cut.
     const hanging = await closeApp(remaining() + options.grace)
     if (hanging !== undefined) {
       log('error', { hook: hanging }, `shutdown: a hook of the application (${hanging.name}) has not finished in ${hanging.ageMs} ms, and is waited for no longer`)
     }
-    const unfinished = hanging === undefined ? report.unfinished : [...report.unfinished, hanging]
-    return { ...report, unfinished, durationMs: Math.round(monotonic.now() - startedAt) }
+    return reportLog.closed(hanging)
+  }
+
+  /** Names the remedy when other code closes the app, in place of shutdown() or in the middle of it: it usually has a handler of signals of its own. */
+  function warnOfClose (): void {
+    const isEarly = draining === undefined ? options.delay > 0 : !isClosing
+    if (!isEarly || !app.server.listening) return
+    log('warn', { phase, delay: options.delay },
+      `shutdown: app.close() was called ${draining === undefined ? 'in place of' : 'in the middle of'} app.lifecycle.shutdown(). Fastify answers every new request with 503 from now on, ` +
+      'those of probes too, and the delay has ended. What is in flight is finished. If this is not intended, let app.lifecycle.shutdown() be called by the only handler of signals. ' +
+      'Apollo Server: stopOnTerminationSignals: false; NestJS: no enableShutdownHooks(); fastify-cli: start the service with node')
   }
 
   /** Closes connections that owe nothing again and again: more may come until the server has stopped listening. */
@@ -186,6 +183,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     onReady () { hasBooted = true },
 
     async preClose () {
+      warnOfClose()
       // Fastify refuses every request from here on, so waiting serves no client.
       hurry()
       // With forceCloseConnections a bare close() waits for no requests. shutdown() finishes them first.
@@ -213,6 +211,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       await connections.ended()
       closing.clear()
       enter('closed')
+      reportLog.closed()
     }
   }
 }

@@ -19,11 +19,11 @@ async function logOf (end: string, file?: string): Promise<string> {
   return file === undefined ? text : readFileSync(file, 'utf8')
 }
 
-for (const end of ['delay', 'signal']) {
+for (const end of ['delay', 'signal', 'hook']) {
   for (const where of ['a pipe', 'a file']) {
     t.test(`what a process leaves unfinished at its end (${end}) is named in its log, which is ${where}`, async (t) => {
       const text = await logOf(end, where === 'a file' ? join(t.testdir(), 'log') : undefined)
-      const line = text.split('\n').find((each) => each.includes('the process was ended'))
+      const line = text.split('\n').find((each) => each.includes('unfinished'))
       t.match(JSON.parse(line ?? 'null'), { level: 50, shutdown: { unfinished: [{ kind: 'task', id: 'order:1' }] } })
     })
   }

@@ -2,19 +2,22 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import lifecycle, { type LifecycleOptions } from '../../plugins/lifecycle/index.ts'
+import lifecycle, { type LifecycleOptions, type ShutdownReport } from '../../plugins/lifecycle/index.ts'
 import { inTurns } from '../../plugins/lifecycle/long-hook.ts'
 import { deferred, logLines, rejection, type LogLine } from '../helper.ts'
 import { phase } from './fixtures.ts'
 
-async function start (t: Test, options: LifecycleOptions, server: FastifyServerOptions = {}, setUp: (app: FastifyInstance) => void = () => {}): Promise<{ app: FastifyInstance, lines: LogLine[] }> {
+type Line = LogLine & { shutdown: ShutdownReport }
+
+async function start (t: Test, options: LifecycleOptions, server: FastifyServerOptions = {}, setUp: (app: FastifyInstance) => void = () => {}): Promise<{ app: FastifyInstance, lines: Line[] }> {
   const { lines, logger } = logLines()
   const app = Fastify({ logger, ...server }) as unknown as FastifyInstance
   t.teardown(async () => app.close().catch(() => {}))
   await app.register(lifecycle, options)
   setUp(app)
-  return { app, lines }
+  return { app, lines: lines as Line[] }
 }
 
 for (const timeout of [5_000, Infinity]) {
@@ -94,3 +97,60 @@ t.test('a client that keeps its connection open is not taken for a hook that han
   await once(socket, 'connect')
   t.same((await app.lifecycle.shutdown()).unfinished, [])
 })
+
+t.test('the log line of a shutdown comes when the app has closed, and its duration is that of the report', async (t) => {
+  const { app, lines } = await start(t, {}, {}, (app) => { app.addHook('onClose', async () => { await sleep(300) }) })
+  await app.ready()
+  const report = await app.lifecycle.shutdown('deploy')
+  const [line, ...others] = lines.filter(({ shutdown }) => shutdown !== undefined)
+  t.same(others, [])
+  t.match(line, { level: 30, msg: `shutdown: 0 completed, 0 unfinished in ${line?.shutdown.durationMs} ms`, shutdown: { reason: 'deploy', unfinished: [] } })
+  t.ok(line!.shutdown.durationMs >= 295)
+  t.ok(Math.abs(line!.shutdown.durationMs - report.durationMs) <= 50)
+})
+
+t.test('a close() writes the same line', async (t) => {
+  const { app, lines } = await start(t, {}, {}, (app) => { app.addHook('onClose', async () => { await sleep(100) }) })
+  await app.ready()
+  await app.close()
+  t.match(lines.filter(({ shutdown }) => shutdown !== undefined), [{ level: 30, shutdown: { reason: 'close' } }])
+  t.ok(lines.at(-1)!.shutdown.durationMs >= 95)
+})
+
+for (const during of ['serving', 'leaving', 'requests'] as const) {
+  t.test(`a close() of other code in the phase ${during} is one line that names the remedy`, async (t) => {
+    const answer = deferred()
+    const began = deferred()
+    const { app, lines } = await start(t, during === 'requests' ? {} : { delay: 4_000 }, {}, (app) => {
+      app.get('/', async () => {
+        began.resolve()
+        await answer.promise
+        return 'finished'
+      })
+    })
+    const response = fetch(await app.listen({ port: 0, host: '127.0.0.1' }))
+    await began.promise
+    const shutdown = during === 'serving' ? undefined : app.lifecycle.shutdown('SIGTERM')
+    if (during !== 'serving') await phase(app, during)
+    const close = app.close()
+    answer.resolve()
+    t.equal(await (await response).text(), 'finished')
+    await Promise.all([close, shutdown])
+    t.match(lines.filter(({ level }) => level === 40), [{
+      msg: new RegExp(`^shutdown: app.close\\(\\) was called in ${during === 'serving' ? 'place' : 'the middle'} of .*Apollo Server: .*NestJS: .*fastify-cli: `)
+    }])
+  })
+}
+
+for (const [what, options, close] of [
+  ['a shutdown()', { delay: 20 }, async (app: FastifyInstance) => app.lifecycle.shutdown()],
+  ['a shutdown() that a close() follows', { delay: 20 }, async (app: FastifyInstance) => { await app.lifecycle.shutdown(); await app.close() }],
+  ['a close() without a delay', {}, async (app: FastifyInstance) => app.close()]
+] as const) {
+  t.test(`${what} is no such line`, async (t) => {
+    const { app, lines } = await start(t, options)
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    await close(app)
+    t.same(lines.filter(({ level }) => level > 30), [])
+  })
+}

@@ -28,6 +28,8 @@ export interface IoRedis {
   config (subcommand: 'GET', name: string): Promise<unknown>
   publish (channel: string, message: string): Promise<unknown>
   subscribe (channel: string): Promise<unknown>
+  hincrby (key: string, field: string, by: number): Promise<number>
+  hdel (key: string, field: string): Promise<unknown>
   hmget (key: string, ...fields: string[]): Promise<Array<string | null>>
   xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>
 }

@@ -15,6 +15,7 @@ import type { TaskLedger } from '../ledger.ts'
 import type { Connections } from './connections.ts'
 import { Delivery, type Here, type StoredJob } from './delivery.ts'
 import { idOf, keyOf, toStoredTask, type StoredTask } from './stored.ts'
+import { Suspects } from './suspects.ts'
 
 /** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
 const RETRY_REDIS = 500
@@ -63,7 +64,7 @@ export class Consumer implements Drainable {
     this.#options = options
     // Workers bound what runs.
     const runs = new Scheduler({ concurrency: Math.max(options.concurrency * options.names.length, 1), maxQueue: 0, grace: options.grace }, deps)
-    this.#here = { bullmq, named: deps.named, ledger: deps.ledger, log: deps.log, runs, isClosing: false, isGivingUp: false, suspect: undefined }
+    this.#here = { bullmq, named: deps.named, ledger: deps.ledger, log: deps.log, runs, isClosing: false, isGivingUp: false, suspects: new Suspects(options.connections.commands) }
   }
 
   /** The ledger has counted what ran here with what ran in memory. */

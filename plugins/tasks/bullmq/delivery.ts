@@ -14,13 +14,11 @@ import { StoredRetry } from '../running/retry.ts'
 import type { Scheduler } from '../scheduler.ts'
 import type { TaskLedger } from '../ledger.ts'
 import { toError } from '../thrown.ts'
-import { Failure, idOf, MAX_CRASHES, toOptions, type StoredTask } from './stored.ts'
+import { Failure, idOf, toOptions, type StoredTask } from './stored.ts'
+import type { Suspects } from './suspects.ts'
 
 /** A task that can't run here now, because an earlier run of it still does, is tried again after this time, in ms. */
 const BUSY = 1_000
-
-/** A task that has lost its process this often may be what ends processes. */
-const SUSPECT = 2
 
 export type StoredJob = Job<StoredTask>
 
@@ -35,8 +33,7 @@ export interface Here {
   isClosing: boolean
   /** Whether the process aborts what runs, and hands it back. */
   isGivingUp: boolean
-  /** The task that runs here although it may end the process. */
-  suspect: Delivery | undefined
+  readonly suspects: Suspects
 }
 
 export class Delivery {
@@ -74,21 +71,30 @@ export class Delivery {
   async run (): Promise<unknown> {
     const { id, job } = this
     const here = this.#here
-    if (here.isClosing) return await this.#handBack()
-    if (job.data.cancelled === true) {
-      const error = new TaskAbortedError(id, 'cancel() was called')
-      here.ledger.ended({ id, attempts: job.attemptsMade }, aborted(error))
-      throw this.#failure(error, true)
-    }
-    if (job.stalledCounter >= MAX_CRASHES) {
+    if (!here.suspects.has(job)) return await this.#run()
+    const key = this.worker.toKey(job.id as string)
+    const decision = await here.suspects.begin(key)
+    if (decision === 'wait') return await this.#runLater()
+    if (decision === 'give up') {
       const error = new TaskCrashedError(id, job.stalledCounter)
       here.ledger.ended({ id, attempts: job.attemptsMade }, crashed(error))
       throw this.#failure(error)
     }
-    // A task that ends its process ends the runs beside it too. So that these are not taken for the cause, only one task that may be it runs in a process.
-    if (job.stalledCounter >= SUSPECT) {
-      if (here.suspect !== undefined) return await this.#runLater()
-      here.suspect = this
+    try {
+      return await this.#run()
+    } finally {
+      await here.suspects.end(key)
+    }
+  }
+
+  async #run (): Promise<unknown> {
+    const { id, job } = this
+    const here = this.#here
+    if (here.isClosing) return await this.#handBack()
+    if (job.data.cancelled === true || this.#isCancelled) {
+      const error = new TaskAbortedError(id, 'cancel() was called')
+      here.ledger.ended({ id, attempts: job.attemptsMade }, aborted(error))
+      throw this.#failure(error, true)
     }
     try {
       return this.#storable(await this.#attempt())
@@ -98,8 +104,6 @@ export class Delivery {
       const isAborted = thrown instanceof TaskAbortedError
       if (isAborted && here.isGivingUp && !this.#isCancelled) return await this.#handBack()
       throw this.#failure(toError(id, thrown), isAborted && this.#isCancelled)
-    } finally {
-      if (here.suspect === this) here.suspect = undefined
     }
   }
 

@@ -6,9 +6,6 @@ import type { NamedTask } from '../named/engine.ts'
 import type { TaskOptions } from '../task-options.ts'
 import { read } from '../thrown.ts'
 
-/** How often the process of a task may end before the task is given up. Deploys and restarts end processes too. */
-export const MAX_CRASHES = 5
-
 /** The stack traces that are kept of one task, so that a task with many retries stays small. */
 const STACKS = 3
 

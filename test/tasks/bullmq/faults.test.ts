@@ -67,7 +67,7 @@ async function endOneByOne (stage: Scene, start: () => Promise<TaskProcess>, end
     await end(victim as TaskProcess)
     crew.push(await next)
   }
-  await eventually(async () => (await recorded(stage.redis, 'effects')).size === TASKS && idle(stage), 'all work is done', 60_000)
+  await eventually(async () => (await recorded(stage.redis, 'effects')).size === TASKS && idle(stage), 'all work is done', 200_000)
   return crew
 }
 

@@ -3,7 +3,8 @@
 import { inspect } from 'node:util'
 import { OptionInvalidError } from './errors.ts'
 
-function invalid (option: string, expected: string, received: unknown): never {
+/** @throws FC_ERR_OPTION_INVALID */
+export function invalid (option: string, expected: string, received: unknown): never {
   throw new OptionInvalidError(option, expected, shown(received))
 }
 
@@ -28,19 +29,19 @@ function describe ({ min, max }: Range): string {
   return max === undefined ? '' : ` of at most ${max}`
 }
 
-function within (value: number, { min = -Infinity, max = Infinity }: Range): boolean {
+function isInRange (value: number, { min = -Infinity, max = Infinity }: Range): boolean {
   return value >= min && value <= max
 }
 
 /** Checks a whole number. */
 export function integer (option: string, value: unknown, range: Range = {}): number {
-  if (Number.isInteger(value) && within(value as number, range)) return value as number
+  if (Number.isInteger(value) && isInRange(value as number, range)) return value as number
   return invalid(option, `a whole number${describe(range)}`, value)
 }
 
 /** Checks a number. `Infinity` is allowed only if the range has no `max`. */
 export function number (option: string, value: unknown, range: Range = {}): number {
-  if (typeof value === 'number' && !Number.isNaN(value) && within(value, range)) return value
+  if (typeof value === 'number' && !Number.isNaN(value) && isInRange(value, range)) return value
   return invalid(option, `a number${describe(range)}`, value)
 }
 
@@ -50,7 +51,7 @@ export const MAX_DURATION = 2 ** 31 - 1
 /** Checks a duration in milliseconds that a timer can hold. `Infinity` is allowed only if the range has no `max`. */
 export function duration (option: string, value: unknown, range: Range = { min: 0 }): number {
   if (value === Infinity && range.max === undefined) return Infinity
-  if (typeof value === 'number' && within(value, { max: MAX_DURATION, ...range })) return value
+  if (typeof value === 'number' && isInRange(value, { max: MAX_DURATION, ...range })) return value
   return invalid(option, `milliseconds${describe({ max: MAX_DURATION, ...range })}${range.max === undefined ? ', or Infinity' : ''}`, value)
 }
 

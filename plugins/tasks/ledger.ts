@@ -74,7 +74,7 @@ export class TaskLedger extends Ledger<Recorded> {
   call (task: Task, attempt: TaskContext & { readonly startedAt: number }): unknown {
     const { fn, carrier } = task.submission
     if (!channels.taskAttempt.hasSubscribers) return fn(attempt)
-    const trace: TaskTrace = Object.assign(this.#identity(task.id), { attempt: task.attempts, waitMs: attempt.startedAt - task.arrived, carrier, around: undefined })
+    const trace: TaskTrace = Object.assign(this.#identity(task.id), { attempt: task.attempts, waitMs: attempt.startedAt - task.acceptedAt, carrier, around: undefined })
     task.trace = trace
     return channels.taskAttempt.begin(trace, () => trace.around === undefined ? fn(attempt) : trace.around(() => fn(attempt)))
   }

@@ -61,7 +61,7 @@ export class Scheduler implements Drainable {
   #unfinished: Unfinished[] | undefined
   #isClosing = false
   #isClosed = false
-  readonly #idle = new IdleWaiters()
+  #idle: IdleWaiters | undefined
 
   constructor (options: SchedulerOptions, { ledger, log, random = Math.random }: SchedulerDeps) {
     const { concurrency, grace } = options
@@ -188,7 +188,7 @@ export class Scheduler implements Drainable {
     if (!hasLeaked) this.#tasks.delete(task.id)
     if (this.pending > 0) return
     this.#isClosed ||= this.#isClosing
-    this.#idle.wake()
+    this.#idle?.wake()
   }
 
   /** Aborts the task with this id. Tells whether one waits or runs. */
@@ -200,7 +200,7 @@ export class Scheduler implements Drainable {
   }
 
   idle (): Promise<void> {
-    return this.#idle.wait(this.pending)
+    return (this.#idle ??= new IdleWaiters()).wait(this.pending)
   }
 
   close (): void {

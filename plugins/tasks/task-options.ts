@@ -133,8 +133,8 @@ function resolveBackoff (prefix: string, backoff: Partial<Backoff>, defaults: Ba
 export const MAX_ID_LENGTH = 256
 
 export function checkId (id: unknown): string {
-  check.ensure(typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH, 'tasks.id', `a string of 1 to ${MAX_ID_LENGTH} characters`, id)
-  return id
+  if (typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH) return id
+  return check.invalid('tasks.id', `a string of 1 to ${MAX_ID_LENGTH} characters`, id)
 }
 
 /** Checks an id that an engine may store. UTF-8 can't hold one half of a pair of surrogates, so the task would not be found again by such an id. */

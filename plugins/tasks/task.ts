@@ -8,7 +8,7 @@ import type { TaskTrace } from './channels.ts'
 import type { How, Outcome } from '../core/outcome.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
-import { Entry } from '../core/line/entry.ts'
+import type { Entry } from '../core/line/entry.ts'
 
 export interface TaskContext {
   readonly id: string
@@ -72,8 +72,12 @@ export interface StoredRun {
   ageMs: number
 }
 
-export class Task extends Entry {
+export class Task {
   readonly submission: Submission
+  /** When the task was accepted. */
+  readonly acceptedAt: number
+  /** The place in the queue of a task that had to wait for a slot, until its attempt has ended. The runner sets it. */
+  entry: Entry | undefined
   readonly #permit: Permit | undefined
   readonly #canceller: Canceller
   /** The async context of the submitter. */
@@ -94,10 +98,7 @@ export class Task extends Entry {
 
   /** @param permit is given back when the task settles; an engine that bounds what it runs itself needs none */
   constructor (submission: Submission, permit: Permit | undefined, now: number, canceller: Canceller) {
-    super(0, submission.key, 'normal', Infinity)
-    this.arrived = now - (submission.stored?.ageMs ?? 0)
-    // A task that is accepted is never refused afterwards.
-    this.assured = true
+    this.acceptedAt = now - (submission.stored?.ageMs ?? 0)
     this.submission = submission
     this.#permit = permit
     this.#canceller = canceller
@@ -105,6 +106,7 @@ export class Task extends Entry {
   }
 
   get id (): string { return this.submission.id }
+  get key (): string { return this.submission.key }
   get name (): string { return nameOf(this.id) }
   get options (): TaskOptions { return this.submission.options }
   get reqId (): string | undefined { return this.submission.reqId }
@@ -182,7 +184,7 @@ export class Task extends Entry {
 
   describe (now: number): Unfinished {
     const { id, name, attempts } = this
-    return { kind: 'task', name, id, ageMs: Math.round(now - this.arrived), attempt: attempts }
+    return { kind: 'task', name, id, ageMs: Math.round(now - this.acceptedAt), attempt: attempts }
   }
 }
 

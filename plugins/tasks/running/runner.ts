@@ -3,6 +3,7 @@
  * signal (leaked). Each task ends in settle(), with one outcome. The runner doesn't decide which tasks are accepted.
  */
 import type { FastifyBaseLogger } from 'fastify'
+import { Entry } from '../../core/line/entry.ts'
 import { FairQueue } from '../../core/line/fair-queue.ts'
 import { aborted, completed, expired, failed, type Outcome } from '../../core/outcome.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
@@ -26,6 +27,20 @@ const TURN_MS = 1
 
 /** The weight of the newest run in the mean run time. The mean follows about the last ten runs. */
 const NEWEST = 0.1
+
+/** A task in the queue. A task that is accepted is never refused afterwards. */
+class Waiting extends Entry {
+  readonly task: Task
+
+  constructor (task: Task, sequence: number) {
+    super(0, task.key, 'normal', Infinity)
+    this.task = task
+    this.sequence = sequence
+    this.expected = TURN_MS
+    this.assured = true
+    this.state = 'runnable'
+  }
+}
 
 export interface RunnerOptions {
   /** How many functions run at once: the slots. */
@@ -51,7 +66,7 @@ interface Delayed {
 export class Runner {
   readonly #options: RunnerOptions
   /** Tasks that wait for a slot, while all slots are taken. */
-  readonly #queue = new FairQueue<Task>()
+  readonly #queue = new FairQueue<Waiting>()
   /** Tasks that have a slot, and whose functions start in the next microtask. */
   readonly #starting: Task[] = []
   #sequence = 0
@@ -91,12 +106,7 @@ export class Runner {
     task.keepContext()
     if (delay > 0) return this.#runLater(task, delay)
     if (this.#hasSlot) this.#starting.push(task)
-    else {
-      task.state = 'runnable'
-      task.sequence = ++this.#sequence
-      task.expected = TURN_MS
-      this.#queue.push(task)
-    }
+    else this.#queue.push(task.entry = new Waiting(task, ++this.#sequence))
     this.#pumpSoon()
   }
 
@@ -171,11 +181,11 @@ export class Runner {
   }
 
   #take (): Task | undefined {
-    const task = this.#queue.next?.head as Task | undefined
-    if (task === undefined) return undefined
-    this.#queue.take(task)
-    task.state = 'taken'
-    return task
+    const entry = this.#queue.next?.head as Waiting | undefined
+    if (entry === undefined) return undefined
+    this.#queue.take(entry)
+    entry.state = 'taken'
+    return entry.task
   }
 
   #start (task: Task): void {
@@ -184,7 +194,7 @@ export class Runner {
     const attempt = new Attempt(task, performance.now(), ledger, log)
     this.#running.set(task, attempt)
     attempt.arm(attempt.startedAt, this.#due)
-    ledger.started(task, attempt.startedAt - task.since)
+    ledger.started(task, attempt.startedAt - task.acceptedAt)
     let result: unknown
     try {
       result = attempt.call()
@@ -212,8 +222,8 @@ export class Runner {
     this.#running.delete(task)
     attempt.disarm()
     const ms = performance.now() - startedAt
-    if (task.state === 'taken') this.#queue.settle(task, Math.max(TURN_MS, ms))
-    task.state = 'done'
+    if (task.entry !== undefined) this.#queue.settle(task.entry, Math.max(TURN_MS, ms))
+    task.entry = undefined
     return ms
   }
 
@@ -267,8 +277,7 @@ export class Runner {
 
   /** Gives the task its outcome before the outcome is reported: a listener may call the runner. */
   #settle (task: Task, outcome: Outcome): void {
-    if (task.state === 'runnable') this.#queue.remove(task)
-    task.state = 'done'
+    if (task.entry?.state === 'runnable') this.#queue.remove(task.entry)
     clearTimeout(this.#delayed.get(task)?.timer)
     this.#delayed.delete(task)
     task.settle(outcome)

@@ -1,4 +1,5 @@
 // What is said of tasks and locks agrees: the counts of stats(), those of the metrics, and the log.
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import Fastify from 'fastify'
 import locks from '../../../plugins/locks/index.ts'
@@ -29,6 +30,24 @@ t.test('tasks: stats() and the metrics are one count, also of tasks that ended b
   t.match(app.tasks.stats(), counts)
   t.match(app.metrics.snapshot().tasks, [{ name: 'mail', ...counts, refused: { full: 1, store: 0, closing: 0 }, wait: { count: 4 }, run: { count: 3 } }])
   t.match(lines.filter(({ msg }) => msg === 'task failed'), [{ level: 50, task: 'mail:3', attempt: 1, err: { code: 'FC_ERR_TASK_TIMEOUT' } }])
+})
+
+t.test('the wait of a task is the time from its submission to the start of its function', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(tasks, { concurrency: 1 })
+  await app.register(metrics)
+  await app.ready()
+  const before = performance.now()
+  const blocking = app.tasks.submit('block', () => setTimeout(30))
+  await app.tasks.submit('mail', () => {}).done
+  await blocking.done
+  const elapsed = performance.now() - before
+  const [block, mail] = app.metrics.snapshot().tasks
+  t.match(mail, { name: 'mail', wait: { count: 1 } })
+  // A timer may fire too early by part of a millisecond.
+  t.ok(mail!.wait.sum >= 29 && mail!.wait.sum <= elapsed, `waited for ${mail!.wait.sum} of ${elapsed} ms`)
+  t.ok(block!.wait.sum <= elapsed - 29, 'the first has not waited for itself')
 })
 
 t.test('locks: a caller that acquires, and one that is refused', async (t) => {

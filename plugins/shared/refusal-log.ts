@@ -11,7 +11,7 @@ import { isRefusal } from './coded-error.ts'
 import { logSafely } from './log.ts'
 
 /** The time between two lines of a class at warn, in ms. */
-const PERIOD = 1_000
+const PERIOD_MS = 1_000
 /** The most classes of a period. Names of tasks have no bound, so refusals of further classes are counted by their code alone. */
 const MAX_CLASSES = 20
 
@@ -51,7 +51,7 @@ interface Counted {
 class Sampler {
   /** The refusals since the last lines at warn, by class. */
   #classes: Counted[] = []
-  #saidAt = -Infinity
+  #loggedAt = -Infinity
   #timer: NodeJS.Timeout | undefined
   readonly #log: FastifyBaseLogger
 
@@ -63,9 +63,9 @@ class Sampler {
     const known = this.#find(refused) ?? this.#add(refused)
     known.count++
     if (this.#timer !== undefined) return
-    const wait = this.#saidAt + PERIOD - now
-    if (wait <= 0) this.say(now)
-    else this.#timer = setTimeout(() => this.say(performance.now()), wait).unref()
+    const wait = this.#loggedAt + PERIOD_MS - now
+    if (wait <= 0) this.flush(now)
+    else this.#timer = setTimeout(() => this.flush(performance.now()), wait).unref()
   }
 
   #find (refused: RefusalClass): Counted | undefined {
@@ -79,10 +79,10 @@ class Sampler {
     return known
   }
 
-  say (now: number): void {
+  flush (now: number): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#saidAt = now
+    this.#loggedAt = now
     const classes = this.#classes
     this.#classes = []
     for (const { refused, count } of classes) logSafely(this.#log, 'warn', { ...refused, refused: count }, 'requests were refused')
@@ -150,7 +150,7 @@ async function refusalLog (app: FastifyInstance): Promise<void> {
     }
     done()
   })
-  app.addHook('onClose', () => sampler.say(performance.now()))
+  app.addHook('onClose', () => sampler.flush(performance.now()))
 }
 
 export default fp(refusalLog, { name: 'fastify-concurrency/refusal-log', fastify: '5.x' })

@@ -78,7 +78,7 @@ export interface Workers<J extends Jobs> {
 /** The work, in ms, that one map() keeps ready for each thread: enough that no thread waits, and that many short jobs go in one message. */
 const MAP_AHEAD_MS = 2
 /** The jobs of one map() for each thread, at most. */
-const MAP_MAX_PER_THREAD = 64
+const MAX_MAP_JOBS_PER_THREAD = 64
 
 /** Follows `promise`. If nobody awaits the returned promise, an error that no code of the application caused doesn't end the process. */
 function quiet<T> (promise: Promise<T>): Promise<T> {
@@ -138,7 +138,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     const capacity = options.maxThreads + options.maxQueue
     const width = (): number => {
       const perThread = Math.max(2, Math.ceil(MAP_AHEAD_MS / (pool.estimate(index) ?? Infinity)))
-      return Math.min(capacity, options.maxThreads * Math.min(MAP_MAX_PER_THREAD, perThread))
+      return Math.min(capacity, options.maxThreads * Math.min(MAX_MAP_JOBS_PER_THREAD, perThread))
     }
     const each = (item: unknown, signal: AbortSignal): Promise<unknown> => start(name, item, run, signal)
     const isRefusal = (error: unknown): boolean => error instanceof WorkersOverloadedError

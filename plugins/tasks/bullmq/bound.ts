@@ -1,15 +1,15 @@
 /**
  * Bound refuses tasks when a queue in Redis holds too many. It is approximate, so that it costs no round trip while there is room: it adds what this
- * process has enqueued to the latest count of Redis. It never refuses by a count that is older than `STALE`, since tasks may have ended since.
+ * process has enqueued to the latest count of Redis. It never refuses by a count that is older than `MAX_COUNT_AGE_MS`, since tasks may have ended since.
  */
 import type { Queue } from 'bullmq'
 import { TasksFullError } from '../../shared/errors.ts'
 
 /** How old a count may be before Redis is asked again, in ms. */
-const FRESH = 250
+const COUNT_INTERVAL_MS = 250
 
-/** How old a count may be for a refusal, in ms: while tasks are refused, a new count arrives just after every `FRESH` ms. */
-const STALE = 2 * FRESH
+/** How old a count may be for a refusal, in ms: while tasks are refused, a new count arrives just after every `COUNT_INTERVAL_MS` ms. */
+const MAX_COUNT_AGE_MS = 2 * COUNT_INTERVAL_MS
 
 export class Bound {
   readonly #queue: Pick<Queue, 'getJobCounts'>
@@ -32,12 +32,12 @@ export class Bound {
   /** Is to be awaited before add(): undefined unless the latest count says that there is no room, and is too old to refuse by it. */
   counted (): Promise<void> | undefined {
     const now = performance.now()
-    if (now - this.#askedAt >= FRESH) {
+    if (now - this.#askedAt >= COUNT_INTERVAL_MS) {
       this.#askedAt = now
       this.#counting = this.#ask()
       this.#counting.catch(() => {})
     }
-    return this.#stored >= this.#limit && now - this.#countedAt > STALE ? this.#counting : undefined
+    return this.#stored >= this.#limit && now - this.#countedAt > MAX_COUNT_AGE_MS ? this.#counting : undefined
   }
 
   /** Counts one more task. Throws FC_ERR_TASKS_FULL if there are as many as there may be. */

@@ -9,12 +9,12 @@ import { endSoon, failFast, FIRST_CONNECTION, ready, reconnectSoon, reconnectToM
 import { within } from '../../shared/within.ts'
 
 /** Opens the connection anew if Redis has been silent for this long, in ms: a network may drop packets without ending a connection. */
-const SILENCE = 5_000
+const SOCKET_TIMEOUT_MS = 5_000
 
 /** The same for connections of workers and of listeners to events, whose reads block for up to 10 s. */
-const LONG_SILENCE = 12_000
+const BLOCKING_SOCKET_TIMEOUT_MS = 12_000
 
-const patience = { maxRetriesPerRequest: null, enableOfflineQueue: true, socketTimeout: LONG_SILENCE }
+const patience = { maxRetriesPerRequest: null, enableOfflineQueue: true, socketTimeout: BLOCKING_SOCKET_TIMEOUT_MS }
 
 /** What an application may have set for its own use, and what would break a connection of BullMQ. */
 const neutral = { ...endSoon, lazyConnect: false, commandTimeout: undefined, retryStrategy: reconnectSoon, reconnectOnError: reconnectToMaster }
@@ -37,7 +37,7 @@ export class Connections {
   constructor (given: IoRedis, log: FastifyBaseLogger) {
     this.#given = given
     this.#log = log
-    this.commands = this.#open({ ...failFast, socketTimeout: SILENCE })
+    this.commands = this.#open({ ...failFast, socketTimeout: SOCKET_TIMEOUT_MS })
     this.commands.on('error', (err: Error) => { this.#reason = err })
     this.commands.on('close', () => this.#away())
     this.commands.on('ready', () => this.#back())

@@ -13,14 +13,14 @@ import type { NamedTasks } from '../named/named.ts'
 import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { TaskLedger } from '../ledger.ts'
 import type { Connections } from './connections.ts'
-import { Delivery, type Here, type StoredJob } from './delivery.ts'
+import { Delivery, type ConsumingProcess, type StoredJob } from './delivery.ts'
 import { idOf, keyOf, toStoredTask, type StoredTask } from './stored.ts'
 import { Suspects } from './suspects.ts'
 
 /** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
-const RETRY_REDIS = 500
+const RETRY_DELAY_MS = 500
 /** How long a process that ends waits for Redis, to hand tasks back and to close, in ms. */
-const FAREWELL = 250
+const CLOSE_TIMEOUT_MS = 250
 
 export interface EngineDeps {
   named: NamedTasks
@@ -51,7 +51,7 @@ export class Consumer implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
   readonly #options: ConsumerOptions
-  readonly #here: Here
+  readonly #process: ConsumingProcess
   #workers: TaskWorker[] = []
   /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. */
   readonly #held = new Map<StoredJob, Delivery>()
@@ -64,16 +64,16 @@ export class Consumer implements Drainable {
     this.#options = options
     // Workers bound what runs.
     const runs = new Scheduler({ concurrency: Math.max(options.concurrency * options.names.length, 1), maxQueue: 0, grace: options.grace }, deps)
-    this.#here = { bullmq, named: deps.named, ledger: deps.ledger, log: deps.log, runs, isClosing: false, isGivingUp: false, suspects: new Suspects(options.connections.commands) }
+    this.#process = { bullmq, named: deps.named, ledger: deps.ledger, log: deps.log, runs, isClosing: false, isGivingUp: false, suspects: new Suspects(options.connections.commands) }
   }
 
   /** The ledger has counted what ran here with what ran in memory. */
   readonly completed = 0
   get pending (): number { return this.#held.size }
-  get timers (): number { return this.#here.runs.timers }
+  get timers (): number { return this.#process.runs.timers }
 
   stats (): TasksStats {
-    return { ...this.#here.runs.stats(), completed: 0, failed: 0, retried: 0, aborted: 0 }
+    return { ...this.#process.runs.stats(), completed: 0, failed: 0, retried: 0, aborted: 0 }
   }
 
   start (): void {
@@ -89,7 +89,7 @@ export class Consumer implements Drainable {
 
   /** Takes no more tasks from Redis. What runs goes on. */
   close (): void {
-    this.#here.isClosing = true
+    this.#process.isClosing = true
     this.#closing ??= Promise.all(this.#workers.map((worker) => worker.close())).catch((err: unknown) => this.#log('warn', { err }, 'tasks: a worker could not be closed'))
   }
 
@@ -105,7 +105,7 @@ export class Consumer implements Drainable {
 
   /** How long the engine is to wait for Redis when it closes, in ms. A Redis that answers takes a few. */
   get patience (): number {
-    return this.#isAnswered && this.#options.connections.trouble === undefined ? FAREWELL : 0
+    return this.#isAnswered && this.#options.connections.trouble === undefined ? CLOSE_TIMEOUT_MS : 0
   }
 
   held (): Unfinished[] {
@@ -117,7 +117,7 @@ export class Consumer implements Drainable {
   }
 
   lost (): Unfinished[] {
-    return this.#here.runs.lost()
+    return this.#process.runs.lost()
   }
 
   /**
@@ -127,10 +127,10 @@ export class Consumer implements Drainable {
    */
   async giveUp (grace: number): Promise<Unfinished[]> {
     this.close()
-    this.#here.isGivingUp = true
+    this.#process.isGivingUp = true
     const endsAt = performance.now() + grace
-    await this.#here.runs.giveUp(grace)
-    this.#isAnswered = await within(Math.max(endsAt - performance.now(), 0) + FAREWELL, this.idle())
+    await this.#process.runs.giveUp(grace)
+    this.#isAnswered = await within(Math.max(endsAt - performance.now(), 0) + CLOSE_TIMEOUT_MS, this.idle())
     const lost = this.held()
     // Redis is frozen, say. Nothing more can be done for them here, and nobody is to wait for them once more.
     this.#held.clear()
@@ -140,20 +140,20 @@ export class Consumer implements Drainable {
 
   #createWorker (name: string): TaskWorker {
     const { queueName, worker: options, lockDuration, connections } = this.#options
-    const [held, here] = [this.#held, this.#here]
+    const [held, consuming] = [this.#held, this.#process]
     const release = (job: StoredJob): void => {
       held.delete(job)
       if (held.size === 0) this.#idle.wake()
     }
-    const { JobNotExist, JobLockNotExist, JobLockMismatch } = here.bullmq.ErrorCode
+    const { JobNotExist, JobLockNotExist, JobLockMismatch } = consuming.bullmq.ErrorCode
     // By these errors Redis refuses the outcome of a job: the job has ended elsewhere, its lock has expired, or another process has it.
     const isLost = (err: Error & { code?: unknown }): boolean => [JobNotExist, JobLockNotExist, JobLockMismatch].includes(err.code as number)
     // Nothing that BullMQ publishes says when a job that lost its lock is done with, so the method that does all of it is wrapped.
-    class HoldingWorker extends here.bullmq.Worker<StoredTask> {
+    class HoldingWorker extends consuming.bullmq.Worker<StoredTask> {
       override processJob (...[job, token, wantsNext]: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
         // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
         job.data = toStoredTask(job.data)
-        held.set(job, new Delivery(job, this, here, performance.now()))
+        held.set(job, new Delivery(job, this, consuming, performance.now()))
         const processed = super.processJob(job, token, wantsNext)
         const isOver = (): void => release(job)
         processed.then(isOver, isOver)
@@ -183,7 +183,7 @@ export class Consumer implements Drainable {
       // One check marks the tasks that run, and a later one moves those that have no lock. A process whose check comes just too early for its turn
       // checks one interval later, so checks are at most two intervals apart.
       stalledInterval: lockDuration / 4,
-      runRetryDelay: RETRY_REDIS,
+      runRetryDelay: RETRY_DELAY_MS,
       connection: connections.patient as unknown as ConnectionOptions
     })
     worker.on('stalled', (jobId) => { void this.#recovered(worker, jobId) })
@@ -204,7 +204,7 @@ export class Consumer implements Drainable {
 
   async #readMark (worker: Worker, { id }: StoredJob): Promise<void> {
     try {
-      const job = await this.#here.bullmq.Job.fromId(worker, id as string) as StoredJob | undefined
+      const job = await this.#process.bullmq.Job.fromId(worker, id as string) as StoredJob | undefined
       if (job?.data.cancelled === true) this.#cancel(keyOf(job))
     } catch (err) {
       this.#log('debug', { err }, 'tasks: could not read whether a task is cancelled')
@@ -213,16 +213,16 @@ export class Consumer implements Drainable {
 
   async #recovered (worker: Worker, jobId: string): Promise<void> {
     try {
-      const job = await this.#here.bullmq.Job.fromId(worker, jobId) as StoredJob | undefined
+      const job = await this.#process.bullmq.Job.fromId(worker, jobId) as StoredJob | undefined
       if (job === undefined) return
       const id = idOf(job.name, job.data, jobId)
-      this.#here.ledger.recovered(id, job.attemptsMade + 1, new TaskCrashedError(id, job.stalledCounter))
+      this.#process.ledger.recovered(id, job.attemptsMade + 1, new TaskCrashedError(id, job.stalledCounter))
     } catch (err) {
       this.#log('debug', { err }, 'tasks: BullMQ')
     }
   }
 
   #log (level: 'debug' | 'info' | 'warn' | 'error', fields: Record<string, unknown>, message: string): void {
-    logSafely(this.#here.log, level, fields, message)
+    logSafely(this.#process.log, level, fields, message)
   }
 }

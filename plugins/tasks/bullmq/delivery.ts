@@ -18,12 +18,12 @@ import { Failure, idOf, toOptions, type StoredTask } from './stored.ts'
 import type { Suspects } from './suspects.ts'
 
 /** A task that can't run here now, because an earlier run of it still does, is tried again after this time, in ms. */
-const BUSY = 1_000
+const BUSY_DELAY_MS = 1_000
 
 export type StoredJob = Job<StoredTask>
 
 /** The process to which jobs are delivered. */
-export interface Here {
+export interface ConsumingProcess {
   readonly bullmq: typeof Bullmq
   readonly named: NamedTasks
   readonly ledger: TaskLedger
@@ -40,15 +40,15 @@ export class Delivery {
   readonly id: string
   readonly job: StoredJob
   readonly worker: Worker
-  readonly #here: Here
+  readonly #process: ConsumingProcess
   readonly #since: number
   #isCancelled = false
 
-  constructor (job: StoredJob, worker: Worker, here: Here, since: number) {
+  constructor (job: StoredJob, worker: Worker, consuming: ConsumingProcess, since: number) {
     this.id = idOf(job.name, job.data, job.id as string)
     this.job = job
     this.worker = worker
-    this.#here = here
+    this.#process = consuming
     this.#since = since
   }
 
@@ -59,41 +59,41 @@ export class Delivery {
 
   cancel (): void {
     this.#isCancelled = true
-    this.#here.runs.cancel(this.id, 'cancel() was called')
+    this.#process.runs.cancel(this.id, 'cancel() was called')
   }
 
   /** Another process may run the task by now. */
   lostLock (): void {
-    this.#here.runs.cancel(this.id, 'its lock has expired, and another process may run it')
+    this.#process.runs.cancel(this.id, 'its lock has expired, and another process may run it')
   }
 
   /** Resolves to the result of the task. Rejects with a Failure, or with an error that tells BullMQ that the job is back in its queue. */
   async run (): Promise<unknown> {
     const { id, job } = this
-    const here = this.#here
-    if (!here.suspects.has(job)) return await this.#run()
+    const consuming = this.#process
+    if (!consuming.suspects.has(job)) return await this.#run()
     const key = this.worker.toKey(job.id as string)
-    const decision = await here.suspects.begin(key)
+    const decision = await consuming.suspects.begin(key)
     if (decision === 'wait') return await this.#runLater()
     if (decision === 'give up') {
       const error = new TaskCrashedError(id, job.stalledCounter)
-      here.ledger.ended({ id, attempts: job.attemptsMade }, crashed(error))
+      consuming.ledger.ended({ id, attempts: job.attemptsMade }, crashed(error))
       throw this.#failure(error)
     }
     try {
       return await this.#run()
     } finally {
-      await here.suspects.end(key)
+      await consuming.suspects.end(key)
     }
   }
 
   async #run (): Promise<unknown> {
     const { id, job } = this
-    const here = this.#here
-    if (here.isClosing) return await this.#handBack()
+    const consuming = this.#process
+    if (consuming.isClosing) return await this.#handBack()
     if (job.data.cancelled === true || this.#isCancelled) {
       const error = new TaskAbortedError(id, 'cancel() was called')
-      here.ledger.ended({ id, attempts: job.attemptsMade }, aborted(error))
+      consuming.ledger.ended({ id, attempts: job.attemptsMade }, aborted(error))
       throw this.#failure(error, true)
     }
     try {
@@ -102,14 +102,14 @@ export class Delivery {
       if (thrown instanceof StoredRetry) throw new Failure(thrown.cause as Error, thrown.delay)
       if (thrown instanceof TaskDuplicateError) return await this.#runLater()
       const isAborted = thrown instanceof TaskAbortedError
-      if (isAborted && here.isGivingUp && !this.#isCancelled) return await this.#handBack()
+      if (isAborted && consuming.isGivingUp && !this.#isCancelled) return await this.#handBack()
       throw this.#failure(toError(id, thrown), isAborted && this.#isCancelled)
     }
   }
 
   #attempt (): Promise<unknown> {
     const { id, job: { id: jobId, name, data, opts, attemptsMade, repeatJobKey, timestamp } } = this
-    const { named, runs } = this.#here
+    const { named, runs } = this.#process
     return runs.attempt({
       id,
       key: name,
@@ -133,14 +133,14 @@ export class Delivery {
       if (typeof result === 'object' || typeof result === 'bigint') JSON.stringify(result)
       return typeof result === 'function' || typeof result === 'symbol' ? undefined : result
     } catch (err) {
-      logSafely(this.#here.log, 'warn', { err, task: this.id }, 'tasks: the result of a task can\'t be stored as JSON: its handle resolves to undefined')
+      logSafely(this.#process.log, 'warn', { err, task: this.id }, 'tasks: the result of a task can\'t be stored as JSON: its handle resolves to undefined')
       return undefined
     }
   }
 
   /** Puts the task back, first in line. The attempt doesn't count. */
   async #handBack (): Promise<never> {
-    const { bullmq, log } = this.#here
+    const { bullmq, log } = this.#process
     try {
       await this.job.moveToWait(this.job.token)
       logSafely(log, 'info', { task: this.id }, 'tasks: a task was handed back: another process runs it')
@@ -151,8 +151,8 @@ export class Delivery {
   }
 
   async #runLater (): Promise<never> {
-    const { bullmq, log } = this.#here
-    await this.job.moveToDelayed(Date.now() + BUSY, this.job.token).catch((err: unknown) => {
+    const { bullmq, log } = this.#process
+    await this.job.moveToDelayed(Date.now() + BUSY_DELAY_MS, this.job.token).catch((err: unknown) => {
       logSafely(log, 'error', { err, task: this.id }, 'tasks: a task that can\'t run now could not be put off: it runs when its lock expires')
     })
     throw new bullmq.DelayedError()

@@ -9,7 +9,7 @@ import type { StoredQueue } from './queue.ts'
 import { toError } from './stored.ts'
 
 /** How often Redis is asked about the tasks whose outcomes are waited for, in ms. Events may be lost: in an outage, by their number, with the data of Redis. */
-const LOOK_AGAIN = 5_000
+const POLL_INTERVAL_MS = 5_000
 
 /** What a handle needs to know of its task. */
 export interface Followed {
@@ -45,7 +45,7 @@ export class Outcomes {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw new ClosingError('The service')
       this.#waiting.set(task.jobId, (this.#waiting.get(task.jobId) ?? new Set()).add({ task, resolve, reject }))
-      this.#lookSoon()
+      this.#schedulePoll()
       this.#follow(task).catch((error: unknown) => this.#settle(task.jobId, 'reject', error))
     })
   }
@@ -54,7 +54,7 @@ export class Outcomes {
   async close (patience: number): Promise<void> {
     this.#isClosed = true
     clearTimeout(this.#timer)
-    await within(patience, this.#lookAgain())
+    await within(patience, this.#poll())
     for (const jobId of [...this.#waiting.keys()]) this.#settle(jobId, 'reject', new ClosingError('The service'))
     for (const listening of this.#listeners.values()) listening.then(async (listener) => listener.close()).catch(() => {})
   }
@@ -62,7 +62,7 @@ export class Outcomes {
   async #follow (task: Followed): Promise<void> {
     await (this.#listeners.get(task.queue) ?? this.#listen(task.queue))
     // The task may have ended before we listened.
-    await this.#look(task)
+    await this.#check(task)
   }
 
   #listen (queue: StoredQueue): Promise<QueueEvents> {
@@ -73,7 +73,7 @@ export class Outcomes {
   }
 
   async #start (queue: StoredQueue): Promise<QueueEvents> {
-    // From the last event on. BullMQ's own default is what comes after its first read, which may be later than our first look at the task.
+    // From the last event on. BullMQ's own default is what comes after its first read, which may be later than our first check of the task.
     const [last] = await queue.ask(queue.jobs.name, () => this.#connections.commands.xrevrange(queue.jobs.toKey('events'), '+', '-', 'COUNT', 1))
     if (this.#isClosed) throw new ClosingError('The service')
     const events = new this.#bullmq.QueueEvents(queue.jobs.name, { ...this.#options, connection: this.#connections.patient as never, lastEventId: last?.[0] ?? '0-0' })
@@ -90,21 +90,21 @@ export class Outcomes {
     this.#settle(jobId, 'reject', job === undefined ? undefined : toError(reason, job.stacktrace?.at(-1)))
   }
 
-  #lookSoon (): void {
+  #schedulePoll (): void {
     this.#timer ??= setTimeout(() => {
-      void this.#lookAgain().then(() => {
+      void this.#poll().then(() => {
         this.#timer = undefined
-        if (this.#waiting.size > 0 && !this.#isClosed) this.#lookSoon()
+        if (this.#waiting.size > 0 && !this.#isClosed) this.#schedulePoll()
       })
-    }, LOOK_AGAIN).unref()
+    }, POLL_INTERVAL_MS).unref()
   }
 
-  async #lookAgain (): Promise<void> {
+  async #poll (): Promise<void> {
     const tasks = [...this.#waiting.values()].flatMap((all) => [...all].slice(0, 1).map(({ task }) => task))
-    await Promise.allSettled(tasks.map((task) => this.#look(task)))
+    await Promise.allSettled(tasks.map((task) => this.#check(task)))
   }
 
-  async #look ({ id, jobId, queue }: Followed): Promise<void> {
+  async #check ({ id, jobId, queue }: Followed): Promise<void> {
     const [storedAt, finishedOn] = await queue.ask(id, () => this.#connections.commands.hmget(queue.jobs.toKey(jobId), 'timestamp', 'finishedOn'))
     // A task that waits or runs may have a large payload, which isn't read.
     if (storedAt !== null && finishedOn === null) return

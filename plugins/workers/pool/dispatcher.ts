@@ -14,24 +14,24 @@ import type { Threads } from '../threads/threads.ts'
 import { outside, type Transitions } from '../threads/transitions.ts'
 
 /** Estimated work, in ms, that a thread is handed. More work would only wait there, where no other thread can take it. */
-const AHEAD = 1
+const PREFETCH_MS = 1
 
 /** When a thread has ended no job for this long, in ms, an estimate was wrong, and the jobs that the thread has not started are revoked. */
-const STALLED = 5
+const STALL_MS = 5
 
 /** The time, in ms, for which payloads are cloned before others have their turn of the event loop. */
-const MAX_HANDING = 4
+const MAX_HANDOVER_MS = 4
 
 /**
  * The bound on a small payload, which shares a message with others, in parts: elements, fields, and hundreds of characters or bytes. Cloning so many
  * takes some ten microseconds. A message is cloned in one go, and holds the event loop meanwhile.
  */
-const SMALL = 100
+const MAX_SMALL_PARTS = 100
 
-/** Looks at no more parts than a small payload has. */
+/** Tells whether a payload is small. It reads no more parts than a small payload has. */
 function isSmall (payload: unknown): boolean {
   try {
-    return left(payload, SMALL) >= 0
+    return left(payload, MAX_SMALL_PARTS) >= 0
   } catch { // a getter that throws
     return false
   }
@@ -98,7 +98,7 @@ export class Dispatcher {
       const jobs = host.isFree ? this.#forFree(host, now) : this.#forBusy(host, now)
       if (jobs.length > 0) host.hand(jobs, now)
       if (host.held > 1) hasPrefetched = true
-      if (jobs.length > 0 && performance.now() - now > MAX_HANDING) {
+      if (jobs.length > 0 && performance.now() - now > MAX_HANDOVER_MS) {
         outside(() => setImmediate(() => this.schedule()))
         break
       }
@@ -126,9 +126,9 @@ export class Dispatcher {
 
   /** Adds short jobs while they fit. */
   #fill (jobs: Job[], work: number, capacity: number, now: number): Job[] {
-    if (work < AHEAD && jobs.some(goesAlone)) return jobs
-    while (work < AHEAD && jobs.length < capacity) {
-      const job = this.#admission.takeShort(now, AHEAD - work)
+    if (work < PREFETCH_MS && jobs.some(goesAlone)) return jobs
+    while (work < PREFETCH_MS && jobs.length < capacity) {
+      const job = this.#admission.takeShort(now, PREFETCH_MS - work)
       if (job === undefined) break
       if (goesAlone(job)) {
         this.#admission.putBack(job)
@@ -144,7 +144,7 @@ export class Dispatcher {
   #watchForStalls (): void {
     if (this.#stallTimer !== undefined) return
     const before = new Map(this.#threads.hosts.map((host) => [host, host.outcomes]))
-    const look = (): void => {
+    const check = (): void => {
       this.#stallTimer = undefined
       if (this.#stopped) return
       const holding = this.#threads.hosts.filter(({ held }) => held > 1)
@@ -156,7 +156,7 @@ export class Dispatcher {
       if (holding.length > 0) this.#watchForStalls()
     }
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
-    this.#stallTimer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, look), STALLED)).unref()
+    this.#stallTimer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, check), STALL_MS)).unref()
   }
 
   stop (): void {

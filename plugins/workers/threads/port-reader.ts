@@ -9,7 +9,7 @@ import { outside } from './transitions.ts'
 const MAX_BURST = 2_048
 
 /** How long, in ms, messages are read on before others have their turn of the event loop: each may take as long as its value is large. */
-const MAX_READING = 4
+const MAX_READING_MS = 4
 
 export class PortReader<Message> {
   readonly #port: MessagePort
@@ -50,7 +50,7 @@ export class PortReader<Message> {
     this.at = performance.now()
     this.#run(first)
     while (this.#receiveOne(this.#run)) {
-      if (performance.now() - this.at < MAX_READING) continue
+      if (performance.now() - this.at < MAX_READING_MS) continue
       // A port without a listener is not read.
       this.#port.off('message', this.#onMessage)
       outside(() => setImmediate(() => this.#listen()))

@@ -4,14 +4,14 @@
  */
 
 /** The delay before the first restart, and the longest one, in ms. */
-const FIRST_DELAY = 100
-export const LONGEST_DELAY = 5_000
+const FIRST_RESTART_DELAY_MS = 100
+export const MAX_RESTART_DELAY_MS = 5_000
 
 /** How often the time of a start is doubled: a machine that is slow for a while must not end every thread just before it is ready. */
 const MAX_DOUBLINGS = 3
 
 /** When no thread has started for this long, in ms, the jobs that wait are rejected at each further failure. */
-const UNABLE = 5_000
+const UNABLE_AFTER_MS = 5_000
 
 export class RestartPolicy {
   /** How often in a row the thread failed. The kill of a thread that was ready isn't counted. */
@@ -21,7 +21,7 @@ export class RestartPolicy {
   /** Records a failure, and returns the delay before the restart, in ms. */
   failed (now: number): number {
     if (this.#failures === 0) this.#failingSince = now
-    return Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures++)
+    return Math.min(MAX_RESTART_DELAY_MS, FIRST_RESTART_DELAY_MS * 2 ** this.#failures++)
   }
 
   /** Records that the thread has served a job. */
@@ -31,7 +31,7 @@ export class RestartPolicy {
 
   /** Whether the thread has failed for so long that jobs needn't wait for it. */
   isUnable (now: number): boolean {
-    return this.#failures > 0 && now - this.#failingSince >= UNABLE
+    return this.#failures > 0 && now - this.#failingSince >= UNABLE_AFTER_MS
   }
 
   /** Returns how long a restart may take, in ms: its imports compete with the load. @param slowest the slowest start so far, in ms */

@@ -15,21 +15,21 @@ import { RestartPolicy } from './restart.ts'
 import { outside, type Transitions } from './transitions.ts'
 
 /**
- * The time between two looks at a thread, in ms. Times are counted in looks and not read from a clock: when the event loop or the whole process
- * stands still, a single look is late, and no thread is blamed for the time in which nobody could run.
+ * The time between two checks of a thread, in ms. Times are counted in checks and not read from a clock: when the event loop or the whole process
+ * stands still, a single check is late, and no thread is blamed for the time in which nobody could run.
  */
-export const LOOK = 100
+export const CHECK_INTERVAL_MS = 100
 
 /** The time that a thread takes to end, in ms, if no native code holds it up. */
-export const ENDING = 1_000
+export const END_TIMEOUT_MS = 1_000
 
-/** A thread that was handed a job begins it within a fraction of a millisecond. If the job has not begun after this many looks, the thread is held up. */
-const HELD_UP = 5
+/** A thread that was handed a job begins it within a fraction of a millisecond. If the job has not begun after this many checks, the thread is held up. */
+const HELD_UP_CHECKS = 5
 
-/** The time limit doubles with each handover of a job, at most this many times, because a payload that arrives slowly looks like a held-up thread. */
+/** The time limit doubles with each handover of a job, at most this many times, because a payload that arrives slowly checks like a held-up thread. */
 const MAX_DOUBLINGS = 3
 
-export const NATIVE = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
+export const NATIVE_CODE_WARNING = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
 
 /** Due is the next step that a thread must take, and that it may fail to take: to start, to begin a job that it was handed, to be gone. */
 type Due = 'start' | 'job' | 'end'
@@ -58,16 +58,16 @@ export class Thread implements HostEvents {
   restart: NodeJS.Timeout | undefined
   /** Why the thread can't load the jobs. */
   loadError: Error | undefined
-  /** The number of looks within which the thread must take its next step. */
+  /** The number of checks within which the thread must take its next step. */
   limit = 0
   #os: OsThread | undefined
-  /** What was due at the last look, the number of the host's outcomes then, and the number of looks since either changed. */
+  /** What was due at the last check, the number of the host's outcomes then, and the number of checks since either changed. */
   #due: Due | undefined
   #outcomes = 0
-  #looks = 0
+  #checks = 0
   readonly #transitions: Transitions
   readonly #log: FastifyBaseLogger
-  /** The number of looks before a held-up thread is ended. `grace: Infinity` doesn't apply, because no job runs on the thread. */
+  /** The number of checks before a held-up thread is ended. `grace: Infinity` doesn't apply, because no job runs on the thread. */
   readonly #grace: number
   readonly #jobEvents: JobEvents
   readonly #events: ThreadEvents
@@ -75,14 +75,14 @@ export class Thread implements HostEvents {
   /** @param grace how long the thread may go on when it is asked to stop, in ms */
   constructor (index: number, grace: number, log: FastifyBaseLogger, transitions: Transitions, jobEvents: JobEvents, events: ThreadEvents) {
     this.index = index
-    this.#grace = Math.ceil((grace === Infinity ? ENDING : grace) / LOOK)
+    this.#grace = Math.ceil((grace === Infinity ? END_TIMEOUT_MS : grace) / CHECK_INTERVAL_MS)
     this.#log = log
     this.#transitions = transitions
     this.#jobEvents = jobEvents
     this.#events = events
   }
 
-  /** Whether there is nothing to look for: the thread has no job, and nothing is due. */
+  /** Whether there is nothing to check: the thread has no job, and nothing is due. */
   get isIdle (): boolean {
     return this.state === 'ended' || (this.#nextDue === undefined && this.host?.isFree === true)
   }
@@ -103,7 +103,7 @@ export class Thread implements HostEvents {
   start (now: number, limit: number, open: (data: HostData, onGone: (error: Error) => void) => OsThread, data: Pick<HostData, 'url' | 'names' | 'preload'>): void {
     const { port1, port2 } = new MessageChannel()
     this.startedAt = now
-    this.limit = Math.ceil(limit / LOOK)
+    this.limit = Math.ceil(limit / CHECK_INTERVAL_MS)
     this.loadError = undefined
     this.host = undefined
     outside(() => {
@@ -120,30 +120,30 @@ export class Thread implements HostEvents {
     this.endedBy = undefined
   }
 
-  /** Looks whether the thread does what is due. A thread that is idle no longer holds the process open. */
-  look (isBooting: boolean): void {
+  /** Checks whether the thread does what is due. A thread that is idle no longer holds the process open. */
+  check (isBooting: boolean): void {
     if (this.#nextDue !== undefined) this.host?.poll()
     const due = this.#nextDue
     const outcomes = this.host?.outcomes ?? 0
-    this.#looks = due === this.#due && outcomes === this.#outcomes ? this.#looks + 1 : 0
+    this.#checks = due === this.#due && outcomes === this.#outcomes ? this.#checks + 1 : 0
     this.#due = due
     this.#outcomes = outcomes
     // While the app boots, the pool bounds the time.
-    if (due !== undefined && !(due === 'start' && isBooting)) this.#onDue(due, this.#looks)
+    if (due !== undefined && !(due === 'start' && isBooting)) this.#onDue(due, this.#checks)
     else if (this.isIdle) this.host?.release()
   }
 
-  #onDue (due: Due, looks: number): void {
+  #onDue (due: Due, checks: number): void {
     const { host } = this
     if (due === 'end') {
-      if (looks === Math.ceil(ENDING / LOOK)) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE)
+      if (checks === Math.ceil(END_TIMEOUT_MS / CHECK_INTERVAL_MS)) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE_CODE_WARNING)
     } else if (due === 'start') {
-      if (looks >= this.limit) this.end('slow')
+      if (checks >= this.limit) this.end('slow')
     } else if (host !== undefined) {
-      if (host.held > 0) this.limit = HELD_UP * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
-      if (looks < this.limit) return
+      if (host.held > 0) this.limit = HELD_UP_CHECKS * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
+      if (checks < this.limit) return
       host.revokePrefetched()
-      if (looks < this.limit + this.#grace) return
+      if (checks < this.limit + this.#grace) return
       logSafely(this.#log, 'warn', { thread: this.index },
         'a worker thread was held up by code that a finished job left behind, and is replaced; jobs that it had not started run on another')
       this.end('held-up')

@@ -13,8 +13,8 @@ import type { PoolEvents } from './events.ts'
 import { absolutePreloads, withoutRefused } from './exec-argv.ts'
 import type { HostClient } from './host-client.ts'
 import { checkHost, howItEnded, OsThread, type ThreadSettings } from './piscina.ts'
-import { LONGEST_DELAY } from './restart.ts'
-import { ENDING, LOOK, NATIVE, Thread, type ThreadEvents } from './thread.ts'
+import { MAX_RESTART_DELAY_MS } from './restart.ts'
+import { END_TIMEOUT_MS, CHECK_INTERVAL_MS, NATIVE_CODE_WARNING, Thread, type ThreadEvents } from './thread.ts'
 import { outside, type Transitions } from './transitions.ts'
 
 /** The share of Fastify's pluginTimeout that the boot may take: our error can name the jobs file, Fastify's can't. */
@@ -112,7 +112,7 @@ export class Threads implements ThreadEvents {
       this.#onGone = () => { if (this.#threads.every(({ state }) => state === 'ended')) resolve() }
       this.#onGone()
     })
-    if (!await within(ENDING, gone)) logSafely(this.#log, 'warn', {}, NATIVE)
+    if (!await within(END_TIMEOUT_MS, gone)) logSafely(this.#log, 'warn', {}, NATIVE_CODE_WARNING)
   }
 
   #start (thread: Thread, preload: boolean): void {
@@ -175,7 +175,7 @@ export class Threads implements ThreadEvents {
   #onNeverReady (thread: Thread, error: Error): void {
     const { url } = this.#registry
     this.#onFailed(thread, thread.loadError ?? (thread.endedBy === 'slow'
-      ? new JobsInvalidError(`A worker thread has not loaded ${url} within ${thread.limit * LOOK} ms`)
+      ? new JobsInvalidError(`A worker thread has not loaded ${url} within ${thread.limit * CHECK_INTERVAL_MS} ms`)
       : new JobsInvalidError(`A worker thread ended while it loaded ${url}: ${howItEnded(error)}`, { cause: error })))
   }
 
@@ -187,7 +187,7 @@ export class Threads implements ThreadEvents {
     this.#restartLater(thread)
     const now = performance.now()
     const isUnable = this.#threads.every(({ host, restarts }) => restarts.isUnable(now) && host?.isReady !== true)
-    if (isUnable) this.#events.unable(error, LONGEST_DELAY / 1_000)
+    if (isUnable) this.#events.unable(error, MAX_RESTART_DELAY_MS / 1_000)
   }
 
   /** The timer holds the process open, because jobs may wait for the thread. */
@@ -195,17 +195,17 @@ export class Threads implements ThreadEvents {
     thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(performance.now()), () => this.#start(thread, false))
   }
 
-  /** Looks at the threads from now on, until all are idle. Call this method when jobs were handed to threads. */
+  /** Checks the threads from now on, until all are idle. Call this method when jobs were handed to threads. */
   watch (): void {
     if (this.#timer !== undefined || this.#destroyed) return
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
-    this.#timer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, () => this.#look()), LOOK)).unref()
+    this.#timer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, () => this.#check()), CHECK_INTERVAL_MS)).unref()
   }
 
-  #look (): void {
+  #check (): void {
     this.#timer = undefined
     if (this.#destroyed) return
-    for (const thread of this.#threads) thread.look(this.#boot !== undefined)
+    for (const thread of this.#threads) thread.check(this.#boot !== undefined)
     if (this.#threads.some(({ isIdle }) => !isIdle)) this.watch()
   }
 

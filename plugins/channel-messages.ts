@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { TypedChannel, TypedTracingChannel } from './shared/typed-channel.ts'
 import type * as lifecycle from './lifecycle/channels.ts'
 import type * as limiter from './limiter/channels.ts'
+import type * as loop from './loop/channels.ts'
 import type * as locks from './locks/channels.ts'
 import type * as tasks from './tasks/channels.ts'
 import type * as workers from './workers/channels.ts'
@@ -55,6 +56,8 @@ export interface ChannelMessages {
   'fastify-concurrency:locks:released': MessageOf<typeof locks.lockReleased>
   'fastify-concurrency:locks:hold-exceeded': MessageOf<typeof locks.lockHoldExceeded>
   'fastify-concurrency:locks:refused': MessageOf<typeof locks.lockRefused>
+  'fastify-concurrency:loop:refused': MessageOf<typeof loop.loopRefused>
+  'fastify-concurrency:loop:stalled': MessageOf<typeof loop.loopStalled>
   'fastify-concurrency:lifecycle:entered': MessageOf<typeof lifecycle.phaseEntered>
   'fastify-concurrency:lifecycle:refused': MessageOf<typeof lifecycle.requestRefused>
   'fastify-concurrency:lifecycle:drained': MessageOf<typeof lifecycle.drained>

@@ -11,6 +11,7 @@ import type { Jobs } from '../workers/jobs.ts'
 import type { DashboardOptions } from './dashboard/index.ts'
 import lifecycle, { type LifecycleOptions } from './lifecycle/index.ts'
 import type { LimiterOptions } from './limiter/index.ts'
+import type { LoopOptions } from './loop/index.ts'
 import locks, { type LocksOptions } from './locks/index.ts'
 import type { MetricsOptions } from './metrics/index.ts'
 import { logSafely } from './shared/log.ts'
@@ -28,7 +29,7 @@ export type { ChannelMessages } from './channel-messages.ts'
 export {
   ClosingError, DashboardForbiddenError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
-  LockAbortedError, LockQueueFullError, LockTimeoutError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError,
+  LockAbortedError, LockQueueFullError, LockTimeoutError, LoopOverloadedError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError,
   RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskCrashedError, TaskDuplicateError, TaskPayloadError, TaskStoreError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, TasksNotStoredError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
@@ -36,6 +37,7 @@ export type { DashboardOptions } from './dashboard/index.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
 export type { Unfinished, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
+export type { Loop, LoopOptions, LoopStats, RouteCost } from './loop/index.ts'
 export type { AcquireOptions, Lock, Locks, LocksOptions, LocksStats, Mutex, RwLock, Semaphore } from './locks/index.ts'
 export type { Metrics, MetricsOptions, MetricsSnapshot } from './metrics/index.ts'
 export { definePolicies } from './define-policies.ts'
@@ -62,6 +64,11 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
   workers?: WorkersOptions<J> | false
   /** Token buckets, if it is told which `policies` there are. */
   limiter?: LimiterOptions | false
+  /**
+   * The admission of the event loop. It is off by default, since it may refuse requests that your service would answer late.
+   * @default false
+   */
+  loop?: LoopOptions | false
   /** Shutdown in phases, readiness and liveness. */
   lifecycle?: LifecycleOptions | false
   /** Background tasks and groups. */
@@ -86,7 +93,7 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-const concurrencyOptionNames = ['ambient', 'redis', 'workers', 'limiter', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing', 'dashboard'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'redis', 'workers', 'limiter', 'loop', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing', 'dashboard'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')
 
@@ -98,6 +105,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const ambient = check.boolean('concurrency.ambient', options.ambient ?? true)
   const lifecycleOptions = optionsOf('lifecycle', options.lifecycle ?? {})
   const limiterOptions = withAmbient(ambient, optionsOf('limiter', options.limiter ?? false))
+  const loopOptions = optionsOf('loop', options.loop ?? false)
   const workersOptions = withAmbient(ambient, optionsOf('workers', options.workers ?? false))
   const tasksOptions = withAmbient(ambient, optionsOf('tasks', options.tasks ?? {}))
   const locksOptions = withAmbient(ambient, optionsOf('locks', options.locks ?? {}))
@@ -119,6 +127,11 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   if (limiterOptions !== undefined) {
     const { default: limiter } = await import('./limiter/index.ts')
     await app.register(limiter, { ...redis && { redis }, ...limiterOptions })
+  }
+  // What the loop holds has been counted by lifecycle, so a shutdown serves it. A refusal of the limiter is cheap, and isn't held.
+  if (loopOptions !== undefined) {
+    const { default: loop } = await import('./loop/index.ts')
+    await app.register(loop, loopOptions)
   }
   if (workersOptions !== undefined) {
     const { default: workers } = await import('./workers/index.ts')

@@ -17,7 +17,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
     values: [...errorNames, 'default', 'definePolicies'].sort(),
     types: ['AcquireOptions', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'DashboardOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
-      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RunOptions', 'RunningJob',
+      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Loop', 'LoopOptions', 'LoopStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RouteCost', 'RunOptions', 'RunningJob',
       'RwLock', 'Semaphore', 'ShutdownReport', 'TaskContext',
       'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'TracingOptions', 'Unfinished', 'Workers', 'WorkersOptions']
   },
@@ -32,6 +32,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     types: ['HeaderKey', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Peek', 'Period', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'RefusalOptions', 'Register', 'Reservation', 'ReserveOptions',
       'RouteLimiterOptions', 'WaitOptions']
   },
+  './loop': { values: ['default'], types: ['Loop', 'LoopOptions', 'LoopStats', 'RouteCost', 'RouteLoopOptions'] },
   './tasks': {
     values: ['default', 'defineTasks'],
     types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask', 'QueueStats', 'RedisToDuplicate',
@@ -138,7 +139,7 @@ t.test('ChannelMessages has a type for the messages of each channel', async (t) 
     t.ok(checker.getTypeOfSymbol(property).getProperties().length > 0, property.name)
     return property.name
   })
-  const plugins = ['lifecycle', 'limiter', 'locks', 'tasks', 'workers']
+  const plugins = ['lifecycle', 'limiter', 'locks', 'loop', 'tasks', 'workers']
   const modules = await Promise.all(plugins.map(async (plugin) => await import(`../plugins/${plugin}/channels.ts`) as Record<string, { name: string }>))
   t.strictSame(names.sort(), modules.flatMap((module) => Object.values(module).map(({ name }) => name)).sort())
 })

@@ -97,7 +97,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
   // Probed each second or open for hours, the page must not fill the log, count against a limit, or hold up a shutdown.
   // The names are checked by the limiter, at boot.
   const limits = policies.length > 0 ? { limiter: { policies: policies as never[] } } : { limiter: false, rateLimit: false } as const
-  const shared = { logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', ...limits } } as const
+  const shared = { logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', loop: false, ...limits } } as const
 
   await app.register(async (routes) => {
     routes.addHook('onRequest', guard)

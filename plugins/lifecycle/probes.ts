@@ -15,7 +15,7 @@ import type { ReadyCheck, ResolvedLifecycleOptions } from './options.ts'
 export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: checks, readyTimeout }: ResolvedLifecycleOptions): void {
   // A probe every second must not fill the log, and a flood of requests must not make the process look dead. @fastify/under-pressure calls the
   // pressureHandler of a route in place of refusing its request; one that returns nothing lets the request pass.
-  const config = { lifecycle: 'always', limiter: false, pressureHandler: () => {} } as const
+  const config = { lifecycle: 'always', limiter: false, loop: false, pressureHandler: () => {} } as const
   const shared = { logLevel: 'warn', schema: hidden(), config } as const
 
   if (readyPath !== false) {

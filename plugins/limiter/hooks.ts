@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
 import { isRefusal, wholeSeconds } from '../shared/coded-error.ts'
 import { limitedMessage, LimitedError } from '../shared/errors.ts'
+import { endUpgrade } from '../shared/http/end-upgrade.ts'
 import { classOf, type RefusalClass } from '../shared/refusal-log.ts'
 import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
@@ -103,17 +104,6 @@ function untilAgain (earlier: Decision<PolicyCharge>, later: Decision): number {
 function send (reply: FastifyReply, statusCode: number, code: string, message: string, policy?: string, retryAfter?: number): void {
   const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message, policy, retryAfter })
   reply.code(statusCode).header('content-type', 'application/json; charset=utf-8').send(body)
-}
-
-/**
- * Closes the connection of a request for an upgrade once the request is answered. Node hands such a connection over before Fastify sees the
- * request. A WebSocket plugin that is registered after the limiter doesn't see a refused request, so nobody would close the connection, and
- * clients could pile up open connections.
- */
-function endUpgrade ({ raw }: FastifyRequest, reply: FastifyReply): void {
-  if ((raw as { upgrade?: boolean }).upgrade !== true) return
-  reply.header('connection', 'close')
-  reply.raw.once('finish', () => raw.socket?.destroySoon())
 }
 
 interface Refusal extends Error {

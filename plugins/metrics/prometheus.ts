@@ -154,7 +154,7 @@ export async function addPrometheus (app: FastifyInstance, { read, queues }: Sou
   })
   if (path === false) return
   // Prometheus must see an overload, and so is never limited.
-  app.get(path, { logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', limiter: false, rateLimit: false } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
+  app.get(path, { logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', limiter: false, loop: false, rateLimit: false } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))
 }
 
 /** Adds the instruments to a registry. Each reads the snapshot that `snapshot` returns, which is the same one for all instruments of a scrape. */

@@ -260,6 +260,24 @@ export class LockQueueFullError extends createRefusal<[kind: string, key: string
 export class LockAbortedError extends withoutStack<[kind: string, options?: ErrorOptions]>(
   'FC_ERR_LOCK_ABORTED', 'Waiting for a %s was aborted', 499) {}
 
+// The event loop.
+
+/**
+ * Why a request was refused before its handler.
+ * - `count`: as many requests are held as may be held (`maxHeld`), and this one would be served last.
+ * - `wait`: on arrival, the request would have waited too long.
+ * - `shed`: the request was held, and then waited too long.
+ */
+export const loopRefusalReasons = ['count', 'wait', 'shed'] as const
+export type LoopRefusalReason = typeof loopRefusalReasons[number]
+
+/** A request was refused, since more was asked for than the event loop can do. In `retryAfter` whole seconds the loop has time for it. */
+export class LoopOverloadedError extends createRefusal<
+  [refusal: { reason: LoopRefusalReason, retryAfter: number }], { reason: LoopRefusalReason, retryAfter: number }
+>(
+  'FC_ERR_LOOP_OVERLOADED', ({ retryAfter }) => `The service is overloaded, try again in ${retryAfter} s`, 503,
+  ({ reason, retryAfter }) => ({ reason, retryAfter })) {}
+
 // The dashboard.
 
 /** The dashboard doesn't answer this request. The message says what would have to hold. */

@@ -1,5 +1,7 @@
 /** The counts of an application: plain numbers, which ledgers add to, and which `stats()`, the metrics and the dashboard read. */
-import { jobRefusalReasons, lockRefusalReasons, taskRefusalReasons, zeroOf, type LockRefusalReason, type RefusalReason, type TaskRefusalReason } from '../../shared/errors.ts'
+import {
+  jobRefusalReasons, lockRefusalReasons, loopRefusalReasons, taskRefusalReasons, zeroOf, type LockRefusalReason, type RefusalReason, type TaskRefusalReason
+} from '../../shared/errors.ts'
 import type { Outcome } from '../outcome.ts'
 import { Durations } from './durations.ts'
 
@@ -87,6 +89,46 @@ export interface PoolView {
   cancel (id: string): boolean
 }
 
+/** What a route has cost the event loop. */
+export interface RouteCost {
+  /** The method and the pattern of the path, such as `GET /users/:id`. */
+  route: string
+  /** Requests that were started. */
+  count: number
+  /** Loop time that they took, in ms. */
+  ms: number
+  /** The longest time for which one of them held the loop without a break, in ms. */
+  longestMs: number
+  /** How often one of them held the loop for longer than the option `slow`. */
+  stalls: number
+}
+
+/** The admission of the event loop as the metrics and the dashboard see it. */
+export interface LoopView {
+  gauges (): { held: number, waitLimit: number }
+  routes (): RouteCost[]
+}
+
+/** What became of requests at the event loop's admission. */
+export class LoopCounts {
+  /** Requests that started at once. */
+  passed = 0
+  /** Requests that were held and then started. */
+  held = 0
+  /** Requests whose clients left while they were held. */
+  left = 0
+  /** Stalls that no request is known to have caused. */
+  stalls = 0
+  readonly refused = zeroOf(loopRefusalReasons)
+  /** How long the started ones were held. */
+  readonly wait = new Durations()
+  readonly view: LoopView
+
+  constructor (view: LoopView) {
+    this.view = view
+  }
+}
+
 export class Counts {
   /** By the names of their decorators. */
   readonly pools = new Book(() => ({ jobs: new Book(() => new Account<RefusalReason>(jobRefusalReasons)), views: new Set<PoolView>() }))
@@ -95,6 +137,8 @@ export class Counts {
   readonly limits = new Book(() => new Account(['limited']))
   /** By kind. A caller that acquires a lock has completed its wait. */
   readonly locks = new Book(() => new Account<LockRefusalReason>(lockRefusalReasons))
+  /** Undefined without the plugin for the event loop. */
+  loop: LoopCounts | undefined
   requestsRefused = 0
   storeFailures = 0
 }

@@ -28,6 +28,8 @@ export class Entry {
   /** The index of the entry's name. */
   readonly job: number
   readonly key: string
+  /** Whose keys share a share: a client whose routes are its keys. Undefined if the key has a share of its own. */
+  readonly owner: string | undefined
   readonly priority: Priority
   /** An instant on the clock that the line is given, or Infinity. */
   readonly deadline: number
@@ -52,8 +54,9 @@ export class Entry {
   /** The link in the list of all that wait, by age. */
   readonly ageLink = new Link(this)
 
-  constructor (job: number, key: string, priority: Priority, deadline: number) {
+  constructor (job: number, key: string, priority: Priority, deadline: number, owner?: string) {
     this.job = job
+    this.owner = owner
     this.key = compact(key)
     this.priority = priority
     this.deadline = deadline

@@ -21,6 +21,7 @@ export class FairQueue<T extends Entry = Entry> {
   readonly #root = new Group('', 1)
   readonly #classes: readonly Group[]
   readonly #byAge = new LinkedList<Entry>()
+  #activeKeys = 0
   readonly #onForgotten: (queue: KeyQueue) => void
 
   /** @param onForgotten is called when nothing of a key is remembered any more */
@@ -49,8 +50,10 @@ export class FairQueue<T extends Entry = Entry> {
   get last (): { queue: KeyQueue, until: number } | undefined {
     let last: { queue: KeyQueue, until: number } | undefined
     for (const group of this.#classes) {
-      const queue = group.last.top as KeyQueue | undefined
-      const until = queue === undefined ? 0 : this.#until(group, queue.end)
+      let flow: Flow | undefined = group
+      while (flow instanceof Group) flow = flow.last.top
+      const queue = flow as KeyQueue | undefined
+      const until = queue === undefined ? 0 : this.#until(queue.group, queue.end)
       if (queue !== undefined && until > (last?.until ?? -Infinity)) last = { queue, until }
     }
     return last
@@ -58,14 +61,17 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Returns the server time, in ms, that is served until an arriving entry has been served, if nobody else came. */
   until (entry: Entry): number {
-    const group = this.#classOf(entry.priority)
+    const group = this.#ownerOf(entry) ?? this.#classOf(entry.priority)
     const queue = this.find(entry)
-    const account = queue?.isWaiting === true ? queue.account : Math.max(queue?.account ?? 0, group.clock)
-    return this.#until(group, account + (queue?.work ?? 0) + entry.expected)
+    return this.#until(group, startOf(queue, group) + (queue?.work ?? 0) + entry.expected)
   }
 
-  #until ({ clock, activeWeight, weight }: Group, end: number): number {
-    return (end - clock) * Math.max(1, activeWeight) * this.#root.activeWeight / weight
+  /** Returns the server time that is served until a member of the group has an account of `end`. */
+  #until (group: Group, end: number): number {
+    const { clock, activeWeight, weight, group: above } = group
+    const ms = (end - clock) * Math.max(1, activeWeight)
+    if (above === undefined || above === this.#root) return ms * this.#root.activeWeight / weight
+    return this.#until(above, startOf(group, above) + ms)
   }
 
   /** The entry that has waited here longest, of those that were not promised a server. */
@@ -81,8 +87,9 @@ export class FairQueue<T extends Entry = Entry> {
   }
 
   /** Returns the queue of the entry's key and priority, if there is one. */
-  find ({ priority, key }: Entry): KeyQueue | undefined {
-    return this.#classOf(priority).members.get(key) as KeyQueue | undefined
+  find (entry: Entry): KeyQueue | undefined {
+    const group = entry.owner === undefined ? this.#classOf(entry.priority) : this.#ownerOf(entry)
+    return group?.members.get(entry.key) as KeyQueue | undefined
   }
 
   /**
@@ -92,7 +99,8 @@ export class FairQueue<T extends Entry = Entry> {
   workBefore (entry: Entry): number {
     let flow: Flow | undefined = this.find(entry)
     let bound = (flow?.work ?? 0) + entry.expected
-    for (let group: Group | undefined = this.#classOf(entry.priority); group !== undefined; flow = group, group = group.group) {
+    let group: Group | undefined = this.#ownerOf(entry) ?? this.#classOf(entry.priority)
+    for (; group !== undefined; flow = group, group = group.group) {
       const weight = flow?.weight ?? 1
       bound = Math.min(bound * (group.waitingWeight + (flow?.isWaiting === true ? 0 : weight)) / weight, group.work)
     }
@@ -101,7 +109,7 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Keys that wait or run, over all classes. */
   get activeKeys (): number {
-    return this.#classes.reduce((keys, { activeWeight }) => keys + activeWeight, 0)
+    return this.#activeKeys
   }
 
   /** Adds a new arrival. */
@@ -135,6 +143,12 @@ export class FairQueue<T extends Entry = Entry> {
     this.#rest(queue)
   }
 
+  /** Charges a key, if it is remembered, with `ms` of server time that its entry took after it had been settled. */
+  charge (entry: Entry, ms: number): void {
+    const queue = this.find(entry)
+    if (queue !== undefined) this.#charge(queue, ms)
+  }
+
   /** Puts a taken entry that never started back to the head of its key. */
   restore (entry: Entry): void {
     const queue = this.find(entry)
@@ -148,6 +162,10 @@ export class FairQueue<T extends Entry = Entry> {
     return this.#root.members.get(priority) as Group
   }
 
+  #ownerOf ({ priority, owner }: Entry): Group | undefined {
+    return owner === undefined ? undefined : this.#classOf(priority).members.get(owner) as Group | undefined
+  }
+
   #add (entry: Entry, add: (queue: KeyQueue) => void): void {
     const queue = this.#join(entry)
     this.#change(queue, () => add(queue))
@@ -156,11 +174,18 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Returns the queue of an entry that begins to wait. Flows that had nothing waiting move up to the clock. */
   #join (entry: Entry): KeyQueue {
-    const group = this.#classOf(entry.priority)
+    let group = this.#classOf(entry.priority)
+    if (entry.owner !== undefined) {
+      let owner = this.#ownerOf(entry)
+      if (owner === undefined) group.members.set(entry.owner, owner = new Group(entry.owner, 1, group))
+      group = owner
+    }
     let queue = group.members.get(entry.key) as KeyQueue | undefined
     if (queue === undefined) group.members.set(entry.key, queue = new KeyQueue(entry.key, group))
-    if (queue.index !== -1 && !queue.isWaiting) group.resting.remove(queue)
-    for (let flow: Flow = queue; flow.group !== undefined && flow.length === 0; flow = flow.group) flow.account = Math.max(flow.account, flow.group.clock)
+    for (let flow: Flow = queue; flow.group !== undefined && flow.length === 0; flow = flow.group) {
+      if (flow.index !== -1) flow.group.resting.remove(flow)
+      flow.account = Math.max(flow.account, flow.group.clock)
+    }
     return queue
   }
 
@@ -189,7 +214,10 @@ export class FairQueue<T extends Entry = Entry> {
     for (let flow: Flow = queue, { group } = flow; group !== undefined; flow = group, group = flow.group) {
       const isActive = flow.length + flow.running > 0
       const { head, weight } = flow
-      if (isActive !== flow.isActive) group.activeWeight += isActive ? weight : -weight
+      if (isActive !== flow.isActive) {
+        group.activeWeight += isActive ? weight : -weight
+        if (flow === queue) this.#activeKeys += isActive ? 1 : -1
+      }
       flow.isActive = isActive
       if (head !== undefined) flow.finish = flow.account + head.expected / weight
       if ((head !== undefined) === flow.isWaiting) {
@@ -215,21 +243,22 @@ export class FairQueue<T extends Entry = Entry> {
 
   #charge (queue: KeyQueue, ms: number): void {
     for (let flow: Flow = queue, { group } = flow; group !== undefined; flow = group, group = flow.group) {
-      group.clock += ms / group.activeWeight
+      group.clock += ms / Math.max(1, group.activeWeight)
       flow.account += ms / flow.weight
-      if (!flow.isWaiting) continue
-      flow.finish += ms / flow.weight
-      this.#moved(group, flow)
+      if (flow.isWaiting) {
+        flow.finish += ms / flow.weight
+        this.#moved(group, flow)
+      } else if (flow.index !== -1) group.resting.moved(flow)
     }
-    this.#forget(queue.group)
+    for (let group: Group | undefined = queue.group; group !== undefined; group = group.group) this.#forget(group)
   }
 
-  /** Keeps of a key without entries no more than an account that is ahead of the clock. */
+  /** Keeps of a key without entries no more than an account that is ahead of the clock. The classes stay. */
   #rest (queue: KeyQueue): void {
-    if (queue.isActive) return
-    const { group } = queue
-    group.resting.add(queue)
-    this.#forget(group)
+    for (let flow: Flow = queue; flow.group !== undefined && flow.group !== this.#root && !flow.isActive; flow = flow.group) {
+      flow.group.resting.add(flow)
+      this.#forget(flow.group)
+    }
   }
 
   /** Forgets the keys that would start at the clock anyway; all of them once nothing of the class waits or runs, since all were served what they asked. */
@@ -238,9 +267,14 @@ export class FairQueue<T extends Entry = Entry> {
       if (group.activeWeight > 0 && top.account > group.clock) return
       group.resting.remove(top)
       group.members.delete(top.name)
-      this.#onForgotten(top as KeyQueue)
+      if (top instanceof KeyQueue) this.#onForgotten(top)
     }
   }
+}
+
+/** The account with which a flow begins to wait. */
+function startOf (flow: Flow | undefined, { clock }: Group): number {
+  return flow?.isWaiting === true ? flow.account : Math.max(flow?.account ?? 0, clock)
 }
 
 function addRunning (queue: KeyQueue, entries: number): void {

@@ -98,7 +98,17 @@ export class Line<T extends Entry> {
    * A client that retries after this time finds a free server unless others came.
    */
   get retryAfter (): number {
-    return wholeSeconds((this.queue.work + this.#underWay) / this.servers)
+    return wholeSeconds(this.work)
+  }
+
+  /** The time in which the servers do all that waits and runs, in ms. */
+  get work (): number {
+    return (this.queue.work + this.#underWay) / this.servers
+  }
+
+  /** How long an entry may wait in an overload, in ms. */
+  get limit (): number {
+    return this.#overload.limit
   }
 
   /** Records that an entry is offered, and removes what has waited longer than any entry may, except for the last one. */

@@ -16,6 +16,11 @@ export interface WaitSettings {
   orderWait: number
   /** The least wait limit in an overload, in ms. */
   targetWait: number
+  /**
+   * Reads how long the servers have been idle since some instant, in ms. Without this function, a server is idle while no entry occupies it. The event loop is
+   * busy with much that never was in its line.
+   */
+  idle?: () => number
 }
 
 /** Debt above this share of `orderWait` of server time is an overload. Half of it saw a sudden overload too late, an eighth saw one in chance. */
@@ -41,6 +46,8 @@ export class Overload {
   /** How long servers have been idle, in ms of server time. */
   #idle = 0
   #at = 0
+  /** The reading of `settings.idle` at `#at`. */
+  #idleAt = 0
 
   /** @param servers entries of the line that can run at a time */
   constructor (settings: WaitSettings, servers: number) {
@@ -56,8 +63,11 @@ export class Overload {
 
   /** Records that `idle` servers have been idle until now. A clock that went backwards counts as no time. */
   advance (now: number, idle: number): void {
-    const ms = Math.max(0, now - this.#at) * idle
+    const { idle: read } = this.#settings
+    const idleAt = read?.() ?? 0
+    const ms = read === undefined ? Math.max(0, now - this.#at) * idle : idleAt - this.#idleAt
     this.#at = now
+    this.#idleAt = idleAt
     this.#idle += ms
     this.#learn(this.#limit + ms)
   }

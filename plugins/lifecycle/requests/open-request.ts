@@ -6,6 +6,7 @@ import { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DenseSetMember } from '../../shared/collections/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
+import { heldRequests } from '../../shared/http/held.ts'
 import { hasBegun, hasEnded, isHttp1, rawOf } from '../../shared/http/response.ts'
 import type { Observer } from './contexts.ts'
 
@@ -76,8 +77,8 @@ export class OpenRequest implements DenseSetMember, Observer {
     if (reply === undefined) return
     this.reply = undefined
     this.failed = reply.statusCode >= 499
-    // Answered without Fastify, hijacked, or ended with its connection by a hook.
-    if (reply.sent || hasBegun(reply) || (!this.handled && wasCutByServer(reply))) this.unanswered = false
+    // Answered without Fastify, hijacked, held before its handler, or ended with its connection by a hook.
+    if (heldRequests.has(reply.request) || reply.sent || hasBegun(reply) || (!this.handled && wasCutByServer(reply))) this.unanswered = false
     if (this.busy) this.#described = describe(reply.request)
   }
 

@@ -1,0 +1,77 @@
+/** What each route costs the event loop. */
+import type { RouteCost } from '../core/ledger/counts.ts'
+import { Estimate, Estimates } from '../core/line/estimates.ts'
+
+/** A sample counts for at most this many times of what is known, and MORE ms: a collection of garbage isn't the route's. */
+const TIMES = 5
+const MORE = 5
+
+export class Route {
+  readonly index: number
+  /** The method and the pattern of the path, such as `GET /users/:id`. */
+  readonly name: string
+  readonly #estimate: Estimate
+  readonly #atOnce = new Estimate()
+  /** Requests that were started. */
+  count = 0
+  /** Loop time that they took, in ms. */
+  total = 0
+  /** The longest time for which one of them held the loop without a break, in ms. */
+  longest = 0
+  /** How often one of them held the loop for longer than `slow`. */
+  stalls = 0
+
+  constructor (index: number, name: string, estimate: Estimate) {
+    this.index = index
+    this.name = name
+    this.#estimate = estimate
+  }
+
+  /** Whether a request of this route has ever been measured. */
+  get known (): boolean {
+    return this.#estimate.known
+  }
+
+  /** The mean cost, in ms; 0 if no request has been measured. */
+  get cost (): number {
+    return this.#estimate.mean
+  }
+
+  /** The part of the cost that falls into the turn of the start, in ms. What follows a wait for a database doesn't. */
+  get atOnce (): number {
+    return this.#atOnce.mean
+  }
+
+  /** Takes in what a request cost in all, and what of it fell into the turn of its start. */
+  sample (ms: number, atOnce: number, now: number): void {
+    this.#atOnce.sample(this.known ? Math.min(atOnce, TIMES * this.atOnce + MORE) : atOnce, now)
+    this.#estimate.sample(this.known ? Math.min(ms, TIMES * this.cost + MORE) : ms, now)
+  }
+}
+
+export class Routes {
+  readonly estimates = new Estimates()
+  readonly all: Route[] = []
+
+  /** What the routes cost, the most expensive one first. Not-found handlers are one route. */
+  costs (): RouteCost[] {
+    const byName = new Map<string, RouteCost>()
+    for (const { name, count, total, longest, stalls } of this.all) {
+      if (count === 0) continue
+      const cost = byName.get(name) ?? { route: name, count: 0, ms: 0, longestMs: 0, stalls: 0 }
+      byName.set(name, cost)
+      cost.count += count
+      cost.ms += total
+      cost.longestMs = Math.max(cost.longestMs, longest)
+      cost.stalls += stalls
+    }
+    return [...byName.values()].sort((a, b) => b.ms - a.ms)
+  }
+
+  add (name: string): Route {
+    const index = this.all.length
+    const route = new Route(index, name, this.estimates.of(index))
+    this.all.push(route)
+    return route
+  }
+}

@@ -8,6 +8,7 @@ import { limiterOptionNames } from '../plugins/limiter/options.ts'
 import { dashboardOptionNames } from '../plugins/dashboard/options.ts'
 import { metricsOptionNames } from '../plugins/metrics/options.ts'
 import { instruments } from '../plugins/metrics/prometheus.ts'
+import { loopOptionNames } from '../plugins/loop/options.ts'
 import { policyOptionNames } from '../plugins/limiter/policies/policy.ts'
 import { acquireOptionNames, locksOptionNames } from '../plugins/locks/options.ts'
 import { tasksOptionNames } from '../plugins/tasks/options.ts'
@@ -67,6 +68,7 @@ const options: Record<string, readonly string[]> = {
   'Options of lifecycle': lifecycleOptionNames,
   'Options of limiter': limiterOptionNames,
   'Options of a policy': policyOptionNames,
+  'Options of loop': loopOptionNames,
   'Options of tasks': tasksOptionNames,
   'Options of submit()': submitOptionNames,
   'Options of locks': locksOptionNames,

@@ -42,7 +42,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
   './metrics': {
     values: ['bucketBounds', 'default'],
-    types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'TaskMetrics']
+    types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'LoopMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'TaskMetrics']
   },
   './tracing': { values: ['default'], types: ['TracingOptions', 'TracingProvider'] },
   './dashboard': { values: ['default'], types: ['DashboardOptions'] },

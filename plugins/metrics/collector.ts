@@ -3,11 +3,11 @@
  * from that plugin's decorator.
  */
 import type { FastifyInstance } from 'fastify'
-import { countsOf } from '../core/ledger/counts.ts'
+import { countsOf, type LoopCounts } from '../core/ledger/counts.ts'
 import { bucketBounds } from '../core/ledger/durations.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
-import type { MetricsSnapshot, QueueMetrics } from './snapshot.ts'
+import type { LoopMetrics, MetricsSnapshot, QueueMetrics } from './snapshot.ts'
 
 /** The parts of the decorators that are read. */
 interface Decorators {
@@ -27,7 +27,7 @@ export class Collector {
   snapshot (eventLoop: EventLoopSnapshot): MetricsSnapshot {
     void this.queues()
     const { running, waiting } = this.#ours('tasks', 'tasks')?.stats() ?? { running: 0, waiting: 0 }
-    const { pools, tasks, limits, locks, requestsRefused, storeFailures } = countsOf(this.#app.server)
+    const { pools, tasks, limits, locks, loop, requestsRefused, storeFailures } = countsOf(this.#app.server)
     return {
       phase: this.#ours('lifecycle', 'requests')?.phase ?? 'serving',
       requestsRefused,
@@ -44,6 +44,7 @@ export class Collector {
       limits: limits.map((policy, { completed, refused }) => ({ policy, granted: completed, refused: refused.limited })),
       storeFailures,
       locks: locks.map((kind, { completed, refused, wait }) => ({ kind, acquired: completed, refused: { ...refused }, wait: wait.snapshot() })),
+      loop: loop && loopMetrics(loop),
       bucketBounds
     }
   }
@@ -70,4 +71,11 @@ export class Collector {
       return undefined
     }
   }
+}
+
+/** The most routes of a snapshot. A service with more of them has a name for each in `app.loop.stats()`. */
+const MAX_ROUTES = 200
+
+function loopMetrics ({ passed, held, left, refused, wait, view }: LoopCounts): LoopMetrics {
+  return { ...view.gauges(), passed, started: held, left, refused: { ...refused }, wait: wait.snapshot(), routes: view.routes().slice(0, MAX_ROUTES) }
 }

@@ -6,16 +6,10 @@ import { OptionInvalidError } from '../shared/errors.ts'
 import { hidden } from '../shared/http/internal-route.ts'
 import { ensure } from '../shared/options.ts'
 import { bucketBounds, type DurationsSnapshot } from '../core/ledger/durations.ts'
+import type { Instrument, Sample } from './instrument.ts'
+import { loopInstruments } from './loop-instruments.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { MetricsSnapshot, QueueMetrics } from './snapshot.ts'
-
-interface Sample { labels: Record<string, string>, value: number }
-interface Distribution { labels: Record<string, string>, durations: DurationsSnapshot }
-
-type Instrument =
-  | { name: string, help: string, type: 'counter' | 'gauge', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Sample[] }
-  | { name: string, help: string, type: 'gauge', labels: readonly string[], readQueues: (queues: QueueMetrics[]) => Sample[] }
-  | { name: string, help: string, type: 'histogram', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Distribution[] }
 
 /** The upper bounds of Prometheus' buckets, in ms: from a short job to the default deadline. A subset of `bucketBounds`. */
 const prometheusBounds: readonly number[] = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]
@@ -115,6 +109,7 @@ export const instruments: readonly Instrument[] = [
     read: ({ locks }) => locks.flatMap(({ kind, refused }) => Object.entries(refused).map(([reason, value]) => ({ labels: { kind, reason }, value })))
   },
   { name: 'lock_wait_seconds', help: 'Time that callers waited for a lock', type: 'histogram', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, wait }) => ({ labels: { kind }, durations: wait })) },
+  ...loopInstruments,
   { name: 'requests_refused_total', help: 'Requests that were refused because of a shutdown', type: 'counter', labels: [], read: ({ requestsRefused }) => one(requestsRefused) },
   { name: 'phase', help: 'The phase of the application, as a label', type: 'gauge', labels: ['phase'], read: ({ phase }) => [{ labels: { phase }, value: 1 }] },
   { name: 'event_loop_utilization', help: 'Share of the time since the last scrape in which the event loop was busy', type: 'gauge', labels: [], read: ({ eventLoop }) => one(eventLoop.utilization) },

@@ -5,6 +5,7 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import type { Test } from 'tap'
 import loop, { type LoopOptions } from '../../plugins/loop/index.ts'
 import { assertIdle } from '../../plugins/testing.ts'
+import { until } from '../helper.ts'
 
 /** Holds the event loop for `ms`. */
 export function spin (ms: number): void {
@@ -37,7 +38,7 @@ export async function connections (app: FastifyInstance, port: number, count: nu
   app.server.on('connection', () => { accepted++ })
   const sockets = Array.from({ length: count }, () => connect(port, '127.0.0.1'))
   await Promise.all(sockets.map(async (socket) => once(socket, 'connect')))
-  while (accepted < count) await new Promise((resolve) => setImmediate(resolve))
+  await until(() => accepted === count, 'the server has accepted them')
   return sockets
 }
 

@@ -165,7 +165,7 @@ t.test('invalid options fail the boot', async (t) => {
   t.match(await rejection(app.register(loop) as unknown as Promise<unknown>), { code: 'FC_ERR_OPTION_INVALID' })
 })
 
-t.test('a limit that is set gives way to no default', async (t) => {
+t.test('a default gives way to a limit that is set', async () => {
   for (const options of [{ maxWait: 50 }, { targetWait: 5_000 }, { orderWait: 20_000 }]) {
     const app = Fastify()
     await app.register(loop, options)

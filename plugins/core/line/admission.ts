@@ -36,6 +36,8 @@ export class Admission<T extends Entry> {
   /** By the index of a name with `concurrency`: the line in which its entries wait for a permit. Their waiting is not an overload of the servers. */
   readonly #capped: readonly (Line<T> | undefined)[]
   #waiting = 0
+  /** Entries that wait or run, and whose keys had not run before. */
+  #strangers = 0
   #sequence = 0
 
   /** @param onRefused receives the entries that had been admitted and are refused after all; by then they are out */
@@ -80,6 +82,7 @@ export class Admission<T extends Entry> {
     if (evicted !== undefined) this.#refuse(evicted, this.#countBound(entry, line), now)
     entry.sequence = ++this.#sequence
     this.#waiting++
+    if (entry.isStranger) this.#strangers++
     this.#enter(entry, now)
     return undefined
   }
@@ -114,10 +117,10 @@ export class Admission<T extends Entry> {
   /** Ends a taken entry that ran for `run` ms. */
   finish (entry: T, now: number, run: number, outcome: RunOutcome): void {
     if (entry.state !== 'taken') return
-    entry.state = 'done'
+    this.#done(entry)
     const ms = run > 0 ? run : 0
     this.#runnable.free(entry, now)
-    if (outcome === 'completed') this.#estimates.of(entry.job).sample(ms, now)
+    if (outcome === 'completed') this.#estimates.sample(entry.job, entry.key, ms, now)
     else if (outcome === 'censored') this.#estimates.of(entry.job).censored(ms, now)
     this.#runnable.ran(entry, ms)
     this.#releasePermit(entry, now)
@@ -151,12 +154,24 @@ export class Admission<T extends Entry> {
   /** Returns the bound that an arriving entry meets, if any. Changes nothing but the entry. */
   #check (entry: Entry, line: Line<T>, now: number): Bound | undefined {
     entry.arrived = entry.since = now
-    entry.expected = Math.max(LEAST_COST_MS, this.#estimates.of(entry.job).mean)
+    const own = this.#estimates.ofKey(entry.job, entry.key)
+    entry.isStranger = own === undefined
+    entry.expected = Math.max(LEAST_COST_MS, own?.mean ?? this.#expectedOfStranger(entry.job))
     entry.assured = line === this.#runnable && this.#passing < this.#free
     if (entry.assured) return undefined
     const bound = line.check(entry, now)
     if (bound !== undefined || !this.#isFull || this.#evictable(entry, line) !== undefined) return bound
     return this.#countBound(entry, line)
+  }
+
+  /**
+   * The expected run time of a key that hasn't run yet: that of others of its name, but much less for a stranger among keys that have run. Otherwise a light
+   * key would wait for a whole round of the others, or be refused for it, before it could show that it is light. Where all are strangers, none of them
+   * comes before a key that is known to be light.
+   */
+  #expectedOfStranger (job: number): number {
+    const known = Math.max(1, this.#runnable.queue.activeKeys - this.#strangers)
+    return this.#estimates.of(job).mean * Math.min(1, this.#strangers / known)
   }
 
   /** The line that an arriving entry joins. */
@@ -223,10 +238,15 @@ export class Admission<T extends Entry> {
     this.#runnable.queue.insert(next)
   }
 
+  #done (entry: T): void {
+    entry.state = 'done'
+    if (entry.isStranger) this.#strangers--
+  }
+
   #remove (entry: T, now: number): void {
     const { state } = entry
     this.#lineOf(entry).queue.remove(entry)
-    entry.state = 'done'
+    this.#done(entry)
     this.#waiting--
     if (state === 'runnable') this.#releasePermit(entry, now)
   }

@@ -47,8 +47,10 @@ export class Entry {
   left = false
   /** The entry was admitted because a server was free. It is not refused afterwards, so a wrong estimate is always put to the test. */
   assured = false
-  /** The run time that was expected when the entry was offered, in ms; the least cost for a name without an estimate. */
+  /** The run time that was expected of the entry's key and name when it was offered, in ms; the least cost for a name without an estimate. */
   expected = LEAST_COST_MS
+  /** The entry's key was not known to have run when the entry was offered. */
+  isStranger = false
   /** The link in a list of the entry's queue. */
   readonly link = new Link(this)
   /** The link in the list of all that wait, by age. */

@@ -63,11 +63,34 @@ export class Estimate {
   }
 }
 
+/** So many keys of a name have estimates of their own: those that ran last. */
+const KEYS = 1_000
+
 export class Estimates {
-  readonly #byJob: Estimate[] = []
+  readonly #byJob: { all: Estimate, byKey: Map<string, Estimate> }[] = []
 
   /** The estimate of a name, by its index. */
   of (job: number): Estimate {
-    return (this.#byJob[job] ??= new Estimate())
+    return this.#of(job).all
+  }
+
+  /** The estimate of a key's runs of a name, if the key is among those that ran last. */
+  ofKey (job: number, key: string): Estimate | undefined {
+    return this.#of(job).byKey.get(key)
+  }
+
+  /** Takes in one run of `ms` of a key. */
+  sample (job: number, key: string, ms: number, now: number): void {
+    const { all, byKey } = this.#of(job)
+    all.sample(ms, now)
+    const own = byKey.get(key) ?? new Estimate()
+    own.sample(ms, now)
+    byKey.delete(key)
+    byKey.set(key, own)
+    if (byKey.size > KEYS) byKey.delete(byKey.keys().next().value as string)
+  }
+
+  #of (job: number): { all: Estimate, byKey: Map<string, Estimate> } {
+    return (this.#byJob[job] ??= { all: new Estimate(), byKey: new Map() })
   }
 }

@@ -27,7 +27,10 @@ export interface WaitSettings {
 const OVERLOAD = 1 / 4
 /** The part of work served in time that pays debts. With 0, patient clients beside a few who leave were refused; with 1, steady overloads were not seen. */
 const PAID = 1 / 4
-/** The limit becomes shorter by this much for each ms of work that waited in vain. Idle time makes it longer again. Together they find the shortest queue that keeps the servers busy. */
+/**
+ * The limit becomes shorter by this much for each ms of work that waited in vain. Idle time makes it longer again. Together they find the shortest queue
+ * that keeps the servers busy. With 0, twenty keys at 6 times what the servers can do waited 540 ms (p99) for jobs of 10 ms in place of 110 ms.
+ */
 const SHORTER = 0.1
 /** The factor that a departure applies to the limit, if the whole cost of the entry is evidence. */
 const LEFT = 0.7

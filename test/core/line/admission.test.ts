@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Admission, Entry, type AdmissionSettings } from '../../../plugins/core/line/admission.ts'
+import { Estimates } from '../../../plugins/core/line/estimates.ts'
 import type { Priority } from '../../../workers/jobs.ts'
 import { admissionDefaults } from '../../../plugins/workers/options.ts'
 import type { Refusal } from '../../../plugins/shared/errors.ts'
@@ -30,6 +31,12 @@ function learn (admission: Admission<Job>, job: number, ms: number, now = 0, tim
     admission.offer(new Job('lesson', { job }), now)
     admission.finish(admission.take(now)!, now, ms, 'completed')
   }
+}
+
+/** Teaches how long the jobs of a key run, in ms, with an idle thread. */
+function learnOf (admission: Admission<Job>, key: string, ms: number): void {
+  admission.offer(new Job('lesson', { key }), 0)
+  admission.finish(admission.take(0)!, 0, ms, 'completed')
 }
 
 /** Keeps every thread busy with an endless job. */
@@ -117,7 +124,7 @@ t.test('a name that never ran is bounded by count only', async (t) => {
 
 t.test('a burst of as much work as maxWait allows is admitted, and no more', async (t) => {
   const admission = create({ threads: 2 })
-  learn(admission, 0, 100)
+  for (const key of ['heavy', 'light']) learnOf(admission, key, 100)
   occupy(admission, 2)
   for (let i = 1; i <= 201; i++) t.equal(admission.offer(new Job(`${i}`, { key: 'heavy' }), 0), undefined)
   t.match(admission.offer(new Job('202', { key: 'heavy' }), 0), { reason: 'wait', estimatedWait: 10_050, limit: 10_000, waiting: 201, retryAfter: 11 })
@@ -189,6 +196,7 @@ t.test('a job is refused when wait and run cannot meet its deadline', async (t) 
 t.test('without an overload, jobs are served in the order of arrival however long they have waited', async (t) => {
   const admission = create()
   learn(admission, 0, 10)
+  learnOf(admission, 'other', 10)
   occupy(admission)
   for (const name of ['old 1', 'old 2']) admission.offer(new Job(name), 0)
   for (const name of ['new 1', 'new 2']) admission.offer(new Job(name), 5_000)
@@ -215,6 +223,52 @@ t.test('twelve clients that ask for the same get the same, also if a round is lo
   }
   t.same(new Set(served.values()), new Set([10]))
   t.ok(longest <= 1_800, `longest wait ${longest}`)
+})
+
+t.test('a light key and heavy keys of one name: the light one is served at its next turn', async (t) => {
+  const admission = create()
+  const heavy = Array.from({ length: 20 }, (_, i) => `heavy ${i}`)
+  learnOf(admission, 'light', 0)
+  for (const key of heavy) learnOf(admission, key, 1_000)
+  occupy(admission)
+  for (const key of heavy.slice(0, 9)) t.equal(admission.offer(new Job(key, { key }), 0), undefined)
+  t.equal(admission.offer(new Job('light', { key: 'light' }), 0), undefined)
+  t.equal(drain(admission)[0], 'light')
+})
+
+t.test('a key that comes for the first time is served before keys that have run, and is not refused for their round', async (t) => {
+  const admission = create()
+  const heavy = Array.from({ length: 20 }, (_, i) => `heavy ${i}`)
+  for (const key of heavy) learnOf(admission, key, 1_000)
+  occupy(admission)
+  for (const key of heavy.slice(0, 11)) t.equal(admission.offer(new Job(key, { key }), 0), undefined)
+  t.match(admission.offer(new Job('heavy', { key: 'heavy 12' }), 0), { reason: 'wait' })
+  t.equal(admission.offer(new Job('new', { key: 'new' }), 0), undefined)
+  for (let i = 0; i < 5; i++) admission.offer(new Job(`new ${i}`, { key: 'new' }), 0)
+  t.match(admission.offer(new Job('new too', { key: 'new' }), 0), { reason: 'wait' }, 'but a new key brings no queue of its own')
+  t.equal(drain(admission)[0], 'new')
+})
+
+t.test('where all keys are new, a key that is known to be light is served before them', async (t) => {
+  const admission = create()
+  learnOf(admission, 'light', 0)
+  learn(admission, 0, 1_000, 0, 10)
+  occupy(admission)
+  for (const key of ['a', 'b', 'c']) admission.offer(new Job(key, { key }), 0)
+  t.equal(admission.offer(new Job('light', { key: 'light' }), 0), undefined)
+  t.same(drain(admission), ['a', 'light', 'b', 'c'])
+})
+
+t.test('the keys whose run times are remembered are bounded, and those that ran last are remembered', async (t) => {
+  const estimates = new Estimates()
+  for (const key of ['old', 'light']) estimates.sample(0, key, 5, 0)
+  for (let i = 0; i < 1_000; i++) {
+    if (i === 500) estimates.sample(0, 'light', 5, 0)
+    estimates.sample(0, `key ${i}`, 300, 0)
+  }
+  t.equal(estimates.ofKey(0, 'old'), undefined)
+  t.equal(estimates.ofKey(0, 'light')?.mean, 5)
+  t.equal(estimates.ofKey(1, 'light'), undefined, 'each name for itself')
 })
 
 t.test('no job waits longer than maxWait, but for the last one', async (t) => {

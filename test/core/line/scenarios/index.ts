@@ -2,14 +2,14 @@
 import { isolatedBursts } from './bursts.ts'
 import { equal, equalImpatient, unequal, unequalLong } from './equal.ts'
 import { oneHostile, oneHostileOverload, threeHostile, threeHostileOverload } from './hostile.ts'
-import { light } from './light.ts'
+import { light, lightOfOneName, newcomers } from './light.ts'
 import { steadyOverloads, suddenOverloads } from './overloads.ts'
 import { particular } from './particular.ts'
 import type { Family } from './scenario.ts'
 import { stalledFamilies } from './stalled.ts'
 
 export const families: readonly Family[] = [
-  equal, unequal, unequalLong, equalImpatient, light,
+  equal, unequal, unequalLong, equalImpatient, light, lightOfOneName, newcomers,
   oneHostile, oneHostileOverload, threeHostile, threeHostileOverload, isolatedBursts,
   ...suddenOverloads, ...steadyOverloads, particular, ...stalledFamilies
 ]

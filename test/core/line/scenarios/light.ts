@@ -29,22 +29,51 @@ const loads = product<[string, number, number, number, number]>(
   // Nor is a key that asks for more than half of its fair share.
   .filter(([beside, , threads, rate, own]) => rate * own / 1_000 <= threads / (others[beside]!.keys + 1) / 2)
 
-export const light: Family = {
-  name: 'light',
-  scenarios: loads.map(([beside, ms, threads, rate, own]): Scenario => ({
-    name: `${rate}/s of ${own} ms beside ${beside} of ${ms} ms, ${threads} threads`,
-    figures (run) {
-      const victim = { length: fixed(own), job: 1, rate, from: 3_000, key: 'light', patience: 10_000 }
-      const duration = rate === 1 ? 203_000 : 33_000
-      // The last ones have the time to be served.
-      const sources = [others[beside]!.source(ms, threads), victim]
-      const { windows } = run({ threads, sources, duration, windows: [[3_000, duration - 3_000]] })
-      const { arrived, served, p99Turns, p99Wait } = windows[0]!.each[1]!
-      // In time, the gaps between threads that become free depend on how they began.
-      return { served: served / arrived, p99: p99Turns, time: p99Wait / (ms / threads) }
-    }
-  })),
+/** @param job the light key's name of job; the others have 0 */
+const scenarios = (job: number): Scenario[] => loads.map(([beside, ms, threads, rate, own]) => ({
+  name: `${rate}/s of ${own} ms beside ${beside} of ${ms} ms, ${threads} threads`,
+  figures (run) {
+    const victim = { length: fixed(own), job, rate, from: 3_000, key: 'light', patience: 10_000 }
+    const duration = rate === 1 ? 203_000 : 33_000
+    // The last ones have the time to be served.
+    const sources = [others[beside]!.source(ms, threads), victim]
+    const { windows } = run({ threads, sources, duration, windows: [[3_000, duration - 3_000]] })
+    const { arrived, served, p99Turns, p99Wait } = windows[0]!.each[1]!
+    // In time, the gaps between threads that become free depend on how they began.
+    return { served: served / arrived, p99: p99Turns, time: p99Wait / (ms / threads) }
+  }
+}))
+
+const bars: Pick<Family, 'mean' | 'each' | 'every'> = {
   mean: { served: { atLeast: 0.99 }, p99: { atMost: 2 } },
   each: { served: { atLeast: 0.99 }, p99: { atMost: 3 } },
   every: 5
+}
+
+export const light: Family = { name: 'light', scenarios: scenarios(1), ...bars }
+/** What is known of the name is how long the jobs of the others take. */
+export const lightOfOneName: Family = {
+  ...bars,
+  name: 'one name, light',
+  scenarios: scenarios(0),
+  // Until it has run, it is one of the strangers.
+  mean: { served: { atLeast: 0.99 }, p99: { atMost: 3 } },
+  each: { served: { atLeast: 0.97 }, p99: { atMost: 8 } }
+}
+
+/** Light keys that come for the first time, each with one job, beside keys that have run. */
+export const newcomers: Family = {
+  name: 'newcomers',
+  scenarios: product<[number, number, number]>([0, 1], [50, 300], [1, 2, 8]).map(([job, ms, threads]): Scenario => ({
+    name: `1 ms beside 50 closed keys of ${ms} ms, ${threads} threads, ${job === 0 ? 'one name' : 'two names'}`,
+    figures (run) {
+      const newcomer = { length: fixed(1), job, rate: 1, from: 20_000, keys: Infinity, key: 'new', patience: 10_000 }
+      const sources = [closed(50)(ms, threads), newcomer]
+      const { windows } = run({ threads, sources, duration: 223_000, windows: [[20_000, 210_000]] })
+      const { arrived, served, p99Turns } = windows[0]!.each[1]!
+      return { served: served / arrived, p99: p99Turns }
+    }
+  })),
+  mean: { served: { atLeast: 0.98 }, p99: { atMost: 8 } },
+  every: 2
 }

@@ -143,6 +143,11 @@ export const particular: Family = {
       const { each } = run({ duration: 60_000, sources })
       return { worst: worst(each.map(({ ms }) => ms)) }
     }),
+    scenario('a key looks light and sends long jobs by the way', honest, (run) => {
+      const looksLight = { length: mix(0.95, fixed(1), fixed(900)), rate: 60, key: 'liar' }
+      const { each } = run({ duration: 60_000, sources: [...sixOf(fixed(300)), looksLight] })
+      return { worst: worst(each.slice(0, 6).map(({ ms }) => ms)), liar: each[6]!.useful * 7 }
+    }),
     ...[150, 30_000].map((patience) => ({
       ...scenario(`invented keys at 6x, patience ${patience}`,
         { served: { atLeast: 0.99 }, most: { atMost: 2_000 }, end: { atMost: 20 } }, (run) => invented(run, patience)),

@@ -5,7 +5,7 @@ import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import lifecycle, { type LifecycleOptions, type ShutdownReport } from '../../plugins/lifecycle/index.ts'
-import { inTurns } from '../../plugins/lifecycle/long-hook.ts'
+import { inTurns } from '../../plugins/lifecycle/close/long-hook.ts'
 import { deferred, logLines, rejection, type LogLine } from '../helper.ts'
 import { phase } from './fixtures.ts'
 

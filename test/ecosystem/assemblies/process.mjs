@@ -44,9 +44,26 @@ export function checker (name, cwd) {
     }
   }
 
+  async function survivesSigterm (title, args, ways, inFlight) {
+    const each = Object.values(ways).flatMap((way) => Array.from({ length: inFlight }, () => way))
+    await check(`${title}SIGTERM in the middle of ${inFlight} times ${Object.keys(ways).join(', ')}: finished, answered, ended with 0`, () => withApp(args, async (app) => {
+      const asked = each.map(({ ask }) => ask(app.url, working))
+      await app.logged(({ msg }) => msg === 'work begins', asked.length)
+      app.terminate()
+      const ends = await Promise.all(asked.map(({ ended }) => ended))
+      const answeredAt = performance.now()
+      deepEqual(ends, each.map(({ answer }) => answer))
+      equal(await app.exited(), 0)
+      const took = performance.now() - answeredAt
+      ok(took < endsWithin, `the process ended ${Math.round(took)} ms after the last answer`)
+      deepEqual(app.errors(), [])
+    }))
+  }
+
   return {
     check,
     withApp,
+    survivesSigterm,
 
     /**
      * What holds for every application.
@@ -54,12 +71,14 @@ export function checker (name, cwd) {
      * @param title of the application, for the printed lines
      * @param args of node
      * @param ways what clients ask for, by name: `ask(url, ms)`, for work that takes `ms` if it ends by itself, returns `ended`, a promise of
-     *   what the client has in the end, and `leave()`; `answer` is what it has if the process ends in the middle; each logs `work begins` and, when it is to no avail, `work stopped`
+     *   what the client has in the end, and `leave()`; `answer` is what it has if the process ends in the middle; each logs
+     *   `work begins` and, when it is to no avail, `work stopped`; a way that `stays` isn't left
+     * @param inFlight how many clients ask in each way when SIGTERM comes
      */
-    async survives (title, args, ways) {
+    async survives (title, args, ways, inFlight = 1) {
       const each = Object.entries(ways)
 
-      for (const [way, { ask }] of each) {
+      for (const [way, { ask }] of each.filter(([, { stays }]) => stays !== true)) {
         await check(`${title}${way}: the work of clients that leave is stopped, and nothing of them is kept`, () => withApp(args, async (app) => {
           const asked = Array.from({ length: leaving }, () => ask(app.url, endless))
           await app.logged(({ msg }) => msg === 'work begins', leaving)
@@ -73,18 +92,7 @@ export function checker (name, cwd) {
         }))
       }
 
-      await check(`${title}SIGTERM in the middle of ${each.map(([way]) => way).join(', ')}: finished, answered, ended with 0`, () => withApp(args, async (app) => {
-        const asked = each.map(([, { ask }]) => ask(app.url, working))
-        await app.logged(({ msg }) => msg === 'work begins', asked.length)
-        app.terminate()
-        const ends = await Promise.all(asked.map(({ ended }) => ended))
-        const answeredAt = performance.now()
-        deepEqual(ends, each.map(([, { answer }]) => answer))
-        equal(await app.exited(), 0)
-        const took = performance.now() - answeredAt
-        ok(took < endsWithin, `the process ended ${Math.round(took)} ms after the last answer`)
-        deepEqual(app.errors(), [])
-      }))
+      await survivesSigterm(title, args, ways, inFlight)
     }
   }
 }

@@ -1,4 +1,4 @@
-/** A NestJS application: an event stream, a WebSocket gateway, and work on a thread. argv[2]: whether the suite's registration is awaited. */
+/** A NestJS application: an event stream, a WebSocket gateway, and work on a thread. argv[2]: whether the suite's registration is awaited; `hooks`: Nest handles signals. */
 import 'reflect-metadata'
 import { Catch, Controller, Get, Module, Req, Sse } from '@nestjs/common'
 import { BaseExceptionFilter, NestFactory } from '@nestjs/core'
@@ -9,6 +9,7 @@ import closeWithGrace from 'close-with-grace'
 import concurrency, { WorkersOverloadedError } from 'fastify-concurrency'
 import { Observable } from 'rxjs'
 import { jobs } from '../shared/jobs.js'
+import { wait } from '../shared/wait.js'
 import { watch } from '../shared/watch.js'
 import { work } from '../shared/work.js'
 
@@ -17,6 +18,11 @@ class AppController {
   @Get('work')
   work (@Req() request) {
     return work(request, request.query.ms)
+  }
+
+  @Get('wait')
+  wait (@Req() request) {
+    return wait(request, request.query.ms)
   }
 
   @Get('refused')
@@ -58,14 +64,18 @@ class AppModule {}
 const adapter = new FastifyAdapter({ logger: true })
 const fastify = adapter.getInstance()
 watch(fastify)
-const registered = fastify.register(concurrency, { workers: { jobs, maxThreads: 2 } })
+const registered = fastify.register(concurrency, { workers: { jobs, maxThreads: 2 }, lifecycle: { delay: 300 } })
 if (process.argv[2] === 'awaited') await registered
 
 const app = await NestFactory.create(AppModule, adapter, { logger: ['error', 'warn'] })
 app.useWebSocketAdapter(new WsAdapter(app))
 app.useGlobalFilters(new ErrorFilter(app.getHttpAdapter()))
-closeWithGrace({ delay: 10_000, logger: fastify.log }, async ({ signal }) => {
-  await fastify.lifecycle.shutdown(signal)
-  await app.close()
-})
+if (process.argv[2] === 'hooks') {
+  app.enableShutdownHooks()
+} else {
+  closeWithGrace({ delay: 10_000, logger: fastify.log }, async ({ signal }) => {
+    await fastify.lifecycle.shutdown(signal)
+    await app.close()
+  })
+}
 await app.listen(0, '127.0.0.1')

@@ -1,4 +1,4 @@
-import { equal } from 'node:assert/strict'
+import { deepEqual, equal, match } from 'node:assert/strict'
 import { once } from 'node:events'
 import { http, socket } from '../shared/clients.js'
 
@@ -8,7 +8,7 @@ const ways = {
   'a WebSocket': { ask: (url) => socket(`${url}/socket`), answer: 1001 }
 }
 
-export default async function ({ check, withApp, survives }) {
+export default async function ({ check, withApp, survives, survivesSigterm }) {
   for (const registration of ['immediate', 'awaited']) {
     const args = ['app.js', registration]
     await check(`${registration}, answers`, () => withApp(args, async ({ url }) => {
@@ -23,5 +23,15 @@ export default async function ({ check, withApp, survives }) {
       equal(echoed.toString(), '"hello"')
     }))
     await survives(`${registration}, `, args, ways)
+    await survivesSigterm(`${registration}, `, args, { 'a request that waits': { ask: (url, ms) => http(`${url}/wait?ms=${ms}`), answer: '200 done' } }, 20)
   }
+  await check('SIGTERM with enableShutdownHooks(): all is answered, and the log names the remedy', () => withApp(['app.js', 'hooks'], async (app) => {
+    const asked = Array.from({ length: 20 }, () => http(`${app.url}/wait?ms=1000`))
+    await app.logged(({ msg }) => msg === 'work begins', 20)
+    app.terminate()
+    const { msg } = await app.logged(({ msg }) => /^shutdown: app.close\(\) was called/.test(msg))
+    match(msg, /NestJS: no enableShutdownHooks\(\)/)
+    deepEqual(await Promise.all(asked.map(({ ended }) => ended)), asked.map(() => '200 done'))
+    equal(await app.exited(), 'SIGTERM')
+  }))
 }

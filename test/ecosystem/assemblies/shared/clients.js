@@ -3,17 +3,17 @@ import { request } from 'node:http'
 import { WebSocket } from 'ws'
 
 /** A request over a connection of its own. Ends with status and body; if the connection is cut before the end, with the error's code. */
-export function http (url, { method = 'GET', headers } = {}) {
+export function http (url, { method = 'GET', headers, body } = {}) {
   const sent = request(url, { method, headers, agent: false })
   const ended = new Promise((resolve) => {
     const failed = ({ code }) => resolve(code)
     sent.on('error', failed).on('response', (response) => {
-      let body = ''
-      response.setEncoding('utf8').on('data', (text) => { body += text }).on('error', failed)
-        .on('end', () => resolve(`${response.statusCode} ${body}`))
+      let text = ''
+      response.setEncoding('utf8').on('data', (part) => { text += part }).on('error', failed)
+        .on('end', () => resolve(`${response.statusCode} ${text}`))
     })
   })
-  sent.end()
+  sent.end(body)
   return { ended, leave: () => sent.destroy() }
 }
 

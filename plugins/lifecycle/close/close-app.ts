@@ -1,7 +1,7 @@
 /** Closes an application after its drain, and tells which kind of hook of the application keeps it from being closed. */
 import type { FastifyInstance } from 'fastify'
-import type { Unfinished } from '../shared/drainables.ts'
-import { within } from '../shared/within.ts'
+import type { Unfinished } from '../../shared/drainables.ts'
+import { within } from '../../shared/within.ts'
 
 /** Closes the app, and waits for `ms`. Resolves to the hook that has not ended. Rejects if an onClose hook fails. */
 export type CloseApp = (ms: number) => Promise<Unfinished | undefined>

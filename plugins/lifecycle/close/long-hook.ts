@@ -2,7 +2,7 @@
  * Lets a preClose hook take longer than Fastify's `pluginTimeout`, which bounds each hook. Several hooks wait in turn for the same work, each of
  * them for less than the limit, so that `lifecycle.timeout` holds in a bare close() whatever `pluginTimeout` is.
  */
-import { createTimers } from './timers.ts'
+import { createTimers } from '../timers.ts'
 
 /** The part of `pluginTimeout` that each hook may take. Both timers may be late at the same time, and then the earlier one fires first. */
 const SHARE = 0.9

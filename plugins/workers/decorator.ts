@@ -100,7 +100,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
   /** Completes what a caller asks for with the request, the defaults of the job and those of the pool. */
   function settingsOf (registered: RegisteredJob, payload: unknown, run: RunOptions, also?: AbortSignal): JobSettings {
     if (run !== noOptions) checkRunOptions(run)
-    if (isMoved(payload)) throw new PayloadNotCloneableError(registered.name, 'piscina\'s move() has no effect here: pass the value, and its buffers in transferList')
+    if (typeof payload === 'object' && isMoved(payload)) throw new PayloadNotCloneableError(registered.name, 'piscina\'s move() has no effect here: pass the value, and its buffers in transferList')
     const part = currentPart()
     const request: FastifyRequest | undefined = run.request ?? (options.ambient && !(part instanceof Work) ? part : undefined)
     let signals = noSignals

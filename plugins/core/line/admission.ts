@@ -31,6 +31,9 @@ export class Admission<T extends Entry> {
   readonly #maxQueue: number
   readonly #onRefused: (entry: T, refusal: Refusal) => void
   readonly #estimates = new Estimates()
+  /** Entries that found a server free while nobody had to wait: those that are about to be taken, and those that were. The queue doesn't count them. */
+  readonly #assured: T[] = []
+  readonly #uncounted: T[] = []
   /** The line of the servers: all that is runnable. */
   readonly #runnable: Line<T>
   /** By the index of a name with `concurrency`: the line in which its entries wait for a permit. Their waiting is not an overload of the servers. */
@@ -75,6 +78,8 @@ export class Admission<T extends Entry> {
   /** Lets an entry wait from now on, or returns why it is refused. To let it wait, another may be refused. */
   offer (entry: T, now: number): Refusal | undefined {
     const line = this.#lineFor(entry)
+    if (line === this.#runnable && this.#hasServer) return this.#assure(entry, now)
+    this.#countAll()
     line.offered(now)
     const bound = this.#check(entry, line, now)
     if (bound !== undefined) return this.#refusal(line, bound)
@@ -87,14 +92,47 @@ export class Admission<T extends Entry> {
     return undefined
   }
 
+  /** Whether there is a server for an entry that comes now, and nobody has to wait. */
+  get #hasServer (): boolean {
+    return this.#waiting === this.#assured.length && this.#waiting < this.#free
+  }
+
+  /** The short way: an entry that finds a server free needs no queue, and its key no account. */
+  #assure (entry: T, now: number): undefined {
+    this.#expect(entry, now)
+    entry.sequence = ++this.#sequence
+    entry.assured = true
+    entry.state = 'runnable'
+    this.#capped[entry.job]?.occupy(entry, now)
+    this.#assured.push(entry)
+    this.#waiting++
+    if (entry.isStranger) this.#strangers++
+  }
+
+  /** Somebody has to wait. From now on keys share the servers, and those entries count that have come the short way. */
+  #countAll (): void {
+    for (let entry = this.#uncounted.shift(); entry !== undefined; entry = this.#uncounted.shift()) this.#runnable.queue.count(entry)
+    for (let entry = this.#assured.shift(); entry !== undefined; entry = this.#assured.shift()) this.#runnable.queue.push(entry)
+  }
+
+  #expect (entry: Entry, now: number): void {
+    entry.arrived = entry.since = now
+    const own = this.#estimates.ofKey(entry.job, entry.key)
+    entry.isStranger = own === undefined
+    entry.expected = Math.max(LEAST_COST_MS, own?.mean ?? this.#expectedOfStranger(entry.job))
+  }
+
   /** Reports whether an entry that is offered now would be admitted. The check refuses no other entry and changes nothing. */
   admits (entry: Entry, now: number): boolean {
-    return this.#check(entry, this.#lineFor(entry), now) === undefined
+    const line = this.#lineFor(entry)
+    if (line === this.#runnable && this.#hasServer) return true
+    this.#countAll()
+    return this.#check(entry, line, now) === undefined
   }
 
   /** Returns the next entry for a server that is free. What has waited too long is refused on the way. */
   take (now: number): T | undefined {
-    const entry = this.#runnable.next(now)
+    const entry = this.#assured.shift() ?? this.#runnable.next(now)
     return entry && this.#start(entry, now)
   }
 
@@ -107,6 +145,7 @@ export class Admission<T extends Entry> {
   /** Puts a taken entry that never started back at the head of its key. It had been admitted, so neither count nor wait refuses it now. */
   putBack (entry: T): void {
     if (entry.state !== 'taken') return
+    this.#countAll()
     entry.state = 'runnable'
     entry.assured = true
     this.#runnable.free(entry)
@@ -120,6 +159,7 @@ export class Admission<T extends Entry> {
     this.#done(entry)
     const ms = run > 0 ? run : 0
     this.#runnable.free(entry, now)
+    if (entry.queue === undefined) remove(this.#uncounted, entry)
     if (outcome === 'completed') this.#estimates.sample(entry.job, entry.key, ms, now)
     else if (outcome === 'censored') this.#estimates.of(entry.job).censored(ms, now)
     this.#runnable.ran(entry, ms)
@@ -153,10 +193,7 @@ export class Admission<T extends Entry> {
 
   /** Returns the bound that an arriving entry meets, if any. Changes nothing but the entry. */
   #check (entry: Entry, line: Line<T>, now: number): Bound | undefined {
-    entry.arrived = entry.since = now
-    const own = this.#estimates.ofKey(entry.job, entry.key)
-    entry.isStranger = own === undefined
-    entry.expected = Math.max(LEAST_COST_MS, own?.mean ?? this.#expectedOfStranger(entry.job))
+    this.#expect(entry, now)
     entry.assured = line === this.#runnable && this.#passing < this.#free
     if (entry.assured) return undefined
     const bound = line.check(entry, now)
@@ -194,7 +231,8 @@ export class Admission<T extends Entry> {
   }
 
   #start (entry: T, now: number): T {
-    this.#runnable.queue.take(entry)
+    if (entry.queue === undefined) this.#uncounted.push(entry)
+    else this.#runnable.queue.take(entry)
     this.#runnable.occupy(entry, now)
     entry.state = 'taken'
     entry.takenAt = now
@@ -245,7 +283,8 @@ export class Admission<T extends Entry> {
 
   #remove (entry: T, now: number): void {
     const { state } = entry
-    this.#lineOf(entry).queue.remove(entry)
+    if (entry.queue === undefined) remove(this.#assured, entry)
+    else this.#lineOf(entry).queue.remove(entry)
     this.#done(entry)
     this.#waiting--
     if (state === 'runnable') this.#releasePermit(entry, now)
@@ -262,4 +301,9 @@ export class Admission<T extends Entry> {
   #refusal ({ retryAfter }: Line<T>, { reason, estimatedWait, limit }: Bound): Refusal {
     return { reason, waiting: this.#waiting, estimatedWait, limit, retryAfter }
   }
+}
+
+/** There are no more entries than servers. */
+function remove<T> (entries: T[], entry: T): void {
+  entries.splice(entries.indexOf(entry), 1)
 }

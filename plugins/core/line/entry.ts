@@ -51,10 +51,10 @@ export class Entry {
   expected = LEAST_COST_MS
   /** The entry's key was not known to have run when the entry was offered. */
   isStranger = false
-  /** The link in a list of the entry's queue. */
-  readonly link = new Link(this)
-  /** The link in the list of all that wait, by age. */
-  readonly ageLink = new Link(this)
+  /** The queue of its key, while that counts the entry, as waiting or as running. An entry that found a server free is counted once others have to wait. */
+  queue: object | undefined
+  #link: Link<Entry> | undefined
+  #ageLink: Link<Entry> | undefined
 
   constructor (job: number, key: string, priority: Priority, deadline: number, owner?: string) {
     this.job = job
@@ -62,5 +62,15 @@ export class Entry {
     this.key = compact(key)
     this.priority = priority
     this.deadline = deadline
+  }
+
+  /** The link in a list of the entry's queue. */
+  get link (): Link<Entry> {
+    return (this.#link ??= new Link(this))
+  }
+
+  /** The link in the list of all that wait, by age. */
+  get ageLink (): Link<Entry> {
+    return (this.#ageLink ??= new Link(this))
   }
 }

@@ -114,48 +114,69 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Adds a new arrival. */
   push (entry: Entry): void {
-    this.#add(entry, (queue) => queue.append(entry))
+    const queue = this.#join(entry)
+    queue.append(entry)
+    this.#added(queue, entry)
   }
 
   /** Adds an entry that waited elsewhere, at its place in the order of arrival. */
   insert (entry: Entry): void {
-    this.#add(entry, (queue) => queue.insert(entry))
+    const queue = this.#join(entry)
+    queue.insert(entry)
+    this.#added(queue, entry)
+  }
+
+  /** Counts an entry that runs, and that was never in the queue. */
+  count (entry: Entry): void {
+    const queue = this.#join(entry)
+    // Active first, so that the clock advances by its share.
+    this.#update(queue, 0, 0, 1)
+    this.#charge(queue, entry.expected)
+    this.#update(queue, 0, 0, 0)
   }
 
   /** Takes out an entry that is served now, and charges its key with what the run is expected to take. */
   take (entry: Entry): void {
-    const queue = this.#leave(entry, 1)
+    const queue = queueOf(entry)
     this.#charge(queue, entry.expected)
+    this.#leave(queue, entry, 1)
+    this.#forgetAbove(queue)
   }
 
   /** Takes out an entry that isn't going to be served. Its key pays nothing. */
   remove (entry: Entry): void {
-    this.#rest(this.#leave(entry, 0))
+    const queue = queueOf(entry)
+    entry.queue = undefined
+    this.#leave(queue, entry, 0)
+    this.#rest(queue)
   }
 
   /** Settles the account of a taken entry that has run for `run` ms: its key pays the difference to what it was charged. */
   settle (entry: Entry, run: number): void {
-    const queue = this.find(entry)
-    if (queue === undefined) return
+    const queue = queueOf(entry)
+    entry.queue = undefined
     this.#charge(queue, Math.max(LEAST_COST_MS, run) - entry.expected)
-    addRunning(queue, -1)
-    this.#count(queue)
+    this.#update(queue, 0, 0, -1)
+    this.#forgetAbove(queue)
     this.#rest(queue)
   }
 
   /** Charges a key, if it is remembered, with `ms` of server time that its entry took after it had been settled. */
   charge (entry: Entry, ms: number): void {
     const queue = this.find(entry)
-    if (queue !== undefined) this.#charge(queue, ms)
+    if (queue === undefined) return
+    this.#charge(queue, ms)
+    this.#update(queue, 0, 0, 0)
+    this.#forgetAbove(queue)
   }
 
   /** Puts a taken entry that never started back to the head of its key. */
   restore (entry: Entry): void {
-    const queue = this.find(entry)
-    if (queue === undefined) return
+    const queue = queueOf(entry)
     this.#charge(queue, -entry.expected)
-    addRunning(queue, -1)
-    this.#change(queue, () => queue.insert(entry))
+    queue.insert(entry)
+    this.#update(queue, 1, entry.expected, -1)
+    this.#forgetAbove(queue)
   }
 
   #classOf (priority: string): Group {
@@ -164,12 +185,6 @@ export class FairQueue<T extends Entry = Entry> {
 
   #ownerOf ({ priority, owner }: Entry): Group | undefined {
     return owner === undefined ? undefined : this.#classOf(priority).members.get(owner) as Group | undefined
-  }
-
-  #add (entry: Entry, add: (queue: KeyQueue) => void): void {
-    const queue = this.#join(entry)
-    this.#change(queue, () => add(queue))
-    if (!entry.assured) this.#byAge.append(entry.ageLink)
   }
 
   /** Returns the queue of an entry that begins to wait. Flows that had nothing waiting move up to the clock. */
@@ -186,47 +201,52 @@ export class FairQueue<T extends Entry = Entry> {
       if (flow.index !== -1) flow.group.resting.remove(flow)
       flow.account = Math.max(flow.account, flow.group.clock)
     }
+    entry.queue = queue
     return queue
   }
 
-  /** Takes an entry out of its queue. */
-  #leave (entry: Entry, running: number): KeyQueue {
-    const queue = this.find(entry) as KeyQueue
-    entry.ageLink.remove()
-    addRunning(queue, running)
-    this.#change(queue, () => queue.remove(entry))
-    return queue
+  #added (queue: KeyQueue, entry: Entry): void {
+    this.#update(queue, 1, entry.expected, 0)
+    if (!entry.assured) this.#byAge.append(entry.ageLink)
   }
 
-  /** Changes the entries of a queue, and all that depends on them in the groups above. */
-  #change (queue: KeyQueue, change: () => void): void {
-    const { length, work } = queue
-    change()
-    for (let group: Group | undefined = queue.group; group !== undefined; group = group.group) {
-      group.length += queue.length - length
-      group.work += queue.work - work
-    }
-    this.#count(queue)
+  #leave (queue: KeyQueue, entry: Entry, running: number): void {
+    if (!entry.assured) entry.ageLink.remove()
+    queue.remove(entry)
+    this.#update(queue, -1, -entry.expected, running)
   }
 
-  /** Brings the groups above a flow up to date with what waits and runs in it. */
-  #count (queue: KeyQueue): void {
+  /**
+   * Brings the groups above a queue up to date, after entries have joined it or left it and after a charge.
+   *
+   * @param entries by how much the number of waiting entries has changed
+   * @param work by how much their expected run time has changed
+   * @param running by how much the number of taken entries changes
+   */
+  #update (queue: KeyQueue, entries: number, work: number, running: number): void {
     for (let flow: Flow = queue, { group } = flow; group !== undefined; flow = group, group = flow.group) {
-      const isActive = flow.length + flow.running > 0
+      flow.running += running
+      group.length += entries
+      group.work += work
       const { head, weight } = flow
+      const isWaiting = head !== undefined
+      const isActive = isWaiting || flow.running > 0
       if (isActive !== flow.isActive) {
         group.activeWeight += isActive ? weight : -weight
         if (flow === queue) this.#activeKeys += isActive ? 1 : -1
       }
       flow.isActive = isActive
-      if (head !== undefined) flow.finish = flow.account + head.expected / weight
-      if ((head !== undefined) === flow.isWaiting) {
-        if (head !== undefined) this.#moved(group, flow)
+      if (isWaiting) flow.finish = flow.account + head.expected / weight
+      if (isWaiting === flow.isWaiting) {
+        if (isWaiting) {
+          group.waiting.moved(flow)
+          group.last.moved(flow)
+        } else if (flow.index !== -1) group.resting.moved(flow)
         continue
       }
-      flow.isWaiting = head !== undefined
-      group.waitingWeight += flow.isWaiting ? weight : -weight
-      if (flow.isWaiting) {
+      flow.isWaiting = isWaiting
+      group.waitingWeight += isWaiting ? weight : -weight
+      if (isWaiting) {
         group.waiting.add(flow)
         group.last.add(flow)
       } else {
@@ -236,20 +256,15 @@ export class FairQueue<T extends Entry = Entry> {
     }
   }
 
-  #moved (group: Group, flow: Flow): void {
-    group.waiting.moved(flow)
-    group.last.moved(flow)
-  }
-
+  /** Charges a key, and advances the clocks. An update follows, which brings the order in line with the accounts. */
   #charge (queue: KeyQueue, ms: number): void {
     for (let flow: Flow = queue, { group } = flow; group !== undefined; flow = group, group = flow.group) {
       group.clock += ms / Math.max(1, group.activeWeight)
       flow.account += ms / flow.weight
-      if (flow.isWaiting) {
-        flow.finish += ms / flow.weight
-        this.#moved(group, flow)
-      } else if (flow.index !== -1) group.resting.moved(flow)
     }
+  }
+
+  #forgetAbove (queue: KeyQueue): void {
     for (let group: Group | undefined = queue.group; group !== undefined; group = group.group) this.#forget(group)
   }
 
@@ -277,6 +292,7 @@ function startOf (flow: Flow | undefined, { clock }: Group): number {
   return flow?.isWaiting === true ? flow.account : Math.max(flow?.account ?? 0, clock)
 }
 
-function addRunning (queue: KeyQueue, entries: number): void {
-  for (let flow: Flow | undefined = queue; flow !== undefined; flow = flow.group) flow.running += entries
+/** The queue that counts an entry. */
+function queueOf ({ queue }: Entry): KeyQueue {
+  return queue as KeyQueue
 }

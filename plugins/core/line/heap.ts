@@ -29,6 +29,7 @@ export class Heap<T extends HeapMember> {
 
   /** Call this method when the order of `member` may have changed. */
   moved (member: T): void {
+    if (this.#members.length === 1) return
     this.#up(member, member[this.#field])
     this.#down(member, member[this.#field])
   }

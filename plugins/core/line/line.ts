@@ -39,6 +39,11 @@ export class Line<T extends Entry> {
   /** Entries that can run at a time. */
   readonly servers: number
   readonly #overload: Overload
+  /** The server time, in ms, for which servers have been idle since `#overload` was last asked, until `#at`. */
+  #idle = 0
+  #at = 0
+  /** The last reading of `settings.idle`. */
+  #idleAt = 0
   /** Servers that may be occupied at a time, with those that were handed over in advance. */
   readonly #permits: number
   readonly #settings: WaitSettings
@@ -57,7 +62,7 @@ export class Line<T extends Entry> {
   /** @param onUnfit removes an entry that may wait no longer */
   constructor (settings: WaitSettings, servers: number, permits: number, estimates: Estimates, onUnfit: (entry: T, bound: Bound, now: number) => void) {
     this.#overload = new Overload(settings, servers)
-    this.queue = new FairQueue((queue) => this.#overload.forget(queue))
+    this.queue = new FairQueue((queue) => this.#evidence.forget(queue))
     this.servers = servers
     this.#permits = permits
     this.#settings = settings
@@ -108,7 +113,7 @@ export class Line<T extends Entry> {
 
   /** How long an entry may wait in an overload, in ms. */
   get limit (): number {
-    return this.#overload.limit
+    return this.#evidence.limit
   }
 
   /** Records that an entry is offered, and removes what has waited longer than any entry may, except for the last one. */
@@ -126,9 +131,9 @@ export class Line<T extends Entry> {
     const wait = this.wait(entry)
     const left = entry.deadline - now
     if (wait + estimate.least(now) > left) return { reason: 'deadline', estimatedWait: wait, limit: left }
-    const { limit } = this.#overload
+    const { limit } = this.#evidence
     if (wait <= limit) return undefined
-    if (this.#overload.covers(this.queue.find(entry), entry.key)) return { reason: 'wait', estimatedWait: wait, limit }
+    if (this.#evidence.covers(this.queue.find(entry), entry.key)) return { reason: 'wait', estimatedWait: wait, limit }
     // Only the certain part of the wait counts: otherwise the slow jobs of one client would raise the mean of their name, and the next burst of quick
     // jobs of all others would be refused.
     const { maxWait } = this.#settings
@@ -143,7 +148,7 @@ export class Line<T extends Entry> {
       const head = queue.head as T
       if (head.assured) return head
       const left = head.deadline - now
-      const limit = Math.max(this.#overload.limit, RUNS * this.#run)
+      const limit = Math.max(this.#evidence.limit, RUNS * this.#run)
       if (this.#estimates.of(head.job).least(now) > left) {
         this.#onUnfit(head, { reason: 'deadline', estimatedWait: now - head.since, limit: left }, now)
       } else if (now - head.since > limit && this.#isOthersTurn(queue, limit, now)) this.#remove(head, limit, now)
@@ -154,7 +159,7 @@ export class Line<T extends Entry> {
 
   /** Reports whether a refusal would speed up others: the key is overloaded, others have come since, and the server would not be left idle. */
   #isOthersTurn (queue: KeyQueue, limit: number, now: number): boolean {
-    return this.queue.length > 1 && now - this.#offeredAt <= limit && this.#overload.covers(queue, queue.name)
+    return this.queue.length > 1 && now - this.#offeredAt <= limit && this.#evidence.covers(queue, queue.name)
   }
 
   /** Records that the client of an entry has left, which had waited for `wait` ms until then, or until it was taken. */
@@ -167,11 +172,12 @@ export class Line<T extends Entry> {
     if ((this.queue.find(entry)?.length ?? 0) > 1) this.#recordWaste(entry, now - entry.since, false)
   }
 
-  /** Records that a taken entry has run for `run` ms. Settles its account. */
+  /** Records that a taken entry has run for `run` ms. The account of its key is settled, if it was charged. */
   ran (entry: T, run: number): void {
     this.#runs = EARLIER * this.#runs + run
     this.#squares = EARLIER * this.#squares + run * run
-    if (!entry.left) this.#overload.recordServed(this.queue.find(entry), entry.key, run)
+    if (entry.queue === undefined) return
+    if (!entry.left) this.#evidence.recordServed(this.queue.find(entry), entry.key, run)
     this.queue.settle(entry, run)
   }
 
@@ -182,7 +188,22 @@ export class Line<T extends Entry> {
 
   /** Call this method before servers become busy or idle, and before the wait limit is asked for. */
   #advance (now: number): void {
-    this.#overload.advance(now, Math.max(0, this.servers - this.#busy))
+    // A clock that went backwards counts as no time.
+    if (this.#settings.idle === undefined) this.#idle += Math.max(0, now - this.#at) * Math.max(0, this.servers - this.#busy)
+    this.#at = now
+  }
+
+  /** The overload, which knows how long servers have been idle. */
+  get #evidence (): Overload {
+    const { idle: read } = this.#settings
+    if (read !== undefined) {
+      const idleAt = read()
+      this.#idle += idleAt - this.#idleAt
+      this.#idleAt = idleAt
+    }
+    if (this.#idle > 0) this.#overload.recordIdle(this.#idle)
+    this.#idle = 0
+    return this.#overload
   }
 
   #expire (now: number): void {
@@ -199,6 +220,6 @@ export class Line<T extends Entry> {
 
   #recordWaste (entry: T, wait: number, hasLeft: boolean): void {
     const queue = this.queue.find(entry)
-    if (queue !== undefined) this.#overload.recordWaste(queue, wait, entry.expected, this.queue.activeKeys, hasLeft)
+    if (queue !== undefined) this.#evidence.recordWaste(queue, wait, entry.expected, this.queue.activeKeys, hasLeft)
   }
 }

@@ -48,9 +48,6 @@ export class Overload {
   #limit: number
   /** How long servers have been idle, in ms of server time. */
   #idle = 0
-  #at = 0
-  /** The reading of `settings.idle` at `#at`. */
-  #idleAt = 0
 
   /** @param servers entries of the line that can run at a time */
   constructor (settings: WaitSettings, servers: number) {
@@ -64,13 +61,8 @@ export class Overload {
     return this.#limit
   }
 
-  /** Records that `idle` servers have been idle until now. A clock that went backwards counts as no time. */
-  advance (now: number, idle: number): void {
-    const { idle: read } = this.#settings
-    const idleAt = read?.() ?? 0
-    const ms = read === undefined ? Math.max(0, now - this.#at) * idle : idleAt - this.#idleAt
-    this.#at = now
-    this.#idleAt = idleAt
+  /** Records that servers have been idle, for `ms` of server time. */
+  recordIdle (ms: number): void {
     this.#idle += ms
     this.#learn(this.#limit + ms)
   }

@@ -104,12 +104,13 @@ export class Dispatcher {
       }
     }
     if (hasPrefetched) this.#watchForStalls()
-    this.#threads.watch()
+    if (!this.#threads.isWatching) this.#threads.watch()
   }
 
   #forFree (host: HostClient, now: number): Job[] {
     const job = this.#admission.take(now)
-    return job === undefined ? [] : this.#fill([job], this.#work([job]), host.capacity, now)
+    if (job === undefined) return []
+    return this.#admission.waiting === 0 ? [job] : this.#fill([job], this.#work([job]), host.capacity, now)
   }
 
   #forBusy (host: HostClient, now: number): Job[] {

@@ -44,7 +44,8 @@ export class Pool implements Drainable, PoolView {
   #hasGivenUp = false
   /** Why there are no threads: the boot failed. */
   #broken: Error | undefined
-  readonly #idle = new IdleWaiters()
+  /** Made when somebody waits for the pool to be idle. */
+  #idle: IdleWaiters | undefined
 
   get #closing (): ClosingError {
     return new ClosingError(`The pool "${this.name}"`)
@@ -231,11 +232,11 @@ export class Pool implements Drainable, PoolView {
   }
 
   #checkIdle (): void {
-    if (this.pending === 0) this.#idle.wake()
+    if (this.#idle !== undefined && this.pending === 0) this.#idle.wake()
   }
 
   idle (): Promise<void> {
-    return this.#idle.wait(this.pending)
+    return (this.#idle ??= new IdleWaiters()).wait(this.pending)
   }
 
   /** The jobs whose callers wait, in the order of their calls. */

@@ -36,6 +36,8 @@ export class Threads implements ThreadEvents {
   #boot: { readonly resolve: () => void, readonly reject: (error: Error) => void } | undefined
   #destroyed = false
   #timer: NodeJS.Timeout | undefined
+  /** Whether a check of the threads is due. */
+  isWatching = false
   #onGone = (): void => {}
 
   /** @param events receives what happens to jobs, and that there may be a thread for more of them */
@@ -197,13 +199,14 @@ export class Threads implements ThreadEvents {
 
   /** Checks the threads from now on, until all are idle. Call this method when jobs were handed to threads. */
   watch (): void {
-    if (this.#timer !== undefined || this.#destroyed) return
+    if (this.isWatching || this.#destroyed) return
+    this.isWatching = true
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
     this.#timer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, () => this.#check()), CHECK_INTERVAL_MS)).unref()
   }
 
   #check (): void {
-    this.#timer = undefined
+    this.isWatching = false
     if (this.#destroyed) return
     for (const thread of this.#threads) thread.check(this.#boot !== undefined)
     if (this.#threads.some(({ isIdle }) => !isIdle)) this.watch()

@@ -171,6 +171,19 @@ t.test('a client that comes back after Retry-After finds a free thread, if nobod
   }
 })
 
+t.test('a job that finds a thread free is in no queue; once another has to wait, its run counts for its key', async (t) => {
+  const admission = create()
+  const first = new Job('a1', { key: 'a' })
+  admission.offer(first, 0)
+  t.equal(admission.take(0), first)
+  t.equal(admission.keys, 0)
+  admission.offer(new Job('a2', { key: 'a' }), 0)
+  admission.offer(new Job('b1', { key: 'b' }), 0)
+  t.equal(admission.keys, 2)
+  admission.finish(first, 100, 100, 'completed')
+  t.same(drain(admission, 100), ['b1', 'a2'])
+})
+
 t.test('a job that was promised a thread outlasts maxWait, for a thread that takes long to start', async (t) => {
   const admission = create({ threads: 2 })
   const jobs = ['a', 'b', 'c', 'd'].map((name) => new Job(name))

@@ -171,7 +171,7 @@ function clientHasLeft (): DOMException {
 }
 
 /** Tells whether the client has left already. It is false after a response that was sent whole. */
-function isGone (reply: FastifyReply): boolean {
+export function isGone (reply: FastifyReply): boolean {
   const raw = rawOf(reply)
   // A stream is destroyed too when its response has been sent.
   if (!isHttp1(raw)) return raw.stream.aborted || (raw.stream.destroyed && !reply.sent)

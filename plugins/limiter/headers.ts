@@ -45,21 +45,33 @@ function untilMore ({ charge: { rate, burst }, tokens, wait }: Balance, granted:
   return left >= burst ? 0 : wholeSeconds((left + 1 - tokens) * 1000 / rate)
 }
 
+function limitItem (balance: Balance<PolicyCharge>, granted: boolean): string {
+  return `${textOf(balance.charge.limit).quoted};r=${remaining(balance.tokens)};t=${untilMore(balance, granted)}`
+}
+
 /** Sets the fields of the exposed policies. The items are appended to those that an earlier stage set. */
 export function setFields (reply: FastifyReply, { decision: { balances, granted }, earlier }: Check): void {
   let policies = ''
   let limits = ''
   for (const balance of balances) {
-    const { charge, charge: { limit }, tokens } = balance
+    const { charge, charge: { limit } } = balance
     if (!limit.expose) continue
     const comma = policies === '' ? '' : ', '
     const { quoted, item } = textOf(limit)
     policies += comma + (item ?? policyItem(quoted, charge))
-    limits += `${comma}${quoted};r=${remaining(tokens)};t=${untilMore(balance, granted)}`
+    limits += comma + limitItem(balance, granted)
   }
   if (policies === '') return
   reply.header('ratelimit-policy', earlier === undefined ? policies : append(reply, 'ratelimit-policy', policies))
   reply.header('ratelimit', earlier === undefined ? limits : append(reply, 'ratelimit', limits))
+}
+
+/** Adds tokens that a granted request got back to what `RateLimit` says of their policy. */
+export function updateField (reply: FastifyReply, balance: Balance<PolicyCharge>, returned: number): void {
+  const field = reply.getHeader('ratelimit')
+  if (typeof field !== 'string' || !balance.charge.limit.expose) return
+  const tokens = Math.min(balance.charge.burst, balance.tokens + returned)
+  reply.header('ratelimit', field.replace(limitItem(balance, true), () => limitItem({ ...balance, tokens }, true)))
 }
 
 /**

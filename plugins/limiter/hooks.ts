@@ -11,11 +11,14 @@ import type { LimitLedger } from './ledger.ts'
 import { setFields, setLegacyFields, setRefusalFields } from './headers.ts'
 import type { Stage } from './policies/policy.ts'
 import type { ResolvedRefusal } from './policies/resolve.ts'
+import type { ReplyCharges } from './reply-charges.ts'
 import type { Decision } from './stores/store.ts'
 
 export interface AnswerSettings extends ResolvedRefusal {
   ledger: LimitLedger
   legacyHeaders: boolean
+  /** Undefined if no policy has `charge`. */
+  replyCharges: ReplyCharges | undefined
   /** Counts each refusal that is answered. */
   countRefused: (refused: RefusalClass) => void
 }
@@ -60,6 +63,7 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   const { decision, earlier, route } = check
   if (decision.granted) {
     for (const { charge } of decision.balances) settings.ledger.granted(charge)
+    settings.replyCharges?.add(request, decision)
     return false
   }
 

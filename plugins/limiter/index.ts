@@ -23,6 +23,7 @@ import { createHook, keepLast } from './hooks.ts'
 import { LimitLedger } from './ledger.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
 import { limitsByAddress } from './policies/resolve.ts'
+import { ReplyCharges } from './reply-charges.ts'
 import { RulesOfRoutes, type RouteLimiterOptions, type RouteWithConfig } from './route-rules.ts'
 import { FallbackStore } from './stores/fallback.ts'
 import { MemoryStore } from './stores/memory-store.ts'
@@ -106,7 +107,8 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     addressOf,
     isExempt: exemptAddresses === undefined ? resolved.isExempt : (request) => exemptAddresses(addressOf(request))
   })
-  const answers = { ledger, legacyHeaders, body, onExceeded, countRefused: refusalCounter(app) }
+  const replyCharges = [...policies.values()].some(({ charge }) => charge !== undefined) ? new ReplyCharges() : undefined
+  const answers = { ledger, legacyHeaders, body, onExceeded, replyCharges, countRefused: refusalCounter(app) }
   const onRequest = createHook('onRequest', decide, answers)
   const preHandler = createHook('preHandler', decide, answers)
   const early = rules.standard.preHandler.length > 0 ? printedRoutes(app).map(({ name }) => name) : []
@@ -123,6 +125,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   }
 
   app.addHook('onRequest', onRequest)
+  if (replyCharges !== undefined) app.addHook('onSend', replyCharges.onSend)
   app.addHook('onReady', async () => {
     addressChecks.warn()
     checkRoutes(app, onRequest.name, prepared, early)

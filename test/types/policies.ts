@@ -8,14 +8,15 @@ export const policies = definePolicies({
   plan: { rate: (key) => key.length, burst: async (_key, request) => Number(request?.id), key: { header: 'x-api-key' }, missingKey: 'address' },
   login: { rate: 5, per: 'minute', burst: 5, key: 'address', lockout: { after: 10, duration: 900_000 }, body: (_request, { policy, retryAfter }) => ({ policy, retryAfter }) },
   known: { rate: 1, burst: 2, key: { header: 'x-api-key', known: async (key, request) => request.id === key }, missingKey: 'address' },
-  user: { rate: 1, burst: 2, key: async (request) => request.headers.authorization, stage: 'preHandler', allowList: ['ada'] }
+  user: { rate: 1, burst: 2, key: async (request) => request.headers.authorization, stage: 'preHandler', allowList: ['ada'] },
+  failures: { rate: 1, burst: 5, charge: async (request, reply) => reply.statusCode === 401 && request.id !== '' ? 1 : 0 }
 })
 
 declare module 'fastify-concurrency' {
   interface Register { policies: typeof policies }
 }
 
-holds<Equal<PolicyName, 'client' | 'plan' | 'login' | 'known' | 'user'>>()
+holds<Equal<PolicyName, 'client' | 'plan' | 'login' | 'known' | 'user' | 'failures'>>()
 
 export async function use (app: FastifyInstance): Promise<void> {
   holds<Equal<Awaited<ReturnType<typeof app.limiter.allow>>, boolean>>()
@@ -51,6 +52,8 @@ definePolicies({ client: { rate: 1, burst: 2, body: (_request, error) => error.a
 definePolicies({ client: { rate: 1, burst: 2, onExceeded: (_request, refusal) => refusal.ip } })
 // @ts-expect-error: no such period
 definePolicies({ client: { rate: 1, burst: 2, per: 'week' } })
+// @ts-expect-error: how many tokens?
+definePolicies({ client: { rate: 1, burst: 2, charge: (_request, reply) => reply.statusCode === 401 } })
 // @ts-expect-error: for how long?
 definePolicies({ client: { rate: 1, burst: 2, lockout: { after: 3 } } })
 // @ts-expect-error: request may be undefined, outside a request

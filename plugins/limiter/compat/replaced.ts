@@ -28,7 +28,7 @@ const replacements: ReadonlyArray<readonly [instead: string, names: string]> = [
   ['one policy with routes: \'named\', which the routes name', 'groupId'],
   ['stage of a policy', 'hook'],
   ["onStoreError of a policy: 'open' for true, 'closed' for false", 'skipOnError'],
-  ['limiter.peek() before the work, and limiter.allow() after it: see docs/recipes/login-limit.md', 'skipFailedRequests skipSuccessfulRequests']
+  ['charge of a policy, for example charge: (request, reply) => reply.statusCode === 401 ? 1 : 0', 'skipFailedRequests skipSuccessfulRequests']
 ]
 
 /** What to use in place of an option, by the option's name. */

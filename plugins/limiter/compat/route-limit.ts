@@ -92,6 +92,7 @@ export class RouteLimits {
       missingKey: 'reject',
       isListed: resolveAllowList(`${option}.allowList`, list, { limit: name, isByAddress }),
       onStoreError: skipOnError === undefined ? 'local' : skipOnError ? 'open' : 'closed',
+      charge: undefined,
       lockout: undefined,
       expose: true,
       always: false,

@@ -1,5 +1,5 @@
 /** A policy, as an application states it. */
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { LimitedError } from '../../shared/errors.ts'
 import type { Register } from '../../register.ts'
 import type { LimitRefused } from '../channels.ts'
@@ -87,6 +87,16 @@ export interface Policy extends RefusalOptions {
    */
   allowList?: readonly string[] | ((key: string, request: FastifyRequest | undefined) => MaybePromise<boolean>)
   /**
+   * Decides, when the reply is known, how many of its tokens a request pays: a whole number from 0 to its cost. The function may be asynchronous.
+   * Use `charge` for a limit of failures, like wrong passwords: `charge: (request, reply) => reply.statusCode === 401 ? 1 : 0`.
+   *
+   * The request takes its whole cost before its handler runs, and gets the rest back before its reply is sent. So at most `burst` requests of a
+   * key are in flight at once, and however many try together, no more than the limit can fail. A request pays in full if its client leaves before
+   * the reply, and if the handler takes the response over (`reply.hijack()`). Calls of `app.limiter` pay at once, without `charge`.
+   * @default requests pay their cost
+   */
+  charge?: (request: FastifyRequest, reply: FastifyReply) => MaybePromise<number>
+  /**
    * Refuses a key for `duration` ms after `after` refusals, whatever flows back meanwhile. Use a lockout against clients that try again and
    * again, for example with passwords. Refusals are counted until the bucket is full again; refusals during the lockout don't prolong it.
    * `after` is a whole number of at least 1, `duration` at least 1 ms.
@@ -95,7 +105,7 @@ export interface Policy extends RefusalOptions {
   lockout?: Lockout
   /**
    * What happens while Redis is away: `local` limits in this process's memory, `open` lets all requests pass, `closed` answers 503.
-   * @default 'local'
+   * @default 'local'; with a lockout `'closed'`, since a process of its own knows of no lockout
    */
   onStoreError?: OnStoreError
   /**
@@ -119,5 +129,5 @@ export type PolicyName = Register extends { policies: infer P } ? Extract<keyof 
 
 /** @internal Every option, for the test that compares them with the docs. */
 export const policyOptionNames = [
-  'rate', 'per', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'lockout', 'onStoreError', 'expose', 'always', 'body', 'onExceeded'
+  'rate', 'per', 'burst', 'key', 'stage', 'routes', 'missingKey', 'allowList', 'charge', 'lockout', 'onStoreError', 'expose', 'always', 'body', 'onExceeded'
 ] as const satisfies ReadonlyArray<keyof Policy>

@@ -27,6 +27,7 @@ export interface ResolvedPolicy extends ResolvedRefusal {
   readonly routes: 'all' | 'named'
   readonly missingKey: 'reject' | 'address'
   readonly isListed: IsListed | undefined
+  readonly charge: Policy['charge']
   readonly lockout: Lockout | undefined
   readonly onStoreError: OnStoreError
   readonly expose: boolean
@@ -79,8 +80,10 @@ function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
     missingKey,
     isListed: resolveAllowList(`${option}.allowList`, policy.allowList, { limit: name, isByAddress: key === 'address' }),
+    charge: policy.charge === undefined ? undefined : guarded(name, 'charge', fn<NonNullable<Policy['charge']>>(`${option}.charge`, policy.charge)),
     lockout: policy.lockout === undefined ? undefined : resolveLockout(`${option}.lockout`, policy.lockout),
-    onStoreError: oneOf(`${option}.onStoreError`, policy.onStoreError ?? 'local', ['local', 'open', 'closed']),
+    // A process alone knows of no lockout, and would let each locked key try again.
+    onStoreError: oneOf(`${option}.onStoreError`, policy.onStoreError ?? (policy.lockout === undefined ? 'local' : 'closed'), ['local', 'open', 'closed']),
     expose: boolean(`${option}.expose`, policy.expose ?? true),
     always: boolean(`${option}.always`, policy.always ?? false),
     ...resolveRefusal(option, name, policy)

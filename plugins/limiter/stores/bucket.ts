@@ -77,6 +77,12 @@ export function fullAt ({ tokens, at }: Pick<Bucket, 'tokens' | 'at'>, { rate, b
   return at + Math.max(0, burst - tokens) * 1000 / rate
 }
 
+/** Returns the bucket after tokens were given back that were taken from it. */
+export function refund (bucket: Bucket, now: number, shape: Shape, cost: number): Bucket {
+  const { tokens, at, ahead } = advance(bucket, now, shape)
+  return { tokens: Math.min(shape.burst, tokens + cost), at, ahead }
+}
+
 /**
  * Returns the bucket after a reservation gave its tokens back: `CancelAt` of x/time/rate. Tokens that later reservations were promised on top of
  * this reservation stay spent: otherwise more tokens than the burst could act together. A reservation whose time has passed has acted, and

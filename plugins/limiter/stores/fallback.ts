@@ -57,7 +57,7 @@ export class FallbackStore implements Store {
   }
 
   /** Does nothing while the store is away. Tokens that the store can't take back are refilled in time anyway. */
-  async giveBack (charge: Charge, reserved: Reserved): Promise<void> {
+  async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {
     if (this.#failedAt !== undefined) return
     try {
       // A command that is late may still run, from the client's queue: then it takes too many tokens, never too few.

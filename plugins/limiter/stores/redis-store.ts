@@ -47,9 +47,9 @@ export class RedisStore implements Store {
     return { granted: granted === 1, balances, at: at as number, store: this }
   }
 
-  async giveBack (charge: Charge, { at, wait }: Reserved): Promise<void> {
+  async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {
     const { rate, burst, cost } = charge
-    await this.#run(giveBack, [this.#key(charge)], [rate, burst, cost, at, wait])
+    await this.#run(giveBack, [this.#key(charge)], [rate, burst, cost, ...reserved === undefined ? [] : [reserved.at, reserved.wait]])
   }
 
   /** The policy's name is encoded, so that no policy and key read like another policy and key. */

@@ -99,17 +99,21 @@ return table.concat(reply, ' ')
 `
 
 /**
- * KEYS: the bucket. ARGV: rate, burst, cost, when the reservation was made, and how many ms later it was to act. See giveBack in bucket.ts.
+ * KEYS: the bucket. ARGV: rate, burst, cost; for a reservation also when it was made, and how many ms later it was to act. See refund and giveBack
+ * in bucket.ts.
  */
 export const giveBack = `${prelude}
 local rate, burst, cost, reservedAt, wait = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if redis.call('EXISTS', KEYS[1]) == 0 then return end
 local bucket = load(KEYS[1], rate, burst)
-local acts = wait - (bucket.at - reservedAt)
-local restored = cost - (bucket.ahead - acts) / 1000 * rate
-if acts <= -${SAME} or restored <= 0 then return end
-local before = acts - timeOf(cost, rate)
-if math.abs(bucket.ahead - acts) < ${SAME} and before > -${SAME} then bucket.ahead = before end
+local restored = cost
+if reservedAt then
+  local acts = wait - (bucket.at - reservedAt)
+  restored = cost - (bucket.ahead - acts) / 1000 * rate
+  if acts <= -${SAME} or restored <= 0 then return end
+  local before = acts - timeOf(cost, rate)
+  if math.abs(bucket.ahead - acts) < ${SAME} and before > -${SAME} then bucket.ahead = before end
+end
 bucket.tokens = math.min(burst, bucket.tokens + restored)
 store(KEYS[1], bucket, -restored, rate, burst)
 `

@@ -52,8 +52,11 @@ export interface Store {
    * @param maxWait how many ms in the future the last charge may act; 0 grants only what may act now
    */
   take<C extends Charge> (charges: readonly C[], maxWait: number): Decision<C> | Promise<Decision<C>>
-  /** Gives back the tokens of a granted charge, except those that later reservations depend on. `reserved` is the store's own decision. */
-  giveBack (charge: Charge, reserved: Reserved): void | Promise<void>
+  /**
+   * Gives back the tokens of a granted charge. `reserved` is the store's own decision on a reservation that will not act: then the tokens that
+   * later reservations depend on stay taken.
+   */
+  giveBack (charge: Charge, reserved?: Reserved): void | Promise<void>
 }
 
 /** Has a store decide on one charge. */

@@ -181,6 +181,23 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
     t.equal(await wait(login), 10_000)
   })
 
+  t.test('tokens that were not used come back after any time, up to the burst, and forgive no refusal', async (t) => {
+    const { store, pass } = await create(t)
+    const tokens = async (): Promise<number> => Math.round((await store.take([charge({ cost: 0 })], 0)).balances[0]!.tokens)
+    await store.take([charge({ cost: 3 })], 0)
+    await pass(20)
+    await store.giveBack(charge({ cost: 2 }))
+    t.equal(await tokens(), 2)
+    await store.giveBack(charge({ cost: 3 }))
+    t.equal(await tokens(), 3)
+    await store.giveBack(charge({ key: 'unknown' }))
+    const login = charge({ key: 'login', burst: 2, lockout: { after: 2, duration: 10_000 } })
+    const taken = async () => { const { granted, lockedOut } = await takeOne(store, login, 0); return [granted, lockedOut] }
+    t.same([await taken(), await taken(), await taken()], [[true, false], [true, false], [false, false]])
+    await store.giveBack(login)
+    t.same([await taken(), await taken()], [[true, false], [false, true]], 'the second refusal')
+  })
+
   t.test('a reservation given back during a lockout neither ends nor prolongs it', async (t) => {
     const { store } = await create(t)
     const login = charge({ rate: 1, burst: 1, lockout: { after: 1, duration: 10_000 } })

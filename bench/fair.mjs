@@ -106,18 +106,21 @@ const SCENARIOS = {
   think: () => equals('Ten equal clients, 300 ms jobs, each asks again after 0.5 s', 10, 500),
 
   async light () {
-    for (const ms of [300, 1_000]) {
-      const light = { name: 'light', clients: 1, path: work(0), from: 1, to: 2 * seconds, patience: 5_000, every: 50 }
-      const answers = await play({ ...fifty, path: work(ms) }, light)
-      const title = `One client with a job of 0 ms each 50 ms beside 50 that ask for ${ms} ms, each again at once`
+    const loads = /** @type {const} */ ([[300, 'another name', 1], [1_000, 'another name', 1], [300, 'the same name', 10]])
+    for (const [ms, name, from] of loads) {
+      const path = work(0, name === 'the same name' ? 'work' : 'light')
+      const to = from + 2 * seconds
+      const light = { name: 'light', clients: 1, path, from, to, patience: 5_000, every: 50 }
+      const answers = await play({ ...fifty, path: work(ms), to }, light)
+      const title = `One client with a job of 0 ms (${name}) each 50 ms, after ${from} s, beside 50 that ask for ${ms} ms, each again at once`
       report.table(title, [row('light', answers['light']), row('the fifty', answers['fifty'])])
       report.bar('light: served %', 100 * served(answers['light']).length / answers['light'].length, '>=', 98, ' %')
     }
   },
 
   async newcomer () {
-    const newcomers = { name: 'new', clients: 1, path: work(1), from: 1, to: 2 * seconds, patience: PATIENT, every: 330, fresh: true }
-    const answers = await play(fifty, newcomers)
+    const newcomers = { name: 'new', clients: 1, path: work(1), from: 10, to: 10 + 2 * seconds, patience: PATIENT, every: 330, fresh: true }
+    const answers = await play({ ...fifty, to: 10 + 2 * seconds }, newcomers)
     report.table('Clients that come once, with a job of 1 ms, beside 50 that ask for 300 ms, each again at once',
       [row('newcomers', answers['new']), row('the fifty', answers['fifty'])])
     // A thread becomes free every 150 ms.

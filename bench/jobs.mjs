@@ -7,6 +7,7 @@ export const jobs = defineJobs(import.meta.url, {
   counted: { load: () => import('./jobs/counted.mjs') },
   sleep: { load: () => import('./jobs/sleep.mjs') },
   cappedSleep: { load: () => import('./jobs/sleep.mjs'), concurrency: 1 },
+  nap: { load: () => import('./jobs/sleep.mjs') },
   cooperativeAsync: { load: () => import('./jobs/cooperative-async.mjs') },
   cooperativeLoop: { load: () => import('./jobs/cooperative-loop.mjs') },
   stubborn: { load: () => import('./jobs/stubborn.mjs') },

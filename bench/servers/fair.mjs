@@ -5,11 +5,12 @@ import { msOf, serve } from '../lib/serve.mjs'
 
 await serve(async (app) => {
   await app.register(concurrency, { workers: { jobs, maxThreads: 2 } })
-  /** @type {Record<string, [job: 'sleep' | 'cappedSleep', priority: 'high' | 'normal' | 'low']>} */
+  /** @type {Record<string, [job: 'sleep' | 'cappedSleep' | 'nap', priority: 'high' | 'normal' | 'low']>} */
   const routes = {
     work: ['sleep', 'normal'],
     urgent: ['sleep', 'high'],
     later: ['sleep', 'low'],
+    light: ['nap', 'normal'],
     report: ['cappedSleep', 'normal']
   }
   for (const [route, [job, priority]] of Object.entries(routes)) {

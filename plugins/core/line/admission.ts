@@ -117,9 +117,9 @@ export class Admission<T extends Entry> {
 
   #expect (entry: Entry, now: number): void {
     entry.arrived = entry.since = now
-    const own = this.#estimates.ofKey(entry.job, entry.key)
-    entry.isStranger = own === undefined
-    entry.expected = Math.max(LEAST_COST_MS, own?.mean ?? this.#expectedOfStranger(entry.job))
+    entry.isMeasured = this.#estimates.of(entry.job).known
+    entry.isStranger = this.#estimates.ofKey(entry.job, entry.key) === undefined
+    entry.expected = this.#expected(entry)
   }
 
   /** Reports whether an entry that is offered now would be admitted. The check refuses no other entry and changes nothing. */
@@ -132,13 +132,13 @@ export class Admission<T extends Entry> {
 
   /** Returns the next entry for a server that is free. What has waited too long is refused on the way. */
   take (now: number): T | undefined {
-    const entry = this.#assured.shift() ?? this.#runnable.next(now)
+    const entry = this.#assured.shift() ?? this.#next(now)
     return entry && this.#start(entry, now)
   }
 
   /** Returns the next entry if almost every run of its name fits into `budget` ms, to be handed to a busy thread in advance. */
   takeShort (now: number, budget: number): T | undefined {
-    const entry = this.#runnable.next(now)
+    const entry = this.#next(now)
     return entry && this.#estimates.of(entry.job).most <= budget ? this.#start(entry, now) : undefined
   }
 
@@ -202,13 +202,28 @@ export class Admission<T extends Entry> {
   }
 
   /**
-   * The expected run time of a key that hasn't run yet: that of others of its name, but much less for a stranger among keys that have run. Otherwise a light
-   * key would wait for a whole round of the others, or be refused for it, before it could show that it is light. Where all are strangers, none of them
-   * comes before a key that is known to be light.
+   * The run time that is expected of an entry, in ms. That of a key that hasn't run yet is that of others of its name, but much less for a stranger among
+   * keys that have run: otherwise a light key would wait for a whole round of the others, or be refused for it, before it could show that it is light.
+   * Where all are strangers, none of them comes before a key that is known to be light.
    */
-  #expectedOfStranger (job: number): number {
+  #expected ({ job, key }: Entry): number {
+    const own = this.#estimates.ofKey(job, key)
+    if (own !== undefined) return Math.max(LEAST_COST_MS, own.mean)
     const known = Math.max(1, this.#runnable.queue.activeKeys - this.#strangers)
-    return this.#estimates.of(job).mean * Math.min(1, this.#strangers / known)
+    return Math.max(LEAST_COST_MS, this.#estimates.of(job).mean * Math.min(1, this.#strangers / known))
+  }
+
+  /**
+   * Returns the entry that is served next. What came before its name had an estimate is measured at its turn: otherwise it would come before light keys,
+   * when all begin at once.
+   */
+  #next (now: number): T | undefined {
+    const { queue } = this.#runnable
+    for (let head = queue.next?.head; head?.isMeasured === false && this.#estimates.of(head.job).known; head = queue.next?.head) {
+      head.isMeasured = true
+      queue.expect(head, this.#expected(head))
+    }
+    return this.#runnable.next(now)
   }
 
   /** The line that an arriving entry joins. */

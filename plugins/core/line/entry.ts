@@ -49,6 +49,8 @@ export class Entry {
   assured = false
   /** The run time that was expected of the entry's key and name when it was offered, in ms; the least cost for a name without an estimate. */
   expected = LEAST_COST_MS
+  /** `expected` comes from measured runs. */
+  isMeasured = false
   /** The entry's key was not known to have run when the entry was offered. */
   isStranger = false
   /** The queue of its key, while that counts the entry, as waiting or as running. An entry that found a server free is counted once others have to wait. */

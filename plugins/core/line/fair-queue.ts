@@ -135,6 +135,12 @@ export class FairQueue<T extends Entry = Entry> {
     this.#update(queue, 0, 0, 0)
   }
 
+  /** Corrects what is expected of a waiting entry. */
+  expect (entry: Entry, ms: number): void {
+    const queue = this.find(entry) as KeyQueue
+    this.#change(queue, () => queue.expect(entry, ms))
+  }
+
   /** Takes out an entry that is served now, and charges its key with what the run is expected to take. */
   take (entry: Entry): void {
     const queue = queueOf(entry)

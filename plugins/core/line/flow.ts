@@ -114,6 +114,12 @@ export class KeyQueue extends Flow {
     this.work -= entry.expected
   }
 
+  /** Corrects what is expected of a waiting entry. */
+  expect (entry: Entry, ms: number): void {
+    this.work += ms - entry.expected
+    entry.expected = ms
+  }
+
   #added (entry: Entry): void {
     this.length++
     this.work += entry.expected

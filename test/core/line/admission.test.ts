@@ -262,6 +262,15 @@ t.test('a key that comes for the first time is served before keys that have run,
   t.equal(drain(admission)[0], 'new')
 })
 
+t.test('a pool that has run nothing yet: heavy keys that came before their name was measured do not come before a light one', async (t) => {
+  const admission = create()
+  for (const key of ['a', 'b', 'c', 'd']) admission.offer(new Job(key, { key }), 0)
+  const first = admission.take(0)!
+  admission.finish(first, 1_000, 1_000, 'completed')
+  admission.offer(new Job('light', { job: 1, key: 'light' }), 1_000)
+  t.same(drain(admission, 1_000, 1_000), ['light', 'b', 'c', 'd'])
+})
+
 t.test('where all keys are new, a key that is known to be light is served before them', async (t) => {
   const admission = create()
   learnOf(admission, 'light', 0)

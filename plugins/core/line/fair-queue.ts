@@ -137,8 +137,10 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Corrects what is expected of a waiting entry. */
   expect (entry: Entry, ms: number): void {
-    const queue = this.find(entry) as KeyQueue
-    this.#change(queue, () => queue.expect(entry, ms))
+    const queue = queueOf(entry)
+    const change = ms - entry.expected
+    queue.expect(entry, ms)
+    this.#update(queue, 0, change, 0)
   }
 
   /** Takes out an entry that is served now, and charges its key with what the run is expected to take. */

@@ -44,6 +44,23 @@ async function openLoop (everyMs: number, forMs: number, send: () => Promise<Ans
   return await Promise.all(answers)
 }
 
+/** Clients that send again when they have an answer, or two seconds after a refusal: their load is there however slow this machine is. */
+function crowd (clients: number, send: () => Promise<Answer>): { answers: Answer[], leave: () => Promise<unknown> } {
+  const answers: Answer[] = []
+  const over = new AbortController()
+  const all = Promise.all(Array.from({ length: clients }, async () => {
+    while (!over.signal.aborted) {
+      const answer = await send()
+      if (!over.signal.aborted) answers.push(answer)
+      if (answer.status !== 200) await sleep(2_000)
+    }
+  }))
+  return { answers, leave: async () => { over.abort(); await all } }
+}
+
+const isRefused = ({ status }: Answer): boolean => status === 503
+const refusals = (answers: Answer[]): number => answers.filter(isRefused).length
+
 const statuses = (answers: Answer[]): Record<string, number> => {
   const counts: Record<string, number> = {}
   for (const { status } of answers) counts[status] = (counts[status] ?? 0) + 1
@@ -56,32 +73,40 @@ t.test('a burst from idle is served, every request of it', async (t) => {
   t.same(statuses(await Promise.all(Array.from({ length: 40 }, () => get('/work?ms=5')))), { 200: 40 })
 })
 
-// Nothing tells a burst from the first seconds of an overload, so these seconds come first.
+// 150 clients for each thread would wait for 15 s if all were let in: twice their patience.
 t.test('overload: served requests are fast, the others get 503 with Retry-After at once, and /ping answers', async (t) => {
   const { get, threads } = await stockApp(t)
-  for (let n = 0; n < 20; n++) await get('/work?ms=20')
-  const work = (): Promise<Answer> => get('/work?ms=20', { patience: 1_000 })
-  const [answers, pings] = await Promise.all([
-    openLoop(20 / threads / 4, 7_000, work).then(async () => await openLoop(20 / threads / 4, 3_000, work)),
-    openLoop(50, 10_000, () => get('/ping'))
-  ])
-  const served = answers.filter(({ status }) => status === 200)
-  const refused = answers.filter(({ status }) => status === 503)
+  for (let n = 0; n < 20; n++) await get('/work?ms=100')
+  const { answers, leave } = crowd(150 * threads, () => get('/work?ms=100', { patience: 7_500 }))
+  // Nothing tells a burst from the first seconds of an overload, so these seconds come first.
+  while (refusals(answers) < 500) await sleep(50)
+  answers.length = 0
+  const pings: Answer[] = []
+  while (answers.length < 400) {
+    pings.push(await get('/ping'))
+    await sleep(50)
+  }
+  await leave()
+  const served = answers.filter(({ status }) => status === 200).length
+  const refused = answers.filter(isRefused)
   t.same(statuses(pings), { 200: pings.length })
-  t.ok(served.length > 3_000 / 20 / 3, `${served.length} served`)
+  t.ok(served > answers.length / 50, `${served} of ${answers.length} served`)
   t.ok(refused.length > 0)
   t.ok(refused.every(({ retryAfter, body }) => Number(retryAfter) >= 1 && /FC_ERR_WORKERS_OVERLOADED/.test(body)))
-  t.ok(served.length + refused.length > answers.length * 0.8, `${answers.length - served.length - refused.length} of ${answers.length} wait in vain`)
+  t.ok(served + refused.length > answers.length * 0.8, `${answers.length - served - refused.length} of ${answers.length} wait in vain`)
 })
 
+// 100 clients for each thread would wait for 5 s, and leave after 2 s.
 t.test('a heavy tenant is refused its excess; another\'s few requests are all served', async (t) => {
   const { get, threads } = await stockApp(t)
-  for (let n = 0; n < 20; n++) await get('/work?ms=10')
-  const [heavy, light] = await Promise.all([
-    openLoop(10 / threads / 4, 8_000, () => get('/work?ms=10', { patience: 2_000 })),
-    openLoop(100, 8_000, () => get('/work?ms=10', { from: '127.0.0.2' }))
-  ])
-  t.ok((statuses(heavy)[503] ?? 0) > 0)
+  for (let n = 0; n < 20; n++) await get('/work?ms=50')
+  const heavy = crowd(100 * threads, () => get('/work?ms=50', { patience: 2_000 }))
+  const light: Answer[] = []
+  for (let since = 0; since < 20; since += refusals(heavy.answers) > 0 ? 1 : 0) {
+    light.push(await get('/work?ms=50', { from: '127.0.0.2' }))
+    await sleep(50)
+  }
+  await heavy.leave()
   t.same(statuses(light), { 200: light.length })
 })
 
@@ -105,7 +130,7 @@ t.test('half a CPU, as a quota gives it: stopped for half of the time, at light 
 t.test('a deploy under load: after SIGTERM, no request that had begun is lost', async (t) => {
   const { child, get } = await stockApp(t)
   const running = Array.from({ length: 8 }, () => get('/work?ms=100'))
-  await sleep(150) // some run, some wait, some may have ended
+  while ((await get('/begun')).body !== '8') await sleep(10)
   const reported = once(child, 'message') as Promise<[ShutdownReport]>
   child.kill('SIGTERM')
   t.same(statuses(await Promise.all(running)), { 200: 8 })

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
 const NAMES = [
-  'dispatch', 'admission', 'cancel', 'start', 'ambient', 'refusal', 'fair', 'soak', 'payloads', 'leavers', 'metrics', 'dashboards', 'tracing',
+  'dispatch', 'admission', 'cancel', 'start', 'ambient', 'refusal', 'fair', 'loop', 'soak', 'payloads', 'leavers', 'metrics', 'dashboards', 'tracing',
   'overload'
 ]
 

@@ -22,6 +22,7 @@ import { workOf } from './work.mjs'
  * @property {number} seed
  * @property {number} patience ms
  * @property {number} [ramp] ms at the beginning that the rate leaves out, 1 s by default
+ * @property {boolean} [fresh] each probe comes on a connection of its own, as one of Kubernetes does
  * @property {Stream[]} streams
  *
  * @typedef {object} Outcome
@@ -113,7 +114,7 @@ function * arrivals (/** @type {Stream} */ { rate }, /** @type {() => number} */
 }
 
 /** @param {Orders} orders */
-async function run ({ port, seconds, seed, patience, ramp, streams }) {
+async function run ({ port, seconds, seed, patience, ramp, fresh = false, streams }) {
   const connections = new Connections(port)
   const probes = new Connections(port)
   const duration = seconds * 1_000
@@ -163,7 +164,12 @@ async function run ({ port, seconds, seed, patience, ramp, streams }) {
 
   const pings = new Tally()
   // A probe that gives up counts as answered at that instant, since it has waited at least so long.
-  const probe = () => probes.get('/ping', { patience: PROBE_PATIENCE }).then((ending) => ending === 'gaveUp' ? 200 : ending)
+  const probe = async () => {
+    const connections = fresh ? new Connections(port) : probes
+    const ending = await connections.get('/ping', { patience: PROBE_PATIENCE })
+    if (fresh) connections.close()
+    return ending === 'gaveUp' ? 200 : ending
+  }
   const prober = setInterval(() => follow(pings, clock(), '/ping', probe()), 1_000 / PROBES)
   await sleep(Math.max(0, duration - clock()))
   const begin = await first

@@ -9,18 +9,21 @@ import { noteThread, readTimes } from './threads.mjs'
 
 const iterationsPerMs = Number(process.env['ITERATIONS_PER_MS'])
 
+/** The options of routes that neither the loop nor @fastify/under-pressure refuses. */
+const always = /** @type {object} */ ({ config: { loop: false, pressureHandler () {} } })
+
 /**
  * @param {(app: import('fastify').FastifyInstance) => unknown} setUp adds the routes
  */
 export async function serve (setUp) {
   // The logger writes to the standard output, as in an application. cell.mjs discards it.
   const app = Fastify({ logger: true })
-  app.get('/ping', async () => 'pong')
-  app.get('/cpu', async () => {
+  app.get('/ping', always, async () => 'pong')
+  app.get('/cpu', always, async () => {
     const { user, system } = process.cpuUsage()
     return { µs: user + system }
   })
-  app.get('/times', async () => readTimes())
+  app.get('/times', always, async () => readTimes())
   await setUp(app)
   await app.listen({ port: 0, host: '127.0.0.1' })
   process.stdin.on('end', () => process.exit()).resume()

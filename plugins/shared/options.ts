@@ -4,16 +4,26 @@ import { inspect } from 'node:util'
 import { OptionInvalidError } from './errors.ts'
 
 /** @throws FC_ERR_OPTION_INVALID */
-export function invalid (option: string, expected: string, received: unknown): never {
-  throw new OptionInvalidError(option, expected, shown(received))
+export function invalid (option: string, expected: string, received: unknown, show = shown): never {
+  throw new OptionInvalidError(option, expected, show(received))
 }
 
+/** Matches a connection string, which may hold a password, also if it is mistyped. */
+const MAY_HOLD_PASSWORD = /:\/|@/
+
 function shown (received: unknown): string {
+  if (typeof received === 'string' && MAY_HOLD_PASSWORD.test(received)) return hidden(received)
   try {
-    return inspect(received, { depth: 0, breakLength: Infinity }).slice(0, 200)
+    // The contents of an object may be the credentials of a client that was to be constructed.
+    return inspect(received, { depth: -1, breakLength: Infinity }).slice(0, 200)
   } catch { // The value's own inspection function or getter throws.
     return `a value of type ${typeof received}`
   }
+}
+
+/** Describes a value whose meaning nobody knows: it may be a password under a misspelt name. */
+function hidden (received: unknown): string {
+  return typeof received === 'string' ? `a string of ${received.length} characters` : shown(received)
 }
 
 interface Range {
@@ -86,7 +96,7 @@ export function record (option: string, value: unknown, known?: readonly string[
   for (const [key, given] of entriesOf(option, value)) {
     if (!known.includes(key)) {
       const other = instead.get(key)
-      invalid(`${option}.${key}`, other === undefined ? `one of the options ${known.join(', ')}` : `in its place ${other}`, given)
+      invalid(`${option}.${key}`, other === undefined ? `one of the options ${known.join(', ')}` : `in its place ${other}`, given, hidden)
     }
     // Otherwise a `timeout: null` that means "none" would become the default.
     if (given === null) invalid(`${option}.${key}`, 'a value, or the option left out for its default', given)

@@ -10,17 +10,17 @@ export const MAX_RESTART_DELAY_MS = 5_000
 /** How often the time of a start is doubled: a machine that is slow for a while must not end every thread just before it is ready. */
 const MAX_DOUBLINGS = 3
 
-/** When no thread has started for this long, in ms, the jobs that wait are rejected at each further failure. */
-const UNABLE_AFTER_MS = 5_000
+/** When no thread has started for this long, in ms, the jobs that wait are refused, and again each time that it has passed. */
+export const UNABLE_AFTER_MS = 5_000
 
 export class RestartPolicy {
   /** How often in a row the thread failed. The kill of a thread that was ready isn't counted. */
   #failures = 0
   #failingSince = 0
 
-  /** Records a failure, and returns the delay before the restart, in ms. */
-  failed (now: number): number {
-    if (this.#failures === 0) this.#failingSince = now
+  /** Records the failure of a start that began at `startedAt`. Returns the delay before the restart, in ms. */
+  failed (startedAt: number): number {
+    if (this.#failures === 0) this.#failingSince = startedAt
     return Math.min(MAX_RESTART_DELAY_MS, FIRST_RESTART_DELAY_MS * 2 ** this.#failures++)
   }
 
@@ -29,9 +29,9 @@ export class RestartPolicy {
     this.#failures = 0
   }
 
-  /** Whether the thread has failed for so long that jobs needn't wait for it. */
-  isUnable (now: number): boolean {
-    return this.#failures > 0 && now - this.#failingSince >= UNABLE_AFTER_MS
+  /** Returns the time, in ms, until the thread has failed for so long that jobs needn't wait for it; `Infinity` if it has not failed. */
+  untilUnable (now: number): number {
+    return this.#failures === 0 ? Infinity : Math.max(0, this.#failingSince + UNABLE_AFTER_MS - now)
   }
 
   /** Returns how long a restart may take, in ms: its imports compete with the load. @param slowest the slowest start so far, in ms */

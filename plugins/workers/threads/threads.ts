@@ -13,7 +13,7 @@ import type { PoolEvents } from './events.ts'
 import { absolutePreloads, withoutRefused } from './exec-argv.ts'
 import type { HostClient } from './host-client.ts'
 import { checkHost, howItEnded, OsThread, type ThreadSettings } from './piscina.ts'
-import { MAX_RESTART_DELAY_MS } from './restart.ts'
+import { MAX_RESTART_DELAY_MS, UNABLE_AFTER_MS } from './restart.ts'
 import { END_TIMEOUT_MS, CHECK_INTERVAL_MS, NATIVE_CODE_WARNING, Thread, type ThreadEvents } from './thread.ts'
 import { outside, type Transitions } from './transitions.ts'
 
@@ -38,6 +38,9 @@ export class Threads implements ThreadEvents {
   #timer: NodeJS.Timeout | undefined
   /** Whether a check of the threads is due. */
   isWatching = false
+  #unableTimer: NodeJS.Timeout | undefined
+  /** Why the last thread that failed could not start. */
+  #startError: Error | undefined
   #onGone = (): void => {}
 
   /** @param events receives what happens to jobs, and that there may be a thread for more of them */
@@ -107,6 +110,7 @@ export class Threads implements ThreadEvents {
   async destroy (): Promise<void> {
     this.#destroyed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#unableTimer)
     this.#boot?.reject(new ClosingError(`The pool "${this.#options.decorator}"`))
     this.#boot = undefined
     for (const thread of this.#threads) thread.end('closed')
@@ -187,14 +191,29 @@ export class Threads implements ThreadEvents {
     if (this.#destroyed) return
     logSafely(this.#log, 'error', { err: error, thread: thread.index }, 'a worker thread can\'t start')
     this.#restartLater(thread)
+    this.#startError = error
+    this.#unableTimer ??= this.#refuseLater(this.#untilUnable())
+  }
+
+  /** Returns the time, in ms, until no thread has started for so long that jobs needn't wait; `Infinity` while there is one that may serve them. */
+  #untilUnable (): number {
     const now = performance.now()
-    const isUnable = this.#threads.every(({ host, restarts }) => restarts.isUnable(now) && host?.isReady !== true)
-    if (isUnable) this.#events.unable(error, MAX_RESTART_DELAY_MS / 1_000)
+    return Math.max(...this.#threads.map(({ host, restarts }) => host?.isReady === true ? Infinity : restarts.untilUnable(now)))
+  }
+
+  /** Refuses what waits after `ms`, and again and again until a thread has started: a start may take long, and the next one comes later. */
+  #refuseLater (ms: number): NodeJS.Timeout | undefined {
+    if (ms === Infinity) return undefined
+    return setTimeout(this.#transitions.run, ms, () => {
+      const left = this.#untilUnable()
+      this.#unableTimer = this.#refuseLater(left === 0 ? UNABLE_AFTER_MS : left)
+      if (left === 0) this.#events.unable(this.#startError!, MAX_RESTART_DELAY_MS / 1_000)
+    }).unref()
   }
 
   /** The timer holds the process open, because jobs may wait for the thread. */
   #restartLater (thread: Thread): void {
-    thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(performance.now()), () => this.#start(thread, false))
+    thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(thread.startedAt), () => this.#start(thread, false))
   }
 
   /** Checks the threads from now on, until all are idle. Call this method when jobs were handed to threads. */

@@ -36,11 +36,13 @@ t.test('threads that die while they start are tried again ever later; jobs wait,
   const workers = app.getDecorator<Workers<typeof mortal>>('workers')
   writeFileSync(file, '') // what a deploy under the running process may do
   t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
-  const waiting = workers.run('echo', 1)
+  // On a busy machine three starts may take longer than the 5 s after which a job is refused.
+  const served = async (value: number): Promise<unknown> => workers.run('echo', value, { timeout: 30_000 })
+    .catch(async (error: { code: string }) => error.code === 'FC_ERR_WORKERS_UNAVAILABLE' ? served(value) : Promise.reject(error))
+  const waiting = served(1)
   t.match(await rejection(workers.run('echo', 1, { timeout: 100 })), { code: 'FC_ERR_JOB_TIMEOUT', message: /while queued/ })
   const failures = (): LogLine[] => lines.filter(({ msg }) => /can't start/.test(msg))
   const gap = (nth: number): number => (failures()[nth]?.['time'] as number) - (failures()[nth - 1]?.['time'] as number)
-  // Three attempts take 0.3 s and three starts: on a busy machine more would be past the 5 s after which the job is refused.
   await until(() => failures().length === 3, 'three attempts')
   t.ok(gap(2) > 190, 'later each time')
   t.match(failures()[0], { level: 50, err: { code: 'FC_ERR_JOBS_INVALID', message: /exited with code 7/ } })
@@ -48,7 +50,7 @@ t.test('threads that die while they start are tried again ever later; jobs wait,
   t.equal(await waiting, 1, 'and when they can start again, they do')
   writeFileSync(file, '')
   t.match(await rejection(workers.run('die', 'exit')), { code: 'FC_ERR_JOB_CRASHED' })
-  const again = workers.run('echo', 2)
+  const again = served(2)
   await until(() => failures().length >= 5, 'two more')
   t.ok(gap(4) < 2_500, 'soon again, the next time')
   rmSync(file)

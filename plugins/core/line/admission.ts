@@ -160,8 +160,7 @@ export class Admission<T extends Entry> {
     const ms = run > 0 ? run : 0
     this.#runnable.free(entry, now)
     if (entry.queue === undefined) remove(this.#uncounted, entry)
-    if (outcome === 'completed') this.#estimates.sample(entry.job, entry.key, ms, now)
-    else if (outcome === 'censored') this.#estimates.of(entry.job).censored(ms, now)
+    if (outcome !== 'unknown') this.#estimates.sample(entry.job, entry.key, ms, now, outcome === 'censored')
     this.#runnable.ran(entry, ms)
     this.#releasePermit(entry, now)
   }

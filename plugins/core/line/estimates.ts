@@ -77,7 +77,8 @@ class OfName {
     return this.#recent.get(key) ?? this.#earlier.get(key)
   }
 
-  sample (key: string, ms: number, now: number): void {
+  /** Returns the estimate of a key that has run now. */
+  renew (key: string): Estimate {
     let own = this.#recent.get(key)
     if (own === undefined) {
       own = this.#earlier.get(key) ?? new Estimate()
@@ -87,8 +88,7 @@ class OfName {
       }
       this.#recent.set(key, own)
     }
-    own.sample(ms, now)
-    this.all.sample(ms, now)
+    return own
   }
 }
 
@@ -105,9 +105,13 @@ export class Estimates {
     return this.#of(job).find(key)
   }
 
-  /** Takes in one run of `ms` of a key. */
-  sample (job: number, key: string, ms: number, now: number): void {
-    this.#of(job).sample(key, ms, now)
+  /** Takes in one run of `ms` of a key, or one that was cut off after `ms`. */
+  sample (job: number, key: string, ms: number, now: number, isCensored = false): void {
+    const ofName = this.#of(job)
+    for (const estimate of [ofName.all, ofName.renew(key)]) {
+      if (isCensored) estimate.censored(ms, now)
+      else estimate.sample(ms, now)
+    }
   }
 
   #of (job: number): OfName {

@@ -271,6 +271,16 @@ t.test('a pool that has run nothing yet: heavy keys that came before their name 
   t.same(drain(admission, 1_000, 1_000), ['light', 'b', 'c', 'd'])
 })
 
+t.test('a key whose runs are all cut off is no stranger for ever', async (t) => {
+  const admission = create({ threads: 2, ...patient })
+  for (const key of ['a', 'b', 'c', 'one']) learnOf(admission, key, 100)
+  admission.offer(new Job('cut off', { key: 'leaver' }), 0)
+  admission.finish(admission.take(0)!, 400, 400, 'censored')
+  occupy(admission, 2)
+  for (const key of ['a', 'b', 'c', 'leaver']) admission.offer(new Job(key, { key }), 400)
+  t.equal(drain(admission, 400, 100).at(-1), 'leaver', 'its next job is expected to take as long')
+})
+
 t.test('where all keys are new, a key that is known to be light is served before them', async (t) => {
   const admission = create()
   learnOf(admission, 'light', 0)

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { timeLeft } from '../cancellation/handler-timeout.ts'
+import { endingWith } from '../cancellation/unawaited.ts'
 import { endSignalOf } from '../cancellation/request-end.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { wholeSeconds } from '../shared/coded-error.ts'
@@ -169,7 +170,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       }
     },
 
-    async wait (name, key, options = {}) {
+    wait: (name, key, options = {}) => endingWith(currentRequest(), async () => {
       record('options', options, ['cost', 'signal', 'timeout', 'maxWaiting', 'detached'])
       const { cost = 1, signal } = options
       ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
@@ -193,7 +194,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       reportRefused(charged, seconds, request, undefined, lockedOut, bound === undefined ? { late: { wait, timeout } } : { waiters: bound })
       const exposed = charged.limit.expose ? name : undefined
       throw bound === undefined ? new LimitedError(exposed, seconds, lockedOut) : new LimitWaitersFullError(exposed, waiters.total, seconds)
-    },
+    }),
 
     async peek (name, key) {
       const charged = await charge(name, key, 1, currentRequest())

@@ -1,5 +1,6 @@
 /** The decorator `app.locks`. */
 import type { FastifyRequest } from 'fastify'
+import { endingWith } from '../cancellation/unawaited.ts'
 import * as check from '../shared/options.ts'
 import type { LockKind } from './channels.ts'
 import { Hold, lockName, lockOf, type Lock } from './hold.ts'
@@ -91,25 +92,29 @@ export function createLocks ({ table, options: defaults, currentRequest }: Locks
 
   /** Returns runExclusive() and acquire() of one lock. Each call takes `weight` of its `permits`. */
   function calls (kind: LockKind, key: string, permits: number, weight: number): Pick<Mutex, 'runExclusive' | 'acquire'> {
-    async function runExclusive<T> (fn: () => T | Promise<T>, options: AcquireOptions = {}): Promise<T> {
-      check.fn(`${kind}("${key}"): fn`, fn)
+    function runExclusive<T> (fn: () => T | Promise<T>, options: AcquireOptions = {}): Promise<T> {
       const request = currentRequest()
-      const wait = resolveWait(options, defaults, request)
-      const hold = new Hold(kind, key, weight, request, runExclusive)
-      await table.acquire(hold, permits, wait)
-      try {
-        return await fn()
-      } finally {
-        table.release(hold)
-      }
+      return endingWith(request, async () => {
+        check.fn(`${kind}("${key}"): fn`, fn)
+        const wait = resolveWait(options, defaults, request)
+        const hold = new Hold(kind, key, weight, request, runExclusive)
+        await table.acquire(hold, permits, wait)
+        try {
+          return await fn()
+        } finally {
+          table.release(hold)
+        }
+      })
     }
 
-    async function acquire (options: AcquireOptions = {}): Promise<Lock> {
+    function acquire (options: AcquireOptions = {}): Promise<Lock> {
       const request = currentRequest()
-      const wait = resolveWait(options, defaults, request)
-      const hold = new Hold(kind, key, weight, request, acquire)
-      await table.acquire(hold, permits, wait)
-      return lockOf(hold, () => table.release(hold))
+      return endingWith(request, async () => {
+        const wait = resolveWait(options, defaults, request)
+        const hold = new Hold(kind, key, weight, request, acquire)
+        await table.acquire(hold, permits, wait)
+        return lockOf(hold, () => table.release(hold))
+      })
     }
 
     return { runExclusive, acquire }
@@ -133,11 +138,13 @@ export function createLocks ({ table, options: defaults, currentRequest }: Locks
       const { runExclusive: run, acquire } = calls('semaphore', key, permits, 1)
       return Object.assign(isLocked('semaphore', key), { run, acquire })
     },
-    async once<T> (key: string, fn: () => T | Promise<T>, options: AcquireOptions = {}) {
-      checkKey('once', key)
-      check.fn(`once("${key}"): fn`, fn)
+    once<T> (key: string, fn: () => T | Promise<T>, options: AcquireOptions = {}) {
       const request = currentRequest()
-      return await results.run(new Hold('once', key, 1, request, this.once), fn, resolveWait(options, defaults, request)) as T
+      return endingWith(request, async () => {
+        checkKey('once', key)
+        check.fn(`once("${key}"): fn`, fn)
+        return await results.run(new Hold('once', key, 1, request, this.once), fn, resolveWait(options, defaults, request)) as T
+      })
     },
     forget (key) {
       checkKey('forget', key)

@@ -50,6 +50,8 @@ export class JobLedger extends Ledger<Job> {
   readonly #pool: Pick<channels.JobIdentity, 'server' | 'pool'>
   readonly #log: FastifyBaseLogger
   readonly #names: readonly string[]
+  /** The names of jobs that went on when their request had been answered. */
+  readonly #unawaited = new Set<string>()
   /** By the index of the job's name. */
   readonly #accounts: ReadonlyArray<Account<RefusalReason>>
 
@@ -116,6 +118,14 @@ export class JobLedger extends Ledger<Job> {
     if (job !== undefined) job.progressUnreadLogged = true
     logSafely(job?.log ?? this.#log, 'warn', { err, job: job?.name, jobId: job?.seq },
       'a progress value of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
+  }
+
+  /** Logs that a request was answered before its job had ended: at warn for the first job of each name, whose handler probably lacks an await. */
+  unawaited (job: Job): void {
+    const level = this.#unawaited.has(job.name) ? 'debug' : 'warn'
+    this.#unawaited.add(job.name)
+    logSafely(job.log, level, { job: job.name, jobId: job.seq, code: 'FC_ERR_REQUEST_ENDED' },
+      'a job was aborted because its request has been answered: await it before the answer, or pass { detached: true }')
   }
 
   protected accountOf (job: Job): Account<RefusalReason> {

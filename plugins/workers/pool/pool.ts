@@ -7,7 +7,7 @@ import { aborted, crashed, expired, failed, refused, type Outcome } from '../../
 import type { PoolView, RunningJob } from '../../core/ledger/counts.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
-import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
+import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, RequestEndedError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { OperatorCancelError } from '../../shared/operator-cancel.ts'
 import { within } from '../../shared/within.ts'
@@ -140,6 +140,7 @@ export class Pool implements Drainable, PoolView {
   }
 
   #abort (job: Job, cause: unknown): void {
+    if (cause instanceof RequestEndedError && !job.settled) this.#ledger.unawaited(job)
     this.#giveUpJob(job, aborted(new JobAbortedError(job.name, { cause }), cause))
   }
 

@@ -84,7 +84,7 @@ export class Dispatcher {
 
   /** Dispatches after all that runs now: the continuations of a burst of results ask for more jobs, and one message carries many. */
   schedule (): void {
-    if (this.#scheduled || this.#stopped) return
+    if (this.#scheduled || this.#stopped || this.#admission.waiting === 0) return
     this.#scheduled = true
     process.nextTick(this.#transitions.run, this.#dispatch)
   }

@@ -1,4 +1,5 @@
 /** Apart from the limiter, so that naming one's policies loads nothing of it. */
+import type { ConcurrencyPolicy } from './limiter/concurrency/policy.ts'
 import type { Policy } from './limiter/policies/policy.ts'
 
 /**
@@ -11,6 +12,6 @@ import type { Policy } from './limiter/policies/policy.ts'
  *   client: { rate: 10, burst: 20, key: 'address' }
  * })
  */
-export function definePolicies<Name extends string> (policies: Readonly<Record<Name, Policy>>): Readonly<Record<Name, Policy>> {
+export function definePolicies<Name extends string> (policies: Readonly<Record<Name, Policy | ConcurrencyPolicy>>): Readonly<Record<Name, Policy | ConcurrencyPolicy>> {
   return policies
 }

@@ -28,7 +28,7 @@ export type { CancellationOptions } from './cancellation/index.ts'
 export type { ChannelMessages } from './channel-messages.ts'
 export {
   ClosingError, DashboardForbiddenError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
-  LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
+  LimitBusyError, LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   LockAbortedError, LockQueueFullError, LockTimeoutError, LoopOverloadedError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError,
   RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskCrashedError, TaskDuplicateError, TaskPayloadError, TaskStoreError,
   TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, TasksNotStoredError, WorkersOverloadedError, WorkersUnavailableError

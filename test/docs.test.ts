@@ -9,6 +9,7 @@ import { dashboardOptionNames } from '../plugins/dashboard/options.ts'
 import { metricsOptionNames } from '../plugins/metrics/options.ts'
 import { instruments } from '../plugins/metrics/prometheus.ts'
 import { loopOptionNames } from '../plugins/loop/options.ts'
+import { concurrencyOptionNames } from '../plugins/limiter/concurrency/policy.ts'
 import { policyOptionNames } from '../plugins/limiter/policies/policy.ts'
 import { acquireOptionNames, locksOptionNames } from '../plugins/locks/options.ts'
 import { tasksOptionNames } from '../plugins/tasks/options.ts'
@@ -68,6 +69,7 @@ const options: Record<string, readonly string[]> = {
   'Options of lifecycle': lifecycleOptionNames,
   'Options of limiter': limiterOptionNames,
   'Options of a policy': policyOptionNames,
+  'Options of a bound': concurrencyOptionNames,
   'Options of loop': loopOptionNames,
   'Options of tasks': tasksOptionNames,
   'Options of submit()': submitOptionNames,

@@ -29,8 +29,8 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './lifecycle': { values: ['default'], types: ['Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownHook', 'ShutdownReport', 'Unfinished'] },
   './limiter': {
     values: ['default', 'definePolicies'],
-    types: ['HeaderKey', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Peek', 'Period', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'RefusalOptions', 'Register', 'Reservation', 'ReserveOptions',
-      'RouteLimiterOptions', 'WaitOptions']
+    types: ['ConcurrencyPolicy', 'HeaderKey', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Peek', 'Period', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'RefusalOptions', 'Register', 'Reservation', 'ReserveOptions',
+      'RouteLimiterOptions', 'RunLimitedOptions', 'WaitOptions']
   },
   './loop': { values: ['default'], types: ['Loop', 'LoopOptions', 'LoopStats', 'RouteCost', 'RouteLoopOptions'] },
   './tasks': {

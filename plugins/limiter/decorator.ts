@@ -9,6 +9,7 @@ import { wholeSeconds } from '../shared/coded-error.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
 import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
 import type { BucketState } from './channels.ts'
+import type { RunLimited } from './concurrency/index.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
 import type { MaybePromise } from './functions.ts'
 import { checkedKey } from './policies/keys.ts'
@@ -117,13 +118,25 @@ export interface Limiter {
    * const response = await fetch('https://api.github.com/…')
    */
   wait (policy: PolicyName, key?: string, options?: WaitOptions): Promise<void>
+  /**
+   * Runs a function within the bound of a policy with `concurrency`: at most so many run at a time for each key, and the others wait for at most `maxWait`.
+   * Use this method for work that something else does and that has a bound of its own, such as a database. Inside a request, waiting stops when the
+   * client leaves; the function isn't interrupted.
+   *
+   * Rejects with FC_ERR_LIMIT_BUSY if the wait would be too long, with FC_ERR_LIMIT_WAIT_ABORTED when the signal aborts or the client leaves, and with
+   * what the function throws.
+   *
+   * @example
+   * const rows = await app.limiter.run('db', () => db.query(sql), { key: tenant })
+   */
+  run: RunLimited
   /** Returns the state of a bucket, without taking tokens. Another request may take them before you do: to take tokens, use `allow`. */
   peek (policy: PolicyName, key?: string): Promise<Peek>
 }
 
 const unlimited: Reservation = { ok: true, delay: 0, cancel: async () => {} }
 
-export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { policies, exemptAddresses, waitTimeout, maxWaitingPerKey }: ResolvedOptions, store: Store, waiters: Waiters): Limiter {
+export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { policies, exemptAddresses, waitTimeout, maxWaitingPerKey }: ResolvedOptions, store: Store, waiters: Waiters): Omit<Limiter, 'run'> {
   const ledger = new LimitLedger(server)
 
   /** Returns the charge of a call; undefined if the key has no limit. A key that is an address is grouped as a request's would be. */

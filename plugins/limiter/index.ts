@@ -17,6 +17,7 @@ import refusalLog, { refusalCounter } from '../shared/refusal-log.ts'
 import { AddressChecks, checkCluster, checkPrepared, checkRateLimit, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
 import { registerRateLimit } from './compat/rate-limit.ts'
 import { RouteLimits } from './compat/route-limit.ts'
+import { Concurrency } from './concurrency/index.ts'
 import { createDecide } from './decision.ts'
 import { createLimiter, type Limiter } from './decorator.ts'
 import { createHook, keepLast } from './hooks.ts'
@@ -34,6 +35,8 @@ import { Waiters } from './waiting/waiters.ts'
 export { definePolicies } from '../define-policies.ts'
 export type { Register } from '../register.ts'
 export type { LimitRefused } from './channels.ts'
+export type { RunLimitedOptions } from './concurrency/index.ts'
+export type { ConcurrencyPolicy } from './concurrency/policy.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './decorator.ts'
 export type { LimiterOptions } from './options.ts'
 export type { HeaderKey, Period, Policies, Policy, PolicyName, RefusalOptions } from './policies/policy.ts'
@@ -74,7 +77,7 @@ function createStore ({ log }: FastifyInstance, ledger: LimitLedger, { redis, pr
 
 async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<void> {
   const resolved = resolveOptions(options)
-  const { policies, redis, ipv6Subnet, legacyHeaders, exemptAddresses, body, onExceeded } = resolved
+  const { policies, concurrencies, redis, ipv6Subnet, legacyHeaders, exemptAddresses, body, onExceeded } = resolved
   ensureFree(app, (value) => limiters.has(value as object))
   const addressChecks = new AddressChecks(app)
   for (const policy of policies.values()) if (limitsByAddress(policy)) addressChecks.add(policy.name)
@@ -88,7 +91,11 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   // Only waiting needs the request, to know whose client left.
   if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
-  const decorator = createLimiter(app, resolved, store, waiters)
+  const concurrency = new Concurrency(concurrencies, {
+    addressOf,
+    namesOf: ({ routeOptions: { config: { limiter } } }) => limiter === false ? false : limiter?.policies ?? []
+  })
+  const decorator: Limiter = { ...createLimiter(app, resolved, store, waiters), run: concurrency.run }
   limiters.add(decorator)
   app.decorate('limiter', decorator)
 
@@ -96,7 +103,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   app.addHook('onRoute', prepareRoute)
   const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders, addressOf, onAddressKey: () => addressChecks.add('app.rateLimit()') })
   const routeLimits = new RouteLimits(merge, ipv6Subnet)
-  const rules = new RulesOfRoutes(policies, (options, route) => {
+  const rules = new RulesOfRoutes(policies, new Set(concurrencies.keys()), (options, route) => {
     const policy = routeLimits.of(options, route)
     if (limitsByAddress(policy)) addressChecks.add(policy.name)
     return policy
@@ -126,6 +133,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
 
   app.addHook('onRequest', onRequest)
   if (replyCharges !== undefined) app.addHook('onSend', replyCharges.onSend)
+  if (concurrencies.size > 0) app.addHook('preHandler', concurrency.hook)
   app.addHook('onReady', async () => {
     addressChecks.warn()
     checkRoutes(app, onRequest.name, prepared, early)
@@ -135,7 +143,10 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     prepared = []
     scopes = []
   })
-  app.addHook('onClose', async () => waiters.close())
+  app.addHook('onClose', async () => {
+    waiters.close()
+    concurrency.close()
+  })
 }
 
 export default fp(limiter, { name: 'fastify-concurrency/limiter', fastify: '5.x' })

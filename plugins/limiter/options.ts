@@ -4,9 +4,10 @@ import { monotonic, type Clock } from '../shared/clock.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
 import { addressList, type AddressList } from './policies/allow-list.ts'
 import { replaced } from './compat/replaced.ts'
+import type { ResolvedConcurrency } from './concurrency/policy.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import type { Policies, RefusalOptions } from './policies/policy.ts'
-import { resolvePolicies, resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
+import { resolveConcurrencies, resolvePolicies, resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
 import { adapt, type CallScript, type RedisClient } from './stores/redis-client.ts'
 
 export interface LimiterOptions extends RefusalOptions {
@@ -73,6 +74,7 @@ export interface LimiterOptions extends RefusalOptions {
 
 export interface ResolvedOptions extends ResolvedRefusal, Required<Omit<LimiterOptions, 'policies' | 'redis' | 'allowList' | keyof RefusalOptions>> {
   policies: Map<string, ResolvedPolicy>
+  concurrencies: Map<string, ResolvedConcurrency>
   redis: CallScript | undefined
   /** `allowList`, if it is a list. */
   exemptAddresses: AddressList | undefined
@@ -90,7 +92,8 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   record('limiter', options, limiterOptionNames, replaced)
   const ipv6Subnet = integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 })
   const policies = resolvePolicies('limiter.policies', options.policies, ipv6Subnet)
-  ensure(policies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
+  const concurrencies = resolveConcurrencies('limiter.policies', options.policies)
+  ensure(policies.size + concurrencies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
   const { redis, clock = monotonic, allowList } = options
   const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
   // Braces would end the hash tag early, and the keys of one script would lie on several nodes.
@@ -99,6 +102,7 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
   ensure(Number.isFinite(clock.now()), 'limiter.clock.now', 'a function that returns milliseconds', clock.now())
   return {
     policies,
+    concurrencies,
     redis: redis === undefined ? undefined : adapt('limiter.redis', redis),
     prefix,
     storeTimeout: duration('limiter.storeTimeout', options.storeTimeout ?? 100, { min: 1, max: MAX_DURATION }),

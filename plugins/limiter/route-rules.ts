@@ -82,13 +82,18 @@ function rulesOf (policies: readonly ResolvedPolicy[], cost: Cost, refusal = non
 
 export class RulesOfRoutes {
   readonly #policies: ReadonlyMap<string, ResolvedPolicy>
+  readonly #others: ReadonlySet<string>
   readonly #ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
   /** The rules of routes without a config of their own, and of requests that no route answers: 404s are limited too. */
   readonly standard: RouteRules
 
   /** @param ownPolicy makes the policy of a route's `config.rateLimit` */
-  constructor (policies: ReadonlyMap<string, ResolvedPolicy>, ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy) {
+  /** @param others the names of the policies that bound concurrency */
+  constructor (
+    policies: ReadonlyMap<string, ResolvedPolicy>, others: ReadonlySet<string>, ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
+  ) {
     this.#policies = policies
+    this.#others = others
     this.#ownPolicy = ownPolicy
     this.standard = rulesOf([...policies.values()].filter(({ routes }) => routes === 'all'), 1)
   }
@@ -136,8 +141,9 @@ export class RulesOfRoutes {
       applied.delete(policy as ResolvedPolicy)
     }
     for (const [index, name] of array(`${option}.policies`, policies).entries()) {
+      if (this.#others.has(name as string)) continue
       const policy = this.#policies.get(name as string)
-      ensure(policy !== undefined, `${option}.policies[${index}]`, `one of the policies ${[...this.#policies.keys()].join(', ')}`, name)
+      ensure(policy !== undefined, `${option}.policies[${index}]`, `one of the policies ${[...this.#policies.keys(), ...this.#others].join(', ')}`, name)
       applied.add(policy as ResolvedPolicy)
     }
     if (rateLimit !== undefined && rateLimit !== false) {

@@ -130,6 +130,14 @@ export class LimitWaitersFullError extends createRefusal<
   'FC_ERR_LIMIT_WAITERS_FULL', (policy) => `Too many already wait for ${policy === undefined ? 'a limit' : `the limit "${policy}"`}`, 503,
   (policy, waiting, retryAfter) => ({ policy, waiting, retryAfter })) {}
 
+/**
+ * As many run as a policy with `concurrency` allows, and the wait for one of them to end would be, or was, too long. The message doesn't name the policy,
+ * which is no client's business.
+ */
+export class LimitBusyError extends createRefusal<[policy: string, refusal: Refusal], Refusal & { policy: string }>(
+  'FC_ERR_LIMIT_BUSY', (_policy, { retryAfter }) => `Too many requests are under way, try again in ${retryAfter} s`, 503,
+  (policy, refusal) => Object.assign({ policy }, refusal)) {}
+
 /** `limiter.wait()`: `cause` is the signal's reason. */
 export class LimitWaitAbortedError extends withoutStack<[policy: string, options?: ErrorOptions]>(
   'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499) {}

@@ -33,6 +33,8 @@ export class OpenRequest implements DenseSetMember, Observer {
   failed = false
   /** For a report, once the request is gone. */
   #described: { name: string, id: string } | undefined
+  #isFinished = false
+  #listeners: Array<() => void> | undefined
   readonly #settle: (entry: OpenRequest) => void
 
   /** @param settle is called, once the client has left, when something of the request has ended */
@@ -40,6 +42,19 @@ export class OpenRequest implements DenseSetMember, Observer {
     this.reply = reply
     this.since = since
     this.#settle = settle
+  }
+
+  /** Calls `listener` once, when nothing of the request runs any more, or nobody waits for it any longer. */
+  onEnded (listener: () => void): void {
+    if (this.#isFinished) listener()
+    else this.#listeners = [...this.#listeners ?? [], listener]
+  }
+
+  finish (): void {
+    this.#isFinished = true
+    const listeners = this.#listeners
+    this.#listeners = undefined
+    if (listeners !== undefined) for (const listener of listeners) listener()
   }
 
   get open (): boolean { return this.closedAt === Infinity }

@@ -12,6 +12,7 @@ import { abortRequest } from '../../cancellation/request-end.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { IdleWaiters, type Unfinished, type Drainable } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
+import { kRequestWork } from '../../shared/http/request-work.ts'
 import { onClosed } from '../../shared/http/sockets.ts'
 import { within } from '../../shared/within.ts'
 import type { Guard } from '../guard.ts'
@@ -54,7 +55,7 @@ export interface InFlight extends Drainable {
   drop (): void
 }
 
-export const kOpenRequest = Symbol('fastify-concurrency.inFlight')
+export const kOpenRequest: typeof kRequestWork = kRequestWork
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -119,6 +120,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
   }
 
   function forget (entry: OpenRequest): void {
+    entry.finish()
     if (!entry.awaited) return
     entry.awaited = false
     if (--awaited > 0) return

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { LimitedError } from '../../shared/errors.ts'
 import type { Register } from '../../register.ts'
 import type { LimitRefused } from '../channels.ts'
+import type { ConcurrencyPolicy } from '../concurrency/policy.ts'
 import type { MaybePromise } from '../functions.ts'
 import type { Lockout, OnStoreError } from '../stores/store.ts'
 import type { KeyFunction } from './keys.ts'
@@ -122,7 +123,8 @@ export interface Policy extends RefusalOptions {
   always?: boolean
 }
 
-export type Policies = Readonly<Record<string, Policy>>
+/** Each policy is a token bucket, or bounds how many run at a time. */
+export type Policies = Readonly<Record<string, Policy | ConcurrencyPolicy>>
 
 /** The names of the registered policies; any string until the application augments `Register`. */
 export type PolicyName = Register extends { policies: infer P } ? Extract<keyof P, string> : string

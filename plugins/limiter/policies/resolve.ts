@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { LimitInvalidError } from '../../shared/errors.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, oneOf, record, text } from '../../shared/options.ts'
 import { replaced } from '../compat/replaced.ts'
+import { boundsConcurrency, resolveConcurrency, type ResolvedConcurrency } from '../concurrency/policy.ts'
 import { brief, guarded } from '../functions.ts'
 import type { Shape } from '../stores/bucket.ts'
 import type { Lockout, OnStoreError } from '../stores/store.ts'
@@ -59,8 +60,14 @@ export function limitsByAddress ({ key, missingKey }: ResolvedPolicy): boolean {
 
 /** Validates and compiles all policies, at boot. Throws FC_ERR_OPTION_INVALID. */
 export function resolvePolicies (option: string, policies: unknown, ipv6Subnet: number): Map<string, ResolvedPolicy> {
-  const entries = Object.entries(record(option, policies))
+  const entries = Object.entries(record(option, policies)).filter(([, policy]) => !boundsConcurrency(policy))
   return new Map(entries.map(([name, policy]) => [name, resolvePolicy(`${option}.${name}`, name, policy, ipv6Subnet)]))
+}
+
+/** Validates and compiles the policies that bound concurrency. */
+export function resolveConcurrencies (option: string, policies: unknown): Map<string, ResolvedConcurrency> {
+  const entries = Object.entries(record(option, policies)).filter(([, policy]) => boundsConcurrency(policy))
+  return new Map(entries.map(([name, policy]) => [name, resolveConcurrency(`${option}.${name}`, name, policy)]))
 }
 
 function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet: number): ResolvedPolicy {

@@ -1,0 +1,136 @@
+/** The policies that bound concurrency, for requests and for code. */
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, onRequestHookHandler } from 'fastify'
+import { currentRequest } from '../../cancellation/index.ts'
+import { endSignalOf } from '../../cancellation/request-end.ts'
+import { LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
+import { addressKey } from '../../shared/address-key.ts'
+import { isRefusal } from '../../shared/coded-error.ts'
+import { onWorkEnded } from '../../shared/http/request-work.ts'
+import { boolean, ensure, fn, record, text } from '../../shared/options.ts'
+import { contextOf } from '../../shared/private.ts'
+import { asError, isPromise, type MaybePromise } from '../functions.ts'
+import type { PolicyName } from '../policies/policy.ts'
+import { Bound, type Release } from './bound.ts'
+import type { ResolvedConcurrency } from './policy.ts'
+
+export interface RunLimitedOptions {
+  /**
+   * Whose bound it is: a tenant, say.
+   * @default '': calls without a key share one bound
+   */
+  key?: string
+  /** Ends the wait. The function isn't interrupted: give it the signal too. */
+  signal?: AbortSignal
+  /**
+   * Goes on waiting when the client of the current request leaves.
+   * @default false
+   */
+  detached?: boolean
+}
+
+/** Runs a function within the bound of a policy. */
+export type RunLimited = <Result>(policy: PolicyName, run: () => Result | PromiseLike<Result>, options?: RunLimitedOptions) => Promise<Result>
+
+interface Settings {
+  addressOf: (request: FastifyRequest) => string
+  /** The names that a route's `config.limiter` gives. */
+  namesOf: (request: FastifyRequest) => readonly string[] | false
+}
+
+export class Concurrency {
+  readonly #policies: ReadonlyMap<string, ResolvedConcurrency>
+  readonly #bounds: ReadonlyMap<string, Bound>
+  readonly #settings: Settings
+  /** The policies of a route, by what Fastify keeps for it. */
+  readonly #ofRoutes = new WeakMap<object, readonly ResolvedConcurrency[]>()
+
+  constructor (policies: ReadonlyMap<string, ResolvedConcurrency>, settings: Settings) {
+    this.#policies = policies
+    this.#bounds = new Map([...policies].map(([name, policy]) => [name, new Bound(policy)]))
+    this.#settings = settings
+  }
+
+  readonly run: RunLimited = async (name, run, options = {}) => {
+    const bound = this.#bounds.get(name)
+    if (bound === undefined) throw new LimitUnknownError(name, [...this.#bounds.keys()])
+    fn('run', run)
+    record('options', options, ['key', 'signal', 'detached'])
+    const { key, signal } = options
+    ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+    const request = currentRequest()
+    const owner = boolean('detached', options.detached ?? false) ? undefined : request
+    const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
+    let release: Release
+    try {
+      release = await bound.acquire({ key: key === undefined ? '' : text('key', key), client: request === undefined ? '' : this.#clientOf(request), signals })
+    } catch (error) {
+      throw signals.some(({ aborted, reason }) => aborted && reason === error) ? new LimitWaitAbortedError(name, { cause: error }) : error
+    }
+    try {
+      return await run()
+    } finally {
+      release()
+    }
+  }
+
+  /**
+   * Makes the hook. It is a preHandler, so that a request that is still to wait for the event loop, or for its body, holds no permit. A permit is given back
+   * when the response and the handler have ended.
+   */
+  get hook (): onRequestHookHandler {
+    const hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
+      const policies = this.#policiesOf(request)
+      if (policies.length === 0) return done()
+      const releases: Release[] = []
+      const release = (): void => { for (const each of releases.splice(0)) each() }
+      const gone = new AbortController()
+      let isOver = false
+      onWorkEnded(request, reply, () => {
+        isOver = true
+        gone.abort()
+        release()
+      })
+      const fail = (error: unknown): void => {
+        release()
+        // Nobody is left who could be told.
+        if (!isOver || isRefusal(error)) done(asError(error))
+      }
+      const acquire = (index: number): MaybePromise<void> => {
+        const policy = policies[index]
+        if (policy === undefined) return
+        const acquired = this.#bounds.get(policy.name)!.acquire({ key: policy.key?.(request) ?? '', client: this.#clientOf(request), signals: [gone.signal] })
+        const next = (own: Release): MaybePromise<void> => {
+          releases.push(own)
+          return acquire(index + 1)
+        }
+        return isPromise(acquired) ? acquired.then(next) : next(acquired)
+      }
+      try {
+        const acquired = acquire(0)
+        if (isPromise(acquired)) acquired.then(() => isOver ? release() : done(), fail)
+        else done()
+      } catch (error) {
+        fail(error)
+      }
+    }
+    return Object.defineProperty(hook, 'name', { value: 'limitConcurrency' })
+  }
+
+  close (): void {
+    for (const bound of this.#bounds.values()) bound.close()
+  }
+
+  #policiesOf (request: FastifyRequest): readonly ResolvedConcurrency[] {
+    const context = contextOf<object>(request) ?? request.routeOptions.config
+    const known = this.#ofRoutes.get(context)
+    if (known !== undefined) return known
+    const names = this.#settings.namesOf(request)
+    const applied = names === false ? [] : [...this.#policies.values()].filter(({ name, routes }) => routes === 'all' || names.includes(name))
+    this.#ofRoutes.set(context, applied)
+    return applied
+  }
+
+  #clientOf (request: FastifyRequest): string {
+    return addressKey(this.#settings.addressOf(request))
+  }
+}

@@ -1,0 +1,57 @@
+/** A policy that bounds how many run at a time, as an application states it and as it is compiled. */
+import type { FastifyRequest } from 'fastify'
+import { duration, fn, integer, MAX_DURATION, oneOf, record } from '../../shared/options.ts'
+
+export interface ConcurrencyPolicy {
+  /**
+   * How many may run at a time for each key: a whole number of at least 1. For a database, take twice the connections of its pool: a number that is too low
+   * loses what it is too low by, and one that is too high costs little, since the wait is bounded.
+   */
+  concurrency: number
+  /**
+   * How long a request or a call waits at most, in ms. One that would wait longer is refused at once.
+   * @default 250
+   */
+  maxWait?: number
+  /**
+   * How many may wait for a key at a time.
+   * @default 1000
+   */
+  maxWaiting?: number
+  /**
+   * Whose bound it is, of a request: a tenant, say. It may not be asynchronous. Without a key the whole service shares one bound.
+   * @default none
+   */
+  key?: (request: FastifyRequest) => string
+  /**
+   * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` also for a policy that only
+   * code asks for, by `app.limiter.run()`.
+   * @default 'all'
+   */
+  routes?: 'all' | 'named'
+}
+
+/** @internal Every option, for the test that compares them with the docs. */
+export const concurrencyOptionNames = ['concurrency', 'maxWait', 'maxWaiting', 'key', 'routes'] as const satisfies ReadonlyArray<keyof ConcurrencyPolicy>
+
+export interface ResolvedConcurrency extends Required<Omit<ConcurrencyPolicy, 'key'>> {
+  readonly name: string
+  readonly key: ConcurrencyPolicy['key']
+}
+
+/** Tells whether a policy bounds concurrency, and not a rate. */
+export function boundsConcurrency (policy: unknown): policy is ConcurrencyPolicy {
+  return typeof policy === 'object' && policy !== null && 'concurrency' in policy
+}
+
+export function resolveConcurrency (option: string, name: string, value: unknown): ResolvedConcurrency {
+  const policy = record(option, value, concurrencyOptionNames) as Partial<ConcurrencyPolicy>
+  return {
+    name,
+    concurrency: integer(`${option}.concurrency`, policy.concurrency, { min: 1 }),
+    maxWait: duration(`${option}.maxWait`, policy.maxWait ?? 250, { min: 0, max: MAX_DURATION }),
+    maxWaiting: integer(`${option}.maxWaiting`, policy.maxWaiting ?? 1_000, { min: 0 }),
+    key: policy.key === undefined ? undefined : fn(`${option}.key`, policy.key),
+    routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named'])
+  }
+}

@@ -1,0 +1,18 @@
+/** When all work of a request has ended: its response, and its handler, which may go on after the client has left. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { onClosed } from './sockets.ts'
+
+/** Set by lifecycle on each request that it observes. */
+export const kRequestWork = Symbol('fastify-concurrency.requestWork')
+
+export interface RequestWork {
+  /** Calls `listener` once, when nothing of the request runs any more. */
+  onEnded (listener: () => void): void
+}
+
+/** Calls `listener`, at least once. Without lifecycle, the end of the response, or the departure of the client, is all that is known. */
+export function onWorkEnded (request: FastifyRequest, reply: FastifyReply, listener: () => void): void {
+  const work = (request as { [kRequestWork]?: RequestWork | null })[kRequestWork]
+  if (work == null) onClosed(reply, listener)
+  else work.onEnded(listener)
+}

@@ -1,0 +1,189 @@
+// Policies that bound how many run at a time: for code, by app.limiter.run(), and for requests.
+import { connect, type AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import limiter, { type Policies } from '../../../plugins/limiter/index.ts'
+import lifecycle from '../../../plugins/lifecycle/index.ts'
+import { deferred, rejection, until, type Deferred } from '../../helper.ts'
+
+async function start (t: Test, policies: Policies, routes: (app: FastifyInstance) => Promise<void> | void = () => {}): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(limiter, { policies })
+  await routes(app)
+  await app.ready()
+  return app
+}
+
+/** Work whose ends are in the hands of the test. */
+class Work {
+  readonly running: Array<{ name: string, end: Deferred }> = []
+  readonly order: string[] = []
+
+  readonly do = async (name: string): Promise<string> => {
+    const end = deferred()
+    this.order.push(name)
+    this.running.push({ name, end })
+    await end.promise
+    return name
+  }
+
+  end (): void { this.running.shift()?.end.resolve() }
+}
+
+t.test('at most so many run at a time for each key, in the order of their calls', async (t) => {
+  const app = await start(t, { db: { concurrency: 2, maxWait: 10_000 } })
+  const work = new Work()
+  const calls = ['a', 'b', 'c', 'd'].map((name) => app.limiter.run('db', () => work.do(name)))
+  const other = app.limiter.run('db', () => work.do('other'), { key: 'tenant' })
+  await until(() => work.order.length === 3, 'two of a key and one of another run')
+  t.strictSame([...work.order].sort(), ['a', 'b', 'other'])
+  for (let i = 0; i < 5; i++) {
+    await until(() => work.running.length > 0, 'one runs')
+    work.end()
+  }
+  t.strictSame(await Promise.all([...calls, other]), ['a', 'b', 'c', 'd', 'other'])
+  t.strictSame(work.order.filter((name) => name !== 'other'), ['a', 'b', 'c', 'd'])
+})
+
+t.test('what would wait too long, or has, is refused with 503 and Retry-After, and one that is refused holds no permit', async (t) => {
+  const app = await start(t, { db: { concurrency: 1, maxWait: 20, maxWaiting: 1 } })
+  const work = new Work()
+  const first = app.limiter.run('db', () => work.do('first'))
+  const late = rejection(app.limiter.run('db', () => work.do('late')))
+  t.match(await rejection(app.limiter.run('db', () => work.do('full'))), { code: 'FC_ERR_LIMIT_BUSY', statusCode: 503, reason: 'count', policy: 'db', limit: 1 })
+  t.match(await late, { code: 'FC_ERR_LIMIT_BUSY', reason: 'shed', retryAfter: 1, message: 'Too many requests are under way, try again in 1 s' })
+  work.end()
+  await first
+  const next = app.limiter.run('db', () => work.do('next'))
+  await until(() => work.running.length === 1, 'it runs')
+  work.end()
+  t.equal(await next, 'next')
+  t.strictSame(work.order, ['first', 'next'])
+})
+
+t.test('a permit is given back whatever the function does, and a wait ends with its signal', async (t) => {
+  const app = await start(t, { db: { concurrency: 1, maxWait: 10_000 } })
+  const failed = new Error('the query failed')
+  t.equal(await rejection(app.limiter.run('db', () => { throw failed })), failed)
+  t.equal(await rejection(app.limiter.run('db', async () => { throw failed })), failed)
+  const work = new Work()
+  const first = app.limiter.run('db', () => work.do('first'))
+  const controller = new AbortController()
+  const aborted = rejection(app.limiter.run('db', () => work.do('aborted'), { signal: controller.signal }))
+  controller.abort(new Error('enough'))
+  t.match(await aborted, { code: 'FC_ERR_LIMIT_WAIT_ABORTED', cause: { message: 'enough' } })
+  t.match(await rejection(app.limiter.run('db', () => 1, { signal: controller.signal })), { code: 'FC_ERR_LIMIT_WAIT_ABORTED' })
+  await until(() => work.running.length === 1, 'it runs')
+  work.end()
+  t.equal(await first, 'first')
+  t.strictSame(work.order, ['first'])
+})
+
+t.test('requests of one client do not keep those of another waiting', async (t) => {
+  const work = new Work()
+  const app = await start(t, { db: { concurrency: 1, maxWait: 10_000 } }, (app) => {
+    app.get('/', async ({ ip }) => work.do(ip))
+  })
+  const ask = async (remoteAddress: string): Promise<number> => (await app.inject({ url: '/', remoteAddress })).statusCode
+  const answers = [...Array.from({ length: 6 }, () => ask('10.0.0.1'))]
+  await until(() => work.running.length === 1, 'one runs')
+  answers.push(ask('10.0.0.2'))
+  for (let i = 0; i < 7; i++) {
+    await until(() => work.running.length === 1, 'one runs')
+    work.end()
+  }
+  t.strictSame(await Promise.all(answers), Array(7).fill(200))
+  t.ok(work.order.indexOf('10.0.0.2') <= 2, work.order.join(' '))
+})
+
+t.test('a permit is held until the handler has ended, also if its client has left', async (t) => {
+  const work = new Work()
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(lifecycle)
+  await app.register(limiter, { policies: { db: { concurrency: 1, maxWait: 10_000 } } })
+  app.get('/:name', async ({ params }) => work.do((params as { name: string }).name))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  let closed = 0
+  app.server.on('connection', (socket) => socket.on('close', () => { closed++ }))
+  const socket = connect(port, '127.0.0.1')
+  socket.write('GET /left HTTP/1.1\r\nHost: x\r\n\r\n')
+  await until(() => work.order.length === 1, 'it runs')
+  socket.destroy()
+  await until(() => closed === 1, 'the server knows')
+  const next = app.inject('/next')
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+  t.strictSame(work.order, ['left'], 'its handler still runs')
+  work.end()
+  await until(() => work.order.length === 2, 'the next runs')
+  work.end()
+  t.equal((await next).body, 'next')
+})
+
+t.test('a client that leaves while its request waits: the handler never runs', async (t) => {
+  const work = new Work()
+  const app = await start(t, { db: { concurrency: 1, maxWait: 10_000 } }, (app) => {
+    app.get('/:name', async ({ params }) => work.do((params as { name: string }).name))
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const first = app.inject('/first')
+  await until(() => work.order.length === 1, 'it runs')
+  let closed = 0
+  app.server.on('connection', (socket) => socket.on('close', () => { closed++ }))
+  const socket = connect(port, '127.0.0.1')
+  socket.write('GET /left HTTP/1.1\r\nHost: x\r\n\r\n')
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+  socket.destroy()
+  await until(() => closed === 1, 'the server knows')
+  const next = app.inject('/next')
+  work.end()
+  await first
+  await until(() => work.order.length === 2, 'the next runs')
+  work.end()
+  t.equal((await next).body, 'next')
+  t.strictSame(work.order, ['first', 'next'])
+})
+
+t.test('routes name their bounds, and have keys; a refused request gets a 503', async (t) => {
+  const work = new Work()
+  const app = await start(t, {
+    tenant: { concurrency: 1, maxWait: 0, key: ({ headers }) => String(headers['x-tenant']) },
+    reports: { concurrency: 1, maxWait: 0, routes: 'named' }
+  }, (app) => {
+    const handler = async ({ url }: { url: string }): Promise<string> => work.do(url)
+    app.get('/report', { config: { limiter: { policies: ['reports'] } } }, handler)
+    app.get('/', handler)
+    app.get('/free', { config: { limiter: false } }, () => 'free')
+  })
+  const ask = async (url: string, tenant: string): Promise<{ statusCode: number, headers: Record<string, unknown>, body: string }> =>
+    app.inject({ url, headers: { 'x-tenant': tenant } })
+  const [a, b] = [ask('/report', 'a'), ask('/', 'b')]
+  await until(() => work.order.length === 2, 'a tenant each')
+  for (const [url, tenant] of [['/report', 'c'], ['/', 'a']] as const) {
+    const { statusCode, headers, body } = await ask(url, tenant)
+    t.equal(statusCode, 503, `${url} of ${tenant}`)
+    t.equal(headers['retry-after'], '1')
+    t.match(JSON.parse(body), { code: 'FC_ERR_LIMIT_BUSY' })
+  }
+  t.equal((await ask('/free', 'a')).statusCode, 200)
+  work.end()
+  work.end()
+  t.strictSame((await Promise.all([a, b])).map(({ statusCode }) => statusCode), [200, 200])
+  const after = ask('/', 'c')
+  await until(() => work.order.length === 3, 'a refused request holds no permit')
+  work.end()
+  t.equal((await after).statusCode, 200)
+})
+
+t.test('what is wrong is said at boot, and an unknown policy by run()', async (t) => {
+  for (const policy of [{ concurrency: 0 }, { concurrency: '1' }, { concurrency: 1, maxWait: -1 }, { concurrency: 1, rate: 1 }, { concurrency: 1, key: 'address' }]) {
+    const app = Fastify()
+    t.match(await rejection(app.register(limiter, { policies: { db: policy as never } }) as unknown as Promise<unknown>), { code: 'FC_ERR_OPTION_INVALID', message: /limiter\.policies\.db/ })
+  }
+  const app = await start(t, { db: { concurrency: 1 }, api: { rate: 1, burst: 1 } })
+  t.match(await rejection(app.limiter.run('api', () => 1)), { code: 'FC_ERR_LIMIT_UNKNOWN', known: ['db'] })
+  t.match(await rejection(app.limiter.allow('db')), { code: 'FC_ERR_LIMIT_UNKNOWN' })
+})

@@ -62,7 +62,7 @@ t.test('SIGTERM under load: a client that stops on readiness is never refused, c
   t.equal(code, 0)
   t.match(report, { reason: 'SIGTERM', unfinished: [] })
   t.same(Object.keys(outcomes), ['whole'], JSON.stringify(outcomes))
-  t.ok(report.durationMs < 1_500, `took ${report.durationMs} ms`)
+  t.ok(report.durationMs < 4_000, `took ${report.durationMs} ms`)
 })
 
 t.test('a second signal ends at once, and the log names what was unfinished', async (t) => {

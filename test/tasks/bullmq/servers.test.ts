@@ -191,7 +191,7 @@ t.test('passwords and databases', { skip }, async (t) => {
   t.test('a user who may not: calls are refused with what Redis says', async (t) => {
     await admin.call('ACL', 'SETUSER', 'other', 'on', '>pass', '~other:*', '&*', '+@all')
     const app = await build(t, { client: () => server.client({ username: 'other', password: 'pass' }) }, { consume: false, prefix: 'app', tasks: echo })
-    t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', message: /has refused "work:/, failure: 'NOPERM', mayBeStored: false, cause: { message: /NOPERM/ } })
+    t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', id: /^work:/, message: /has refused the task$/, failure: 'NOPERM', mayBeStored: false, cause: { message: /NOPERM/ } })
   })
 })
 

@@ -46,7 +46,10 @@ export class FallbackStore implements Store {
   async take<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
     if (this.#failedAt === undefined) {
       try {
-        return { ...await answered(this.#remote.take(charges, maxWait), this.#options.timeout), store: this }
+        const decision = Promise.resolve(this.#remote.take(charges, maxWait))
+        // The time begins when the command has been sent, which is at the end of this turn of the event loop.
+        await Promise.race([decision, new Promise(setImmediate)])
+        return { ...await answered(decision, this.#options.timeout), store: this }
       } catch (error) {
         this.#fail(asError(error))
       }

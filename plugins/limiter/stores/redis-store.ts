@@ -37,14 +37,15 @@ export class RedisStore implements Store {
     const keys = charges.map((charge) => this.#key(charge))
     const reply = await this.#run(take, keys, [maxWait, ...charges.flatMap(argumentsOf)])
     // What answers at that address may not be Redis, or a proxy before it: an error is better than NaN that passes for a decision.
-    const [granted, at, ...numbers] = typeof reply === 'string' ? reply.split(' ').map(toNumber) : []
+    const [granted, seconds = NaN, micros = NaN, ...numbers] = typeof reply === 'string' ? reply.split(' ').map(toNumber) : []
+    const at = seconds * 1000 + micros / 1000
     const balances = charges.map((charge, i): Balance<C> => ({
       charge, tokens: numbers[3 * i] ?? NaN, wait: numbers[3 * i + 1] ?? NaN, lockedOut: numbers[3 * i + 2] === 1
     }))
     const isValid = (granted === 0 || granted === 1) && Number.isFinite(at) && numbers.length === 3 * charges.length &&
       balances.every(({ tokens, wait }) => Number.isFinite(tokens) && wait >= 0)
-    if (!isValid) throw new Error(`The answer to the limiter's script is not the limiter's (expected "granted time tokens wait lockedOut …", received ${String(reply).slice(0, 100)}): check that limiter.redis is a Redis server`)
-    return { granted: granted === 1, balances, at: at as number, store: this }
+    if (!isValid) throw new Error(`The answer to the limiter's script is not the limiter's (expected "granted seconds microseconds tokens wait lockedOut …", received ${String(reply).slice(0, 100)}): check that limiter.redis is a Redis server`)
+    return { granted: granted === 1, balances, at, store: this }
   }
 
   async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {

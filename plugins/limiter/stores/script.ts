@@ -1,7 +1,8 @@
 /**
  * The token bucket in Lua, as it runs inside Redis or Valkey. One round trip decides on all policies of a stage, atomically, by one clock.
  *
- * Numbers are sent and returned as text, because Redis truncates a Lua number in a reply to an integer. A value that this script didn't
+ * Numbers are sent and returned as text, because Redis truncates a Lua number in a reply to an integer. They are stored as they are in memory,
+ * because writing and reading them as text took half of the script's time. A value that this script didn't
  * write, or that is of another type, counts as a full bucket and is overwritten: one odd key must not take the limiter away from everybody.
  *
  * A bucket is written as its tokens, the time of that count, how many ms later the bucket may be forgotten, and how many ms later the last
@@ -19,6 +20,9 @@ const STEP = 10_000
 /** The longest life of a key, in ms. Redis refuses lives that its clock can't hold; thirty thousand years are enough. */
 const LONGEST = 1e15
 
+/** The first byte of a bucket's value. A value that begins otherwise, or has another length, is not the script's. */
+const FORMAT = 1
+
 const prelude = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
@@ -27,75 +31,82 @@ local function timeOf(tokens, rate)
   return math.floor(1e9 * (tokens / rate)) / 1e6
 end
 
-local function load(key, rate, burst)
-  local full = { tokens = burst, at = now, left = 0, ahead = 0, refusals = 0, lockedUntil = 0 }
+local function load(key, rate, burst, cost)
   local state = redis.pcall('GET', key)
-  if type(state) ~= 'string' then return full end
-  local tokens, at, left, ahead, refusals, lockedUntil = string.match(state, '^(%S+) (%S+) ?(%S*) ?(%S*) ?(%S*) ?(%S*)$')
-  tokens, at, left, ahead = tonumber(tokens), tonumber(at), tonumber(left) or 0, tonumber(ahead) or 0
-  refusals, lockedUntil = tonumber(refusals) or 0, tonumber(lockedUntil) or 0
-  if not tokens or not at or not (tokens > -math.huge) then return full end
-  if at > now + ${STEP} then at = now end
-  local passed = now - at
-  if passed > 0 then
-    tokens, at, left, ahead = tokens + passed / 1000 * rate, now, math.max(0, left - passed), ahead - passed
+  local tokens, at, left, ahead, refusals, lockedUntil = burst, now, 0, 0, 0, 0
+  if type(state) == 'string' and string.byte(state) == ${FORMAT} and (#state == 33 or #state == 49) then
+    tokens, at, left, ahead = struct.unpack('<dddd', state, 2)
+    if #state == 49 then refusals, lockedUntil = struct.unpack('<dd', state, 34) end
+    -- NaN is not the script's, and of the numbers only the time left may be infinite.
+    local sum = tokens + at + ahead + refusals + lockedUntil
+    if sum - sum ~= 0 or left ~= left then tokens, at, left, ahead, refusals, lockedUntil = burst, now, 0, 0, 0, 0 end
+    if at > now + ${STEP} then at = now end
+    local passed = now - at
+    if passed > 0 then
+      tokens, at, left, ahead = tokens + passed / 1000 * rate, now, math.max(0, left - passed), ahead - passed
+    end
+    if tokens > burst then tokens = burst end
   end
-  return { tokens = math.min(burst, tokens), at = at, left = left, ahead = ahead, refusals = refusals, lockedUntil = lockedUntil }
+  -- All fields at once, since a table that grows is copied.
+  return {
+    rate = rate, burst = burst, cost = cost, tokens = tokens, at = at, left = left, ahead = ahead,
+    refusals = refusals, lockedUntil = lockedUntil, wait = 0, locked = 0
+  }
 end
 
-local function store(key, bucket, spent, rate, burst)
-  local left = math.max(math.max(0, burst - bucket.tokens) * 1000 / rate, bucket.left + spent * 1000 / rate)
+local function store(key, bucket, spent)
+  local rate, burst = bucket.rate, bucket.burst
+  local left = math.max((burst - bucket.tokens) * 1000 / rate, bucket.left + spent * 1000 / rate)
   local life = math.ceil(math.max(bucket.at - now + left, bucket.lockedUntil - now)) + 1
-  local state = string.format('%.17g %.17g %.17g %.17g', bucket.tokens, bucket.at, left, bucket.ahead)
+  local state = struct.pack('<bdddd', ${FORMAT}, bucket.tokens, bucket.at, left, bucket.ahead)
   if bucket.refusals > 0 or bucket.lockedUntil > now then
-    state = state .. string.format(' %d %.17g', bucket.refusals, bucket.lockedUntil)
+    state = state .. struct.pack('<dd', bucket.refusals, bucket.lockedUntil)
   end
-  redis.call('SET', key, state, 'PX', string.format('%.0f', math.min(life, ${LONGEST})))
+  redis.call('SET', key, state, 'PX', math.min(life, ${LONGEST}))
 end
 `
 
 /**
  * KEYS: one for each charge. ARGV: maxWait, then rate, burst, cost, and the refusals and ms of the lockout (0 and 0 without one) of each.
- * Returns one text, which is quicker to parse than a list: granted (1 or 0), now, then tokens, wait and locked out (1 or 0) of each.
+ * Returns one text, which is quicker to parse than a list: granted (1 or 0), the seconds and microseconds of the server's clock, then tokens, wait
+ * and locked out (1 or 0) of each.
  */
 export const take = `${prelude}
 local maxWait = tonumber(ARGV[1])
 local granted = 1
-local charges = {}
-for i, key in ipairs(KEYS) do
-  local rate, burst, cost, after, duration = unpack(ARGV, 5 * i - 3, 5 * i + 1)
-  local charge = { rate = tonumber(rate), burst = tonumber(burst), cost = tonumber(cost), after = tonumber(after), duration = tonumber(duration) }
-  local bucket = load(key, charge.rate, charge.burst)
-  local missing = charge.cost - bucket.tokens
-  charge.bucket = bucket
-  charge.wait = missing <= ${SLACK} and 0 or bucket.at - now + timeOf(missing, charge.rate)
+local buckets = {}
+for i = 1, #KEYS do
+  local rate, burst, cost = tonumber(ARGV[5 * i - 3]), tonumber(ARGV[5 * i - 2]), tonumber(ARGV[5 * i - 1])
+  local bucket = load(KEYS[i], rate, burst, cost)
+  local missing = cost - bucket.tokens
+  if missing > ${SLACK} then bucket.wait = bucket.at - now + timeOf(missing, rate) end
   -- After the clock was set back, a lockout takes no longer than it did at first.
-  charge.locked = math.min(charge.duration, math.max(0, bucket.lockedUntil - now))
-  if charge.wait > maxWait or charge.locked > 0 then granted = 0 end
-  charges[i] = charge
+  if bucket.lockedUntil > now then bucket.locked = math.min(tonumber(ARGV[5 * i + 1]), bucket.lockedUntil - now) end
+  if bucket.wait > maxWait or bucket.locked > 0 then granted = 0 end
+  buckets[i] = bucket
 end
-local reply = { string.format('%d %.17g', granted, now) }
-for i, key in ipairs(KEYS) do
-  local charge = charges[i]
-  local bucket = charge.bucket
-  if charge.locked > 0 then
+local reply = granted .. ' ' .. time[1] .. ' ' .. time[2]
+for i = 1, #KEYS do
+  local bucket = buckets[i]
+  local cost, wait, locked = bucket.cost, bucket.wait, bucket.locked
+  if locked > 0 then
     bucket.tokens = math.min(0, bucket.tokens)
-    charge.wait = math.max(charge.wait, charge.locked)
-  elseif charge.wait > maxWait and charge.cost > 0 and charge.after > 0 then
+    wait = math.max(wait, locked)
+  elseif wait > maxWait and cost > 0 and ARGV[5 * i] ~= '0' then
     bucket.refusals = bucket.refusals + 1
-    if bucket.refusals >= charge.after then
-      bucket.refusals, bucket.lockedUntil = 0, now + charge.duration
-      charge.locked = charge.duration
-      charge.wait = math.max(charge.wait, charge.duration)
+    if bucket.refusals >= tonumber(ARGV[5 * i]) then
+      locked = tonumber(ARGV[5 * i + 1])
+      bucket.refusals, bucket.lockedUntil = 0, now + locked
+      wait = math.max(wait, locked)
     end
-    store(key, bucket, 0, charge.rate, charge.burst)
-  elseif granted == 1 and charge.cost > 0 then
-    bucket.tokens, bucket.ahead = bucket.tokens - charge.cost, charge.wait - (bucket.at - now)
-    store(key, bucket, charge.cost, charge.rate, charge.burst)
+    store(KEYS[i], bucket, 0)
+  elseif granted == 1 and cost > 0 then
+    bucket.tokens, bucket.ahead = bucket.tokens - cost, wait - (bucket.at - now)
+    store(KEYS[i], bucket, cost)
   end
-  reply[i + 1] = string.format('%.17g %.17g %d', bucket.tokens, charge.wait, charge.locked > 0 and 1 or 0)
+  reply = reply .. string.format(' %.17g %.17g %d', bucket.tokens, wait, locked > 0 and 1 or 0)
 end
-return table.concat(reply, ' ')
+return reply
 `
 
 /**
@@ -105,7 +116,7 @@ return table.concat(reply, ' ')
 export const giveBack = `${prelude}
 local rate, burst, cost, reservedAt, wait = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if redis.call('EXISTS', KEYS[1]) == 0 then return end
-local bucket = load(KEYS[1], rate, burst)
+local bucket = load(KEYS[1], rate, burst, cost)
 local restored = cost
 if reservedAt then
   local acts = wait - (bucket.at - reservedAt)
@@ -115,5 +126,5 @@ if reservedAt then
   if math.abs(bucket.ahead - acts) < ${SAME} and before > -${SAME} then bucket.ahead = before end
 end
 bucket.tokens = math.min(burst, bucket.tokens + restored)
-store(KEYS[1], bucket, -restored, rate, burst)
+store(KEYS[1], bucket, -restored)
 `

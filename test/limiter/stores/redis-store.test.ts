@@ -59,6 +59,11 @@ for (const [name, connect] of Object.entries(clients)) {
   })
 }
 
+/** The value of a bucket, as the script writes it: a byte, then numbers. */
+function valueOf (...numbers: number[]): Buffer {
+  return Buffer.concat([Buffer.of(1), Buffer.from(Float64Array.from(numbers).buffer)])
+}
+
 t.test('with a real server', options, async (t) => {
   const redis: RedisServer = await startRedis(t)
   const client = redis.client()
@@ -67,7 +72,7 @@ t.test('with a real server', options, async (t) => {
   t.test('after the clock was set back, a lockout takes no longer than it did at first', async (t) => {
     const locking = charge({ policy: 'a', rate: 1_000, burst: 1, lockout: { after: 1, duration: 5_000 } })
     // As a server has written it whose clock was an hour ahead.
-    await client.set('{app:limiter}:a:k', `0 ${Date.now()} 1000 0 0 ${Date.now() + 3_600_000}`)
+    await client.set('{app:limiter}:a:k', valueOf(0, Date.now(), 1000, 0, 0, Date.now() + 3_600_000))
     const { wait, lockedOut } = await takeOne(storeOn(client), locking, 0)
     t.ok(lockedOut)
     t.equal(wait, 5_000)
@@ -127,7 +132,8 @@ t.test('with a real server', options, async (t) => {
   t.test('a value that isn\'t ours counts as a full bucket and is written over', async (t) => {
     const store = storeOn(client)
     for (const spoil of [
-      () => client.set('{app:limiter}:p:k', 'garbage'), () => client.set('{app:limiter}:p:k', 'nan inf nan'), () => client.set('{app:limiter}:p:k', '-inf 5'),
+      ...['garbage', 'x'.repeat(33), '\x01', `\x01${'x'.repeat(31)}`, '0 5'].map((text) => () => client.set('{app:limiter}:p:k', text)),
+      ...[NaN, Infinity, -Infinity].flatMap((odd) => [0, 1, 2, 3, 4, 5].map((i) => () => client.set('{app:limiter}:p:k', valueOf(...Array.from({ length: 6 }, (_, j) => i === j ? odd : 0))))),
       () => client.lpush('{app:limiter}:p:k', 'x'), () => client.set('{app:limiter}:p:k', '')
     ]) {
       await client.flushall()
@@ -141,14 +147,14 @@ t.test('with a real server', options, async (t) => {
   t.test('the server\'s clock set back: a little grants nothing, a lot doesn\'t shut everybody out', async (t) => {
     const store = storeOn(client)
     const { at } = await store.take([charge({ cost: 0 })], 0)
-    await client.set('{app:limiter}:p:k', `0 ${at + 9_000}`, 'PX', 60_000)
+    await client.set('{app:limiter}:p:k', valueOf(0, at + 9_000, 0, 0), 'PX', 60_000)
     const { granted, balances } = await store.take([charge({ rate: 1 })], 0)
     t.notOk(granted)
     t.ok(balances[0]!.wait > 9_000 && balances[0]!.wait <= 10_000, `tokens flow when the clock is where it was: ${balances[0]!.wait}`)
-    await client.set('{app:limiter}:p:k', `0 ${at + 3_600_000}`, 'PX', 60_000)
+    await client.set('{app:limiter}:p:k', valueOf(0, at + 3_600_000, 0, 0), 'PX', 60_000)
     t.notOk((await store.take([charge({ rate: 0.1 })], 0)).granted, 'an hour: the tokens are the same')
     t.ok((await store.take([charge({ rate: 0.1 })], 11_000)).granted)
-    t.ok(Number((await client.get('{app:limiter}:p:k'))!.split(' ')[1]) < at + 60_000, 'and flow again from now on')
+    t.ok((await client.getBuffer('{app:limiter}:p:k'))!.readDoubleLE(9) < at + 60_000, 'and flow again from now on')
   })
 
   t.test('a replica that became read-only is an error, for onStoreError to decide', async (t) => {

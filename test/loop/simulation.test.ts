@@ -134,7 +134,7 @@ t.test('a hostile key is forgotten two seconds after it has gone', async (t) => 
 
 for (const keys of [1, Infinity]) {
   t.test(`a crowd that was refused together comes back when it was told, and is served: ${keys === 1 ? 'one key' : 'a key each'}`, async (t) => {
-    const figures = run([{ sync: fixed(10), burst: 1_500, from: 3_000, patience: 60_000, retries: true, keys }], 60_000)
+    const figures = run([{ sync: fixed(10), burst: 1_500, from: 3_000, patience: 60_000, retries: true, keys }], 60_000, { settings: { maxWait: 3_000 } })
     t.ok(figures.of(0, ({ cameBack }) => cameBack) > 100, 'there was a crowd')
     atMost(t, 'refused again', figures.of(0, ({ refusedAgain, cameBack }) => refusedAgain / cameBack), 0.01)
   })

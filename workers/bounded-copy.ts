@@ -1,8 +1,9 @@
 /**
  * Copies what a job logs or throws, up to a bound.
  *
- * Loggers on the main thread write such values as JSON, which repeats a shared part wherever it occurs. A message of a few hundred bytes can
- * share its parts so often that its JSON never ends. So the JSON is measured on the job's own thread, and a shared part counts each time.
+ * Loggers on the main thread write such values as JSON, which repeats a shared part wherever it occurs. A message of a
+ * few hundred bytes can share its parts so often that its JSON never ends. So the JSON is measured on the job's own
+ * thread, and a shared part counts each time.
  */
 import { types } from 'node:util'
 
@@ -48,7 +49,10 @@ export function jsonCopy (value: unknown, budget: Budget): unknown {
   return json === undefined ? undefined : JSON.parse(json)
 }
 
-/** Returns a clone of a value whose JSON is within the budget. Throws as boundedJson() does, and if the value can't be cloned. */
+/**
+ * Returns a clone of a value whose JSON is within the budget. Throws as boundedJson() does, and if the value can't be
+ * cloned.
+ */
 export function boundedClone (value: unknown, budget: Budget): unknown {
   boundedJson(value, budget)
   return structuredClone(value)

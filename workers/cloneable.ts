@@ -1,7 +1,7 @@
 /**
- * This module finds the part of a value that can't be cloned. It clones only empty buffers and objects without fields, because a clone of every level
- * would cost too much.
- * The search is bounded, since the value may be as wide and as deep as a client likes.
+ * This module finds the part of a value that can't be cloned. It clones only empty buffers and objects without fields,
+ * because a clone of every level would cost too much. The search is bounded, since the value may be as wide and as deep
+ * as a client likes.
  */
 import { types } from 'node:util'
 
@@ -20,7 +20,8 @@ const MAX_KEY = 40
  *
  * @param root the name of the value, such as `payload`
  * @param cause what `postMessage` threw
- * @returns the path of the first part that can't be cloned, such as `payload.items[3].onDone`, or another reason; some hundred characters at most
+ * @returns the path of the first part that can't be cloned, such as `payload.items[3].onDone`, or another reason; some
+ * hundred characters at most
  */
 export function uncloneablePath (value: unknown, root: string, transferList: unknown = [], cause?: unknown): string {
   if (types.isProxy(transferList) || !Array.isArray(transferList)) return 'the transferList is not an array'
@@ -49,7 +50,10 @@ interface Search {
   left: number
 }
 
-/** Returns the path from a part to the first part below it, or itself, that can't be cloned; undefined if none was found. */
+/**
+ * Returns the path from a part to the first part below it, or itself, that can't be cloned; undefined if none was
+ * found.
+ */
 function find (part: unknown, depth: number, search: Search): string | undefined {
   search.left--
   if (typeof part === 'function' || typeof part === 'symbol') return ''
@@ -58,7 +62,11 @@ function find (part: unknown, depth: number, search: Search): string | undefined
   // First: whatever else is asked of a Proxy runs its traps.
   if (types.isProxy(part)) return ''
   const buffer = ArrayBuffer.isView(part) ? part.buffer : part
-  if (types.isAnyArrayBuffer(buffer)) return buffer.byteLength > 0 || isCloned(buffer) ? undefined : '' // A buffer that has moved is empty.
+  if (types.isAnyArrayBuffer(buffer)) {
+    return buffer.byteLength > 0 || isCloned(buffer)
+      ? undefined
+      : ''
+  } // A buffer that has moved is empty.
   if (types.isNativeError(part) || types.isBoxedPrimitive(part) || depth === MAX_DEPTH) return undefined
   for (const [child, step] of partsOf(part)) {
     const path = find(child, depth + 1, search)
@@ -68,7 +76,10 @@ function find (part: unknown, depth: number, search: Search): string | undefined
   return undefined
 }
 
-/** Lists the parts of an object, and how each is reached. Maps and Sets are read by their own methods, which an application may have replaced. */
+/**
+ * Lists the parts of an object, and how each is reached. Maps and Sets are read by their own methods, which an
+ * application may have replaced.
+ */
 function * partsOf (object: object): Generator<[part: unknown, step: string]> {
   if (Array.isArray(object)) {
     for (let index = 0; index < object.length; index++) yield [object[index], `[${index}]`]
@@ -84,7 +95,9 @@ function * partsOf (object: object): Generator<[part: unknown, step: string]> {
     // Without fields, cloning it costs little, and tells a Date from a Promise, a WeakMap or a MessagePort.
     if (keys.length === 0 && !isCloned(object)) yield [Symbol('can\'t be cloned'), '']
     for (const key of keys) {
-      yield [(object as Record<string, unknown>)[key], key.length <= MAX_KEY && /^[\w$]+$/.test(key) ? `.${key}` : `[${quoted(key)}]`]
+      yield [(object as Record<string, unknown>)[key], key.length <= MAX_KEY && /^[\w$]+$/.test(key)
+        ? `.${key}`
+        : `[${quoted(key)}]`]
     }
   }
 }

@@ -6,8 +6,8 @@ import { received, isAborted, mayPost, type Assignment, type Slots } from './slo
 import { toWire, type WireError } from './wire-error.ts'
 
 /**
- * Logs through the application's logger on the main thread, with the request's id, the job's name and its id. Fields are copied as JSON has
- * them, up to some 2,000 parts and 64 KB a line.
+ * Logs through the application's logger on the main thread, with the request's id, the job's name and its id. Fields
+ * are copied as JSON has them, up to some 2,000 parts and 64 KB a line.
  */
 export type JobLogger = {
   readonly [level in LogLevel]: {
@@ -21,13 +21,16 @@ export interface JobContext {
   readonly id: string
   readonly name: string
   /**
-   * How often the job was handed to a thread: above 1 if a thread died, or was held up, before it could start the job. A job that has
-   * started never runs again.
+   * How often the job was handed to a thread: above 1 if a thread died, or was held up, before it could start the job.
+   * A job that has started never runs again.
    */
   readonly attempt: number
   /** The instant, in epoch ms, by which the job must have ended; Infinity if there is none. */
   readonly deadline: number
-  /** Aborts when the client leaves, the caller aborts or the deadline passes. Only asynchronous code sees that: a loop polls `aborted`. */
+  /**
+   * Aborts when the client leaves, the caller aborts or the deadline passes. Only asynchronous code sees that: a loop
+   * polls `aborted`.
+   */
   readonly signal: AbortSignal
   /** Whether the signal has aborted, readable in a synchronous loop: about 8 ns a read. */
   readonly aborted: boolean
@@ -35,7 +38,8 @@ export interface JobContext {
   throwIfAborted (): void
   readonly log: JobLogger
   /**
-   * Calls `onProgress` of `run()` on the main thread. The value is cloned; one of thousands that the main thread can't keep up with is dropped.
+   * Calls `onProgress` of `run()` on the main thread. The value is cloned; one of thousands that the main thread can't
+   * keep up with is dropped.
    * @throws FC_ERR_RESULT_NOT_CLONEABLE the value can't be cloned; its path is in the message
    */
   progress (value: unknown): void
@@ -54,13 +58,17 @@ export class Context implements JobContext {
   readonly #post: (message: FromHost) => void
   #controller: AbortController | undefined
   #log: JobLogger | undefined
-  /** Set when the job has ended. Its slot belongs to another job from then on, which code that the job left behind must not read. */
+  /**
+   * Set when the job has ended. Its slot belongs to another job from then on, which code that the job left behind must
+   * not read.
+   */
   #ended: boolean | undefined
   #reason: unknown
   /** Lines and progress values that the main thread couldn't keep up with. */
   #dropped = 0
 
-  constructor (name: string, { seq, attempt, deadline }: Assignment, slots: Slots, slot: number, post: (message: FromHost) => void) {
+  constructor (name: string, { seq, attempt, deadline }: Assignment, slots: Slots, slot: number,
+    post: (message: FromHost) => void) {
     this.seq = seq
     this.id = String(seq)
     this.name = name
@@ -87,8 +95,11 @@ export class Context implements JobContext {
   }
 
   get log (): JobLogger {
-    const at = (level: LogLevel) => (fields: object | string, message?: string): void => this.#write(level, fields, message)
-    this.#log ??= { trace: at('trace'), debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), fatal: at('fatal') }
+    const at = (level: LogLevel) => (fields: object | string, message?: string): void =>
+      this.#write(level, fields, message)
+    this.#log ??= {
+      trace: at('trace'), debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), fatal: at('fatal')
+    }
     return this.#log
   }
 
@@ -99,7 +110,8 @@ export class Context implements JobContext {
       this.#postIfRead({ progress: value, slot: this.slot })
     } catch (cause) {
       const where = uncloneablePath(value, 'progress', [], cause)
-      const error = new TypeError(`A progress value of job "${this.name}" can't be sent back from its thread: ${where}`, { cause })
+      const error = new TypeError(`A progress value of job "${this.name}" can't be sent back from its thread: ${where}`,
+        { cause })
       throw Object.assign(error, { code: 'FC_ERR_RESULT_NOT_CLONEABLE', statusCode: 500 })
     }
   }
@@ -114,7 +126,8 @@ export class Context implements JobContext {
   end (): void {
     this.#ended = isAborted(this.#slots, this.slot)
     if (this.#dropped === 0 || !mayPost(this.#slots, 'must')) return
-    this.#post(this.#line('warn', { dropped: this.#dropped }, 'the job logged and reported more than the main thread could receive'))
+    this.#post(this.#line('warn', { dropped: this.#dropped },
+      'the job logged and reported more than the main thread could receive'))
   }
 
   #postIfRead (message: JobLine | { progress: unknown, slot: number }): void {
@@ -142,13 +155,18 @@ export class Context implements JobContext {
 
   #line (level: LogLevel, fields: object | undefined, message: string | undefined): JobLine {
     const { slot, seq, name: job } = this
-    return { log: level, slot, seq, job, fields, errors: undefined, message: message === undefined ? undefined : cut(message) }
+    return {
+      log: level, slot, seq, job, fields, errors: undefined, message: message === undefined ? undefined : cut(message)
+    }
   }
 }
 
 const UNLOGGABLE = '[too large, too deep, or unreadable: not logged]'
 
-/** Returns the fields of a line as they are sent: errors apart, since a clone of an error loses its code and its fields. Never throws. */
+/**
+ * Returns the fields of a line as they are sent: errors apart, since a clone of an error loses its code and its fields.
+ * Never throws.
+ */
 function loggable (fields: object): Pick<JobLine, 'fields' | 'errors'> {
   const budget = lineBudget()
   const plain: Record<string, unknown> = {}

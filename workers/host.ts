@@ -1,13 +1,16 @@
 /**
- * The host runs jobs on a thread. A piscina task starts the host and returns; the host takes jobs from our port from then on, one at a time, in
- * order, and posts at once how each ended. piscina owns the thread; the host owns the conversation.
+ * The host runs jobs on a thread. A piscina task starts the host and returns; the host takes jobs from our port from
+ * then on, one at a time, in order, and posts at once how each ended. piscina owns the thread; the host owns the
+ * conversation.
  */
 import { setImmediate as turn } from 'node:timers/promises'
 import { Context } from './context.ts'
 import { asTransfer, type JobFunction, type Jobs, type Transferable } from './jobs.ts'
 import { loadJob, loadJobs } from './load.ts'
 import { threadMark, type Refuse } from './mark.ts'
-import { COMPLETED, FAILED, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost, type TraceCarrier } from './protocol.ts'
+import {
+  COMPLETED, FAILED, SKIPPED, UNCLONEABLE, type FromHost, type Handover, type HostData, type ToHost, type TraceCarrier
+} from './protocol.ts'
 import { assignment, start } from './slots.ts'
 import type { RunInTrace } from './trace.ts'
 import { fromWire, toWire } from './wire-error.ts'
@@ -40,7 +43,10 @@ export default async function host (data: HostData): Promise<void> {
 
 type Post = (message: FromHost, transferList?: readonly Transferable[]) => void
 
-/** Creates the function through which every message of the thread is posted. It counts the messages, because the main thread counts them too. */
+/**
+ * Creates the function through which every message of the thread is posted. It counts the messages, because the main
+ * thread counts them too.
+ */
 function poster ({ port, slots: { outcomes } }: HostData): Post {
   let posted = 0
   return (message, transferList) => {
@@ -85,7 +91,10 @@ class Host {
       if (Array.isArray(message)) {
         this.#queue.push(message)
         if (!this.#isRunning) void this.#drain()
-      } else if (this.#current?.seq === message.abort) this.#current.abort(fromWire(message.reason)) // Otherwise the job has ended meanwhile.
+      } else if (this.#current?.seq === message.abort) {
+        this.#current.abort(fromWire(
+          message.reason))
+      } // Otherwise the job has ended meanwhile.
     })
     this.#post({ ready: true })
   }
@@ -115,11 +124,14 @@ class Host {
     const context = this.#current = new Context(names[assigned.job] as string, assigned, slots, slot, this.#post)
     const job = this.#functions[assigned.job]
     const isLoaded = job !== undefined && (carrier === undefined || this.#runInTrace !== undefined)
-    return isLoaded ? this.#call(context, job, payload, carrier) : this.#loadAndCall(context, assigned.job, payload, carrier)
+    return isLoaded
+      ? this.#call(context, job, payload, carrier)
+      : this.#loadAndCall(context, assigned.job, payload, carrier)
   }
 
   /** On a replacement thread: a job is loaded by the first that needs it, so that the others needn't wait for it. */
-  async #loadAndCall (context: Context, index: number, payload: unknown, carrier: TraceCarrier | undefined): Promise<void> {
+  async #loadAndCall (context: Context, index: number, payload: unknown,
+    carrier: TraceCarrier | undefined): Promise<void> {
     try {
       this.#functions[index] ??= await loadJob(this.#jobs, context.name)
       if (carrier !== undefined) this.#runInTrace ??= await (await import('./trace.ts')).loadRunInTrace()
@@ -130,7 +142,8 @@ class Host {
     await this.#call(context, this.#functions[index], payload, carrier)
   }
 
-  #call (context: Context, job: JobFunction, payload: unknown, carrier: TraceCarrier | undefined): Promise<void> | undefined {
+  #call (context: Context, job: JobFunction, payload: unknown,
+    carrier: TraceCarrier | undefined): Promise<void> | undefined {
     const began = performance.now()
     let result: unknown
     try {
@@ -145,7 +158,10 @@ class Host {
     return undefined
   }
 
-  /** Uses `await`, because a `then` of the job's own making may call back twice, and would end the next job with the result of this one. */
+  /**
+   * Uses `await`, because a `then` of the job's own making may call back twice, and would end the next job with the
+   * result of this one.
+   */
   async #settle (context: Context, result: unknown, began: number): Promise<void> {
     let value: unknown
     try {
@@ -163,8 +179,16 @@ class Host {
     let transferList: readonly Transferable[] = []
     try {
       ({ value, transferList } = asTransfer(result) ?? { value, transferList })
-      if (!Array.isArray(transferList)) throw new TypeError('The second argument of transfer() is an array of ArrayBuffers and MessagePorts')
-      if (isMoved(value)) throw new TypeError('piscina\'s move() has no effect here: return transfer(value, [buffer]) of fastify-concurrency/jobs')
+      if (!Array.isArray(
+        transferList)) {
+        throw new TypeError(
+          'The second argument of transfer() is an array of ArrayBuffers and MessagePorts')
+      }
+      if (isMoved(
+        value)) {
+        throw new TypeError(
+          'piscina\'s move() has no effect here: return transfer(value, [buffer]) of fastify-concurrency/jobs')
+      }
       this.#post([context.slot, COMPLETED, value, durationMs], transferList)
     } catch (error) {
       const path = isMoved(value) ? (error as Error).message : uncloneablePath(value, 'result', transferList, error)

@@ -1,6 +1,7 @@
 /**
- * Defines jobs. The main thread imports this module for names and types, and every worker thread to run the jobs.
- * It loads nothing outside itself, so that a thread doesn't load fastify (a thread that does takes 65 ms to start, not 14).
+ * Defines jobs. The main thread imports this module for names and types, and every worker thread to run the jobs. It
+ * loads nothing outside itself, so that a thread doesn't load fastify (a thread that does takes 65 ms to start, not
+ * 14).
  */
 import type { MessagePort } from 'node:worker_threads'
 import type { JobContext } from './context.ts'
@@ -10,10 +11,13 @@ export { SharedCounter, SharedFlag } from './shared-memory.ts'
 
 /** A job. A worker thread runs one at a time, so CPU-bound work may be synchronous. */
 // `never` makes every job assignable here, whatever its payload.
-export type JobFunction<Payload = never, Result = unknown> = (payload: Payload, context: JobContext) => Result | Promise<Result>
+export type JobFunction<Payload = never,
+  Result = unknown> = (payload: Payload, context: JobContext) => Result | Promise<Result>
 
 /** The job itself, or a module whose default export it is; `import()` of a CommonJS module wraps that once more. */
-export type JobModule = JobFunction | { readonly default: JobFunction } | { readonly default: { readonly default: JobFunction } }
+export type JobModule = JobFunction | { readonly default: JobFunction } | {
+  readonly default: { readonly default: JobFunction }
+}
 
 export type Priority = 'high' | 'normal' | 'low'
 
@@ -51,17 +55,21 @@ export interface Jobs<Modules extends JobModules = JobModules> {
   readonly definitions: { readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> }
 }
 
-// Inferred backwards, from each entry to its module: a type parameter for the entry itself would let misspelt options pass.
-type JobEntries<Modules extends JobModules> = { readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> | (Modules[Name] & JobFunction) }
+// Inferred backwards, from each entry to its module: a type parameter for the entry itself would let misspelt options
+// pass.
+type JobEntries<Modules extends JobModules> = {
+  readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> | (Modules[Name] & JobFunction)
+}
 
 const brand = Symbol.for('fastify-concurrency.jobs')
 const defined = Symbol.for('fastify-concurrency.jobs.defined')
 
 /**
- * Names the jobs of a pool. Call it at the top level of a module that starts nothing: every worker thread imports that module.
+ * Names the jobs of a pool. Call it at the top level of a module that starts nothing: every worker thread imports that
+ * module.
  *
- * A job is a function, which the main thread loads too, or a definition that says how worker threads load it. Use a definition if the job has
- * options, or if its module is heavy.
+ * A job is a function, which the main thread loads too, or a definition that says how worker threads load it. Use a
+ * definition if the job has options, or if its module is heavy.
  *
  * @param url the module that makes this call: `import.meta.url`, or `__filename` in CommonJS
  * @example
@@ -70,12 +78,14 @@ const defined = Symbol.for('fastify-concurrency.jobs.defined')
  *   thumbnail: { load: () => import('./jobs/thumbnail.ts'), timeout: 5_000 }
  * })
  */
-export function defineJobs<Modules extends JobModules> (url: string | URL, entries: JobEntries<Modules>): Jobs<Modules> {
+export function defineJobs<Modules extends JobModules> (url: string | URL,
+  entries: JobEntries<Modules>): Jobs<Modules> {
   const definitions = Object.fromEntries(Object.entries<unknown>(entries).map(([name, entry]) => {
     return [name, typeof entry === 'function' ? { load: async () => entry } : entry]
   })) as Jobs<Modules>['definitions']
   const jobs = Object.freeze({ [brand]: true, url: String(url), definitions })
-  // A bundler may rename or drop the export, so a thread finds the jobs of the module it imported here and not by export name.
+  // A bundler may rename or drop the export, so a thread finds the jobs of the module it imported here and not by
+  // export name.
   const list: unknown[] | undefined = (globalThis as { [defined]?: unknown[] })[defined]
   list?.push(jobs)
   return jobs

@@ -11,7 +11,9 @@ function invalid (message: string, cause?: unknown): Error {
 /** On Node 20 a loader that a command like tsx sets up doesn't reach threads, and Node's own words don't say so. */
 function hint (error: unknown): string {
   const isUnread = error instanceof Error && /^Unknown file extension "\.[cm]?tsx?"/.test(error.message)
-  return isUnread ? ', which has no loader for TypeScript: see docs/typescript-and-bundlers.md of fastify-concurrency' : ''
+  return isUnread
+    ? ', which has no loader for TypeScript: see docs/typescript-and-bundlers.md of fastify-concurrency'
+    : ''
 }
 
 function sameNames (jobs: Jobs, names: readonly string[]): boolean {
@@ -50,6 +52,9 @@ export async function loadJob (jobs: Jobs, name: string): Promise<JobFunction> {
     if (typeof value !== 'object' || value === null || !('default' in value)) break
     value = value.default
   }
-  const keys = typeof module === 'object' && module !== null ? Object.keys(module).join(', ') || 'nothing' : describe(module)
-  throw invalid(`The job "${name}" isn't a function: load() must give a function or a module whose default export is one, and gave ${keys}`)
+  const keys = typeof module === 'object' && module !== null
+    ? Object.keys(module).join(', ') || 'nothing'
+    : describe(module)
+  throw invalid(
+    `The job "${name}" isn't a function: load() must give a function or a module whose default export is one, and gave ${keys}`)
 }

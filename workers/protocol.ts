@@ -14,7 +14,9 @@ export interface HostData {
   readonly url: string
   /** Names by job index, by which messages refer to jobs. */
   readonly names: readonly string[]
-  /** Import every job before saying ready: at boot, so that a broken one fails there and no request pays for the import. */
+  /**
+   * Import every job before saying ready: at boot, so that a broken one fails there and no request pays for the import.
+   */
   readonly preload: boolean
 }
 
@@ -26,7 +28,8 @@ export interface TraceCarrier {
 
 /**
  * Main to host: jobs, in order, as one flat array (cloning one array of 16 jobs costs a third of cloning 16 objects):
- * slot, payload, slot, payload, … If the caller of one of them is traced, the last entry is an array with the carrier of each, in the same order.
+ * slot, payload, slot, payload, … If the caller of one of them is traced, the last entry is an array with the carrier
+ * of each, in the same order.
  */
 export type Handover = unknown[]
 
@@ -47,11 +50,14 @@ export const UNREADABLE = 4
 export type Failure =
   | [slot: number, status: typeof FAILED, thrown: WireError, durationMs: number]
   /** `path` is the part of the result that can't be cloned. */
-  | [slot: number, status: typeof UNCLONEABLE, refused: { readonly path: string, readonly cause: WireError }, durationMs: number]
+  | [slot: number, status: typeof UNCLONEABLE, refused: { readonly path: string, readonly cause: WireError },
+    durationMs: number]
   /** `cause` is what reading the outcome threw. */
   | [slot: number, status: typeof UNREADABLE, cause: unknown, durationMs: number]
 
-/** Host to main, one job each: a result that waited for company would be lost with its thread. The slot names the job. */
+/**
+ * Host to main, one job each: a result that waited for company would be lost with its thread. The slot names the job.
+ */
 export type JobOutcome =
   | [slot: number, status: typeof COMPLETED, result: unknown, durationMs: number]
   | [slot: number, status: typeof SKIPPED, nothing: undefined, durationMs: 0]

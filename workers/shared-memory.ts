@@ -1,12 +1,14 @@
 /**
- * State that jobs and the main thread share: a counter and a flag. Send the `buffer` in a payload, and make a counter of it on the other side.
- * Each operation is atomic, so no count is lost. Two operations are not: use what one call returns, and not a value read before.
+ * State that jobs and the main thread share: a counter and a flag. Send the `buffer` in a payload, and make a counter
+ * of it on the other side. Each operation is atomic, so no count is lost. Two operations are not: use what one call
+ * returns, and not a value read before.
  */
 
 /** @throws TypeError */
 function checkBuffer (buffer: unknown, bytes: number, what: string): void {
   if (!(buffer instanceof SharedArrayBuffer) || buffer.byteLength < bytes) {
-    throw new TypeError(`${what}: expected a SharedArrayBuffer of at least ${bytes} bytes, received ${buffer instanceof SharedArrayBuffer ? `one of ${buffer.byteLength}` : typeof buffer}`)
+    throw new TypeError(
+      `${what}: expected a SharedArrayBuffer of at least ${bytes} bytes, received ${buffer instanceof SharedArrayBuffer ? `one of ${buffer.byteLength}` : typeof buffer}`)
   }
 }
 
@@ -45,7 +47,8 @@ export class SharedCounter {
 }
 
 function whole (value: number): bigint {
-  if (!Number.isSafeInteger(value)) throw new TypeError(`SharedCounter: expected a whole number, received ${String(value)}`)
+  if (!Number.isSafeInteger(
+    value)) throw new TypeError(`SharedCounter: expected a whole number, received ${String(value)}`)
   return BigInt(value)
 }
 

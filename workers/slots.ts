@@ -1,12 +1,15 @@
 /**
- * Slots: one word of shared memory for each job that a thread holds, changed by compare-and-swap. The word decides between a worker that
- * starts a job and a main thread that revokes it, so that no job runs twice, and none that has not started is lost with its thread.
+ * Slots: one word of shared memory for each job that a thread holds, changed by compare-and-swap. The word decides
+ * between a worker that starts a job and a main thread that revokes it, so that no job runs twice, and none that has
+ * not started is lost with its thread.
  *
  *   FREE -> ASSIGNED -> STARTED -> FREE          main hands it over, the worker starts it, main takes its result
  *           ASSIGNED -> REVOKED -> FREE          main revoked it first: the worker skips it and posts that
- *                       STARTED -> ABORTED       main wants it stopped: `context.aborted` turns true, in a synchronous loop too
+ *                       STARTED -> ABORTED main wants it stopped: `context.aborted` turns true, in a synchronous loop
+ *                       too
  *
- * Main frees a slot only after the worker has posted that it is done with it, since a message that names the slot may still be under way.
+ * Main frees a slot only after the worker has posted that it is done with it, since a message that names the slot may
+ * still be under way.
  */
 export const FREE = 0
 export const ASSIGNED = 1
@@ -14,7 +17,9 @@ export const STARTED = 2
 export const REVOKED = 3
 export const ABORTED = 4
 
-/** A job without its payload. It is read from shared memory, for a third of what it costs to clone it with each message. */
+/**
+ * A job without its payload. It is read from shared memory, for a third of what it costs to clone it with each message.
+ */
 export interface Assignment {
   /** Its number in the pool. */
   seq: number
@@ -35,8 +40,8 @@ export interface Slots {
   /** One word: lines and progress values that the worker has sent and the main thread hasn't received. */
   readonly backlog: Int32Array<SharedArrayBuffer>
   /**
-   * One for each slot: which message, in the order of all that the worker has posted, carries the outcome. A message that the main
-   * thread can't read says nothing of itself.
+   * One for each slot: which message, in the order of all that the worker has posted, carries the outcome. A message
+   * that the main thread can't read says nothing of itself.
    */
   readonly outcomes: Float64Array<SharedArrayBuffer>
   /** One: how many messages the worker has read. The next is what it died of, if it died while reading. */
@@ -54,7 +59,8 @@ export function createSlots (count: number): Slots {
 }
 
 /** Main: hands a job over. */
-export function assign ({ states, assignments }: Slots, slot: number, seq: number, job: number, attempt: number, deadline: number): void {
+export function assign ({ states, assignments }: Slots, slot: number, seq: number, job: number, attempt: number,
+  deadline: number): void {
   const at = slot * FIELDS
   assignments[at] = seq
   assignments[at + 1] = job
@@ -66,7 +72,12 @@ export function assign ({ states, assignments }: Slots, slot: number, seq: numbe
 /** Worker: returns the job that it was handed. */
 export function assignment ({ assignments }: Slots, slot: number): Assignment {
   const at = slot * FIELDS
-  return { seq: assignments[at] as number, job: assignments[at + 1] as number, attempt: assignments[at + 2] as number, deadline: assignments[at + 3] as number }
+  return {
+    seq: assignments[at] as number,
+    job: assignments[at + 1] as number,
+    attempt: assignments[at + 2] as number,
+    deadline: assignments[at + 3] as number
+  }
 }
 
 /** Worker: starts the job. Returns false if the job was revoked. */
@@ -74,7 +85,10 @@ export function start ({ states }: Slots, slot: number): boolean {
   return Atomics.compareExchange(states, slot, ASSIGNED, STARTED) === ASSIGNED
 }
 
-/** Main: revokes the job, which the worker can't start any more, even in its last moments. Returns false if the job has started. */
+/**
+ * Main: revokes the job, which the worker can't start any more, even in its last moments. Returns false if the job has
+ * started.
+ */
 export function revoke ({ states }: Slots, slot: number): boolean {
   return Atomics.compareExchange(states, slot, ASSIGNED, REVOKED) === ASSIGNED
 }
@@ -104,8 +118,8 @@ export function free ({ states }: Slots, slot: number): void {
 const MAX_BACKLOG = 1_000
 
 /**
- * Worker: returns whether it may post another line or progress value, or must drop it. Lines at error have half of the bound for themselves.
- * The line that says how many were dropped `must` be posted.
+ * Worker: returns whether it may post another line or progress value, or must drop it. Lines at error have half of the
+ * bound for themselves. The line that says how many were dropped `must` be posted.
  */
 export function mayPost ({ backlog }: Slots, kind: 'error' | 'must' | 'other' = 'other'): boolean {
   const max = kind === 'must' ? Infinity : kind === 'error' ? MAX_BACKLOG * 2 : MAX_BACKLOG

@@ -1,6 +1,7 @@
 /**
- * Carries a trace into a thread, with the application's own OpenTelemetry API. The thread loads this file, and with it the API, only for a job
- * whose caller is traced. Without the API, or without an SDK that the thread has registered, the job runs as it would without a trace.
+ * Carries a trace into a thread, with the application's own OpenTelemetry API. The thread loads this file, and with it
+ * the API, only for a job whose caller is traced. Without the API, or without an SDK that the thread has registered,
+ * the job runs as it would without a trace.
  */
 import type * as OpenTelemetry from '@opentelemetry/api'
 import type { TraceCarrier } from './protocol.ts'
@@ -18,11 +19,12 @@ export function carrierOf ({ traceId, spanId, traceFlags, traceState }: SpanCont
 }
 
 /**
- * Returns the span that a carrier names. A carrier that isn't valid gives undefined, and the work begins a trace of its own: a carrier may have
- * been stored, and changed, by others.
+ * Returns the span that a carrier names. A carrier that isn't valid gives undefined, and the work begins a trace of its
+ * own: a carrier may have been stored, and changed, by others.
  */
 export function spanContextOf (api: Api, { traceparent, tracestate }: TraceCarrier): SpanContext | undefined {
-  const [, traceId = '', spanId = '', flags = ''] = /^00-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/.exec(traceparent) ?? []
+  const [, traceId = '', spanId = '', flags = ''] = /^00-([\da-f]{32})-([\da-f]{16})-([\da-f]{2})$/.exec(traceparent) ??
+    []
   const context = { traceId, spanId, traceFlags: parseInt(flags, 16), isRemote: true }
   if (!api.isSpanContextValid(context)) return undefined
   return tracestate === undefined ? context : { ...context, traceState: api.createTraceState(tracestate) }

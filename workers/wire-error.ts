@@ -1,6 +1,7 @@
 /**
- * Carries errors across the thread boundary, both ways. Structured clone keeps message, stack and cause, but loses custom names, codes,
- * status codes, own fields and the errors of an AggregateError, and a field that can't be cloned would lose the whole error.
+ * Carries errors across the thread boundary, both ways. Structured clone keeps message, stack and cause, but loses
+ * custom names, codes, status codes, own fields and the errors of an AggregateError, and a field that can't be cloned
+ * would lose the whole error.
  */
 import { boundedClone, errorBudget, type Budget } from './bounded-copy.ts'
 
@@ -21,13 +22,16 @@ export interface WireError {
   readonly domException: boolean
 }
 
-/** The depth of causes, and the number of errors in all, that are carried. An error may be its own cause, or hold itself many times. */
+/**
+ * The depth of causes, and the number of errors in all, that are carried. An error may be its own cause, or hold itself
+ * many times.
+ */
 const MAX_CAUSES_DEEP = 8
 const MAX_ERRORS = 100
 
 /**
- * Own fields of one error beyond these are left out: the main thread defines each again, and a client's body may have been assigned to the
- * error.
+ * Own fields of one error beyond these are left out: the main thread defines each again, and a client's body may have
+ * been assigned to the error.
  */
 const MAX_FIELDS = 100
 
@@ -56,7 +60,8 @@ function text (value: unknown): string {
 }
 
 /**
- * Never throws, whatever was thrown. Fields past the budget are left out, so that the rest arrives; message and stack are cut there.
+ * Never throws, whatever was thrown. Fields past the budget are left out, so that the rest arrives; message and stack
+ * are cut there.
  * @param budget how much may be copied; log lines have a smaller budget
  */
 export function toWire (thrown: unknown, budget: Budget = errorBudget()): WireError {
@@ -87,7 +92,14 @@ function carriedText (value: unknown, budget: Budget): string {
 function wireOf (thrown: unknown, budget: Budget, depth: number, count: { left: number }): WireError {
   count.left--
   if (!isErrorLike(thrown)) {
-    return { isError: false, name: 'Error', message: describe(thrown), fields: {}, domException: false, value: carriedValue(thrown, budget) }
+    return {
+      isError: false,
+      name: 'Error',
+      message: describe(thrown),
+      fields: {},
+      domException: false,
+      value: carriedValue(thrown, budget)
+    }
   }
   const nested = depth < MAX_CAUSES_DEEP && count.left > 0
   const errors = read(thrown, 'errors')

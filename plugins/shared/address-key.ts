@@ -6,7 +6,10 @@ import { fastifyOptionsOf } from './private.ts'
 
 /** Matches an address with what may be written around it: brackets, the port that some proxies add, an IPv6 zone. */
 const SPELLING = /^(?:\[([^\]%]+)(?:%[^\]]*)?\](?::\d+)?|([^:]+):\d+|([^[%]+)%.*)$/
-/** No address is longer, however it is written. A longer text was sent by a client through a trusted proxy, and isn't parsed. */
+/**
+ * No address is longer, however it is written. A longer text was sent by a client through a trusted proxy, and isn't
+ * parsed.
+ */
 const LONGEST_ADDRESS = 100
 
 /** How many keys are remembered, because parsing an IPv6 address costs more than the rest of a limiter's decision. */
@@ -14,11 +17,13 @@ const REMEMBERED = 1_000
 const remembered = new Map<string, { readonly bits: number, readonly key: string }>()
 
 /**
- * Returns a copy of the text that doesn't refer to a longer text. V8 makes a substring of 13 characters or more a view of its parent. So a
- * key that is cut out of a header field of 16 kB, as an address is cut out of X-Forwarded-For, would keep the whole field in memory.
+ * Returns a copy of the text that doesn't refer to a longer text. V8 makes a substring of 13 characters or more a view
+ * of its parent. So a key that is cut out of a header field of 16 kB, as an address is cut out of X-Forwarded-For,
+ * would keep the whole field in memory.
  */
 export function ownCopy (text: string): string {
-  // The copy is exact for any text, lone surrogates included, and one flat string. A copy by concatenation would again be a view.
+  // The copy is exact for any text, lone surrogates included, and one flat string. A copy by concatenation would again
+  // be a view.
   return text.length < 13 ? text : JSON.parse(JSON.stringify(text)) as string
 }
 
@@ -28,8 +33,9 @@ export function plainAddress (ip: string): string {
 }
 
 /**
- * Returns the key of a client by its address: IPv6 by its prefix, because one client has a whole prefix and would otherwise take a share for each
- * of its addresses. An IPv4 address written as IPv6 counts as the IPv4 address. A Unix socket has no address: its clients share one key.
+ * Returns the key of a client by its address: IPv6 by its prefix, because one client has a whole prefix and would
+ * otherwise take a share for each of its addresses. An IPv4 address written as IPv6 counts as the IPv4 address. A Unix
+ * socket has no address: its clients share one key.
  *
  * @param bits how many leading bits of an IPv6 address are its prefix
  */
@@ -51,7 +57,8 @@ function parsedKey (ip: string, bits: number): string {
   const groups = tail === undefined ? head : [...head, ...Array<number>(8 - head.length - tail.length).fill(0), ...tail]
   const [high = 0, low = 0] = groups.slice(6)
   if (groups.slice(0, 6).join() === '0,0,0,0,0,65535') return [high >> 8, high & 255, low >> 8, low & 255].join('.')
-  const prefix = groups.slice(0, Math.ceil(bits / 16)).map((group, index) => (group & (0xffff << Math.max(0, 16 * (index + 1) - bits))).toString(16))
+  const prefix = groups.slice(0,
+    Math.ceil(bits / 16)).map((group, index) => (group & (0xffff << Math.max(0, 16 * (index + 1) - bits))).toString(16))
   return `${prefix.join(':')}::/${bits}`
 }
 
@@ -64,9 +71,10 @@ function groupsOf (part: string): number[] {
 const warned = new WeakSet<object>()
 
 /**
- * Returns the function that reads the address of a request's client. The function warns once for an app, at the first request that carries
- * X-Forwarded-For while `trustProxy` isn't set: `request.ip` is then the proxy's address, and all of its clients count as one. An explicit
- * `false` is set: there is no proxy, and a client that sends the field has made it up.
+ * Returns the function that reads the address of a request's client. The function warns once for an app, at the first
+ * request that carries X-Forwarded-For while `trustProxy` isn't set: `request.ip` is then the proxy's address, and all
+ * of its clients count as one. An explicit `false` is set: there is no proxy, and a client that sends the field has
+ * made it up.
  */
 export function addressReader (app: FastifyInstance): (request: FastifyRequest) => string {
   const trustProxy = fastifyOptionsOf(app)['trustProxy']
@@ -76,7 +84,8 @@ export function addressReader (app: FastifyInstance): (request: FastifyRequest) 
     isWatching = false
     if (warned.has(app.server)) return request.ip
     warned.add(app.server)
-    logSafely(app.log, 'warn', {}, 'a request has X-Forwarded-For, and trustProxy is not set: behind a proxy all clients have the proxy\'s address, so they share ' +
+    logSafely(app.log, 'warn', {},
+      'a request has X-Forwarded-For, and trustProxy is not set: behind a proxy all clients have the proxy\'s address, so they share ' +
       'one limit by address and one share of the thread pool. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', ' +
       '\'10.0.0.0/8\']; or false, if there is no proxy')
     return request.ip

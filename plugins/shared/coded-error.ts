@@ -2,24 +2,28 @@
 import { createError as createFastifyError, type FastifyErrorConstructor } from '@fastify/error'
 
 /** The constructor of an error, which takes `Args` and has `Fields` besides those of an Error. */
-type ErrorClass<Args extends unknown[], Fields extends object> = FastifyErrorConstructor<{ code: string } & Readonly<Fields>, Args>
+type ErrorClass<Args extends unknown[],
+  Fields extends object> = FastifyErrorConstructor<{ code: string } & Readonly<Fields>, Args>
 
 /**
- * The message of an error: a format with a %s or %d for each argument, or a function. A format goes with errors that have no fields of their own. If
- * the last argument is an object with a `cause`, it is the error's ErrorOptions.
+ * The message of an error: a format with a %s or %d for each argument, or a function. A format goes with errors that
+ * have no fields of their own. If the last argument is an object with a `cause`, it is the error's ErrorOptions.
  */
 type Message<Args extends unknown[]> = string | ((...args: Args) => string)
 
 /**
- * Creates the base class of an error. Its errors also carry the fields of http-errors, by which frameworks that handle errors themselves know
- * that status and message are meant for the client. NestJS knows Fastify's own errors by the name of their class: it would answer ours with 500.
+ * Creates the base class of an error. Its errors also carry the fields of http-errors, by which frameworks that handle
+ * errors themselves know that status and message are meant for the client. NestJS knows Fastify's own errors by the
+ * name of their class: it would answer ours with 500.
  *
  * @param fields returns the fields of an error: its arithmetic, for the log
  */
 export function createError<Args extends unknown[], Fields extends object = object> (
   code: string, message: Message<Args>, statusCode = 500, fields?: (...args: Args) => Fields, hasStack = true
 ): ErrorClass<Args, Fields> {
-  const Base = createFastifyError<unknown[]>(code, typeof message === 'string' ? message : '%s', statusCode, Error, hasStack)
+  const Base = createFastifyError<unknown[]>(code, typeof message === 'string'
+    ? message
+    : '%s', statusCode, Error, hasStack)
   for (const [field, value] of Object.entries({ status: statusCode, expose: true })) {
     Object.defineProperty(Base.prototype, field, { value, writable: true, configurable: true })
   }
@@ -39,8 +43,9 @@ export function createError<Args extends unknown[], Fields extends object = obje
 }
 
 /**
- * Creates the base class of an error that load, a client or a timer causes, many at once. Its stack would show nothing of the application's code
- * and cost more than the refusal that it reports, so `stack` is the line of the message alone.
+ * Creates the base class of an error that load, a client or a timer causes, many at once. Its stack would show nothing
+ * of the application's code and cost more than the refusal that it reports, so `stack` is the line of the message
+ * alone.
  */
 export function withoutStack<Args extends unknown[], Fields extends object = object> (
   code: string, message: Message<Args>, statusCode: number, fields?: (...args: Args) => Fields
@@ -48,7 +53,9 @@ export function withoutStack<Args extends unknown[], Fields extends object = obj
   const Base = createError<Args, Fields>(code, message, statusCode, fields, false)
   Object.defineProperty(Base.prototype, 'stack', {
     get (this: Error) { return `${this.name}: ${this.message}` },
-    set (this: Error, stack: unknown) { Object.defineProperty(this, 'stack', { value: stack, writable: true, configurable: true }) },
+    set (this: Error, stack: unknown) {
+      Object.defineProperty(this, 'stack', { value: stack, writable: true, configurable: true })
+    },
     configurable: true
   })
   return Base
@@ -75,21 +82,31 @@ export function wholeSeconds (wait: number): number {
  * @param headers the further headers of the answer
  */
 export function createRefusal<Args extends unknown[], Fields extends object = object> (
-  code: string, message: Message<Args>, statusCode: number, fields?: (...args: Args) => Fields, headers: Record<string, string> = {}
+  code: string, message: Message<Args>, statusCode: number, fields?: (...args: Args) => Fields, headers: Record<string,
+    string> = {}
 ): ErrorClass<Args, Fields & RefusalHeaders> {
-  const Base = withoutStack<Args, Fields & RefusalHeaders>(code, message, statusCode, fields as ((...args: Args) => Fields & RefusalHeaders) | undefined)
+  const Base = withoutStack<Args,
+    Fields & RefusalHeaders>(code, message, statusCode,
+    fields as ((...args: Args) => Fields & RefusalHeaders) | undefined)
   Object.defineProperty(Base.prototype, kRefusal, { value: true })
   Object.defineProperty(Base.prototype, 'headers', {
     get (this: { retryAfter?: number }) {
-      return this.retryAfter === undefined ? headers : Object.assign({ 'retry-after': String(this.retryAfter) }, headers)
+      return this.retryAfter === undefined
+        ? headers
+        : Object.assign({ 'retry-after': String(this.retryAfter) }, headers)
     },
-    set (this: Error, own: unknown) { Object.defineProperty(this, 'headers', { value: own, writable: true, configurable: true, enumerable: true }) },
+    set (this: Error, own: unknown) {
+      Object.defineProperty(this, 'headers', { value: own, writable: true, configurable: true, enumerable: true })
+    },
     configurable: true
   })
   return Base
 }
 
-/** Tells whether the service refused work as designed: such an error is sampled in the log, and never logged as an error with a stack. */
+/**
+ * Tells whether the service refused work as designed: such an error is sampled in the log, and never logged as an error
+ * with a stack.
+ */
 export function isRefusal (error: unknown): boolean {
   return error instanceof Error && kRefusal in error
 }

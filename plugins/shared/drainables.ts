@@ -1,7 +1,8 @@
 /**
- * A drainable holds accepted work, which must be finished before the process may end. Every plugin that holds such work adds a drainable to
- * the set of the app; lifecycle drains them all, in phases, before it closes the app. A plugin that is registered without lifecycle drains
- * itself in onClose. The set belongs to the server, so the order of registration doesn't matter, and no plugin imports another.
+ * A drainable holds accepted work, which must be finished before the process may end. Every plugin that holds such work
+ * adds a drainable to the set of the app; lifecycle drains them all, in phases, before it closes the app. A plugin that
+ * is registered without lifecycle drains itself in onClose. The set belongs to the server, so the order of registration
+ * doesn't matter, and no plugin imports another.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { logSafely } from './log.ts'
@@ -16,7 +17,9 @@ export interface Unfinished {
   attempt: number
 }
 
-/** Requests drain first: they may still submit tasks and run jobs; then tasks, which may still run jobs; then workers. */
+/**
+ * Requests drain first: they may still submit tasks and run jobs; then tasks, which may still run jobs; then workers.
+ */
 export const drainPhases = ['requests', 'tasks', 'workers'] as const
 export type DrainPhase = typeof drainPhases[number]
 
@@ -31,19 +34,22 @@ export interface Drainable {
   /** How many timers it has armed. Zero once nothing is pending, or the app leaks them. */
   readonly timers?: number
   /**
-   * Refuses new work from now on. Idempotent. Tasks refuse nothing while one of them is left, since a task may submit others that its own end
-   * needs.
+   * Refuses new work from now on. Idempotent. Tasks refuse nothing while one of them is left, since a task may submit
+   * others that its own end needs.
    */
   close (): void
   /** Resolves when nothing runs or waits. It doesn't refuse new work. */
   idle (): Promise<void>
   /** Returns the units of work that it holds, for a message that names what is left. */
   held? (): Unfinished[]
-  /** Returns what it gave up before any deadline (a retry that is too far away), and what still runs after it was given up. */
+  /**
+   * Returns what it gave up before any deadline (a retry that is too far away), and what still runs after it was given
+   * up.
+   */
   lost? (): Unfinished[]
   /**
-   * Refuses everything, aborts what is left by its signal, waits for `grace` ms, and then ends it by force. Resolves to what was lost. Is called
-   * past the deadline, after close().
+   * Refuses everything, aborts what is left by its signal, waits for `grace` ms, and then ends it by force. Resolves to
+   * what was lost. Is called past the deadline, after close().
    */
   giveUp (grace: number): Promise<Unfinished[]>
 }
@@ -76,10 +82,11 @@ export function drainablesOf (instance: FastifyInstance): Set<Drainable> {
 }
 
 /**
- * Lists drainables with their app until the app has closed, and closes them with the app. A drainable that still holds work then stays listed: a
- * function that ignores its signal, a lock that nobody has released.
+ * Lists drainables with their app until the app has closed, and closes them with the app. A drainable that still holds
+ * work then stays listed: a function that ignores its signal, a lock that nobody has released.
  */
-export function drainOnClose (app: FastifyInstance, drainables: readonly Drainable[], settings: { closeTimeout: number, grace: number }): void {
+export function drainOnClose (app: FastifyInstance, drainables: readonly Drainable[],
+  settings: { closeTimeout: number, grace: number }): void {
   const listed = drainablesOf(app)
   for (const drainable of drainables) listed.add(drainable)
   app.addHook('onClose', async () => {
@@ -89,14 +96,16 @@ export function drainOnClose (app: FastifyInstance, drainables: readonly Drainab
 }
 
 /**
- * Finishes what a drainable holds when its app is closed, and gives up by name what is left after `closeTimeout` ms. It is for an app without
- * the lifecycle plugin; if lifecycle is registered, the drainable is empty already.
+ * Finishes what a drainable holds when its app is closed, and gives up by name what is left after `closeTimeout` ms. It
+ * is for an app without the lifecycle plugin; if lifecycle is registered, the drainable is empty already.
  */
-export async function closeDrainable (drainable: Drainable, { closeTimeout, grace }: { closeTimeout: number, grace: number }, log: FastifyBaseLogger): Promise<void> {
+export async function closeDrainable (drainable: Drainable,
+  { closeTimeout, grace }: { closeTimeout: number, grace: number }, log: FastifyBaseLogger): Promise<void> {
   drainable.close()
   if (givenUp.has(drainable)) return
   if (await within(closeTimeout, drainable.idle())) return
   // An endless grace period is for the work's own time, not for a process that is to end.
   const unfinished = await drainable.giveUp(grace === Infinity ? 0 : grace)
-  logSafely(log, 'error', { name: drainable.name, unfinished }, `closing gave up ${unfinished.length} ${unfinished[0]?.kind ?? drainable.name}s after ${closeTimeout} ms`)
+  logSafely(log, 'error', { name: drainable.name, unfinished },
+    `closing gave up ${unfinished.length} ${unfinished[0]?.kind ?? drainable.name}s after ${closeTimeout} ms`)
 }

@@ -1,5 +1,6 @@
 /**
- * The coded errors of the suite. Each throw creates a new instance; the original error, if there is one, is its `cause`.
+ * The coded errors of the suite. Each throw creates a new instance; the original error, if there is one, is its
+ * `cause`.
  *
  * An error explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
@@ -19,7 +20,8 @@ export class JobsInvalidError extends createError<[what: string, options?: Error
   'FC_ERR_JOBS_INVALID', '%s') {}
 
 /** `known` are the names of the jobs that exist. They are for the log, and not in the message, which clients see. */
-export class JobUnknownError extends createError<[name: string, known: readonly string[]], { known: readonly string[] }>(
+export class JobUnknownError extends createError<[name: string, known: readonly string[]],
+  { known: readonly string[] }>(
   'FC_ERR_JOB_UNKNOWN', (name) => `There is no job named "${name}"`, 500, (_name, known) => ({ known })) {}
 
 /**
@@ -53,23 +55,31 @@ export interface Refusal {
 }
 
 /** Why a job was refused, and when to try again, if admission or the threads refused it. */
-export type JobRefusal = Refusal | { reason: 'unavailable', retryAfter: number } | { reason: 'closing', retryAfter?: undefined }
+export type JobRefusal = Refusal | { reason: 'unavailable', retryAfter: number } | {
+  reason: 'closing', retryAfter?: undefined
+}
 
 export class WorkersOverloadedError extends createRefusal<[job: string, refusal: Refusal], Refusal & { job: string }>(
-  'FC_ERR_WORKERS_OVERLOADED', (job, { retryAfter }) => `The job "${job}" was refused: the workers are overloaded, try again in ${retryAfter} s`, 503,
+  'FC_ERR_WORKERS_OVERLOADED',
+  (job, { retryAfter }) => `The job "${job}" was refused: the workers are overloaded, try again in ${retryAfter} s`,
+  503,
   (job, refusal) => Object.assign({ job }, refusal)) {}
 
 /**
- * No worker thread has started for some seconds; the log has a line for each failed start. `cause` is why the last start failed. Within `retryAfter`
- * seconds the next start has been tried.
+ * No worker thread has started for some seconds; the log has a line for each failed start. `cause` is why the last
+ * start failed. Within `retryAfter` seconds the next start has been tried.
  */
-export class WorkersUnavailableError extends createRefusal<[job: string, retryAfter: number, options?: ErrorOptions], { job: string, reason: 'unavailable', retryAfter: number }>(
-  'FC_ERR_WORKERS_UNAVAILABLE', (job) => `The job "${job}" was refused: no worker thread can be started`, 503, (job, retryAfter) => ({ job, reason: 'unavailable', retryAfter })) {}
+export class WorkersUnavailableError extends createRefusal<[job: string, retryAfter: number, options?: ErrorOptions],
+  { job: string, reason: 'unavailable', retryAfter: number }>(
+  'FC_ERR_WORKERS_UNAVAILABLE', (job) => `The job "${job}" was refused: no worker thread can be started`, 503,
+  (job, retryAfter) => ({ job, reason: 'unavailable', retryAfter })) {}
 
 export class JobTimeoutError extends withoutStack<[name: string, timeout: number, where: 'queued' | 'running']>(
   'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}
 
-/** `cause` is the signal's reason. The status is 503 if an operator has cancelled the job, whose client has not left. */
+/**
+ * `cause` is the signal's reason. The status is 503 if an operator has cancelled the job, whose client has not left.
+ */
 export class JobAbortedError extends withoutStack<[name: string, options?: ErrorOptions]>(
   'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499) {
   constructor (name: string, options: ErrorOptions = {}) {
@@ -101,41 +111,63 @@ export function limitedMessage (policy: string | undefined, retryAfter: number):
 }
 
 /**
- * A policy's bucket doesn't hold what was asked of it. `policy` is undefined for a policy that isn't exposed. In `retryAfter` whole seconds the same
- * charge would be granted, if nobody else takes tokens; never too early. `lockedOut` tells that a lockout of the policy refused, and not its bucket.
+ * A policy's bucket doesn't hold what was asked of it. `policy` is undefined for a policy that isn't exposed. In
+ * `retryAfter` whole seconds the same charge would be granted, if nobody else takes tokens; never too early.
+ * `lockedOut` tells that a lockout of the policy refused, and not its bucket.
  */
-export class LimitedError extends createRefusal<[policy: string | undefined, retryAfter: number, lockedOut?: boolean], { policy: string | undefined, retryAfter: number, lockedOut: boolean }>(
-  'FC_ERR_LIMITED', limitedMessage, 429, (policy, retryAfter, lockedOut = false) => ({ policy, retryAfter, lockedOut }), { 'cache-control': 'no-store' }) {}
+export class LimitedError extends createRefusal<[policy: string | undefined, retryAfter: number, lockedOut?: boolean],
+  { policy: string | undefined, retryAfter: number, lockedOut: boolean }>(
+  'FC_ERR_LIMITED', limitedMessage, 429, (policy, retryAfter, lockedOut = false) => ({ policy, retryAfter, lockedOut }),
+  { 'cache-control': 'no-store' }) {}
 
-/** The request lacks what the policy limits by: an API key, a user. `policy` is undefined for a policy that isn't exposed. */
+/**
+ * The request lacks what the policy limits by: an API key, a user. `policy` is undefined for a policy that isn't
+ * exposed.
+ */
 export class LimitKeyMissingError extends createRefusal<[policy: string | undefined]>(
-  'FC_ERR_LIMIT_KEY_MISSING', (policy) => `The request has no valid key ${policy === undefined ? 'to limit it by' : `for the limit "${policy}"`}`, 401) {}
+  'FC_ERR_LIMIT_KEY_MISSING',
+  (policy) => `The request has no valid key ${policy === undefined ? 'to limit it by' : `for the limit "${policy}"`}`,
+  401) {}
 
 /** The store can't be reached and the policy says `onStoreError: 'closed'`. `cause` is the store's error. */
 export class LimiterStoreError extends createRefusal<[policy: string, options: ErrorOptions], { policy: string }>(
-  'FC_ERR_LIMITER_STORE', () => 'The limits can\'t be checked now', 503, (policy) => ({ policy }), { 'retry-after': '1', 'cache-control': 'no-store' }) {}
+  'FC_ERR_LIMITER_STORE', () => 'The limits can\'t be checked now', 503, (policy) => ({ policy }),
+  { 'retry-after': '1', 'cache-control': 'no-store' }) {}
 
-/** For one request, a policy's function gave something that can't be used, or threw it (`cause`): a key that is an object, a rate that is no number. */
-export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string, options?: ErrorOptions]>(
+/**
+ * For one request, a policy's function gave something that can't be used, or threw it (`cause`): a key that is an
+ * object, a rate that is no number.
+ */
+export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string,
+  options?: ErrorOptions]>(
   'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s') {}
 
-/** `known` are the names of the policies that exist. They are for the log, and not in the message, which clients see. */
-export class LimitUnknownError extends createError<[name: string, known: readonly string[]], { known: readonly string[] }>(
+/**
+ * `known` are the names of the policies that exist. They are for the log, and not in the message, which clients see.
+ */
+export class LimitUnknownError extends createError<[name: string, known: readonly string[]],
+  { known: readonly string[] }>(
   'FC_ERR_LIMIT_UNKNOWN', (name) => `There is no policy named "${name}"`, 500, (_name, known) => ({ known })) {}
 
-/** Thrown by `limiter.wait()` when the maximum number of callers already wait. `policy` is undefined for a policy that isn't exposed. */
+/**
+ * Thrown by `limiter.wait()` when the maximum number of callers already wait. `policy` is undefined for a policy that
+ * isn't exposed.
+ */
 export class LimitWaitersFullError extends createRefusal<
-  [policy: string | undefined, waiting: number, retryAfter: number], { policy: string | undefined, waiting: number, retryAfter: number }
+  [policy: string | undefined, waiting: number, retryAfter: number],
+    { policy: string | undefined, waiting: number, retryAfter: number }
 >(
-  'FC_ERR_LIMIT_WAITERS_FULL', (policy) => `Too many already wait for ${policy === undefined ? 'a limit' : `the limit "${policy}"`}`, 503,
+  'FC_ERR_LIMIT_WAITERS_FULL',
+  (policy) => `Too many already wait for ${policy === undefined ? 'a limit' : `the limit "${policy}"`}`, 503,
   (policy, waiting, retryAfter) => ({ policy, waiting, retryAfter })) {}
 
 /**
- * As many run as a policy with `concurrency` allows, and the wait for one of them to end would be, or was, too long. The message doesn't name the policy,
- * which is no client's business.
+ * As many run as a policy with `concurrency` allows, and the wait for one of them to end would be, or was, too long.
+ * The message doesn't name the policy, which is no client's business.
  */
 export class LimitBusyError extends createRefusal<[policy: string, refusal: Refusal], Refusal & { policy: string }>(
-  'FC_ERR_LIMIT_BUSY', (_policy, { retryAfter }) => `Too many requests are under way, try again in ${retryAfter} s`, 503,
+  'FC_ERR_LIMIT_BUSY', (_policy, { retryAfter }) => `Too many requests are under way, try again in ${retryAfter} s`,
+  503,
   (policy, refusal) => Object.assign({ policy }, refusal)) {}
 
 /** `limiter.wait()`: `cause` is the signal's reason. */
@@ -144,7 +176,8 @@ export class LimitWaitAbortedError extends withoutStack<[policy: string, options
 
 /** Its header tells the client to look for another server. */
 export class ClosingError extends createRefusal<[what: string], { reason: 'closing' }>(
-  'FC_ERR_CLOSING', (what) => `${what} is closing and takes no new work`, 503, () => ({ reason: 'closing' }), { connection: 'close' }) {}
+  'FC_ERR_CLOSING', (what) => `${what} is closing and takes no new work`, 503, () => ({ reason: 'closing' }),
+  { connection: 'close' }) {}
 
 // Tasks and groups.
 
@@ -171,9 +204,12 @@ export interface TasksFull {
 }
 
 export class TasksFullError extends createRefusal<[full: TasksFull], TasksFull & { reason: 'full' }>(
-  'FC_ERR_TASKS_FULL', ({ retryAfter }) => `There is no place for another task, try again in ${retryAfter} s`, 503, (full) => Object.assign({ reason: 'full' as const }, full)) {}
+  'FC_ERR_TASKS_FULL', ({ retryAfter }) => `There is no place for another task, try again in ${retryAfter} s`, 503,
+  (full) => Object.assign({ reason: 'full' as const }, full)) {}
 
-/** The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did. */
+/**
+ * The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did.
+ */
 export class TaskTimeoutError extends withoutStack<[id: string, timeout: number, options?: ErrorOptions]>(
   'FC_ERR_TASK_TIMEOUT', 'The task "%s" passed its deadline of %d ms', 504) {}
 
@@ -189,8 +225,11 @@ export class TaskThrewError extends createError<[id: string, what: string, optio
 export class TaskDuplicateError extends createError<[id: string], { id: string }>(
   'FC_ERR_TASK_DUPLICATE', () => 'A task with this id is waiting or running already', 409, (id) => ({ id })) {}
 
-/** `known` are the names of the tasks that are defined. They are for the log, and not in the message, which clients see. */
-export class TaskUnknownError extends createError<[name: string, known: readonly string[]], { known: readonly string[] }>(
+/**
+ * `known` are the names of the tasks that are defined. They are for the log, and not in the message, which clients see.
+ */
+export class TaskUnknownError extends createError<[name: string, known: readonly string[]],
+  { known: readonly string[] }>(
   'FC_ERR_TASK_UNKNOWN', (name) => `There is no task named "${name}"`, 500, (_name, known) => ({ known })) {}
 
 /** `cause` is what a getter of the payload, or its schema, has thrown. */
@@ -205,31 +244,48 @@ const storeFailures = {
 }
 type TaskStoreFailure = keyof typeof storeFailures
 
-/** Returns the word by which Redis, or Node.js, names an error: NOPERM, OOM, ECONNREFUSED. Its text may hold an address or a user, and isn't for clients. */
+/**
+ * Returns the word by which Redis, or Node.js, names an error: NOPERM, OOM, ECONNREFUSED. Its text may hold an address
+ * or a user, and isn't for clients.
+ */
 function wordOf (cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined
   const { code } = cause as { code?: unknown }
-  return cause.name === 'ReplyError' ? /^[A-Z]+(?= )/.exec(cause.message)?.[0] : typeof code === 'string' ? code : undefined
+  return cause.name === 'ReplyError'
+    ? /^[A-Z]+(?= )/.exec(cause.message)?.[0]
+    : typeof code === 'string' ? code : undefined
 }
 
 /**
- * Redis is away, has refused a command, or has been silent for `storeTimeout`. `failure` names what went wrong in a word, and `cause` is the error of
- * Redis. If `mayBeStored`, Redis was asked and has not answered: the task may run. Enqueue it again under the same id, with `duplicate: 'join'`, to
- * be sure that it runs. Clients don't see the task's id.
+ * Redis is away, has refused a command, or has been silent for `storeTimeout`. `failure` names what went wrong in a
+ * word, and `cause` is the error of Redis. If `mayBeStored`, Redis was asked and has not answered: the task may run.
+ * Enqueue it again under the same id, with `duplicate: 'join'`, to be sure that it runs. Clients don't see the task's
+ * id.
  */
 export class TaskStoreError extends createRefusal<
   [id: string, failure: TaskStoreFailure, options: ErrorOptions],
-  { readonly id: string, readonly reason: 'store', readonly failure: string, readonly mayBeStored: boolean, readonly retryAfter: number }
+  {
+    readonly id: string,
+    readonly reason: 'store',
+    readonly failure: string,
+    readonly mayBeStored: boolean,
+    readonly retryAfter: number
+  }
 >(
   'FC_ERR_TASK_STORE', (_id, failure) => `The store of tasks ${storeFailures[failure]} the task`, 503,
-  (id, failure, { cause }) => ({ id, reason: 'store', failure: wordOf(cause) ?? failure, mayBeStored: failure === 'unanswered', retryAfter: 1 })) {}
+  (id, failure, { cause }) =>
+    ({
+      id, reason: 'store', failure: wordOf(cause) ?? failure, mayBeStored: failure === 'unanswered', retryAfter: 1
+    })) {}
 
 /** The processes that ran the task have ended again and again. The task is kept, and not tried again. */
 export class TaskCrashedError extends createError<[id: string, times: number]>(
-  'FC_ERR_TASK_CRASHED', 'The process of task "%s" has ended while the task ran, or could not renew its lock: %d times') {}
+  'FC_ERR_TASK_CRASHED',
+  'The process of task "%s" has ended while the task ran, or could not renew its lock: %d times') {}
 
 export class TasksNotStoredError extends createError<[what: string]>(
-  'FC_ERR_TASKS_NOT_STORED', 'tasks.%s needs tasks that are stored: register fastify-concurrency with { redis }, and with { tasks: { tasks } }') {}
+  'FC_ERR_TASKS_NOT_STORED',
+  'tasks.%s needs tasks that are stored: register fastify-concurrency with { redis }, and with { tasks: { tasks } }') {}
 
 export class PlaceUsedError extends createError<[]>(
   'FC_ERR_PLACE_USED', 'This reserved place was used or given back already') {}
@@ -237,9 +293,13 @@ export class PlaceUsedError extends createError<[]>(
 export class GroupEndedError extends createError<[]>(
   'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for') {}
 
-/** Why the work of a request was ended, if the request has been answered: the reason of a group's signal, and the cause of an aborted job or wait. */
+/**
+ * Why the work of a request was ended, if the request has been answered: the reason of a group's signal, and the cause
+ * of an aborted job or wait.
+ */
 export class RequestEndedError extends withoutStack<[]>(
-  'FC_ERR_REQUEST_ENDED', 'The request has been answered, which ends its jobs, waits and groups: await them before the answer, or pass { detached: true }', 500) {}
+  'FC_ERR_REQUEST_ENDED',
+  'The request has been answered, which ends its jobs, waits and groups: await them before the answer, or pass { detached: true }', 500) {}
 
 // Locks.
 
@@ -252,7 +312,10 @@ export class RequestEndedError extends withoutStack<[]>(
 export const lockRefusalReasons = ['full', 'timeout', 'closing'] as const
 export type LockRefusalReason = typeof lockRefusalReasons[number]
 
-/** A lock was not free in time. Clients don't see its key. `holder` is where the lock's holder asked for it, if somebody holds it: for the log. */
+/**
+ * A lock was not free in time. Clients don't see its key. `holder` is where the lock's holder asked for it, if somebody
+ * holds it: for the log.
+ */
 export class LockTimeoutError extends createRefusal<
   [kind: string, key: string, timeout: number, holder: string | undefined],
   { reason: 'timeout', kind: string, key: string, timeout: number, holder: string | undefined, retryAfter: number }
@@ -260,9 +323,16 @@ export class LockTimeoutError extends createRefusal<
   'FC_ERR_LOCK_TIMEOUT', (kind, _key, timeout) => `Waiting for a ${kind} took longer than ${timeout} ms`, 503,
   (kind, key, timeout, holder) => ({ reason: 'timeout', kind, key, timeout, holder, retryAfter: 1 })) {}
 
-/** The most callers wait for the lock, or for all locks, already; or `once()` remembers the most results already. `limit` is the bound that was met. */
-export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number], { reason: 'full', kind: string, key: string, limit: number, retryAfter: number }>(
-  'FC_ERR_LOCK_QUEUE_FULL', (kind) => kind === 'once' ? 'Too many wait for once(), or it remembers the most results already' : `Too many already wait for a ${kind}`, 503, (kind, key, limit) => ({ reason: 'full', kind, key, limit, retryAfter: 1 })) {}
+/**
+ * The most callers wait for the lock, or for all locks, already; or `once()` remembers the most results already.
+ * `limit` is the bound that was met.
+ */
+export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number],
+  { reason: 'full', kind: string, key: string, limit: number, retryAfter: number }>(
+  'FC_ERR_LOCK_QUEUE_FULL', (kind) => kind === 'once'
+    ? 'Too many wait for once(), or it remembers the most results already'
+    : `Too many already wait for a ${kind}`, 503,
+  (kind, key, limit) => ({ reason: 'full', kind, key, limit, retryAfter: 1 })) {}
 
 /** `cause` is the signal's reason. */
 export class LockAbortedError extends withoutStack<[kind: string, options?: ErrorOptions]>(
@@ -279,7 +349,10 @@ export class LockAbortedError extends withoutStack<[kind: string, options?: Erro
 export const loopRefusalReasons = ['count', 'wait', 'shed'] as const
 export type LoopRefusalReason = typeof loopRefusalReasons[number]
 
-/** A request was refused, since more was asked for than the event loop can do. In `retryAfter` whole seconds the loop has time for it. */
+/**
+ * A request was refused, since more was asked for than the event loop can do. In `retryAfter` whole seconds the loop
+ * has time for it.
+ */
 export class LoopOverloadedError extends createRefusal<
   [refusal: { reason: LoopRefusalReason, retryAfter: number }], { reason: LoopRefusalReason, retryAfter: number }
 >(
@@ -289,4 +362,5 @@ export class LoopOverloadedError extends createRefusal<
 // The dashboard.
 
 /** The dashboard doesn't answer this request. The message says what would have to hold. */
-export class DashboardForbiddenError extends createError<[why: string]>('FC_ERR_DASHBOARD_FORBIDDEN', 'The dashboard is closed to this request: %s', 403) {}
+export class DashboardForbiddenError extends createError<[why: string]>('FC_ERR_DASHBOARD_FORBIDDEN',
+  'The dashboard is closed to this request: %s', 403) {}

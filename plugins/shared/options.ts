@@ -1,5 +1,5 @@
-// Validates options. Each check throws FC_ERR_OPTION_INVALID at boot, with the option, what was expected and what came: an invalid option
-// that silently becomes a default would be a surprise in production.
+// Validates options. Each check throws FC_ERR_OPTION_INVALID at boot, with the option, what was expected and what came:
+// an invalid option that silently becomes a default would be a surprise in production.
 import { inspect } from 'node:util'
 import { OptionInvalidError } from './errors.ts'
 
@@ -62,7 +62,8 @@ export const MAX_DURATION = 2 ** 31 - 1
 export function duration (option: string, value: unknown, range: Range = { min: 0 }): number {
   if (value === Infinity && range.max === undefined) return Infinity
   if (typeof value === 'number' && isInRange(value, { max: MAX_DURATION, ...range })) return value
-  return invalid(option, `milliseconds${describe({ max: MAX_DURATION, ...range })}${range.max === undefined ? ', or Infinity' : ''}`, value)
+  return invalid(option,
+    `milliseconds${describe({ max: MAX_DURATION, ...range })}${range.max === undefined ? ', or Infinity' : ''}`, value)
 }
 
 export function boolean (option: string, value: unknown): boolean {
@@ -75,7 +76,9 @@ export function text (option: string, value: unknown): string {
 }
 
 export function oneOf<const T extends readonly unknown[]> (option: string, value: unknown, allowed: T): T[number] {
-  return allowed.includes(value) ? value : invalid(option, `one of ${allowed.map((choice) => inspect(choice)).join(', ')}`, value)
+  return allowed.includes(value)
+    ? value
+    : invalid(option, `one of ${allowed.map((choice) => inspect(choice)).join(', ')}`, value)
 }
 
 export function fn<T extends (...args: never[]) => unknown> (option: string, value: unknown): T {
@@ -90,13 +93,16 @@ export function array (option: string, value: unknown): readonly unknown[] {
  * Checks an object whose keys are all in `known`: a misspelt option is refused, not ignored.
  * @param instead what to use in place of options of other packages, which users look for here
  */
-export function record (option: string, value: unknown, known?: readonly string[], instead: ReadonlyMap<string, string> = new Map()): Record<string, unknown> {
+export function record (option: string, value: unknown, known?: readonly string[], instead: ReadonlyMap<string,
+  string> = new Map()): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(option, 'an object', value)
   if (known === undefined) return value as Record<string, unknown>
   for (const [key, given] of entriesOf(option, value)) {
     if (!known.includes(key)) {
       const other = instead.get(key)
-      invalid(`${option}.${key}`, other === undefined ? `one of the options ${known.join(', ')}` : `in its place ${other}`, given, hidden)
+      invalid(`${option}.${key}`, other === undefined
+        ? `one of the options ${known.join(', ')}`
+        : `in its place ${other}`, given, hidden)
     }
     // Otherwise a `timeout: null` that means "none" would become the default.
     if (given === null) invalid(`${option}.${key}`, 'a value, or the option left out for its default', given)
@@ -114,8 +120,8 @@ function entriesOf (option: string, value: object): Array<[string, unknown]> {
 }
 
 /**
- * Tells whether a value is a path that Fastify's router takes literally: without parameters, wildcards and characters that clients would have to encode,
- * and without segments that clients remove (`..`).
+ * Tells whether a value is a path that Fastify's router takes literally: without parameters, wildcards and characters
+ * that clients would have to encode, and without segments that clients remove (`..`).
  */
 export function isPath (value: unknown): value is string {
   return typeof value === 'string' && /^(?=\/)(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/.test(value)

@@ -1,6 +1,6 @@
 /**
- * Reads what Fastify and ws keep under symbols of their own. None of it is published, so a later version may keep it elsewhere: then the
- * result is undefined, and the caller does without. Tests named pinning.test.ts pin each use.
+ * Reads what Fastify and ws keep under symbols of their own. None of it is published, so a later version may keep it
+ * elsewhere: then the result is undefined, and the caller does without. Tests named pinning.test.ts pin each use.
  */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 

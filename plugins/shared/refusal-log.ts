@@ -1,9 +1,11 @@
 /**
- * The refusal log keeps refusals from flooding the log. Fastify's default handler logs each thrown 503 as an error, and each thrown 429 at info.
- * Under overload that is ten thousand lines about a service that works as designed, written by the CPU that is short. Here each refusal is one line at debug, and
- * refusals of a class, such as those of one policy, are one line a second at warn, with their count.
+ * The refusal log keeps refusals from flooding the log. Fastify's default handler logs each thrown 503 as an error, and
+ * each thrown 429 at info. Under overload that is ten thousand lines about a service that works as designed, written by
+ * the CPU that is short. Here each refusal is one line at debug, and refusals of a class, such as those of one policy,
+ * are one line a second at warn, with their count.
  *
- * Only that line of the default handler changes. The answer, and an error handler of the application's own with its log lines, stay as they are.
+ * Only that line of the default handler changes. The answer, and an error handler of the application's own with its log
+ * lines, stay as they are.
  */
 import fp from 'fastify-plugin'
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -12,7 +14,10 @@ import { logSafely } from './log.ts'
 
 /** The time between two lines of a class at warn, in ms. */
 const PERIOD_MS = 1_000
-/** The most classes of a period. Names of tasks have no bound, so refusals of further classes are counted by their code alone. */
+/**
+ * The most classes of a period. Names of tasks have no bound, so refusals of further classes are counted by their code
+ * alone.
+ */
 const MAX_CLASSES = 20
 
 /** What refusals have in common that the log counts together. */
@@ -37,7 +42,8 @@ export function classOf (refusal: Error): RefusalClass {
 
 /** Compares two classes. Field by field it costs a tenth of a key that is composed for each refusal. */
 function isSame (a: RefusalClass, b: RefusalClass): boolean {
-  return a.code === b.code && a.job === b.job && a.reason === b.reason && a.failure === b.failure && a.policy === b.policy && a.task === b.task &&
+  return a.code === b.code && a.job === b.job && a.reason === b.reason && a.failure === b.failure &&
+    a.policy === b.policy && a.task === b.task &&
     a.kind === b.kind
 }
 
@@ -85,19 +91,25 @@ class Sampler {
     this.#loggedAt = now
     const classes = this.#classes
     this.#classes = []
-    for (const { refused, count } of classes) logSafely(this.#log, 'warn', { ...refused, refused: count }, 'requests were refused')
+    for (const { refused, count } of classes) {
+      logSafely(this.#log, 'warn', { ...refused, refused: count },
+        'requests were refused')
+    }
   }
 }
 
-/** Returns a function that counts a refusal. Use it for refusals that a hook answers, because they pass no error handler. The app must have this plugin. */
+/**
+ * Returns a function that counts a refusal. Use it for refusals that a hook answers, because they pass no error
+ * handler. The app must have this plugin.
+ */
 export function refusalCounter (app: FastifyInstance): (refused: RefusalClass) => void {
   const sampler = app.getDecorator<Sampler>(kRefusalLog)
   return (refused) => sampler.count(refused, performance.now())
 }
 
 /**
- * Returns the reply's log, but writes the handler's line about this error at debug, and then puts the original log back. It is a Proxy, since a
- * logger may have private fields, and methods that need their own `this`.
+ * Returns the reply's log, but writes the handler's line about this error at debug, and then puts the original log
+ * back. It is a Proxy, since a logger may have private fields, and methods that need their own `this`.
  */
 function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
   const { log } = reply
@@ -122,8 +134,8 @@ interface RefusalError extends Error {
 }
 
 /**
- * Sets Retry-After, so that an error handler of the application's own that answers with the refusal's status keeps it. The field goes again if the
- * handler answers with another status.
+ * Sets Retry-After, so that an error handler of the application's own that answers with the refusal's status keeps it.
+ * The field goes again if the handler answers with another status.
  */
 function keepRetryAfter (reply: FastifyReply, { statusCode, headers }: RefusalError): void {
   const retryAfter = headers['retry-after']
@@ -132,7 +144,8 @@ function keepRetryAfter (reply: FastifyReply, { statusCode, headers }: RefusalEr
   const { send } = reply
   reply.send = (payload) => {
     reply.send = send
-    if (reply.statusCode !== statusCode && !(payload instanceof Error) && reply.getHeader('retry-after') === retryAfter) reply.removeHeader('retry-after')
+    if (reply.statusCode !== statusCode && !(payload instanceof Error) &&
+      reply.getHeader('retry-after') === retryAfter) reply.removeHeader('retry-after')
     return reply.send(payload)
   }
 }
@@ -142,14 +155,15 @@ async function refusalLog (app: FastifyInstance): Promise<void> {
   const sampler = new Sampler(app.log)
   app.decorate(kRefusalLog, sampler)
   // Runs before the error handler does.
-  app.addHook('onError', function sampleRefusal (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) {
-    if (isRefusal(error)) {
-      sampler.count(classOf(error), performance.now())
-      reply.log = quiet(reply, error)
-      keepRetryAfter(reply, error as RefusalError)
-    }
-    done()
-  })
+  app.addHook('onError',
+    function sampleRefusal (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) {
+      if (isRefusal(error)) {
+        sampler.count(classOf(error), performance.now())
+        reply.log = quiet(reply, error)
+        keepRetryAfter(reply, error as RefusalError)
+      }
+      done()
+    })
   app.addHook('onClose', () => sampler.flush(performance.now()))
 }
 

@@ -1,6 +1,6 @@
 /**
- * The suite's diagnostics channels are named `fastify-concurrency:<plugin>:<what happened>`. A channel without a subscriber costs one property
- * read, and a tracing channel costs five.
+ * The suite's diagnostics channels are named `fastify-concurrency:<plugin>:<what happened>`. A channel without a
+ * subscriber costs one property read, and a tracing channel costs five.
  */
 import { channel, tracingChannel, type ChannelListener } from 'node:diagnostics_channel'
 
@@ -19,8 +19,9 @@ export function typedChannel<Message extends object> (name: string): TypedChanne
 }
 
 /**
- * A TracingChannel of Node whose messages are typed: one object for each piece of work, the same in all of its events. `start` and `end` enclose
- * the code that begins the work. When the work has ended, `error` comes if it failed, then `asyncStart` and `asyncEnd`, once each.
+ * A TracingChannel of Node whose messages are typed: one object for each piece of work, the same in all of its events.
+ * `start` and `end` enclose the code that begins the work. When the work has ended, `error` comes if it failed, then
+ * `asyncStart` and `asyncEnd`, once each.
  */
 export interface TypedTracingChannel<Message extends object> {
   readonly name: string

@@ -1,4 +1,7 @@
-/** Gives back reserved places that are forgotten: a handler that fails without `using` would otherwise fill the queue for good. */
+/**
+ * Gives back reserved places that are forgotten: a handler that fails without `using` would otherwise fill the queue
+ * for good.
+ */
 import { endOf } from '../cancellation/request-end.ts'
 import { currentRequest } from '../cancellation/index.ts'
 import { RequestEndedError } from '../shared/errors.ts'
@@ -8,8 +11,8 @@ import type { Place } from './scheduler.ts'
 const unreachable = new FinalizationRegistry<Place>((place) => place.release())
 
 /**
- * Returns a place that is given back when the current request has been answered. A handler that goes on after its client has left keeps its
- * place: what it has written may need the task.
+ * Returns a place that is given back when the current request has been answered. A handler that goes on after its
+ * client has left keeps its place: what it has written may need the task.
  */
 export function notForgotten (place: Place): Place {
   const request = currentRequest()

@@ -1,9 +1,10 @@
 /**
- * The tasks plugin runs background work that outlives the request that started it: bounded, tracked, retried, and finished before the
- * process ends.
+ * The tasks plugin runs background work that outlives the request that started it: bounded, tracked, retried, and
+ * finished before the process ends.
  *
- * In memory, a task is lost with the process: by a crash, and by a shutdown past its deadline, which reports the task. With `redis`, named tasks
- * are stored, and run at least once. A task shares the event loop: work that needs the CPU goes to the workers.
+ * In memory, a task is lost with the process: by a crash, and by a shutdown past its deadline, which reports the task.
+ * With `redis`, named tasks are stored, and run at least once. A task shares the event loop: work that needs the CPU
+ * goes to the workers.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -22,10 +23,14 @@ import { Scheduler } from './scheduler.ts'
 
 export type { Unfinished } from '../shared/drainables.ts'
 export type { Register } from '../register.ts'
-export type { EnqueueOptions, GroupOptions, ReservedPlace, ReserveOptions, ScheduleOptions, Tasks } from './decorator.ts'
+export type {
+  EnqueueOptions, GroupOptions, ReservedPlace, ReserveOptions, ScheduleOptions, Tasks
+} from './decorator.ts'
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
-export type { Engine, EngineFactory, EngineHost, NamedTask, QueueStats, Schedule, ScheduledTask } from './named/engine.ts'
+export type {
+  Engine, EngineFactory, EngineHost, NamedTask, QueueStats, Schedule, ScheduledTask
+} from './named/engine.ts'
 export type { Group, GroupContext, GroupFunction } from './group/group.ts'
 export type { RedisToDuplicate, TasksOptions } from './options.ts'
 export type { TasksStats } from './scheduler.ts'
@@ -61,7 +66,8 @@ async function tasks (app: FastifyInstance, options: TasksOptions): Promise<void
   })
 }
 
-async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions, { named, scheduler, ledger }: { named: NamedTasks, scheduler: Scheduler, ledger: TaskLedger }): Promise<Engine> {
+async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions,
+  { named, scheduler, ledger }: { named: NamedTasks, scheduler: Scheduler, ledger: TaskLedger }): Promise<Engine> {
   if (options.engine === undefined && options.stored !== undefined) {
     // Imported here, since the packages that it needs are optional.
     const { BullmqEngine } = await import('./bullmq/engine.ts')

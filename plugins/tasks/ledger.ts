@@ -1,4 +1,7 @@
-/** The ledger of tasks and groups: what they are counted as, and what is published, traced and logged of them. It decides nothing. */
+/**
+ * The ledger of tasks and groups: what they are counted as, and what is published, traced and logged of them. It
+ * decides nothing.
+ */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import { countsOf, type Book, type TaskAccount } from '../core/ledger/counts.ts'
@@ -20,7 +23,9 @@ type Details<Message extends TaskMessage> = Omit<Message, keyof TaskMessage>
 type Recorded = Pick<Task, 'id' | 'attempts'> & Partial<Pick<Task, 'reqId' | 'trace'>>
 
 /** Nobody may await a task, so that its failure is an error of the service. */
-const levels: Levels = { completed: 'debug', failed: 'error', refused: undefined, aborted: 'info', expired: 'error', crashed: 'error' }
+const levels: Levels = {
+  completed: 'debug', failed: 'error', refused: undefined, aborted: 'info', expired: 'error', crashed: 'error'
+}
 
 const ends = {
   completed: channels.taskCompleted,
@@ -59,13 +64,18 @@ export class TaskLedger extends Ledger<Recorded> {
 
   started (task: Task, waitMs: number): void {
     if (task.attempts === 1) this.accountOf(task).wait.record(waitMs)
-    if (channels.taskStarted.hasSubscribers) this.#publish(channels.taskStarted, task.id, { attempt: task.attempts, waitMs })
+    if (channels.taskStarted.hasSubscribers) {
+      this.#publish(channels.taskStarted, task.id,
+        { attempt: task.attempts, waitMs })
+    }
   }
 
   /** Returns the trace that is to go with a task to its engine, if somebody traces tasks. */
   carrierFor (id: string): TraceCarrier | undefined {
     if (!channels.taskEnqueued.hasSubscribers) return undefined
-    const message: TaskMessage & { carrier: TraceCarrier | undefined } = Object.assign(this.#identity(id), { carrier: undefined })
+    const message: TaskMessage & {
+      carrier: TraceCarrier | undefined
+    } = Object.assign(this.#identity(id), { carrier: undefined })
     channels.taskEnqueued.publish(message)
     return message.carrier
   }
@@ -74,9 +84,12 @@ export class TaskLedger extends Ledger<Recorded> {
   call (task: Task, attempt: TaskContext & { readonly startedAt: number }): unknown {
     const { fn, carrier } = task.submission
     if (!channels.taskAttempt.hasSubscribers) return fn(attempt)
-    const trace: TaskTrace = Object.assign(this.#identity(task.id), { attempt: task.attempts, waitMs: attempt.startedAt - task.acceptedAt, carrier, around: undefined })
+    const trace: TaskTrace = Object.assign(this.#identity(task.id),
+      { attempt: task.attempts, waitMs: attempt.startedAt - task.acceptedAt, carrier, around: undefined })
     task.trace = trace
-    return channels.taskAttempt.begin(trace, () => trace.around === undefined ? fn(attempt) : trace.around(() => fn(attempt)))
+    return channels.taskAttempt.begin(trace, () => trace.around === undefined
+      ? fn(attempt)
+      : trace.around(() => fn(attempt)))
   }
 
   override ended (task: Recorded, outcome: Outcome): void {
@@ -92,7 +105,8 @@ export class TaskLedger extends Ledger<Recorded> {
 
   /** A stored task has lost its process, or its lock, and is run again. */
   recovered (id: string, attempt: number, error: Error): void {
-    logSafely(this.#app.log, 'warn', { task: id, attempt, err: error }, 'a task has lost its process and will be run again')
+    logSafely(this.#app.log, 'warn', { task: id, attempt, err: error },
+      'a task has lost its process and will be run again')
     this.#again(id, attempt, error, 0)
   }
 
@@ -106,7 +120,8 @@ export class TaskLedger extends Ledger<Recorded> {
   }
 
   leaked (task: Task): void {
-    this.#log(task, 'error', 'the function of a task ignores its signal and runs on; the task has failed, and its slot goes to others', {})
+    this.#log(task, 'error',
+      'the function of a task ignores its signal and runs on; the task has failed, and its slot goes to others', {})
     this.accountOf(task).leaked++
     this.#publish(channels.taskLeaked, task.id, { attempt: task.attempts })
   }
@@ -126,22 +141,30 @@ export class TaskLedger extends Ledger<Recorded> {
     const refused = isRefusal(err)
     // Load must not flood the log: refusals are counted into its sampled lines.
     if (refused) refusalCounter(this.#app)({ ...classOf(err as Error), task: name })
-    logSafely(this.#app.log, refused ? 'debug' : 'error', { task: name, reqId, err }, 'tasks.enqueue() has failed, and nobody awaits its promise: the task was not accepted')
+    logSafely(this.#app.log, refused
+      ? 'debug'
+      : 'error', { task: name, reqId, err },
+    'tasks.enqueue() has failed, and nobody awaits its promise: the task was not accepted')
   }
 
   /** A group has failed with an error that nobody has seen. */
   groupErrorUnseen (error: unknown, log = this.#app.log): void {
-    logSafely(log, 'warn', { err: error }, 'a group has failed, and nobody awaits its promise: await wait(), map() or race()')
+    logSafely(log, 'warn', { err: error },
+      'a group has failed, and nobody awaits its promise: await wait(), map() or race()')
     if (channels.groupDropped.hasSubscribers) channels.groupDropped.publish({ server: this.#app.server, error })
   }
 
-  /** The group rejects with the error of the function that failed first: this one is another's, often a consequence of the abort. */
+  /**
+   * The group rejects with the error of the function that failed first: this one is another's, often a consequence of
+   * the abort.
+   */
   groupErrorFurther (error: unknown, log = this.#app.log): void {
     logSafely(log, 'debug', { err: error }, 'another function of a group that has failed has failed too')
   }
 
   groupLeaked (group: Unfinished, log = this.#app.log): void {
-    logSafely(log, 'warn', { group }, 'functions of a group ignore its signal and run on; a shutdown does not wait for them any more')
+    logSafely(log, 'warn', { group },
+      'functions of a group ignore its signal and run on; a shutdown does not wait for them any more')
   }
 
   protected accountOf ({ id }: Pick<Recorded, 'id'>): TaskAccount {
@@ -167,10 +190,13 @@ export class TaskLedger extends Ledger<Recorded> {
   }
 
   protected fields ({ id, attempts, reqId }: Recorded, { how, ms, error }: Outcome): Record<string, unknown> {
-    return { task: id, attempt: attempts, reqId, ...how === 'completed' ? { durationMs: Math.round(ms) } : { err: error } }
+    return {
+      task: id, attempt: attempts, reqId, ...how === 'completed' ? { durationMs: Math.round(ms) } : { err: error }
+    }
   }
 
-  #log ({ id, attempts, reqId }: Task, level: 'debug' | 'info' | 'warn' | 'error', message: string, details: object): void {
+  #log ({ id, attempts, reqId }: Task, level: 'debug' | 'info' | 'warn' | 'error', message: string,
+    details: object): void {
     logSafely(this.#app.log, level, { task: id, attempt: attempts, reqId, ...details }, message)
   }
 

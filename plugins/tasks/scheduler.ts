@@ -1,6 +1,6 @@
 /**
- * Scheduler accepts tasks and keeps them until they end: a bounded number, shared fairly between keys, one for each id, until the service
- * closes. It knows neither Fastify nor the log.
+ * Scheduler accepts tasks and keeps them until they end: a bounded number, shared fairly between keys, one for each id,
+ * until the service closes. It knows neither Fastify nor the log.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { IdleWaiters, type Drainable, type Unfinished } from '../shared/drainables.ts'
@@ -53,7 +53,10 @@ export class Scheduler implements Drainable {
   readonly #ledger: TaskLedger
   readonly #capacity: Capacity
   readonly #runner: Runner
-  /** The ids that are taken: an id is free only when the function of its task has really ended, so that it never runs twice at once. */
+  /**
+   * The ids that are taken: an id is free only when the function of its task has really ended, so that it never runs
+   * twice at once.
+   */
   readonly #tasks = new Map<string, Task>()
   /** Places that are neither used nor given back, with the time when each was taken. */
   readonly #reserved = new Map<Place, number>()
@@ -96,12 +99,14 @@ export class Scheduler implements Drainable {
 
   /** Throws FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE or FC_ERR_CLOSING. */
   submit (submission: Submission): TaskHandle {
-    return this.#existing(submission.id, submission.options.duplicate) ?? this.#accept(submission, this.#permit(submission.key))
+    return this.#existing(submission.id, submission.options.duplicate) ??
+      this.#accept(submission, this.#permit(submission.key))
   }
 
   /**
-   * Runs an attempt of a task that an engine has stored, at once if a slot is free; the engine bounds how many it runs. A task may be delivered again
-   * while it runs, if its lock could not be renewed in time: then both deliveries have the one run.
+   * Runs an attempt of a task that an engine has stored, at once if a slot is free; the engine bounds how many it runs.
+   * A task may be delivered again while it runs, if its lock could not be renewed in time: then both deliveries have
+   * the one run.
    *
    * @throws FC_ERR_TASK_DUPLICATE if an earlier run is being aborted or has leaked, FC_ERR_CLOSING
    */
@@ -145,7 +150,10 @@ export class Scheduler implements Drainable {
     return place
   }
 
-  /** Returns the handle of the task that has the id and may be joined, undefined if the id is free. Throws FC_ERR_TASK_DUPLICATE. */
+  /**
+   * Returns the handle of the task that has the id and may be joined, undefined if the id is free. Throws
+   * FC_ERR_TASK_DUPLICATE.
+   */
   #existing (id: string, duplicate: DuplicatePolicy): TaskHandle | undefined {
     const task = this.#tasks.get(id)
     if (task === undefined) return undefined
@@ -161,10 +169,17 @@ export class Scheduler implements Drainable {
     const { running } = this.#runner
     const { held, total } = this.#capacity
     const ofKey = this.#capacity.shareOf(key)
-    throw new TasksFullError({ running, waiting: held - running, limit: total, ...(held < total && { ofKey }), retryAfter: this.#runner.secondsUntilFree(this.#reserved.size) })
+    throw new TasksFullError({
+      running,
+      waiting: held - running,
+      limit: total,
+      ...(held < total && { ofKey }),
+      retryAfter: this.#runner.secondsUntilFree(this.#reserved.size)
+    })
   }
 
-  // A drain refuses nothing until no task is left: a draining task may submit tasks that its own end needs. The deadline bounds that.
+  // A drain refuses nothing until no task is left: a draining task may submit tasks that its own end needs. The
+  // deadline bounds that.
   #checkOpen (): void {
     if (this.#isClosed) throw new ClosingError('The service')
   }
@@ -209,12 +224,16 @@ export class Scheduler implements Drainable {
     this.#runner.drain(LONGEST_DELAY_IN_DRAIN)
   }
 
-  /** Returns the tasks without an outcome, the leaked ones, and the places that may still be used. A drain doesn't wait for places. */
+  /**
+   * Returns the tasks without an outcome, the leaked ones, and the places that may still be used. A drain doesn't wait
+   * for places.
+   */
   held (): Unfinished[] {
     const now = performance.now()
     const tasks = [...this.#tasks.values()].map((task) => task.describe(now))
     if (this.#isClosed) return tasks
-    const places = [...this.#reserved.values()].map((since): Unfinished => ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
+    const places = [...this.#reserved.values()].map((since): Unfinished =>
+      ({ kind: 'task', name: 'reserved', id: 'reserved place', ageMs: Math.round(now - since), attempt: 0 }))
     return [...tasks, ...places]
   }
 

@@ -10,7 +10,10 @@ export interface Backoff {
   max: number
 }
 
-/** DuplicatePolicy decides about a new task whose id waits or runs already: refuse the new task, or return the handle of the old one. */
+/**
+ * DuplicatePolicy decides about a new task whose id waits or runs already: refuse the new task, or return the handle of
+ * the old one.
+ */
 export type DuplicatePolicy = 'reject' | 'join'
 
 /** TaskRunOptions tell how a task runs. They are given to submit(), or to defineTasks() for all tasks of a name. */
@@ -32,8 +35,8 @@ export interface TaskRunOptions {
    */
   backoff?: Partial<Backoff>
   /**
-   * Tells at once whether this failure, of this attempt (1, 2, …), is worth another try. It isn't asked once `retries` are used up.
-   * If it throws or returns a promise, that is logged, and the task isn't tried again.
+   * Tells at once whether this failure, of this attempt (1, 2, …), is worth another try. It isn't asked once `retries`
+   * are used up. If it throws or returns a promise, that is logged, and the task isn't tried again.
    * @default always
    */
   retryIf?: (error: Error, attempt: number) => boolean
@@ -46,13 +49,14 @@ export interface SubmitOptions extends TaskRunOptions {
    */
   key?: string
   /**
-   * What to do if a task of this id is waiting or running. A task that is being aborted can't be joined: FC_ERR_TASK_DUPLICATE.
+   * What to do if a task of this id is waiting or running. A task that is being aborted can't be joined:
+   * FC_ERR_TASK_DUPLICATE.
    * @default 'reject'
    */
   duplicate?: DuplicatePolicy
   /**
-   * The time before the first attempt, in ms. Meanwhile the task takes a place of the queue and no slot. A shutdown gives up a task whose
-   * delay ends more than 1 s later.
+   * The time before the first attempt, in ms. Meanwhile the task takes a place of the queue and no slot. A shutdown
+   * gives up a task whose delay ends more than 1 s later.
    * @default 0
    */
   delay?: number
@@ -72,7 +76,8 @@ export interface TaskOptions {
 const runKeys = ['timeout', 'retries', 'backoff', 'retryIf'] as const
 
 /** @internal Every option of submit(), also for the test that compares them with the docs. */
-export const submitOptionNames = [...runKeys, 'key', 'duplicate', 'delay'] as const satisfies ReadonlyArray<keyof SubmitOptions>
+export const submitOptionNames = [...runKeys, 'key', 'duplicate',
+  'delay'] as const satisfies ReadonlyArray<keyof SubmitOptions>
 
 /** What retryIf must be, for messages. A promise would be true whatever it resolves to. */
 export const RETRY_IF = 'a function that returns true or false at once, not a promise'
@@ -81,10 +86,17 @@ const always = (): boolean => true
 
 /** The options of a task when none are given. Always the same object, since submit() is called often. */
 export const defaultTaskOptions: TaskOptions = {
-  key: undefined, timeout: 30_000, retries: 0, backoff: { base: 500, max: 30_000 }, retryIf: always, duplicate: 'reject', delay: 0
+  key: undefined,
+  timeout: 30_000,
+  retries: 0,
+  backoff: { base: 500, max: 30_000 },
+  retryIf: always,
+  duplicate: 'reject',
+  delay: 0
 }
 
-export function resolveRunOptions (prefix: string, options: TaskRunOptions, defaults: TaskOptions = defaultTaskOptions): TaskOptions {
+export function resolveRunOptions (prefix: string, options: TaskRunOptions,
+  defaults: TaskOptions = defaultTaskOptions): TaskOptions {
   return {
     ...defaults,
     timeout: check.duration(`${prefix}.timeout`, options.timeout ?? defaults.timeout, { min: 1 }),
@@ -100,7 +112,8 @@ function resolveRetryIf (option: string, retryIf: unknown): TaskOptions['retryIf
 }
 
 /** @param further names of options that the caller reads itself */
-export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined, defaults: TaskOptions = defaultTaskOptions, further: readonly string[] = []): TaskOptions {
+export function resolveSubmitOptions (prefix: string, options: SubmitOptions | undefined,
+  defaults: TaskOptions = defaultTaskOptions, further: readonly string[] = []): TaskOptions {
   if (options === undefined) return defaults
   check.record(prefix, options, [...submitOptionNames, ...further])
   return {
@@ -117,7 +130,8 @@ export function checkKey (option: string, key: unknown): string {
 }
 
 function checkDuplicate (option: string, duplicate: unknown): DuplicatePolicy {
-  check.ensure(duplicate !== 'replace', option, "'reject' or 'join' (to replace a task, keep its handle, call cancel(), and submit the new task under an id of its own)", duplicate)
+  check.ensure(duplicate !== 'replace', option,
+    "'reject' or 'join' (to replace a task, keep its handle, call cancel(), and submit the new task under an id of its own)", duplicate)
   return check.oneOf(option, duplicate, ['reject', 'join'])
 }
 
@@ -137,7 +151,10 @@ export function checkId (id: unknown): string {
   return check.invalid('tasks.id', `a string of 1 to ${MAX_ID_LENGTH} characters`, id)
 }
 
-/** Checks an id that an engine may store. UTF-8 can't hold one half of a pair of surrogates, so the task would not be found again by such an id. */
+/**
+ * Checks an id that an engine may store. UTF-8 can't hold one half of a pair of surrogates, so the task would not be
+ * found again by such an id.
+ */
 export function checkStoredId (id: unknown): string {
   const text = checkId(id)
   check.ensure(text.isWellFormed(), 'tasks.id', 'a string without lone surrogates', id)

@@ -21,8 +21,9 @@ export interface TaskContext {
   /** When this attempt is aborted: epoch ms, or Infinity. */
   readonly deadline: number
   /**
-   * The same text in each attempt and each run of this task, and another text in every other task. A stored task may run more than once: pass this
-   * key to a service that does the same request once for each key, or write it into the row that the task makes.
+   * The same text in each attempt and each run of this task, and another text in every other task. A stored task may
+   * run more than once: pass this key to a service that does the same request once for each key, or write it into the
+   * row that the task makes.
    */
   readonly idempotencyKey: string
   /** The app's logger, with the task's id and its request's. */
@@ -44,9 +45,15 @@ export function endOf (how: How): TaskEnd {
 export interface TaskHandle<T = unknown> {
   readonly id: string
   readonly status: TaskStatus
-  /** Resolves to what the function returned, or rejects with its last error. A `done` that nobody reads never becomes an unhandled rejection. */
+  /**
+   * Resolves to what the function returned, or rejects with its last error. A `done` that nobody reads never becomes an
+   * unhandled rejection.
+   */
   readonly done: Promise<T>
-  /** Aborts the task's signal, or takes the task out of the queue. `done` rejects with FC_ERR_TASK_ABORTED, unless the task succeeds after all. */
+  /**
+   * Aborts the task's signal, or takes the task out of the queue. `done` rejects with FC_ERR_TASK_ABORTED, unless the
+   * task succeeds after all.
+   */
   cancel (): void
 }
 
@@ -60,7 +67,10 @@ export interface Submission {
   reqId: string | undefined
   /** The trace of a task that another process has enqueued. Otherwise the async context of submit() holds the trace. */
   carrier?: TraceCarrier | undefined
-  /** Is there if an engine has stored the task. The engine runs each attempt as a task of its own, and stores the retries. */
+  /**
+   * Is there if an engine has stored the task. The engine runs each attempt as a task of its own, and stores the
+   * retries.
+   */
   stored?: StoredRun
 }
 
@@ -130,8 +140,8 @@ export class Task {
   }
 
   /**
-   * Keeps the async context of the submitter (its trace), in which each attempt is to run. Call this method before the task waits: otherwise an attempt
-   * would run in the context of the task that ended before it.
+   * Keeps the async context of the submitter (its trace), in which each attempt is to run. Call this method before the
+   * task waits: otherwise an attempt would run in the context of the task that ended before it.
    */
   keepContext (): void {
     this.#context ??= new AsyncResource('FastifyConcurrencyTask', { requireManualDestroy: true })

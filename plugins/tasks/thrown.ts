@@ -1,4 +1,6 @@
-/** Handles what functions of the application throw: any value, errors with getters that throw, causes that form a cycle. */
+/**
+ * Handles what functions of the application throw: any value, errors with getters that throw, causes that form a cycle.
+ */
 import { TaskThrewError } from '../shared/errors.ts'
 
 /** Returns what was thrown, or an error that has it as its cause. */
@@ -6,9 +8,15 @@ export function toError (id: string, thrown: unknown): Error {
   return isInstance(thrown, Error) ? thrown : new TaskThrewError(id, describe(thrown), { cause: thrown })
 }
 
-/** Makes the error that a function threw after its signal had aborted the cause of the signal's reason, unless that would form a cycle. */
+/**
+ * Makes the error that a function threw after its signal had aborted the cause of the signal's reason, unless that
+ * would form a cycle.
+ */
 export function addCause (reason: Error, thrown: Error): void {
-  if (!('cause' in reason) && !isCausedBy(thrown, reason)) Reflect.defineProperty(reason, 'cause', { value: thrown, configurable: true, writable: true })
+  if (!('cause' in reason) && !isCausedBy(thrown, reason)) {
+    Reflect.defineProperty(reason, 'cause',
+      { value: thrown, configurable: true, writable: true })
+  }
 }
 
 function isCausedBy (error: unknown, reason: Error): boolean {
@@ -38,7 +46,10 @@ export function isInstance<T> (value: unknown, Class: abstract new (...args: nev
   }
 }
 
-/** Returns what was thrown, unless nothing can be asked of it: a Proxy that was revoked would make whoever looks at it throw, the logger too. */
+/**
+ * Returns what was thrown, unless nothing can be asked of it: a Proxy that was revoked would make whoever looks at it
+ * throw, the logger too.
+ */
 export function readable (id: string, thrown: unknown): unknown {
   try {
     void (thrown instanceof Error)

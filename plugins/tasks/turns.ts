@@ -1,6 +1,6 @@
 /**
- * Turn keeps chains of microtasks from starving the event loop. Work that is ready at once (a synchronous task that submits the next one,
- * map() over an array) would otherwise keep timers and sockets waiting until it ends.
+ * Turn keeps chains of microtasks from starving the event loop. Work that is ready at once (a synchronous task that
+ * submits the next one, map() over an array) would otherwise keep timers and sockets waiting until it ends.
  */
 
 /** How long such work may go on within one turn of the event loop, in ms. */

@@ -1,9 +1,10 @@
 /**
  * Watched is a promise whose rejection never ends the process.
  *
- * Node.js ends a process for a rejection that nobody handles. A client that leaves, load and a shutdown all reject what the suite hands
- * out, so a caller that drops one such promise would let any client end the service. Instead, the error is reported if nobody has asked for
- * the outcome by the next turn of the event loop. That is when Node.js itself would have ended the process.
+ * Node.js ends a process for a rejection that nobody handles. A client that leaves, load and a shutdown all reject what
+ * the suite hands out, so a caller that drops one such promise would let any client end the service. Instead, the error
+ * is reported if nobody has asked for the outcome by the next turn of the event loop. That is when Node.js itself would
+ * have ended the process.
  */
 export class Watched<T> extends Promise<T> {
   #isAsked = false

@@ -21,11 +21,15 @@ export const queued = typedChannel<JobIdentity & { waiting: number }>('workers:q
 /** The job was handed to a thread. */
 export const dispatched = typedChannel<JobIdentity & { waitMs: number, attempt: number }>('workers:dispatched')
 export const completed = typedChannel<JobIdentity & { waitMs: number, durationMs: number }>('workers:completed')
-export const failed = typedChannel<JobIdentity & { waitMs: number, durationMs: number, error: unknown }>('workers:failed')
+export const failed = typedChannel<JobIdentity & {
+  waitMs: number, durationMs: number, error: unknown
+}>('workers:failed')
 export const refused = typedChannel<JobIdentity & Origin & JobRefusal>('workers:refused')
 export const aborted = typedChannel<JobIdentity & { where: 'queued' | 'running', reason: unknown }>('workers:aborted')
 /** The job's deadline has passed. */
-export const expired = typedChannel<JobIdentity & Origin & { where: 'queued' | 'running', timeout: number }>('workers:expired')
+export const expired = typedChannel<JobIdentity & Origin & {
+  where: 'queued' | 'running', timeout: number
+}>('workers:expired')
 /** The job's thread died while it ran the job. */
 export const crashed = typedChannel<JobIdentity & Origin & { error: Error }>('workers:crashed')
 

@@ -1,4 +1,6 @@
-/** Tells whose mistake it is that a payload can't be read: the application's, or that of a client whose body it holds. */
+/**
+ * Tells whose mistake it is that a payload can't be read: the application's, or that of a client whose body it holds.
+ */
 import { types } from 'node:util'
 import type { FastifyRequest } from 'fastify'
 import { PayloadNotCloneableError } from '../shared/errors.ts'
@@ -7,11 +9,12 @@ import { PayloadNotCloneableError } from '../shared/errors.ts'
 const MAX_OBJECTS = 10_000
 
 /**
- * Makes a payload that is nested too deeply the client's error, 400, if the payload holds objects of the request's body: any client can nest JSON
- * as deeply as Fastify's body limit allows.
+ * Makes a payload that is nested too deeply the client's error, 400, if the payload holds objects of the request's
+ * body: any client can nest JSON as deeply as Fastify's body limit allows.
  */
 export function blameClient (error: unknown, payload: unknown, request: FastifyRequest | undefined): void {
-  if (!(error instanceof PayloadNotCloneableError) || !(error.cause instanceof RangeError) || request === undefined) return
+  if (!(error instanceof PayloadNotCloneableError) || !(error.cause instanceof RangeError) ||
+    request === undefined) return
   const ofBody = new Set(objectsOf(request.body))
   if (objectsOf(payload).some((object) => ofBody.has(object))) Object.assign(error, { statusCode: 400, status: 400 })
 }
@@ -21,7 +24,8 @@ function objectsOf (value: unknown): object[] {
   const objects: object[] = []
   const seen = new Set<unknown>()
   const add = (part: unknown): void => {
-    if (typeof part !== 'object' || part === null || seen.has(part) || objects.length >= MAX_OBJECTS || types.isProxy(part)) return
+    if (typeof part !== 'object' || part === null || seen.has(part) || objects.length >= MAX_OBJECTS ||
+      types.isProxy(part)) return
     seen.add(part)
     objects.push(part)
   }

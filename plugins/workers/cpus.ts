@@ -1,6 +1,6 @@
 /**
- * Counts the CPUs that this process may use. `os.availableParallelism()` knows the affinity mask, but on Node 20 not the CPU quota
- * of a container: 64 threads on a quota of 2 CPUs are throttled together, and the event loop with them.
+ * Counts the CPUs that this process may use. `os.availableParallelism()` knows the affinity mask, but on Node 20 not
+ * the CPU quota of a container: 64 threads on a quota of 2 CPUs are throttled together, and the event loop with them.
  */
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -27,7 +27,10 @@ function quotient (quota: string | undefined, period: string | undefined): numbe
 /** Returns the smallest quota from the process's own cgroup up to the root: a parent's bound holds for its children. */
 function smallest (path: string, quotaOf: (folder: string) => number, root: string): number {
   let least = Infinity
-  for (let folder = join(root, path); folder.startsWith(root); folder = dirname(folder)) least = Math.min(least, quotaOf(folder))
+  for (let folder = join(root, path); folder.startsWith(root); folder = dirname(folder)) {
+    least = Math.min(least,
+      quotaOf(folder))
+  }
   return least
 }
 
@@ -43,13 +46,19 @@ export function cpuQuota (read: ReadText = readText): number {
         return quotient(limit, period)
       }, ROOT))
     } else if (controllers.split(',').includes('cpu')) {
-      quota = Math.min(quota, smallest(path, (folder) => quotient(read(join(folder, 'cpu.cfs_quota_us')), read(join(folder, 'cpu.cfs_period_us'))), join(ROOT, 'cpu')))
+      quota = Math.min(quota,
+        smallest(path,
+          (folder) => quotient(read(join(folder, 'cpu.cfs_quota_us')), read(join(folder, 'cpu.cfs_period_us'))),
+          join(ROOT, 'cpu')))
     }
   }
   return quota
 }
 
-/** Returns the CPUs to use, at least 1. A fraction is rounded down: the event loop needs the rest, and a throttled thread throttles it. */
+/**
+ * Returns the CPUs to use, at least 1. A fraction is rounded down: the event loop needs the rest, and a throttled
+ * thread throttles it.
+ */
 export function availableCpus (read: ReadText = readText, parallelism: number = availableParallelism()): number {
   return Math.max(1, Math.min(parallelism, Math.floor(cpuQuota(read))))
 }

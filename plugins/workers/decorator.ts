@@ -1,4 +1,7 @@
-/** Creates the decorator `app.workers`. It completes each call with the current request and with the defaults of the job and of the pool. */
+/**
+ * Creates the decorator `app.workers`. It completes each call with the current request and with the defaults of the job
+ * and of the pool.
+ */
 import { AsyncResource } from 'node:async_hooks'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { isMoved } from '../../workers/cloneable.ts'
@@ -22,23 +25,26 @@ import type { JobName, JobPayload, JobResult, RunArguments } from './types.ts'
 /** A pool of worker threads, typed by the jobs that it runs. */
 export interface Workers<J extends Jobs> {
   /**
-   * Runs a job on a worker thread, once one is free. Use this method for work that computes for a millisecond or more; use `map()` for many
-   * items, and a task for work that waits for I/O and outlives its request. A job that can't be served in time is refused at once.
+   * Runs a job on a worker thread, once one is free. Use this method for work that computes for a millisecond or more;
+   * use `map()` for many items, and a task for work that waits for I/O and outlives its request. A job that can't be
+   * served in time is refused at once.
    *
-   * In a handler the job belongs to the request: it is aborted when the client leaves or the request has been answered, and its log lines carry the
-   * request's id.
-   * The payload is cloned when a thread takes the job, not before: don't change it meanwhile.
+   * In a handler the job belongs to the request: it is aborted when the client leaves or the request has been answered,
+   * and its log lines carry the request's id. The payload is cloned when a thread takes the job, not before: don't
+   * change it meanwhile.
    *
    * @returns what the job returned, cloned or transferred
    * @throws FC_ERR_WORKERS_OVERLOADED (503, Retry-After) it can't be served in time; FC_ERR_JOB_TIMEOUT (504);
    * FC_ERR_JOB_ABORTED (499); FC_ERR_JOB_CRASHED (500) its thread died; FC_ERR_PAYLOAD_NOT_CLONEABLE,
-   * FC_ERR_RESULT_NOT_CLONEABLE; FC_ERR_CLOSING (503); or the job's own error, with its code, status code, fields and cause
+   * FC_ERR_RESULT_NOT_CLONEABLE; FC_ERR_CLOSING (503); or the job's own error, with its code, status code, fields and
+   * cause
    */
-  run<Name extends JobName<J>> (name: Name, ...args: RunArguments<JobPayload<J, Name>, RunOptions>): Promise<JobResult<J, Name>>
+  run<Name extends JobName<J>> (name: Name, ...args: RunArguments<JobPayload<J, Name>,
+    RunOptions>): Promise<JobResult<J, Name>>
 
   /**
-   * Runs a job for each item, as many at a time as keep the threads busy and no more: a large array neither fills the queue
-   * nor takes more than one caller's share. Use this method in place of `Promise.all()` over `run()`.
+   * Runs a job for each item, as many at a time as keep the threads busy and no more: a large array neither fills the
+   * queue nor takes more than one caller's share. Use this method in place of `Promise.all()` over `run()`.
    *
    * @returns the results, in the order of the items
    * @throws the first error, once all other jobs of the call have been aborted
@@ -50,19 +56,23 @@ export interface Workers<J extends Jobs> {
   ): Promise<Array<JobResult<J, Name>>>
 
   /**
-   * Reports whether `run()` would admit a job now: it would start it, or let it wait. Use this method before costly preparation, such as
-   * receiving an upload, or to choose something cheaper. Nothing is reserved, so a job that is run later may be refused nevertheless. For work
-   * without preparation call `run()`, whose refusal carries Retry-After.
+   * Reports whether `run()` would admit a job now: it would start it, or let it wait. Use this method before costly
+   * preparation, such as receiving an upload, or to choose something cheaper. Nothing is reserved, so a job that is run
+   * later may be refused nevertheless. For work without preparation call `run()`, whose refusal carries Retry-After.
    *
    * @param options those that `run()` will get: the answer depends on key, priority and timeout
    */
   canRun (name: JobName<J>, options?: RunOptions): boolean
 
-  /** Returns the jobs that threads run now, the longest first. Use this method for a page or a tool of operators; `stats()` has the counts. */
+  /**
+   * Returns the jobs that threads run now, the longest first. Use this method for a page or a tool of operators;
+   * `stats()` has the counts.
+   */
   running (): Array<RunningJob<JobName<J>>>
 
   /**
-   * Aborts a job by its id, for operators: its caller gets FC_ERR_JOB_ABORTED. Code that runs a job aborts it with a signal instead.
+   * Aborts a job by its id, for operators: its caller gets FC_ERR_JOB_ABORTED. Code that runs a job aborts it with a
+   * signal instead.
    *
    * @returns false if no caller waits for a job of this id: it has ended, or was aborted before
    */
@@ -75,12 +85,18 @@ export interface Workers<J extends Jobs> {
   stats (): PoolStats<JobName<J>>
 }
 
-/** The work, in ms, that one map() keeps ready for each thread: enough that no thread waits, and that many short jobs go in one message. */
+/**
+ * The work, in ms, that one map() keeps ready for each thread: enough that no thread waits, and that many short jobs go
+ * in one message.
+ */
 const MAP_AHEAD_MS = 2
 /** The jobs of one map() for each thread, at most. */
 const MAX_MAP_JOBS_PER_THREAD = 64
 
-/** Follows `promise`. If nobody awaits the returned promise, an error that no code of the application caused doesn't end the process. */
+/**
+ * Follows `promise`. If nobody awaits the returned promise, an error that no code of the application caused doesn't end
+ * the process.
+ */
 function quiet<T> (promise: Promise<T>): Promise<T> {
   const quieted = new Promise<T>((resolve, reject) => {
     promise.then(resolve, (error: unknown) => {
@@ -92,7 +108,8 @@ function quiet<T> (promise: Promise<T>): Promise<T> {
 }
 
 /** @internal Left out of the published declarations, and with it all that the pool is made of. */
-export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions, app: FastifyInstance): Workers<J> {
+export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions,
+  app: FastifyInstance): Workers<J> {
   const addressOf = addressReader(app)
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []
@@ -100,9 +117,13 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
   /** Completes what a caller asks for with the request, the defaults of the job and those of the pool. */
   function settingsOf (registered: RegisteredJob, payload: unknown, run: RunOptions, also?: AbortSignal): JobSettings {
     if (run !== noOptions) checkRunOptions(run)
-    if (typeof payload === 'object' && isMoved(payload)) throw new PayloadNotCloneableError(registered.name, 'piscina\'s move() has no effect here: pass the value, and its buffers in transferList')
+    if (typeof payload === 'object' && isMoved(payload)) {
+      throw new PayloadNotCloneableError(registered.name,
+        'piscina\'s move() has no effect here: pass the value, and its buffers in transferList')
+    }
     const part = currentPart()
-    const request: FastifyRequest | undefined = run.request ?? (options.ambient && !(part instanceof Work) ? part : undefined)
+    const request: FastifyRequest | undefined = run.request ??
+      (options.ambient && !(part instanceof Work) ? part : undefined)
     let signals = noSignals
     if (run.signal !== undefined) signals = [run.signal]
     if (also !== undefined) signals = [...signals, also]

@@ -1,9 +1,10 @@
 /**
  * The workers plugin: a pool of worker threads for CPU-bound jobs.
  *
- * It guarantees that nothing queues without bound, that a job runs at most once, that a job stops when its client leaves, its caller
- * aborts or its deadline passes, and that accepted jobs are finished before the app has closed, within a deadline. It doesn't bound what
- * a job does on its thread: a job that opens files or sockets closes them itself when its signal aborts.
+ * It guarantees that nothing queues without bound, that a job runs at most once, that a job stops when its client
+ * leaves, its caller aborts or its deadline passes, and that accepted jobs are finished before the app has closed,
+ * within a deadline. It doesn't bound what a job does on its thread: a job that opens files or sockets closes them
+ * itself when its signal aborts.
  */
 import fp from 'fastify-plugin'
 import type { FastifyInstance } from 'fastify'
@@ -37,7 +38,8 @@ declare module 'fastify' {
 async function workers (app: FastifyInstance, options: WorkersOptions): Promise<void> {
   refuseInThread()
   const resolved = resolveOptions(options)
-  ensure(!app.hasDecorator(resolved.decorator), 'workers.decorator', 'a name that no decorator of this app has', resolved.decorator)
+  ensure(!app.hasDecorator(resolved.decorator), 'workers.decorator', 'a name that no decorator of this app has',
+    resolved.decorator)
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
   const registry = new Registry(resolved.jobs)

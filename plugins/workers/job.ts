@@ -1,4 +1,7 @@
-/** One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its caller's promise. */
+/**
+ * One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its
+ * caller's promise.
+ */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
 import { endOf, kEnd, type Abortable } from '../cancellation/request-end.ts'
@@ -18,7 +21,10 @@ export interface JobSettings {
   readonly payload: unknown
   readonly transferList: readonly Transferable[] | undefined
   readonly signals: readonly AbortSignal[]
-  /** The request whose end aborts the job. It is followed only once the job is admitted, since a refusal must cost little. */
+  /**
+   * The request whose end aborts the job. It is followed only once the job is admitted, since a refusal must cost
+   * little.
+   */
   readonly client: FastifyRequest | undefined
   /** The request in which the job was run, also of a detached job. */
   readonly request: FastifyRequest | undefined
@@ -31,7 +37,8 @@ export interface JobHolder {
   /** Handles the messages that the thread has posted and nobody has read. */
   poll (): void
   /**
-   * Stops a job. A job that has not started never will. A job that runs is asked to stop, and its thread is ended after `grace` ms.
+   * Stops a job. A job that has not started never will. A job that runs is asked to stop, and its thread is ended after
+   * `grace` ms.
    * @returns whether the thread is done with the job, because the job had not started
    */
   stop (job: Job, reason: unknown, grace: number): boolean
@@ -115,8 +122,8 @@ export class Job extends Entry implements Abortable, DenseSetMember {
   }
 
   /**
-   * Follows the deadline, the end of the request and the signals, from admission on. A signal that has aborted meanwhile, in a listener to the
-   * refusal of another job, aborts the job at once.
+   * Follows the deadline, the end of the request and the signals, from admission on. A signal that has aborted
+   * meanwhile, in a listener to the refusal of another job, aborts the job at once.
    */
   listen (): void {
     if (this.timeout !== Infinity) this.#timer = setTimeout(this.#onStop, this.timeout, this, 'deadline').unref()

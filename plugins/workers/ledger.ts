@@ -1,4 +1,7 @@
-/** The ledger of one pool: what its jobs are counted as, and what is published, traced and logged of them. It decides nothing. */
+/**
+ * The ledger of one pool: what its jobs are counted as, and what is published, traced and logged of them. It decides
+ * nothing.
+ */
 import type { FastifyBaseLogger } from 'fastify'
 import type { JobLine } from '../../workers/protocol.ts'
 import { fromWire } from '../../workers/wire-error.ts'
@@ -56,7 +59,8 @@ export class JobLedger extends Ledger<Job> {
   readonly #accounts: ReadonlyArray<Account<RefusalReason>>
 
   constructor (
-    pool: Pick<channels.JobIdentity, 'server' | 'pool'>, names: readonly string[], log: FastifyBaseLogger, view: PoolView
+    pool: Pick<channels.JobIdentity, 'server' | 'pool'>, names: readonly string[], log: FastifyBaseLogger,
+    view: PoolView
   ) {
     super('job', ends, levels)
     this.#pool = pool
@@ -73,9 +77,19 @@ export class JobLedger extends Ledger<Job> {
   }
 
   jobs (): Record<string, JobStats> {
-    return Object.fromEntries(this.#accounts.map(({ completed, failed, aborted, expired, crashed, refused, wait, run }, index) => [
+    return Object.fromEntries(this.#accounts.map(({ completed, failed, aborted, expired, crashed, refused, wait, run },
+      index) => [
       this.#names[index],
-      { completed, failed, aborted, expired, crashed, refused: { ...refused }, wait: wait.percentiles(), run: run.percentiles() }
+      {
+        completed,
+        failed,
+        aborted,
+        expired,
+        crashed,
+        refused: { ...refused },
+        wait: wait.percentiles(),
+        run: run.percentiles()
+      }
     ]))
   }
 
@@ -92,7 +106,10 @@ export class JobLedger extends Ledger<Job> {
 
   dispatched (job: Job): void {
     const { attempt, waitMs } = job
-    if (channels.dispatched.hasSubscribers) channels.dispatched.publish(Object.assign(this.#identity(job), { waitMs, attempt }))
+    if (channels.dispatched.hasSubscribers) {
+      channels.dispatched.publish(Object.assign(this.#identity(job),
+        { waitMs, attempt }))
+    }
   }
 
   /** Called while the job still has its thread, if it has one. */
@@ -120,7 +137,10 @@ export class JobLedger extends Ledger<Job> {
       'a progress value of a job is dropped: it is nested too deeply, or too large, for the main thread to read')
   }
 
-  /** Logs that a request was answered before its job had ended: at warn for the first job of each name, whose handler probably lacks an await. */
+  /**
+   * Logs that a request was answered before its job had ended: at warn for the first job of each name, whose handler
+   * probably lacks an await.
+   */
   unawaited (job: Job): void {
     const level = this.#unawaited.has(job.name) ? 'debug' : 'warn'
     this.#unawaited.add(job.name)
@@ -162,7 +182,10 @@ export class JobLedger extends Ledger<Job> {
     return { job: name, jobId: seq, waitMs, durationMs: ms, ...also }
   }
 
-  /** Returns a new object, which callers complete by Object.assign(): a literal with a spread and further fields takes over a microsecond in V8. */
+  /**
+   * Returns a new object, which callers complete by Object.assign(): a literal with a spread and further fields takes
+   * over a microsecond in V8.
+   */
   #identity ({ name, id }: Job): channels.JobIdentity {
     const { server, pool } = this.#pool
     return { server, pool, kind: 'job', name, id }
@@ -171,7 +194,9 @@ export class JobLedger extends Ledger<Job> {
 
 /** Returns the arithmetic of a refusal, which its error has in fields. */
 function refusalOf ({ error }: Outcome): JobRefusal {
-  const { reason, waiting, estimatedWait, limit, retryAfter } = error as JobRefusal & Record<'waiting' | 'estimatedWait' | 'limit', number>
+  const {
+    reason, waiting, estimatedWait, limit, retryAfter
+  } = error as JobRefusal & Record<'waiting' | 'estimatedWait' | 'limit', number>
   if (reason === 'closing') return { reason }
   return reason === 'unavailable' ? { reason, retryAfter } : { reason, waiting, estimatedWait, limit, retryAfter }
 }

@@ -27,19 +27,21 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    */
   maxQueue?: number
   /**
-   * The time that a job may wait. A job that would wait longer, or has waited longer, is refused, so this also bounds the work that waits.
-   * `Infinity` for no bound.
+   * The time that a job may wait. A job that would wait longer, or has waited longer, is refused, so this also bounds
+   * the work that waits. `Infinity` for no bound.
    * @default 10000
    */
   maxWait?: number
   /**
-   * The longest wait limit of an overload. The limit is learned, between `targetWait` and `orderWait`. Without an overload, only `maxWait` counts. An
-   * overload is work for a quarter of `orderWait`, on all threads, that waited and was then left or refused.
+   * The longest wait limit of an overload. The limit is learned, between `targetWait` and `orderWait`. Without an
+   * overload, only `maxWait` counts. An overload is work for a quarter of `orderWait`, on all threads, that waited and
+   * was then left or refused.
    * @default 1000
    */
   orderWait?: number
   /**
-   * The wait that a sustained overload settles at, or more if the threads would idle otherwise. Jobs past it are refused, so that the others are fast.
+   * The wait that a sustained overload settles at, or more if the threads would idle otherwise. Jobs past it are
+   * refused, so that the others are fast.
    * @default 100
    */
   targetWait?: number
@@ -82,7 +84,9 @@ export type ResolvedOptions = Readonly<Required<Omit<WorkersOptions, NodeOption>
 const RESOURCE_LIMITS = ['maxOldGenerationSizeMb', 'maxYoungGenerationSizeMb', 'codeRangeSizeMb', 'stackSizeMb']
 
 /** @internal Every option, for the test that compares them with the docs. */
-export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait', 'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'execArgv', 'env', 'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
+export const workersOptionNames = ['jobs', 'decorator', 'maxThreads', 'maxQueue', 'maxWait', 'orderWait', 'targetWait',
+  'timeout', 'grace', 'closeTimeout', 'resourceLimits', 'execArgv', 'env',
+  'ambient'] as const satisfies ReadonlyArray<keyof WorkersOptions>
 
 /** What replaces the options of piscina and of other pools. */
 const insteadOfPoolOptions = new Map([
@@ -110,7 +114,10 @@ const insteadOfRunOptions = new Map([
 
 function resolveResourceLimits (value: unknown): ResourceLimits {
   for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {
-    if (limit !== undefined) check.number(`workers.resourceLimits.${key}`, limit, { min: key === 'stackSizeMb' ? 0.5 : 1, max: 1_048_576 })
+    if (limit !== undefined) {
+      check.number(`workers.resourceLimits.${key}`, limit,
+        { min: key === 'stackSizeMb' ? 0.5 : 1, max: 1_048_576 })
+    }
   }
   return { ...value as ResourceLimits }
 }
@@ -161,12 +168,15 @@ export function resolveOptions (options: WorkersOptions): ResolvedOptions {
 export interface RunOptions {
   /** Aborts the job, in the queue or on its thread. The client's disconnect still does so too. */
   signal?: AbortSignal | undefined
-  /** The deadline over queue and run, in ms from the call; `Infinity` for none. @default the job's, otherwise the pool's */
+  /**
+   * The deadline over queue and run, in ms from the call; `Infinity` for none. @default the job's, otherwise the pool's
+   */
   timeout?: number | undefined
   /** The class in which the job is served. @default the job's */
   priority?: Priority | undefined
   /**
-   * Names whose job this is: threads are shared fairly between keys. @default the client's address in a request, otherwise one key for all
+   * Names whose job this is: threads are shared fairly between keys. @default the client's address in a request,
+   * otherwise one key for all
    */
   key?: string | undefined
   /** Lets the job go on when the client leaves. @default false */
@@ -175,7 +185,10 @@ export interface RunOptions {
   request?: FastifyRequest | undefined
   /** Buffers of the payload that move to the thread and aren't copied. The caller can't use them afterwards. */
   transferList?: readonly Transferable[] | undefined
-  /** Called with each value that the job passes to `context.progress()`. If it throws, the job is aborted and rejects with that error. */
+  /**
+   * Called with each value that the job passes to `context.progress()`. If it throws, the job is aborted and rejects
+   * with that error.
+   */
   onProgress?: ((value: unknown) => void) | undefined
 }
 
@@ -193,7 +206,8 @@ export function checkRunOptions (options: RunOptions): void {
   if (priority !== undefined) check.oneOf('run.priority', priority, priorities)
   if (key !== undefined) check.ensure(typeof key === 'string', 'run.key', 'a string', key)
   if (detached !== undefined) check.boolean('run.detached', detached)
-  const isRequest = request === undefined || (typeof request === 'object' && request !== null && 'disconnected' in request)
+  const isRequest = request === undefined ||
+    (typeof request === 'object' && request !== null && 'disconnected' in request)
   check.ensure(isRequest, 'run.request', 'a request of this app', request)
   if (transferList !== undefined) check.array('run.transferList', transferList)
   if (onProgress !== undefined) check.fn('run.onProgress', onProgress)

@@ -20,7 +20,8 @@ export class Registry {
 
   constructor (jobs: Jobs) {
     this.url = jobs.url
-    this.jobs = Object.entries(jobs.definitions).map(([name, { timeout, concurrency = Infinity, priority = 'normal' }], index) => {
+    this.jobs = Object.entries(jobs.definitions).map(([name, { timeout, concurrency = Infinity, priority = 'normal' }],
+      index) => {
       return { index, name, timeout, concurrency, priority }
     })
     this.#byName = new Map(this.jobs.map((job) => [job.name, job]))
@@ -39,7 +40,8 @@ export class Registry {
 }
 
 /** @internal Every option of a job, for the test that compares them with the docs. */
-export const jobOptionNames = ['load', 'timeout', 'concurrency', 'priority'] as const satisfies ReadonlyArray<keyof JobDefinition>
+export const jobOptionNames = ['load', 'timeout', 'concurrency',
+  'priority'] as const satisfies ReadonlyArray<keyof JobDefinition>
 
 /** Validates the option `jobs`, also in what `defineJobs()` takes unchecked. */
 export function validateJobs (option: string, value: unknown): Jobs {
@@ -49,11 +51,15 @@ export function validateJobs (option: string, value: unknown): Jobs {
   const definitions = Object.entries(check.record(option, jobs.definitions))
   check.ensure(definitions.length > 0, option, 'at least one job', jobs.definitions)
   for (const [name, definition] of definitions) {
-    check.ensure(typeof definition === 'object' && definition !== null, `${option}.${name}`, 'a function, or an object with load()', definition)
+    check.ensure(typeof definition === 'object' && definition !== null, `${option}.${name}`,
+      'a function, or an object with load()', definition)
     const { load, timeout, concurrency, priority } = check.record(`${option}.${name}`, definition, jobOptionNames)
     check.fn(`${option}.${name}.load`, load)
     if (timeout !== undefined) check.duration(`${option}.${name}.timeout`, timeout, { min: 1 })
-    if (concurrency !== undefined && concurrency !== Infinity) check.integer(`${option}.${name}.concurrency`, concurrency, { min: 1 })
+    if (concurrency !== undefined && concurrency !== Infinity) {
+      check.integer(`${option}.${name}.concurrency`,
+        concurrency, { min: 1 })
+    }
     if (priority !== undefined) check.oneOf(`${option}.${name}.priority`, priority, priorities)
   }
   return jobs

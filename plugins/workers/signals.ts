@@ -1,6 +1,6 @@
 /**
- * Lets jobs follow signals, with one listener for each signal. A thousand jobs on one signal would otherwise be a thousand listeners,
- * with a MaxListenersExceededWarning at the eleventh.
+ * Lets jobs follow signals, with one listener for each signal. A thousand jobs on one signal would otherwise be a
+ * thousand listeners, with a MaxListenersExceededWarning at the eleventh.
  */
 import type { Abortable } from '../cancellation/request-end.ts'
 

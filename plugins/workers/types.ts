@@ -10,7 +10,9 @@ type Modules<J extends Jobs> = J extends Jobs<infer M> ? M : never
 /** The names of the jobs. */
 export type JobName<J extends Jobs> = J extends Jobs<infer M> ? keyof M & string : never
 
-type FunctionOf<Module> = Module extends JobFunction ? Module : Module extends { default: infer Inner } ? FunctionOf<Inner> : never
+type FunctionOf<Module> = Module extends JobFunction ? Module : Module extends {
+  default: infer Inner
+} ? FunctionOf<Inner> : never
 
 /** The payload that a job takes; `unknown` if the application has registered no jobs. */
 export type JobPayload<J extends Jobs, Name extends JobName<J>> =

@@ -1,6 +1,10 @@
-/** The counts of an application: plain numbers, which ledgers add to, and which `stats()`, the metrics and the dashboard read. */
+/**
+ * The counts of an application: plain numbers, which ledgers add to, and which `stats()`, the metrics and the dashboard
+ * read.
+ */
 import {
-  jobRefusalReasons, lockRefusalReasons, loopRefusalReasons, taskRefusalReasons, zeroOf, type LockRefusalReason, type RefusalReason, type TaskRefusalReason
+  jobRefusalReasons, lockRefusalReasons, loopRefusalReasons, taskRefusalReasons, zeroOf, type LockRefusalReason,
+  type RefusalReason, type TaskRefusalReason
 } from '../../shared/errors.ts'
 import type { Outcome } from '../outcome.ts'
 import { Durations } from './durations.ts'
@@ -33,7 +37,10 @@ export class TaskAccount extends Account<TaskRefusalReason> {
   leaked = 0
 }
 
-/** Accounts by name. Clients may choose names of tasks, so their number has a bound: names after it share the account `other`. */
+/**
+ * Accounts by name. Clients may choose names of tasks, so their number has a bound: names after it share the account
+ * `other`.
+ */
 export class Book<Item> {
   readonly #items = new Map<string, Item>()
   readonly #create: () => Item
@@ -74,7 +81,10 @@ export interface RunningJob<Name extends string = string> {
   ageMs: number
   /** The time since a thread took the job, in ms. */
   runMs: number
-  /** The job was aborted, and its caller has its answer; the thread still runs the job, until the job notices or its grace period ends. */
+  /**
+   * The job was aborted, and its caller has its answer; the thread still runs the job, until the job notices or its
+   * grace period ends.
+   */
   aborted: boolean
   /** What the job has reported last with `context.progress()`. */
   progress: unknown
@@ -131,7 +141,9 @@ export class LoopCounts {
 
 export class Counts {
   /** By the names of their decorators. */
-  readonly pools = new Book(() => ({ jobs: new Book(() => new Account<RefusalReason>(jobRefusalReasons)), views: new Set<PoolView>() }))
+  readonly pools = new Book(() =>
+    ({ jobs: new Book(() => new Account<RefusalReason>(jobRefusalReasons)), views: new Set<PoolView>() }))
+
   readonly tasks = new Book(() => new TaskAccount(taskRefusalReasons), MAX_NAMES)
   /** By policy. A request that a policy grants has completed. */
   readonly limits = new Book(() => new Account(['limited']))

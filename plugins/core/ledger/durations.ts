@@ -1,19 +1,26 @@
 /**
- * Durations is a distribution of durations in ms, within 1 %. Its cost and its memory don't grow with the number of measurements. `stats()` reads
- * percentiles from it, and the metrics read buckets, so that there is one measurement of each wait and each run.
+ * Durations is a distribution of durations in ms, within 1 %. Its cost and its memory don't grow with the number of
+ * measurements. `stats()` reads percentiles from it, and the metrics read buckets, so that there is one measurement of
+ * each wait and each run.
  */
 
-/** Ten steps a decade, the preferred numbers of ISO 3: a quantile that is read from the buckets is off by an eighth at most. */
+/**
+ * Ten steps a decade, the preferred numbers of ISO 3: a quantile that is read from the buckets is off by an eighth at
+ * most.
+ */
 const steps = [1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8]
 
-const boundsOf = (decades: readonly number[]): number[] => decades.flatMap((decade) => steps.map((step) => Number((step * decade).toPrecision(3))))
+const boundsOf = (decades: readonly number[]): number[] =>
+  decades.flatMap((decade) => steps.map((step) => Number((step * decade).toPrecision(3))))
 
 /** The upper bounds of the metrics' buckets, in ms. The last bucket has no bound. */
-export const bucketBounds: readonly number[] = [...boundsOf([0.1, 1, 10, 100, 1_000]), 10_000, 12_500, 16_000, 20_000, 25_000, 30_000]
+export const bucketBounds: readonly number[] = [...boundsOf([0.1, 1, 10, 100, 1_000]), 10_000, 12_500, 16_000, 20_000,
+  25_000, 30_000]
 
 /** The same bounds, and further ones from a microsecond to nine days. */
 const bounds: readonly number[] = [
-  ...boundsOf([0.001, 0.01]), ...bucketBounds, ...boundsOf([10_000, 1e5, 1e6, 1e7, 1e8]).filter((bound) => bound > 30_000)
+  ...boundsOf([0.001, 0.01]), ...bucketBounds,
+  ...boundsOf([10_000, 1e5, 1e6, 1e7, 1e8]).filter((bound) => bound > 30_000)
 ]
 const FIRST_BUCKET = bounds.indexOf(bucketBounds[0] as number)
 
@@ -25,7 +32,10 @@ export interface DurationsSnapshot {
   count: number
   /** The sum of all durations, in ms. */
   sum: number
-  /** How many durations fell into each bucket of `bucketBounds`, each in one bucket only, and how many were longer than all bounds. */
+  /**
+   * How many durations fell into each bucket of `bucketBounds`, each in one bucket only, and how many were longer than
+   * all bounds.
+   */
   buckets: number[]
 }
 
@@ -70,7 +80,16 @@ export class Durations {
       for (const [part, count] of parts) if ((left -= count) <= 0) return Math.min(middleOf(part), this.#max)
       return this.#max
     }
-    return { count: this.#count, mean: this.#count === 0 ? 0 : this.#sum / this.#count, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: this.#max }
+    return {
+      count: this.#count,
+      mean: this.#count === 0
+        ? 0
+        : this.#sum / this.#count,
+      p50: at(0.5),
+      p90: at(0.9),
+      p99: at(0.99),
+      max: this.#max
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 /**
- * Ledger is where work ends, whatever its kind: it counts the outcome, publishes it, ends the trace, and writes the line in the log. Each kind of
- * work has a ledger that says which account, which channels and which lines; none of them decides anything.
+ * Ledger is where work ends, whatever its kind: it counts the outcome, publishes it, ends the trace, and writes the
+ * line in the log. Each kind of work has a ledger that says which account, which channels and which lines; none of them
+ * decides anything.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { logSafely, type LogLevel } from '../../shared/log.ts'
@@ -12,10 +13,13 @@ import type { Account } from './counts.ts'
 export type Levels = Readonly<Record<How, LogLevel | undefined>>
 
 /**
- * The caller has the error of work that has failed, so a line about it is for debugging. A thread or a process that dies is never without a line,
- * also if its callers catch the error. Refusals are sampled by shared/refusal-log.ts when they are answered.
+ * The caller has the error of work that has failed, so a line about it is for debugging. A thread or a process that
+ * dies is never without a line, also if its callers catch the error. Refusals are sampled by shared/refusal-log.ts when
+ * they are answered.
  */
-export const levels: Levels = { completed: 'debug', failed: 'debug', refused: undefined, aborted: 'debug', expired: 'debug', crashed: 'warn' }
+export const levels: Levels = {
+  completed: 'debug', failed: 'debug', refused: undefined, aborted: 'debug', expired: 'debug', crashed: 'warn'
+}
 
 export abstract class Ledger<Work> {
   readonly #what: string
@@ -52,7 +56,10 @@ export abstract class Ledger<Work> {
     const level = this.#levels[how]
     if (level === undefined) return
     const log = this.logOf(work)
-    if (level !== 'debug' || writesDebug(log)) logSafely(log, level, this.fields(work, outcome), `${this.#what} ${this.word(how)}`)
+    if (level !== 'debug' || writesDebug(log)) {
+      logSafely(log, level, this.fields(work, outcome),
+      `${this.#what} ${this.word(how)}`)
+    }
   }
 }
 

@@ -1,10 +1,11 @@
 /**
- * Admission: the decision to run work, let it wait, or refuse it; bounded by count, by time and by deadline; fair to keys, priorities and names.
- * Time and order are the line's (line.ts). Admission adds the bound on the count, and the names that may hold only some of the servers.
+ * Admission: the decision to run work, let it wait, or refuse it; bounded by count, by time and by deadline; fair to
+ * keys, priorities and names. Time and order are the line's (line.ts). Admission adds the bound on the count, and the
+ * names that may hold only some of the servers.
  *
- * The class is a state machine whose clock is an argument: the pool drives it in real time, the simulation of the tests in virtual time. An entry goes
- * from capped (its name has no free permit) to runnable, to taken, to done. It may be done from any state, and a taken entry that never started is put
- * back.
+ * The class is a state machine whose clock is an argument: the pool drives it in real time, the simulation of the tests
+ * in virtual time. An entry goes from capped (its name has no free permit) to runnable, to taken, to done. It may be
+ * done from any state, and a taken entry that never started is put back.
  */
 import type { Refusal } from '../../shared/errors.ts'
 import { LEAST_COST_MS, type Entry } from './entry.ts'
@@ -23,7 +24,10 @@ export interface AdmissionSettings extends WaitSettings {
   concurrency: readonly number[]
 }
 
-/** How a run ended: `completed`; `censored`, cut off, so that it would have taken longer; `unknown`, its time says nothing. */
+/**
+ * How a run ended: `completed`; `censored`, cut off, so that it would have taken longer; `unknown`, its time says
+ * nothing.
+ */
 export type RunOutcome = 'completed' | 'censored' | 'unknown'
 
 export class Admission<T extends Entry> {
@@ -31,12 +35,18 @@ export class Admission<T extends Entry> {
   readonly #maxQueue: number
   readonly #onRefused: (entry: T, refusal: Refusal) => void
   readonly #estimates = new Estimates()
-  /** Entries that found a server free while nobody had to wait: those that are about to be taken, and those that were. The queue doesn't count them. */
+  /**
+   * Entries that found a server free while nobody had to wait: those that are about to be taken, and those that were.
+   * The queue doesn't count them.
+   */
   readonly #assured: T[] = []
   readonly #uncounted: T[] = []
   /** The line of the servers: all that is runnable. */
   readonly #runnable: Line<T>
-  /** By the index of a name with `concurrency`: the line in which its entries wait for a permit. Their waiting is not an overload of the servers. */
+  /**
+   * By the index of a name with `concurrency`: the line in which its entries wait for a permit. Their waiting is not an
+   * overload of the servers.
+   */
   readonly #capped: readonly (Line<T> | undefined)[]
   #waiting = 0
   /** Entries that wait or run, and whose keys had not run before. */
@@ -49,7 +59,8 @@ export class Admission<T extends Entry> {
     this.#threads = threads
     this.#maxQueue = maxQueue
     this.#onRefused = onRefused
-    const line = (permits: number): Line<T> => new Line<T>(settings, Math.min(threads, permits), permits, this.#estimates, this.#refuse)
+    const line = (permits: number): Line<T> =>
+      new Line<T>(settings, Math.min(threads, permits), permits, this.#estimates, this.#refuse)
     this.#runnable = line(Infinity)
     this.#capped = concurrency.map((permits) => permits === Infinity ? undefined : line(permits))
   }
@@ -111,8 +122,10 @@ export class Admission<T extends Entry> {
 
   /** Somebody has to wait. From now on keys share the servers, and those entries count that have come the short way. */
   #countAll (): void {
-    for (let entry = this.#uncounted.shift(); entry !== undefined; entry = this.#uncounted.shift()) this.#runnable.queue.count(entry)
-    for (let entry = this.#assured.shift(); entry !== undefined; entry = this.#assured.shift()) this.#runnable.queue.push(entry)
+    for (let entry = this.#uncounted.shift(); entry !== undefined; entry = this.#uncounted.shift(
+    )) this.#runnable.queue.count(entry)
+    for (let entry = this.#assured.shift(); entry !== undefined; entry = this.#assured.shift(
+    )) this.#runnable.queue.push(entry)
   }
 
   #expect (entry: Entry, now: number): void {
@@ -122,7 +135,10 @@ export class Admission<T extends Entry> {
     entry.expected = this.#expected(entry)
   }
 
-  /** Reports whether an entry that is offered now would be admitted. The check refuses no other entry and changes nothing. */
+  /**
+   * Reports whether an entry that is offered now would be admitted. The check refuses no other entry and changes
+   * nothing.
+   */
   admits (entry: Entry, now: number): boolean {
     const line = this.#lineFor(entry)
     if (line === this.#runnable && this.#hasServer) return true
@@ -136,13 +152,19 @@ export class Admission<T extends Entry> {
     return entry && this.#start(entry, now)
   }
 
-  /** Returns the next entry if almost every run of its name fits into `budget` ms, to be handed to a busy thread in advance. */
+  /**
+   * Returns the next entry if almost every run of its name fits into `budget` ms, to be handed to a busy thread in
+   * advance.
+   */
   takeShort (now: number, budget: number): T | undefined {
     const entry = this.#next(now)
     return entry && this.#estimates.of(entry.job).most <= budget ? this.#start(entry, now) : undefined
   }
 
-  /** Puts a taken entry that never started back at the head of its key. It had been admitted, so neither count nor wait refuses it now. */
+  /**
+   * Puts a taken entry that never started back at the head of its key. It had been admitted, so neither count nor wait
+   * refuses it now.
+   */
   putBack (entry: T): void {
     if (entry.state !== 'taken') return
     this.#countAll()
@@ -165,7 +187,10 @@ export class Admission<T extends Entry> {
     this.#releasePermit(entry, now)
   }
 
-  /** Records that the client of an entry has left. Returns true for a waiting entry, which is out now. A taken entry is the caller's to end, and finish() follows. */
+  /**
+   * Records that the client of an entry has left. Returns true for a waiting entry, which is out now. A taken entry is
+   * the caller's to end, and finish() follows.
+   */
   leave (entry: T, now: number): boolean {
     const { state } = entry
     if (state === 'new' || state === 'done') return false
@@ -181,7 +206,10 @@ export class Admission<T extends Entry> {
     return Math.max(0, this.#threads - this.running)
   }
 
-  /** Several entries are offered before the first is taken, so those that a free server is about to take don't wait for one. */
+  /**
+   * Several entries are offered before the first is taken, so those that a free server is about to take don't wait for
+   * one.
+   */
   get #passing (): number {
     return Math.min(this.#free, this.#runnable.queue.length)
   }
@@ -201,9 +229,10 @@ export class Admission<T extends Entry> {
   }
 
   /**
-   * The run time that is expected of an entry, in ms. That of a key that hasn't run yet is that of others of its name, but much less for a stranger among
-   * keys that have run: otherwise a light key would wait for a whole round of the others, or be refused for it, before it could show that it is light.
-   * Where all are strangers, none of them comes before a key that is known to be light.
+   * The run time that is expected of an entry, in ms. That of a key that hasn't run yet is that of others of its name,
+   * but much less for a stranger among keys that have run: otherwise a light key would wait for a whole round of the
+   * others, or be refused for it, before it could show that it is light. Where all are strangers, none of them comes
+   * before a key that is known to be light.
    */
   #expected ({ job, key }: Entry): number {
     const own = this.#estimates.ofKey(job, key)
@@ -213,12 +242,13 @@ export class Admission<T extends Entry> {
   }
 
   /**
-   * Returns the entry that is served next. What came before its name had an estimate is measured at its turn: otherwise it would come before light keys,
-   * when all begin at once.
+   * Returns the entry that is served next. What came before its name had an estimate is measured at its turn: otherwise
+   * it would come before light keys, when all begin at once.
    */
   #next (now: number): T | undefined {
     const { queue } = this.#runnable
-    for (let head = queue.next?.head; head?.isMeasured === false && this.#estimates.of(head.job).known; head = queue.next?.head) {
+    for (let head = queue.next?.head; head?.isMeasured === false &&
+      this.#estimates.of(head.job).known; head = queue.next?.head) {
       head.isMeasured = true
       queue.expect(head, this.#expected(head))
     }
@@ -259,8 +289,9 @@ export class Admission<T extends Entry> {
   }
 
   /**
-   * Returns the entry that is refused in place of an arriving one when too many wait: the one that would be served last, if that is after the arriving
-   * one. So a flood of one key, or of keys that come once, evicts nobody and is evicted by keys that ask for less.
+   * Returns the entry that is refused in place of an arriving one when too many wait: the one that would be served
+   * last, if that is after the arriving one. So a flood of one key, or of keys that come once, evicts nobody and is
+   * evicted by keys that ask for less.
    */
   #evictable (entry: Entry, line: Line<T>): T | undefined {
     let last = this.#runnable.queue.last
@@ -270,11 +301,15 @@ export class Admission<T extends Entry> {
     }
     const tail = last?.queue.tail
     // An entry that was promised a server, or that a free server is about to take, isn't evicted.
-    const isPromised = tail?.assured === true || (tail?.state === 'runnable' && this.#runnable.queue.length <= this.#passing)
+    const isPromised = tail?.assured === true ||
+      (tail?.state === 'runnable' && this.#runnable.queue.length <= this.#passing)
     return last === undefined || isPromised || last.until <= line.queue.until(entry) ? undefined : tail as T
   }
 
-  /** Gives back the permit of a name with `concurrency`: the next of its entries becomes runnable, at its place in the order of arrival. */
+  /**
+   * Gives back the permit of a name with `concurrency`: the next of its entries becomes runnable, at its place in the
+   * order of arrival.
+   */
   #releasePermit (entry: T, now: number): void {
     const line = this.#capped[entry.job]
     if (line === undefined) return

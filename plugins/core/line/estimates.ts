@@ -1,16 +1,20 @@
 /**
- * Estimates of how long the jobs of each name run, in ms, learned from measured runs: running time only, neither queueing nor loading.
- * Exponential averages need three numbers a name. Moments over a sliding window would need the samples.
+ * Estimates of how long the jobs of each name run, in ms, learned from measured runs: running time only, neither
+ * queueing nor loading. Exponential averages need three numbers a name. Moments over a sliding window would need the
+ * samples.
  */
 
 /**
- * The weight of a new sample, once there are many. It is small enough to average a mix of 95 % 2 ms and 5 % 200 ms, and large enough to forget an
- * estimate that is 1000 times too high within about 130 runs.
+ * The weight of a new sample, once there are many. It is small enough to average a mix of 95 % 2 ms and 5 % 200 ms, and
+ * large enough to forget an estimate that is 1000 times too high within about 130 runs.
  */
 const WEIGHT = 1 / 20
 /** The number of mean deviations around the mean that cover almost all runs. `most` and `least` use it. */
 const SPREAD = 3
-/** An estimate that no run has renewed for this long, in ms, refuses nothing by deadline. Otherwise a name refused because of it would never run again. */
+/**
+ * An estimate that no run has renewed for this long, in ms, refuses nothing by deadline. Otherwise a name refused
+ * because of it would never run again.
+ */
 const MEMORY = 10_000
 /** Means are multiples of this many ms, so that sums of them are exact: additions and subtractions leave no drift. */
 const GRAIN = 1 / 1_024
@@ -34,7 +38,10 @@ export class Estimate {
     this.#sampledAt = now
   }
 
-  /** Takes in a run that was cut off after `ms`. It would have taken longer, so it can raise the estimate and never lowers it. */
+  /**
+   * Takes in a run that was cut off after `ms`. It would have taken longer, so it can raise the estimate and never
+   * lowers it.
+   */
   censored (ms: number, now: number): void {
     if (ms > this.#mean) this.sample(ms, now)
   }
@@ -49,14 +56,17 @@ export class Estimate {
     return this.known ? this.#mean + SPREAD * this.#deviation : Infinity
   }
 
-  /** The run time that almost every run needs. Admission compares it with the deadline. The mean would refuse jobs that can meet theirs. */
+  /**
+   * The run time that almost every run needs. Admission compares it with the deadline. The mean would refuse jobs that
+   * can meet theirs.
+   */
   least (now: number): number {
     return now - this.#sampledAt > MEMORY ? 0 : this.#mean * this.certainty
   }
 
   /**
-   * How much of the mean almost every run needs, from 0 to 1: 1 if all runs take equally long. A few runs that took a hundred times longer raise the mean, but
-   * they also lower the certainty.
+   * How much of the mean almost every run needs, from 0 to 1: 1 if all runs take equally long. A few runs that took a
+   * hundred times longer raise the mean, but they also lower the certainty.
    */
   get certainty (): number {
     return this.#mean === 0 ? 0 : Math.max(0, 1 - SPREAD * this.#deviation / this.#mean)
@@ -66,7 +76,10 @@ export class Estimate {
 /** At least so many keys of a name have estimates of their own, those that ran last, and at most twice as many. */
 const KEYS = 500
 
-/** The estimates of a name: of all its runs, and by key. A map that is deleted from and added to at each run would cost a fifth of a short job. */
+/**
+ * The estimates of a name: of all its runs, and by key. A map that is deleted from and added to at each run would cost
+ * a fifth of a short job.
+ */
 class OfName {
   readonly all = new Estimate()
   /** Keys that ran lately, and those that ran before. */

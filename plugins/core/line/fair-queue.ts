@@ -1,13 +1,16 @@
 /**
- * FairQueue is the order in which waiting work gets servers: fair to keys by measured server time, weighted by priority.
+ * FairQueue is the order in which waiting work gets servers: fair to keys by measured server time, weighted by
+ * priority.
  *
- * This is fair queueing with costs that are estimated when an entry is taken and settled when it has run. Each flow (a class of priority, a key) has an
- * account. The flow whose account would be least after its next entry is served next. The virtual clock of a group advances by the work taken ÷ the
- * weights of the members that wait or run: what a member of weight 1 is entitled to. A flow that begins to wait starts at the clock, or at its account
- * if that is ahead, so it neither saves up a claim by being idle nor starts afresh by being empty for a moment.
+ * This is fair queueing with costs that are estimated when an entry is taken and settled when it has run. Each flow (a
+ * class of priority, a key) has an account. The flow whose account would be least after its next entry is served next.
+ * The virtual clock of a group advances by the work taken ÷ the weights of the members that wait or run: what a member
+ * of weight 1 is entitled to. A flow that begins to wait starts at the clock, or at its account if that is ahead, so it
+ * neither saves up a claim by being idle nor starts afresh by being empty for a moment.
  *
- * Rejected: deficit round-robin, since a cost known only afterwards leaves a debt of thousands of rounds. The end of the last entry as the clock
- * (Golestani 1994), since a newcomer would start a whole round behind. Its start, since the clock would stand still while every key is new.
+ * Rejected: deficit round-robin, since a cost known only afterwards leaves a debt of thousands of rounds. The end of
+ * the last entry as the clock (Golestani 1994), since a newcomer would start a whole round behind. Its start, since the
+ * clock would stand still while every key is new.
  */
 import { LEAST_COST_MS, priorities, type Entry } from './entry.ts'
 import type { Flow } from './flow.ts'
@@ -93,8 +96,8 @@ export class FairQueue<T extends Entry = Entry> {
   }
 
   /**
-   * Returns an upper bound, in ms of server time, on what is served before an arriving entry: its key takes turns with every other key, and no key is
-   * served more than it has waiting.
+   * Returns an upper bound, in ms of server time, on what is served before an arriving entry: its key takes turns with
+   * every other key, and no key is served more than it has waiting.
    */
   workBefore (entry: Entry): number {
     let flow: Flow | undefined = this.find(entry)
@@ -159,7 +162,9 @@ export class FairQueue<T extends Entry = Entry> {
     this.#rest(queue)
   }
 
-  /** Settles the account of a taken entry that has run for `run` ms: its key pays the difference to what it was charged. */
+  /**
+   * Settles the account of a taken entry that has run for `run` ms: its key pays the difference to what it was charged.
+   */
   settle (entry: Entry, run: number): void {
     const queue = queueOf(entry)
     entry.queue = undefined
@@ -278,13 +283,17 @@ export class FairQueue<T extends Entry = Entry> {
 
   /** Keeps of a key without entries no more than an account that is ahead of the clock. The classes stay. */
   #rest (queue: KeyQueue): void {
-    for (let flow: Flow = queue; flow.group !== undefined && flow.group !== this.#root && !flow.isActive; flow = flow.group) {
+    for (let flow: Flow = queue; flow.group !== undefined && flow.group !== this.#root &&
+      !flow.isActive; flow = flow.group) {
       flow.group.resting.add(flow)
       this.#forget(flow.group)
     }
   }
 
-  /** Forgets the keys that would start at the clock anyway; all of them once nothing of the class waits or runs, since all were served what they asked. */
+  /**
+   * Forgets the keys that would start at the clock anyway; all of them once nothing of the class waits or runs, since
+   * all were served what they asked.
+   */
   #forget (group: Group): void {
     for (let { top } = group.resting; top !== undefined; { top } = group.resting) {
       if (group.activeWeight > 0 && top.account > group.clock) return

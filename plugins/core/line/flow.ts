@@ -1,6 +1,6 @@
 /**
- * The tree of shares. Its leaves are the queues of keys, and each group above them shares its servers between its members by weight: the classes of
- * priority, and the keys of a class. (Fair queueing calls a member a flow.)
+ * The tree of shares. Its leaves are the queues of keys, and each group above them shares its servers between its
+ * members by weight: the classes of priority, and the keys of a class. (Fair queueing calls a member a flow.)
  */
 import type { Debt } from './debt.ts'
 import type { Entry } from './entry.ts'
@@ -51,9 +51,13 @@ export class Group extends Flow {
 
   /** The members with entries, in the opposite order: on top is the one that is served last to its end. */
   readonly last = new Heap<Flow>((a, b) => a.end > b.end, 'lastIndex')
-  /** The members without entries whose accounts are ahead of the clock: they would start afresh if they were forgotten. */
+  /**
+   * The members without entries whose accounts are ahead of the clock: they would start afresh if they were forgotten.
+   */
   readonly resting = new Heap<Flow>((a, b) => a.account < b.account)
-  /** The virtual clock: the server time that a member of weight 1 was entitled to, if it has waited or run all the time. */
+  /**
+   * The virtual clock: the server time that a member of weight 1 was entitled to, if it has waited or run all the time.
+   */
   clock = 0
   /** The weights of the members that wait or run, and of those that wait. */
   activeWeight = 0
@@ -73,8 +77,8 @@ export class KeyQueue extends Flow {
   judgedUntil: number
   readonly #arrived = new LinkedList<Entry>()
   /**
-   * Entries that waited elsewhere before, for a permit or for a thread that died. They keep their place in the order of arrival. They are few; to find
-   * their place among the others would cost O(n).
+   * Entries that waited elsewhere before, for a permit or for a thread that died. They keep their place in the order of
+   * arrival. They are few; to find their place among the others would cost O(n).
    */
   readonly #returned = new LinkedList<Entry>()
 
@@ -86,14 +90,18 @@ export class KeyQueue extends Flow {
   get head (): Entry | undefined {
     const arrived = this.#arrived.first
     const returned = this.#returned.first
-    return returned === undefined || (arrived !== undefined && arrived.sequence < returned.sequence) ? arrived : returned
+    return returned === undefined || (arrived !== undefined && arrived.sequence < returned.sequence)
+      ? arrived
+      : returned
   }
 
   /** The entry that is served last. */
   get tail (): Entry | undefined {
     const arrived = this.#arrived.last
     const returned = this.#returned.last
-    return returned === undefined || (arrived !== undefined && arrived.sequence > returned.sequence) ? arrived : returned
+    return returned === undefined || (arrived !== undefined && arrived.sequence > returned.sequence)
+      ? arrived
+      : returned
   }
 
   /** Adds an entry that arrived after all others. */

@@ -1,4 +1,7 @@
-/** Heap is a binary heap, whose top comes before all other members. Each member knows its index, so that it moves and leaves in O(log members). */
+/**
+ * Heap is a binary heap, whose top comes before all other members. Each member knows its index, so that it moves and
+ * leaves in O(log members).
+ */
 
 /** A member keeps its index in one of these fields, since it may be in two heaps at a time. */
 export interface HeapMember {

@@ -1,13 +1,18 @@
 /**
- * A line: work that waits for servers, in fair order, bounded by time. The servers are the threads of a pool, the permits of a name, or the event loop.
+ * A line: work that waits for servers, in fair order, bounded by time. The servers are the threads of a pool, the
+ * permits of a name, or the event loop.
  *
  * The rule:
- * 1. Keys share the servers by measured time, always (fair-queue.ts). Waiting alone is no evidence of an overload: without one, an entry is refused only
- *    if its key has more waiting than can be served within `maxWait`, or if it has waited for `maxWait`.
- * 2. Within a key, entries are served in the order of arrival. Newest first was rejected: clients that share a key would starve.
- * 3. Work that waited and was left or refused is the debt of its key. Much debt is an overload, of the key or of all (overload.ts).
- * 4. In an overload, an arrival that would wait longer than the limit is refused at once, and an entry that has waited longer is refused if others
- *    have come since. The limit is learned: departures make it shorter, idle servers make it longer.
+ * 1. Keys share the servers by measured time, always (fair-queue.ts). Waiting alone is no evidence of an overload:
+ *    without one, an entry is refused only if its key has more waiting than can be served within `maxWait`, or if it
+ *    has waited for `maxWait`.
+ * 2. Within a key, entries are served in the order of arrival. Newest first was rejected: clients that share a key
+ *    would starve.
+ * 3. Work that waited and was left or refused is the debt of its key. Much debt is an overload, of the key or of all
+ *    (overload.ts).
+ * 4. In an overload, an arrival that would wait longer than the limit is refused at once, and an entry that has waited
+ *    longer is refused if others have come since. The limit is learned: departures make it shorter, idle servers make
+ *    it longer.
  *
  * Every operation costs O(log keys) or less, whatever waits. The time is an argument.
  */
@@ -27,8 +32,8 @@ export interface Bound {
 }
 
 /**
- * An entry is not refused at its turn before it has waited for so many runs, since a server may not have become free before. With 1, jobs of 1 ms beside those of
- * 300 ms on one thread were refused in vain.
+ * An entry is not refused at its turn before it has waited for so many runs, since a server may not have become free
+ * before. With 1, jobs of 1 ms beside those of 300 ms on one thread were refused in vain.
  */
 const RUNS = 2
 /** The weight of earlier runs, once another one is measured. */
@@ -60,7 +65,8 @@ export class Line<T extends Entry> {
   #squares = 0
 
   /** @param onUnfit removes an entry that may wait no longer */
-  constructor (settings: WaitSettings, servers: number, permits: number, estimates: Estimates, onUnfit: (entry: T, bound: Bound, now: number) => void) {
+  constructor (settings: WaitSettings, servers: number, permits: number, estimates: Estimates,
+    onUnfit: (entry: T, bound: Bound, now: number) => void) {
     this.#overload = new Overload(settings, servers)
     this.queue = new FairQueue((queue) => this.#evidence.forget(queue))
     this.servers = servers
@@ -99,8 +105,8 @@ export class Line<T extends Entry> {
   }
 
   /**
-   * The time in which the servers do all that waits and runs, in whole seconds and at least one. Running work counts with its whole expected run time.
-   * A client that retries after this time finds a free server unless others came.
+   * The time in which the servers do all that waits and runs, in whole seconds and at least one. Running work counts
+   * with its whole expected run time. A client that retries after this time finds a free server unless others came.
    */
   get retryAfter (): number {
     return wholeSeconds(this.work)
@@ -116,14 +122,19 @@ export class Line<T extends Entry> {
     return this.#evidence.limit
   }
 
-  /** Records that an entry is offered, and removes what has waited longer than any entry may, except for the last one. */
+  /**
+   * Records that an entry is offered, and removes what has waited longer than any entry may, except for the last one.
+   */
   offered (now: number): void {
     this.#advance(now)
     this.#expire(now)
     this.#offeredAt = now
   }
 
-  /** Returns the bound that an arriving entry meets, if any, and remembers nothing of it. A name that never ran is bounded by count only. */
+  /**
+   * Returns the bound that an arriving entry meets, if any, and remembers nothing of it. A name that never ran is
+   * bounded by count only.
+   */
   check (entry: Entry, now: number): Bound | undefined {
     this.#advance(now)
     const estimate = this.#estimates.of(entry.job)
@@ -134,13 +145,16 @@ export class Line<T extends Entry> {
     const { limit } = this.#evidence
     if (wait <= limit) return undefined
     if (this.#evidence.covers(this.queue.find(entry), entry.key)) return { reason: 'wait', estimatedWait: wait, limit }
-    // Only the certain part of the wait counts: otherwise the slow jobs of one client would raise the mean of their name, and the next burst of quick
-    // jobs of all others would be refused.
+    // Only the certain part of the wait counts: otherwise the slow jobs of one client would raise the mean of their
+    // name, and the next burst of quick jobs of all others would be refused.
     const { maxWait } = this.#settings
     return wait * estimate.certainty <= maxWait ? undefined : { reason: 'wait', estimatedWait: wait, limit: maxWait }
   }
 
-  /** Returns the next entry to be served. On the way, entries that an overload or their deadline leaves no chance are removed. */
+  /**
+   * Returns the next entry to be served. On the way, entries that an overload or their deadline leaves no chance are
+   * removed.
+   */
   next (now: number): T | undefined {
     this.#advance(now)
     this.#expire(now)
@@ -157,7 +171,10 @@ export class Line<T extends Entry> {
     return undefined
   }
 
-  /** Reports whether a refusal would speed up others: the key is overloaded, others have come since, and the server would not be left idle. */
+  /**
+   * Reports whether a refusal would speed up others: the key is overloaded, others have come since, and the server
+   * would not be left idle.
+   */
   #isOthersTurn (queue: KeyQueue, limit: number, now: number): boolean {
     return this.queue.length > 1 && now - this.#offeredAt <= limit && this.#evidence.covers(queue, queue.name)
   }
@@ -167,7 +184,10 @@ export class Line<T extends Entry> {
     this.#recordWaste(entry, wait, true)
   }
 
-  /** Records that a waiting entry is refused. Nobody is to blame for a single entry of a key that waited for a long round. */
+  /**
+   * Records that a waiting entry is refused. Nobody is to blame for a single entry of a key that waited for a long
+   * round.
+   */
   refused (entry: T, now: number): void {
     if ((this.queue.find(entry)?.length ?? 0) > 1) this.#recordWaste(entry, now - entry.since, false)
   }
@@ -189,7 +209,10 @@ export class Line<T extends Entry> {
   /** Call this method before servers become busy or idle, and before the wait limit is asked for. */
   #advance (now: number): void {
     // A clock that went backwards counts as no time.
-    if (this.#settings.idle === undefined) this.#idle += Math.max(0, now - this.#at) * Math.max(0, this.servers - this.#busy)
+    if (this.#settings.idle === undefined) {
+      this.#idle += Math.max(0, now - this.#at) * Math.max(0,
+        this.servers - this.#busy)
+    }
     this.#at = now
   }
 

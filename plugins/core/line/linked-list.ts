@@ -1,4 +1,7 @@
-/** A doubly linked list that any value leaves in O(1). Its links belong to the values, so that joining a list allocates nothing. */
+/**
+ * A doubly linked list that any value leaves in O(1). Its links belong to the values, so that joining a list allocates
+ * nothing.
+ */
 
 /** The membership of one value in one list. A link that is in no list is its own neighbour. */
 export class Link<T> {

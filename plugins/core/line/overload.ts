@@ -1,10 +1,12 @@
 /**
- * Overload decides from evidence whether a line is overloaded, or a key of it, and learns how long entries may wait then.
+ * Overload decides from evidence whether a line is overloaded, or a key of it, and learns how long entries may wait
+ * then.
  *
- * Waiting alone is no evidence: patient clients may wait for a long round. Evidence is work that waited and was then left, or refused. It is a debt of
- * its key, and at most the server time that the key was entitled to meanwhile, so a flood of one key is worth no more than the key's share: one key can
- * neither declare nor hide an overload of the others. Servers that idle pay all debts, and work that is served in time pays a part, so that the few
- * clients who leave at any load never add up to an overload.
+ * Waiting alone is no evidence: patient clients may wait for a long round. Evidence is work that waited and was then
+ * left, or refused. It is a debt of its key, and at most the server time that the key was entitled to meanwhile, so a
+ * flood of one key is worth no more than the key's share: one key can neither declare nor hide an overload of the
+ * others. Servers that idle pay all debts, and work that is served in time pays a part, so that the few clients who
+ * leave at any load never add up to an overload.
  */
 import { Debt } from './debt.ts'
 import type { KeyQueue } from './flow.ts'
@@ -17,24 +19,34 @@ export interface WaitSettings {
   /** The least wait limit in an overload, in ms. */
   targetWait: number
   /**
-   * Reads how long the servers have been idle since some instant, in ms. Without this function, a server is idle while no entry occupies it. The event loop is
-   * busy with much that never was in its line.
+   * Reads how long the servers have been idle since some instant, in ms. Without this function, a server is idle while
+   * no entry occupies it. The event loop is busy with much that never was in its line.
    */
   idle?: () => number
 }
 
-/** Debt above this share of `orderWait` of server time is an overload. Half of it saw a sudden overload too late, an eighth saw one in chance. */
+/**
+ * Debt above this share of `orderWait` of server time is an overload. Half of it saw a sudden overload too late, an
+ * eighth saw one in chance.
+ */
 const OVERLOAD = 1 / 4
-/** The part of work served in time that pays debts. With 0, patient clients beside a few who leave were refused; with 1, steady overloads were not seen. */
+/**
+ * The part of work served in time that pays debts. With 0, patient clients beside a few who leave were refused; with 1,
+ * steady overloads were not seen.
+ */
 const PAID = 1 / 4
 /**
- * The limit becomes shorter by this much for each ms of work that waited in vain. Idle time makes it longer again. Together they find the shortest queue
- * that keeps the servers busy. With 0, twenty keys at 6 times what the servers can do waited 540 ms (p99) for jobs of 10 ms in place of 110 ms.
+ * The limit becomes shorter by this much for each ms of work that waited in vain. Idle time makes it longer again.
+ * Together they find the shortest queue that keeps the servers busy. With 0, twenty keys at 6 times what the servers
+ * can do waited 540 ms (p99) for jobs of 10 ms in place of 110 ms.
  */
 const SHORTER = 0.1
 /** The factor that a departure applies to the limit, if the whole cost of the entry is evidence. */
 const LEFT = 0.7
-/** So many keys that have gone keep their debts; those of older ones become the debt of all. Many keys that each ask once are an overload too. */
+/**
+ * So many keys that have gone keep their debts; those of older ones become the debt of all. Many keys that each ask
+ * once are an overload too.
+ */
 const DEBTORS = 16
 
 export class Overload {

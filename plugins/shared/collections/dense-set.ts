@@ -1,8 +1,8 @@
 /**
- * A dense set: an array whose members know their index, so that a member joins and leaves in O(1). It holds what is alive at the moment: jobs
- * whose callers wait, requests in flight. A Set or Map that is added to and deleted from without end rehashes again and again. Each dead table
- * points to the next, and once one is in V8's old generation, all that was added since is kept until a full collection. Measured, that is a
- * fifth of what a short job costs.
+ * A dense set: an array whose members know their index, so that a member joins and leaves in O(1). It holds what is
+ * alive at the moment: jobs whose callers wait, requests in flight. A Set or Map that is added to and deleted from
+ * without end rehashes again and again. Each dead table points to the next, and once one is in V8's old generation, all
+ * that was added since is kept until a full collection. Measured, that is a fifth of what a short job costs.
  */
 export interface DenseSetMember {
   /** The index in the array; -1 outside. {@link DenseSet} keeps it. */

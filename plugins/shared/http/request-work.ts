@@ -10,7 +10,10 @@ export interface RequestWork {
   onEnded (listener: () => void): void
 }
 
-/** Calls `listener`, at least once. Without lifecycle, the end of the response, or the departure of the client, is all that is known. */
+/**
+ * Calls `listener`, at least once. Without lifecycle, the end of the response, or the departure of the client, is all
+ * that is known.
+ */
 export function onWorkEnded (request: FastifyRequest, reply: FastifyReply, listener: () => void): void {
   const work = (request as { [kRequestWork]?: RequestWork | null })[kRequestWork]
   if (work == null) onClosed(reply, listener)

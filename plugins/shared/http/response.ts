@@ -1,6 +1,7 @@
 /**
- * Reads the state of a response from Node.js itself. Plugins define properties of a response anew: @fastify/express has a `headersSent` of its
- * own, which is false for what Fastify has answered. The getters of Node's prototypes read the response's own fields.
+ * Reads the state of a response from Node.js itself. Plugins define properties of a response anew: @fastify/express has
+ * a `headersSent` of its own, which is false for what Fastify has answered. The getters of Node's prototypes read the
+ * response's own fields.
  */
 import { OutgoingMessage, type ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
@@ -18,7 +19,8 @@ export function isHttp1 (raw: RawResponse): raw is ServerResponse {
 }
 
 type Getter = (this: ServerResponse) => boolean
-const getterOf = (name: 'headersSent' | 'writableEnded'): Getter => Object.getOwnPropertyDescriptor(OutgoingMessage.prototype, name)!.get as Getter
+const getterOf = (name: 'headersSent' | 'writableEnded'): Getter =>
+  Object.getOwnPropertyDescriptor(OutgoingMessage.prototype, name)!.get as Getter
 const headersSent = getterOf('headersSent')
 const writableEnded = getterOf('writableEnded')
 

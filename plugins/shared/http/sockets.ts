@@ -7,7 +7,8 @@ import { isHttp1, rawOf, type RawResponse } from './response.ts'
 export function onClosed (reply: FastifyReply, closed: () => void): void {
   const raw = rawOf(reply)
   if (hasClosed(raw)) return closed()
-  // Node tells nothing of the connection's end to a response of a pipeline whose turn hasn't come: it has no socket yet.
+  // Node tells nothing of the connection's end to a response of a pipeline whose turn hasn't come: it has no socket
+  // yet.
   const forget = isHttp1(raw) && raw.socket === null ? onSocketClosed(raw.req.socket, closed) : undefined
   // The response of HTTP/2 says it before listeners of its stream hear it, and so before `disconnected` does.
   const emitter: EventEmitter = isHttp1(raw) ? raw : raw.stream

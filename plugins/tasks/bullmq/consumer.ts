@@ -1,6 +1,7 @@
 /**
- * Consumer takes stored tasks from Redis to run them in this process, by a Worker of BullMQ for each name, and holds them until Redis knows what has
- * become of them. What the process held when it ended is found by other processes once its locks have expired. A shutdown hands back what it can't finish.
+ * Consumer takes stored tasks from Redis to run them in this process, by a Worker of BullMQ for each name, and holds
+ * them until Redis knows what has become of them. What the process held when it ended is found by other processes once
+ * its locks have expired. A shutdown hands back what it can't finish.
  */
 import type { ConnectionOptions, Worker, WorkerOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
@@ -43,7 +44,10 @@ export interface ConsumerOptions {
 }
 
 interface TaskWorker extends Worker<StoredTask> {
-  /** Ends the timer that renews locks. A Worker that waits for Redis when it closes would never end the timer, nor would the process end. */
+  /**
+   * Ends the timer that renews locks. A Worker that waits for Redis when it closes would never end the timer, nor would
+   * the process end.
+   */
   stopRenewing (): void
 }
 
@@ -53,7 +57,10 @@ export class Consumer implements Drainable {
   readonly #options: ConsumerOptions
   readonly #process: ConsumingProcess
   #workers: TaskWorker[] = []
-  /** What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down yet. */
+  /**
+   * What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down
+   * yet.
+   */
   readonly #held = new Map<StoredJob, Delivery>()
   readonly #idle = new IdleWaiters()
   #closing: Promise<unknown> | undefined
@@ -63,8 +70,19 @@ export class Consumer implements Drainable {
   constructor (bullmq: typeof Bullmq, options: ConsumerOptions, deps: EngineDeps) {
     this.#options = options
     // Workers bound what runs.
-    const runs = new Scheduler({ concurrency: Math.max(options.concurrency * options.names.length, 1), maxQueue: 0, grace: options.grace }, deps)
-    this.#process = { bullmq, named: deps.named, ledger: deps.ledger, log: deps.log, runs, isClosing: false, isGivingUp: false, suspects: new Suspects(options.connections.commands) }
+    const runs = new Scheduler({
+      concurrency: Math.max(options.concurrency * options.names.length, 1), maxQueue: 0, grace: options.grace
+    }, deps)
+    this.#process = {
+      bullmq,
+      named: deps.named,
+      ledger: deps.ledger,
+      log: deps.log,
+      runs,
+      isClosing: false,
+      isGivingUp: false,
+      suspects: new Suspects(options.connections.commands)
+    }
   }
 
   /** The ledger has counted what ran here with what ran in memory. */
@@ -83,14 +101,16 @@ export class Consumer implements Drainable {
     client.on('message', (_channel: string, key: string) => this.#cancel(key))
     // What was published while the connection was away is lost, but the mark is stored.
     client.on('ready', () => { for (const { job, worker } of this.#held.values()) void this.#readMark(worker, job) })
-    client.subscribe(cancelChannel).catch((err: unknown) => this.#log('debug', { err }, 'tasks: no subscription to cancelled tasks'))
+    client.subscribe(cancelChannel).catch((err: unknown) =>
+      this.#log('debug', { err }, 'tasks: no subscription to cancelled tasks'))
     this.#workers = names.map((name) => this.#createWorker(name))
   }
 
   /** Takes no more tasks from Redis. What runs goes on. */
   close (): void {
     this.#process.isClosing = true
-    this.#closing ??= Promise.all(this.#workers.map((worker) => worker.close())).catch((err: unknown) => this.#log('warn', { err }, 'tasks: a worker could not be closed'))
+    this.#closing ??= Promise.all(this.#workers.map((worker) => worker.close())).catch((err: unknown) =>
+      this.#log('warn', { err }, 'tasks: a worker could not be closed'))
   }
 
   idle (): Promise<void> {
@@ -100,7 +120,8 @@ export class Consumer implements Drainable {
   /** Resolves when the Workers have ended, or after `patience` ms: a Redis that is away or frozen holds them up. */
   async closed (patience: number): Promise<void> {
     this.close()
-    if (!await within(patience, this.#closing as Promise<unknown>)) for (const worker of this.#workers) worker.stopRenewing()
+    if (!await within(patience,
+      this.#closing as Promise<unknown>)) for (const worker of this.#workers) worker.stopRenewing()
   }
 
   /** How long the engine is to wait for Redis when it closes, in ms. A Redis that answers takes a few. */
@@ -146,11 +167,15 @@ export class Consumer implements Drainable {
       if (held.size === 0) this.#idle.wake()
     }
     const { JobNotExist, JobLockNotExist, JobLockMismatch } = consuming.bullmq.ErrorCode
-    // By these errors Redis refuses the outcome of a job: the job has ended elsewhere, its lock has expired, or another process has it.
-    const isLost = (err: Error & { code?: unknown }): boolean => [JobNotExist, JobLockNotExist, JobLockMismatch].includes(err.code as number)
-    // Nothing that BullMQ publishes says when a job that lost its lock is done with, so the method that does all of it is wrapped.
+    // By these errors Redis refuses the outcome of a job: the job has ended elsewhere, its lock has expired, or another
+    // process has it.
+    const isLost = (err: Error & { code?: unknown }): boolean =>
+      [JobNotExist, JobLockNotExist, JobLockMismatch].includes(err.code as number)
+    // Nothing that BullMQ publishes says when a job that lost its lock is done with, so the method that does all of it
+    // is wrapped.
     class HoldingWorker extends consuming.bullmq.Worker<StoredTask> {
-      override processJob (...[job, token, wantsNext]: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
+      override processJob (...[job, token,
+        wantsNext]: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
         // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
         job.data = toStoredTask(job.data)
         held.set(job, new Delivery(job, this, consuming, performance.now()))
@@ -164,14 +189,19 @@ export class Consumer implements Drainable {
         void this.lockManager.close()
       }
 
-      /** A job that this process has lost is not to fail because Redis refuses its result: the process that has it now decides. */
-      protected override async handleFailed (...args: Parameters<Worker<StoredTask>['handleFailed']>): ReturnType<Worker<StoredTask>['handleFailed']> {
+      /**
+       * A job that this process has lost is not to fail because Redis refuses its result: the process that has it now
+       * decides.
+       */
+      protected override async handleFailed (
+        ...args: Parameters<Worker<StoredTask>['handleFailed']>): ReturnType<Worker<StoredTask>['handleFailed']> {
         return isLost(args[0]) ? undefined as never : await super.handleFailed(...args)
       }
 
       /**
-       * Returns how long this Worker waits to be woken before it looks for tasks itself, in seconds. Redis wakes the Worker that has waited longest,
-       * which may be one of a frozen process. Other Workers would then wait for 5 or 10 s, BullMQ's defaults.
+       * Returns how long this Worker waits to be woken before it looks for tasks itself, in seconds. Redis wakes the
+       * Worker that has waited longest, which may be one of a frozen process. Other Workers would then wait for 5 or 10
+       * s, BullMQ's defaults.
        */
       protected override getBlockTimeout (blockUntil: number): number {
         return Math.min(super.getBlockTimeout(blockUntil), lockDuration / 8 / 1_000)
@@ -180,15 +210,18 @@ export class Consumer implements Drainable {
     const worker = new HoldingWorker(queueName(name), (job) => (held.get(job) as Delivery).run(), {
       ...options,
       lockDuration,
-      // One check marks the tasks that run, and a later one moves those that have no lock. A process whose check comes just too early for its turn
-      // checks one interval later, so checks are at most two intervals apart.
+      // One check marks the tasks that run, and a later one moves those that have no lock. A process whose check comes
+      // just too early for its turn checks one interval later, so checks are at most two intervals apart.
       stalledInterval: lockDuration / 4,
       runRetryDelay: RETRY_DELAY_MS,
       connection: connections.patient as unknown as ConnectionOptions
     })
     worker.on('stalled', (jobId) => { void this.#recovered(worker, jobId) })
     worker.on('lockRenewalFailed', (jobIds) => {
-      for (const delivery of held.values()) if (delivery.worker === worker && jobIds.includes(delivery.job.id as string)) delivery.lostLock()
+      for (const delivery of held.values()) {
+        if (delivery.worker === worker &&
+        jobIds.includes(delivery.job.id as string)) delivery.lostLock()
+      }
     })
     worker.on('error', (err) => {
       this.#log(isLost(err) ? 'warn' : 'debug', { err, task: name }, isLost(err)

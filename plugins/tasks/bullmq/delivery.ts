@@ -1,6 +1,7 @@
 /**
- * Delivery is a job that Redis has given to this process: it runs the job's task, and says what Redis is to make of the outcome. Each attempt is a task
- * of a scheduler, which gives it what a task in memory has: a deadline, a signal, a log, an outcome.
+ * Delivery is a job that Redis has given to this process: it runs the job's task, and says what Redis is to make of the
+ * outcome. Each attempt is a task of a scheduler, which gives it what a task in memory has: a deadline, a signal, a
+ * log, an outcome.
  */
 import type { Job, Worker } from 'bullmq'
 import type * as Bullmq from 'bullmq'
@@ -67,7 +68,10 @@ export class Delivery {
     this.#process.runs.cancel(this.id, 'its lock has expired, and another process may run it')
   }
 
-  /** Resolves to the result of the task. Rejects with a Failure, or with an error that tells BullMQ that the job is back in its queue. */
+  /**
+   * Resolves to the result of the task. Rejects with a Failure, or with an error that tells BullMQ that the job is back
+   * in its queue.
+   */
   async run (): Promise<unknown> {
     const { id, job } = this
     const consuming = this.#process
@@ -117,7 +121,13 @@ export class Delivery {
       carrier: data.carrier,
       fn: (context) => named.run(name, data.payload, context),
       options: toOptions(data, opts.attempts, named.defaults(name)),
-      stored: { attempts: attemptsMade, idempotencyKey: repeatJobKey === undefined ? jobId as string : id, ageMs: Math.max(Date.now() - timestamp, 0) }
+      stored: {
+        attempts: attemptsMade,
+        idempotencyKey: repeatJobKey === undefined
+          ? jobId as string
+          : id,
+        ageMs: Math.max(Date.now() - timestamp, 0)
+      }
     })
   }
 
@@ -127,13 +137,17 @@ export class Delivery {
     return new Failure(error, -1)
   }
 
-  /** Returns the result as far as it can be stored. The task has done its work: a result that JSON can't hold must not make it run again. */
+  /**
+   * Returns the result as far as it can be stored. The task has done its work: a result that JSON can't hold must not
+   * make it run again.
+   */
   #storable (result: unknown): unknown {
     try {
       if (typeof result === 'object' || typeof result === 'bigint') JSON.stringify(result)
       return typeof result === 'function' || typeof result === 'symbol' ? undefined : result
     } catch (err) {
-      logSafely(this.#process.log, 'warn', { err, task: this.id }, 'tasks: the result of a task can\'t be stored as JSON: its handle resolves to undefined')
+      logSafely(this.#process.log, 'warn', { err, task: this.id },
+        'tasks: the result of a task can\'t be stored as JSON: its handle resolves to undefined')
       return undefined
     }
   }
@@ -145,7 +159,8 @@ export class Delivery {
       await this.job.moveToWait(this.job.token)
       logSafely(log, 'info', { task: this.id }, 'tasks: a task was handed back: another process runs it')
     } catch (err) {
-      logSafely(log, 'error', { err, task: this.id }, 'tasks: a task could not be handed back: another process runs it when its lock expires')
+      logSafely(log, 'error', { err, task: this.id },
+        'tasks: a task could not be handed back: another process runs it when its lock expires')
     }
     throw new bullmq.WaitingError()
   }
@@ -153,7 +168,8 @@ export class Delivery {
   async #runLater (): Promise<never> {
     const { bullmq, log } = this.#process
     await this.job.moveToDelayed(Date.now() + BUSY_DELAY_MS, this.job.token).catch((err: unknown) => {
-      logSafely(log, 'error', { err, task: this.id }, 'tasks: a task that can\'t run now could not be put off: it runs when its lock expires')
+      logSafely(log, 'error', { err, task: this.id },
+        'tasks: a task that can\'t run now could not be put off: it runs when its lock expires')
     })
     throw new bullmq.DelayedError()
   }

@@ -1,9 +1,11 @@
 /**
- * The engine that stores named tasks in Redis or Valkey, by BullMQ: they survive their process, and run in any process that consumes them.
+ * The engine that stores named tasks in Redis or Valkey, by BullMQ: they survive their process, and run in any process
+ * that consumes them.
  *
- * It guarantees that a task that was accepted runs at least once, as long as Redis keeps its data; that one id is waiting or running at
- * most once; and that no caller waits for Redis longer than `storeTimeout`. It doesn't guarantee that a task runs only once: a process that ends, or
- * can't renew a lock, has its tasks run again. Handlers have an `idempotencyKey` for that.
+ * It guarantees that a task that was accepted runs at least once, as long as Redis keeps its data; that one id is
+ * waiting or running at most once; and that no caller waits for Redis longer than `storeTimeout`. It doesn't guarantee
+ * that a task runs only once: a process that ends, or can't renew a lock, has its tasks run again. Handlers have an
+ * `idempotencyKey` for that.
  *
  * Each name has a queue of its own, so that a process may consume some names only, and no kind of task delays another.
  */
@@ -25,7 +27,10 @@ import { Outcomes, StoredHandle } from './handle.ts'
 import { StoredQueue } from './queue.ts'
 import { Failure, idOf, isJobId, keyOf, toRetryOptions, toStored, toStoredTask, type StoredTask } from './stored.ts'
 
-/** In braces as the hash tag: in a cluster the keys of a queue must lie on one node, and those of another name may lie on another. */
+/**
+ * In braces as the hash tag: in a cluster the keys of a queue must lie on one node, and those of another name may lie
+ * on another.
+ */
 const queueName = (name: string): string => `{${name}}`
 
 export class BullmqEngine implements Engine {
@@ -39,16 +44,19 @@ export class BullmqEngine implements Engine {
   #isClosing = false
 
   /** Loads BullMQ and connects. Rejects with FC_ERR_OPTION_INVALID. */
-  static async open (tasks: { concurrency: number, grace: number }, stored: StoredTasksOptions, deps: EngineDeps): Promise<BullmqEngine> {
+  static async open (tasks: { concurrency: number, grace: number }, stored: StoredTasksOptions,
+    deps: EngineDeps): Promise<BullmqEngine> {
     const bullmq = await import('bullmq').catch((cause: unknown) => {
-      throw new OptionInvalidError('tasks.redis', 'the package bullmq to be installed (npm install bullmq ioredis)', String(cause))
+      throw new OptionInvalidError('tasks.redis', 'the package bullmq to be installed (npm install bullmq ioredis)',
+        String(cause))
     })
     const connections = new Connections(stored.redis, deps.log)
     if (await connections.first()) await checkServer(connections.commands, stored.storeTimeout, deps.log)
     return new BullmqEngine(bullmq, connections, tasks, stored, deps)
   }
 
-  constructor (bullmq: typeof Bullmq, connections: Connections, { concurrency, grace }: { concurrency: number, grace: number }, stored: StoredTasksOptions, deps: EngineDeps) {
+  constructor (bullmq: typeof Bullmq, connections: Connections,
+    { concurrency, grace }: { concurrency: number, grace: number }, stored: StoredTasksOptions, deps: EngineDeps) {
     this.#bullmq = bullmq
     this.#deps = deps
     this.#connections = connections
@@ -89,9 +97,11 @@ export class BullmqEngine implements Engine {
   async enqueue (task: NamedTask): Promise<TaskHandle> {
     const { name, id, options } = task
     const defaults = this.#deps.named.defaults(name)
-    check.ensure(options.retryIf === defaults.retryIf, 'tasks.enqueue.retryIf', 'to be left out: a stored task is tried again as the retryIf of its definition says', options.retryIf)
+    check.ensure(options.retryIf === defaults.retryIf, 'tasks.enqueue.retryIf',
+      'to be left out: a stored task is tried again as the retryIf of its definition says', options.retryIf)
     const queue = this.#queue(name)
-    // BullMQ frees the id of a job only when the job isn't kept any more, and the id of a deduplication when the job has ended.
+    // BullMQ frees the id of a job only when the job isn't kept any more, and the id of a deduplication when the job
+    // has ended.
     const jobId = task.isIdChosen ? randomUUID() : task.ownId
     const jobOptions: JobsOptions = toRetryOptions(options)
     jobOptions.jobId = jobId
@@ -117,7 +127,8 @@ export class BullmqEngine implements Engine {
       const jobId = await queue.jobs.getDeduplicationJobId(ownId) ?? ownId
       return isJobId(jobId) ? await queue.jobs.getJob(jobId) : undefined
     })
-    if (job === undefined || job.finishedOn !== undefined || idOf(name, toStoredTask(job.data), job.id as string) !== id) return false
+    if (job === undefined || job.finishedOn !== undefined ||
+      idOf(name, toStoredTask(job.data), job.id as string) !== id) return false
     // The next run of a schedule is part of it: BullMQ refuses to remove that alone.
     if (job.repeatJobKey !== undefined && await queue.ask(id, () => job.isDelayed())) return false
     return await this.#cancelJob(queue, job, id)
@@ -126,8 +137,13 @@ export class BullmqEngine implements Engine {
   async schedule ({ name, id, schedule, payload, options }: ScheduledTask): Promise<void> {
     const queue = this.#queue(name)
     if ('cron' in schedule) this.#checkCron(schedule)
-    const repeat = 'every' in schedule ? { every: schedule.every } : { pattern: schedule.cron, tz: schedule.timezone ?? 'UTC' }
-    await queue.ask(`${name}:${id}`, () => queue.jobs.upsertJobScheduler(id, repeat, { name, data: toStored({ payload, options }, options), opts: toRetryOptions(options) }))
+    const repeat = 'every' in schedule
+      ? { every: schedule.every }
+      : { pattern: schedule.cron, tz: schedule.timezone ?? 'UTC' }
+    await queue.ask(`${name}:${id}`,
+      () =>
+        queue.jobs.upsertJobScheduler(id, repeat,
+          { name, data: toStored({ payload, options }, options), opts: toRetryOptions(options) }))
   }
 
   async unschedule (name: string, id: string): Promise<boolean> {
@@ -138,9 +154,20 @@ export class BullmqEngine implements Engine {
   async queues (): Promise<QueueStats[]> {
     return await Promise.all([...this.#queues.keys()].map(async (name) => this.#queue(name).ask(name, async () => {
       const { jobs } = this.#queue(name)
-      const [counts, [oldest]] = await Promise.all([jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'), jobs.getJobs(['waiting'], 0, 0, true)])
+      const [counts,
+        [oldest]] = await Promise.all([jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'),
+        jobs.getJobs(['waiting'], 0, 0, true)])
       const { waiting = 0, delayed = 0, active: running = 0, failed = 0 } = counts
-      return { name, waiting, delayed, running, failed, oldestMs: oldest === undefined ? 0 : Math.max(Date.now() - oldest.timestamp, 0) }
+      return {
+        name,
+        waiting,
+        delayed,
+        running,
+        failed,
+        oldestMs: oldest === undefined
+          ? 0
+          : Math.max(Date.now() - oldest.timestamp, 0)
+      }
     })))
   }
 
@@ -175,18 +202,23 @@ export class BullmqEngine implements Engine {
 
   #handle (queue: StoredQueue, id: string, jobId: string): TaskHandle {
     const cancel = (): void => {
-      this.cancel(id).catch((err: unknown) => logSafely(this.#deps.log, 'error', { err, task: id }, 'tasks: the task could not be cancelled'))
+      this.cancel(id).catch((err: unknown) =>
+        logSafely(this.#deps.log, 'error', { err, task: id }, 'tasks: the task could not be cancelled'))
     }
     return new StoredHandle(id, () => this.#outcomes.of({ id, jobId, queue }), cancel)
   }
 
-  /** Removes a job that waits. One that runs, or is the run of a schedule, is marked: it never runs (again), and its process is told. */
+  /**
+   * Removes a job that waits. One that runs, or is the run of a schedule, is marked: it never runs (again), and its
+   * process is told.
+   */
   async #cancelJob (queue: StoredQueue, job: Job<StoredTask>, id: string): Promise<boolean> {
     const jobId = job.id as string
     // Zero if a process holds the lock of the job. Without its next run, a schedule would end.
     const removed = job.repeatJobKey === undefined ? await queue.ask(id, () => queue.jobs.remove(jobId)) : 0
     if (removed > 0) {
-      this.#deps.ledger.ended({ id, attempts: job.attemptsMade }, aborted(new TaskAbortedError(id, 'cancel() was called')))
+      this.#deps.ledger.ended({ id, attempts: job.attemptsMade },
+        aborted(new TaskAbortedError(id, 'cancel() was called')))
       return true
     }
     await queue.ask(id, () => job.updateData({ ...job.data, cancelled: true }))
@@ -198,7 +230,8 @@ export class BullmqEngine implements Engine {
     try {
       this.#bullmq.defaultRepeatStrategy(Date.now(), { pattern: cron, tz: timezone ?? 'UTC' })
     } catch (error) {
-      check.ensure(false, 'tasks.schedule.cron', `a cron expression, and a time zone that there is (${(error as Error).message})`, { cron, timezone })
+      check.ensure(false, 'tasks.schedule.cron',
+        `a cron expression, and a time zone that there is (${(error as Error).message})`, { cron, timezone })
     }
   }
 }

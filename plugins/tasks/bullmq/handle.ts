@@ -1,4 +1,7 @@
-/** Outcomes follows tasks that run in any process, for the handles whose `done` is read. It listens to a queue from the first such handle on. */
+/**
+ * Outcomes follows tasks that run in any process, for the handles whose `done` is read. It listens to a queue from the
+ * first such handle on.
+ */
 import type { QueueEvents, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { ClosingError, TaskAbortedError } from '../../shared/errors.ts'
@@ -8,7 +11,10 @@ import type { Connections } from './connections.ts'
 import type { StoredQueue } from './queue.ts'
 import { toError } from './stored.ts'
 
-/** How often Redis is asked about the tasks whose outcomes are waited for, in ms. Events may be lost: in an outage, by their number, with the data of Redis. */
+/**
+ * How often Redis is asked about the tasks whose outcomes are waited for, in ms. Events may be lost: in an outage, by
+ * their number, with the data of Redis.
+ */
 const POLL_INTERVAL_MS = 5_000
 
 /** What a handle needs to know of its task. */
@@ -40,7 +46,10 @@ export class Outcomes {
     this.#options = options
   }
 
-  /** Resolves or rejects as the task does. Rejects with FC_ERR_CLOSING if this process closes first: the task goes on elsewhere. */
+  /**
+   * Resolves or rejects as the task does. Rejects with FC_ERR_CLOSING if this process closes first: the task goes on
+   * elsewhere.
+   */
   of (task: Followed): Promise<unknown> {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw new ClosingError('The service')
@@ -56,7 +65,10 @@ export class Outcomes {
     clearTimeout(this.#timer)
     await within(patience, this.#poll())
     for (const jobId of [...this.#waiting.keys()]) this.#settle(jobId, 'reject', new ClosingError('The service'))
-    for (const listening of this.#listeners.values()) listening.then(async (listener) => listener.close()).catch(() => {})
+    for (const listening of this.#listeners.values()) {
+      listening.then(async (listener) =>
+        listener.close()).catch(() => {})
+    }
   }
 
   async #follow (task: Followed): Promise<void> {
@@ -73,10 +85,13 @@ export class Outcomes {
   }
 
   async #start (queue: StoredQueue): Promise<QueueEvents> {
-    // From the last event on. BullMQ's own default is what comes after its first read, which may be later than our first check of the task.
-    const [last] = await queue.ask(queue.jobs.name, () => this.#connections.commands.xrevrange(queue.jobs.toKey('events'), '+', '-', 'COUNT', 1))
+    // From the last event on. BullMQ's own default is what comes after its first read, which may be later than our
+    // first check of the task.
+    const [last] = await queue.ask(queue.jobs.name,
+      () => this.#connections.commands.xrevrange(queue.jobs.toKey('events'), '+', '-', 'COUNT', 1))
     if (this.#isClosed) throw new ClosingError('The service')
-    const events = new this.#bullmq.QueueEvents(queue.jobs.name, { ...this.#options, connection: this.#connections.patient as never, lastEventId: last?.[0] ?? '0-0' })
+    const events = new this.#bullmq.QueueEvents(queue.jobs.name,
+      { ...this.#options, connection: this.#connections.patient as never, lastEventId: last?.[0] ?? '0-0' })
     events.on('completed', ({ jobId, returnvalue }) => this.#settle(jobId, 'resolve', returnvalue ?? undefined))
     events.on('failed', ({ jobId, failedReason }) => { void this.#failed(queue, jobId, failedReason) })
     events.on('removed', ({ jobId }) => this.#settle(jobId, 'reject', undefined))
@@ -105,7 +120,8 @@ export class Outcomes {
   }
 
   async #check ({ id, jobId, queue }: Followed): Promise<void> {
-    const [storedAt, finishedOn] = await queue.ask(id, () => this.#connections.commands.hmget(queue.jobs.toKey(jobId), 'timestamp', 'finishedOn'))
+    const [storedAt, finishedOn] = await queue.ask(id,
+      () => this.#connections.commands.hmget(queue.jobs.toKey(jobId), 'timestamp', 'finishedOn'))
     // A task that waits or runs may have a large payload, which isn't read.
     if (storedAt !== null && finishedOn === null) return
     const job = await queue.ask(id, () => queue.jobs.getJob(jobId))
@@ -115,10 +131,15 @@ export class Outcomes {
     else this.#settle(jobId, 'resolve', job.returnvalue ?? undefined)
   }
 
-  /** @param value undefined to reject because the task is gone: only a cancelled task is removed before the handles that follow it know its outcome */
+  /**
+   * @param value undefined to reject because the task is gone: only a cancelled task is removed before the handles that
+   * follow it know its outcome
+   */
   #settle (jobId: string, how: 'resolve' | 'reject', value: unknown): void {
     for (const { task, ...waiting } of this.#waiting.get(jobId) ?? []) {
-      waiting[how](how === 'reject' && value === undefined ? new TaskAbortedError(task.id, 'cancel() was called, or its outcome is not kept any more') : value)
+      waiting[how](how === 'reject' && value === undefined
+        ? new TaskAbortedError(task.id, 'cancel() was called, or its outcome is not kept any more')
+        : value)
     }
     this.#waiting.delete(jobId)
   }

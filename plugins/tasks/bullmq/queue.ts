@@ -1,13 +1,14 @@
 /**
- * StoredQueue is the queue of one name in Redis, as a caller sees it who waits for an answer: the caller gets the answer, or is told that Redis
- * doesn't give one.
+ * StoredQueue is the queue of one name in Redis, as a caller sees it who waits for an answer: the caller gets the
+ * answer, or is told that Redis doesn't give one.
  *
- * A Redis that is silent for `timeout` ms while it owes an answer is late. Answers come in the order of the commands, so each answer gives the commands
- * behind it as much time again: a hundred thousand commands that were sent at once take a while, of a Redis that works. While Redis owes a late
- * answer, it isn't asked: so a Redis that hangs costs a few callers `timeout` ms, and no list of commands grows.
+ * A Redis that is silent for `timeout` ms while it owes an answer is late. Answers come in the order of the commands,
+ * so each answer gives the commands behind it as much time again: a hundred thousand commands that were sent at once
+ * take a while, of a Redis that works. While Redis owes a late answer, it isn't asked: so a Redis that hangs costs a
+ * few callers `timeout` ms, and no list of commands grows.
  *
- * Silence is counted by the ticks of a timer, not by a clock. While our event loop stands still, no command is sent and no answer is read: such a
- * stall is one tick, however long it is.
+ * Silence is counted by the ticks of a timer, not by a clock. While our event loop stands still, no command is sent and
+ * no answer is read: such a stall is one tick, however long it is.
  */
 import type { Queue } from 'bullmq'
 import { isRefusal } from '../../shared/coded-error.ts'
@@ -46,7 +47,8 @@ export class StoredQueue {
   #timer: NodeJS.Timeout | undefined
 
   /** @param timeout how many ms a caller waits for a Redis that is silent */
-  constructor (jobs: Queue<StoredTask>, connections: Connections, { timeout, limit }: { timeout: number, limit: number }) {
+  constructor (jobs: Queue<StoredTask>, connections: Connections,
+    { timeout, limit }: { timeout: number, limit: number }) {
     this.jobs = jobs
     this.#connections = connections
     this.#timeout = timeout
@@ -62,7 +64,9 @@ export class StoredQueue {
   ask<T> (id: string, command: () => Promise<T>): Promise<T> {
     // Written out, since each enqueue() passes here: promises cost more than the rest of it.
     return new Promise((resolve, reject) => {
-      const trouble = this.#late > 0 ? new Error('Redis has not answered an earlier command') : this.#connections.trouble
+      const trouble = this.#late > 0
+        ? new Error('Redis has not answered an earlier command')
+        : this.#connections.trouble
       if (trouble !== undefined) throw new TaskStoreError(id, isReply(trouble) ? 'refused' : 'away', { cause: trouble })
       const call: Call = { id, reject, since: this.#tick, isLate: false }
       const answer = command()
@@ -74,7 +78,9 @@ export class StoredQueue {
         resolve(value)
       }, (cause: unknown) => {
         this.#answered(call)
-        reject(isRefusal(cause) ? cause as Error : new TaskStoreError(id, isReply(cause) ? 'refused' : 'unanswered', { cause }))
+        reject(isRefusal(cause)
+          ? cause as Error
+          : new TaskStoreError(id, isReply(cause) ? 'refused' : 'unanswered', { cause }))
       })
     })
   }
@@ -110,7 +116,8 @@ export class StoredQueue {
       call.isLate = true
       this.#late++
       this.#forget(call)
-      call.reject(new TaskStoreError(call.id, 'unanswered', { cause: new Error(`Redis has been silent for ${this.#timeout} ms`) }))
+      call.reject(new TaskStoreError(call.id, 'unanswered',
+        { cause: new Error(`Redis has been silent for ${this.#timeout} ms`) }))
     }
   }
 }

@@ -9,7 +9,10 @@ import { read } from '../thrown.ts'
 /** The stack traces that are kept of one task, so that a task with many retries stays small. */
 const STACKS = 3
 
-/** The data of a BullMQ job: what its own id, and the definition of its name, don't say. Small, because Redis and both processes copy it. */
+/**
+ * The data of a BullMQ job: what its own id, and the definition of its name, don't say. Small, because Redis and both
+ * processes copy it.
+ */
 export interface StoredTask {
   /** The id that the caller chose, after the name and a colon. */
   id?: string
@@ -26,7 +29,8 @@ export interface StoredTask {
 }
 
 /** @param defaults the options of the definition */
-export function toStored ({ id, isIdChosen, payload, options, reqId, carrier }: StoredFields, defaults: TaskOptions): StoredTask {
+export function toStored ({ id, isIdChosen, payload, options, reqId, carrier }: StoredFields,
+  defaults: TaskOptions): StoredTask {
   const stored: StoredTask = {}
   if (isIdChosen === true && id !== undefined) stored.id = id
   if (payload !== undefined) stored.payload = payload
@@ -43,17 +47,30 @@ export function toStoredTask (data: unknown): StoredTask {
   return typeof data === 'object' && data !== null ? data : {}
 }
 
-type StoredFields = { payload: unknown, options: TaskOptions } & Partial<Pick<NamedTask, 'id' | 'isIdChosen' | 'reqId' | 'carrier'>>
+type StoredFields = { payload: unknown, options: TaskOptions } & Partial<Pick<NamedTask,
+  'id' | 'isIdChosen' | 'reqId' | 'carrier'>>
 
 /** Returns the options of a run. They are the definition's in this process, unless the call had others. */
-export function toOptions ({ timeout, backoff }: StoredTask, attempts: number | undefined, defaults: TaskOptions): TaskOptions {
+export function toOptions ({ timeout, backoff }: StoredTask, attempts: number | undefined,
+  defaults: TaskOptions): TaskOptions {
   const retries = (attempts ?? 1) - 1
   if (timeout === undefined && backoff === undefined && retries === defaults.retries) return defaults
-  return { ...defaults, timeout: timeout === null ? Infinity : timeout ?? defaults.timeout, backoff: backoff ?? defaults.backoff, retries }
+  return {
+    ...defaults,
+    timeout: timeout === null
+      ? Infinity
+      : timeout ?? defaults.timeout,
+    backoff: backoff ?? defaults.backoff,
+    retries
+  }
 }
 
-/** BullMQ's own backoff can't obey retryIf and Retry-After. A strategy of ours takes the delay from the error: see `Failure`. */
-export function toRetryOptions ({ retries }: TaskOptions): Pick<JobsOptions, 'attempts' | 'backoff' | 'stackTraceLimit'> {
+/**
+ * BullMQ's own backoff can't obey retryIf and Retry-After. A strategy of ours takes the delay from the error: see
+ * `Failure`.
+ */
+export function toRetryOptions ({ retries }: TaskOptions): Pick<JobsOptions,
+  'attempts' | 'backoff' | 'stackTraceLimit'> {
   return retries > 0 ? { attempts: retries + 1, backoff: { type: 'fastify-concurrency' }, stackTraceLimit: STACKS } : {}
 }
 
@@ -78,8 +95,8 @@ export function keyOf ({ queueName, id }: Pick<Job, 'queueName' | 'id'>): string
 const COMMAND = 'bullmq:rateLimitExceeded'
 
 /**
- * Failure is what the processor throws: BullMQ stores its message and stack. An error of the application isn't thrown as it is, because BullMQ takes
- * some names of errors for commands.
+ * Failure is what the processor throws: BullMQ stores its message and stack. An error of the application isn't thrown
+ * as it is, because BullMQ takes some names of errors for commands.
  */
 export class Failure extends Error {
   /** How many ms to wait for the next attempt; -1 if there is none. */
@@ -106,12 +123,18 @@ const ours: Readonly<Record<string, { prototype: Error }>> = {
   FC_ERR_TASK_TIMEOUT: TaskTimeoutError, FC_ERR_TASK_ABORTED: TaskAbortedError, FC_ERR_TASK_CRASHED: TaskCrashedError
 }
 
-/** Returns the error of a task that has failed, in another process perhaps: with the name, message, code and stack that it had. */
+/**
+ * Returns the error of a task that has failed, in another process perhaps: with the name, message, code and stack that
+ * it had.
+ */
 export function toError (message: string, stack: string | undefined): Error {
   const [, name = 'Error', code] = /^([^\s:[]+)(?: \[([^\]]+)\])?:/.exec(stack ?? '') ?? []
   const error = new Error(message)
   if (code !== undefined && ours[code] !== undefined) Object.setPrototypeOf(error, ours[code].prototype)
   const fields = { name, ...code !== undefined && { code }, ...stack !== undefined && { stack } }
-  for (const [field, value] of Object.entries(fields)) Object.defineProperty(error, field, { value, writable: true, configurable: true, enumerable: field === 'code' })
+  for (const [field, value] of Object.entries(fields)) {
+    Object.defineProperty(error, field,
+      { value, writable: true, configurable: true, enumerable: field === 'code' })
+  }
   return error
 }

@@ -1,9 +1,10 @@
 /**
  * Suspects decides which tasks are given up because their processes end.
  *
- * A process that ends takes all its tasks with it, the cause and those beside it. So the ends that BullMQ counts only make a task a suspect. A process
- * runs one suspect at a time, and only an end in the middle of such a run counts against the suspect. One task that ends its processes is therefore
- * given up alone: the ends before it becomes a suspect itself are fewer than another suspect needs.
+ * A process that ends takes all its tasks with it, the cause and those beside it. So the ends that BullMQ counts only
+ * make a task a suspect. A process runs one suspect at a time, and only an end in the middle of such a run counts
+ * against the suspect. One task that ends its processes is therefore given up alone: the ends before it becomes a
+ * suspect itself are fewer than another suspect needs.
  */
 import type { IoRedis } from '../../redis.ts'
 
@@ -44,7 +45,10 @@ export class Suspects {
     return runs === undefined ? 'wait' : 'give up'
   }
 
-  /** The process lives on, so this run did not end it. A task that is tried again, by a tool of BullMQ perhaps, has all its runs. */
+  /**
+   * The process lives on, so this run did not end it. A task that is tried again, by a tool of BullMQ perhaps, has all
+   * its runs.
+   */
   async end (key: string): Promise<void> {
     await this.#redis.hdel(key, RUNS).catch(() => {})
     this.#isBusy = false

@@ -1,7 +1,8 @@
 /**
  * Returns what `work` resolves to, or rejects with the signal's reason as soon as the signal aborts.
  *
- * Rejected: Promise.race() with one promise for the signal, which would collect a reaction for each item of a long stream.
+ * Rejected: Promise.race() with one promise for the signal, which would collect a reaction for each item of a long
+ * stream.
  */
 export function abortable<T> (work: T | PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {

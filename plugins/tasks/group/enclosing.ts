@@ -4,7 +4,10 @@ import { currentPart } from '../../cancellation/ambient.ts'
 
 interface Enclosing {
   readonly signal: AbortSignal
-  /** The request or the task that the function is part of. A task that the function submits is not: it outlives the group. */
+  /**
+   * The request or the task that the function is part of. A task that the function submits is not: it outlives the
+   * group.
+   */
   readonly part: unknown
 }
 
@@ -15,7 +18,10 @@ export function runInGroup<T> (signal: AbortSignal, fn: () => T): T {
   return enclosing.run({ signal, part: currentPart() }, fn)
 }
 
-/** Returns the signal of the group whose function runs; undefined outside, and in work that outlives that function's request or task. */
+/**
+ * Returns the signal of the group whose function runs; undefined outside, and in work that outlives that function's
+ * request or task.
+ */
 export function enclosingSignal (): AbortSignal | undefined {
   const found = enclosing.getStore()
   return found !== undefined && found.part === currentPart() ? found.signal : undefined

@@ -1,8 +1,9 @@
 /**
- * Group is parallel work that belongs together, after Go's x/sync/errgroup: the first error aborts the rest, and wait() returns when all
- * functions have settled, so that none runs on unnoticed.
+ * Group is parallel work that belongs together, after Go's x/sync/errgroup: the first error aborts the rest, and wait()
+ * returns when all functions have settled, so that none runs on unnoticed.
  *
- * As in Go, a function that ignores the signal is waited for: wait() can't return before the functions that the group has started.
+ * As in Go, a function that ignores the signal is waited for: wait() can't return before the functions that the group
+ * has started.
  */
 import { setMaxListeners } from 'node:events'
 import { GroupEndedError, RequestEndedError } from '../../shared/errors.ts'
@@ -21,7 +22,8 @@ export interface GroupContext {
 
 export type GroupFunction<T> = (context: GroupContext) => T | PromiseLike<T>
 
-export type MapFunction<Item, Result> = (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>
+export type MapFunction<Item,
+  Result> = (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>
 
 /** GroupHost is told what becomes of a group. */
 export interface GroupHost {
@@ -73,8 +75,9 @@ export class Group<T = unknown> {
   }
 
   /**
-   * Aborts with the first error, or when the parent does: in a handler, when the client leaves or the request has been answered. Read here, it
-   * follows its parents until wait() or the end of an `await using` scope; otherwise only while something of the group runs.
+   * Aborts with the first error, or when the parent does: in a handler, when the client leaves or the request has been
+   * answered. Read here, it follows its parents until wait() or the end of an `await using` scope; otherwise only while
+   * something of the group runs.
    */
   get signal (): AbortSignal {
     if (!this.#ended) {
@@ -88,14 +91,18 @@ export class Group<T = unknown> {
     return this.#controller.signal
   }
 
-  /** All errors but the first, in the order in which they came. An error that only repeats the signal's reason isn't among them. */
+  /**
+   * All errors but the first, in the order in which they came. An error that only repeats the signal's reason isn't
+   * among them.
+   */
   get errors (): readonly unknown[] {
     return this.#errors.slice(1)
   }
 
   /**
-   * Starts `fn` as soon as fewer than `limit` functions run. Resolves when `fn` has started: to false if the group was aborted first. Await
-   * the promise: a loop that doesn't await it keeps all its functions in memory. Use tryGo() if `fn` should be dropped instead of waiting.
+   * Starts `fn` as soon as fewer than `limit` functions run. Resolves when `fn` has started: to false if the group was
+   * aborted first. Await the promise: a loop that doesn't await it keeps all its functions in memory. Use tryGo() if
+   * `fn` should be dropped instead of waiting.
    *
    * @throws {GroupEndedError} after wait()
    */
@@ -112,7 +119,10 @@ export class Group<T = unknown> {
     })
   }
 
-  /** Starts `fn` if fewer than `limit` functions run and the group isn't aborted. Otherwise returns false, and `fn` is never called. */
+  /**
+   * Starts `fn` if fewer than `limit` functions run and the group isn't aborted. Otherwise returns false, and `fn` is
+   * never called.
+   */
   tryGo (fn: GroupFunction<T>): boolean {
     this.#check(fn)
     if (this.#active >= this.limit || this.#aborted()) return false
@@ -136,7 +146,8 @@ export class Group<T = unknown> {
     this.#waiting = []
     for (const wake of waiting) wake()
     if (this.#works > 0) this.#host.aborted()
-    if (isInstance(this.#signal.reason, RequestEndedError) && this.#active > 0 && !this.#waited) this.#host.unseen(this.#signal.reason)
+    if (isInstance(this.#signal.reason, RequestEndedError) && this.#active > 0 &&
+      !this.#waited) this.#host.unseen(this.#signal.reason)
   }
 
   #began (): void {
@@ -158,7 +169,8 @@ export class Group<T = unknown> {
     this.#active++
     const index = this.#started++
     const run = runInGroup(this.#signal, () => call(fn, { signal: this.#signal }))
-      .then((value) => { this.#results[index] = value }, (error: unknown) => { if (this.#fail(error)) this.#unwaited ??= { error } })
+      .then((value) => { this.#results[index] = value },
+        (error: unknown) => { if (this.#fail(error)) this.#unwaited ??= { error } })
       .then(() => {
         this.#active--
         this.#running.delete(run)
@@ -175,7 +187,8 @@ export class Group<T = unknown> {
    */
   #handOut<Result> (work: Promise<Result>, isSeen: (error: unknown) => boolean): Promise<Result> {
     return Watched.of(work, (error) => {
-      // That the client has left is no error of the application. That the application has answered before its group had ended is one.
+      // That the client has left is no error of the application. That the application has answered before its group had
+      // ended is one.
       const isExpected = this.#isReason(error) && !this.#errors.includes(error) && !isInstance(error, RequestEndedError)
       if (!isExpected && !isSeen(error)) this.#host.unseen(error)
     })
@@ -211,8 +224,9 @@ export class Group<T = unknown> {
   }
 
   /**
-   * Resolves when all functions have settled, to what they returned, in the order in which they started. Rejects with the first error
-   * itself; the others are in `errors`. Rejects with the parent's reason if the parent's abort kept a function from starting.
+   * Resolves when all functions have settled, to what they returned, in the order in which they started. Rejects with
+   * the first error itself; the others are in `errors`. Rejects with the parent's reason if the parent's abort kept a
+   * function from starting.
    */
   wait (): Promise<T[]> {
     this.#waited = true
@@ -234,8 +248,9 @@ export class Group<T = unknown> {
   }
 
   /**
-   * Calls `fn` with each item, at most `limit` at the same time. Resolves to the results in the order of the items. An async iterable is read
-   * no further ahead than `limit`. The first error aborts the group, ends the reading, and is thrown when all calls have settled.
+   * Calls `fn` with each item, at most `limit` at the same time. Resolves to the results in the order of the items. An
+   * async iterable is read no further ahead than `limit`. The first error aborts the group, ends the reading, and is
+   * thrown when all calls have settled.
    */
   map<Item, Result> (items: Iterable<Item> | AsyncIterable<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
     return this.#handOut((async () => {
@@ -286,12 +301,13 @@ export class Group<T = unknown> {
   }
 
   /**
-   * Starts all of `fns` at once, whatever the limit. The first function to settle decides, as in Promise.race(). The signal of the others
-   * aborts, and the others are waited for. An error is thrown, and doesn't abort the group.
+   * Starts all of `fns` at once, whatever the limit. The first function to settle decides, as in Promise.race(). The
+   * signal of the others aborts, and the others are waited for. An error is thrown, and doesn't abort the group.
    */
   race<Result> (fns: ReadonlyArray<GroupFunction<Result>>): Promise<Result> {
     return this.#handOut((async () => {
-      check.ensure(check.array('tasks.group.race.fns', fns).length > 0, 'tasks.group.race.fns', 'at least one function: a race of none has no winner', fns)
+      check.ensure(check.array('tasks.group.race.fns', fns).length > 0, 'tasks.group.race.fns',
+        'at least one function: a race of none has no winner', fns)
       for (const fn of fns) this.#check(fn)
       if (this.#parents.check()) throw this.#signal.reason
       return this.#alongside(() => this.#race(fns))

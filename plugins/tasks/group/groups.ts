@@ -1,6 +1,6 @@
 /**
- * Groups knows the groups of an application that have something to run, for its shutdown: a group that its handler doesn't await, or one that
- * is detached, is nobody else's.
+ * Groups knows the groups of an application that have something to run, for its shutdown: a group that its handler
+ * doesn't await, or one that is detached, is nobody else's.
  */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { DenseSet, type DenseSetMember } from '../../shared/collections/dense-set.ts'
@@ -13,8 +13,8 @@ import { Group, type GroupHost } from './group.ts'
 
 export interface GroupsDeps {
   /**
-   * How long an aborted group is held, in ms. A function that ignores its signal may never settle: it must neither hold up each shutdown nor
-   * stay in memory for ever.
+   * How long an aborted group is held, in ms. A function that ignores its signal may never settle: it must neither hold
+   * up each shutdown nor stay in memory for ever.
    */
   giveUpAfter: number
   ledger: TaskLedger

@@ -12,9 +12,10 @@ export class Parents {
   /**
    * Aborts the group when a parent aborts, or has aborted, until forget(). Idempotent.
    *
-   * Until then each parent holds the group's controller strongly. Often nothing but the group's signal keeps the code alive that waits for
-   * the abort: with a weak reference, a garbage collection would take all of it, and the abort would be lost. Not AbortSignal.any() either,
-   * whose references are weak, and on Node 20 a parent that lives long holds on to every signal made from it.
+   * Until then each parent holds the group's controller strongly. Often nothing but the group's signal keeps the code
+   * alive that waits for the abort: with a weak reference, a garbage collection would take all of it, and the abort
+   * would be lost. Not AbortSignal.any() either, whose references are weak, and on Node 20 a parent that lives long
+   * holds on to every signal made from it.
    */
   follow (): void {
     if (this.#isFollowed || this.check()) return

@@ -1,5 +1,6 @@
 /**
- * A named task is an async function with a name and a payload that can be stored, so that it may run later, in another process.
+ * A named task is an async function with a name and a payload that can be stored, so that it may run later, in another
+ * process.
  */
 import type { Register } from '../../register.ts'
 import type { TaskRunOptions } from '../task-options.ts'
@@ -7,7 +8,9 @@ import type { TaskContext } from '../task.ts'
 
 export interface TaskDefinition<Payload = never, Result = unknown> extends TaskRunOptions {
   handler: (payload: Payload, context: TaskContext) => Result | Promise<Result>
-  /** Checks each payload before it is accepted: JSON Schema, or anything with `~standard` (zod, valibot, arktype, …). */
+  /**
+   * Checks each payload before it is accepted: JSON Schema, or anything with `~standard` (zod, valibot, arktype, …).
+   */
   schema?: object
 }
 
@@ -29,21 +32,27 @@ export type TaskDefinitions = Readonly<Record<string, TaskDefinition>>
  * declare module 'fastify-concurrency' { interface Register { tasks: typeof tasks } }
  */
 export function defineTasks<Handlers extends Readonly<Record<string, Handler>>> (
-  // Inferred backwards, from each definition to its handler: a type parameter for the definition itself would let misspelt options pass.
-  // `Handler` gives a handler without annotations the type of its context.
+  // Inferred backwards, from each definition to its handler: a type parameter for the definition itself would let
+  // misspelt options pass. `Handler` gives a handler without annotations the type of its context.
   definitions: { readonly [Name in keyof Handlers]: DefinedTask<Handler & Handlers[Name]> }
 ): { readonly [Name in keyof Handlers]: DefinedTask<Handlers[Name]> } {
   return definitions
 }
 
 /** The application's tasks, from its `Register`. Without a `Register`, any name and any payload is accepted. */
-export type RegisteredTasks = Register extends { tasks: infer Definitions extends TaskDefinitions } ? Definitions : Record<string, TaskDefinition<unknown>>
+export type RegisteredTasks = Register extends {
+  tasks: infer Definitions extends TaskDefinitions
+} ? Definitions : Record<string, TaskDefinition<unknown>>
 
 export type TaskName = keyof RegisteredTasks & string
 
-export type PayloadOf<Definition> = Definition extends { handler: (...args: infer Args) => unknown } ? Args extends [] ? undefined : Args[0] : never
+export type PayloadOf<Definition> = Definition extends {
+  handler: (...args: infer Args) => unknown
+} ? Args extends [] ? undefined : Args[0] : never
 
-export type ResultOf<Definition> = Definition extends { handler: (...args: never[]) => infer Result } ? Awaited<Result> : never
+export type ResultOf<Definition> = Definition extends {
+  handler: (...args: never[]) => infer Result
+} ? Awaited<Result> : never
 
 /** The arguments of enqueue() after the name. The payload may be left out if the handler takes none. */
 export type EnqueueArgs<Payload, Options> = undefined extends Payload

@@ -1,6 +1,7 @@
 /**
- * An engine keeps and runs named tasks. The memory engine runs them in this process and loses them with it. The engine of ../bullmq stores them
- * in Redis. The tests of test/tasks/named/engine-contract.ts state the contract, and run against each engine.
+ * An engine keeps and runs named tasks. The memory engine runs them in this process and loses them with it. The engine
+ * of ../bullmq stores them in Redis. The tests of test/tasks/named/engine-contract.ts state the contract, and run
+ * against each engine.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { TraceCarrier } from '../../../workers/protocol.ts'
@@ -25,13 +26,16 @@ export interface NamedTask {
   key: string
   reqId: string | undefined
   /**
-   * The trace in which the task was enqueued, if somebody traces tasks. An engine that runs the task in another process keeps the carrier with
-   * the task, and passes it to the scheduler there.
+   * The trace in which the task was enqueued, if somebody traces tasks. An engine that runs the task in another process
+   * keeps the carrier with the task, and passes it to the scheduler there.
    */
   carrier: TraceCarrier | undefined
 }
 
-/** When a scheduled task runs: a cron expression of 5 or 6 fields (with seconds), in UTC unless `timezone` says otherwise; or every so many ms. */
+/**
+ * When a scheduled task runs: a cron expression of 5 or 6 fields (with seconds), in UTC unless `timezone` says
+ * otherwise; or every so many ms.
+ */
 export type Schedule = { cron: string, timezone?: string } | { every: number }
 
 export interface ScheduledTask {
@@ -60,7 +64,8 @@ export interface QueueStats {
 export interface Engine {
   /**
    * Accepts the task, or rejects with FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE, FC_ERR_TASK_STORE or FC_ERR_CLOSING.
-   * The engine calls the host's run() for each attempt and obeys the options: deadline, retries with backoff, delay, duplicates.
+   * The engine calls the host's run() for each attempt and obeys the options: deadline, retries with backoff, delay,
+   * duplicates.
    */
   enqueue (task: NamedTask): Promise<TaskHandle>
   /** The work that the engine holds beside the scheduler, to be drained in the phase `tasks`. */
@@ -94,7 +99,8 @@ export type EngineFactory = (host: EngineHost) => Engine | Promise<Engine>
 
 /** Throws FC_ERR_OPTION_INVALID if what a factory has returned is no engine. */
 export function checkEngine (engine: unknown): Engine {
-  const isEngine = typeof engine === 'object' && engine !== null && 'enqueue' in engine && typeof engine.enqueue === 'function'
+  const isEngine = typeof engine === 'object' && engine !== null && 'enqueue' in engine &&
+    typeof engine.enqueue === 'function'
   check.ensure(isEngine, 'tasks.engine', 'a function that returns an engine, which has enqueue()', engine)
   return engine as Engine
 }

@@ -44,12 +44,15 @@ export class NamedTasks {
     const named = new NamedTasks()
     for (const [name, definition] of Object.entries(check.record('tasks.tasks', definitions) as TaskDefinitions)) {
       const prefix = `tasks.tasks.${name}`
-      check.ensure(/^[\w.-]{1,64}$/.test(name), prefix, 'a name of 1 to 64 letters, digits, dots, dashes and underscores', name)
+      check.ensure(/^[\w.-]{1,64}$/.test(name), prefix,
+        'a name of 1 to 64 letters, digits, dots, dashes and underscores', name)
       checkRunOptions(prefix, definition, ['handler', 'schema'])
       named.#tasks.set(name, {
         handler: check.fn(`${prefix}.handler`, definition.handler),
         defaults: resolveRunOptions(prefix, definition, defaults),
-        validate: definition.schema === undefined ? undefined : await compileSchema(`${prefix}.schema`, definition.schema)
+        validate: definition.schema === undefined
+          ? undefined
+          : await compileSchema(`${prefix}.schema`, definition.schema)
       })
     }
     return named
@@ -81,7 +84,11 @@ export class NamedTasks {
 
   #get (name: string): Named {
     const named = this.#tasks.get(name)
-    if (named === undefined) throw new TaskUnknownError(typeof name === 'string' ? name.slice(0, MAX_REASON) : typeof name, [...this.names])
+    if (named === undefined) {
+      throw new TaskUnknownError(typeof name === 'string'
+        ? name.slice(0, MAX_REASON)
+        : typeof name, [...this.names])
+    }
     return named
   }
 }

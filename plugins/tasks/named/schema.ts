@@ -9,7 +9,9 @@ interface StandardSchema {
 }
 
 interface StandardResult {
-  issues?: ReadonlyArray<{ message: string, path?: ReadonlyArray<PropertyKey | { key: PropertyKey }> | undefined }> | undefined
+  issues?: ReadonlyArray<{
+    message: string, path?: ReadonlyArray<PropertyKey | { key: PropertyKey }> | undefined
+  }> | undefined
 }
 
 // Nothing is coerced or filled in: the handler gets what the caller passed, on every engine.

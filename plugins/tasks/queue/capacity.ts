@@ -1,9 +1,10 @@
 /**
  * Capacity bounds how many tasks are held at once, and shares the bound fairly between keys.
  *
- * An accepted task is never evicted, so fairness is decided at the entrance, by a dynamic threshold (Choudhury and Hahne, 1998): a key may
- * hold no more waiting tasks than there are places free, idle slots included. So one key alone fills half of the queue, two keys two
- * thirds, and a key that comes later finds a place. A constant share for each key would waste the queue of a service that has one key.
+ * An accepted task is never evicted, so fairness is decided at the entrance, by a dynamic threshold (Choudhury and
+ * Hahne, 1998): a key may hold no more waiting tasks than there are places free, idle slots included. So one key alone
+ * fills half of the queue, two keys two thirds, and a key that comes later finds a place. A constant share for each key
+ * would waste the queue of a service that has one key.
  */
 type State = 'waiting' | 'running' | 'returned'
 

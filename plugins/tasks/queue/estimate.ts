@@ -16,9 +16,10 @@ export interface Held {
 const MAX_SECONDS = 300
 
 /**
- * Returns the whole seconds, at least 1, until the first running task ends and the tasks that wait for a slot have started. If no task runs, it
- * is the time until the first delay is over. The estimate for a running task is the mean run time, or its deadline if no task has ended yet. A
- * task that has run longer than the mean is expected to take as long again.
+ * Returns the whole seconds, at least 1, until the first running task ends and the tasks that wait for a slot have
+ * started. If no task runs, it is the time until the first delay is over. The estimate for a running task is the mean
+ * run time, or its deadline if no task has ended yet. A task that has run longer than the mean is expected to take as
+ * long again.
  */
 export function secondsUntilFree ({ running, queued, nextDueAt, concurrency, meanRunMs }: Held, now: number): number {
   let first = Infinity

@@ -1,8 +1,8 @@
 /**
  * Attempt is one run of a task's function: its deadline, its signal, and the context that the function gets.
  *
- * JavaScript can't stop a function. So an aborted attempt still counts as running until the function settles, and if the function
- * succeeds after all, the task has succeeded: an email that was sent isn't sent again.
+ * JavaScript can't stop a function. So an aborted attempt still counts as running until the function settles, and if
+ * the function succeeds after all, the task has succeeded: an email that was sent isn't sent again.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { currentPart, runWork, Work } from '../../cancellation/ambient.ts'
@@ -26,7 +26,10 @@ export function currentReqId (): string | undefined {
 export class Attempt extends Work implements TaskContext {
   readonly attempt: number
   readonly startedAt: number
-  /** When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is over. */
+  /**
+   * When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is
+   * over.
+   */
   dueAt: number
   readonly #task: Task
   readonly #ledger: TaskLedger
@@ -73,7 +76,10 @@ export class Attempt extends Work implements TaskContext {
     return this.#log
   }
 
-  /** Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not abort its jobs. */
+  /**
+   * Calls the task's function in the async context of its submitter, but outside the request: a disconnect must not
+   * abort its jobs.
+   */
   call (): unknown {
     return this.#task.callInContext(runWork<Attempt, unknown>, this, call)
   }
@@ -83,7 +89,10 @@ export class Attempt extends Work implements TaskContext {
   /** Calls `onDue` when the `dueAt` of the attempt has come. Another call replaces the timer. */
   arm (now: number, onDue: (attempt: Attempt) => void): void {
     clearTimeout(this.#timer)
-    if (this.dueAt !== Infinity) this.#timer = setTimeout(onDue, Math.min(Math.ceil(this.dueAt - now), MAX_DURATION), this)
+    if (this.dueAt !== Infinity) {
+      this.#timer = setTimeout(onDue, Math.min(Math.ceil(this.dueAt - now), MAX_DURATION),
+        this)
+    }
   }
 
   disarm (): void {
@@ -99,7 +108,10 @@ export class Attempt extends Work implements TaskContext {
   }
 }
 
-/** Calls the function. A thenable that it returns may run a query at each call of `then`, or settle twice; Promise.resolve() calls `then` once. */
+/**
+ * Calls the function. A thenable that it returns may run a query at each call of `then`, or settle twice;
+ * Promise.resolve() calls `then` once.
+ */
 function call (attempt: Attempt): unknown {
   const result = attempt.ledger.call(attempt.task, attempt)
   const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'

@@ -1,7 +1,7 @@
 /**
- * Decides whether a task that has failed is tried again, and when: exponential backoff with full jitter, after "Exponential Backoff And
- * Jitter" (AWS Architecture Blog, 2015). Full jitter spreads the retries of many tasks after an outage wider than equal
- * jitter does, for the same mean delay.
+ * Decides whether a task that has failed is tried again, and when: exponential backoff with full jitter, after
+ * "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). Full jitter spreads the retries of many tasks after
+ * an outage wider than equal jitter does, for the same mean delay.
  */
 import { types } from 'node:util'
 import { OptionInvalidError } from '../../shared/errors.ts'
@@ -9,10 +9,16 @@ import { MAX_DURATION } from '../../shared/options.ts'
 import { RETRY_IF, type Backoff } from '../task-options.ts'
 import { read } from '../thrown.ts'
 
-/** The longest delay, in ms, that an error may ask for. A task that is to wait longer is tried after that time: it occupies its place meanwhile. */
+/**
+ * The longest delay, in ms, that an error may ask for. A task that is to wait longer is tried after that time: it
+ * occupies its place meanwhile.
+ */
 export const MAX_RETRY_AFTER = 3_600_000
 
-/** The outcome of an attempt of a stored task that is to be tried again: the engine stores the retry. `cause` is the attempt's error. */
+/**
+ * The outcome of an attempt of a stored task that is to be tried again: the engine stores the retry. `cause` is the
+ * attempt's error.
+ */
 export class StoredRetry extends Error {
   readonly delay: number
 
@@ -23,11 +29,13 @@ export class StoredRetry extends Error {
 }
 
 /**
- * Returns the ms to wait after attempt number `attempt` (1, 2, …) has failed; undefined if the task is not to be tried again.
+ * Returns the ms to wait after attempt number `attempt` (1, 2, …) has failed; undefined if the task is not to be tried
+ * again.
  *
  * @param random from [0, 1)
  */
-export function retryDelay (attempt: number, error: unknown, { base, max }: Backoff, random: number): number | undefined {
+export function retryDelay (attempt: number, error: unknown, { base, max }: Backoff,
+  random: number): number | undefined {
   const asked = retryAfterOf(error)
   // Longer than any timer: never.
   if (asked > MAX_DURATION) return undefined
@@ -47,7 +55,8 @@ function retryAfterOf (error: unknown): number {
  *
  * @param onFailure gets the error of a retryIf that has thrown or returned a promise
  */
-export function wantsRetry (retryIf: (error: Error, attempt: number) => unknown, error: Error, attempt: number, onFailure: (thrown: unknown) => void): boolean {
+export function wantsRetry (retryIf: (error: Error, attempt: number) => unknown, error: Error, attempt: number,
+  onFailure: (thrown: unknown) => void): boolean {
   try {
     const answer = retryIf(error, attempt)
     if ((typeof answer !== 'object' && typeof answer !== 'function') || answer === null) return Boolean(answer)

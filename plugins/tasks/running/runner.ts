@@ -1,6 +1,7 @@
 /**
- * Runner runs tasks that were accepted: those that wait for a slot, a delay or a retry, those that run, and functions that ignore their
- * signal (leaked). Each task ends in settle(), with one outcome. The runner doesn't decide which tasks are accepted.
+ * Runner runs tasks that were accepted: those that wait for a slot, a delay or a retry, those that run, and functions
+ * that ignore their signal (leaked). Each task ends in settle(), with one outcome. The runner doesn't decide which
+ * tasks are accepted.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { Entry } from '../../core/line/entry.ts'
@@ -16,12 +17,16 @@ import { Turn } from '../turns.ts'
 import { Attempt } from './attempt.ts'
 import { retryDelay, StoredRetry, wantsRetry } from './retry.ts'
 
-/** Promise.prototype.then, called directly: a promise that a function returns may have a `then` of its own, which must not be called. */
+/**
+ * Promise.prototype.then, called directly: a promise that a function returns may have a `then` of its own, which must
+ * not be called.
+ */
 const adopted = Promise.prototype.then
 
 /**
- * What a turn of a key costs until its task has run, and at least, in ms: the resolution of Node's timers. Afterwards a key pays the time for which
- * its task has held a slot, so keys whose tasks are quick have more turns than keys whose tasks are slow.
+ * What a turn of a key costs until its task has run, and at least, in ms: the resolution of Node's timers. Afterwards a
+ * key pays the time for which its task has held a slot, so keys whose tasks are quick have more turns than keys whose
+ * tasks are slow.
  */
 const TURN_MS = 1
 
@@ -92,14 +97,18 @@ export class Runner {
   get timers (): number { return this.#delayed.size + this.#running.size }
 
   /**
-   * The slot of a leaked function goes to other tasks; otherwise a few functions that never end would stop the service. At most `concurrency`
-   * leaked functions give up their slots. Each further one keeps its slot, so that at most twice `concurrency` functions run.
+   * The slot of a leaked function goes to other tasks; otherwise a few functions that never end would stop the service.
+   * At most `concurrency` leaked functions give up their slots. Each further one keeps its slot, so that at most twice
+   * `concurrency` functions run.
    */
   get #busy (): number {
     return this.#running.size + Math.max(this.leaked.size - this.#options.concurrency, 0)
   }
 
-  /** Runs the task when it has a slot: at the earliest in a microtask, so that submit() returns before the function starts. */
+  /**
+   * Runs the task when it has a slot: at the earliest in a microtask, so that submit() returns before the function
+   * starts.
+   */
   run (task: Task, delay: number): void {
     // A listener of the channel tasks:submitted may have cancelled the task.
     if (task.settled) return
@@ -133,7 +142,8 @@ export class Runner {
 
   abort (task: Task, why: string, grace = this.#options.grace): void {
     if (task.settled) return
-    task.abortedBy ??= new TaskAbortedError(task.id, why, ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
+    task.abortedBy ??= new TaskAbortedError(task.id, why,
+      ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
     const attempt = this.#running.get(task)
     if (attempt !== undefined) this.#interrupt(attempt, task.abortedBy, grace)
     // A task that is being settled gets its outcome from the code that settles it.
@@ -153,7 +163,9 @@ export class Runner {
     for (const { dueAt } of this.#delayed.values()) nextDueAt = Math.min(nextDueAt, dueAt)
     const { concurrency } = this.#options
     const queued = this.#queue.length + this.#starting.length + reserved
-    return secondsUntilFree({ running: this.#running.values(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs }, performance.now())
+    return secondsUntilFree({
+      running: this.#running.values(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs
+    }, performance.now())
   }
 
   #giveUp (task: Task): void {
@@ -201,8 +213,10 @@ export class Runner {
     } catch (error) {
       return this.#ended(attempt, false, error)
     }
-    if (result instanceof Promise) void adopted.call(result, (value) => this.#ended(attempt, true, value), (error: unknown) => this.#ended(attempt, false, error))
-    else this.#ended(attempt, true, result)
+    if (result instanceof Promise) {
+      void adopted.call(result, (value) => this.#ended(attempt, true, value),
+        (error: unknown) => this.#ended(attempt, false, error))
+    } else this.#ended(attempt, true, result)
   }
 
   #interrupt (attempt: Attempt, reason: Error, grace: number): void {
@@ -233,7 +247,9 @@ export class Runner {
     this.#pumpSoon()
     if (this.leaked.delete(task)) return this.#options.stopped(task)
     const durationMs = this.#remove(attempt)
-    this.#meanRunMs = this.#meanRunMs === undefined ? durationMs : this.#meanRunMs + (durationMs - this.#meanRunMs) * NEWEST
+    this.#meanRunMs = this.#meanRunMs === undefined
+      ? durationMs
+      : this.#meanRunMs + (durationMs - this.#meanRunMs) * NEWEST
     if (ok) return this.#settle(task, completed(value, durationMs))
     const thrown = toError(task.id, value)
     if (attempt.reason !== undefined) addCause(attempt.reason, thrown)
@@ -261,16 +277,21 @@ export class Runner {
   #nextAttemptIn (task: Task, error: Error): number | undefined {
     const { attempts, options: { retries, retryIf, backoff } } = task
     if (task.abortedBy !== undefined || attempts > retries) return undefined
-    const wanted = wantsRetry(retryIf, error, attempts, (thrown) => this.#options.ledger.retryIfFailed(task, toError(task.id, thrown)))
+    const wanted = wantsRetry(retryIf, error, attempts,
+      (thrown) => this.#options.ledger.retryIfFailed(task, toError(task.id, thrown)))
     const delay = wanted ? retryDelay(attempts, error, backoff, this.#options.random()) : undefined
-    // `abortedBy` is read again: retryIf is the application's, and may have called cancel(). The delay is at least 1 ms, on a timer: attempts
-    // that fail at once would otherwise follow one another without a turn of the event loop.
+    // `abortedBy` is read again: retryIf is the application's, and may have called cancel(). The delay is at least 1
+    // ms, on a timer: attempts that fail at once would otherwise follow one another without a turn of the event loop.
     return delay === undefined || task.abortedBy !== undefined ? undefined : Math.max(delay, 1)
   }
 
   /** The last attempt has failed. */
   #fail (task: Task, error: Error): void {
-    if (task.abortedBy === undefined) return this.#settle(task, error instanceof TaskTimeoutError ? expired(error) : failed(error))
+    if (task.abortedBy === undefined) {
+      return this.#settle(task, error instanceof TaskTimeoutError
+        ? expired(error)
+        : failed(error))
+    }
     addCause(task.abortedBy, error)
     this.#settle(task, aborted(task.abortedBy))
   }

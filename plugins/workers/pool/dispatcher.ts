@@ -1,8 +1,10 @@
 /**
- * Hands jobs from admission to threads. A free thread gets the next job. A thread whose jobs are short prefetches more of them.
+ * Hands jobs from admission to threads. A free thread gets the next job. A thread whose jobs are short prefetches more
+ * of them.
  *
- * Prefetching makes the dispatch of short jobs 12 times as fast: a message of sixteen jobs costs little more than a message of one, and the
- * thread doesn't wait between two jobs. It costs this file, a slot of shared memory for each job (workers/slots.ts), and two cases:
+ * Prefetching makes the dispatch of short jobs 12 times as fast: a message of sixteen jobs costs little more than a
+ * message of one, and the thread doesn't wait between two jobs. It costs this file, a slot of shared memory for each
+ * job (workers/slots.ts), and two cases:
  * - A job that takes longer than its estimate holds up the jobs behind it, so these are revoked and run elsewhere.
  * - A payload that is large or has moved would harm the other jobs of a message, so such a job goes alone.
  */
@@ -13,18 +15,24 @@ import type { HostClient } from '../threads/host-client.ts'
 import type { Threads } from '../threads/threads.ts'
 import { outside, type Transitions } from '../threads/transitions.ts'
 
-/** Estimated work, in ms, that a thread is handed. More work would only wait there, where no other thread can take it. */
+/**
+ * Estimated work, in ms, that a thread is handed. More work would only wait there, where no other thread can take it.
+ */
 const PREFETCH_MS = 1
 
-/** When a thread has ended no job for this long, in ms, an estimate was wrong, and the jobs that the thread has not started are revoked. */
+/**
+ * When a thread has ended no job for this long, in ms, an estimate was wrong, and the jobs that the thread has not
+ * started are revoked.
+ */
 const STALL_MS = 5
 
 /** The time, in ms, for which payloads are cloned before others have their turn of the event loop. */
 const MAX_HANDOVER_MS = 4
 
 /**
- * The bound on a small payload, which shares a message with others, in parts: elements, fields, and hundreds of characters or bytes. Cloning so many
- * takes some ten microseconds. A message is cloned in one go, and holds the event loop meanwhile.
+ * The bound on a small payload, which shares a message with others, in parts: elements, fields, and hundreds of
+ * characters or bytes. Cloning so many takes some ten microseconds. A message is cloned in one go, and holds the event
+ * loop meanwhile.
  */
 const MAX_SMALL_PARTS = 100
 
@@ -61,8 +69,9 @@ function left (value: unknown, parts: number): number {
 }
 
 /**
- * Tells whether a job shares no message with others, and goes to a free thread. A job whose payload has moved can't be revoked. A large
- * payload would hold the event loop for longer with others beside it, and twice if one of those can't be cloned.
+ * Tells whether a job shares no message with others, and goes to a free thread. A job whose payload has moved can't be
+ * revoked. A large payload would hold the event loop for longer with others beside it, and twice if one of those can't
+ * be cloned.
  */
 function goesAlone (job: Job): boolean {
   return job.transferList !== undefined || !isSmall(job.payload)
@@ -82,7 +91,10 @@ export class Dispatcher {
     this.#transitions = transitions
   }
 
-  /** Dispatches after all that runs now: the continuations of a burst of results ask for more jobs, and one message carries many. */
+  /**
+   * Dispatches after all that runs now: the continuations of a burst of results ask for more jobs, and one message
+   * carries many.
+   */
   schedule (): void {
     if (this.#scheduled || this.#stopped || this.#admission.waiting === 0) return
     this.#scheduled = true

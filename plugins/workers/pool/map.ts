@@ -3,7 +3,10 @@
 export interface MapOptions {
   /** Returns how many may run at a time. Called before each start, since the width may grow as jobs prove short. */
   width (): number
-  /** Tells whether an error is a refusal. A refused item is tried again once another of the same call has ended: too many ran at a time. */
+  /**
+   * Tells whether an error is a refusal. A refused item is tried again once another of the same call has ended: too
+   * many ran at a time.
+   */
   isRefusal (error: unknown): boolean
 }
 

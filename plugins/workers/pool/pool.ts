@@ -7,7 +7,10 @@ import { aborted, crashed, expired, failed, refused, type Outcome } from '../../
 import type { PoolView, RunningJob } from '../../core/ledger/counts.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
-import { ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, RequestEndedError, WorkersOverloadedError, WorkersUnavailableError } from '../../shared/errors.ts'
+import {
+  ClosingError, JobAbortedError, JobCrashedError, JobTimeoutError, RequestEndedError, WorkersOverloadedError,
+  WorkersUnavailableError
+} from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { OperatorCancelError } from '../../shared/operator-cancel.ts'
 import { within } from '../../shared/within.ts'
@@ -24,7 +27,10 @@ import { Threads } from '../threads/threads.ts'
 import { Transitions } from '../threads/transitions.ts'
 import { Dispatcher } from './dispatcher.ts'
 
-/** The time in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait for. */
+/**
+ * The time in which a killed thread is gone. One in native code is gone when that returns, which a shutdown can't wait
+ * for.
+ */
 const KILL_TIMEOUT_MS = 100
 
 export class Pool implements Drainable, PoolView {
@@ -58,9 +64,10 @@ export class Pool implements Drainable, PoolView {
     this.#ledger = new JobLedger({ server, pool: this.name }, registry.names, this.#log, this)
     const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
     const concurrency = registry.jobs.map((job) => job.concurrency)
-    this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency }, (job, refusal) => {
-      this.#end(job, refused(new WorkersOverloadedError(job.name, refusal)))
-    })
+    this.#admission = new Admission<Job>({ threads, maxQueue, maxWait, orderWait, targetWait, concurrency },
+      (job, refusal) => {
+        this.#end(job, refused(new WorkersOverloadedError(job.name, refusal)))
+      })
     this.#threads = new Threads(registry, options, { log: this.#log, server }, this.#transitions, this.#events)
     this.#dispatcher = new Dispatcher(this.#admission, this.#threads, this.#transitions)
     // Jobs that were run before the app was ready would wait for ever.
@@ -74,7 +81,8 @@ export class Pool implements Drainable, PoolView {
     try {
       await this.#threads.boot(pluginTimeout)
     } catch (error) {
-      // close() was called during the boot, and has ended the threads. Fastify's ready() and close() then resolve, as they do without a pool.
+      // close() was called during the boot, and has ended the threads. Fastify's ready() and close() then resolve, as
+      // they do without a pool.
       if (!this.#closed) throw error
     }
   }
@@ -82,7 +90,8 @@ export class Pool implements Drainable, PoolView {
   /** Reports whether a job would be admitted now. The job is not offered. */
   canRun ({ index }: RegisteredJob, { key, priority, timeout }: JobSettings): boolean {
     const now = performance.now()
-    return !this.#closed && this.#broken === undefined && this.#admission.admits(new Entry(index, key, priority, now + timeout), now)
+    return !this.#closed && this.#broken === undefined &&
+      this.#admission.admits(new Entry(index, key, priority, now + timeout), now)
   }
 
   run (registered: RegisteredJob, settings: JobSettings): Promise<unknown> {
@@ -132,7 +141,9 @@ export class Pool implements Drainable, PoolView {
     this.#end(job, outcome)
     this.#admission.leave(job, performance.now())
     if (job.holder === undefined) this.#checkIdle()
-    else if (job.holder.stop(job, outcome.how === 'aborted' ? outcome.reason : outcome.error, this.#options.grace)) this.#release(job, 0, 'unknown')
+    else if (job.holder.stop(job, outcome.how === 'aborted'
+      ? outcome.reason
+      : outcome.error, this.#options.grace)) this.#release(job, 0, 'unknown')
   }
 
   readonly #onStop = (job: Job, why: { aborted: unknown } | 'deadline'): void => {
@@ -164,7 +175,8 @@ export class Pool implements Drainable, PoolView {
     progress: (job, value) => this.#onProgress(job, value),
     progressUnread: (job, error) => this.#ledger.progressUnread(job, error),
     log: (job, line) => this.#ledger.logged(job, line),
-    payloadUnsent: (job, error) => this.#onUndelivered(job, payloadUnsent(job.name, job.payload, job.transferList, error)),
+    payloadUnsent: (job, error) =>
+      this.#onUndelivered(job, payloadUnsent(job.name, job.payload, job.transferList, error)),
     payloadUnread: (job, error) => this.#onUndelivered(job, payloadUnread(job.name, error)),
     returned: (jobs) => {
       for (const job of jobs) this.#onReturned(job)
@@ -181,7 +193,10 @@ export class Pool implements Drainable, PoolView {
     },
     // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
     unable: (cause, retryAfter) => {
-      for (const job of this.#liveJobs()) this.#giveUpJob(job, refused(new WorkersUnavailableError(job.name, retryAfter, { cause })))
+      for (const job of this.#liveJobs()) {
+        this.#giveUpJob(job,
+          refused(new WorkersUnavailableError(job.name, retryAfter, { cause })))
+      }
     },
     fault: (err) => logSafely(this.#log, 'error', { err }, 'a message of a worker thread could not be handled')
   }
@@ -210,7 +225,8 @@ export class Pool implements Drainable, PoolView {
   /** A job that no thread has started goes back to the head of the queue. */
   #onReturned (job: Job): void {
     if (job.transferList === undefined) return this.#admission.putBack(job)
-    this.#end(job, crashed(new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job')))
+    this.#end(job,
+      crashed(new JobCrashedError(job.name, 'its payload had moved to a thread that died before it started the job')))
     this.#release(job, 0, 'unknown')
   }
 
@@ -248,7 +264,8 @@ export class Pool implements Drainable, PoolView {
   held (): Unfinished[] {
     const now = performance.now()
     const held = new Set([...this.#liveJobs(), ...this.#threads.allHosts.flatMap((host) => host.jobs())])
-    return [...held].map(({ name, id, arrived, attempt }) => ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
+    return [...held].map(({ name, id, arrived, attempt }) =>
+      ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
   }
 
   async giveUp (grace: number): Promise<Unfinished[]> {
@@ -264,7 +281,9 @@ export class Pool implements Drainable, PoolView {
     return unfinished
   }
 
-  /** Ends the pool with its app. Without lifecycle, which drains the pool before that, accepted jobs are finished here. */
+  /**
+   * Ends the pool with its app. Without lifecycle, which drains the pool before that, accepted jobs are finished here.
+   */
   async shutDown (): Promise<void> {
     this.close()
     if (!this.#hasGivenUp) await closeDrainable(this, this.#options, this.#log)
@@ -281,7 +300,9 @@ export class Pool implements Drainable, PoolView {
     const now = performance.now()
     const jobs = this.#threads.allHosts.flatMap((host) => host.running()).sort((a, b) => a.handedAt - b.handedAt)
     return jobs.map(({ id, name, arrived, handedAt, settled, progress, request }) => {
-      return { id, name, ageMs: now - arrived, runMs: now - handedAt, aborted: settled, progress, requestId: request?.id }
+      return {
+        id, name, ageMs: now - arrived, runMs: now - handedAt, aborted: settled, progress, requestId: request?.id
+      }
     })
   }
 

@@ -20,7 +20,9 @@ export interface JobEvents {
   log (job: Job | undefined, line: JobLine): void
   /** A progress value could not be read: probably of this job, if the thread runs one. */
   progressUnread (job: Job | undefined, error: unknown): void
-  /** No thread has started these jobs, nor will: they can run on another. In the order in which they were handed over. */
+  /**
+   * No thread has started these jobs, nor will: they can run on another. In the order in which they were handed over.
+   */
   returned (jobs: readonly Job[]): void
   /** The thread died while it ran the job, or the job has ended a second thread before that could start it. */
   crashed (job: Job, error: Error | undefined, durationMs: number, killed: boolean): void
@@ -28,7 +30,9 @@ export interface JobEvents {
   fault (error: unknown): void
 }
 
-/** The same, and that no thread is left and none has started for a while. The next is tried within `retryAfter` seconds. */
+/**
+ * The same, and that no thread is left and none has started for a while. The next is tried within `retryAfter` seconds.
+ */
 export interface PoolEvents extends JobEvents {
   unable (error: Error, retryAfter: number): void
 }

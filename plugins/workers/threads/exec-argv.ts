@@ -8,8 +8,8 @@ const REQUIRES = new Set(['-r', '--require'])
 const IMPORTS = new Set(['--import', '--loader', '--experimental-loader'])
 
 /**
- * Makes relative preloads absolute. Node looks them up from the working directory each time a thread starts, and the application may
- * have left that directory by then.
+ * Makes relative preloads absolute. Node looks them up from the working directory each time a thread starts, and the
+ * application may have left that directory by then.
  */
 export function absolutePreloads (execArgv: readonly string[], directory: string): string[] {
   const absolute = (option: string, module: string): string => {
@@ -26,8 +26,8 @@ export function absolutePreloads (execArgv: readonly string[], directory: string
 }
 
 /**
- * Returns the settings without the options that Node refused, which its message names. If it names none, threads inherit the process's
- * options unchanged.
+ * Returns the settings without the options that Node refused, which its message names. If it names none, threads
+ * inherit the process's options unchanged.
  */
 export function withoutRefused ({ execArgv = [], ...settings }: ThreadSettings, { message }: Error): ThreadSettings {
   const refused = new Set(message.replace(/^[^:]*: /, '').split(', '))

@@ -1,6 +1,6 @@
 /**
- * The main thread's end of the conversation with one host. The client hands jobs to the host, receives how they ended, revokes jobs that have
- * not started, aborts jobs, and keeps a kill timer for each aborted job.
+ * The main thread's end of the conversation with one host. The client hands jobs to the host, receives how they ended,
+ * revokes jobs that have not started, aborts jobs, and keeps a kill timer for each aborted job.
  */
 import type { MessagePort } from 'node:worker_threads'
 import { UNREADABLE, type FromHost, type Handover, type JobOutcome, type ToHost } from '../../../workers/protocol.ts'
@@ -26,7 +26,10 @@ export class HostClient implements JobHolder {
   held = 0
   /** The value of `held` after the last handover. */
   filled = 0
-  /** Jobs that the host has ended, skipped or could not read. While the number stands still, the thread is busy with one job. */
+  /**
+   * Jobs that the host has ended, skipped or could not read. While the number stands still, the thread is busy with one
+   * job.
+   */
   outcomes = 0
   /** Prefetched jobs were revoked because no job ended. The host prefetches no more until a job ends. */
   stalled = false
@@ -50,17 +53,23 @@ export class HostClient implements JobHolder {
   #busySince = 0
 
   /** @param hold says whether the thread holds the process open, as it does from its start */
-  constructor (port: MessagePort, transitions: Transitions, jobEvents: JobEvents, hostEvents: HostEvents, hold: (holds: boolean) => void) {
+  constructor (port: MessagePort, transitions: Transitions, jobEvents: JobEvents, hostEvents: HostEvents,
+    hold: (holds: boolean) => void) {
     this.#port = port
     this.#transitions = transitions
     this.#jobEvents = jobEvents
     this.#hostEvents = hostEvents
     this.#hold = hold
-    // Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is handled.
-    this.#reader = new PortReader(port, transitions.run, (message) => this.#handle(message), (error) => this.#onUnreadable(error))
+    // Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is
+    // handled.
+    this.#reader = new PortReader(port, transitions.run, (message) => this.#handle(message),
+      (error) => this.#onUnreadable(error))
   }
 
-  /** The number of jobs that the host can be handed. The slot of a revoked job is free again when the host has seen the revocation. */
+  /**
+   * The number of jobs that the host can be handed. The slot of a revoked job is free again when the host has seen the
+   * revocation.
+   */
   get capacity (): number {
     return this.#free.length
   }
@@ -89,7 +98,10 @@ export class HostClient implements JobHolder {
     return this.jobs().filter(({ slot }) => isStarted(this.slots, slot))
   }
 
-  /** Hands over jobs, in order. If one of several jobs can't be cloned, each job is posted alone, so that only that one fails. */
+  /**
+   * Hands over jobs, in order. If one of several jobs can't be cloned, each job is posted alone, so that only that one
+   * fails.
+   */
   hand (jobs: readonly Job[], now: number): void {
     try {
       this.#post(jobs, now)
@@ -102,7 +114,9 @@ export class HostClient implements JobHolder {
     for (const job of jobs) this.#jobEvents.dispatched(job)
   }
 
-  /** @throws DataCloneError, RangeError, whatever a getter throws: a payload can't be cloned, and no job was handed over */
+  /**
+   * @throws DataCloneError, RangeError, whatever a getter throws: a payload can't be cloned, and no job was handed over
+   */
   #post (jobs: readonly Job[], now: number): void {
     if (this.held === 0) {
       this.#busySince = now
@@ -147,7 +161,10 @@ export class HostClient implements JobHolder {
     return false
   }
 
-  /** Ends the thread after `grace` ms if the thread still runs the job then. A later call for the same job replaces its timer. */
+  /**
+   * Ends the thread after `grace` ms if the thread still runs the job then. A later call for the same job replaces its
+   * timer.
+   */
   endAfter (job: Job, grace: number): void {
     if (grace === Infinity) return
     clearTimeout(this.#killTimers.get(job))
@@ -166,7 +183,10 @@ export class HostClient implements JobHolder {
     return true
   }
 
-  /** Revokes the jobs that have not started, so that they can run elsewhere. Jobs whose payload has moved here too, if the thread is to be ended. */
+  /**
+   * Revokes the jobs that have not started, so that they can run elsewhere. Jobs whose payload has moved here too, if
+   * the thread is to be ended.
+   */
   revokePrefetched (withMoved = false): void {
     const jobs = this.#inOrder().filter((job) => (withMoved || job.transferList === undefined) && this.#revoke(job))
     if (jobs.length > 0) this.#jobEvents.returned(jobs)
@@ -252,8 +272,8 @@ export class HostClient implements JobHolder {
   }
 
   /**
-   * The host could not read a message of ours, and posts no outcome for what the message brought: one job, since a large or deep payload
-   * goes alone.
+   * The host could not read a message of ours, and posts no outcome for what the message brought: one job, since a
+   * large or deep payload goes alone.
    */
   #onUnread (ordinal: number, error: unknown): void {
     this.outcomes++

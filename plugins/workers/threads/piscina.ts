@@ -1,9 +1,10 @@
 /**
- * The adapter for piscina, and the only file that knows it. Each thread has a piscina pool of its own, which holds at most that one thread and
- * ends with it. Piscina starts the thread, applies its limits and carries our host. Its queue, its cancellation and its respawn are not used. The
- * respawn would start a thread before the last one is gone, and starts none once a thread has failed before it was ready. The one task of a thread
- * leaves a host behind, which listens to a port of ours: to piscina the thread is idle from then on.
- * What this file leans on is pinned by test/workers/threads/piscina.test.ts.
+ * The adapter for piscina, and the only file that knows it. Each thread has a piscina pool of its own, which holds at
+ * most that one thread and ends with it. Piscina starts the thread, applies its limits and carries our host. Its queue,
+ * its cancellation and its respawn are not used. The respawn would start a thread before the last one is gone, and
+ * starts none once a thread has failed before it was ready. The one task of a thread leaves a host behind, which
+ * listens to a port of ours: to piscina the thread is idle from then on. What this file leans on is pinned by
+ * test/workers/threads/piscina.test.ts.
  */
 import { existsSync } from 'node:fs'
 import { extname } from 'node:path'
@@ -25,7 +26,8 @@ export interface ThreadSettings {
 /** @throws JobsInvalidError if a bundler has left the host behind */
 export function checkHost (): void {
   if (existsSync(hostUrl)) return
-  throw new JobsInvalidError(`There is no ${fileURLToPath(hostUrl)}: bundlers must keep fastify-concurrency external (esbuild: packages: 'external')`)
+  throw new JobsInvalidError(
+    `There is no ${fileURLToPath(hostUrl)}: bundlers must keep fastify-concurrency external (esbuild: packages: 'external')`)
 }
 
 /** A thread of the operating system, from its start until it is gone. */
@@ -41,7 +43,8 @@ export class OsThread {
    * @throws the error of worker_threads if there can't be a thread, such as the operating system's EAGAIN
    */
   constructor ({ resourceLimits, execArgv, env }: ThreadSettings, data: HostData, onGone: (error: Error) => void) {
-    // Piscina forwards only these options to Worker. Its `name` is the exported function that it calls, not the thread's name.
+    // Piscina forwards only these options to Worker. Its `name` is the exported function that it calls, not the
+    // thread's name.
     this.#pool = new Piscina({
       filename: hostUrl.href,
       minThreads: 0,
@@ -58,12 +61,15 @@ export class OsThread {
     // The 'error' event of the worker reports the same failure.
     this.#pool.on('error', () => {})
     // A host that fails by itself leaves its thread alive.
-    this.#pool.run(data, { transferList: [data.port as MessagePort] }).catch((error: unknown) => this.end(error as Error))
+    this.#pool.run(data,
+      { transferList: [data.port as MessagePort] }).catch((error: unknown) => this.end(error as Error))
     this.#worker = this.#pool.threads[0] as Worker
     this.hold(true)
     this.#worker.once('error', (error: unknown) => {
       this.#alive = false
-      this.#error ??= error instanceof Error ? error : new Error('A worker thread threw a value that is not an Error; see cause', { cause: error })
+      this.#error ??= error instanceof Error
+        ? error
+        : new Error('A worker thread threw a value that is not an Error; see cause', { cause: error })
     })
     this.#worker.once('exit', (code) => {
       this.#alive = false
@@ -92,8 +98,9 @@ export class OsThread {
 }
 
 /**
- * Says what ended a thread, in a few words that may be sent to a client. The text of the error itself may be about another client's work,
- * which a timer that a finished job left behind goes on with. The errors are piscina's and Node's: see test/workers/threads/piscina.test.ts.
+ * Says what ended a thread, in a few words that may be sent to a client. The text of the error itself may be about
+ * another client's work, which a timer that a finished job left behind goes on with. The errors are piscina's and
+ * Node's: see test/workers/threads/piscina.test.ts.
  */
 export function howItEnded (error: Error | undefined): string {
   if (error === undefined) return 'it ended'

@@ -1,6 +1,6 @@
 /**
- * Reads a MessagePort without holding the event loop, and on demand. Node hands messages over one by one, which costs twice as much as to
- * read on, and doesn't stop while there are more: a job may post without end.
+ * Reads a MessagePort without holding the event loop, and on demand. Node hands messages over one by one, which costs
+ * twice as much as to read on, and doesn't stop while there are more: a job may post without end.
  */
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { outside } from './transitions.ts'
@@ -8,7 +8,10 @@ import { outside } from './transitions.ts'
 /** Messages read in one go where they must be read now: more than a thread can have posted unread. */
 const MAX_BURST = 2_048
 
-/** How long, in ms, messages are read on before others have their turn of the event loop: each may take as long as its value is large. */
+/**
+ * How long, in ms, messages are read on before others have their turn of the event loop: each may take as long as its
+ * value is large.
+ */
 const MAX_READING_MS = 4
 
 export class PortReader<Message> {
@@ -21,9 +24,11 @@ export class PortReader<Message> {
 
   /**
    * @param run calls a function, at once or later: each message is handled by a call of its own
-   * @param onUnreadable called in place of `handle` for a message that can't be read: it is nested too deeply for this thread, or too large
+   * @param onUnreadable called in place of `handle` for a message that can't be read: it is nested too deeply for this
+   * thread, or too large
    */
-  constructor (port: MessagePort, run: (handle: () => void) => void, handle: (message: Message) => void, onUnreadable: (error: unknown) => void) {
+  constructor (port: MessagePort, run: (handle: () => void) => void, handle: (message: Message) => void,
+    onUnreadable: (error: unknown) => void) {
     this.#port = port
     this.#run = run
     this.#handle = handle

@@ -1,6 +1,6 @@
 /**
- * One of the pool's threads: the thread of the operating system, the client that talks to its host, and the watch on whether the thread does
- * what is due.
+ * One of the pool's threads: the thread of the operating system, the client that talks to its host, and the watch on
+ * whether the thread does what is due.
  */
 import { MessageChannel } from 'node:worker_threads'
 import type { FastifyBaseLogger } from 'fastify'
@@ -15,23 +15,34 @@ import { RestartPolicy } from './restart.ts'
 import { outside, type Transitions } from './transitions.ts'
 
 /**
- * The time between two checks of a thread, in ms. Times are counted in checks and not read from a clock: when the event loop or the whole process
- * stands still, a single check is late, and no thread is blamed for the time in which nobody could run.
+ * The time between two checks of a thread, in ms. Times are counted in checks and not read from a clock: when the event
+ * loop or the whole process stands still, a single check is late, and no thread is blamed for the time in which nobody
+ * could run.
  */
 export const CHECK_INTERVAL_MS = 100
 
 /** The time that a thread takes to end, in ms, if no native code holds it up. */
 export const END_TIMEOUT_MS = 1_000
 
-/** A thread that was handed a job begins it within a fraction of a millisecond. If the job has not begun after this many checks, the thread is held up. */
+/**
+ * A thread that was handed a job begins it within a fraction of a millisecond. If the job has not begun after this many
+ * checks, the thread is held up.
+ */
 const HELD_UP_CHECKS = 5
 
-/** The time limit doubles with each handover of a job, at most this many times, because a payload that arrives slowly checks like a held-up thread. */
+/**
+ * The time limit doubles with each handover of a job, at most this many times, because a payload that arrives slowly
+ * checks like a held-up thread.
+ */
 const MAX_DOUBLINGS = 3
 
-export const NATIVE_CODE_WARNING = 'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
+export const NATIVE_CODE_WARNING =
+  'a worker thread can\'t be ended before the native code that it runs has returned: it counts as one of maxThreads until then'
 
-/** Due is the next step that a thread must take, and that it may fail to take: to start, to begin a job that it was handed, to be gone. */
+/**
+ * Due is the next step that a thread must take, and that it may fail to take: to start, to begin a job that it was
+ * handed, to be gone.
+ */
 type Due = 'start' | 'job' | 'end'
 
 /** What happens to a thread. */
@@ -61,19 +72,26 @@ export class Thread implements HostEvents {
   /** The number of checks within which the thread must take its next step. */
   limit = 0
   #os: OsThread | undefined
-  /** What was due at the last check, the number of the host's outcomes then, and the number of checks since either changed. */
+  /**
+   * What was due at the last check, the number of the host's outcomes then, and the number of checks since either
+   * changed.
+   */
   #due: Due | undefined
   #outcomes = 0
   #checks = 0
   readonly #transitions: Transitions
   readonly #log: FastifyBaseLogger
-  /** The number of checks before a held-up thread is ended. `grace: Infinity` doesn't apply, because no job runs on the thread. */
+  /**
+   * The number of checks before a held-up thread is ended. `grace: Infinity` doesn't apply, because no job runs on the
+   * thread.
+   */
   readonly #grace: number
   readonly #jobEvents: JobEvents
   readonly #events: ThreadEvents
 
   /** @param grace how long the thread may go on when it is asked to stop, in ms */
-  constructor (index: number, grace: number, log: FastifyBaseLogger, transitions: Transitions, jobEvents: JobEvents, events: ThreadEvents) {
+  constructor (index: number, grace: number, log: FastifyBaseLogger, transitions: Transitions, jobEvents: JobEvents,
+    events: ThreadEvents) {
     this.index = index
     this.#grace = Math.ceil((grace === Infinity ? END_TIMEOUT_MS : grace) / CHECK_INTERVAL_MS)
     this.#log = log
@@ -100,7 +118,8 @@ export class Thread implements HostEvents {
    * @param open makes a thread of the operating system
    * @throws what the operating system or Node says if there can't be a thread
    */
-  start (now: number, limit: number, open: (data: HostData, onGone: (error: Error) => void) => OsThread, data: Pick<HostData, 'url' | 'names' | 'preload'>): void {
+  start (now: number, limit: number, open: (data: HostData, onGone: (error: Error) => void) => OsThread,
+    data: Pick<HostData, 'url' | 'names' | 'preload'>): void {
     const { port1, port2 } = new MessageChannel()
     this.startedAt = now
     this.limit = Math.ceil(limit / CHECK_INTERVAL_MS)
@@ -109,7 +128,8 @@ export class Thread implements HostEvents {
     outside(() => {
       const host = new HostClient(port1, this.#transitions, this.#jobEvents, this, (holds) => this.#os?.hold(holds))
       try {
-        this.#os = open({ ...data, port: port2, slots: host.slots }, (error) => this.#transitions.run(() => this.#onGone(error)))
+        this.#os = open({ ...data, port: port2, slots: host.slots },
+          (error) => this.#transitions.run(() => this.#onGone(error)))
       } catch (error) {
         port1.close()
         throw error
@@ -136,11 +156,17 @@ export class Thread implements HostEvents {
   #onDue (due: Due, checks: number): void {
     const { host } = this
     if (due === 'end') {
-      if (checks === Math.ceil(END_TIMEOUT_MS / CHECK_INTERVAL_MS)) logSafely(this.#log, 'warn', { thread: this.index }, NATIVE_CODE_WARNING)
+      if (checks === Math.ceil(END_TIMEOUT_MS / CHECK_INTERVAL_MS)) {
+        logSafely(this.#log, 'warn', { thread: this.index },
+          NATIVE_CODE_WARNING)
+      }
     } else if (due === 'start') {
       if (checks >= this.limit) this.end('slow')
     } else if (host !== undefined) {
-      if (host.held > 0) this.limit = HELD_UP_CHECKS * 2 ** Math.min(MAX_DOUBLINGS, Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
+      if (host.held > 0) {
+        this.limit = HELD_UP_CHECKS * 2 ** Math.min(MAX_DOUBLINGS,
+          Math.max(...host.jobs().map(({ attempt }) => attempt)) - 1)
+      }
       if (checks < this.limit) return
       host.revokePrefetched()
       if (checks < this.limit + this.#grace) return
@@ -150,7 +176,10 @@ export class Thread implements HostEvents {
     }
   }
 
-  /** Ends the thread at once, whatever it does. Jobs that the thread has not started are revoked first, so that it can't start them in its last moments. */
+  /**
+   * Ends the thread at once, whatever it does. Jobs that the thread has not started are revoked first, so that it can't
+   * start them in its last moments.
+   */
   end (why: Exclude<ThreadEnd, 'crashed'>): void {
     clearTimeout(this.restart)
     if (this.state === 'ended' || this.endedBy !== undefined) return

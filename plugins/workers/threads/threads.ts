@@ -1,5 +1,6 @@
 /**
- * Keeps the pool's threads alive: it starts them at boot, replaces those that die, and ends them. What happens to jobs is passed on to the pool.
+ * Keeps the pool's threads alive: it starts them at boot, replaces those that die, and ends them. What happens to jobs
+ * is passed on to the pool.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import { fromWire, type WireError } from '../../../workers/wire-error.ts'
@@ -45,7 +46,8 @@ export class Threads implements ThreadEvents {
 
   /** @param events receives what happens to jobs, and that there may be a thread for more of them */
   constructor (
-    registry: Registry, options: ResolvedOptions, { log, server }: Pick<FastifyInstance, 'log' | 'server'>, transitions: Transitions,
+    registry: Registry, options: ResolvedOptions, { log, server }: Pick<FastifyInstance, 'log' | 'server'>,
+    transitions: Transitions,
     events: PoolEvents
   ) {
     checkHost()
@@ -67,7 +69,8 @@ export class Threads implements ThreadEvents {
     this.booted = new Promise((resolve, reject) => { this.#boot = { resolve, reject } })
     // If the app never boots, nobody awaits the promise.
     this.booted.catch(() => {})
-    this.#threads = Array.from({ length: maxThreads }, (_, index) => new Thread(index, grace, log, transitions, events, this))
+    this.#threads = Array.from({ length: maxThreads },
+      (_, index) => new Thread(index, grace, log, transitions, events, this))
     for (const thread of this.#threads) this.#start(thread, true)
   }
 
@@ -92,7 +95,8 @@ export class Threads implements ThreadEvents {
     const limit = pluginTimeout === 0 ? Infinity : pluginTimeout * BOOT_SHARE
     if (!await within(limit, this.booted)) {
       const { url } = this.#registry
-      const what = `The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`
+      const what =
+        `The worker threads have not loaded ${url} within ${limit} ms: if it takes that long, raise Fastify's pluginTimeout`
       this.#giveUpBoot(new JobsInvalidError(what))
     }
     await this.booted
@@ -125,7 +129,8 @@ export class Threads implements ThreadEvents {
     if (this.#destroyed) return
     const { url, names } = this.#registry
     try {
-      thread.start(performance.now(), thread.restarts.startLimit(this.#slowest), (data, onGone) => new OsThread(this.#settings, data, onGone), { url, names, preload })
+      thread.start(performance.now(), thread.restarts.startLimit(this.#slowest),
+        (data, onGone) => new OsThread(this.#settings, data, onGone), { url, names, preload })
     } catch (error) {
       if ((error as { code?: unknown }).code === 'ERR_WORKER_INVALID_EXEC_ARGV') {
         // Options of the whole process, such as V8's: they hold in its threads anyway.
@@ -134,7 +139,8 @@ export class Threads implements ThreadEvents {
           this.#start(thread, preload)
           return
         }
-        throw new OptionInvalidError('workers.execArgv', 'Node options that a worker thread takes', (error as Error).message)
+        throw new OptionInvalidError('workers.execArgv', 'Node options that a worker thread takes',
+          (error as Error).message)
       }
       // The operating system refuses a thread when there are too many, or too little memory. Both may pass.
       const what = `A worker thread can't be started: ${(error as Error).message}`
@@ -173,7 +179,8 @@ export class Threads implements ThreadEvents {
     if (served) thread.restarts.served()
     const isIdleDeath = why === 'crashed' && crashed === 0
     if (isIdleDeath) logSafely(this.#log, 'error', { err: error }, 'a worker thread died while it ran no job')
-    // An idle thread may die again and again. If it has served or was given a job, jobs cause its restarts, and jobs are bounded: it restarts at once.
+    // An idle thread may die again and again. If it has served or was given a job, jobs cause its restarts, and jobs
+    // are bounded: it restarts at once.
     if (isIdleDeath && !served && returned === 0) this.#restartLater(thread)
     else this.#start(thread, false)
   }
@@ -195,13 +202,21 @@ export class Threads implements ThreadEvents {
     this.#unableTimer ??= this.#refuseLater(this.#untilUnable())
   }
 
-  /** Returns the time, in ms, until no thread has started for so long that jobs needn't wait; `Infinity` while there is one that may serve them. */
+  /**
+   * Returns the time, in ms, until no thread has started for so long that jobs needn't wait; `Infinity` while there is
+   * one that may serve them.
+   */
   #untilUnable (): number {
     const now = performance.now()
-    return Math.max(...this.#threads.map(({ host, restarts }) => host?.isReady === true ? Infinity : restarts.untilUnable(now)))
+    return Math.max(...this.#threads.map(({ host, restarts }) => host?.isReady === true
+      ? Infinity
+      : restarts.untilUnable(now)))
   }
 
-  /** Refuses what waits after `ms`, and again and again until a thread has started: a start may take long, and the next one comes later. */
+  /**
+   * Refuses what waits after `ms`, and again and again until a thread has started: a start may take long, and the next
+   * one comes later.
+   */
   #refuseLater (ms: number): NodeJS.Timeout | undefined {
     if (ms === Infinity) return undefined
     return setTimeout(this.#transitions.run, ms, () => {
@@ -213,7 +228,8 @@ export class Threads implements ThreadEvents {
 
   /** The timer holds the process open, because jobs may wait for the thread. */
   #restartLater (thread: Thread): void {
-    thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(thread.startedAt), () => this.#start(thread, false))
+    thread.restart = setTimeout(this.#transitions.run, thread.restarts.failed(thread.startedAt),
+      () => this.#start(thread, false))
   }
 
   /** Checks the threads from now on, until all are idle. Call this method when jobs were handed to threads. */
@@ -221,7 +237,8 @@ export class Threads implements ThreadEvents {
     if (this.isWatching || this.#destroyed) return
     this.isWatching = true
     // After the poll phase: if it was this event loop that stood still, the threads' messages are waiting there.
-    this.#timer = outside(() => setTimeout(() => setImmediate(this.#transitions.run, () => this.#check()), CHECK_INTERVAL_MS)).unref()
+    this.#timer = outside(() =>
+      setTimeout(() => setImmediate(this.#transitions.run, () => this.#check()), CHECK_INTERVAL_MS)).unref()
   }
 
   #check (): void {

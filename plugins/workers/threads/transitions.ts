@@ -2,8 +2,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
- * Changes the pool's state one transition at a time. A transition calls code of the application: subscribers of channels, `onProgress`,
- * the logger. That code may abort a job or run another one. Such a change waits until the present transition is complete.
+ * Changes the pool's state one transition at a time. A transition calls code of the application: subscribers of
+ * channels, `onProgress`, the logger. That code may abort a job or run another one. Such a change waits until the
+ * present transition is complete.
  */
 export class Transitions {
   #active = false
@@ -28,7 +29,8 @@ export class Transitions {
 }
 
 /**
- * Runs a function outside any request. Otherwise whatever the pool starts while a request is being handled, and that outlives the request (a
- * host, its port, a timer that arms itself again), would keep the request in memory and run in its context.
+ * Runs a function outside any request. Otherwise whatever the pool starts while a request is being handled, and that
+ * outlives the request (a host, its port, a timer that arms itself again), would keep the request in memory and run in
+ * its context.
  */
 export const outside: <T>(callback: () => T) => T = AsyncLocalStorage.snapshot()

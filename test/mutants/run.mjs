@@ -4,8 +4,8 @@
  * Usage: npm run mutants [-- ROOM_OR_FILE …] [--line N] [--bar 85]
  * Without arguments: all rooms of rooms.json. A file of no room runs with the test files of the folder of test/ that mirrors its own.
  *
- * Stryker's runner for tap would write each project copy and instrument it. The loader applies a mutant when a process or a thread loads the
- * file, so no file is written, and the processes and threads that a test starts run the mutant as well.
+ * The loader applies a mutant when a process or a thread loads the file. So no file is written, and the processes and threads that a test starts
+ * run the mutant as well.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'

@@ -2,7 +2,7 @@
  * The token bucket in Lua, as it runs inside Redis or Valkey. One round trip decides on all policies of a stage, atomically, by one clock.
  *
  * Numbers are sent and returned as text, because Redis truncates a Lua number in a reply to an integer. They are stored as they are in memory,
- * because writing and reading them as text took half of the script's time. A value that this script didn't
+ * because writing and reading them as text took much of the script's time. A value that this script didn't
  * write, or that is of another type, counts as a full bucket and is overwritten: one odd key must not take the limiter away from everybody.
  *
  * A bucket is written as its tokens, the time of that count, how many ms later the bucket may be forgotten, and how many ms later the last

@@ -89,7 +89,9 @@ t.test('tasks with a key of their own: tenants share the queue, whatever their a
   }
   go.resolve()
   await app.tasks.idle()
-  t.same(order, ['a', 'b', 'c', 'a', 'b', 'a'])
+  // Who is next in the second round depends on how long the tasks of the first one took.
+  t.same(order.slice(0, 3), ['a', 'b', 'c'])
+  t.same(order.slice(3).sort(), ['a', 'a', 'b'])
   for (const wrong of [() => app.tasks.submit('x', () => {}, { key: 7 as never }), () => app.tasks.reserve({ key: 7 as never })]) t.throws(wrong, { code: 'FC_ERR_OPTION_INVALID' })
   using place = app.tasks.reserve()
   t.throws(() => place.submit('x', () => {}, { key: 'a' } as never), { code: 'FC_ERR_OPTION_INVALID' })

@@ -12,6 +12,7 @@ import { drainablesOf } from '../shared/drainables.ts'
 import { fastifyOptionsOf } from '../shared/private.ts'
 import { logSafely } from '../shared/log.ts'
 import { ensure, fn } from '../shared/options.ts'
+import { kRequestWork } from '../shared/http/request-work.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { LISTENING } from './close/listening.ts'
 import { inTurns } from './close/long-hook.ts'
@@ -22,7 +23,7 @@ import { later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
 import { connectionsOf } from './requests/connections.ts'
 import { addGate } from './requests/gate.ts'
-import { createInFlight, kOpenRequest } from './requests/requests.ts'
+import { createInFlight } from './requests/requests.ts'
 import { createShutdownHooks, type ShutdownHook } from './shutdown-hooks.ts'
 import { createShutdown } from './shutdown.ts'
 
@@ -66,7 +67,7 @@ export interface Lifecycle {
 
 const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const options = resolveOptions(opts)
-  ensure(!app.hasRequestDecorator(kOpenRequest), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
+  ensure(!app.hasRequestDecorator(kRequestWork), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
   await app.register(refusalLog)
   const guard = createGuard(app.log)
   const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now, guard })

@@ -1,6 +1,7 @@
 /** The shape of a metrics snapshot. Counts are totals since the start of the application; durations are in ms. */
-import type { LockRefusalReason, LoopRefusalReason, RefusalReason, TaskRefusalReason } from '../shared/errors.ts'
+import type { LockRefusalReason, RefusalReason, TaskRefusalReason } from '../shared/errors.ts'
 import type { RouteCost } from '../core/ledger/counts.ts'
+import type { LoopStats } from '../loop/index.ts'
 import type { QueueStats } from '../tasks/index.ts'
 import type { DurationsSnapshot } from '../core/ledger/durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
@@ -80,19 +81,7 @@ export interface LockMetrics {
   wait: DurationsSnapshot
 }
 
-export interface LoopMetrics {
-  /** Requests that are held now. */
-  held: number
-  /** How long a request may wait in an overload, in ms. */
-  waitLimit: number
-  /** Requests that started at once. */
-  passed: number
-  /** Requests that were held and then started. */
-  started: number
-  /** Requests whose clients left while they were held. */
-  left: number
-  /** Refused requests, by reason. */
-  refused: Record<LoopRefusalReason, number>
+export interface LoopMetrics extends LoopStats {
   /** The time for which the started ones were held. */
   wait: DurationsSnapshot
   /** The costs of routes, the most expensive one first; at most 200. */

@@ -124,7 +124,7 @@ t.test('a response that the handler writes itself is no reply', async (t) => {
 })
 
 t.test('a wrong or failing charge makes the reply an error, and the request pays in full', async (t) => {
-  const charges = [NaN, -1, 2, 0.5, '0', undefined, async () => 7, () => { throw new Error('mine') }, async () => { throw undefined }] // eslint-disable-line no-throw-literal
+  const charges = [NaN, -1, 2, 0.5, '0', undefined, async () => 7, () => { throw new Error('mine') }, async () => { throw undefined }] // eslint-disable-line no-throw-literal -- a charge may throw anything
   for (const value of charges) {
     const charge = (typeof value === 'function' ? value : () => value) as () => number
     const { attempts, tokens } = await start(t, { policies: { failures: { ...failures, charge } } })

@@ -57,8 +57,7 @@ export abstract class Ledger<Work> {
     if (level === undefined) return
     const log = this.logOf(work)
     if (level !== 'debug' || writesDebug(log)) {
-      logSafely(log, level, this.fields(work, outcome),
-      `${this.#what} ${this.word(how)}`)
+      logSafely(log, level, this.fields(work, outcome), `${this.#what} ${this.word(how)}`)
     }
   }
 }

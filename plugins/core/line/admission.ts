@@ -9,7 +9,7 @@
  */
 import type { Refusal } from '../../shared/errors.ts'
 import { LEAST_COST_MS, type Entry } from './entry.ts'
-import { Estimates } from './estimates.ts'
+import { Estimates, type Estimate } from './estimates.ts'
 import { Line, type Bound } from './line.ts'
 import type { WaitSettings } from './overload.ts'
 
@@ -96,9 +96,7 @@ export class Admission<T extends Entry> {
     if (bound !== undefined) return this.#refusal(line, bound)
     const evicted = entry.assured || !this.#isFull ? undefined : this.#evictable(entry, line)
     if (evicted !== undefined) this.#refuse(evicted, this.#countBound(entry, line), now)
-    entry.sequence = ++this.#sequence
-    this.#waiting++
-    if (entry.isStranger) this.#strangers++
+    this.#admit(entry)
     this.#enter(entry, now)
     return undefined
   }
@@ -111,28 +109,33 @@ export class Admission<T extends Entry> {
   /** The short way: an entry that finds a server free needs no queue, and its key no account. */
   #assure (entry: T, now: number): undefined {
     this.#expect(entry, now)
-    entry.sequence = ++this.#sequence
+    this.#admit(entry)
     entry.assured = true
     entry.state = 'runnable'
     this.#capped[entry.job]?.occupy(entry, now)
     this.#assured.push(entry)
+  }
+
+  #admit (entry: T): void {
+    entry.sequence = ++this.#sequence
     this.#waiting++
     if (entry.isStranger) this.#strangers++
   }
 
   /** Somebody has to wait. From now on keys share the servers, and those entries count that have come the short way. */
   #countAll (): void {
-    for (let entry = this.#uncounted.shift(); entry !== undefined; entry = this.#uncounted.shift(
-    )) this.#runnable.queue.count(entry)
-    for (let entry = this.#assured.shift(); entry !== undefined; entry = this.#assured.shift(
-    )) this.#runnable.queue.push(entry)
+    const { queue } = this.#runnable
+    for (const entry of this.#uncounted) queue.count(entry)
+    for (const entry of this.#assured) queue.push(entry)
+    this.#uncounted.length = this.#assured.length = 0
   }
 
   #expect (entry: Entry, now: number): void {
     entry.arrived = entry.since = now
     entry.isMeasured = this.#estimates.of(entry.job).known
-    entry.isStranger = this.#estimates.ofKey(entry.job, entry.key) === undefined
-    entry.expected = this.#expected(entry)
+    const own = this.#estimates.ofKey(entry.job, entry.key)
+    entry.isStranger = own === undefined
+    entry.expected = this.#expected(entry, own)
   }
 
   /**
@@ -234,8 +237,7 @@ export class Admission<T extends Entry> {
    * others, or be refused for it, before it could show that it is light. Where all are strangers, none of them comes
    * before a key that is known to be light.
    */
-  #expected ({ job, key }: Entry): number {
-    const own = this.#estimates.ofKey(job, key)
+  #expected ({ job }: Entry, own: Estimate | undefined): number {
     if (own !== undefined) return Math.max(LEAST_COST_MS, own.mean)
     const known = Math.max(1, this.#runnable.queue.activeKeys - this.#strangers)
     return Math.max(LEAST_COST_MS, this.#estimates.of(job).mean * Math.min(1, this.#strangers / known))
@@ -250,7 +252,7 @@ export class Admission<T extends Entry> {
     for (let head = queue.next?.head; head?.isMeasured === false &&
       this.#estimates.of(head.job).known; head = queue.next?.head) {
       head.isMeasured = true
-      queue.expect(head, this.#expected(head))
+      queue.expect(head, this.#expected(head, this.#estimates.ofKey(head.job, head.key)))
     }
     return this.#runnable.next(now)
   }

@@ -8,7 +8,7 @@ import { createTimers } from '../timers.ts'
 const SHARE = 0.9
 
 /** With the default `pluginTimeout`, so many hooks wait for 2.5 hours. */
-const MOST = 1_000
+const MAX_HOOKS = 1_000
 
 /**
  * Returns the hooks, to be added one after another.
@@ -22,7 +22,7 @@ export function inTurns (work: () => Promise<void>, longest: number, limit: numb
   const begin = (): Promise<void> => (running ??= work())
   if (limit === 0) return [begin]
   const turn = Math.max(1, Math.floor(limit * SHARE))
-  const turns = Math.min(Math.ceil(longest / turn), MOST)
+  const turns = Math.min(Math.ceil(longest / turn), MAX_HOOKS)
   return Array.from({ length: turns }, (_, index) => async () => {
     if (index === turns - 1) return begin()
     const timers = createTimers()

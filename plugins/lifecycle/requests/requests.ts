@@ -55,23 +55,21 @@ export interface InFlight extends Drainable {
   drop (): void
 }
 
-export const kOpenRequest: typeof kRequestWork = kRequestWork
-
 declare module 'fastify' {
   interface FastifyRequest {
     /** @internal Null before the request has entered; undefined if Fastify made it without decorators. */
-    [kOpenRequest]?: OpenRequest | null
+    [kRequestWork]?: OpenRequest | null
   }
 }
 
-const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kOpenRequest]
+const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kRequestWork]
 
 /** How many entries whose client has left are kept before they are looked through for the first time. */
 const LOOK_THROUGH = 64
 
 /** Creates the requests in flight of an app, and decorates its requests. */
 export function createInFlight (app: FastifyInstance, { timeout, grace, now, guard }: InFlightOptions): InFlight {
-  app.decorateRequest(kOpenRequest, null)
+  app.decorateRequest(kRequestWork, null)
   const open = new DenseSet<OpenRequest>()
   /** Entries whose client has left while something of them may run. */
   const left = new Set<OpenRequest>()
@@ -144,7 +142,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
     enter (request, reply) {
       const entry = new OpenRequest(reply, now(), settle)
       open.add(entry)
-      request[kOpenRequest] = entry
+      request[kRequestWork] = entry
       awaited++
       observe(request, entryOf)
       onClosed(reply, () => close(entry))

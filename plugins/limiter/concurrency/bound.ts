@@ -29,6 +29,8 @@ export interface AcquireSettings {
 export class Bound {
   readonly #policy: ResolvedConcurrency
   readonly #lines = new Map<string, Admission<Waiter>>()
+  /** What refuses each of those that wait. */
+  readonly #fails = new Set<(error: Error) => void>()
   #isClosed = false
 
   constructor (policy: ResolvedConcurrency) {
@@ -69,8 +71,6 @@ export class Bound {
     this.#isClosed = true
     for (const fail of [...this.#fails]) fail(new ClosingError('The service'))
   }
-
-  readonly #fails = new Set<(error: Error) => void>()
 
   async #wait (line: Admission<Waiter>, key: string, waiter: Waiter, signals: readonly AbortSignal[]): Promise<void> {
     const { maxWait } = this.#policy

@@ -207,21 +207,27 @@ export class TasksFullError extends createRefusal<[full: TasksFull], TasksFull &
   'FC_ERR_TASKS_FULL', ({ retryAfter }) => `There is no place for another task, try again in ${retryAfter} s`, 503,
   (full) => Object.assign({ reason: 'full' as const }, full)) {}
 
+// The id of a task may hold an address or another client's name: it is a field of an error, and not in the message.
+
 /**
  * The reason of the task's signal, and what its handle rejects with. `cause` is what the task then threw, if it did.
  */
-export class TaskTimeoutError extends withoutStack<[id: string, timeout: number, options?: ErrorOptions]>(
-  'FC_ERR_TASK_TIMEOUT', 'The task "%s" passed its deadline of %d ms', 504) {}
+export class TaskTimeoutError extends withoutStack<[id: string, timeout: number, options?: ErrorOptions],
+  { id: string, timeout: number }>(
+  'FC_ERR_TASK_TIMEOUT', (_id, timeout) => `A task passed its deadline of ${timeout} ms`, 504,
+  (id, timeout) => ({ id, timeout })) {}
 
 /** The reason of the task's signal, and what its handle rejects with. */
-export class TaskAbortedError extends withoutStack<[id: string, why: string, options?: ErrorOptions]>(
-  'FC_ERR_TASK_ABORTED', 'The task "%s" was aborted: %s', 499) {}
+export class TaskAbortedError extends withoutStack<[id: string, why: string, options?: ErrorOptions], { id: string }>(
+  'FC_ERR_TASK_ABORTED', (_id, why) => `A task was aborted: ${why}`, 499, (id) => ({ id })) {}
 
-/** `cause` is the value that was thrown. */
-export class TaskThrewError extends createError<[id: string, what: string, options?: ErrorOptions]>(
-  'FC_ERR_TASK_THREW', 'The task "%s" threw %s, which is not an Error') {}
+/** `cause` is the value that was thrown. `id` is undefined for a function of a group. */
+export class TaskThrewError extends createError<[id: string | undefined, what: string, options?: ErrorOptions],
+  { id: string | undefined }>(
+  'FC_ERR_TASK_THREW',
+  (id, what) => `A ${id === undefined ? 'function of a group' : 'task'} threw ${what}, which is not an Error`, 500,
+  (id) => ({ id })) {}
 
-/** Clients don't see the task's id, which may hold an address or another client's name. */
 export class TaskDuplicateError extends createError<[id: string], { id: string }>(
   'FC_ERR_TASK_DUPLICATE', () => 'A task with this id is waiting or running already', 409, (id) => ({ id })) {}
 
@@ -279,9 +285,10 @@ export class TaskStoreError extends createRefusal<
     })) {}
 
 /** The processes that ran the task have ended again and again. The task is kept, and not tried again. */
-export class TaskCrashedError extends createError<[id: string, times: number]>(
+export class TaskCrashedError extends createError<[id: string, times: number], { id: string, times: number }>(
   'FC_ERR_TASK_CRASHED',
-  'The process of task "%s" has ended while the task ran, or could not renew its lock: %d times') {}
+  (_id, times) => `The process of a task has ended while the task ran, or could not renew its lock: ${times} times`, 500,
+  (id, times) => ({ id, times })) {}
 
 export class TasksNotStoredError extends createError<[what: string]>(
   'FC_ERR_TASKS_NOT_STORED',

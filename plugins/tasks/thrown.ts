@@ -50,12 +50,12 @@ export function isInstance<T> (value: unknown, Class: abstract new (...args: nev
  * Returns what was thrown, unless nothing can be asked of it: a Proxy that was revoked would make whoever looks at it
  * throw, the logger too.
  */
-export function readable (id: string, thrown: unknown): unknown {
+export function readable (thrown: unknown): unknown {
   try {
     void (thrown instanceof Error)
     return thrown
   } catch {
-    return new TaskThrewError(id, 'a value that can\'t be read')
+    return new TaskThrewError(undefined, 'a value that can\'t be read')
   }
 }
 

@@ -100,6 +100,31 @@ for (const [what, sent] of [['nothing', ''], ['half a header', 'GET / HTTP/1.1\r
   })
 }
 
+for (const [what, text] of [['a request', ''], ['a request whose body is still to come', 'half']] as const) {
+  t.test(`the connection of ${what} is answered while silent ones are closed, also if the shutdown doesn't wait for it`, async (t) => {
+    const { app, port } = await start(t)
+    const go = deferred()
+    const answer = async (): Promise<string> => {
+      await go.promise
+      return 'answered'
+    }
+    app.route({ method: ['GET', 'POST'], url: '/', config: { lifecycle: 'always' }, handler: answer, preParsing: async (_request, _reply, payload) => { await go.promise; return payload } })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const client = connect(port(), '127.0.0.1')
+    client.write(text === '' ? 'GET / HTTP/1.1\r\nhost: x\r\n\r\n' : `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 8\r\n\r\n${text}`)
+    const silent = connect(port(), '127.0.0.1').on('error', () => {})
+    await Promise.all([once(app.server, 'request'), once(silent, 'connect')])
+    const closed = once(silent, 'close')
+    const shutdown = app.lifecycle.shutdown()
+    await closed
+    go.resolve()
+    if (text !== '') client.write(text)
+    const [answered] = await once(client, 'data') as [Buffer]
+    t.match(answered.toString(), /^HTTP\/1.1 200 [^]*answered$/)
+    t.match(await shutdown, { unfinished: [] })
+  })
+}
+
 t.test('a lock that nobody releases is waited for until the deadline, and not once more when the app closes', async (t) => {
   const { app } = await start(t, { timeout: 300 })
   await app.locks.mutex('key').acquire()

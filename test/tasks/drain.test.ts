@@ -137,7 +137,7 @@ t.test('a drain does not wait for a long backoff or a delay: it reports the task
   await app.ready()
   const shutdown = app.lifecycle.shutdown()
   await phase(app, 'tasks')
-  t.match(await rejection(delayed.done), { code: 'FC_ERR_TASK_ABORTED', message: /^The task "reminder:1" was aborted: the shutdown does not wait for its delay or retry$/ })
+  t.match(await rejection(delayed.done), { code: 'FC_ERR_TASK_ABORTED', id: 'reminder:1', message: /^A task was aborted: the shutdown does not wait for its delay or retry$/ })
   t.match(await rejection(retrying.done), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'busy' } })
   go.resolve()
   t.match(await rejection(later.done), { code: 'FC_ERR_TASK_ABORTED', cause: { message: 'busy too' } }, 'one that fails while draining as well')

@@ -100,9 +100,11 @@ export class Outcomes {
   }
 
   async #failed (queue: StoredQueue, jobId: string, reason: string): Promise<void> {
-    if (!this.#waiting.has(jobId)) return
+    const [first] = this.#waiting.get(jobId) ?? []
+    if (first === undefined) return
     const job = await queue.ask(jobId, () => queue.jobs.getJob(jobId)).catch(() => undefined)
-    this.#settle(jobId, 'reject', job === undefined ? undefined : toError(reason, job.stacktrace?.at(-1)))
+    const error = job === undefined ? undefined : toError(reason, job.stacktrace?.at(-1), first.task.id)
+    this.#settle(jobId, 'reject', error)
   }
 
   #schedulePoll (): void {
@@ -127,7 +129,8 @@ export class Outcomes {
     const job = await queue.ask(id, () => queue.jobs.getJob(jobId))
     if (job === undefined) return this.#settle(jobId, 'reject', undefined)
     if (job.finishedOn === undefined) return
-    if (job.failedReason !== undefined) this.#settle(jobId, 'reject', toError(job.failedReason, job.stacktrace?.at(-1)))
+    const { failedReason: reason } = job
+    if (reason !== undefined) this.#settle(jobId, 'reject', toError(reason, job.stacktrace?.at(-1), id))
     else this.#settle(jobId, 'resolve', job.returnvalue ?? undefined)
   }
 

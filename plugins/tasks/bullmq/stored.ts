@@ -126,11 +126,16 @@ const ours: Readonly<Record<string, { prototype: Error }>> = {
 /**
  * Returns the error of a task that has failed, in another process perhaps: with the name, message, code and stack that
  * it had.
+ *
+ * @param id of the task, which an error of the suite has as a field
  */
-export function toError (message: string, stack: string | undefined): Error {
+export function toError (message: string, stack: string | undefined, id: string): Error {
   const [, name = 'Error', code] = /^([^\s:[]+)(?: \[([^\]]+)\])?:/.exec(stack ?? '') ?? []
   const error = new Error(message)
-  if (code !== undefined && ours[code] !== undefined) Object.setPrototypeOf(error, ours[code].prototype)
+  if (code !== undefined && ours[code] !== undefined) {
+    Object.setPrototypeOf(error, ours[code].prototype)
+    Object.assign(error, { id })
+  }
   const fields = { name, ...code !== undefined && { code }, ...stack !== undefined && { stack } }
   for (const [field, value] of Object.entries(fields)) {
     Object.defineProperty(error, field,

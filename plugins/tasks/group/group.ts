@@ -280,7 +280,7 @@ export class Group<T = unknown> {
     } catch (error) {
       // Unless the group was aborted, the error is the iterator's own, which has ended with it.
       hasEnded = !signal.aborted
-      group.#fail(readable('group', error))
+      group.#fail(readable(error))
     }
     try {
       return await group.wait()
@@ -345,7 +345,7 @@ async function call<T, Context> (fn: (context: Context) => T | PromiseLike<T>, c
   try {
     return await fn(context)
   } catch (thrown) {
-    throw readable('group', thrown)
+    throw readable(thrown)
   }
 }
 

@@ -369,16 +369,18 @@ t.test('an error is known again by its name, code, message and stack', async (t)
     Object.assign(new Error('no such host'), { code: 'ENOTFOUND' }), Object.assign(new Error('x'), { code: 7 })
   ]) {
     const { message, stack } = new Failure(error, -1)
-    const copy = toError(message, stack) as Error & { code?: unknown }
+    const copy = toError(message, stack, 'work:x') as Error & { code?: unknown }
     const { code } = error as { code?: unknown }
     t.same([copy.name, copy.message, copy.code], [error.name, error.message, typeof code === 'string' ? code : undefined])
     t.match(copy.stack, /engine\.test/)
   }
   const aborted = new Failure(new TaskAbortedError('work:x', 'cancel() was called'), -1)
-  t.ok(toError(aborted.message, aborted.stack) instanceof TaskAbortedError, 'an error of the suite has its class')
+  const revived = toError(aborted.message, aborted.stack, 'work:x')
+  t.ok(revived instanceof TaskAbortedError, 'an error of the suite has its class')
+  t.match(revived, { id: 'work:x', message: 'A task was aborted: cancel() was called' })
   const hostile = new Error('x')
   Object.defineProperty(hostile, 'stack', { value: 7 })
   Object.defineProperty(hostile, 'message', { get () { throw new Error('never') } })
   t.doesNotThrow(() => new Failure(hostile, 0))
-  t.equal(toError('lost', undefined).message, 'lost')
+  t.equal(toError('lost', undefined, 'work:x').message, 'lost')
 })

@@ -5,7 +5,7 @@ import tseslint from 'typescript-eslint'
 const plugins = ['cancellation', 'dashboard', 'lifecycle', 'limiter', 'locks', 'metrics', 'tasks', 'tracing', 'workers']
 /** @param {string} up the way from the importing file to plugins/ */
 const siblings = (up) => ({
-  group: plugins.map((name) => `${up}${name}/*`).concat(['ambient', 'handler-timeout', 'index', 'origin', 'request-end', 'unawaited'].map((file) => `!${up}cancellation/${file}.ts`)),
+  group: plugins.map((name) => `${up}${name}/*`).concat(['ambient', 'handler-timeout', 'index', 'origin', 'refused', 'request-end', 'unawaited'].map((file) => `!${up}cancellation/${file}.ts`)),
   allowTypeImports: true,
   message: 'A plugin never imports another plugin: reach it through its decorator. Only cancellation and shared are everyone\'s ground.'
 })

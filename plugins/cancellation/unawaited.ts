@@ -5,6 +5,7 @@
 import type { FastifyRequest } from 'fastify'
 import { ClosingError, LimitWaitAbortedError, LockAbortedError, RequestEndedError } from '../shared/errors.ts'
 import { logSafely } from '../shared/log.ts'
+import { noteRefusal } from './refused.ts'
 import { isOver } from './request-end.ts'
 
 /** Runs a call that waits, in a request. If the end of the request ends the wait, its rejection counts as handled. Other errors stay as they are. */
@@ -12,6 +13,7 @@ export function endingWith<T> (request: FastifyRequest | undefined, call: () => 
   if (request === undefined) return call()
   const promise = new Promise<T>((resolve, reject) => {
     call().then(resolve, (error: unknown) => {
+      noteRefusal(request, error)
       if (isByEndOf(request, error)) {
         promise.catch(() => {})
         if (isEnded((error as Error).cause)) {

@@ -129,24 +129,34 @@ function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
 }
 
 interface RefusalError extends Error {
-  statusCode: number
+  statusCode?: number
   headers: Record<string, string>
 }
 
+/** The status and the Retry-After of the last refusal in a request, by its reply. */
+const kept = new WeakMap<FastifyReply, { status: number | undefined, retryAfter: string }>()
+
 /**
- * Sets Retry-After, so that an error handler of the application's own that answers with the refusal's status keeps it.
- * The field goes again if the handler answers with another status.
+ * Sets Retry-After, so that a handler of the application's own that answers with the refusal's status keeps it.
+ * The field goes again if the handler answers with another status. Of several refusals, the last one counts.
  */
-function keepRetryAfter (reply: FastifyReply, { statusCode, headers }: RefusalError): void {
+export function keepRetryAfter (reply: FastifyReply, { statusCode, headers }: RefusalError): void {
   const retryAfter = headers['retry-after']
-  if (retryAfter === undefined || reply.hasHeader('retry-after')) return
+  const before = kept.get(reply)
+  const own = reply.getHeader('retry-after')
+  if (retryAfter === undefined || reply.sent || (own !== undefined && own !== before?.retryAfter)) return
   reply.header('retry-after', retryAfter)
+  kept.set(reply, { status: statusCode, retryAfter })
+  if (before !== undefined) return
   const { send } = reply
   reply.send = (payload) => {
-    reply.send = send
-    if (reply.statusCode !== statusCode && !(payload instanceof Error) &&
-      reply.getHeader('retry-after') === retryAfter) reply.removeHeader('retry-after')
-    return reply.send(payload)
+    const { status, retryAfter } = kept.get(reply)!
+    // An error that is thrown has no status yet: the error handler gives it one, and sends again.
+    const isOpen = payload instanceof Error && reply.statusCode < 400
+    if (!isOpen && reply.statusCode !== status && reply.getHeader('retry-after') === retryAfter) {
+      reply.removeHeader('retry-after')
+    }
+    return send.call(reply, payload)
   }
 }
 

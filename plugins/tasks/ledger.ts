@@ -4,6 +4,8 @@
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
+import { currentRequest } from '../cancellation/index.ts'
+import { noteRefusal } from '../cancellation/refused.ts'
 import { countsOf, type Book, type TaskAccount } from '../core/ledger/counts.ts'
 import { Ledger, type Levels } from '../core/ledger/ledger.ts'
 import { refused, type How, type Outcome } from '../core/outcome.ts'
@@ -133,7 +135,9 @@ export class TaskLedger extends Ledger<Recorded> {
       this.#publish(channels.taskDuplicate, id, {})
     }
     // A mistake of the calling code, such as an invalid option, is no refusal.
-    if (isTaskRefusal(error)) this.ended({ id, attempts: 0 }, refused(error))
+    if (!isTaskRefusal(error)) return
+    noteRefusal(currentRequest(), error)
+    this.ended({ id, attempts: 0 }, refused(error))
   }
 
   /** The promise of enqueue() was rejected, and nobody awaits it. */

@@ -129,6 +129,32 @@ t.test('an error handler that answers a refusal with its status keeps Retry-Afte
   t.equal(lines.filter(({ level, msg }) => level === 50 && msg === 'mine').length, 2, 'a log line of the application stays at its level')
 })
 
+t.test('a handler that catches a refusal and answers with its status keeps Retry-After; another answer doesn\'t have it', async (t) => {
+  const { app } = await build(t, { policies: { slow: { rate: 1 / 99.1, burst: 1, routes: 'named' }, slower: { rate: 1 / 999.1, burst: 1, routes: 'named' } } }, (app) => {
+    const refused = async (policy: string): Promise<LimitedError> => await app.limiter.wait(policy, undefined, { timeout: 0 }).catch((error) => error)
+    app.setErrorHandler(async (error: Error, _request, reply) => {
+      if (error.message === 'mapped') return reply.code(429).send({ mine: true })
+      throw error
+    })
+    app.get('/same', async (_request, reply) => reply.code((await refused('slow')).statusCode!).send({ mine: true }))
+    app.get('/last', async (_request, reply) => {
+      await refused('slow')
+      return reply.code((await refused('slower')).statusCode!).send({ mine: true })
+    })
+    app.get('/mapped', async () => { await refused('slow'); throw new Error('mapped') })
+    app.get('/own', async (_request, reply) => { await refused('slow'); return reply.code(429).header('retry-after', '7').send('own') })
+    app.get('/other', async () => { await refused('slow'); return { mine: true } })
+    app.get('/fails', async () => { await refused('slow'); throw new Error('broken') })
+  })
+  for (const policy of ['slow', 'slower']) await app.limiter.allow(policy)
+  const answer = async (url: string): Promise<unknown[]> => {
+    const { statusCode, headers } = await app.inject(url)
+    return [statusCode, headers['retry-after']]
+  }
+  t.strictSame(await Promise.all(['/same', '/last', '/mapped', '/own', '/other', '/fails'].map(answer)),
+    [[429, '100'], [429, '1000'], [429, '100'], [429, '7'], [200, undefined], [500, undefined]])
+})
+
 t.test('an error handler may set the headers of a refusal', async (t) => {
   const { app } = await build(t, { policies: { out: { rate: 0.1, burst: 1, routes: 'named' } } }, (app) => {
     app.setErrorHandler(async (error: Error & { headers: object }) => { error.headers = { 'x-mine': '1' }; throw error })

@@ -68,10 +68,19 @@ t.test('a full queue refuses with its arithmetic and without a stack; in a handl
   t.match(error, { code: 'FC_ERR_TASKS_FULL', statusCode: 503, running: 1, waiting: 1, limit: 2, retryAfter: 30 })
   t.notOk(error.stack?.includes('    at '))
   app.post('/webhooks', async () => { app.tasks.submit('d', () => {}) })
+  app.post('/caught', async (_request, reply) => {
+    try {
+      app.tasks.submit('e', () => {})
+    } catch {
+      return reply.code(503).send({ mine: true })
+    }
+  })
   const answer = await app.inject({ method: 'POST', url: '/webhooks' })
   t.equal(answer.statusCode, 503)
   t.equal(answer.headers['retry-after'], '30')
   t.equal(answer.json().code, 'FC_ERR_TASKS_FULL')
+  const caught = await app.inject({ method: 'POST', url: '/caught' })
+  t.equal(caught.headers['retry-after'], '30', 'also where the handler answers a refusal that it has caught')
   t.same(lines.filter(({ level, err }) => level >= 50 && err !== undefined), [], 'refusals are no errors')
   go.resolve()
 })

@@ -1,6 +1,7 @@
 /** The policies that bound concurrency, for requests and for code. */
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, onRequestHookHandler } from 'fastify'
 import { currentRequest } from '../../cancellation/index.ts'
+import { noteRefusal } from '../../cancellation/refused.ts'
 import { endSignalOf } from '../../cancellation/request-end.ts'
 import { LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
 import { addressKey } from '../../shared/address-key.ts'
@@ -64,6 +65,7 @@ export class Concurrency {
     try {
       release = await bound.acquire({ key: key === undefined ? '' : text('key', key), client: request === undefined ? '' : this.#clientOf(request), signals })
     } catch (error) {
+      noteRefusal(request, error)
       throw signals.some(({ aborted, reason }) => aborted && reason === error) ? new LimitWaitAbortedError(name, { cause: error }) : error
     }
     try {

@@ -3,6 +3,7 @@
  * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import { noteRefusal } from '../../cancellation/refused.ts'
 import { aborted, crashed, expired, failed, refused, type Outcome } from '../../core/outcome.ts'
 import type { PoolView, RunningJob } from '../../core/ledger/counts.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
@@ -124,6 +125,7 @@ export class Pool implements Drainable, PoolView {
   #end (job: Job, outcome: Outcome): void {
     this.#live.delete(job)
     job.settle(outcome)
+    if (outcome.how === 'refused') noteRefusal(job.request, outcome.error)
     this.#ledger.ended(job, outcome)
     this.#checkIdle()
   }

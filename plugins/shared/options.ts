@@ -86,7 +86,16 @@ export function fn<T extends (...args: never[]) => unknown> (option: string, val
 }
 
 export function array (option: string, value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : invalid(option, 'an array', value)
+  return isArray(value) ? value : invalid(option, 'an array', value)
+}
+
+/** Tells whether a value is an array. Array.isArray() throws for a Proxy that was revoked. */
+function isArray (value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value)
+  } catch {
+    return false
+  }
 }
 
 /**
@@ -95,7 +104,7 @@ export function array (option: string, value: unknown): readonly unknown[] {
  */
 export function record (option: string, value: unknown, known?: readonly string[], instead: ReadonlyMap<string,
   string> = new Map()): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return invalid(option, 'an object', value)
+  if (typeof value !== 'object' || value === null || isArray(value)) return invalid(option, 'an object', value)
   if (known === undefined) return value as Record<string, unknown>
   for (const [key, given] of entriesOf(option, value)) {
     if (!known.includes(key)) {

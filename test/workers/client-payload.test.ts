@@ -1,6 +1,6 @@
 // Payloads that can't be sent, and whose mistake they are.
 import t from 'tap'
-import { rejection, startApp } from '../helper.ts'
+import { rejection, startApp, startJob } from '../helper.ts'
 
 t.test('a body that is nested too deeply is its client\'s error; a value of the application\'s own is not', async (t) => {
   let own: unknown = []
@@ -21,7 +21,7 @@ t.test('a body that is nested too deeply is its client\'s error; a value of the 
   t.match(await rejection(workers.run('echo', own as never)), { statusCode: 500 }, 'outside a request')
 })
 
-t.test('a revoked Proxy as a payload, in it or as its transferList has a code', async (t) => {
+t.test('a revoked Proxy as a payload, in it, as its transferList or as the options has a code', async (t) => {
   const { workers } = await startApp(t)
   const revoked = (): never => {
     const { proxy, revoke } = Proxy.revocable({}, {})
@@ -30,5 +30,13 @@ t.test('a revoked Proxy as a payload, in it or as its transferList has a code', 
   }
   t.match(await rejection(workers.run('echo', revoked())), { code: 'FC_ERR_PAYLOAD_NOT_CLONEABLE' })
   t.match(await rejection(workers.run('echo', { a: [revoked()] } as never)), { code: 'FC_ERR_PAYLOAD_NOT_CLONEABLE', message: /payload\.a\[0\]/ })
+  t.match(await rejection(workers.run('echo', 1 as never, { transferList: revoked() })), { code: 'FC_ERR_OPTION_INVALID', message: /run\.transferList.*an array/ })
+  t.match(await rejection(workers.run('echo', 1 as never, revoked())), { code: 'FC_ERR_OPTION_INVALID' })
+  const { ended } = await startJob(workers, 'rest', { ms: 100 })
+  const { proxy: transferList, revoke } = Proxy.revocable([], {})
+  const waiting = rejection(workers.run('echo', 1 as never, { transferList }))
+  revoke()
+  t.match(await waiting, { code: 'FC_ERR_PAYLOAD_NOT_CLONEABLE', message: /transferList/ }, 'revoked while the job waits')
+  await ended
   t.equal(await workers.run('echo', 5 as never), 5)
 })

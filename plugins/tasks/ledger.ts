@@ -22,7 +22,7 @@ import { endOf, nameOf, type Task, type TaskContext, type TaskEnd } from './task
 type Details<Message extends TaskMessage> = Omit<Message, keyof TaskMessage>
 
 /** What the ledger must know of a task. A stored task may end in this process without a run. */
-type Recorded = Pick<Task, 'id' | 'attempts'> & Partial<Pick<Task, 'reqId' | 'trace'>>
+type Recorded = Pick<Task, 'id' | 'attempts'> & Partial<Pick<Task, 'reqId' | 'trace' | 'account'>>
 
 /** Nobody may await a task, so that its failure is an error of the service. */
 const levels: Levels = {
@@ -171,8 +171,8 @@ export class TaskLedger extends Ledger<Recorded> {
       'functions of a group ignore its signal and run on; a shutdown does not wait for them any more')
   }
 
-  protected accountOf ({ id }: Pick<Recorded, 'id'>): TaskAccount {
-    return this.#tasks.of(nameOf(id))
+  protected accountOf (task: Pick<Recorded, 'id' | 'account'>): TaskAccount {
+    return (task.account ??= this.#tasks.of(nameOf(task.id)))
   }
 
   protected message ({ id, attempts: attempt }: Recorded, { how, ms: durationMs, error, reason }: Outcome): object {
@@ -194,9 +194,8 @@ export class TaskLedger extends Ledger<Recorded> {
   }
 
   protected fields ({ id, attempts, reqId }: Recorded, { how, ms, error }: Outcome): Record<string, unknown> {
-    return {
-      task: id, attempt: attempts, reqId, ...how === 'completed' ? { durationMs: Math.round(ms) } : { err: error }
-    }
+    return Object.assign({ task: id, attempt: attempts, reqId },
+      how === 'completed' ? { durationMs: Math.round(ms) } : { err: error })
   }
 
   #log ({ id, attempts, reqId }: Task, level: 'debug' | 'info' | 'warn' | 'error', message: string,

@@ -5,9 +5,11 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
 import type { Unfinished } from '../shared/drainables.ts'
 import type { TaskTrace } from './channels.ts'
+import type { TaskAccount } from '../core/ledger/counts.ts'
 import type { How, Outcome } from '../core/outcome.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
+import type { Attempt } from './running/attempt.ts'
 import type { Entry } from '../core/line/entry.ts'
 
 export interface TaskContext {
@@ -82,17 +84,24 @@ export interface StoredRun {
   ageMs: number
 }
 
+const resourceOptions = { requireManualDestroy: true }
+
 export class Task {
   readonly submission: Submission
+  readonly name: string
   /** When the task was accepted. */
   readonly acceptedAt: number
   /** The place in the queue of a task that had to wait for a slot, until its attempt has ended. The runner sets it. */
   entry: Entry | undefined
+  /** The attempt that runs. The runner sets it. */
+  running: Attempt | undefined
   readonly #permit: Permit | undefined
   readonly #canceller: Canceller
   /** The async context of the submitter. */
   #context: AsyncResource | undefined
   #handle: TaskHandle | undefined
+  /** What the task is counted in. The ledger sets it. */
+  account: TaskAccount | undefined
   /** The message of the tracing channel, while an attempt runs that somebody traces. */
   trace: TaskTrace | undefined
   /** Why the task is not tried again. The runner sets it. */
@@ -110,6 +119,7 @@ export class Task {
   constructor (submission: Submission, permit: Permit | undefined, now: number, canceller: Canceller) {
     this.acceptedAt = now - (submission.stored?.ageMs ?? 0)
     this.submission = submission
+    this.name = nameOf(submission.id)
     this.#permit = permit
     this.#canceller = canceller
     this.#attempts = submission.stored?.attempts ?? 0
@@ -117,7 +127,6 @@ export class Task {
 
   get id (): string { return this.submission.id }
   get key (): string { return this.submission.key }
-  get name (): string { return nameOf(this.id) }
   get options (): TaskOptions { return this.submission.options }
   get reqId (): string | undefined { return this.submission.reqId }
   get attempts (): number { return this.#attempts }
@@ -144,7 +153,7 @@ export class Task {
    * task waits: otherwise an attempt would run in the context of the task that ended before it.
    */
   keepContext (): void {
-    this.#context ??= new AsyncResource('FastifyConcurrencyTask', { requireManualDestroy: true })
+    this.#context ??= new AsyncResource('FastifyConcurrencyTask', resourceOptions)
   }
 
   callInContext<A, B, T> (callback: (a: A, b: B) => T, a: A, b: B): T {
@@ -220,6 +229,8 @@ class Handle implements TaskHandle {
   get id (): string { return this.#task.id }
   get status (): TaskStatus { return this.#task.status }
   get done (): Promise<unknown> { return this.#task.done }
-  // A function of its own, since callers take the handle apart.
-  readonly cancel = (): void => this.#canceller.abort(this.#task, 'cancel() was called')
+  // A function of its own, since callers take the handle apart; made when it is read, since most never cancel.
+  get cancel (): () => void {
+    return () => this.#canceller.abort(this.#task, 'cancel() was called')
+  }
 }

@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import tasks, { type TaskContext, type TasksOptions } from '../../plugins/tasks/index.ts'
+import { drainablesOf } from '../../plugins/shared/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
 import { deferred, logLines, rejection, until, type LogLine } from '../helper.ts'
 
@@ -271,6 +272,23 @@ t.test('the deadline aborts the signal; a function that then settles frees its s
   t.match(error, { code: 'FC_ERR_TASK_TIMEOUT', id: 'slow', message: 'A task passed its deadline of 10 ms', cause: { message: 'stopped' } })
   t.equal(reasons[0], error)
   t.equal(await app.tasks.submit('next', () => 'ran').done, 'ran')
+})
+
+t.test('tasks share one timer, and each is aborted at its own deadline', async (t) => {
+  const { app } = await build(t)
+  const aborted: string[] = []
+  const submit = (id: string, timeout: number) => app.tasks.submit(id, ({ signal }) => new Promise((resolve) => {
+    signal.addEventListener('abort', () => { aborted.push(id); resolve(id) })
+  }), { timeout })
+  const tasks = [submit('never', 60_000), submit('third', 60), submit('first', 20), submit('second', 40)]
+  await new Promise((resolve) => setImmediate(resolve))
+  const [scheduler] = [...drainablesOf(app)].filter(({ name }) => name === 'tasks')
+  t.equal(scheduler?.timers, 1)
+  await until(() => aborted.length === 3, 'three have passed their deadlines')
+  t.strictSame(aborted.toSorted(), ['first', 'second', 'third'])
+  tasks[0]?.cancel()
+  await Promise.allSettled(tasks.map(({ done }) => done))
+  t.equal(scheduler?.timers, 0)
 })
 
 t.test('a task that never settles is named, and its slot goes to others', async (t) => {

@@ -256,23 +256,26 @@ export class Group<T = unknown> {
     return this.#handOut((async () => {
       this.#check(fn)
       const iterator = iteratorOf(items)
-      return this.#alongside(() => this.#map(iterator, fn))
+      const group = new Group<Result>(this.limit, [this.#signal])
+      // Read, the signal follows this group's until wait(), all through the reading of the items.
+      const { signal } = group
+      return this.#alongside(() => runInGroup(signal, () => this.#map(group, iterator, fn)))
     })(), () => this.#waited)
   }
 
-  async #map<Item, Result> (iterator: AnyIterator<Item>, fn: MapFunction<Item, Result>): Promise<Result[]> {
-    const group = new Group<Result>(this.limit, [this.#signal])
+  async #map<Item, Result> (group: Group<Result>, iterator: AnyIterator<Item>,
+    fn: MapFunction<Item, Result>): Promise<Result[]> {
     const turn = new Turn()
-    let hasEnded = false
-    // Read, the signal follows this group's until wait(), all through the reading of the items.
     const { signal } = group
+    let hasEnded = false
     try {
       for (let index = 0; ; index++) {
         await group.#vacancy()
         if (turn.isOver()) await nextTurn()
         signal.throwIfAborted()
+        const next = resultOf(iterator.next())
         // The item isn't awaited. It may be a lazy query, which only `fn` should run.
-        const { done, value } = resultOf(await abortable(iterator.next(), signal))
+        const { done, value } = 'then' in next ? resultOf(await abortable(next, signal)) : next
         hasEnded = done === true
         if (done === true) break
         group.tryGo(({ signal }) => fn(value, { signal, index }))
@@ -356,7 +359,7 @@ function iteratorOf<Item> (items: Partial<Iterable<Item> & AsyncIterable<Item>> 
 }
 
 /** Without this check, an iterator that answers nothing would pass off a part of its items as the whole. */
-function resultOf<Item> (result: IteratorResult<Item>): IteratorResult<Item> {
+function resultOf<Result> (result: Result): Result & object {
   if (typeof result === 'object' && result !== null) return result
   throw new TypeError(`The iterator's next() returned ${String(result)}, which is not an object`)
 }

@@ -6,7 +6,7 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { currentPart, runWork, Work } from '../../cancellation/ambient.ts'
-import { MAX_DURATION } from '../../shared/options.ts'
+import type { DenseSetMember } from '../../shared/collections/dense-set.ts'
 import type { Task, TaskContext } from '../task.ts'
 import type { TaskLedger } from '../ledger.ts'
 
@@ -23,7 +23,8 @@ export function currentReqId (): string | undefined {
   return part instanceof Work ? undefined : part?.id
 }
 
-export class Attempt extends Work implements TaskContext {
+export class Attempt extends Work implements TaskContext, DenseSetMember {
+  denseIndex = -1
   readonly attempt: number
   readonly startedAt: number
   /**
@@ -37,7 +38,6 @@ export class Attempt extends Work implements TaskContext {
   #controller: AbortController | undefined
   #log: FastifyBaseLogger | undefined
   #reason: Error | undefined
-  #timer: NodeJS.Timeout | undefined
 
   constructor (task: Task, now: number, ledger: TaskLedger, logger: FastifyBaseLogger) {
     super()
@@ -85,19 +85,6 @@ export class Attempt extends Work implements TaskContext {
   }
 
   get ledger (): TaskLedger { return this.#ledger }
-
-  /** Calls `onDue` when the `dueAt` of the attempt has come. Another call replaces the timer. */
-  arm (now: number, onDue: (attempt: Attempt) => void): void {
-    clearTimeout(this.#timer)
-    if (this.dueAt !== Infinity) {
-      this.#timer = setTimeout(onDue, Math.min(Math.ceil(this.dueAt - now), MAX_DURATION),
-        this)
-    }
-  }
-
-  disarm (): void {
-    clearTimeout(this.#timer)
-  }
 
   /** Aborts the signal. The first reason holds, and a further call gives the function no more time. */
   abort (reason: Error, graceEndsAt: number): void {

@@ -7,7 +7,9 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Entry } from '../../core/line/entry.ts'
 import { FairQueue } from '../../core/line/fair-queue.ts'
 import { aborted, completed, expired, failed, type Outcome } from '../../core/outcome.ts'
+import { DenseSet } from '../../shared/collections/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
+import { MAX_DURATION } from '../../shared/options.ts'
 import { TaskAbortedError, TaskTimeoutError } from '../../shared/errors.ts'
 import { secondsUntilFree } from '../queue/estimate.ts'
 import type { TaskLedger } from '../ledger.ts'
@@ -77,7 +79,10 @@ export class Runner {
   #sequence = 0
   /** Tasks that wait for their delay or their retry. */
   readonly #delayed = new Map<Task, Delayed>()
-  readonly #running = new Map<Task, Attempt>()
+  readonly #running = new DenseSet<Attempt>()
+  /** One timer for all attempts, for the earliest `dueAt`: a timer for each costs a fifth of a short task. */
+  #timer: NodeJS.Timeout | undefined
+  #timerDueAt = Infinity
   /** Tasks that have their outcome, while their functions run on. */
   readonly leaked = new Set<Task>()
   /** What drain() has given up. */
@@ -94,7 +99,7 @@ export class Runner {
 
   get running (): number { return this.#running.size }
   /** How many timers are armed. */
-  get timers (): number { return this.#delayed.size + this.#running.size }
+  get timers (): number { return this.#delayed.size + (this.#timer === undefined ? 0 : 1) }
 
   /**
    * The slot of a leaked function goes to other tasks; otherwise a few functions that never end would stop the service.
@@ -144,7 +149,7 @@ export class Runner {
     if (task.settled) return
     task.abortedBy ??= new TaskAbortedError(task.id, why,
       ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
-    const attempt = this.#running.get(task)
+    const attempt = task.running
     if (attempt !== undefined) this.#interrupt(attempt, task.abortedBy, grace)
     // A task that is being settled gets its outcome from the code that settles it.
     else if (task.status !== 'running') this.#settle(task, aborted(task.abortedBy))
@@ -164,7 +169,7 @@ export class Runner {
     const { concurrency } = this.#options
     const queued = this.#queue.length + this.#starting.length + reserved
     return secondsUntilFree({
-      running: this.#running.values(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs
+      running: this.#running.all(), queued, nextDueAt, concurrency, meanRunMs: this.#meanRunMs
     }, performance.now())
   }
 
@@ -204,8 +209,9 @@ export class Runner {
     const { log, ledger } = this.#options
     task.start()
     const attempt = new Attempt(task, performance.now(), ledger, log)
-    this.#running.set(task, attempt)
-    attempt.arm(attempt.startedAt, this.#due)
+    task.running = attempt
+    this.#running.add(attempt)
+    if (attempt.dueAt < this.#timerDueAt) this.#arm(attempt.dueAt)
     ledger.started(task, attempt.startedAt - task.acceptedAt)
     let result: unknown
     try {
@@ -220,12 +226,28 @@ export class Runner {
   }
 
   #interrupt (attempt: Attempt, reason: Error, grace: number): void {
-    const now = performance.now()
-    attempt.abort(reason, now + grace)
-    attempt.arm(now, this.#due)
+    attempt.abort(reason, performance.now() + grace)
+    if (attempt.dueAt < this.#timerDueAt) this.#arm(attempt.dueAt)
   }
 
-  readonly #due = (attempt: Attempt): void => {
+  #arm (dueAt: number): void {
+    clearTimeout(this.#timer)
+    this.#timerDueAt = dueAt
+    this.#timer = dueAt === Infinity
+      ? undefined
+      : setTimeout(this.#check, Math.min(Math.ceil(dueAt - performance.now()), MAX_DURATION))
+  }
+
+  /** Ends the attempts that are due. An attempt is checked again later if its time has grown, or the timer was early. */
+  readonly #check = (): void => {
+    const now = performance.now()
+    for (const attempt of this.#running.all()) if (attempt.dueAt <= now) this.#due(attempt)
+    let next = Infinity
+    for (const { dueAt } of this.#running.all()) next = Math.min(next, dueAt)
+    this.#arm(next)
+  }
+
+  #due (attempt: Attempt): void {
     if (attempt.reason !== undefined) return this.#leak(attempt, attempt.reason)
     this.#interrupt(attempt, new TaskTimeoutError(attempt.task.id, attempt.task.options.timeout), this.#options.grace)
   }
@@ -233,8 +255,9 @@ export class Runner {
   /** Takes its slot from an attempt, and returns how long the attempt has run, in ms. */
   #remove (attempt: Attempt): number {
     const { task, startedAt } = attempt
-    this.#running.delete(task)
-    attempt.disarm()
+    task.running = undefined
+    this.#running.delete(attempt)
+    if (this.#running.size === 0) this.#arm(Infinity)
     const ms = performance.now() - startedAt
     if (task.entry !== undefined) this.#queue.settle(task.entry, Math.max(TURN_MS, ms))
     task.entry = undefined

@@ -1,12 +1,13 @@
 /** Sites: where in the application's source an access happened. Captured with each access, and formatted only for what may be reported. */
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { originOf } from './register/rewritten.ts'
+import { pathOf, sourceByNode, type Place } from './register/maps.ts'
+import { originOf, rewrittenOf } from './register/rewritten.ts'
 
-export interface Frame {
-  readonly file: string
-  readonly line: number
-  readonly column: number
+/** A place in what runs. */
+export interface Frame extends Place {
+  /** The place for people, where it is in another file and the detector hasn't read the module: in the TypeScript of compiled JavaScript. */
+  readonly shown?: Place
 }
 
 /**
@@ -35,31 +36,58 @@ export function captureStack (target: { stack?: string }, frames: number, above:
 const folder = `${dirname(fileURLToPath(import.meta.url))}/`
 
 /** The files of the detector itself, which are no part of the application: as they run, and as their source maps name them. */
-const own = [folder, folder.replace(/\/dist\/$/, '/src/')]
+const folders = [folder, folder.replace(/\/dist\/$/, '/src/')]
 
 /** One line of a stack: `at fn (file:1:2)`, `at async fn (file:1:2)`, `at file:1:2`. */
-const LINE = /^\s*at (?:.*\()?(?:file:\/\/)?(\/[^():]*|[A-Za-z]:[^():]*):(\d+):(\d+)\)?$/
+const LINE = /^\s*at (?:.*\()?((?:file:\/\/)?(?:\/[^():]*|[A-Za-z]:[^():]*)):(\d+):(\d+)\)?$/
 
-/** @param stack what Error.prepareStackTrace made of it, if the application has one: it may be no text */
-function parse (stack: unknown): Frame[] {
-  const frames: Frame[] = []
-  if (typeof stack !== 'string') return frames
-  for (const text of stack.split('\n')) {
-    const [, path, line, column] = LINE.exec(text) ?? []
-    if (path === undefined) continue
-    const file = decoded(path.replace(/\?.*/, ''))
-    if (!own.some((folder) => file.startsWith(folder))) frames.push({ file, line: Number(line), column: Number(column) })
+/**
+ * Returns the places of a stack, as what runs has them. The application may map its stacks, by --enable-source-maps or by a function of its own: the
+ * mapped place counts where it is in the same file, since such a file was compiled while it was loaded, and what runs is not what is on the disk.
+ * A place in another file is for people: the JavaScript on the disk is what runs, and it tells more exactly what is done.
+ */
+function framesOf (holder: { stack?: string }): Frame[] {
+  const own = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace')
+  const prepare: unknown = own?.value
+  let sites: readonly NodeJS.CallSite[] = []
+  let text: unknown
+  const value = (error: Error, callSites: readonly NodeJS.CallSite[]): void => {
+    sites = callSites
+    text = typeof prepare === 'function' ? prepared(prepare, error, callSites) : undefined
   }
-  return frames
+  Object.defineProperty(Error, 'prepareStackTrace', { value, configurable: true, writable: true })
+  try {
+    // The text is made now.
+    void holder.stack
+  } finally {
+    if (own === undefined) Reflect.deleteProperty(Error, 'prepareStackTrace')
+    else Object.defineProperty(Error, 'prepareStackTrace', own)
+  }
+  const lines = typeof text === 'string' ? text.split('\n').filter((line) => /^\s*at /.test(line)) : []
+  return sites.flatMap((site, index) => {
+    const name = site.getFileName()
+    const [line, column] = [site.getLineNumber(), site.getColumnNumber()]
+    if (name === null || name === undefined || line === null || column === null || !/^(?:file:|\/|[A-Za-z]:)/.test(name)) return []
+    const runs = { file: pathOf(name), line, column }
+    if (folders.some((folder) => runs.file.startsWith(folder))) return []
+    if (rewrittenOf(runs.file)?.map !== undefined) return [runs]
+    const mapped = (lines.length === sites.length ? placeIn(lines[index] ?? '') : undefined) ?? sourceByNode(name, runs)
+    return mapped === undefined || mapped.file === runs.file ? [mapped ?? runs] : [{ ...runs, shown: mapped }]
+  })
 }
 
-/** A path of a file is no URL, and may hold any `%`. */
-function decoded (path: string): string {
+/** Calls the application's function that makes the text of a stack, or one of its libraries, which may return anything. */
+function prepared (prepare: Function, error: Error, sites: readonly NodeJS.CallSite[]): unknown {
   try {
-    return decodeURI(path)
+    return Reflect.apply(prepare, Error, [error, sites]) as unknown
   } catch {
-    return path
+    return undefined
   }
+}
+
+function placeIn (text: string): Place | undefined {
+  const [, name, line, column] = LINE.exec(text) ?? []
+  return name === undefined ? undefined : { file: pathOf(name), line: Number(line), column: Number(column) }
 }
 
 export class Site {
@@ -74,7 +102,7 @@ export class Site {
 
   /** From the inside out: the access itself, its caller, the async function that awaits that. */
   get frames (): readonly Frame[] {
-    this.#frames ??= parse(this.#holder.stack)
+    this.#frames ??= framesOf(this.#holder)
     return this.#frames
   }
 
@@ -86,7 +114,7 @@ export class Site {
   get name (): string {
     const { top } = this
     if (top === undefined) return 'an unknown place'
-    const { file, line, column } = originOf(top)
+    const { file, line, column } = top.shown ?? originOf(top)
     return `${file}:${line}:${column}`
   }
 

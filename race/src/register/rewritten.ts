@@ -1,15 +1,15 @@
 /** Sources that were rewritten: what runs in place of a file, and how positions in it lead back to the file. */
-import { SourceMap } from 'node:module'
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import type { Edit } from './edits.ts'
+import { sourceIn, type ModuleMap, type Place } from './maps.ts'
 
 export interface Rewritten {
   readonly file: string
   /** What runs. */
   readonly text: string
   readonly edits: readonly Edit[]
-  /** The source map of what was rewritten, if a compiler had made it. */
-  readonly map: string | undefined
+  /** The source map of what was rewritten, if a compiler had made it. What runs has one of its own then. */
+  readonly map: ModuleMap | undefined
 }
 
 const all = new Map<string, Rewritten>()
@@ -51,7 +51,7 @@ export function rewrittenOf (file: string): Rewritten | undefined {
 }
 
 /** Returns where a place of what runs is in the file that people see. Lines and columns count from 1. */
-export function originOf (place: { file: string, line: number, column: number }): { file: string, line: number, column: number } {
+export function originOf (place: Place): Place {
   const rewritten = rewrittenOf(place.file)
   if (rewritten === undefined) return place
   const { file, line } = place
@@ -68,7 +68,6 @@ export function originOf (place: { file: string, line: number, column: number })
     if (edit.start + addedBefore < start) addedBefore = added
   }
   const column = Math.max(1, place.column - (added - addedBefore))
-  if (rewritten.map === undefined) return { file, line, column }
-  const entry = new SourceMap(JSON.parse(rewritten.map) as never).findEntry(line - 1, column - 1)
-  return 'originalLine' in entry ? { file, line: entry.originalLine + 1, column: entry.originalColumn + 1 } : { file, line, column }
+  const origin = { file, line, column }
+  return rewritten.map === undefined ? origin : sourceIn(rewritten.map, origin) ?? origin
 }

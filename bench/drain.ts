@@ -3,7 +3,7 @@
  * readiness probe fails, and clients that go on; 20 runs of each. Handlers that had begun, tasks and jobs that don't end are lost; the service
  * counts them itself.
  *
- *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/drain.ts [--runs 20] [--save]
+ *   node --conditions=fastify-concurrency-source --import ./loader/typescript.js bench/drain.ts [--runs 20] [--save]
  */
 import { runUnderLoad, type LoadResult } from '../test/fixtures/load.ts'
 import { median, Report } from './lib/report.mjs'
@@ -11,7 +11,7 @@ import { median, Report } from './lib/report.mjs'
 const report = new Report('drain', { runs: '20' })
 const RUNS = report.number('runs')
 const DELAY = 400
-const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../tsx.js', import.meta.url).href]
+const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../loader/typescript.js', import.meta.url).href]
 
 for (const hammer of [false, true]) {
   const results: LoadResult[] = []

@@ -1,9 +1,9 @@
 /**
  * Compares stored tasks with bare BullMQ, with the same options on the same redis-server: how fast tasks are enqueued, 64 at a time, and how fast 1, 2
  * and 4 processes run empty ones, 64 at a time each. Each round measures both in turn, so that changes of the machine affect both. Printed are the
- * medians of the rounds and of the paired ratios. Measured is the built package, since tsx adds calls to each closure of a source.
+ * medians of the rounds and of the paired ratios. Measured is the built package.
  *
- *   npm run build && node --import ./tsx.js bench/durable.ts [--rounds 7] [--tasks 20000] [--save]
+ *   npm run build && node --import ./loader/typescript.js bench/durable.ts [--rounds 7] [--tasks 20000] [--save]
  */
 import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'

@@ -1,5 +1,5 @@
 // Measures what limiting costs: requests a second and CPU time per request, paired in one run; operations of the memory store; Redis.
-// node --conditions=fastify-concurrency-source --expose-gc --import ./tsx.js bench/limiter.ts [--rounds 5] [--ms 400] [--save]
+// node --conditions=fastify-concurrency-source --expose-gc --import ./loader/typescript.js bench/limiter.ts [--rounds 5] [--ms 400] [--save]
 // The table visits all servers in turn. The ratios that have a bar are measured apart, two servers by turns (ABBA), because the table takes minutes
 // in which the machine changes.
 import { fork, spawn, type ChildProcess } from 'node:child_process'

@@ -3,7 +3,7 @@
  * changes of the machine affect all of them. Printed are the medians of the rounds and of the paired ratios. Our tasks carry ids, deadlines
  * and async contexts; those of the others don't.
  *
- *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/tasks.ts [--rounds 15] [--save]
+ *   node --conditions=fastify-concurrency-source --import ./loader/typescript.js bench/tasks.ts [--rounds 15] [--save]
  */
 import fastq from 'fastq'
 import Fastify from 'fastify'

@@ -3,7 +3,7 @@
  * what was answered, how the memory grew, and how fast /live answered meanwhile. The service, the flood and the probe are processes of their own, so
  * that none of them measures the delay of another.
  *
- *   node --conditions=fastify-concurrency-source --import ./tsx.js bench/webhooks.ts [--connections 200] [--save]
+ *   node --conditions=fastify-concurrency-source --import ./loader/typescript.js bench/webhooks.ts [--connections 200] [--save]
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

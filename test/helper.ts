@@ -7,7 +7,7 @@ import { assertIdle } from '../plugins/testing.ts'
 import { jobs } from './fixtures/jobs.ts'
 
 /** What threads and processes of a test run TypeScript with. */
-export const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../tsx.js', import.meta.url).href]
+export const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../loader/typescript.js', import.meta.url).href]
 
 export type TestJobs = typeof jobs
 export type TestWorkers = Workers<TestJobs>

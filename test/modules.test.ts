@@ -19,7 +19,7 @@ function sort (urls: readonly string[]): Loaded {
   const files = urls.filter((url) => url.startsWith('file:')).map((url) => fileURLToPath(url.replace(/\?.*/, '')))
   const packages = files.map((file) => /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1])
   return {
-    own: files.filter((_, index) => packages[index] === undefined).map((file) => relative(root, file)).filter((file) => !/^(?:test\/|loader\/|tsx\.js$)/.test(file)).sort(),
+    own: files.filter((_, index) => packages[index] === undefined).map((file) => relative(root, file)).filter((file) => !/^(?:test|loader)\//.test(file)).sort(),
     packages: [...new Set(packages)].filter((name) => name !== undefined).sort()
   }
 }

@@ -1,6 +1,6 @@
 // Preloaded into each test file: the TypeScript loader, and an end to what tap adds to the processes and threads that a test starts.
 import { createRequire } from 'node:module'
-import '../loader/index.js'
+import '../loader/typescript.js'
 
 // tap would load its own compiler here, and has been kept from it (package.json).
 delete process.env.TAP_TYPE_STRIP_ONLY

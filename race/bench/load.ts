@@ -2,7 +2,7 @@
  * What the preload costs when modules are loaded: CPU time of the rewriting, for modules of 2,000, 8,000 and 20,000 lines, and for a bundle of
  * Fastify that is repeated to 40,000 lines. The time must be linear: 8,000 lines in at most 4.5 times that of 2,000.
  *
- * Run it with `node --conditions=fastify-concurrency-source --import ./tsx.js race/bench/load.ts`.
+ * Run it with `node --conditions=fastify-concurrency-source --import ./loader/typescript.js race/bench/load.ts`.
  */
 import { build } from 'esbuild'
 import { rewrite } from '../src/register/rewrite.ts'

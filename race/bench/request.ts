@@ -6,7 +6,7 @@
  * - `on` against `absent`, with 0, 4 and 24 accesses of shared state a request, one request after the other and eight at a time: each in a process of
  *   its own, the median of five. The heap is what is in use after a full collection.
  *
- * Run it with `node --expose-gc --conditions=fastify-concurrency-source --import ./tsx.js race/bench/request.ts`.
+ * Run it with `node --expose-gc --conditions=fastify-concurrency-source --import ./loader/typescript.js race/bench/request.ts`.
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'

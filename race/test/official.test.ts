@@ -18,7 +18,7 @@ type Options = Record<string, unknown>
 
 // Not imported: their types would add to those of every app of the tests.
 const [cookie, session, rateLimit] = ['cookie', 'session', 'rate-limit'].map((name) => require(`@fastify/${name}`) as FastifyPluginAsync<Options>) as [FastifyPluginAsync<Options>, FastifyPluginAsync<Options> & { MemoryStore: new (map: Map<string, unknown>) => object }, FastifyPluginAsync<Options>]
-const preloads = ['--conditions=fastify-concurrency-source', '--import', path('../../tsx.js'), '--import', path('../src/register/index.ts')]
+const preloads = ['--conditions=fastify-concurrency-source', '--import', path('../../loader/typescript.js'), '--import', path('../src/register/index.ts')]
 
 /** Copies the plugins to a place that is not in node_modules, whose modules are not rewritten. */
 function copies (t: Test, names: readonly string[]): string {

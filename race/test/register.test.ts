@@ -10,7 +10,7 @@ import { loadParser, type Ts } from '../src/source/parse.ts'
 
 const ts = loadParser() as Ts
 const path = (file: string): string => fileURLToPath(new URL(file, import.meta.url))
-const tsx = ['--import', path('../../tsx.js')]
+const typescript = ['--import', path('../../loader/typescript.js')]
 const register = ['--import', path('../src/register/index.ts')]
 
 interface Run { code: number, stderr: string }
@@ -29,7 +29,7 @@ for (const [file, report] of [
   ['cooldown.ts', /WARNING: RACE .*cooldown\.ts:\d+:\d+/s]
 ] as const) {
   t.test(`a race in ${file} is found, and the process exits with 66`, async (t) => {
-    const { code, stderr } = await run('corpus/drive.ts', [file], [...tsx, ...register])
+    const { code, stderr } = await run('corpus/drive.ts', [file], [...typescript, ...register])
     t.equal(code, 66)
     t.match(stderr, report)
   })
@@ -37,7 +37,7 @@ for (const [file, report] of [
 
 /** The locations of the confirmed reports of each application. */
 async function reportsOf (script: string, files: readonly string[]): Promise<Record<string, string[]>> {
-  const { stderr } = await run(script, files, [...tsx, ...register])
+  const { stderr } = await run(script, files, [...typescript, ...register])
   const reports: Record<string, string[]> = {}
   let since: string[] = []
   for (const line of stderr.split('\n')) {
@@ -87,7 +87,7 @@ t.test('applications without a race are silent', async (t) => {
 })
 
 t.test('without RACE=1 nothing is rewritten or watched', async (t) => {
-  t.match(await run('corpus/drive.ts', ['go-counter.js'], [...tsx, ...register], { RACE: '' }), { code: 0, stderr: /^== go-counter\.js: [\d ]+\n$/ })
+  t.match(await run('corpus/drive.ts', ['go-counter.js'], [...typescript, ...register], { RACE: '' }), { code: 0, stderr: /^== go-counter\.js: [\d ]+\n$/ })
 })
 
 /** Runs a rewritten module with a runtime that notes what it is told of, and returns that with the module's `result`. */

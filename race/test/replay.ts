@@ -1,5 +1,5 @@
 // Runs one seed of explore() fifty times, and prints what it led to, if that was the same each time. `.ci/run` runs it twice on each Node.
-// Usage: node --conditions=fastify-concurrency-source --import ./tsx.js test/race/replay.ts 7
+// Usage: node --conditions=fastify-concurrency-source --import ./loader/typescript.js test/race/replay.ts 7
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'

@@ -29,7 +29,7 @@ done
 npx tsc -p bundler
 
 # The code blocks of the docs, with the types that are published.
-(cd "$here/../.." && node --import ./tsx.js test/docs/packed.ts "$scratch")
+(cd "$here/../.." && node --import ./loader/typescript.js test/docs/packed.ts "$scratch")
 services=docs-blocks/docs/typescript-and-bundlers
 
 # What docs/typescript-and-bundlers.md says of CommonJS under TypeScript's options.

@@ -11,7 +11,7 @@ import { readPages, writePage, type Command } from './pages.ts'
 const folder = t.testdir()
 t.setTimeout(600_000)
 const run = promisify(execFile)
-const execArgv = ['--conditions=fastify-concurrency-source', '--import', join(root, 'tsx.js'), '--import', join(root, 'test/docs/any-port.mjs')]
+const execArgv = ['--conditions=fastify-concurrency-source', '--import', join(root, 'loader/typescript.js'), '--import', join(root, 'test/docs/any-port.mjs')]
 
 for (const page of readPages()) {
   for (const { line, commands } of page.consoles) {

@@ -1,5 +1,5 @@
 /**
- * Compiles the code blocks of README.md and docs/ against an installed package: `node --import ./tsx.js test/docs/packed.ts <folder>`, where
+ * Compiles the code blocks of README.md and docs/ against an installed package: `node --import ./loader/typescript.js test/docs/packed.ts <folder>`, where
  * `<folder>` is that of an application which has the package and what the docs use beside it.
  */
 import { join, resolve } from 'node:path'

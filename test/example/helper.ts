@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { buildApp, type AppOptions } from '../../example/app.ts'
 
 /** Threads run TypeScript as `npm start` does: under tap's own loader one takes 0.8 s and 200 MB on Node 20. */
-export const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../../tsx.js', import.meta.url).href]
+export const execArgv = ['--conditions=fastify-concurrency-source', '--import', new URL('../../loader/typescript.js', import.meta.url).href]
 
 /** The service, ready, closed after the test. */
 export async function serve (t: Test, prepare: (app: FastifyInstance) => void = () => {}, options: AppOptions = {}): Promise<FastifyInstance> {

@@ -7,7 +7,7 @@ const path = (file: string): string => fileURLToPath(new URL(file, import.meta.u
 
 t.test('npm run example:race', async (t) => {
   const { stdout, stderr } = await new Promise<{ stdout: string, stderr: string }>((resolve) => {
-    execFile(process.execPath, ['--conditions=fastify-concurrency-source', '--import', path('../../tsx.js'), path('../../example/race/main.ts')],
+    execFile(process.execPath, ['--conditions=fastify-concurrency-source', '--import', path('../../loader/typescript.js'), path('../../example/race/main.ts')],
       (_error, stdout, stderr) => resolve({ stdout, stderr }))
   })
   t.match(stdout, /^racy: 10 of 10 sold, [1-9] left\nfixed: 10 of 10 sold, 0 left\n$/)

@@ -9,7 +9,7 @@ import type { ShutdownReport } from '../../plugins/lifecycle/index.ts'
 async function start (t: Test): Promise<{ child: ChildProcess, port: number }> {
   const child = fork(fileURLToPath(new URL('../fixtures/lifecycle-server.ts', import.meta.url)), {
     silent: true,
-    execArgv: ['--conditions=fastify-concurrency-source', '--import', new URL('../../tsx.js', import.meta.url).href]
+    execArgv: ['--conditions=fastify-concurrency-source', '--import', new URL('../../loader/typescript.js', import.meta.url).href]
   })
   t.teardown(() => child.kill('SIGKILL'))
   const [{ port }] = await once(child, 'message') as [{ port: number }]

@@ -40,7 +40,7 @@ function roomOf (name) {
 /** Resolves to whether the test file passes. What it has started ends with it. */
 function passes (test, ms, mutant) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ['--conditions=fastify-concurrency-source', '--import', './tsx.js', test], {
+    const child = spawn(process.execPath, ['--conditions=fastify-concurrency-source', '--import', './loader/typescript.js', test], {
       cwd: root,
       detached: true,
       stdio: 'ignore',

@@ -1,5 +1,5 @@
 // Sends overlapping requests to applications of racy/ and clean/, one after the other, and prints the status codes of each after its reports.
-// Usage: RACE=1 node --conditions=fastify-concurrency-source --import ./tsx.js --import fastify-concurrency-race/register race/test/apps/drive.ts racy/wallet-class.ts …
+// Usage: RACE=1 node --conditions=fastify-concurrency-source --import ./loader/typescript.js --import fastify-concurrency-race/register race/test/apps/drive.ts racy/wallet-class.ts …
 import type { FastifyInstance, InjectOptions } from 'fastify'
 
 interface Application {

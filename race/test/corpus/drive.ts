@@ -1,6 +1,6 @@
 // Sends overlapping requests to applications of plain/, one after the other in a process of their own, and prints the status codes of each after
 // its reports.
-// Usage: node --conditions=fastify-concurrency-source --import ./tsx.js test/race/corpus/drive.ts cooldown.ts …
+// Usage: node --conditions=fastify-concurrency-source --import ./loader/typescript.js test/race/corpus/drive.ts cooldown.ts …
 import { plainProgram } from './plain.ts'
 
 for (const file of process.argv.slice(2)) {

@@ -59,7 +59,7 @@ t.test('replacements find what relative --import and --require name after the ap
 t.test('a process started with a relative --import that changes its directory keeps its threads', async (t) => {
   const child = fork(new URL('../../fixtures/wanderer.ts', import.meta.url), [], {
     cwd: new URL('../../..', import.meta.url),
-    execArgv: ['--max-old-space-size=500', '--conditions=fastify-concurrency-source', '--import', './tsx.js'],
+    execArgv: ['--max-old-space-size=500', '--conditions=fastify-concurrency-source', '--import', './loader/typescript.js'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc']
   })
   t.teardown(() => child.kill('SIGKILL'))

@@ -1,4 +1,4 @@
-// A preload that runs TypeScript in this process and in its worker threads: `node --import ./loader/index.js`.
+// A preload that runs TypeScript in this process and in its worker threads: `node --import ./loader/typescript.js`.
 import module from 'node:module'
 import { load } from './hooks.js'
 

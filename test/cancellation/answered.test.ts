@@ -12,7 +12,10 @@ import { jobs } from '../fixtures/jobs.ts'
 
 const TIMEOUT = 200
 
-interface Limits { wait (name: string, key: string, options?: object): Promise<void> }
+interface Limits {
+  wait (name: string, key: string, options?: object): Promise<void>
+  run (name: string, fn: () => unknown, options?: object): Promise<unknown>
+}
 
 const limits = (app: FastifyInstance): Limits => app.limiter as unknown as Limits
 
@@ -21,7 +24,7 @@ async function start (t: Test, routes: (app: FastifyInstance, workers: TestWorke
   t.teardown(async () => app.close())
   await app.register(concurrency, {
     workers: { jobs: jobs as never, maxThreads: 1, grace: 200, execArgv },
-    limiter: { policies: { slow: { rate: 1 / 60, burst: 1, routes: 'named' } } } as never,
+    limiter: { policies: { slow: { rate: 1 / 60, burst: 1, routes: 'named' }, db: { concurrency: 1, maxWait: 60_000, routes: 'named' } } } as never,
     locks: {}
   })
   const workers = app.getDecorator<TestWorkers>('workers')
@@ -37,6 +40,7 @@ t.test('Fastify\'s handlerTimeout ends a job, a wait for a limit, a wait for a l
     const work: Record<string, (request: FastifyRequest) => Promise<unknown>> = {
       job: async () => workers.run('spin', { ms: 60_000 }, { timeout: 60_000 }),
       limit: async () => limits(app).wait('slow', 'key', { timeout: 3_600_000 }),
+      bound: async () => limits(app).run('db', () => {}),
       lock: async () => app.locks.mutex('key').runExclusive(() => {}, { timeout: 60_000 }),
       group: async () => app.tasks.group().map([1], async (_item, { signal }) => { await sleep(20_000, undefined, { signal }) }),
       disconnected: async (request) => sleep(20_000, undefined, { signal: request.disconnected })
@@ -48,10 +52,12 @@ t.test('Fastify\'s handlerTimeout ends a job, a wait for a limit, a wait for a l
     })
   })
   void app.locks.mutex('key').runExclusive(() => held.promise)
+  void limits(app).run('db', () => held.promise)
   await limits(app).wait('slow', 'key')
   for (const [what, match] of Object.entries({
     job: { code: 'FC_ERR_JOB_ABORTED', cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
     limit: { code: 'FC_ERR_LIMIT_WAIT_ABORTED', cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
+    bound: { code: 'FC_ERR_LIMIT_WAIT_ABORTED', cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
     lock: { code: 'FC_ERR_LOCK_ABORTED', cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
     group: { cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
     disconnected: { cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } }
@@ -72,6 +78,7 @@ t.test('what a handler starts after Fastify has answered for it is refused at on
       late.resolve([
         rejection(workers.run('echo', 1)),
         rejection(limiter.wait('slow', 'free')),
+        rejection(limiter.run('db', () => {})),
         rejection(app.locks.mutex('free').runExclusive(() => {})),
         workers.run('echo', 2, { detached: true }),
         limiter.wait('slow', 'free', { detached: true })
@@ -80,7 +87,7 @@ t.test('what a handler starts after Fastify has answered for it is refused at on
   })
   t.equal((await fetch(url)).status, 503)
   t.match(await Promise.all(await late.promise), [
-    { code: 'FC_ERR_JOB_ABORTED' }, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' }, { code: 'FC_ERR_LOCK_ABORTED' }, 2, undefined
+    { code: 'FC_ERR_JOB_ABORTED' }, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' }, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' }, { code: 'FC_ERR_LOCK_ABORTED' }, 2, undefined
   ])
   t.match(workers.stats().jobs.echo, { aborted: 1, completed: 1 })
 })

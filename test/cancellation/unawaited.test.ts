@@ -8,7 +8,7 @@ import { jobs } from '../fixtures/jobs.ts'
 
 interface Started { app: FastifyInstance, lines: LogLine[], port: number, begun: () => number, waiting: () => number, unhandled: unknown[] }
 
-/** A service each of whose requests starts four waits and awaits none of them. What they wait for never comes. */
+/** A service each of whose requests starts five waits and awaits none of them. What they wait for never comes. */
 async function start (t: Test, answers: boolean): Promise<Started> {
   const { lines, logger } = logLines()
   const app = Fastify({ logger }) as unknown as FastifyInstance
@@ -20,21 +20,23 @@ async function start (t: Test, answers: boolean): Promise<Started> {
   await app.register(concurrency, {
     workers: { jobs, maxThreads: 1, execArgv },
     lifecycle: { timeout: 300, grace: 50 },
-    limiter: { policies: { slow: { rate: 0.001, burst: 1, routes: 'named' } } }
+    limiter: { policies: { slow: { rate: 0.001, burst: 1, routes: 'named' }, one: { concurrency: 1, maxWait: 10_000_000, routes: 'named' } } }
   })
-  const { limiter } = app as unknown as { limiter: { wait (name: string, key: string, options?: object): Promise<void> } }
+  const { limiter } = app as unknown as { limiter: { wait (name: string, key: string, options?: object): Promise<void>, run (name: string, fn: () => unknown): Promise<unknown> } }
   let begun = 0
   app.get('/', async () => {
     void app.locks.mutex('key').runExclusive(() => {})
     void app.locks.mutex('key').acquire()
     void app.locks.once('key', async () => new Promise(() => {}))
     void limiter.wait('slow', 'key', { timeout: 10_000_000 })
+    void limiter.run('one', () => {})
     begun++
     return answers ? 'answered' : await new Promise(() => {})
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   await app.locks.mutex('key').acquire()
   await limiter.wait('slow', 'key')
+  void limiter.run('one', async () => new Promise(() => {}))
   return { app, lines, port: (app.server.address() as AddressInfo).port, begun: () => begun, waiting: () => app.locks.stats().waiting, unhandled }
 }
 
@@ -42,7 +44,7 @@ t.test('waits that a handler does not await end with its answer, with a line eac
   const { port, lines, waiting, unhandled } = await start(t, true)
   t.equal(await (await fetch(`http://127.0.0.1:${port}/`)).text(), 'answered')
   await until(() => waiting() === 0, 'no wait is left')
-  await until(() => lines.filter(({ msg }) => /^a wait was ended because its request has been answered/.test(msg)).length === 4, 'four lines')
+  await until(() => lines.filter(({ msg }) => /^a wait was ended because its request has been answered/.test(msg)).length === 5, 'five lines')
   t.same(unhandled, [])
 })
 

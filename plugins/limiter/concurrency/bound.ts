@@ -22,6 +22,8 @@ export interface AcquireSettings {
   key: string
   /** Whose request it is: clients that wait for the same key take turns. */
   client: string
+  /** The instant until which the caller can wait, on the clock of performance.now(). */
+  deadline?: number
   /** End the wait, with their reason. */
   signals: readonly AbortSignal[]
 }
@@ -52,12 +54,12 @@ export class Bound {
    *
    * @throws LimitBusyError, or the reason of a signal
    */
-  acquire ({ key, client, signals }: AcquireSettings): Release | Promise<Release> {
+  acquire ({ key, client, deadline = Infinity, signals }: AcquireSettings): Release | Promise<Release> {
     const aborted = signals.find((signal) => signal.aborted)
     if (aborted !== undefined) throw aborted.reason
     if (this.#isClosed) throw new ClosingError('The service')
     const line = this.#lineOf(key)
-    const waiter = new Waiter(0, client, 'normal', Infinity)
+    const waiter = new Waiter(0, client, 'normal', deadline)
     const release = (): void => this.#release(line, key, waiter)
     const refusal = line.offer(waiter, performance.now())
     if (refusal !== undefined) throw this.#busy(refusal)
@@ -73,7 +75,9 @@ export class Bound {
   }
 
   async #wait (line: Admission<Waiter>, key: string, waiter: Waiter, signals: readonly AbortSignal[]): Promise<void> {
+    const left = waiter.deadline - performance.now()
     const { maxWait } = this.#policy
+    const bound = left < maxWait ? { reason: 'deadline', limit: left } as const : { reason: 'shed', limit: maxWait } as const
     let end = (): void => {}
     try {
       await new Promise<void>((resolve, reject) => {
@@ -85,9 +89,8 @@ export class Bound {
         waiter.onTaken = resolve
         waiter.onRefused = reject
         const timer = setTimeout(() => {
-          const retryAfter = 1
-          fail(this.#busy({ reason: 'shed', waiting: line.waiting, estimatedWait: maxWait, limit: maxWait, retryAfter }))
-        }, maxWait)
+          fail(this.#busy({ ...bound, waiting: line.waiting, estimatedWait: bound.limit, retryAfter: 1 }))
+        }, bound.limit)
         const onAbort = ({ target }: Event): void => fail((target as AbortSignal).reason)
         for (const signal of signals) signal.addEventListener('abort', onAbort)
         this.#fails.add(fail)

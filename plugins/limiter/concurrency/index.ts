@@ -1,9 +1,11 @@
 /** The policies that bound concurrency, for requests and for code. */
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, onRequestHookHandler } from 'fastify'
 import { currentRequest } from '../../cancellation/index.ts'
+import { timeLeft } from '../../cancellation/handler-timeout.ts'
 import { noteRefusal } from '../../cancellation/refused.ts'
 import { endSignalOf } from '../../cancellation/request-end.ts'
-import { LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
+import { endingWith } from '../../cancellation/unawaited.ts'
+import { ClosingError, LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
 import { addressKey } from '../../shared/address-key.ts'
 import { isRefusal } from '../../shared/coded-error.ts'
 import { onWorkEnded } from '../../shared/http/request-work.ts'
@@ -51,28 +53,37 @@ export class Concurrency {
     this.#settings = settings
   }
 
-  readonly run: RunLimited = async (name, run, options = {}) => {
-    const bound = this.#bounds.get(name)
-    if (bound === undefined) throw new LimitUnknownError(name, [...this.#bounds.keys()])
-    fn('run', run)
-    record('options', options, ['key', 'signal', 'detached'])
-    const { key, signal } = options
-    ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+  readonly run: RunLimited = (name, run, options = {}) => {
     const request = currentRequest()
-    const owner = boolean('detached', options.detached ?? false) ? undefined : request
-    const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
-    let release: Release
-    try {
-      release = await bound.acquire({ key: key === undefined ? '' : text('key', key), client: request === undefined ? '' : this.#clientOf(request), signals })
-    } catch (error) {
-      noteRefusal(request, error)
-      throw signals.some(({ aborted, reason }) => aborted && reason === error) ? new LimitWaitAbortedError(name, { cause: error }) : error
-    }
-    try {
-      return await run()
-    } finally {
-      release()
-    }
+    return endingWith(request, async () => {
+      const bound = this.#bounds.get(name)
+      if (bound === undefined) throw new LimitUnknownError(name, [...this.#bounds.keys()])
+      fn('run', run)
+      record('options', options, ['key', 'signal', 'detached'])
+      const { key, signal } = options
+      ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+      const owner = boolean('detached', options.detached ?? false) ? undefined : request
+      const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
+      let release: Release
+      try {
+        release = await bound.acquire({
+          key: key === undefined ? '' : text('key', key),
+          client: request === undefined ? '' : this.#clientOf(request),
+          deadline: deadlineOf(owner),
+          signals
+        })
+      } catch (error) {
+        noteRefusal(request, error)
+        // At its deadline a shutdown aborts the signal of the request: then the service is closing, and nobody has given up.
+        const isAborted = !(error instanceof ClosingError) && signals.some(({ aborted, reason }) => aborted && reason === error)
+        throw isAborted ? new LimitWaitAbortedError(name, { cause: error }) : error
+      }
+      try {
+        return await run()
+      } finally {
+        release()
+      }
+    })
   }
 
   /**
@@ -100,7 +111,12 @@ export class Concurrency {
       const acquire = (index: number): MaybePromise<void> => {
         const policy = policies[index]
         if (policy === undefined) return
-        const acquired = this.#bounds.get(policy.name)!.acquire({ key: policy.key?.(request) ?? '', client: this.#clientOf(request), signals: [gone.signal] })
+        const acquired = this.#bounds.get(policy.name)!.acquire({
+          key: policy.key?.(request) ?? '',
+          client: this.#clientOf(request),
+          deadline: deadlineOf(request),
+          signals: [gone.signal]
+        })
         const next = (own: Release): MaybePromise<void> => {
           releases.push(own)
           return acquire(index + 1)
@@ -135,4 +151,9 @@ export class Concurrency {
   #clientOf (request: FastifyRequest): string {
     return addressKey(this.#settings.addressOf(request))
   }
+}
+
+/** Returns the instant after which the request can't be answered any more: that of its handlerTimeout. */
+function deadlineOf (request: FastifyRequest | undefined): number {
+  return request === undefined ? Infinity : performance.now() + timeLeft(request)
 }

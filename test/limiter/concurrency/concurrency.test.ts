@@ -1,7 +1,9 @@
 // Policies that bound how many run at a time: for code, by app.limiter.run(), and for requests.
 import { connect, type AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { Bound, type Release } from '../../../plugins/limiter/concurrency/bound.ts'
 import limiter, { type Policies } from '../../../plugins/limiter/index.ts'
 import lifecycle from '../../../plugins/lifecycle/index.ts'
 import { deferred, rejection, until, type Deferred } from '../../helper.ts'
@@ -145,6 +147,63 @@ t.test('a client that leaves while its request waits: the handler never runs', a
   work.end()
   t.equal((await next).body, 'next')
   t.strictSame(work.order, ['first', 'next'])
+})
+
+t.test('handlerTimeout is a deadline of the wait: a request that could not be answered in time is refused at once', async (t) => {
+  const refusals: unknown[] = []
+  let [arrived, begun, length] = [0, 0, 300]
+  const app = await start(t, { db: { concurrency: 1, maxWait: 60_000, routes: 'named' } }, (app) => {
+    app.addHook('onError', async (_request, _reply, error) => { refusals.push(error) })
+    app.get('/ahead', async () => {
+      arrived++
+      return app.limiter.run('db', async () => {
+        begun++
+        await sleep(length)
+      })
+    })
+    app.get('/code', { handlerTimeout: 1_000 }, async () => app.limiter.run('db', () => 'code'))
+    app.get('/route', { handlerTimeout: 1_000, config: { limiter: { policies: ['db'] } } }, () => 'route')
+  })
+  // What a run takes is known from those that have ended.
+  const ahead = Array.from({ length: 6 }, async () => app.inject('/ahead'))
+  await until(() => begun === 5, 'four have ended')
+  ahead.push(...Array.from({ length: 20 }, async () => app.inject('/ahead')))
+  await until(() => arrived === 26, 'they wait')
+  for (const url of ['/code', '/route']) t.match((await app.inject(url)).json(), { statusCode: 503, code: 'FC_ERR_LIMIT_BUSY' }, url)
+  t.match(refusals, [{ reason: 'deadline' }, { reason: 'deadline' }])
+  length = 0
+  await Promise.all(ahead)
+  t.equal((await app.inject('/code')).payload, 'code')
+})
+
+t.test('a wait that is still on at its deadline is refused', async (t) => {
+  const bound = new Bound({ name: 'db', concurrency: 1, maxWait: 600_000, maxWaiting: 10, key: undefined, routes: 'named' })
+  const release = bound.acquire({ key: '', client: '', signals: [] }) as Release
+  const late = bound.acquire({ key: '', client: '', deadline: performance.now() + 20, signals: [] })
+  t.match(await rejection(late as Promise<unknown>), { code: 'FC_ERR_LIMIT_BUSY', reason: 'deadline', retryAfter: 1 })
+  release()
+  t.same(bound.stats, { running: 0, waiting: 0 })
+})
+
+t.test('at its deadline, a shutdown says to a client that waits that it is closing, and not that the client has left', async (t) => {
+  const work = new Work()
+  const app = Fastify()
+  await app.register(lifecycle, { timeout: 100, grace: 1_000 })
+  await app.register(limiter, { policies: { db: { concurrency: 1, maxWait: 60_000, routes: 'named' } } })
+  const waits = deferred()
+  app.get('/', async () => {
+    const waiting = app.limiter.run('db', () => work.do('waits'))
+    waits.resolve()
+    return waiting
+  })
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  void app.limiter.run('db', () => work.do('holds'))
+  const answer = fetch(url)
+  await waits.promise
+  const closed = app.lifecycle.shutdown()
+  t.match(await (await answer).json(), { statusCode: 503, code: 'FC_ERR_CLOSING' })
+  work.end()
+  await closed
 })
 
 t.test('routes name their bounds, and have keys; a refused request gets a 503', async (t) => {

@@ -29,8 +29,9 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './lifecycle': { values: ['default'], types: ['Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownHook', 'ShutdownReport', 'Unfinished'] },
   './limiter': {
     values: ['default', 'definePolicies'],
-    types: ['ConcurrencyPolicy', 'HeaderKey', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Peek', 'Period', 'Policies', 'Policy', 'PolicyName', 'RedisClient', 'RefusalOptions', 'Register', 'Reservation', 'ReserveOptions',
-      'RouteLimiterOptions', 'RunLimitedOptions', 'WaitOptions']
+    types: ['CheckRateLimit', 'ConcurrencyPolicy', 'CreateRateLimitOptions', 'HeaderKey', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Peek', 'Period',
+      'Policies', 'Policy', 'PolicyName', 'RateLimitCheck', 'RateLimitOptions', 'RedisClient', 'RefusalOptions', 'Register', 'Reservation', 'ReserveOptions',
+      'RouteLimiterOptions', 'RouteRateLimitOptions', 'RunLimitedOptions', 'WaitOptions']
   },
   './loop': { values: ['default'], types: ['Loop', 'LoopOptions', 'LoopStats', 'RouteCost', 'RouteLoopOptions'] },
   './tasks': {

@@ -5,18 +5,18 @@
  * together; that other keys never free a limited key; and that a refused request takes no token of any policy. The limiter doesn't know who
  * is behind an address. While Redis is away, each process counts for itself unless the policy says otherwise.
  */
-// Its types must reach users: `config.rateLimit`, `app.rateLimit()` and `app.createRateLimit()`.
-// eslint-disable-next-line @typescript-eslint/no-restricted-imports
-import '@fastify/rate-limit'
 import fp from 'fastify-plugin'
 import { addressReader } from '../shared/address-key.ts'
-import type { FastifyInstance, RouteOptions } from 'fastify'
+import type {
+  ContextConfigDefault, FastifyInstance, FastifySchema, preHandlerAsyncHookHandler, RouteGenericInterface, RouteOptions
+} from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import refusalLog, { refusalCounter } from '../shared/refusal-log.ts'
 import { AddressChecks, checkCluster, checkPrepared, checkRateLimit, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
 import { registerRateLimit } from './compat/rate-limit.ts'
 import { RouteLimits } from './compat/route-limit.ts'
+import type { CheckRateLimit, CreateRateLimitOptions, RateLimitOptions, RouteRateLimitOptions } from './compat/types.ts'
 import { Concurrency } from './concurrency/index.ts'
 import { createDecide } from './decision.ts'
 import { createLimiter, type Limiter } from './decorator.ts'
@@ -35,6 +35,7 @@ import { Waiters } from './waiting/waiters.ts'
 export { definePolicies } from '../define-policies.ts'
 export type { Register } from '../register.ts'
 export type { LimitRefused } from './channels.ts'
+export type { CheckRateLimit, CreateRateLimitOptions, RateLimitCheck, RateLimitOptions, RouteRateLimitOptions } from './compat/types.ts'
 export type { RunLimitedOptions } from './concurrency/index.ts'
 export type { ConcurrencyPolicy } from './concurrency/policy.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './decorator.ts'
@@ -44,20 +45,32 @@ export type { RouteLimiterOptions } from './route-rules.ts'
 export type { RedisClient } from './stores/redis-client.ts'
 
 declare module 'fastify' {
-  interface FastifyInstance {
+  interface FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider> {
     /** Limits for code, by the names of the policies: `allow`, `reserve`, `wait`, `peek`. */
     limiter: Limiter
+    /**
+     * Returns a hook that limits requests, besides the policies, as that of @fastify/rate-limit does. It is what is left for a handler of 404s,
+     * and for hooks. Use a policy, or a route's `config.rateLimit`, for routes: their limits are decided together and cost less.
+     */
+    rateLimit<
+      RouteGeneric extends RouteGenericInterface = RouteGenericInterface,
+      ContextConfig = ContextConfigDefault,
+      SchemaCompiler extends FastifySchema = FastifySchema
+    > (options?: RateLimitOptions): preHandlerAsyncHookHandler<RawServer, RawRequest, RawReply, RouteGeneric, ContextConfig, SchemaCompiler, TypeProvider, Logger>
+    /**
+     * Returns a function that takes a token for a request, as that of @fastify/rate-limit does, and tells what is left. `increment: false` only
+     * looks. Use `app.limiter.allow()` for a limit that has a policy.
+     */
+    createRateLimit (options?: CreateRateLimitOptions): CheckRateLimit
   }
   interface FastifyContextConfig {
     /** `false` exempts the route from all policies. An object sets the cost of its requests, further policies, and its answers to refusals. */
     limiter?: false | RouteLimiterOptions
-  }
-}
-
-declare module '@fastify/rate-limit' {
-  interface RateLimitOptions {
-    /** Not of the limiter: use `lockout` of a policy. @deprecated */
-    ban?: never
+    /**
+     * A limit of the route's own in place of the policies for all routes, but for those with `always`. `false` leaves those policies out.
+     * Where the types of @fastify/rate-limit are loaded too, the first of the two declarations counts.
+     * @ts-ignore */
+    rateLimit?: RouteRateLimitOptions | false
   }
 }
 

@@ -17,6 +17,8 @@ export async function routes (app: FastifyInstance): Promise<void> {
   app.setNotFoundHandler({ preHandler: app.rateLimit({ max: 3, timeWindow: 500 }) }, async (_request, reply) => reply.code(404).send())
   // @ts-expect-error: a policy's lockout takes its place
   app.rateLimit({ max: 3, ban: 3 })
+  // @ts-expect-error: likewise
+  app.createRateLimit({ max: 3, ban: 3 })
 
   const check = app.createRateLimit({ max: 3 })
   app.get('/checked', async (request) => {

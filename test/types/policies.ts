@@ -1,5 +1,5 @@
 // Names of policies: those that the application registers, and no others.
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { definePolicies, type PolicyName, type Reservation } from 'fastify-concurrency/limiter'
 import { holds, type Equal } from './equal.ts'
 
@@ -36,6 +36,17 @@ export async function use (app: FastifyInstance): Promise<void> {
   app.post<{ Body: string }>('/own', { config: { rateLimit: { max: 3 } }, preHandler: app.rateLimit({ max: 3 }) }, async (request) => request.body)
   // @ts-expect-error: a policy's lockout takes its place
   app.get('/own', { config: { rateLimit: { max: 3, ban: 3 } } }, async () => 1)
+  // @ts-expect-error: a policy's body or onExceeded takes its place
+  app.get('/own', { config: { rateLimit: { max: 3, errorResponseBuilder: () => ({}) } } }, async () => 1)
+  // @ts-expect-error: likewise
+  app.rateLimit({ max: 3, ban: 3 })
+  // @ts-expect-error: likewise
+  app.createRateLimit({ max: 3, ban: 3 })
+  // @ts-expect-error: a bucket refills by itself
+  app.rateLimit({ max: 3, continueExceeding: true })
+  const { isAllowed } = await app.createRateLimit({ max: 3, timeWindow: '1 minute' })({} as FastifyRequest)
+  if (!isAllowed) app.log.info('limited')
+  app.setNotFoundHandler({ preHandler: app.rateLimit({ max: 3, timeWindow: 500 }) }, async (_request, reply) => reply.code(404).send())
   // @ts-expect-error: no such policy
   app.get('/c', { config: { limiter: { policies: ['plans'] } } }, async () => 1)
 }

@@ -5,8 +5,9 @@
  * `timeWindow`, and the meaning of the options of a route's `config.rateLimit`. The package doesn't check the policies of requests. Its check takes three promises for each request, which cost more than the decision. Its hooks on routes check one
  * limit for each request, and throw, which costs twice as much as serving a request.
  */
-import rateLimit from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+// @ts-expect-error: its types would give `config.rateLimit` options that the limiter refuses
+import untyped from '@fastify/rate-limit/index.js'
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { addressKey } from '../../shared/address-key.ts'
 import { wholeSeconds } from '../../shared/coded-error.ts'
 import { LimitedError, LimitInvalidError } from '../../shared/errors.ts'
@@ -16,8 +17,9 @@ import { brief, guarded, isPromise } from '../functions.ts'
 import { checkedKey, storedKey } from '../policies/keys.ts'
 import type { Charge, Decision, Store } from '../stores/store.ts'
 import { replaced } from './replaced.ts'
+import type { CreateRateLimitOptions } from './types.ts'
 
-export type RateLimitOptions = NonNullable<Parameters<FastifyInstance['createRateLimit']>[0]>
+const rateLimit = untyped as FastifyPluginAsync<Record<string, unknown>>
 
 type NumberOf = (request: FastifyRequest, key: string) => number | Promise<number>
 
@@ -140,7 +142,7 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
 type Done = (error: Error | null, result?: { current: number, ttl: number }) => void
 
 /** Fills in the defaults of a route's `max` and `timeWindow`, and converts a text like '1 minute' to ms. */
-export type Merge = (options: Pick<RateLimitOptions, 'max' | 'timeWindow'>) => Pick<MergedOptions, 'max' | 'timeWindow'>
+export type Merge = (options: Pick<CreateRateLimitOptions, 'max' | 'timeWindow'>) => Pick<MergedOptions, 'max' | 'timeWindow'>
 
 export async function registerRateLimit (app: FastifyInstance, settings: RateLimitSettings): Promise<Merge> {
   const { ipv6Subnet, legacyHeaders } = settings
@@ -153,7 +155,7 @@ export async function registerRateLimit (app: FastifyInstance, settings: RateLim
     keyGenerator: defaultKey,
     addHeaders: legacy,
     addHeadersOnExceeding: legacy,
-    errorResponseBuilder: (_request, { ttl }) => new LimitedError(undefined, wholeSeconds(ttl))
+    errorResponseBuilder: (_request: unknown, { ttl }: { ttl: number }) => new LimitedError(undefined, wholeSeconds(ttl))
   })
 
   return (options) => {

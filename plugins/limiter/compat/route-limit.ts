@@ -8,21 +8,20 @@ import { brief, guarded } from '../functions.ts'
 import { beforeBody, type KeyFunction } from '../policies/keys.ts'
 import type { ResolvedPolicy } from '../policies/resolve.ts'
 import { bucketNames, routeName, type RouteWithConfig } from '../route-rules.ts'
-import { windowShape, type Merge, type MergedOptions, type RateLimitOptions } from './rate-limit.ts'
+import { windowShape, type Merge, type MergedOptions } from './rate-limit.ts'
 import { replaced } from './replaced.ts'
+import type { RouteRateLimitOptions } from './types.ts'
 
 /** The options that must be the same on all routes of one bucket. */
 const shared = ['max', 'timeWindow', 'keyGenerator', 'allowList', 'hook', 'ipv6Subnet', 'skipOnError'] as const
 const routeOptions = [...shared, 'groupId'] as const
-
-type RouteRateLimit = RateLimitOptions & { hook?: string, groupId?: string }
 
 /** A route's options after defaults and conversions, for comparison with the options of other routes. */
 type Settings = Readonly<Record<typeof shared[number], unknown>> & Pick<MergedOptions, 'max' | 'timeWindow'>
 
 interface Known {
   policy: ResolvedPolicy
-  options: RouteRateLimit
+  options: RouteRateLimitOptions
   settings: Settings
 }
 
@@ -40,7 +39,7 @@ export class RouteLimits {
   /** Returns the policy of a route. Throws FC_ERR_OPTION_INVALID, also if another route of the same bucket has other options. */
   of (value: unknown, route: RouteWithConfig): ResolvedPolicy {
     const option = `${routeName(route)}: config.rateLimit`
-    const options = record(option, value, routeOptions, replaced) as RouteRateLimit
+    const options = record(option, value, routeOptions, replaced) as RouteRateLimitOptions
     const group = options.groupId === undefined ? undefined : `group ${text(`${option}.groupId`, options.groupId)}`
     const { names, alias = '' } = group === undefined ? bucketNames(route) : { names: [group] }
     const settings = this.#settings(option, options)
@@ -54,7 +53,7 @@ export class RouteLimits {
   }
 
   /** Validates a route's options, including those that @fastify/rate-limit would silently replace by a default. */
-  #settings (option: string, options: RouteRateLimit): Settings {
+  #settings (option: string, options: RouteRateLimitOptions): Settings {
     const { max, timeWindow, keyGenerator, allowList, hook = 'onRequest', ipv6Subnet, skipOnError } = options
     if (max !== undefined && typeof max !== 'function') ensure(Number.isInteger(max) && max >= 1, `${option}.max`, 'a whole number of at least 1, or a function', max)
     if (timeWindow !== undefined && typeof timeWindow !== 'function' && typeof timeWindow !== 'string') {
@@ -78,7 +77,7 @@ export class RouteLimits {
     }
   }
 
-  #policy (option: string, name: string, { keyGenerator, allowList, ipv6Subnet, skipOnError }: RouteRateLimit, settings: Settings): ResolvedPolicy {
+  #policy (option: string, name: string, { keyGenerator, allowList, ipv6Subnet, skipOnError }: RouteRateLimitOptions, settings: Settings): ResolvedPolicy {
     const isByAddress = keyGenerator === undefined
     // @fastify/rate-limit passes the request first.
     const list = typeof allowList === 'function' ? (key: string, request: FastifyRequest | undefined) => allowList(request as FastifyRequest, key) : allowList
@@ -103,7 +102,7 @@ export class RouteLimits {
 }
 
 /** Refuses a route that differs from an earlier route of its bucket. A bucket has one size and one key, so the later options would be lost. */
-function refuseDifferent (option: string, known: Known, options: RouteRateLimit, settings: Settings): void {
+function refuseDifferent (option: string, known: Known, options: RouteRateLimitOptions, settings: Settings): void {
   for (const key of shared) {
     const isSame = isDeepStrictEqual(known.settings[key], settings[key])
     ensure(isSame, `${option}.${key}`, `the same as on the other routes of "${known.policy.name}", ${inspect(known.options[key], { depth: 0 })}`, options[key])

@@ -9,7 +9,6 @@ import type { TaskAccount } from '../core/ledger/counts.ts'
 import type { How, Outcome } from '../core/outcome.ts'
 import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
-import type { Attempt } from './running/attempt.ts'
 import type { Entry } from '../core/line/entry.ts'
 
 export interface TaskContext {
@@ -94,7 +93,7 @@ export class Task {
   /** The place in the queue of a task that had to wait for a slot, until its attempt has ended. The runner sets it. */
   entry: Entry | undefined
   /** The attempt that runs. The runner sets it. */
-  running: Attempt | undefined
+  running: TaskContext | undefined
   readonly #permit: Permit | undefined
   readonly #canceller: Canceller
   /** The async context of the submitter. */

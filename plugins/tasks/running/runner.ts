@@ -149,7 +149,7 @@ export class Runner {
     if (task.settled) return
     task.abortedBy ??= new TaskAbortedError(task.id, why,
       ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
-    const attempt = task.running
+    const attempt = task.running as Attempt | undefined
     if (attempt !== undefined) this.#interrupt(attempt, task.abortedBy, grace)
     // A task that is being settled gets its outcome from the code that settles it.
     else if (task.status !== 'running') this.#settle(task, aborted(task.abortedBy))

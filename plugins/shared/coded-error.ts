@@ -21,9 +21,7 @@ type Message<Args extends unknown[]> = string | ((...args: Args) => string)
 export function createError<Args extends unknown[], Fields extends object = object> (
   code: string, message: Message<Args>, statusCode = 500, fields?: (...args: Args) => Fields, hasStack = true
 ): ErrorClass<Args, Fields> {
-  const Base = createFastifyError<unknown[]>(code, typeof message === 'string'
-    ? message
-    : '%s', statusCode, Error, hasStack)
+  const Base = createFastifyError<unknown[]>(code, typeof message === 'string' ? message : code, statusCode, Error, hasStack)
   for (const [field, value] of Object.entries({ status: statusCode, expose: true })) {
     Object.defineProperty(Base.prototype, field, { value, writable: true, configurable: true })
   }
@@ -33,8 +31,10 @@ export function createError<Args extends unknown[], Fields extends object = obje
     Class = class extends Base {
       constructor (...args: Args) {
         const options = args.at(-1)
-        if (typeof options === 'object' && options !== null && 'cause' in options) super(textOf(...args), options)
-        else super(textOf(...args))
+        if (typeof options === 'object' && options !== null && 'cause' in options) super(options)
+        else super()
+        // Not as an argument of super(), which would format the text once more.
+        this.message = textOf(...args)
         Object.assign(this, fields?.(...args))
       }
     }

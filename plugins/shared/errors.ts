@@ -63,7 +63,8 @@ export class WorkersOverloadedError extends createRefusal<[job: string, refusal:
   'FC_ERR_WORKERS_OVERLOADED',
   (job, { retryAfter }) => `The job "${job}" was refused: the workers are overloaded, try again in ${retryAfter} s`,
   503,
-  (job, refusal) => Object.assign({ job }, refusal)) {}
+  (job, { reason, waiting, estimatedWait, limit, retryAfter }) =>
+    ({ job, reason, waiting, estimatedWait, limit, retryAfter })) {}
 
 /**
  * No worker thread has started for some seconds; the log has a line for each failed start. `cause` is why the last

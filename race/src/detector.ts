@@ -10,8 +10,9 @@ import { isAlike, isTime } from './proxies/alike.ts'
 import { effectOf, judge, type NextWrite } from './rule.ts'
 import { rememberRead, rememberWrite, Shadow, type Access, type Collection, type Location, type Party, type Read, type ReadKind, type Write } from './shadow.ts'
 import { Depth, Site } from './sites.ts'
-import { isClaim, isCompared, isFilledIn, isHandedOn, isOfPresence, isRechecked } from './source/claim.ts'
+import { isClaim, isCompared, isComputed, isFilledIn, isHandedOn, isOfPresence, isRechecked } from './source/claim.ts'
 import { dependenceOf, isSameStatement, writesText } from './source/dependence.ts'
+import { isWaitedFor, waitsAround } from './source/waits.ts'
 import { WHOLE, within } from './tracked.ts'
 
 /** Fields of an object that are remembered at a read. */
@@ -140,12 +141,14 @@ class Detector {
         return (how === 'data' || how === 'both') && isNothing && isFilledIn(read.site.frames, here().frames) ? 'control' as const : how
       },
       hasReserved: (read: Read) => hasReserved(context, location, read),
+      hasWaited: (read: Read, other: Write) => hasWaited(context, read, other),
       // The name of a state after another one; a mark that says that something else was done; what others are refused for, or told of.
       isClaim: (read: Read) => (typeof next.value === 'string' && typeof read.value === 'string' && writesText(here().frames)) ||
         ((isMark(next) || typeof next.value === 'boolean') && context.hasAddedSince(read, location)) ||
         isClaim(read.site.frames, here().frames, { isMark: isMark(next), isTest: typeof read.value !== 'object' }),
       isSame: () => isAlike(next.value, next.before),
       isCompared: (read: Read) => isCompared(read.site.frames, here().frames),
+      isComputed: () => !isTime(next.value) && isComputed(here().frames),
       isHandedOn: (read: Read) => isHandedOn(read.site.frames, here().frames),
       isOfPresence: (read: Read) => isOfPresence(read.site.frames, here().frames),
       isRechecked: (read: Read) => isRechecked(read.site.frames, here().frames)
@@ -244,6 +247,28 @@ function hasReserved ({ all, party }: Context, location: Location, { turn, site 
   for (const [other, { reads }] of all) {
     const tested = other === location ? undefined : reads.find((read) => read.turn === turn && isSameStatement(read.site.frames, site.frames))
     if (tested !== undefined && other.writes.some((write) => write.party === party && write.turn === turn && write.version > tested.version)) return true
+  }
+  return false
+}
+
+/**
+ * Whether the read stands in the test of a loop that waits, and either the loop has run its test again since another's write, or the context, when
+ * it left the loop, has changed what others wait for: it holds a lock that the application has written itself, and gives it back later.
+ */
+function hasWaited ({ all, party }: Context, { turn, site }: Read, other: Write): boolean {
+  const waits = waitsAround(site.frames)
+  if (waits.length === 0) return false
+  const turns = new Set([turn])
+  for (const [, { reads }] of all) {
+    for (const later of reads) {
+      if (later.turn > turn && waitsAround(later.site.frames).some(({ loop }) => waits.some((wait) => wait.loop === loop))) turns.add(later.turn)
+    }
+  }
+  if ([...turns].some((again) => again > turn && again >= other.turn)) return true
+  for (const [{ name, writes }] of all) {
+    if (!writes.some((write) => write.party === party && turns.has(write.turn))) continue
+    const [, last = name] = /([\w#$]+)(?:\.(?:get|has)\(.*\)|\[.*\])?$/.exec(name) ?? []
+    if (waits.some((wait) => isWaitedFor(wait, last))) return true
   }
   return false
 }

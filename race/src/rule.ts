@@ -51,10 +51,14 @@ export interface RuleInput {
   readonly dependence: (read: Read) => Dependence
   /** Whether the context, on the same test, has changed something else in the turn of the read: a reservation that others see. */
   readonly hasReserved: (read: Read) => boolean
+  /** Whether the read was made while the context waited for a lock that the application has written itself, and has it since or looked again. */
+  readonly hasWaited: (read: Read, other: Write) => boolean
   /** Whether what is written does the same for those who use it as what is there. */
   readonly isSame: () => boolean
   /** Whether the write claims something for its request alone. What is no claim may be written by several, if they write the same. */
   readonly isClaim: (read: Read) => boolean
+  /** Whether what is written was computed or fetched: it is no mark. */
+  readonly isComputed: () => boolean
   /** Whether what was read was handed to an operation that has ended since: a batch that was sent. */
   readonly isHandedOn: (read: Read) => boolean
   /** Whether only the presence of what was read was tested. */
@@ -79,7 +83,7 @@ function holdsAgain (read: Read, next: NextWrite): boolean {
   return Object.is(read.value, next.before)
 }
 
-export function judge ({ location, access, party, turn, next, dependence, hasReserved, isSame, isClaim, isCompared, isHandedOn, isOfPresence, isRechecked }: RuleInput): Verdict | undefined {
+export function judge ({ location, access, party, turn, next, dependence, hasReserved, hasWaited, isSame, isClaim, isCompared, isComputed, isHandedOn, isOfPresence, isRechecked }: RuleInput): Verdict | undefined {
   if (location.isLww) return undefined
   const othersSince = (read: Read): Write[] => location.writes.filter((write) =>
     write.version > read.version && write.party !== party && conflicts(read, write, next))
@@ -88,7 +92,7 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
     const other = othersSince(read).at(-1)
     if (other === undefined) continue
     const isAgain = holdsAgain(read, next)
-    if (isAgain && !isInvalidated(location, read, other, next)) continue
+    if (isAgain && !isInvalidated(location, read, other, next, isComputed)) continue
     const fresh = access.reads.filter((later) => later.version >= other.version && othersSince(later).length === 0)
     // It was read again by the same code: a retry loop.
     if (fresh.some((later) => later.site.key === read.site.key)) continue
@@ -105,7 +109,7 @@ export function judge ({ location, access, party, turn, next, dependence, hasRes
     // What is gone can't be lost, whatever says that it is to go.
     if (next.kind === 'delete' && !next.had && !isClaim(read)) continue
     if (how === 'control') {
-      if (isClaimed(location, party, read) || hasReserved(read) || isCompared(read)) continue
+      if (isClaimed(location, party, read) || hasReserved(read) || isCompared(read) || hasWaited(read, other)) continue
       if (isFill(next, isSame) && !isClaim(read)) continue
       if (isThere(read.value) && isThere(next.before) && isOfPresence(read)) continue
     }
@@ -121,9 +125,10 @@ const isThere = (value: unknown): boolean => typeof value === 'object' && value 
  * Whether another request has said meanwhile that what there may be is no longer right, by deleting what was not there: what is loaded into
  * a cache then may be older than that. Who takes away what it has put there itself says nothing of the kind, nor who evicts what is there.
  */
-function isInvalidated ({ writes }: Location, { kind, value }: Read, other: Write, next: NextWrite): boolean {
-  return kind !== 'size' && kind !== 'walk' && (value === undefined || value === null || value === false) && next.kind === 'set' && isThere(next.value) &&
-    other.effect === 'empties' && (other.before === undefined || other.before === null) && !writes.some(({ party, effect }) => party === other.party && effect !== 'empties')
+function isInvalidated ({ writes }: Location, { kind, value }: Read, other: Write, next: NextWrite, isComputed: () => boolean): boolean {
+  return kind !== 'size' && kind !== 'walk' && (value === undefined || value === null || value === false) && next.kind === 'set' &&
+    other.effect === 'empties' && (other.before === undefined || other.before === null) && !writes.some(({ party, effect }) => party === other.party && effect !== 'empties') &&
+    (isThere(next.value) || (['number', 'string'].includes(typeof next.value) && isComputed()))
 }
 
 /** Whether the write leaves nothing of what was there, also of what others have added since the read. */

@@ -497,6 +497,73 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a price that is cached though it was declared invalid while it was loaded: a number is no mark': {
+    report: 'check then act on prices.get("pen")',
+    urls: ['/', '/change'],
+    bug (app) {
+      const prices = shared(new Map<string, number>(), 'prices')
+      const load = async (): Promise<number> => { for (let n = 0; n < 4; n++) await turn(); return 5 }
+      app.get('/', async () => {
+        const cached = prices.get('pen')
+        if (cached !== undefined) return cached
+        const price = await load()
+        prices.set('pen', price)
+        return price
+      })
+      app.get('/change', async () => {
+        await turn()
+        prices.delete('pen')
+        return 'changed'
+      })
+    },
+    fix (app) {
+      const prices = shared(new Map<string, number>(), 'prices')
+      const loads = shared(new Map<string, Promise<number>>(), 'loads')
+      const load = async (): Promise<number> => { for (let n = 0; n < 4; n++) await turn(); return 5 }
+      app.get('/', async () => {
+        const cached = prices.get('pen')
+        if (cached !== undefined) return cached
+        const mine = load()
+        loads.set('pen', mine)
+        const price = await mine
+        // Not if somebody has declared the load invalid meanwhile.
+        if (loads.get('pen') === mine) prices.set('pen', price)
+        return price
+      })
+      app.get('/change', async () => {
+        await turn()
+        loads.delete('pen')
+        prices.delete('pen')
+        return 'changed'
+      })
+    }
+  },
+  'a lock that is waited for, and taken only after a further await': {
+    report: 'check then act on lock.writing',
+    bug (app) {
+      const lock = shared({ writing: false, waiting: [] as Array<() => void> }, 'lock')
+      app.get('/', async () => {
+        while (lock.writing) await new Promise<void>((resolve) => lock.waiting.push(resolve))
+        await turn()
+        lock.writing = true
+        await turn()
+        lock.writing = false
+        lock.waiting.shift()?.()
+        return 'written'
+      })
+    },
+    fix (app) {
+      const lock = shared({ writing: false, waiting: [] as Array<() => void> }, 'lock')
+      app.get('/', async () => {
+        while (lock.writing) await new Promise<void>((resolve) => lock.waiting.push(resolve))
+        lock.writing = true
+        await turn()
+        lock.writing = false
+        lock.waiting.shift()?.()
+        return 'written'
+      })
+    }
+  },
   'a list that each request empties for itself': {
     report: 'overwritten on trail',
     bug (app) {
@@ -1291,6 +1358,60 @@ const several: Record<string, { urls: string[], build: (app: FastifyInstance) =>
         for (let n = 0; n < 3; n++) await turn()
         batch.events.length = 0
         return 'none'
+      })
+    }
+  }
+}
+
+/** How the release of a lock wakes those who wait. */
+const releases: Record<string, (lock: { waiting: Waiting[] }) => void> = {
+  'that replaces its queue' (lock) {
+    const woken = lock.waiting
+    lock.waiting = []
+    for (const { wake } of woken) wake()
+  },
+  'that empties its queue' (lock) { for (const { wake } of lock.waiting.splice(0)) wake() },
+  'that sets the length of its queue' (lock) {
+    const woken = [...lock.waiting]
+    lock.waiting.length = 0
+    for (const { wake } of woken) wake()
+  },
+  'that takes one after the other from its queue' (lock) { while (lock.waiting.length > 0) lock.waiting.shift()?.wake() },
+  'that leaves others in its queue' (lock) {
+    const writer = lock.waiting.find(({ kind }) => kind === 'writer')
+    const woken = writer === undefined ? lock.waiting : [writer]
+    lock.waiting = lock.waiting.filter((each) => !woken.includes(each))
+    for (const { wake } of woken) wake()
+  }
+}
+
+interface Waiting { kind: 'reader' | 'writer', wake: () => void }
+
+for (const [release, wake] of Object.entries(releases)) {
+  several[`a readers-writer lock, written by hand, ${release}`] = {
+    urls: Array.from({ length: 24 }, (_, n) => n % 3 === 0 ? '/write' : '/read'),
+    build (app) {
+      const lock = shared({ readers: 0, writing: false, waiting: [] as Waiting[] }, 'lock')
+      const state = shared({ value: 0 }, 'state')
+      const wait = async (kind: Waiting['kind']): Promise<void> => new Promise((resolve) => lock.waiting.push({ kind, wake: resolve }))
+      app.get('/read', async () => {
+        while (lock.writing || lock.waiting.some(({ kind }) => kind === 'writer')) await wait('reader')
+        lock.readers++
+        const { value } = state
+        for (let turns = 0; turns <= value % 3; turns++) await turn()
+        lock.readers--
+        wake(lock)
+        return value
+      })
+      app.get('/write', async () => {
+        while (lock.writing || lock.readers > 0) await wait('writer')
+        lock.writing = true
+        const { value } = state
+        await turn()
+        state.value = value + 1
+        lock.writing = false
+        wake(lock)
+        return value
       })
     }
   }

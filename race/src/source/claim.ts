@@ -31,7 +31,7 @@ export function isClaim (read: readonly Frame[], write: readonly Frame[], { isMa
   if (result === undefined) {
     if (cache.size > 10_000) cache.clear()
     const writes = placesOf(write)
-    const isNoted = isMark || isConstant(writes)
+    const isNoted = isMark || tellsComputed(writes) === false
     result = commonPlaces(placesOf(read), writes).some(({ flow, scope, source: { ts }, target }) =>
       flow.isRefusedBefore(target) || (isNoted && (flow.waitsBefore(target) || isTakenBack(ts, scope, target) || (!isFoundOut(ts, flow, scope, target) && diverges(ts, flow, scope, target, isTest)))))
     cache.set(key, result)
@@ -137,23 +137,24 @@ function someIn (ts: Ts, scope: Node, holds: (node: Node) => boolean): boolean {
   return visit(scope)
 }
 
-/** Whether nothing was computed or fetched for the value that is written: `true`, `'paid'`, the time, the name of the user. */
-function isConstant (writes: ReadonlyArray<Place | undefined>): boolean {
+/** Whether the value that is written was computed or fetched. It wasn't: `true`, `'paid'`, the time, the name of the user. Undefined if the source doesn't tell. */
+function tellsComputed (writes: ReadonlyArray<Place | undefined>): boolean | undefined {
   const [first] = writes
-  if (first === undefined) return false
-  const value = valuesOf(first.source.ts, writeAround(first)).at(-1)
-  return value !== undefined && !isComputed(writes, 0, value, new Set())
+  const value = first && valuesOf(first.source.ts, writeAround(first)).at(-1)
+  return value && isComputedAt(writes, 0, value, new Set())
 }
 
+export const isComputed = (write: readonly Frame[]): boolean => tellsComputed(placesOf(write)) === true
+
 /** @param depth of the function in which the expression stands */
-function isComputed (writes: ReadonlyArray<Place | undefined>, depth: number, value: Node, seen: Set<Node>): boolean {
+function isComputedAt (writes: ReadonlyArray<Place | undefined>, depth: number, value: Node, seen: Set<Node>): boolean {
   const place = writes[depth]
   const scope = place?.functions[0]
   if (place === undefined || scope === undefined || seen.has(value)) return false
   seen.add(value)
   const { ts } = place.source
   const passed = passedThrough(ts, value)
-  if (passed !== undefined) return isComputed(writes, depth, passed, seen)
+  if (passed !== undefined) return isComputedAt(writes, depth, passed, seen)
   if (ts.isAwaitExpression(value)) return true
   if (ts.isCallExpression(value) || ts.isNewExpression(value)) return !isTimeCall(ts, value)
   if (ts.isIdentifier(value)) {
@@ -162,11 +163,11 @@ function isComputed (writes: ReadonlyArray<Place | undefined>, depth: number, va
     if (index !== -1) {
       const call = caller && writeAround(caller)
       const given = call !== undefined && ts.isCallExpression(call) ? call.arguments[index] : undefined
-      return given !== undefined && isComputed(writes, depth + 1, given, seen)
+      return given !== undefined && isComputedAt(writes, depth + 1, given, seen)
     }
-    return definitionsIn(ts, scope).some(({ name, from, at }) => name === value.text && at !== scope && from !== undefined && isComputed(writes, depth, from, seen))
+    return definitionsIn(ts, scope).some(({ name, from, at }) => name === value.text && at !== scope && from !== undefined && isComputedAt(writes, depth, from, seen))
   }
-  return ts.forEachChild(value, (child) => (ts.isPropertyAccessExpression(value) && child === value.name ? undefined : isComputed(writes, depth, child, seen) || undefined)) ?? false
+  return ts.forEachChild(value, (child) => (ts.isPropertyAccessExpression(value) && child === value.name ? undefined : isComputedAt(writes, depth, child, seen) || undefined)) ?? false
 }
 
 const isTimeCall = (ts: Ts, node: TypeScript.CallExpression | TypeScript.NewExpression): boolean =>

@@ -1,10 +1,15 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { connect as connectHttp2 } from 'node:http2'
+import { request } from 'node:https'
 import { connect, type AddressInfo } from 'node:net'
 import { PassThrough } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import concurrency from '../../plugins/index.ts'
 import { drainablesOf } from '../../plugins/shared/drainables.ts'
+import { makeCertificate } from '../certificate.ts'
 import { deferred, logLines, until, type LogLine } from '../helper.ts'
 
 async function start (t: Test, options: object = {}): Promise<{ app: FastifyInstance, lines: LogLine[], port: () => number }> {
@@ -100,7 +105,7 @@ for (const [what, sent] of [['nothing', ''], ['half a header', 'GET / HTTP/1.1\r
   })
 }
 
-for (const [what, text] of [['a request', ''], ['a request whose body is still to come', 'half']] as const) {
+for (const [what, part] of [['a request', ''], ['a request whose body is still to come', 'half']] as const) {
   t.test(`the connection of ${what} is answered while silent ones are closed, also if the shutdown doesn't wait for it`, async (t) => {
     const { app, port } = await start(t)
     const go = deferred()
@@ -111,18 +116,57 @@ for (const [what, text] of [['a request', ''], ['a request whose body is still t
     app.route({ method: ['GET', 'POST'], url: '/', config: { lifecycle: 'always' }, handler: answer, preParsing: async (_request, _reply, payload) => { await go.promise; return payload } })
     await app.listen({ port: 0, host: '127.0.0.1' })
     const client = connect(port(), '127.0.0.1')
-    client.write(text === '' ? 'GET / HTTP/1.1\r\nhost: x\r\n\r\n' : `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 8\r\n\r\n${text}`)
+    client.write(part === '' ? 'GET / HTTP/1.1\r\nhost: x\r\n\r\n' : `POST / HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 8\r\n\r\n${part}`)
     const silent = connect(port(), '127.0.0.1').on('error', () => {})
     await Promise.all([once(app.server, 'request'), once(silent, 'connect')])
     const closed = once(silent, 'close')
     const shutdown = app.lifecycle.shutdown()
     await closed
     go.resolve()
-    if (text !== '') client.write(text)
+    if (part !== '') client.write(part)
     const [answered] = await once(client, 'data') as [Buffer]
     t.match(answered.toString(), /^HTTP\/1.1 200 [^]*answered$/)
     t.match(await shutdown, { unfinished: [] })
   })
+}
+
+for (const protocol of ['HTTP/1', 'HTTP/2'] as const) {
+  t.test(`a connection of TLS that never ends its handshake holds no shutdown up, and one that has is answered; ${protocol}`, async (t) => {
+    const tls = await makeCertificate(t)
+    if (tls === undefined) return t.comment('openssl is not installed')
+    const go = deferred()
+    const app = Fastify({ https: { key: tls.key, cert: tls.certificate }, http2: protocol === 'HTTP/2' } as never) as unknown as FastifyInstance
+    t.teardown(async () => app.close())
+    await app.register(concurrency, { lifecycle: { timeout: 60_000 } })
+    app.get('/', { config: { lifecycle: 'always' } }, async () => { await go.promise; return 'answered' })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const { port } = app.server.address() as AddressInfo
+    const silent = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')].map((socket) => socket.on('error', () => {}))
+    silent[1]!.write(Buffer.from([22, 3, 1, 2, 0, 1]))
+    const closed = Promise.all(silent.map(async (socket) => once(socket, 'close')))
+    const requested = once(app.server, 'request')
+    const answer = protocol === 'HTTP/1' ? askHttp1(port) : askHttp2(port)
+    await Promise.all([requested, ...silent.map(async (socket) => socket.connecting ? once(socket, 'connect') : undefined)])
+    const shutdown = app.lifecycle.shutdown()
+    await closed
+    go.resolve()
+    t.equal(await answer, 'answered')
+    t.match(await shutdown, { unfinished: [] })
+  })
+}
+
+async function askHttp1 (port: number): Promise<string> {
+  const [response] = await once(request({ port, host: '127.0.0.1', rejectUnauthorized: false, agent: false }).end(), 'response') as [IncomingMessage]
+  return text(response)
+}
+
+async function askHttp2 (port: number): Promise<string> {
+  const session = connectHttp2(`https://127.0.0.1:${port}`, { rejectUnauthorized: false })
+  try {
+    return await text(session.request({ ':path': '/' }))
+  } finally {
+    session.close()
+  }
 }
 
 t.test('a lock that nobody releases is waited for until the deadline, and not once more when the app closes', async (t) => {

@@ -2,10 +2,12 @@
 import t from 'tap'
 import Fastify, { type FastifyRequest } from 'fastify'
 import { tracingChannel, subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { request } from 'node:https'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { runsReadyHooks } from '../../plugins/lifecycle/requests/contexts.ts'
 import { fastifyOptionsOf } from '../../plugins/shared/private.ts'
+import { makeCertificate } from '../certificate.ts'
 
 t.test('a request has its context, with the functions that Fastify calls', async (t) => {
   const app = Fastify()
@@ -65,4 +67,25 @@ t.test('Node publishes each new socket, with its server', async (t) => {
   await new Promise(setImmediate)
   t.equal(servers.at(-1), app.server)
   client.destroy()
+})
+
+t.test('Node keeps the parser of a connection, the response whose turn it is, and, of TLS, the socket below', async (t) => {
+  const tls = await makeCertificate(t)
+  if (tls === undefined) return t.comment('openssl is not installed')
+  const app = Fastify({ https: { key: tls.key, cert: tls.certificate } })
+  t.teardown(async () => app.close())
+  const seen: unknown[] = []
+  app.get('/', async ({ raw: { socket } }, reply) => {
+    const { parser, _httpMessage: response, _parent: below } = socket as never as Record<string, unknown>
+    seen.push(typeof parser, response === reply.raw, below)
+    return 'answered'
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const connected = once(app.server, 'connection')
+  const { port } = app.server.address() as AddressInfo
+  const asked = request({ port, host: '127.0.0.1', rejectUnauthorized: false, agent: false }).end()
+  const [[socket], [response]] = await Promise.all([connected, once(asked, 'response')])
+  response.resume()
+  t.strictSame(seen.slice(0, 2), ['object', true])
+  t.equal(seen[2], socket)
 })

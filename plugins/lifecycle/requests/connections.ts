@@ -8,6 +8,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
+import { Server as TlsServer } from 'node:tls'
 import type { Guard } from '../guard.ts'
 import { closeWebSocket } from './websockets.ts'
 
@@ -15,8 +16,8 @@ export interface Connections {
   /** Lets HTTP/2 streams end, and refuses new ones. */
   close (): void
   /**
-   * Closes the connections that owe nothing: those that have sent no request, or half a header. Before Node 26, server.closeIdleConnections()
-   * doesn't count them as idle, and close() waits for them.
+   * Closes the connections that owe nothing: those that have sent no request, half a header, or half of a TLS handshake. Before Node 26,
+   * server.closeIdleConnections() doesn't count them as idle, and close() waits for them. No version counts a handshake.
    */
   closeSilent (): void
   closeWebSockets (): void
@@ -35,6 +36,8 @@ interface Emitter {
 export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => run()): Connections {
   const sockets = new Set<Socket>()
   const sessions = new Set<Http2Session>()
+  /** Connections of TLS whose handshake has not ended. */
+  const handshakes = new WeakSet<Socket>()
   const secondary = new WeakSet<object>()
   const foreign = new WeakSet<object>()
   let closing = false
@@ -51,10 +54,19 @@ export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => r
     })
   }
 
+  function addTo (server: Emitter, socket: Socket): void {
+    if (server instanceof TlsServer && !sockets.has(socket)) handshakes.add(socket)
+    add(socket)
+  }
+
   function watch (server: Emitter): void {
-    server.on('connection', add)
+    server.on('connection', (socket) => addTo(server, socket))
     // With TLS, the socket that Node and ws use is another object than the socket of the connection.
-    server.on('secureConnection', add)
+    server.on('secureConnection', (socket) => {
+      const { _parent: raw } = socket as { _parent?: Socket }
+      if (raw !== undefined) handshakes.delete(raw)
+      add(socket)
+    })
     // An HTTP/1 server never emits it.
     server.on('session', (session) => {
       if (closing) return session.close()
@@ -77,7 +89,7 @@ export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => r
       secondary.add(other)
       watch(other)
     }
-    add(socket)
+    addTo(other, socket)
   }
 
   watch(server)
@@ -89,7 +101,7 @@ export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => r
       for (const session of sessions) guard('close of an HTTP/2 session', () => session.close())
     },
     closeSilent () {
-      for (const socket of sockets) if (owesNothing(socket)) socket.destroy()
+      for (const socket of sockets) if (handshakes.has(socket) || owesNothing(socket)) socket.destroy()
     },
     closeWebSockets () {
       for (const socket of sockets) guard('close of a WebSocket', () => closeWebSocket(socket))

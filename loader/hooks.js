@@ -1,6 +1,7 @@
 /**
- * Node's `load` hook for TypeScript: esbuild strips the types of each file once, and the result is kept by the file's content.
- * A loader that compiles (tsx, ts-node) costs each process and each thread 0.2 to 2 seconds of processor time; a test run has hundreds.
+ * Node's `load` hook for TypeScript: esbuild strips the types of each file once, and the result is kept by the file's
+ * content. A loader that compiles (tsx, ts-node) costs each process and each thread 0.2 to 2 seconds of processor time;
+ * a test run has hundreds.
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -12,7 +13,10 @@ const require = createRequire(import.meta.url)
 const cache = fileURLToPath(new URL('../node_modules/.cache/fastify-concurrency/', import.meta.url))
 const { version } = require('esbuild/package.json')
 
-/** `npm run mutants` runs tests with one place of one file changed: in each process and thread, which inherit the variable. */
+/**
+ * `npm run mutants` runs tests with one place of one file changed: in each process and thread, which inherit the
+ * variable.
+ */
 const mutant = process.env['FC_MUTANT'] === undefined ? undefined : JSON.parse(process.env['FC_MUTANT'])
 
 /** @param {string} path @param {string} text */
@@ -20,7 +24,8 @@ function strip (path, text) {
   return require('esbuild').transformSync(text, {
     loader: 'ts',
     target: 'node20',
-    // Without its folder: a source map names its source relative to the module, so that copies of the project share results.
+    // Without its folder: a source map names its source relative to the module, so that copies of the project share
+    // results.
     sourcefile: basename(path),
     sourcemap: 'inline',
     sourcesContent: false,
@@ -50,7 +55,8 @@ export function load (url, context, nextLoad) {
   const path = fileURLToPath(url)
   if (path === mutant?.file) {
     const text = readFileSync(path, 'utf8')
-    return { format: 'module', source: strip(path, text.slice(0, mutant.start) + mutant.text + text.slice(mutant.end)), shortCircuit: true }
+    const source = strip(path, text.slice(0, mutant.start) + mutant.text + text.slice(mutant.end))
+    return { format: 'module', source, shortCircuit: true }
   }
   return { format: 'module', source: compile(path, readFileSync(path, 'utf8')), shortCircuit: true }
 }

@@ -57,7 +57,8 @@ function whole (value: number): bigint {
  *
  * @example
  * const stop = new SharedFlag()
- * const found = app.workers.run('search', { q, stop: stop.buffer })   // in the job: if (new SharedFlag(stop).isSet) break
+ * const found = app.workers.run('search', { q, stop: stop.buffer })
+ * // in the job: if (new SharedFlag(stop).isSet) break
  * stop.set()
  */
 export class SharedFlag {

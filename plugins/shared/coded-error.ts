@@ -21,7 +21,8 @@ type Message<Args extends unknown[]> = string | ((...args: Args) => string)
 export function createError<Args extends unknown[], Fields extends object = object> (
   code: string, message: Message<Args>, statusCode = 500, fields?: (...args: Args) => Fields, hasStack = true
 ): ErrorClass<Args, Fields> {
-  const Base = createFastifyError<unknown[]>(code, typeof message === 'string' ? message : code, statusCode, Error, hasStack)
+  const format = typeof message === 'string' ? message : code
+  const Base = createFastifyError<unknown[]>(code, format, statusCode, Error, hasStack)
   for (const [field, value] of Object.entries({ status: statusCode, expose: true })) {
     Object.defineProperty(Base.prototype, field, { value, writable: true, configurable: true })
   }

@@ -16,7 +16,9 @@ type FunctionOf<Module> = Module extends JobFunction ? Module : Module extends {
 
 /** The payload that a job takes; `unknown` if the application has registered no jobs. */
 export type JobPayload<J extends Jobs, Name extends JobName<J>> =
-  string extends JobName<J> ? unknown : Parameters<FunctionOf<Modules<J>[Name]>> extends [] ? undefined : Parameters<FunctionOf<Modules<J>[Name]>>[0]
+  string extends JobName<J> ? unknown : PayloadOf<Parameters<FunctionOf<Modules<J>[Name]>>>
+
+type PayloadOf<Parameters extends unknown[]> = [Parameters] extends [[]] ? undefined : Parameters[0]
 
 /** The value that a job resolves with. */
 export type JobResult<J extends Jobs, Name extends JobName<J>> =

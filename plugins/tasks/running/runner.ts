@@ -238,7 +238,7 @@ export class Runner {
       : setTimeout(this.#check, Math.min(Math.ceil(dueAt - performance.now()), MAX_DURATION))
   }
 
-  /** Ends the attempts that are due. An attempt is checked again later if its time has grown, or the timer was early. */
+  /** Ends the attempts that are due. The others are checked again later. */
   readonly #check = (): void => {
     const now = performance.now()
     for (const attempt of this.#running.all()) if (attempt.dueAt <= now) this.#due(attempt)

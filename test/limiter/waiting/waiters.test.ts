@@ -6,14 +6,19 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import limiter, { type LimiterOptions } from '../../../plugins/limiter/index.ts'
+import { random } from '../../core/line/random.ts'
 import { noRedis, startRedis } from '../redis.ts'
 
 const runs = Number(process.env['FC_WAITING_RUNS'] ?? 2)
 const seeds = process.env['FC_WAITING_SEED'] === undefined ? Array.from({ length: runs }, () => Math.floor(Math.random() * 2 ** 31)) : [Number(process.env['FC_WAITING_SEED'])]
 /** The longest stall of the event loop, in ms. */
 const STALL = 300
-/** What a loaded machine may add to a wait, in ms. A call that hangs takes much longer. */
-const SLACK = 1_500
+/** How often the test looks whether the event loop turns, in ms. */
+const BEAT = 5
+/** How often the event loop may have turned since a call was to settle. While the loop is stalled, by the test or by the machine, it doesn't turn. */
+const BEATS = 8
+/** After how many ms a call hangs. */
+const HANGS = 10_000
 /** How many ms a call may wait for the store's answer, whatever its timeout. */
 const ANSWER = 100
 
@@ -27,16 +32,6 @@ function stall (ms: number): void {
   while (performance.now() < end);
 }
 
-/** Returns a generator of numbers from 0 to 1 (mulberry32). */
-function random (seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6D2B79F5) | 0
-    let x = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
 async function start (t: Test, policy: object, options: Partial<LimiterOptions>): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -45,7 +40,7 @@ async function start (t: Test, policy: object, options: Partial<LimiterOptions>)
   return app
 }
 
-/** A server before Redis that answers late, or ends a connection in place of an answer. */
+/** A server before Redis that answers late, later than anybody waits, or ends a connection in place of an answer. */
 async function unreliable (t: Test, path: string, next: () => number): Promise<{ port: number, calm (): void }> {
   let isCalm = false
   const sockets = new Set<Socket>()
@@ -59,7 +54,7 @@ async function unreliable (t: Test, path: string, next: () => number): Promise<{
     }
     socket.on('data', (data) => upstream.write(data))
     upstream.on('data', (data) => {
-      const delay = isCalm || next() < 0.7 ? 0 : next() * 80
+      const delay = isCalm || next() < 0.7 ? 0 : next() < 0.03 ? 100 + next() * 200 : next() * 80
       const isLost = !isCalm && next() < 0.01
       last = last.then(async () => {
         if (delay > 0) await sleep(delay)
@@ -83,52 +78,88 @@ interface Call {
   began: number
   /** Milliseconds until the call settled. */
   took: number
+  /** How often the event loop has turned since the call was to settle. */
+  beats: number
   code: string
 }
 
-/** Calls `wait` at random for some seconds. */
-async function storm ({ limiter }: FastifyInstance, next: () => number, burst: number): Promise<{ calls: Call[], granted: Call[], began: number }> {
+/** Tokens that belonged to somebody from an instant on, in ms. */
+interface Grant { at: number, cost: number }
+
+interface Storm { calls: Call[], granted: Call[], foreign: Grant[] }
+
+/** Calls `wait` at random for some seconds, beside reservations that are kept or cancelled. */
+async function storm ({ limiter }: FastifyInstance, next: () => number, burst: number): Promise<Storm> {
   const calls: Array<Promise<Call>> = []
   const granted: Call[] = []
+  const foreign: Grant[] = []
   const began = performance.now()
+  const beats: number[] = []
+  const beating = setInterval(() => beats.push(performance.now()), BEAT)
   const number = (max: number): number => Math.floor(next() * max)
-  const call = async (cost: number, timeout: number, leaveAfter: number | undefined): Promise<Call> => {
-    const call: Call = { number: calls.length, cost, timeout, began: performance.now(), took: Infinity, code: 'hangs' }
-    const signal = leaveAfter === undefined ? undefined : AbortSignal.timeout(leaveAfter)
+
+  const call = async (cost: number, timeout: number, leaveAfter: number): Promise<Call> => {
+    const call: Call = { number: calls.length, cost, timeout, began: performance.now(), took: Infinity, beats: 0, code: 'hangs' }
+    const signal = leaveAfter === Infinity ? undefined : AbortSignal.timeout(leaveAfter)
     const waiting = limiter.wait('p', undefined, { cost, timeout, ...signal && { signal } }).then(() => { granted.push(call); return 'granted' }, ({ code }: { code: string }) => code)
-    call.code = await Promise.race([waiting, sleep(timeout + ANSWER + STALL + SLACK).then(() => 'hangs')])
+    const end = call.began + Math.min(leaveAfter, timeout + ANSWER)
+    call.code = await Promise.race([waiting, sleep(timeout + HANGS).then(() => 'hangs')])
     call.took = performance.now() - call.began
+    call.beats = beats.filter((at) => at > end).length
     return call
   }
+
+  const reserve = async (cost: number, isKept: boolean): Promise<void> => {
+    const { ok, delay, cancel } = await limiter.reserve('p', undefined, { cost, maxWait: 60_000 })
+    if (!isKept) await cancel()
+    else if (ok) foreign.push({ at: performance.now() + delay, cost })
+  }
+
   // In debt at first, beside reservations that are kept.
   const debt = number(2) * 30
-  for (let taken = 0; taken < debt; taken += burst) await limiter.reserve('p', undefined, { cost: burst, maxWait: 60_000 }).catch(() => {})
+  for (let taken = 0; taken < debt; taken += burst) await reserve(burst, true).catch(() => {})
   while (performance.now() - began < 2_500) {
     for (let group = 1 + number(5); group > 0; group--) {
-      calls.push(call(1 + number(burst), [0, 5, 100, 500, 1_000, 2_000][number(6)]!, next() < 0.3 ? number(400) : undefined))
+      calls.push(call(1 + number(burst), [0, 5, 100, 500, 1_000, 2_000][number(6)]!, next() < 0.3 ? number(400) : Infinity))
     }
-    if (next() < 0.1) void limiter.reserve('p', undefined, { cost: 1 + number(burst) }).then(async ({ cancel }) => { if (next() < 0.7) await cancel() }, () => {})
+    if (next() < 0.2) void reserve(1 + number(burst), next() < 0.5).catch(() => {})
+    // The calls begin before the stall: one stall is what each of them may take longer.
+    await new Promise(setImmediate)
     if (next() < 0.15) stall(number(STALL + 1))
     await sleep(number(60))
   }
-  return { calls: await Promise.all(calls), granted, began }
+  const settled = await Promise.all(calls)
+  clearInterval(beating)
+  return { calls: settled, granted, foreign }
 }
 
-function check (t: Test, seed: number, { rate, burst }: { rate: number, burst: number }, { calls, granted }: { calls: Call[], granted: Call[] }): void {
-  const label = `FC_WAITING_SEED=${seed}, rate ${rate}, burst ${burst}, ${calls.length} calls, ${granted.length} granted`
-  const late = calls.filter(({ code }) => code === 'hangs')
+/**
+ * Returns the grants that exceed burst + rate·t after an earlier one, which doesn't count itself: it may have been seen later than its instant, in
+ * a stall of which the bucket is full again. The others may have been seen up to `lateness` ms late.
+ */
+function excess (grants: readonly Grant[], { rate, burst }: { rate: number, burst: number }, lateness: number): Grant[] {
+  return grants.flatMap((first, index) => {
+    let tokens = 0
+    return grants.slice(index + 1).filter(({ at, cost }) => {
+      tokens += cost
+      return tokens > burst + rate * (at - first.at + lateness) / 1000
+    })
+  })
+}
+
+function check (t: Test, seed: number, shape: { rate: number, burst: number }, { calls, granted, foreign }: Storm): void {
+  const label = `FC_WAITING_SEED=${seed}, rate ${shape.rate}, burst ${shape.burst}, ${calls.length} calls, ${granted.length} granted`
+  const late = calls.filter(({ code, beats }) => code === 'hangs' || beats > BEATS)
   t.strictSame(late, [], `${label}: each call settles within its timeout and one stall`)
   const numbers = granted.map(({ number }) => number)
   t.strictSame(numbers, numbers.toSorted((a, b) => a - b), `${label}: first come, first served`)
   // A call may be resumed late, by a stall or a slow answer. Those behind it ask afterwards, so nothing else is late.
-  const over = granted.flatMap((first, index) => {
-    let tokens = 0
-    return granted.slice(index + 1).filter(({ cost, began, took }) => {
-      tokens += cost
-      return tokens > burst + rate * (began + took - first.began - first.took + PREEMPTED) / 1000
-    })
-  })
-  t.strictSame(over, [], `${label}: never more than burst + rate·t`)
+  const own = granted.map(({ began, took, cost }): Grant => ({ at: began + took, cost }))
+  t.strictSame(excess(own, shape, PREEMPTED), [], `${label}: never more than burst + rate·t`)
+  // Foreign reservations act at their instant, also while the waiter before them is resumed late.
+  const all = [...own, ...foreign].toSorted((a, b) => a.at - b.at)
+  const lateness = STALL + ANSWER + Math.max(0, ...calls.map(({ took, timeout }) => took - timeout - ANSWER))
+  t.strictSame(excess(all, shape, lateness), [], `${label}: foreign reservations included`)
   t.ok(granted.length > 0, 'somebody was granted')
 }
 

@@ -10,7 +10,7 @@ import { logSafely } from './shared/log.ts'
 import { within } from './shared/within.ts'
 
 /** How long a boot waits for the first connection, in ms. The service boots without Redis, too. */
-export const FIRST_CONNECTION = 1_000
+export const FIRST_CONNECTION_TIMEOUT_MS = 1_000
 
 /** What is used of a `Redis` or `Cluster` of ioredis or iovalkey. No type of these packages is imported, because each is optional. */
 export interface IoRedis {
@@ -72,7 +72,7 @@ export async function openRedis (app: FastifyInstance, option: string, url: stri
   const client = new Redis(url, failFast) as unknown as IoRedis
   client.on('error', (err: Error) => logSafely(app.log, 'debug', { err }, 'Redis'))
   app.addHook('onClose', async () => client.disconnect())
-  await within(FIRST_CONNECTION, ready(client))
+  await within(FIRST_CONNECTION_TIMEOUT_MS, ready(client))
   return client
 }
 

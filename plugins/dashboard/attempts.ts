@@ -8,7 +8,7 @@ import { wholeSeconds } from '../shared/coded-error.ts'
 /** Refused attempts of an address in a window. A page makes ten requests, and a browser sends its first one without credentials. */
 const MAX_REFUSED = 20
 /** In ms. */
-const WINDOW = 60_000
+const WINDOW_MS = 60_000
 /** The most addresses that are remembered; the oldest is forgotten for a further one. */
 const MAX_ADDRESSES = 1_000
 
@@ -39,7 +39,7 @@ export class AttemptsByAddress {
       if (++known.count === MAX_REFUSED) this.#onLimit(address)
       return known
     }
-    const begun = { count: 1, endsAt: now + WINDOW }
+    const begun = { count: 1, endsAt: now + WINDOW_MS }
     // Deleted first, so that the Map is in the order of the windows' ends.
     this.#windows.delete(address)
     this.#windows.set(address, begun)

@@ -3,15 +3,15 @@ import type { FastifyInstance } from 'fastify'
 import type { MetricsSnapshot } from '../metrics/index.ts'
 import { logSafely } from '../shared/log.ts'
 import { Incidents } from './incidents.ts'
-import { runningJobs } from './jobs.ts'
+import { runningJobs } from './running-jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
 import { event, type Streams } from './streams.ts'
 
 /** The time between two samples, in ms. */
-const INTERVAL = 1_000
-const KEPT = 300
+const INTERVAL_MS = 1_000
+const KEPT_SAMPLES = 300
 /** Readings over which percentiles are taken. */
-const WINDOW = 10
+const PERCENTILE_READINGS = 10
 
 export class Feed {
   readonly #app: FastifyInstance
@@ -34,13 +34,13 @@ export class Feed {
 
   start (): void {
     this.#readings.push({ at: performance.now(), metrics: this.#read() })
-    this.#timer = setInterval(() => this.#tickSafely(), INTERVAL).unref()
+    this.#timer = setInterval(() => this.#tickSafely(), INTERVAL_MS).unref()
   }
 
   /** The first event of a stream: what a page needs that has just been opened. Pages share the bytes, since they may be many and slow to read. */
   get hello (): Buffer {
     const incidents = JSON.stringify(this.#incidents.kept)
-    this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL},"kept":${KEPT},"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n`)
+    this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL_MS},"kept":${KEPT_SAMPLES},"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n`)
     return this.#hello
   }
 
@@ -57,10 +57,10 @@ export class Feed {
     const before = this.#readings.at(-1)
     const after = { at: performance.now(), metrics: this.#read() }
     this.#readings.push(after)
-    if (this.#readings.length > WINDOW + 1) this.#readings.shift()
+    if (this.#readings.length > PERCENTILE_READINGS + 1) this.#readings.shift()
     const [first = after] = this.#readings
     const sample = JSON.stringify(sampleOf(first, before ?? first, after, Date.now()))
-    this.#samples = [...this.#samples.slice(1 - KEPT), sample]
+    this.#samples = [...this.#samples.slice(1 - KEPT_SAMPLES), sample]
     const incidents = this.#take()
     if (this.#streams.size === 0) return
     const jobs = event('jobs', runningJobs(this.#app.server))

@@ -49,7 +49,7 @@ interface Current {
 }
 
 /** The time, in ms, in which equal ones are one incident. */
-const EPISODE = 10_000
+const EPISODE_MS = 10_000
 /** The most incidents of that time; further ones are counted in one of their own. */
 const MAX_CURRENT = 30
 /** The most incidents that are kept for a page that is opened later. page/lists.js shows as many. */
@@ -130,7 +130,7 @@ export class Incidents {
         current.latest = undefined
         taken.push(incident)
       }
-      if (Date.now() - incident.since > EPISODE) this.#current.delete(key)
+      if (Date.now() - incident.since > EPISODE_MS) this.#current.delete(key)
     }
     const known = new Set(this.#kept)
     this.#kept = [...this.#kept, ...taken.filter((incident) => !known.has(incident))].slice(-MAX_KEPT)

@@ -21,7 +21,7 @@ import { AttemptsByAddress } from './attempts.ts'
 import { Feed } from './feed.ts'
 import { pageFiles } from './files.ts'
 import { whyNotHost, whyNotListening, whyNotLocal, whyNotOwn, type Visit } from './guard.ts'
-import { cancelJob } from './jobs.ts'
+import { cancelJob } from './running-jobs.ts'
 import { resolveOptions, type DashboardOptions } from './options.ts'
 import { Streams } from './streams.ts'
 

@@ -14,7 +14,7 @@ import { logSafely } from '../shared/log.ts'
 import { ensure, fn } from '../shared/options.ts'
 import { kRequestWork } from '../shared/http/request-work.ts'
 import refusalLog from '../shared/refusal-log.ts'
-import { LISTENING } from './close/listening.ts'
+import { LISTEN_TIMEOUT_MS } from './close/listening.ts'
 import { inTurns } from './close/long-hook.ts'
 import type { ShutdownReport } from './drain.ts'
 import { createGuard } from './guard.ts'
@@ -92,7 +92,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
     done()
   })
   const { pluginTimeout = 0 } = app.initialConfig
-  for (const hook of inTurns(async () => shutdown.preClose(), options.timeout + options.grace + LISTENING, pluginTimeout)) app.addHook('preClose', hook)
+  for (const hook of inTurns(async () => shutdown.preClose(), options.timeout + options.grace + LISTEN_TIMEOUT_MS, pluginTimeout)) app.addHook('preClose', hook)
   app.addHook('onClose', async () => shutdown.onClose())
 }
 

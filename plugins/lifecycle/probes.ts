@@ -43,10 +43,10 @@ export interface FailedCheck {
 }
 
 /** The time, in ms, for which the result of the checks is reused. */
-const FRESH = 1_000
+const FRESH_MS = 1_000
 
 /** The longest pause, in ms, between two calls of a check that hangs and ignores its signal. */
-const LONGEST_PAUSE = 30_000
+const MAX_PAUSE_MS = 30_000
 
 type OnChange = (check: { name: string, error: string | undefined }) => void
 
@@ -76,7 +76,7 @@ export function createReadyChecks (checks: readonly ReadyCheck[], timeout: numbe
   }
 
   return async () => {
-    if (!pending && now() >= askedAt + FRESH) {
+    if (!pending && now() >= askedAt + FRESH_MS) {
       askedAt = now()
       answer = ask()
     }
@@ -94,7 +94,7 @@ const LONGEST_TEXT = 1_000
 
 function createAsk (check: ReadyCheck, name: string, timeout: number, now: () => number): () => Promise<FailedCheck | undefined> {
   const late: FailedCheck = { name, error: `has not answered within ${timeout} ms` }
-  let pause = FRESH
+  let pause = FRESH_MS
   let callAgainAt = -Infinity
 
   return async () => {
@@ -105,12 +105,12 @@ function createAsk (check: ReadyCheck, name: string, timeout: number, now: () =>
     // A check that settles at all, even late or because it was aborted, is called again with the next probe.
     const answered = failureOf(check, controller.signal).then((failure) => {
       error = failure
-      pause = FRESH
+      pause = FRESH_MS
       callAgainAt = -Infinity
     })
     if (await within(timeout, answered)) return error === undefined ? undefined : { name, error }
     callAgainAt = calledAt + pause
-    pause = Math.min(2 * pause, LONGEST_PAUSE)
+    pause = Math.min(2 * pause, MAX_PAUSE_MS)
     controller.abort(new DOMException(`The check ${late.error}`, 'TimeoutError'))
     return late
   }

@@ -44,7 +44,7 @@ export interface ShutdownParts {
 }
 
 /** How often the requests in flight are looked through during a drain, in ms. */
-const SWEEP = 50
+const SWEEP_INTERVAL_MS = 50
 
 export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts): Shutdown {
   const reportLog = createReportLog(app, options, guard)
@@ -81,7 +81,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       // In a close(), the preClose hook of the plugin that serves the WebSockets follows, and closes them with its own code and reason.
       if (!byClose) connections.closeWebSockets()
     }
-    timers.after(SWEEP, () => sweep(timers, byClose))
+    timers.after(SWEEP_INTERVAL_MS, () => sweep(timers, byClose))
   }
 
   /** shutdown() itself closes the app, after its drain. */
@@ -156,7 +156,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   /** Closes connections that owe nothing again and again: more may come until the server has stopped listening. */
   function closeSilent (): void {
     guard('close of silent connections', () => connections.closeSilent())
-    closing.after(SWEEP, closeSilent)
+    closing.after(SWEEP_INTERVAL_MS, closeSilent)
   }
 
   /** Returns the time that is left for what the drain doesn't wait for, at least the grace period. */
@@ -198,7 +198,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       closeSilent()
       guard('end of event streams', () => inFlight.endEventStreams(true))
       // WebSockets that no preClose hook has closed.
-      closing.after(SWEEP, () => connections.closeWebSockets())
+      closing.after(SWEEP_INTERVAL_MS, () => connections.closeWebSockets())
       // Fastify's close() waits for endless responses and for half-sent requests, so their connections are cut.
       closing.after(remaining(), () => {
         inFlight.cut()

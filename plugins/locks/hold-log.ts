@@ -5,7 +5,7 @@ import type { LockKind } from './channels.ts'
 import type { Hold } from './hold.ts'
 
 /** The time between two lines about a kind, in ms. */
-const PERIOD = 1_000
+const PERIOD_MS = 1_000
 
 /** A line that is still to be written. */
 interface Line {
@@ -30,7 +30,7 @@ export class HoldLog {
     if (line === undefined) this.#lines.set(hold.kind, { hold, heldMs, others: 0 })
     else line.others++
     if (this.#timer !== undefined) return
-    const wait = this.#writtenAt + PERIOD - now
+    const wait = this.#writtenAt + PERIOD_MS - now
     if (wait <= 0) this.write(now)
     else this.#timer = setTimeout(() => this.write(now + wait), wait).unref()
   }

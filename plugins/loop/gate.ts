@@ -21,12 +21,12 @@ import { Routes, type Route } from './routes.ts'
  * Work that starts in one turn, in ms. A request that is expected to take longer is heavy. With 20, the probes wait for 5 s at twice the load of cheap
  * requests.
  */
-const QUANTUM = 5
+const QUANTUM_MS = 5
 /**
  * How long the loop is turned for what arrives before the next request starts, in ms. With 1, connections wait for seconds behind a flood of cheap requests.
  * Without a bound, refusing would leave no time to serve.
  */
-const LONGEST_DRAIN = 10
+const MAX_DRAIN_MS = 10
 
 export interface GateSettings {
   maxHeld: number
@@ -137,12 +137,12 @@ export class Gate<T extends HeldEntry> {
   /** Tells whether a request that arrives now starts at once. */
   passes (route: Route, now: number): boolean {
     if (this.held > 0 || this.#pace.wait(now) > 0 || this.isLate(now)) return false
-    return (route.known && route.atOnce <= QUANTUM) || now - this.time.idleAt < QUANTUM
+    return (route.known && route.atOnce <= QUANTUM_MS) || now - this.time.idleAt < QUANTUM_MS
   }
 
   /** Tells whether this turn has lasted so long that no other request starts in it. */
   isLate (now: number): boolean {
-    return now - this.time.turnAt >= QUANTUM
+    return now - this.time.turnAt >= QUANTUM_MS
   }
 
   /** Starts a request that was not held. */
@@ -183,7 +183,7 @@ export class Gate<T extends HeldEntry> {
 
   /** Call this method in the check phase of each turn while requests are held. Returns whether the turns before brought all that there was. */
   isDrained (now: number): boolean {
-    const isDrained = !this.#hasNews || now - this.#drainsSince >= LONGEST_DRAIN
+    const isDrained = !this.#hasNews || now - this.#drainsSince >= MAX_DRAIN_MS
     this.#hasNews = false
     if (isDrained) {
       this.time.beginTurn(now)
@@ -204,8 +204,8 @@ export class Gate<T extends HeldEntry> {
     if (this.#pace.wait(now) > 0) return undefined
     const entry = this.#line.next(now)
     if (entry === undefined) return undefined
-    const work = entry.route.known ? entry.route.atOnce + this.time.extra : QUANTUM
-    if (this.#begun > 0 && this.#begun + work > QUANTUM) return undefined
+    const work = entry.route.known ? entry.route.atOnce + this.time.extra : QUANTUM_MS
+    if (this.#begun > 0 && this.#begun + work > QUANTUM_MS) return undefined
     this.#begun += work
     return entry
   }
@@ -249,7 +249,7 @@ export class Gate<T extends HeldEntry> {
     this.time.started()
     started.turn = this.time.turn
     route.count++
-    started.charged = route.known ? route.cost : QUANTUM
+    started.charged = route.known ? route.cost : QUANTUM_MS
     this.#pace.charge(started.charged, now)
     return started
   }

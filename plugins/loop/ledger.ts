@@ -10,7 +10,7 @@ import type { Stall } from './pump.ts'
 import type { Route } from './routes.ts'
 
 /** The time between two lines about stalls of a route, in ms. */
-const PERIOD = 1_000
+const PERIOD_MS = 1_000
 
 export class LoopLedger {
   readonly #server: object
@@ -40,7 +40,7 @@ export class LoopLedger {
     if (route !== undefined) route.stalls++
     else this.counts.stalls++
     if (loopStalled.hasSubscribers) loopStalled.publish({ server: this.#server, ms, part, route: route?.name, requestId, sure })
-    if (now - (this.#saidAt.get(route) ?? -Infinity) < PERIOD) return
+    if (now - (this.#saidAt.get(route) ?? -Infinity) < PERIOD_MS) return
     this.#saidAt.set(route, now)
     const message = route === undefined
       ? 'the event loop was held, and not by a handler'

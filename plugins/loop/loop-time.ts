@@ -7,7 +7,7 @@
  */
 
 /** Busy time without an owner counts up to this many ms a piece: one stall of a timer must not make every request look expensive. */
-const LONGEST_EXTRA = 10
+const MAX_EXTRA_MS = 10
 /** The weight of a new sample in the moving means. */
 const WEIGHT = 1 / 16
 
@@ -62,7 +62,7 @@ export class LoopTime {
   /** Sets a mark whose busy time nobody owns, and returns that time. */
   markUnowned (now: number, idle: number): number {
     const busy = this.mark(now, idle)
-    this.#extra += Math.min(busy, LONGEST_EXTRA)
+    this.#extra += Math.min(busy, MAX_EXTRA_MS)
     return busy
   }
 

@@ -10,7 +10,7 @@
  * How far the pace may lag behind the time, in ms: the work that may start at once. With 30, work after a database wait of 20 ms loses 5 % more at
  * twice the load. Without a bound, the probes wait for a whole burst. A wrong estimate stops the queue for as long at most.
  */
-const SLACK = 100
+const SLACK_MS = 100
 
 export class Pace {
   /** When the work that was started will have been done. */
@@ -23,6 +23,6 @@ export class Pace {
 
   /** Charges work of `ms`, or gives time back if `ms` is negative. */
   charge (ms: number, now: number): void {
-    this.#done = Math.min(now + SLACK, Math.max(this.#done, now - SLACK) + ms)
+    this.#done = Math.min(now + SLACK_MS, Math.max(this.#done, now - SLACK_MS) + ms)
   }
 }

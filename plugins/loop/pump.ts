@@ -35,7 +35,7 @@ export interface Stall {
 }
 
 /** Busy time that is spread over more turns than this held nobody up. */
-const MOST_TURNS = 3
+const MAX_TURNS = 3
 
 export class Pump<T extends HeldEntry> {
   readonly #gate: Gate<T>
@@ -143,7 +143,7 @@ export class Pump<T extends HeldEntry> {
     const { route } = started ?? {}
     const sure = turns <= 1 && route !== undefined
     if (sure) route.longest = Math.max(route.longest, ms)
-    if (ms >= this.#slow && turns <= MOST_TURNS) this.#onStall({ ms, part, route, started, sure })
+    if (ms >= this.#slow && turns <= MAX_TURNS) this.#onStall({ ms, part, route, started, sure })
   }
 
   #turnAfter (wait: number): void {

@@ -5,7 +5,7 @@
 import { wholeSeconds } from '../shared/coded-error.ts'
 
 /** The longest time that a client is told, in ms. A flood must not send away for hours who comes in its way. */
-const LONGEST = 60_000
+const MAX_RETRY_AFTER_MS = 60_000
 /** The most keys that are remembered at a time. Further ones share a time. */
 const MAX_KEYS = 1_000
 
@@ -22,7 +22,7 @@ export class RetryAfter {
    * @param cost what the refused request is expected to cost, in ms
    */
   tell (key: string, held: number, cost: number, now: number): number {
-    const longest = now + LONGEST
+    const longest = now + MAX_RETRY_AFTER_MS
     const last = this.#byKey.get(key) ?? 0
     const isFirst = last <= now
     const until = Math.min(longest, Math.max(now + held, isFirst ? this.#until : last) + cost)

@@ -2,9 +2,9 @@
 import type { RouteCost } from '../core/ledger/counts.ts'
 import { Estimate, Estimates } from '../core/line/estimates.ts'
 
-/** A sample counts for at most this many times of what is known, and MORE ms: a collection of garbage isn't the route's. */
-const TIMES = 5
-const MORE = 5
+/** A sample counts for at most this many times of what is known, and MAX_EXCESS_MS ms: a collection of garbage isn't the route's. */
+const MAX_FACTOR = 5
+const MAX_EXCESS_MS = 5
 
 export class Route {
   readonly index: number
@@ -44,8 +44,8 @@ export class Route {
 
   /** Takes in what a request cost in all, and what of it fell into the turn of its start. */
   sample (ms: number, atOnce: number, now: number): void {
-    this.#atOnce.sample(this.known ? Math.min(atOnce, TIMES * this.atOnce + MORE) : atOnce, now)
-    this.#estimate.sample(this.known ? Math.min(ms, TIMES * this.cost + MORE) : ms, now)
+    this.#atOnce.sample(this.known ? Math.min(atOnce, MAX_FACTOR * this.atOnce + MAX_EXCESS_MS) : atOnce, now)
+    this.#estimate.sample(this.known ? Math.min(ms, MAX_FACTOR * this.cost + MAX_EXCESS_MS) : ms, now)
   }
 }
 

@@ -13,10 +13,10 @@ export interface EventLoopSnapshot {
 /**
  * The time between two samples of the delay, in ms. Each sample wakes an idle process. Node's histogram includes this interval, so read() subtracts it.
  */
-const RESOLUTION = 20
+const RESOLUTION_MS = 20
 
 export class EventLoop {
-  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION })
+  readonly #delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   readonly #window: number
   #utilization: EventLoopUtilization = performance.eventLoopUtilization()
   #read: { at: number, snapshot: EventLoopSnapshot } | undefined
@@ -38,7 +38,7 @@ export class EventLoop {
     const now = performance.eventLoopUtilization()
     const { utilization } = performance.eventLoopUtilization(now, this.#utilization)
     this.#utilization = now
-    const ms = (nanoseconds: number): number => this.#delay.count === 0 ? 0 : Math.max(0, nanoseconds / 1e6 - RESOLUTION)
+    const ms = (nanoseconds: number): number => this.#delay.count === 0 ? 0 : Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS)
     const snapshot = { utilization, delayMean: ms(this.#delay.mean), delayP99: ms(this.#delay.percentile(99)), delayMax: ms(this.#delay.max) }
     this.#delay.reset()
     return snapshot

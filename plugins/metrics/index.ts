@@ -34,7 +34,7 @@ declare module 'fastify' {
 }
 
 /** Prometheus is often two servers, which scrape every 15 s or more. The second one must not find values of the moment since the first one. In ms. */
-const SCRAPE_WINDOW = 10_000
+const SCRAPE_WINDOW_MS = 10_000
 
 async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<void> {
   const { path, registry, prefix } = resolveOptions(options)
@@ -55,7 +55,7 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   })
   if (path === false && registry === undefined) return
   const { addPrometheus } = await import('./prometheus.ts')
-  await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW), queues: () => collector.queues() }, { path, registry, prefix })
+  await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW_MS), queues: () => collector.queues() }, { path, registry, prefix })
 }
 
 export default fp(metrics, { name: 'fastify-concurrency/metrics', fastify: '5.x' })

@@ -4,7 +4,7 @@
  */
 
 /** How long such work may go on within one turn of the event loop, in ms. */
-const SLICE = 10
+const SLICE_MS = 10
 
 export class Turn {
   #endsAt = 0
@@ -13,7 +13,7 @@ export class Turn {
   isOver (): boolean {
     const now = performance.now()
     if (this.#endsAt > 0) return now >= this.#endsAt
-    this.#endsAt = now + SLICE
+    this.#endsAt = now + SLICE_MS
     setImmediate(() => { this.#endsAt = 0 })
     return false
   }

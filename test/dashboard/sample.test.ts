@@ -2,7 +2,7 @@
 import t from 'tap'
 import { countsOf, type RunningJob } from '../../plugins/core/ledger/counts.ts'
 import { sampleOf, quantilesOf, type Reading } from '../../plugins/dashboard/sample.ts'
-import { progressOf, runningJobs } from '../../plugins/dashboard/jobs.ts'
+import { progressOf, runningJobs } from '../../plugins/dashboard/running-jobs.ts'
 import { duration, errorWords, jobRefused, limitRefused, phaseEntered } from '../../plugins/dashboard/words.ts'
 import { bucketBounds, type JobMetrics, type MetricsSnapshot } from '../../plugins/metrics/index.ts'
 import { Durations } from '../../plugins/core/ledger/durations.ts'

@@ -124,6 +124,8 @@ export class Admission<T extends Entry> {
 
   /** Somebody has to wait. From now on keys share the servers, and those entries count that have come the short way. */
   #countAll (): void {
+    // To set the length of an array, even of an empty one, takes 0.3 µs in V8: a tenth of a short job.
+    if (this.#uncounted.length + this.#assured.length === 0) return
     const { queue } = this.#runnable
     for (const entry of this.#uncounted) queue.count(entry)
     for (const entry of this.#assured) queue.push(entry)

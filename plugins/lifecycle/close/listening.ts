@@ -8,7 +8,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
 /** How long after the boot a listen() may take to begin, in ms. */
-export const LISTENING = 1_000
+export const LISTEN_TIMEOUT_MS = 1_000
 
 /** Adds hooks. Returns a function that resolves once no listen() is under way. */
 export function watchListening (app: FastifyInstance, now: () => number): () => Promise<void> {
@@ -23,7 +23,7 @@ export function watchListening (app: FastifyInstance, now: () => number): () => 
   })
   // This runs before Fastify's own listener, which is still there. A server that other code made listen (supertest, say) has none.
   app.server.on('listening', () => { begun = isAwaited(app.server) })
-  const underWay = (): boolean => !listening && (begun ? app.server.listening : isAwaited(app.server) && now() < readyAt + LISTENING)
+  const underWay = (): boolean => !listening && (begun ? app.server.listening : isAwaited(app.server) && now() < readyAt + LISTEN_TIMEOUT_MS)
 
   return async () => {
     // listen() begins right after the boot has ended.

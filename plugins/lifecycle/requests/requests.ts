@@ -65,7 +65,7 @@ declare module 'fastify' {
 const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kRequestWork]
 
 /** How many entries whose client has left are kept before they are looked through for the first time. */
-const LOOK_THROUGH = 64
+const FIRST_SWEEP = 64
 
 /** Creates the requests in flight of an app, and decorates its requests. */
 export function createInFlight (app: FastifyInstance, { timeout, grace, now, guard }: InFlightOptions): InFlight {
@@ -74,7 +74,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
   /** Entries whose client has left while something of them may run. */
   const left = new Set<OpenRequest>()
   /** The size of `left` at which it is looked through again. */
-  let lookThroughAt = LOOK_THROUGH
+  let sweepAt = FIRST_SWEEP
   const idle = new IdleWaiters()
   let awaited = 0
   let completed = 0
@@ -90,9 +90,9 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
     open.delete(entry)
     if (!entry.busy) return end(entry)
     left.add(entry)
-    if (left.size < lookThroughAt) return
-    lookThrough()
-    lookThroughAt = Math.max(LOOK_THROUGH, 2 * left.size)
+    if (left.size < sweepAt) return
+    sweepLeft()
+    sweepAt = Math.max(FIRST_SWEEP, 2 * left.size)
   }
 
   function settle (entry: OpenRequest): void {
@@ -106,7 +106,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
   }
 
   /** Gives up what has outlived its time since its client left. Amortized, it costs each entry a few steps. */
-  function lookThrough (): void {
+  function sweepLeft (): void {
     const time = now()
     for (const entry of left) {
       if (time < entry.closedAt + (entry.runs ? timeout : grace)) continue
@@ -126,7 +126,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
   }
 
   function held (): OpenRequest[] {
-    if (!draining) lookThrough()
+    if (!draining) sweepLeft()
     return [...open.all(), ...left].filter(({ awaited }) => awaited).sort((a, b) => a.since - b.since)
   }
 
@@ -135,7 +135,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
     phase: 'requests',
     get completed () { return completed },
     get pending () {
-      if (!draining) lookThrough()
+      if (!draining) sweepLeft()
       return awaited
     },
 
@@ -171,7 +171,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
 
     sweep () {
       // Past the deadline all that is left is reported.
-      if (!givingUp) lookThrough()
+      if (!givingUp) sweepLeft()
       for (const entry of open.all()) {
         guard('state of a request', () => {
           if (entry.isUpgraded || (now() >= strayUntil && entry.isStrayInjection)) forget(entry)

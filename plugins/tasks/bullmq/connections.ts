@@ -8,7 +8,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { logSafely } from '../../shared/log.ts'
 import {
-  endSoon, failFast, FIRST_CONNECTION, ready, reconnectSoon, reconnectToMaster, type IoRedis
+  endSoon, failFast, FIRST_CONNECTION_TIMEOUT_MS, ready, reconnectSoon, reconnectToMaster, type IoRedis
 } from '../../redis.ts'
 import { within } from '../../shared/within.ts'
 
@@ -58,7 +58,7 @@ export class Connections {
 
   /** Resolves to whether Redis has answered. */
   async first (): Promise<boolean> {
-    return await within(FIRST_CONNECTION, ready(this.commands)) || (this.#away(), false)
+    return await within(FIRST_CONNECTION_TIMEOUT_MS, ready(this.commands)) || (this.#away(), false)
   }
 
   /**

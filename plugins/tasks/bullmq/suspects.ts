@@ -9,9 +9,9 @@
 import type { IoRedis } from '../../redis.ts'
 
 /** A task that has lost its process this often may be what ends processes. */
-const SUSPECT = 2
+const SUSPECT_AFTER = 2
 
-/** The runs as a suspect whose process may end before the task is given up. More than SUSPECT: see above. */
+/** The runs as a suspect whose process may end before the task is given up. More than SUSPECT_AFTER: see above. */
 const MAX_RUNS = 3
 
 /** The field of the job that counts the runs as a suspect that have begun and not ended in order. */
@@ -28,7 +28,7 @@ export class Suspects {
 
   /** @param stalledCounter how often BullMQ has found the task without a process */
   has ({ stalledCounter }: { readonly stalledCounter: number }): boolean {
-    return stalledCounter >= SUSPECT
+    return stalledCounter >= SUSPECT_AFTER
   }
 
   /**

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import fc from 'fast-check'
-import { advance, delay, fullAt, giveBack, spend, type Bucket, type Reserved, type Shape } from '../../../plugins/limiter/stores/bucket.ts'
+import {
+  advance, delay, fullAt, giveBack, SLACK, spend, timeOf, type Bucket, type Reserved, type Shape
+} from '../../../plugins/limiter/stores/bucket.ts'
 
 interface Operation { at: number, op: 'allow' | 'reserve', n: number, ok: boolean, delay?: number, tokens: number }
 interface Trace { rate: number, burst: number, ops: Operation[] }
@@ -165,4 +167,31 @@ t.test('a burst that shrinks takes the surplus away; a rate that grows doesn\'t 
   t.equal(advance(spent, 0, { rate: 1, burst: 10 }).tokens, 10)
   const empty = spend(advance(undefined, 0, { rate: 1, burst: 10 }), 10, 0)
   t.equal(advance(empty, 0, { rate: 100, burst: 100 }).tokens, 0)
+})
+
+t.test('what each function returns, to the last digit', async (t) => {
+  // A token a millisecond.
+  const shape = { rate: 1000, burst: 10 }
+  t.same(advance(undefined, 5, shape), { tokens: 10, at: 5, ahead: 0 }, 'a new bucket is full, and nothing is ahead')
+  t.same(advance({ tokens: 1, at: 0, ahead: 7 }, 2, shape), { tokens: 3, at: 2, ahead: 5 })
+  t.same(advance({ tokens: 1, at: 10, ahead: 7 }, 2, shape), { tokens: 1, at: 10, ahead: 7 }, 'a clock that goes back')
+  t.equal(timeOf(1, { rate: 3, burst: 1 }), 333.333333, 'cut to nanoseconds')
+  t.equal(delay({ tokens: 0, at: 0, ahead: 0 }, SLACK, shape), 0, 'the part that may be missing')
+  t.equal(fullAt({ tokens: 10, at: 7 }, shape), 7)
+})
+
+t.test('a reservation gives back what nobody has been promised on top of it', async (t) => {
+  const shape = { rate: 1000, burst: 10 }
+  const last = { tokens: -5, at: 0, ahead: 5 }
+  t.same(giveBack(last, 0, shape, 5, { at: 0, wait: 5 }), { tokens: 0, at: 0, ahead: 0 }, 'the last one: nothing is ahead')
+  t.same(giveBack(last, 2, shape, 5, { at: 0, wait: 5 }), { tokens: 2, at: 2, ahead: 3 }, 'later, when it acts in 3 ms')
+  const behind = { tokens: -8, at: 0, ahead: 8 }
+  t.equal(giveBack(behind, 2, shape, 5, { at: 0, wait: 3 }), behind, 'all of it has been promised to the one behind')
+  t.same(giveBack(behind, 2, shape, 7, { at: 0, wait: 3 }), { tokens: -4, at: 2, ahead: 6 }, 'a part of it')
+  t.equal(giveBack(last, 3, shape, 5, { at: 0, wait: 1 }), last, 'one whose time has passed has acted')
+  t.same(giveBack({ tokens: 0, at: 0, ahead: 0 }, 0, shape, 5, { at: 0, wait: 0 }), { tokens: 5, at: 0, ahead: 0 },
+    'one that acts now')
+  t.equal(giveBack({ tokens: 9, at: 0, ahead: 0 }, 0, shape, 5, { at: 0, wait: 0 }).tokens, 10, 'never above the burst')
+  const free = { tokens: 10, at: 0, ahead: 0 }
+  t.equal(giveBack(free, 0, { rate: Infinity, burst: 10 }, 1, { at: 0, wait: 0 }), free)
 })

@@ -231,3 +231,68 @@ t.test('a key that was cut out of a longer text doesn\'t keep the text', async (
   t.ok(grown < 20e6, `${grown} bytes, for 100 MB of texts`)
   t.ok(store.size > 2000)
 })
+
+t.test('nothing is given back of what the shared bucket has granted, nor to a bucket that is forgotten', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 1)
+  const ask = (key: string, cost = 1) => store.take([charge({ key, burst: 2, cost })], 0)
+  t.equal(ask('own').store, store)
+  t.equal(ask('shares', 2).store, undefined, 'the decision has no store to give tokens back to')
+  t.equal(store.take([charge({ key: 'own', cost: 0 }), charge({ key: 'other', cost: 0 })], 0).store, undefined)
+  store.giveBack(charge({ key: 'shares', burst: 2, cost: 2 }))
+  t.notOk(ask('shares').granted)
+  store.giveBack(charge({ key: 'unknown', policy: 'another', burst: 2 }))
+  t.equal(store.size, 1)
+})
+
+t.test('a bucket that got all its tokens back is forgotten at once, as one that is full', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 10)
+  const ten = charge({ rate: 1, burst: 10, cost: 10 })
+  t.equal(store.take([ten], 0).granted, true)
+  store.giveBack(ten)
+  clock.time += 20
+  store.take([charge({ key: 'other', cost: 0 })], 0)
+  t.equal(store.size, 0)
+})
+
+t.test('a key whose requests differ in burst is remembered until its larger bucket is full', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 10)
+  const sizeAfter = (ms: number): number => {
+    clock.time += ms
+    store.take([charge({ key: 'other', cost: 0 })], 0)
+    return store.size
+  }
+  store.take([charge({ rate: 1, burst: 10, cost: 10 })], 0)
+  clock.time += 1_000
+  t.equal(store.take([charge({ rate: 1, burst: 1 })], 0).granted, true)
+  t.equal(sizeAfter(9_500), 1, 'eleven seconds are owed, of which ten and a half have passed')
+  t.equal(sizeAfter(600), 0)
+})
+
+t.test('a new key that starts with what the shared bucket holds is remembered until its own is full', async (t) => {
+  const clock = manual()
+  const store = new MemoryStore(clock, 1)
+  const ask = (key: string, cost = 1) => store.take([charge({ key, rate: 1, burst: 5, cost })], 0)
+  ask('own')
+  ask('shares', 5)
+  clock.time += 1_010
+  t.ok(ask('new').granted)
+  clock.time += 2_000
+  ask('new', 0)
+  t.equal(store.size, 1)
+})
+
+t.test('a clock that gives NaN is refused, since every charge would be granted', async (t) => {
+  t.throws(() => new MemoryStore({ now: () => NaN }, 1).take([charge()], 0), { code: 'FC_ERR_LIMIT_INVALID' })
+})
+
+t.test('a key that is locked out has no tokens, and one that was refused has those of its bucket', async (t) => {
+  const store = new MemoryStore(manual(), 10)
+  const ask = (cost: number) => {
+    const { balances: [balance] } = store.take([charge({ burst: 3, cost, lockout: { after: 2, duration: 60_000 } })], 0)
+    return [Math.round(balance!.tokens), balance!.lockedOut]
+  }
+  t.same([ask(1), ask(3), ask(3), ask(0), ask(1)], [[2, false], [2, false], [2, true], [0, true], [0, true]])
+})

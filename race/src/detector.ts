@@ -57,7 +57,9 @@ class Detector {
     const context = this.#context()
     if (context === undefined) return
     try {
-      this.#read(collection, this.shadow.locate(collection, key), kind, value, context)
+      const location = this.shadow.locate(collection, key)
+      if (kind === 'value') this.shadow.note(location, value, context.party)
+      this.#read(collection, location, kind, value, context)
     } catch (error) {
       fail(error)
     }
@@ -162,6 +164,7 @@ class Detector {
         verdict ??= seen && judge({ location, access: seen, next: { kind: 'add', value: next.value, before: now, had: isThere, isEmptied: effectOf(next) === 'empties' }, ...how })
       }
     }
+    if (next.kind === 'set' || next.kind === 'delete') this.shadow.note(location, next.value, party, next.before)
     const isAppended = next.isAppended === true
     if (isAppended || isAddition(next, access, turn)) context.noteAddition({ location, turn, order: ++this.#order, isAppended })
     const write = this.#record(location, access, next, site, turn, context)
@@ -242,11 +245,16 @@ function readsByWalk ({ locations }: Collection, key: unknown, { writes, version
   }) ?? []
 }
 
-/** Whether the context has changed another location in the turn of a read, whose value it read in the same statement: `if (balance - reserved < amount)`. */
-function hasReserved ({ all, party }: Context, location: Location, { turn, site }: Read): boolean {
-  for (const [other, { reads }] of all) {
-    const tested = other === location ? undefined : reads.find((read) => read.turn === turn && isSameStatement(read.site.frames, site.frames))
-    if (tested !== undefined && other.writes.some((write) => write.party === party && write.turn === turn && write.version > tested.version)) return true
+/**
+ * Whether the context has changed another location in the turn of a read, whose value it read in one statement with the location: `if (balance -
+ * reserved < amount)`.
+ */
+function hasReserved (context: Context, location: Location, { turn, site }: Read): boolean {
+  const sites = [site, ...(context.seen(location)?.reads ?? []).filter((read) => read.turn === turn).map((read) => read.site)]
+  for (const [other, { reads }] of context.all) {
+    if (other === location) continue
+    const tested = reads.find((read) => read.turn === turn && sites.some(({ frames }) => isSameStatement(read.site.frames, frames)))
+    if (tested !== undefined && other.writes.some(({ party, turn: at, version }) => party === context.party && at === turn && version > tested.version)) return true
   }
   return false
 }

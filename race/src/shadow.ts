@@ -108,6 +108,20 @@ interface Kept {
   readonly key: unknown
 }
 
+/** The last value of a location that was read or written, and by whom the location was accessed. */
+export interface Seen {
+  value: unknown
+  readonly parties: Set<Party>
+}
+
+/** What was accessed while somebody watched. */
+export interface Watched {
+  readonly collections: ReadonlySet<Collection>
+  readonly values: ReadonlyMap<Location, Seen>
+  /** Objects in whose place another value was put. */
+  readonly replaced: ReadonlySet<unknown>
+}
+
 /** All locations, the least recently created first: when there are too many, the oldest is forgotten, and starts anew when it is met again. */
 export class Shadow {
   most: number
@@ -115,16 +129,28 @@ export class Shadow {
   #all: Kept[] = []
   #first = 0
 
-  #watched: Set<Collection> | undefined
+  #watched: { readonly collections: Set<Collection>, readonly values: Map<Location, Seen>, readonly replaced: Set<unknown> } | undefined
 
   constructor (most: number) {
     this.most = most
   }
 
-  /** Collects the collections that are accessed from now on, until `end` is called. */
-  watch (): { readonly collections: ReadonlySet<Collection>, readonly end: () => void } {
-    const collections = this.#watched = new Set<Collection>()
-    return { collections, end: () => { this.#watched = undefined } }
+  /** Notes what is accessed from now on, until `end` is called. */
+  watch (): Watched & { readonly end: () => void } {
+    const watched = this.#watched = { collections: new Set<Collection>(), values: new Map<Location, Seen>(), replaced: new Set<unknown>() }
+    return { ...watched, end: () => { this.#watched = undefined } }
+  }
+
+  /** Notes the value that a location has now. @param before the one that it had */
+  note (location: Location, value: unknown, party: Party, before = value): void {
+    if (this.#watched === undefined) return
+    if (before !== value && typeof before === 'object') this.#watched.replaced.add(before)
+    const seen = this.#watched.values.get(location)
+    if (seen === undefined) this.#watched.values.set(location, { value, parties: new Set([party]) })
+    else {
+      seen.value = value
+      seen.parties.add(party)
+    }
   }
 
   get size (): number {
@@ -132,7 +158,7 @@ export class Shadow {
   }
 
   locate (collection: Collection, key: unknown): Location {
-    this.#watched?.add(collection)
+    this.#watched?.collections.add(collection)
     const { locations } = collection
     let location = locations.get(key as WeakKey)
     if (location !== undefined) return location

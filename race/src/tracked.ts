@@ -2,6 +2,7 @@
  * Tracked values, which tell the detector of each access: objects and arrays behind Proxies; Maps and Sets, weak ones too, with methods of their own.
  */
 import { types } from 'node:util'
+import { currentContext } from './context.ts'
 import { fail } from './failure.ts'
 import type { Inner } from './rule.ts'
 import type { Collection, Locations } from './shadow.ts'
@@ -17,6 +18,8 @@ export class Tracked<T extends object = object> implements Collection {
   readonly locations: Locations
   reads = 0
   hasWindows = false
+  /** Whether it is tracked since before any request: what is made later is reached through such a one, or is of one request. */
+  readonly isEarly = currentContext() === undefined
   readonly #kind: Kind
 
   constructor (target: T, name: string, isLww: boolean) {

@@ -1360,6 +1360,21 @@ const several: Record<string, { urls: string[], build: (app: FastifyInstance) =>
         return 'none'
       })
     }
+  },
+  'a pool that counts what it opens in the test of its size, after a look for what is idle': {
+    urls: ['/', '/', '/'],
+    build (app) {
+      const pool = shared({ connections: [] as Array<{ isBusy: boolean }>, pending: 0 }, 'pool')
+      app.get('/', async () => {
+        if (pool.connections.some(({ isBusy }) => !isBusy)) return 'reused'
+        if (pool.connections.length + pool.pending >= 3) return 'full'
+        pool.pending++
+        await turn()
+        pool.connections.push({ isBusy: true })
+        pool.pending--
+        return 'opened'
+      })
+    }
   }
 }
 

@@ -55,3 +55,65 @@ t.test('answers that no serial order gives', async (t) => {
   await t.rejects(explore(build(false), { requests: ['/', '/'], seeds: 50, invariant: 'serial' }), { code: 'FC_ERR_EXPLORE', message: /the answer to request/ })
   await t.resolves(explore(build(true), { requests: ['/', '/', '/'], seeds: 30, invariant: 'serial' }))
 })
+
+/** Resolves to the message of what the invariant 'serial' rejects with. */
+async function failureOf (routes: (app: FastifyInstance) => void, requests: string[]): Promise<string | undefined> {
+  const build = (): FastifyInstance => {
+    const app = Fastify() as unknown as FastifyInstance
+    routes(app)
+    return app
+  }
+  return await explore(build, { requests, seeds: 20, invariant: 'serial' }).then(() => undefined, ({ message }: Error) => message)
+}
+
+t.test('a request that is told to try again may be one that was not sent; any other refusal may not', async (t) => {
+  const claiming = (status: number) => (app: FastifyInstance): void => {
+    const state = shared({ isBusy: false, done: 0 }, 'state')
+    app.get('/', async (_request, reply) => {
+      if (state.isBusy) return reply.code(status).send()
+      state.isBusy = true
+      await sleep(1)
+      state.done++
+      state.isBusy = false
+      return 'done'
+    })
+  }
+  for (const status of [409, 423, 425, 429, 503]) t.equal(await failureOf(claiming(status), ['/', '/']), undefined, String(status))
+  for (const status of [200, 401, 404, 500]) t.match(await failureOf(claiming(status), ['/', '/']), /no order of the requests/, String(status))
+})
+
+t.test('a request that is told to try again must leave no trace', async (t) => {
+  t.match(await failureOf((app) => {
+    const state = shared({ isBusy: false, refused: 0 }, 'state')
+    app.get('/', async (_request, reply) => {
+      if (state.isBusy) {
+        state.refused++
+        return reply.code(409).send()
+      }
+      state.isBusy = true
+      await sleep(1)
+      state.isBusy = false
+      return 'done'
+    })
+  }, ['/', '/']), /no order of the requests .*refused:1/)
+})
+
+t.test('what was put in place of another list, and what only one of several requests has made, is no state', async (t) => {
+  t.equal(await failureOf((app) => {
+    const state = shared({ queue: ['a', 'b'] }, 'state')
+    const entries = shared(new Map<string, { owner: string }>(), 'entries')
+    app.get('/flush', async () => {
+      const sent = [...state.queue]
+      await sleep(1)
+      state.queue = state.queue.filter((each) => !sent.includes(each))
+      return 'flushed'
+    })
+    app.get('/add', async () => {
+      await sleep(1)
+      state.queue.push('c')
+      entries.set('c', { owner: 'add' })
+      entries.get('c')
+      return 'added'
+    })
+  }, ['/flush', '/add']), undefined)
+})

@@ -30,8 +30,8 @@ export interface ExploreOptions {
   operations?: readonly string[]
   /**
    * Throws if the app's state or the responses are wrong after all requests. It decides first; the detector second. `'serial'` demands that
-   * responses and tracked state are those of the requests one after the other, in some order; it is for 2 to 4 requests. An app that answers
-   * otherwise because requests overlap, 409 say, needs a function. Without an invariant, such a difference is printed, and fails nothing.
+   * responses and tracked state are those of the requests one after the other, in some order; it is for 2 to 4 requests. A request that is
+   * told to try again (409, 423, 425, 429, 503) may be one that was not sent. An app that answers otherwise because requests overlap needs a function. Without an invariant, such a difference is printed, and fails nothing.
    */
   invariant?: 'serial' | ((app: FastifyInstance, responses: LightMyRequestResponse[]) => unknown)
 }
@@ -137,7 +137,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
     try {
       if (isSerial) for (const request of requests) responses.push(...await overlap(app, [request], scheduler))
       else responses = await overlap(app, requests, scheduler)
-      outcome = outcomeOf(responses, watched.collections)
+      outcome = outcomeOf(responses, watched)
       // The built-ins are no longer scheduled here, because an invariant may send requests of its own.
       await invariant(app, responses)
       // An order that nobody looked at must not pass.

@@ -5,8 +5,8 @@
 import { types } from 'node:util'
 import type { LightMyRequestResponse } from 'fastify'
 import { isTime } from '../proxies/alike.ts'
-import type { Collection } from '../shadow.ts'
-import { Tracked, unwrap } from '../tracked.ts'
+import type { Watched } from '../shadow.ts'
+import { knownOf, Tracked, unwrap } from '../tracked.ts'
 
 /** More requests have too many orders. */
 export const MOST_SERIAL = 4
@@ -15,21 +15,33 @@ const DEEPEST = 6
 
 type Outcome = ReadonlyMap<string, string>
 
-/** Returns responses and state as texts by path. Lists and collections count without their order: serial requests may append in another one. */
-export function outcomeOf (responses: readonly LightMyRequestResponse[], collections: ReadonlySet<Collection>): Map<string, string> {
+/**
+ * Returns responses and state as texts by path. State is what was there before the requests, with all that is in it, and variables and fields that
+ * several requests have used. Lists and collections count without their order: serial requests may append in another one.
+ */
+export function outcomeOf (responses: readonly LightMyRequestResponse[], { collections, values, replaced }: Watched): Map<string, string> {
   const outcome = new Map<string, string>()
   responses.forEach(({ statusCode, body }, index) => {
     outcome.set(`the status of request ${index + 1}`, String(statusCode))
     outcome.set(`the answer to request ${index + 1}`, textOf(parsed(body)))
   })
+  // Instances of a class, and objects of a list, may have one name.
+  const texts = new Map<string, string[]>()
+  const add = (name: string, value: unknown): void => { texts.set(name, [...texts.get(name) ?? [], textOf(value)]) }
+  const whole = new Set<unknown>()
   for (const collection of collections) {
     if (!(collection instanceof Tracked)) continue
-    const { target, name } = collection as Tracked
-    // A variable has its value in the program; what is in it is a collection of its own.
-    if (Array.isArray(target) || types.isMap(target) || types.isSet(target) || Object.getPrototypeOf(target) === Object.prototype) outcome.set(name, textOf(target))
+    const known = collection as Tracked
+    const isWhole = knownOf(known.target) === known
+    if (isWhole) for (const location of locationsOf(known)) whole.add(location)
+    if (isWhole && known.isEarly && !replaced.has(known.target)) add(known.name, known.target)
   }
+  for (const [location, { value, parties }] of values) if (parties.size > 1 && !whole.has(location)) add(location.name, value)
+  for (const [name, all] of texts) outcome.set(name, all.sort().join(' and '))
   return outcome
 }
+
+const locationsOf = ({ locations }: Tracked): Iterable<unknown> => locations instanceof Map ? locations.values() : []
 
 function parsed (body: string): unknown {
   try {
@@ -59,11 +71,20 @@ function * permutations (items: readonly number[]): Generator<number[]> {
   for (const item of items) for (const rest of permutations(items.filter((other) => other !== item))) yield [item, ...rest]
 }
 
+/** Answers that tell a client to try again later: such a request may be one that was not sent. */
+const TRY_AGAIN = new Set(['409', '423', '425', '429', '503'])
+
+/** What some serial orders lead to, and the paths that two runs of one order agree on. */
+interface Known {
+  readonly outcomes: readonly Outcome[]
+  readonly stable: readonly string[]
+}
+
 /** What the requests lead to one after the other, in each order. Nothing is run before the first question. */
 export class SerialOutcomes {
   readonly #count: number
   readonly #run: (order: readonly number[]) => Promise<Outcome>
-  #known: Promise<{ outcomes: Outcome[], stable: readonly string[] }> | undefined
+  readonly #known = new Map<string, Promise<Known>>()
 
   /** @param run sends the requests of these indexes one after the other, to a new app */
   constructor (count: number, run: (order: readonly number[]) => Promise<Outcome>) {
@@ -73,15 +94,26 @@ export class SerialOutcomes {
 
   /** Returns what is wrong with an outcome; undefined if some serial order leads to it. */
   async differenceOf (found: Outcome): Promise<string | undefined> {
-    const { outcomes, stable } = await (this.#known ??= this.#learn())
-    const differing = outcomes.map((outcome) => stable.filter((path) => outcome.get(path) !== found.get(path)))
-    const [least = []] = differing.sort((a, b) => a.length - b.length)
+    const all = Array.from({ length: this.#count }, (_, index) => index)
+    const least = await this.#differing(all, found)
     if (least.length === 0) return undefined
+    const served = all.filter((index) => !TRY_AGAIN.has(found.get(`the status of request ${index + 1}`) ?? ''))
+    if (served.length < all.length && (await this.#differing(served, found)).length === 0) return undefined
     return `no order of the requests one after the other leads to this: ${least.map((path) => `${path} is ${found.get(path) ?? 'nothing'}`).join('; ')}`
   }
 
-  async #learn (): Promise<{ outcomes: Outcome[], stable: readonly string[] }> {
-    const indexes = Array.from({ length: this.#count }, (_, index) => index)
+  /** Returns the paths in which an outcome differs from the serial order of these requests that comes nearest. */
+  async #differing (indexes: readonly number[], found: Outcome): Promise<readonly string[]> {
+    const key = indexes.join()
+    const known = this.#known.get(key) ?? this.#learn(indexes)
+    this.#known.set(key, known)
+    const { outcomes, stable } = await known
+    // What only one of the two has used may be the same in the other.
+    const differing = outcomes.map((outcome) => stable.filter((path) => outcome.has(path) && found.has(path) && outcome.get(path) !== found.get(path)))
+    return differing.sort((a, b) => a.length - b.length)[0] ?? []
+  }
+
+  async #learn (indexes: readonly number[]): Promise<Known> {
     const again = await this.#inOrder(indexes)
     const outcomes: Outcome[] = []
     for (const order of permutations(indexes)) outcomes.push(await this.#inOrder(order))

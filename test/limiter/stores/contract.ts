@@ -58,11 +58,12 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
 
   t.test('tokens flow back at the rate', async (t) => {
     const { store, pass } = await create(t)
-    const slow = charge({ rate: 20, burst: 1 })
+    // A machine may stall for a second between the two.
+    const slow = charge({ rate: 0.5, burst: 1 })
     t.ok((await store.take([slow], 0)).granted)
     const refused = await store.take([slow], 0)
     t.notOk(refused.granted)
-    t.ok(refused.balances[0]!.wait > 0 && refused.balances[0]!.wait <= 50, 'a twentieth of a second')
+    t.ok(refused.balances[0]!.wait > 0 && refused.balances[0]!.wait <= 2_000, 'two seconds')
     await pass(refused.balances[0]!.wait)
     t.ok((await store.take([slow], 0)).granted, 'who waits as long as it was told is let through')
   })
@@ -73,7 +74,7 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
     await store.take([slow], 0)
     const waits: number[] = []
     for (let i = 0; i < 3; i++) waits.push((await store.take([slow], 31_000)).balances[0]!.wait)
-    for (const [index, wait] of waits.entries()) t.ok(Math.abs(wait - (index + 1) * 10_000) < 500, `number ${index} waits ${wait} ms`)
+    for (const [index, wait] of waits.entries()) t.ok(Math.abs(wait - (index + 1) * 10_000) < 2_000, `number ${index} waits ${wait} ms`)
     const tooLate = await store.take([slow], 31_000)
     t.notOk(tooLate.granted)
     t.ok(tooLate.balances[0]!.tokens > -3.1, 'and took nothing')
@@ -87,9 +88,9 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
     const second = await store.take([slow], 1e6)
     await store.giveBack(slow, first)
     const third = await takeOne(store, slow, 1e6)
-    t.ok(Math.abs(third.wait - 30_000) < 500, 'the second still acts at 20 s')
+    t.ok(Math.abs(third.wait - 30_000) < 2_000, 'the second still acts at 20 s')
     await store.giveBack(slow, third)
-    t.ok(Math.abs((await store.take([slow], 1e6)).balances[0]!.wait - 30_000) < 500, 'the last place is free again')
+    t.ok(Math.abs((await store.take([slow], 1e6)).balances[0]!.wait - 30_000) < 2_000, 'the last place is free again')
     t.ok(second.granted)
     await store.giveBack(slow, { at: first.at, wait: -1 })
     t.ok((await store.take([{ ...slow, cost: 0 }], 0)).balances[0]!.tokens < -2.5, 'what has acted gives nothing back')

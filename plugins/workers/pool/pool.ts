@@ -191,7 +191,8 @@ export class Pool implements Drainable, PoolView {
           ? 'a job went on after it was aborted, for longer than its grace: its thread was replaced'
           : 'a job ended its thread after it was aborted')
       }
-      this.#release(job, durationMs, 'censored')
+      // While another thread starts in its place, none of the others is served there.
+      this.#release(job, durationMs + this.#threads.startMs, 'censored')
     },
     // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
     unable: (cause, retryAfter) => {

@@ -32,6 +32,8 @@ export class Threads implements ThreadEvents {
   readonly #transitions: Transitions
   readonly #events: PoolEvents
   #settings: ThreadSettings
+  /** How long the last start took, in ms: what a job that ends its thread takes of the others' time. */
+  startMs = 0
   /** The slowest start, in ms. */
   #slowest = 0
   #boot: { readonly resolve: () => void, readonly reject: (error: Error) => void } | undefined
@@ -161,6 +163,7 @@ export class Threads implements ThreadEvents {
 
   ready (thread: Thread): void {
     const durationMs = performance.now() - thread.startedAt
+    this.startMs = durationMs
     this.#slowest = Math.max(this.#slowest, durationMs)
     if (channels.threadStarted.hasSubscribers) channels.threadStarted.publish({ ...this.#identity(thread), durationMs })
     if (this.#boot !== undefined && this.#threads.every(({ host }) => host?.isReady === true)) {

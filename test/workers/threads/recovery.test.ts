@@ -35,6 +35,22 @@ async function served (workers: Workers<typeof mortal>): Promise<unknown> {
   }
 }
 
+t.test('a job that ends its thread costs its key the start of the next one', async (t) => {
+  const { workers } = await mortalApp(t)
+  const order: string[] = []
+  const run = async (key: string, job: () => Promise<unknown>): Promise<void> => {
+    await job().catch(() => {})
+    order.push(key)
+  }
+  // While the thread is busy, both keys ask.
+  await Promise.all([
+    run('first', () => workers.run('echo', 0, { key: 'first' })),
+    ...Array.from({ length: 3 }, () => run('crashes', () => workers.run('die', 'exit', { key: 'crashes' }))),
+    ...Array.from({ length: 5 }, () => run('spins', () => workers.run('spin', { ms: 10 }, { key: 'spins' })))
+  ])
+  t.same(order.filter((key) => key !== 'first'), ['crashes', ...new Array(5).fill('spins'), 'crashes', 'crashes'])
+})
+
 function countStarts (t: Test): () => number {
   let starts = 0
   const count = (): void => { starts++ }

@@ -9,7 +9,7 @@
  */
 import type { Refusal } from '../../shared/errors.ts'
 import { LEAST_COST_MS, type Entry } from './entry.ts'
-import { Estimates, type Estimate } from './estimates.ts'
+import { Estimates, grains } from './estimates.ts'
 import { Line, type Bound } from './line.ts'
 import type { WaitSettings } from './overload.ts'
 
@@ -134,9 +134,9 @@ export class Admission<T extends Entry> {
 
   #expect (entry: Entry, now: number): void {
     entry.arrived = entry.since = now
-    entry.isMeasured = this.#estimates.of(entry.job).known
-    const own = this.#estimates.ofKey(entry.job, entry.key)
+    const own = this.#estimates.ofKey(entry.job, entry.key, now)
     entry.isStranger = own === undefined
+    entry.isMeasured = !entry.isStranger || this.#estimates.ofStrangers(entry.job) !== undefined
     entry.expected = this.#expected(entry, own)
   }
 
@@ -153,7 +153,7 @@ export class Admission<T extends Entry> {
 
   /** Returns the next entry for a server that is free. What has waited too long is refused on the way. */
   take (now: number): T | undefined {
-    const entry = this.#assured.shift() ?? this.#next(now)
+    const entry = this.#assured.shift() ?? this.#next(this.#runnable, now)
     return entry && this.#start(entry, now)
   }
 
@@ -162,7 +162,7 @@ export class Admission<T extends Entry> {
    * advance.
    */
   takeShort (now: number, budget: number): T | undefined {
-    const entry = this.#next(now)
+    const entry = this.#next(this.#runnable, now)
     return entry && this.#estimates.of(entry.job).most <= budget ? this.#start(entry, now) : undefined
   }
 
@@ -189,6 +189,7 @@ export class Admission<T extends Entry> {
     if (entry.queue === undefined) remove(this.#uncounted, entry)
     if (outcome !== 'unknown') this.#estimates.sample(entry.job, entry.key, ms, now, outcome === 'censored')
     this.#runnable.ran(entry, ms)
+    this.#capped[entry.job]?.ranAfterGrant(entry, ms)
     this.#releasePermit(entry, now)
   }
 
@@ -239,24 +240,26 @@ export class Admission<T extends Entry> {
    * others, or be refused for it, before it could show that it is light. Where all are strangers, none of them comes
    * before a key that is known to be light.
    */
-  #expected ({ job }: Entry, own: Estimate | undefined): number {
-    if (own !== undefined) return Math.max(LEAST_COST_MS, own.mean)
+  #expected ({ job }: Entry, own: number | undefined): number {
+    if (own !== undefined) return Math.max(LEAST_COST_MS, own)
     const known = Math.max(1, this.#runnable.queue.activeKeys - this.#strangers)
-    return Math.max(LEAST_COST_MS, this.#estimates.of(job).mean * Math.min(1, this.#strangers / known))
+    const { ofOthers = 0 } = this.#estimates.ofStrangers(job) ?? {}
+    return Math.max(LEAST_COST_MS, grains(ofOthers * Math.min(1, this.#strangers / known)))
   }
 
   /**
-   * Returns the entry that is served next. What came before its name had an estimate is measured at its turn: otherwise
-   * it would come before light keys, when all begin at once.
+   * Returns the entry of a line that is served next. What came before its name had an estimate is measured at its turn:
+   * otherwise it would come before light keys, when all begin at once.
    */
-  #next (now: number): T | undefined {
-    const { queue } = this.#runnable
-    for (let head = queue.next?.head; head?.isMeasured === false &&
-      this.#estimates.of(head.job).known; head = queue.next?.head) {
+  #next (line: Line<T>, now: number): T | undefined {
+    const { queue } = line
+    for (let head = queue.next?.head; head?.isMeasured === false; head = queue.next?.head) {
+      const own = this.#estimates.ofKey(head.job, head.key, now)
+      if (own === undefined && this.#estimates.ofStrangers(head.job) === undefined) break
       head.isMeasured = true
-      queue.expect(head, this.#expected(head, this.#estimates.ofKey(head.job, head.key)))
+      queue.expect(head, this.#expected(head, own))
     }
-    return this.#runnable.next(now)
+    return line.next(now)
   }
 
   /** The line that an arriving entry joins. */
@@ -275,6 +278,7 @@ export class Admission<T extends Entry> {
     const line = this.#lineFor(entry)
     entry.state = line === this.#runnable ? 'runnable' : 'capped'
     if (line === this.#runnable) this.#capped[entry.job]?.occupy(entry, now)
+    else this.#runnable.queue.hold(entry)
     line.queue.push(entry)
   }
 
@@ -318,11 +322,10 @@ export class Admission<T extends Entry> {
     const line = this.#capped[entry.job]
     if (line === undefined) return
     line.free(entry, now)
-    const next = line.next(now)
+    const next = this.#next(line, now)
     // The line may be full again: a listener to a refusal may have offered another entry meanwhile.
     if (next === undefined || line.isFull) return
-    line.queue.take(next)
-    line.ran(next, next.expected)
+    line.grant(next)
     line.occupy(next, now)
     next.state = 'runnable'
     next.since = now
@@ -338,6 +341,7 @@ export class Admission<T extends Entry> {
     const { state } = entry
     if (entry.queue === undefined) remove(this.#assured, entry)
     else this.#lineOf(entry).queue.remove(entry)
+    if (state === 'capped') this.#runnable.queue.drop(entry)
     this.#done(entry)
     this.#waiting--
     if (state === 'runnable') this.#releasePermit(entry, now)

@@ -3,10 +3,10 @@ export class Debt {
   amount = 0
   /** The debt has been an overload, and is one until all of it is paid. */
   isOverload = false
-  /** The idle time up to which the debt is paid. */
-  idle: number
+  /** How much of what is paid of all debts this one has been paid. */
+  paid: number
 
-  constructor (idle: number) {
-    this.idle = idle
+  constructor (paid: number) {
+    this.paid = paid
   }
 }

@@ -3,6 +3,7 @@
  * queueing nor loading. Exponential averages need three numbers a name. Moments over a sliding window would need the
  * samples.
  */
+import type { Entry } from './entry.ts'
 
 /**
  * The weight of a new sample, once there are many. It is small enough to average a mix of 95 % 2 ms and 5 % 200 ms, and
@@ -12,15 +13,17 @@ const WEIGHT = 1 / 20
 /** The number of mean deviations around the mean that cover almost all runs. `most` and `least` use it. */
 const SPREAD = 3
 /**
- * An estimate that no run has renewed for this long, in ms, refuses nothing by deadline. Otherwise a name refused
- * because of it would never run again.
+ * An estimate that no run has renewed for this long, in ms, refuses nothing. Otherwise a name or a key refused because
+ * of it would never run again.
  */
 const MEMORY = 10_000
 /** Means are multiples of this many ms, so that sums of them are exact: additions and subtractions leave no drift. */
 const GRAIN = 1 / 1_024
+export const grains = (ms: number): number => Math.round(ms / GRAIN) * GRAIN
 
 export class Estimate {
-  #samples = 0
+  /** Runs that were taken in. */
+  samples = 0
   #mean = 0
   /** The mean run time, rounded; 0 for a name that never ran. */
   mean = 0
@@ -30,11 +33,13 @@ export class Estimate {
 
   /** Takes in one run of `ms`. */
   sample (ms: number, now: number): void {
-    const error = this.#samples === 0 ? 0 : ms - this.#mean
-    const weight = Math.max(WEIGHT, 1 / ++this.#samples)
-    this.#mean = this.#samples === 1 ? ms : this.#mean + weight * error
-    this.#deviation += weight * (Math.abs(error) - this.#deviation)
-    this.mean = Math.round(this.#mean / GRAIN) * GRAIN
+    const error = this.samples === 0 ? 0 : ms - this.#mean
+    const weight = Math.max(WEIGHT, 1 / ++this.samples)
+    this.#mean = this.samples === 1 ? ms : this.#mean + weight * error
+    // One run tells little of the next one, so the first deviation is half of it, as for a round trip in RFC 6298.
+    const deviation = this.samples === 1 ? ms / 2 : Math.abs(error)
+    this.#deviation += weight * (deviation - this.#deviation)
+    this.mean = grains(this.#mean)
     this.#sampledAt = now
   }
 
@@ -46,9 +51,14 @@ export class Estimate {
     if (ms > this.#mean) this.sample(ms, now)
   }
 
+  /** The part of the mean that is expected of others: the more have run, the more. One tells nothing of others. */
+  get ofOthers (): number {
+    return this.mean * Math.min(1, WEIGHT * (this.samples - 1))
+  }
+
   /** Whether the name has ever run. */
   get known (): boolean {
-    return this.#samples > 0
+    return this.samples > 0
   }
 
   /** The run time that almost no run exceeds; Infinity for a name that never ran. */
@@ -61,7 +71,12 @@ export class Estimate {
    * can meet theirs.
    */
   least (now: number): number {
-    return now - this.#sampledAt > MEMORY ? 0 : this.#mean * this.certainty
+    return this.isFresh(now) ? this.#mean * this.certainty : 0
+  }
+
+  /** Whether a run has renewed the estimate lately. */
+  isFresh (now: number): boolean {
+    return now - this.#sampledAt <= MEMORY
   }
 
   /**
@@ -77,11 +92,13 @@ export class Estimate {
 const KEYS = 500
 
 /**
- * The estimates of a name: of all its runs, and by key. A map that is deleted from and added to at each run would cost
- * a fifth of a short job.
+ * The estimates of a name: of all its runs, of the first runs of keys, and by key. A map that is deleted from and added
+ * to at each run would cost a fifth of a short job.
  */
 class OfName {
   readonly all = new Estimate()
+  /** Each key counts once, so that one client can't teach what the jobs of the others take. */
+  readonly first = new Estimate()
   /** Keys that ran lately, and those that ran before. */
   #recent = new Map<string, Estimate>()
   #earlier = new Map<string, Estimate>()
@@ -90,17 +107,25 @@ class OfName {
     return this.#recent.get(key) ?? this.#earlier.get(key)
   }
 
-  /** Returns the estimate of a key that has run now. */
-  renew (key: string): Estimate {
-    let own = this.#recent.get(key)
-    if (own === undefined) {
-      own = this.#earlier.get(key) ?? new Estimate()
-      if (this.#recent.size >= KEYS) {
-        this.#earlier = this.#recent
-        this.#recent = new Map()
-      }
-      this.#recent.set(key, own)
+  /** Takes in a run of a key. An estimate that is out of date starts anew. */
+  sample (key: string, ms: number, now: number, isCensored: boolean): void {
+    const own = this.#renew(key, now)
+    for (const estimate of own.known ? [this.all, own] : [this.all, this.first, own]) {
+      if (isCensored) estimate.censored(ms, now)
+      else estimate.sample(ms, now)
     }
+  }
+
+  #renew (key: string, now: number): Estimate {
+    const recent = this.#recent.get(key)
+    if (recent?.isFresh(now) === true) return recent
+    const earlier = this.#earlier.get(key)
+    const own = earlier?.isFresh(now) === true ? earlier : new Estimate()
+    if (recent === undefined && this.#recent.size >= KEYS) {
+      this.#earlier = this.#recent
+      this.#recent = new Map()
+    }
+    this.#recent.set(key, own)
     return own
   }
 }
@@ -113,18 +138,30 @@ export class Estimates {
     return this.#of(job).all
   }
 
-  /** The estimate of a key's runs of a name, if the key is among those that ran last. */
-  ofKey (job: number, key: string): Estimate | undefined {
-    return this.#of(job).find(key)
+  /**
+   * The run time that is expected of a key that has run, in ms. If that was long ago, it may be what is expected of
+   * others: otherwise a key that ran long jobs once would be refused for ever in an overload.
+   */
+  ofKey (job: number, key: string, now: number): number | undefined {
+    const own = this.#of(job).find(key)
+    if (own === undefined || own.isFresh(now)) return own?.mean
+    return Math.min(own.mean, this.ofStrangers(job)?.mean ?? Infinity)
+  }
+
+  /** The estimate for keys that have not run, once two keys have run. */
+  ofStrangers (job: number): Estimate | undefined {
+    const { first } = this.#of(job)
+    return first.samples > 1 ? first : undefined
+  }
+
+  /** The estimate that tells how sure the time is that an entry takes. */
+  for ({ job, isStranger }: Entry): Estimate | undefined {
+    return isStranger ? this.ofStrangers(job) : this.of(job)
   }
 
   /** Takes in one run of `ms` of a key, or one that was cut off after `ms`. */
   sample (job: number, key: string, ms: number, now: number, isCensored = false): void {
-    const ofName = this.#of(job)
-    for (const estimate of [ofName.all, ofName.renew(key)]) {
-      if (isCensored) estimate.censored(ms, now)
-      else estimate.sample(ms, now)
-    }
+    this.#of(job).sample(key, ms, now, isCensored)
   }
 
   #of (job: number): OfName {

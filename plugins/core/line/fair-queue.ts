@@ -110,6 +110,26 @@ export class FairQueue<T extends Entry = Entry> {
     return bound
   }
 
+  /**
+   * Reports whether more than `ms` of server time is served before an arriving entry: what waits of its key, and of
+   * each other key what comes before that in fair order. Costs O(keys that are served in `ms`).
+   */
+  isBehind (ms: number, entry: Entry): boolean {
+    let flow: Flow | undefined = this.find(entry)
+    let before = flow?.work ?? 0
+    let group: Group | undefined = this.#ownerOf(entry) ?? this.#classOf(entry.priority)
+    for (; group !== undefined; flow = group, group = group.group) {
+      const own = flow
+      const end = startOf(own, group) + (before + entry.expected) / (own?.weight ?? 1)
+      group.waiting.visit((other) => {
+        if (before > ms || other.finish > end) return false
+        if (other !== own) before += Math.min(other.work, (end - other.account) * other.weight)
+        return true
+      })
+    }
+    return before > ms
+  }
+
   /** Keys that wait or run, over all classes. */
   get activeKeys (): number {
     return this.#activeKeys
@@ -118,20 +138,39 @@ export class FairQueue<T extends Entry = Entry> {
   /** Adds a new arrival. */
   push (entry: Entry): void {
     const queue = this.#join(entry)
+    entry.queue = queue
     queue.append(entry)
     this.#added(queue, entry)
   }
 
-  /** Adds an entry that waited elsewhere, at its place in the order of arrival. */
+  /**
+   * Lets the key of an entry that waits for a permit of its name take part: otherwise all keys of the name would have
+   * one share, and each entry would wait for a round of the others once it has its permit.
+   */
+  hold (entry: Entry): void {
+    this.#update(this.#join(entry), 0, 0, 0, 1)
+  }
+
+  /** Adds an entry that was held, at its place in the order of arrival. */
   insert (entry: Entry): void {
     const queue = this.#join(entry)
+    entry.queue = queue
     queue.insert(entry)
-    this.#added(queue, entry)
+    this.#added(queue, entry, -1)
+  }
+
+  /** Takes out an entry that was held and isn't going to be served. */
+  drop (entry: Entry): void {
+    const queue = this.find(entry)
+    if (queue === undefined) return
+    this.#update(queue, 0, 0, 0, -1)
+    this.#rest(queue)
   }
 
   /** Counts an entry that runs, and that was never in the queue. */
   count (entry: Entry): void {
     const queue = this.#join(entry)
+    entry.queue = queue
     // Active first, so that the clock advances by its share.
     this.#update(queue, 0, 0, 1)
     this.#charge(queue, entry.expected)
@@ -200,7 +239,10 @@ export class FairQueue<T extends Entry = Entry> {
     return owner === undefined ? undefined : this.#classOf(priority).members.get(owner) as Group | undefined
   }
 
-  /** Returns the queue of an entry that begins to wait. Flows that had nothing waiting move up to the clock. */
+  /**
+   * Returns the queue of an entry that begins to wait. Flows that had nothing waiting move up to the clock, or nearly:
+   * what was held has waited for its turn, and is served next. More than its own cost would be a claim saved up.
+   */
   #join (entry: Entry): KeyQueue {
     let group = this.#classOf(entry.priority)
     if (entry.owner !== undefined) {
@@ -212,14 +254,14 @@ export class FairQueue<T extends Entry = Entry> {
     if (queue === undefined) group.members.set(entry.key, queue = new KeyQueue(entry.key, group))
     for (let flow: Flow = queue; flow.group !== undefined && flow.length === 0; flow = flow.group) {
       if (flow.index !== -1) flow.group.resting.remove(flow)
-      flow.account = Math.max(flow.account, flow.group.clock)
+      const claim = flow.held === 0 ? 0 : entry.expected / flow.weight
+      flow.account = Math.max(flow.account, flow.group.clock - claim)
     }
-    entry.queue = queue
     return queue
   }
 
-  #added (queue: KeyQueue, entry: Entry): void {
-    this.#update(queue, 1, entry.expected, 0)
+  #added (queue: KeyQueue, entry: Entry, held = 0): void {
+    this.#update(queue, 1, entry.expected, 0, held)
     if (!entry.assured) this.#byAge.append(entry.ageLink)
   }
 
@@ -235,15 +277,17 @@ export class FairQueue<T extends Entry = Entry> {
    * @param entries by how much the number of waiting entries has changed
    * @param work by how much their expected run time has changed
    * @param running by how much the number of taken entries changes
+   * @param held by how much the number of held entries changes
    */
-  #update (queue: KeyQueue, entries: number, work: number, running: number): void {
+  #update (queue: KeyQueue, entries: number, work: number, running: number, held = 0): void {
     for (let flow: Flow = queue, { group } = flow; group !== undefined; flow = group, group = flow.group) {
       flow.running += running
+      flow.held += held
       group.length += entries
       group.work += work
       const { head, weight } = flow
       const isWaiting = head !== undefined
-      const isActive = isWaiting || flow.running > 0
+      const isActive = isWaiting || flow.running > 0 || flow.held > 0
       if (isActive !== flow.isActive) {
         group.activeWeight += isActive ? weight : -weight
         if (flow === queue) this.#activeKeys += isActive ? 1 : -1

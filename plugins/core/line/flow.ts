@@ -20,9 +20,11 @@ export abstract class Flow implements HeapMember {
   length = 0
   /** Entries taken and not finished. Their measured time is still to be charged. */
   running = 0
+  /** Entries that wait elsewhere for a permit of their name, and for a server after that. */
+  held = 0
   /** The expected run time of the waiting entries, in ms. */
   work = 0
-  /** What the group has counted of this flow: it waits, it waits or runs. */
+  /** What the group has counted of this flow: it waits, it waits, runs or is held. */
   isWaiting = false
   isActive = false
   index = -1

@@ -25,6 +25,17 @@ export class Heap<T extends HeapMember> {
     return this.#members[0]
   }
 
+  /**
+   * Visits the members for which `visit` returns true, and those right behind each of them. Whoever comes before a
+   * member that is to be visited must be, too.
+   */
+  visit (visit: (member: T) => boolean, index = 0): void {
+    const member = this.#members[index]
+    if (member === undefined || !visit(member)) return
+    this.visit(visit, 2 * index + 1)
+    this.visit(visit, 2 * index + 2)
+  }
+
   add (member: T): void {
     this.#members.push(member)
     this.#up(member, this.#members.length - 1)

@@ -10,11 +10,12 @@
  *    would starve.
  * 3. Work that waited and was left or refused is the debt of its key. Much debt is an overload, of the key or of all
  *    (overload.ts).
- * 4. In an overload, an arrival that would wait longer than the limit is refused at once, and an entry that has waited
- *    longer is refused if others have come since. The limit is learned: departures make it shorter, idle servers make
- *    it longer.
+ * 4. In an overload, an arrival that would wait longer than the limit in fair order is refused at once, and an entry
+ *    that has waited longer is refused if others have come since. The limit is learned: departures make it shorter,
+ *    idle servers make it longer.
  *
- * Every operation costs O(log keys) or less, whatever waits. The time is an argument.
+ * Every operation costs O(log keys) or less, whatever waits, but for an arrival in an overload: O(keys that are served
+ * within the limit). The time is an argument.
  */
 import { wholeSeconds } from '../../shared/coded-error.ts'
 import type { Refusal } from '../../shared/errors.ts'
@@ -99,7 +100,7 @@ export class Line<T extends Entry> {
     this.#underWay -= entry.expected
   }
 
-  /** How long an arriving entry would wait, in ms. */
+  /** How long an arriving entry would wait at most, in ms. */
   wait (entry: Entry): number {
     return this.queue.workBefore(entry) / this.servers
   }
@@ -137,18 +138,22 @@ export class Line<T extends Entry> {
    */
   check (entry: Entry, now: number): Bound | undefined {
     this.#advance(now)
-    const estimate = this.#estimates.of(entry.job)
-    if (!estimate.known) return undefined
+    const estimate = this.#estimates.for(entry)
+    if (estimate?.known !== true) return undefined
     const wait = this.wait(entry)
     const left = entry.deadline - now
-    if (wait + estimate.least(now) > left) return { reason: 'deadline', estimatedWait: wait, limit: left }
+    // Only the certain part of the wait counts, but in an overload: otherwise the slow jobs of one client would raise
+    // the mean of their name, and the next burst of quick jobs of all others would be refused.
+    const certain = wait * estimate.certainty
+    if (certain + estimate.least(now) > left) return { reason: 'deadline', estimatedWait: wait, limit: left }
     const { limit } = this.#evidence
     if (wait <= limit) return undefined
-    if (this.#evidence.covers(this.queue.find(entry), entry.key)) return { reason: 'wait', estimatedWait: wait, limit }
-    // Only the certain part of the wait counts: otherwise the slow jobs of one client would raise the mean of their
-    // name, and the next burst of quick jobs of all others would be refused.
+    const { queue } = this
+    if (this.#evidence.covers(queue.find(entry), entry.key) && queue.isBehind(limit * this.servers, entry)) {
+      return { reason: 'wait', estimatedWait: wait, limit }
+    }
     const { maxWait } = this.#settings
-    return wait * estimate.certainty <= maxWait ? undefined : { reason: 'wait', estimatedWait: wait, limit: maxWait }
+    return certain <= maxWait ? undefined : { reason: 'wait', estimatedWait: wait, limit: maxWait }
   }
 
   /**
@@ -163,7 +168,7 @@ export class Line<T extends Entry> {
       if (head.assured) return head
       const left = head.deadline - now
       const limit = Math.max(this.#evidence.limit, RUNS * this.#run)
-      if (this.#estimates.of(head.job).least(now) > left) {
+      if ((this.#estimates.for(head)?.least(now) ?? 0) > left) {
         this.#onUnfit(head, { reason: 'deadline', estimatedWait: now - head.since, limit: left }, now)
       } else if (now - head.since > limit && this.#isOthersTurn(queue, limit, now)) this.#remove(head, limit, now)
       else return head
@@ -194,11 +199,34 @@ export class Line<T extends Entry> {
 
   /** Records that a taken entry has run for `run` ms. The account of its key is settled, if it was charged. */
   ran (entry: T, run: number): void {
+    this.#measure(run)
+    if (entry.queue === undefined) return
+    this.#served(entry, run, entry.takenAt - entry.since)
+    this.queue.settle(entry, run)
+  }
+
+  /** Takes out an entry that has its permit. Its key is charged with what is expected, and later with the rest. */
+  grant (entry: T): void {
+    this.queue.take(entry)
+    this.queue.settle(entry, entry.expected)
+    entry.charged = entry.expected
+  }
+
+  /** Records that an entry which had its permit here has run for `run` ms. */
+  ranAfterGrant (entry: T, run: number): void {
+    this.#measure(run)
+    this.#served(entry, run, entry.since - entry.arrived)
+    this.queue.charge(entry, run - entry.charged)
+  }
+
+  #measure (run: number): void {
     this.#runs = EARLIER * this.#runs + run
     this.#squares = EARLIER * this.#squares + run * run
-    if (entry.queue === undefined) return
-    if (!entry.left) this.#evidence.recordServed(this.queue.find(entry), entry.key, run)
-    this.queue.settle(entry, run)
+  }
+
+  #served (entry: T, run: number, wait: number): void {
+    const { queue } = this
+    if (!entry.left) this.#evidence.recordServed(entry, queue.find(entry), run, wait, queue.activeKeys)
   }
 
   /** The mean run, weighted by time: how long a server that is busy at some moment is busy in all, in ms. */

@@ -5,10 +5,12 @@
  * Waiting alone is no evidence: patient clients may wait for a long round. Evidence is work that waited and was then
  * left, or refused. It is a debt of its key, and at most the server time that the key was entitled to meanwhile, so a
  * flood of one key is worth no more than the key's share: one key can neither declare nor hide an overload of the
- * others. Servers that idle pay all debts, and work that is served in time pays a part, so that the few clients who
- * leave at any load never add up to an overload.
+ * others. Servers that idle pay all debts. Work that is served in time pays a part of its key's, so that the few
+ * clients who leave at any load never add up to an overload; and work of keys that could wait pays a part of all, so
+ * that a key is not refused for ever beside others that keep the servers busy.
  */
 import { Debt } from './debt.ts'
+import type { Entry } from './entry.ts'
 import type { KeyQueue } from './flow.ts'
 
 export interface WaitSettings {
@@ -31,8 +33,14 @@ export interface WaitSettings {
  */
 const OVERLOAD = 1 / 4
 /**
- * The part of work served in time that pays debts. With 0, patient clients beside a few who leave were refused; with 1,
- * steady overloads were not seen.
+ * A debt is at most this many times `orderWait` of server time, so that an overload is over when the servers have been
+ * idle for as long. With 4, a burst of long jobs 3 s after an overload was refused.
+ */
+const DEBT_LIMIT = 2
+/**
+ * The part of work served in time that pays debts. With 0, patient clients beside a few who leave were refused; with
+ * 1, steady overloads were not seen. With 1/16 for the debts of others, clients that leave after 1 s got nothing for
+ * 20 s beside patient ones, once a crowd had been there.
  */
 const PAID = 1 / 4
 /**
@@ -58,8 +66,8 @@ export class Overload {
   readonly #debtors = new Map<string, Debt>()
   /** The wait limit of an overload, in ms. */
   #limit: number
-  /** How long servers have been idle, in ms of server time. */
-  #idle = 0
+  /** What has been paid of all debts, in ms of server time. */
+  #paid = 0
 
   /** @param servers entries of the line that can run at a time */
   constructor (settings: WaitSettings, servers: number) {
@@ -75,7 +83,7 @@ export class Overload {
 
   /** Records that servers have been idle, for `ms` of server time. */
   recordIdle (ms: number): void {
-    this.#idle += ms
+    this.#paid += ms
     this.#learn(this.#limit + ms)
   }
 
@@ -104,10 +112,20 @@ export class Overload {
     this.#learn((hasLeft ? this.#limit * (1 - (1 - LEFT) * waste / cost) : this.#limit) - SHORTER * waste)
   }
 
-  /** Records that work of a key was served in time, for `run` ms. */
-  recordServed (queue: KeyQueue | undefined, name: string, run: number): void {
-    this.#pay(this.#common, PAID * run)
-    this.#pay(queue?.debt ?? this.#debtors.get(name), PAID * run)
+  /**
+   * Records that work was served in time, for `run` ms, after it had waited for `wait` ms. That keys which come again
+   * could wait is evidence against an overload of the others too, by their share.
+   */
+  recordServed (entry: Entry, queue: KeyQueue | undefined, run: number, wait: number, activeKeys: number): void {
+    const paid = PAID * run
+    const debt = queue?.debt ?? this.#debtors.get(entry.key)
+    this.#pay(this.#common, paid)
+    this.#pay(debt, paid)
+    if (entry.isStranger || wait < this.#settings.targetWait || debt?.isOverload === true) return
+    const share = paid / Math.max(1, activeKeys)
+    this.#paid += share
+    // Its own debt has been paid.
+    if (debt !== undefined) debt.paid += share
   }
 
   /** Keeps the debt of a key of which nothing else is remembered. */
@@ -121,7 +139,7 @@ export class Overload {
   }
 
   #debtOf ({ name }: KeyQueue): Debt {
-    const debt = this.#debtors.get(name) ?? new Debt(this.#idle)
+    const debt = this.#debtors.get(name) ?? new Debt(this.#paid)
     this.#debtors.delete(name)
     return debt
   }
@@ -131,9 +149,9 @@ export class Overload {
   }
 
   #add (debt: Debt, ms: number, keys: number): void {
-    debt.amount = this.#settle(debt) + ms
-    const { orderWait } = this.#settings
-    if (debt.amount > OVERLOAD * orderWait * this.#servers / Math.max(1, keys)) debt.isOverload = true
+    const share = this.#settings.orderWait * this.#servers / Math.max(1, keys)
+    debt.amount = Math.min(DEBT_LIMIT * share, this.#settle(debt) + ms)
+    if (debt.amount > OVERLOAD * share) debt.isOverload = true
   }
 
   #isOverload (debt: Debt): boolean {
@@ -141,10 +159,10 @@ export class Overload {
     return debt.isOverload
   }
 
-  /** Pays with the time that servers have been idle since, and returns what is left. */
+  /** Pays with what has been paid of all debts since, and returns what is left. */
   #settle (debt: Debt): number {
-    debt.amount = Math.max(0, debt.amount - (this.#idle - debt.idle))
-    debt.idle = this.#idle
+    debt.amount = Math.max(0, debt.amount - (this.#paid - debt.paid))
+    debt.paid = this.#paid
     if (debt.amount === 0) debt.isOverload = false
     return debt.amount
   }

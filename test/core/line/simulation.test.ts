@@ -105,7 +105,7 @@ t.test('a burst every five seconds is served', async (t) => {
 t.test('the first seconds of a sudden overload', async (t) => {
   // A job isn't refused at its turn before it has waited for two runs, so of a mix of 2 and 200 ms under one name, whose clients leave after 0.3 s, half
   // is lost at first. With one run, light jobs beside long ones would be refused in vain.
-  for (const [patience, bar] of [[300, 0.81], [1_000, 0.93], [3_000, 0.94], [30_000, 0.94]] as const) {
+  for (const [patience, bar] of [[300, 0.81], [1_000, 0.92], [3_000, 0.94], [30_000, 0.94]] as const) {
     const rows = (['2 ms', '10 ms', '200 ms', 'mixed'] as const).flatMap((name) => [1.2, 2, 6].flatMap((load) => [1, 200].map((keys) => [name, load, keys] as const)))
       // Of clients that wait hardly longer than a job runs, most get nothing whoever is admitted.
       .filter(([name]) => name !== '200 ms' || patience > 300)
@@ -146,9 +146,7 @@ t.test('sustained overload', async (t) => {
 })
 
 t.test('sustained overload: who is served is served fast', async (t) => {
-  // With 20 keys a queue may stand just below the patience of the clients: all that is admitted is served in time, so
-  // nothing makes the limit shorter. Its p99 is 0.93 s then, and that of all other numbers of keys 0.11 s.
-  for (const [name, bar] of [['10 ms', 280], ['200 ms', 650], ['mixed', 430]] as const) {
+  for (const [name, bar] of [['10 ms', 120], ['200 ms', 700], ['mixed', 430]] as const) {
     const runTime = runTimes[name]
     atMost(t, `p99 at 6x, ${name}`, figures([1, 5, 10, 20, 200], (keys, seed) =>
       run({ sources: stream(runTime, 6 * capacity(runTime), keys), seed, duration: 40_000, patience: 1_000, warmUp: 10_000 }).total.p99), bar)
@@ -160,7 +158,7 @@ t.test('heavy keys beside nine light ones', async (t) => {
   const light = (runTime: RunTime): Source[] => stream(runTime, 9 * capacity(runTime) / 20, 9)
   const lost = (each: readonly Outcome[]): number => share(each.slice(0, 9), 'refused') + share(each.slice(0, 9), 'left')
   const slowed = new Map<string, number>()
-  for (const [heavy, bar] of [[1, 0.005], [3, 0.021]] as const) {
+  for (const [heavy, bar] of [[1, 0.005], [3, 0.01]] as const) {
     atMost(t, `what the light ones lose beside ${heavy}`, figures(rows, ([name, patience], seed) => {
       const runTime = runTimes[name]
       const duration = name === '2 ms' ? 20_000 : 60_000
@@ -240,6 +238,6 @@ t.test('one-second jobs capped at one beside short ones', async (t) => {
   t.ok(ratio <= 2, `p99 of the short ones ÷ alone: ${ratio.toFixed(2)}`)
   for (const { beside } of runs) {
     t.equal(beside[0]!.refused, 0, 'no short one is refused: what waits for its own cap is not the overload of others')
-    t.ok(beside[1]!.served >= 100, `${beside[1]!.served} of 120 that the cap allows`)
+    t.ok(beside[1]!.served >= 90, `${beside[1]!.served} of 120 that the cap allows`)
   }
 })

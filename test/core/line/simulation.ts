@@ -85,8 +85,9 @@ export interface User {
   readonly source: number
   readonly key: string
   served: number
-  /** Thread time that it was given and that it was still there for, in ms. */
+  /** Thread time that it was given and that it was still there for, in ms, and what began in the last window. */
   ms: number
+  lately: number
 }
 
 export interface Tallies {
@@ -159,6 +160,7 @@ export function simulate (options: SimulationOptions): Simulated {
   const tally = (from: number, to: number): Tally[] => sources.map(() => new Tally(threads, from, to))
   const whole = tally(0, duration)
   const parts = windows.map(([from, to]) => tally(from, to))
+  const lastWindow = windows.at(-1)?.[0] ?? 0
   const running = new Set<Client>()
   const users: User[] = []
   const refusals: Refusal[] = []
@@ -186,7 +188,9 @@ export function simulate (options: SimulationOptions): Simulated {
     const { source, start } = client
     whole[source]!.ran(start, end, !client.gone)
     for (const part of parts) part[source]!.ran(start, end, !client.gone)
-    if (!client.gone && client.user !== undefined) client.user.ms += end - start
+    if (client.gone || client.user === undefined) return
+    client.user.ms += end - start
+    if (start >= lastWindow) client.user.lately += end - start
   }
 
   function served (client: Client): void {
@@ -290,7 +294,7 @@ export function simulate (options: SimulationOptions): Simulated {
     if (clients !== undefined) {
       for (let i = 0; i < clients; i++) {
         const own = count === 1 ? key : `${key} ${count === Infinity ? i : i % count}`
-        const user: User = { source: index, key: own, served: 0, ms: 0 }
+        const user: User = { source: index, key: own, served: 0, ms: 0, lately: 0 }
         users.push(user)
         agenda.add(from + rng() * spread, ASK, user)
       }

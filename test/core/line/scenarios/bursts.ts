@@ -22,6 +22,9 @@ const contexts: Record<string, Context> = {
   '3 s after an overload': {
     at: 18_000, others: (ms) => [stream(3, ms, THREADS, { until: 15_000, keys: 40, patience: 1_000 })]
   },
+  '3 s after a long overload': {
+    at: 123_000, others: (ms) => [stream(3, ms, THREADS, { until: 120_000, keys: Infinity, patience: 1_000 })]
+  },
   'on 8 threads': { at: 3_000, threads: 8, others: () => [] }
 }
 

@@ -2,6 +2,7 @@
 import { isolatedBursts } from './bursts.ts'
 import { equal, equalImpatient, unequal, unequalLong } from './equal.ts'
 import { oneHostile, oneHostileOverload, threeHostile, threeHostileOverload } from './hostile.ts'
+import { afterwards, misled, onceHeavy } from './lasting.ts'
 import { light, lightOfOneName, newcomers } from './light.ts'
 import { steadyOverloads, suddenOverloads } from './overloads.ts'
 import { particular } from './particular.ts'
@@ -11,5 +12,6 @@ import { stalledFamilies } from './stalled.ts'
 export const families: readonly Family[] = [
   equal, unequal, unequalLong, equalImpatient, light, lightOfOneName, newcomers,
   oneHostile, oneHostileOverload, threeHostile, threeHostileOverload, isolatedBursts,
+  afterwards, onceHeavy, misled,
   ...suddenOverloads, ...steadyOverloads, particular, ...stalledFamilies
 ]

@@ -99,6 +99,39 @@ function capped (run: Run, threads: number, cap: number, patience: number): Figu
   return { slower: each[0]!.p99 / alone.each[0]!.p99, refused: each[0]!.refused, used: each[1]!.useful * threads / cap }
 }
 
+/**
+ * Clients of a name that may have half of the threads, beside clients of another name.
+ *
+ * @param each clients of each key
+ */
+function cappedShare (run: Run, cappedKeys: number, others: number, each: number, threads: number): Figures {
+  const loop = (keys: number, key: string, job: number): Source =>
+    ({ length: fixed(100), clients: keys * each, keys, key, job, spread: 200 })
+  const { users, total } = run({
+    threads,
+    duration: 60_000,
+    windows: [[10_000, 60_000]],
+    settings: { concurrency: [Infinity, threads / 2] },
+    sources: [loop(cappedKeys, 'capped', 1), loop(others, 'other', 0)]
+  })
+  // What the name may not have is the others'.
+  const cappedFair = Math.min(1 / (cappedKeys + others), 0.5 / cappedKeys) * threads * 50_000
+  const otherFair = (threads * 50_000 - cappedFair * cappedKeys) / others
+  const share = (key: string, fair: number): number =>
+    least(users.filter((user) => user.key.startsWith(key)).map(({ lately }) => lately)) * each / fair
+  return { capped: share('capped', cappedFair), other: share('other', otherFair), refused: total.refused }
+}
+
+/** Light clients of a name that may have half of the threads. */
+function cappedLight (run: Run, beside: Source[]): Figures {
+  const light: Source = { length: fixed(20), job: 1, rate: 4, regular: true, key: 'light', until: 58_000 }
+  const { each } = run({ duration: 60_000, settings: { concurrency: [Infinity, 1] }, sources: [light, ...beside] })
+  return { served: each[0]!.served / each[0]!.arrived, longest: each[0]!.longest }
+}
+
+const fairlyCapped = { capped: { atLeast: 0.85 }, other: { atLeast: 0.9 }, refused: { atMost: 0 } }
+const cappedAndLight = { served: { atLeast: 0.99 }, longest: { atMost: 1_500 } }
+
 export const particular: Family = {
   name: 'particular',
   scenarios: [
@@ -115,12 +148,36 @@ export const particular: Family = {
         { worst: { atLeast: 0.85 }, shares: { atLeast: 0.9 } }, (run) => priorities(run, threads, each))),
     ...([[2, 1, 5_000], [8, 2, 5_000], [8, 4, 3_000]] as const).map(([threads, cap, patience]) =>
       scenario(`1 s jobs capped at ${cap} beside short ones, patience ${patience}, ${threads} threads`,
-        { slower: { atMost: 2.5 }, refused: { atMost: 0 }, used: { atLeast: 0.8 } },
+        { slower: { atMost: 2.5 }, refused: { atMost: 0 }, used: { atLeast: 0.75 } },
         (run) => capped(run, threads, cap, patience))),
     scenario('equal clients of a capped name, 8 threads', fair, (run) => {
       const sources = [clients(12, fixed(300), { job: 1 }), { length: fixed(5), rate: 100, key: 'short' }]
       const result = run({ threads: 8, duration: 60_000, settings: { concurrency: [Infinity, 2] }, sources })
       return { worst: worst(timesOf(result, 0)), refused: result.total.refused }
+    }),
+    ...([[5, 5, 1, 2], [5, 5, 3, 2], [2, 10, 5, 2], [5, 10, 5, 2], [20, 5, 1, 8], [10, 30, 2, 8]] as const).map(
+      ([capped, others, each, threads]) => scenario(
+        `${capped} keys of a capped name beside ${others}, ${each} clients each, ${threads} threads`,
+        fairlyCapped, (run) => cappedShare(run, capped, others, each, threads))),
+    scenario('a light key of a capped name beside a flood of it', cappedAndLight, (run) =>
+      cappedLight(run, [{ length: fixed(300), job: 1, clients: 60, key: 'flood', retry: 1_000 }])),
+    scenario('a light key of a capped name beside a flood of it and loops of another', cappedAndLight, (run) =>
+      cappedLight(run, [
+        { length: fixed(300), job: 1, clients: 60, key: 'flood', retry: 1_000 },
+        { length: fixed(100), clients: 12, keys: 4, key: 'other' }
+      ])),
+    scenario('who floods a capped name has no claim on the threads later', { other: { atLeast: 0.7 } }, (run) => {
+      const { windows } = run({
+        duration: 40_000,
+        windows: [[20_000, 24_000]],
+        settings: { concurrency: [Infinity, 1] },
+        sources: [
+          { length: fixed(300), job: 1, clients: 30, keys: 3, key: 'flood', until: 20_000, end: 20_000 },
+          { length: fixed(100), clients: 30, keys: 3, key: 'flood', from: 20_000 },
+          { length: fixed(100), clients: 12, keys: 4, key: 'other' }
+        ]
+      })
+      return { other: windows[0]!.each[2]!.useful / (4 / 7) }
     }),
     ...([[2, 6], [8, 24]] as const).map(([threads, each]) =>
       scenario(`unequal costs, ${threads} threads`, fair, (run) => unequalCosts(run, threads, each))),

@@ -31,7 +31,7 @@ export interface LimiterOptions extends RefusalOptions {
    */
   storeTimeout?: number
   /**
-   * How many keys of each policy are kept in memory, at least 1; about 160 bytes each. Further keys share one bucket until there is
+   * How many keys of each policy are kept in memory, at least 1; about 200 bytes each. Further keys share one bucket until there is
    * capacity again.
    * @default 100_000
    */

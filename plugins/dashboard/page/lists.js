@@ -1,7 +1,7 @@
 // The lists: running jobs, stored tasks, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
 import { byId, count as compact, duration, make, setText, timeOf } from './dom.js'
 
-/** @typedef {import('../jobs.ts').ShownJob} ShownJob */
+/** @typedef {import('../running-jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */
 /** @typedef {import('../../metrics/index.ts').QueueMetrics} QueueMetrics */
 

@@ -36,9 +36,7 @@ export class Estimate {
     const error = this.samples === 0 ? 0 : ms - this.#mean
     const weight = Math.max(WEIGHT, 1 / ++this.samples)
     this.#mean = this.samples === 1 ? ms : this.#mean + weight * error
-    // One run tells little of the next one, so the first deviation is half of it, as for a round trip in RFC 6298.
-    const deviation = this.samples === 1 ? ms / 2 : Math.abs(error)
-    this.#deviation += weight * (deviation - this.#deviation)
+    this.#deviation += weight * (Math.abs(error) - this.#deviation)
     this.mean = grains(this.#mean)
     this.#sampledAt = now
   }
@@ -139,13 +137,12 @@ export class Estimates {
   }
 
   /**
-   * The run time that is expected of a key that has run, in ms. If that was long ago, it may be what is expected of
-   * others: otherwise a key that ran long jobs once would be refused for ever in an overload.
+   * The run time that is expected of a key that has run lately, in ms. One that ran long ago is as good as new:
+   * otherwise a key that ran long jobs once would be refused for ever in an overload.
    */
   ofKey (job: number, key: string, now: number): number | undefined {
     const own = this.#of(job).find(key)
-    if (own === undefined || own.isFresh(now)) return own?.mean
-    return Math.min(own.mean, this.ofStrangers(job)?.mean ?? Infinity)
+    return own?.isFresh(now) === true ? own.mean : undefined
   }
 
   /** The estimate for keys that have not run, once two keys have run. */
@@ -154,9 +151,9 @@ export class Estimates {
     return first.samples > 1 ? first : undefined
   }
 
-  /** The estimate that tells how sure the time is that an entry takes. */
-  for ({ job, isStranger }: Entry): Estimate | undefined {
-    return isStranger ? this.ofStrangers(job) : this.of(job)
+  /** The estimate that tells how sure the time is that an entry takes: that of its key, or of strangers. */
+  for ({ job, key, isStranger }: Entry): Estimate | undefined {
+    return isStranger ? this.ofStrangers(job) : this.#of(job).find(key) ?? this.of(job)
   }
 
   /** Takes in one run of `ms` of a key, or one that was cut off after `ms`. */

@@ -34,7 +34,7 @@ export interface WaitSettings {
 const OVERLOAD = 1 / 4
 /**
  * A debt is at most this many times `orderWait` of server time, so that an overload is over when the servers have been
- * idle for as long. With 4, a burst of long jobs 3 s after an overload was refused.
+ * idle for as long. With 4, a burst of long jobs 4 s after an overload was refused.
  */
 const DEBT_LIMIT = 2
 /**

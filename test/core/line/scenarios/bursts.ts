@@ -19,11 +19,11 @@ const contexts: Record<string, Context> = {
   'each 15 s': { at: 3_000, every: 15_000, others: () => [] },
   'beside 0.3x': { at: 3_000, others: (ms) => [stream(0.3, ms, THREADS, { keys: 7, patience: 10_000 })] },
   '2 s after an attack': { at: 17_000, others: (ms) => [stream(3, ms, THREADS, { until: 15_000, patience: 150 })] },
-  '3 s after an overload': {
-    at: 18_000, others: (ms) => [stream(3, ms, THREADS, { until: 15_000, keys: 40, patience: 1_000 })]
+  '4 s after an overload': {
+    at: 19_000, others: (ms) => [stream(3, ms, THREADS, { until: 15_000, keys: 40, patience: 1_000 })]
   },
-  '3 s after a long overload': {
-    at: 123_000, others: (ms) => [stream(3, ms, THREADS, { until: 120_000, keys: Infinity, patience: 1_000 })]
+  '4 s after a long overload': {
+    at: 124_000, others: (ms) => [stream(3, ms, THREADS, { until: 120_000, keys: Infinity, patience: 1_000 })]
   },
   'on 8 threads': { at: 3_000, threads: 8, others: () => [] }
 }

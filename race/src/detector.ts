@@ -106,10 +106,11 @@ class Detector {
     if (last !== undefined && last.turn === turn && last.kind === kind && last.version === location.version) return
     const site = new Site(collection.hasWindows || collection.reads++ < COLD_READS ? Depth.whole : Depth.place, this.read)
     const { write: own } = access
-    if (own !== undefined && own.isBlind && own.kind === 'set' && kind === 'value' && own.turn < turn && !location.isLww) {
+    if (own !== undefined && isBlindSet(own) && kind === 'value' && own.turn < turn && !location.isLww) {
       const other = location.writes.at(-1)
       // By the same code, for another request: what several write in different ways is a structure that they share.
-      if (other !== undefined && other.party !== party && other.isBlind && other.kind === 'set' && other.version > own.version && !Object.is(access.written, value) && other.site.key === own.site.key && !isShared(value)) {
+      const isByOther = other !== undefined && other.party !== party && isBlindSet(other) && other.version > own.version && other.site.key === own.site.key
+      if (isByOther && !Object.is(own.value, value) && !isShared(value) && (collection.isEarly || !isSetInWays(location, own))) {
         this.reports.add({ kind: 'overwritten', isConfirmed: true, location, read: { party, site }, other, write: own })
       }
     }
@@ -170,7 +171,7 @@ class Detector {
     const write = this.#record(location, access, next, site, turn, context)
     if (verdict === undefined) return isBack
     const { kind, isConfirmed, read, other } = verdict
-    const report = { kind, isConfirmed, location, read: { party, site: read.site, value: read.value }, other: { ...other }, write: { ...write, site: here(), value: next.value } }
+    const report = { kind, isConfirmed, location, read: { party, site: read.site, value: read.value }, other: { ...other }, write: { ...write, site: here() } }
     if (access.deleted === undefined) this.reports.add(report)
     // What is put back in the same turn was not deleted.
     else {
@@ -182,11 +183,11 @@ class Detector {
 
   #record (location: Location, access: Access, next: NextWrite, site: Site | undefined, turn: number, { party, locks }: Context): Write {
     const last = location.writes.at(-1)
-    access.written = next.value
     location.version++
     // Nobody can have looked since the last write of the same turn: the two are one.
     if (last !== undefined && last.party === party && last.turn === turn && last.kind === next.kind) {
       last.version = location.version
+      last.value = next.value
       return last
     }
     const write = {
@@ -196,12 +197,14 @@ class Detector {
       site: site ?? new Site(Depth.place, this.write),
       party,
       isBlind: access.reads.length === 0,
+      value: next.value,
       before: next.before,
       effect: effectOf(next),
       locks: locks.size === 0 ? NO_LOCKS : [...locks.values()]
     }
     rememberWrite(location, write)
     access.write = write
+    if (isValueSet(write)) location.first ??= write
     if (next.isEmptied === true && write.isBlind) location.reset = access.reset ??= write
     return write
   }
@@ -224,6 +227,19 @@ class Detector {
       }
     }
   }
+}
+
+const isBlindSet = ({ kind, isBlind }: Write): boolean => kind === 'set' && isBlind
+
+/** Whether a write has put a value there without a look. Who puts nothing there only clears it. */
+const isValueSet = (write: Write): boolean => isBlindSet(write) && write.value !== undefined && write.value !== null
+
+/**
+ * Whether a field of an object that a request made is set in several ways: the object is a member of a structure that requests share, and
+ * the field says where in it the member is. Whoever joins, leaves or moves others writes such an index of an array or a heap.
+ */
+function isSetInWays ({ first, writes }: Location, own: Write): boolean {
+  return [first, ...writes].some((write) => write !== undefined && isValueSet(write) && write.site.way !== own.site.way)
 }
 
 /** Whether several contexts have changed fields of a value: a link of a list, and nothing of one request's own. */

@@ -29,7 +29,7 @@ export interface Found {
   readonly read: { readonly party: Party, readonly site: Site, readonly value?: unknown }
   readonly other: Write
   /** The write that rests on the read; none if an array was shifted while it was iterated. */
-  readonly write: (Write & { readonly value?: unknown }) | undefined
+  readonly write: Write | undefined
 }
 
 /**

@@ -45,6 +45,8 @@ export interface Write {
   readonly party: Party
   /** The context had not read the location. */
   readonly isBlind: boolean
+  /** The value that the write put there. */
+  value: unknown
   /** The value that the write replaced. */
   readonly before: unknown
   readonly effect: Effect
@@ -57,8 +59,6 @@ export interface Access {
   readonly reads: Read[]
   /** Its last write. */
   write?: Write
-  /** The value that its last write put there. */
-  written?: unknown
   /** The write by which it emptied the whole, of which it had read nothing. */
   reset?: Write
   /** What it has deleted by its last write, and when. */
@@ -73,6 +73,8 @@ export interface Location {
   version: number
   /** The last ones. */
   readonly writes: Write[]
+  /** The first one that set a value without a look at what was there. */
+  first?: Write
   /** The last one by which a context has emptied the whole, of which it had read nothing. */
   reset?: Write
 }
@@ -96,6 +98,8 @@ export interface Collection {
   readonly locations: Locations
   /** The last writer may win. */
   readonly isLww: boolean
+  /** Whether it is tracked since before any request: what is made later is reached through such a one, or is of one request. */
+  readonly isEarly: boolean
   /** How many reads of it were remembered. */
   reads: number
   /** Whether a context has read it in one turn and written to it in a later one. Only such reads are looked at again. */

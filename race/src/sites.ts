@@ -90,6 +90,8 @@ function placeIn (text: string): Place | undefined {
   return name === undefined ? undefined : { file: pathOf(name), line: Number(line), column: Number(column) }
 }
 
+const keyOf = (frame: Frame | undefined): string => frame === undefined ? '' : `${frame.file}:${frame.line}:${frame.column}`
+
 export class Site {
   /** An object of its own: the text of a stack begins with the `name` of what holds it. */
   readonly #holder: { stack?: string } = {}
@@ -120,7 +122,12 @@ export class Site {
 
   /** Tells two accesses in the same code from others. */
   get key (): string {
-    const [frame] = this.frames
-    return frame === undefined ? '' : `${frame.file}:${frame.line}:${frame.column}`
+    return keyOf(this.frames[0])
+  }
+
+  /** Tells two accesses apart also where one helper of a module makes both: its caller in the module is part of it. */
+  get way (): string {
+    const [access, caller] = this.frames
+    return caller?.file === access?.file ? `${keyOf(access)} ${keyOf(caller)}` : keyOf(access)
   }
 }

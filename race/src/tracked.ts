@@ -18,7 +18,6 @@ export class Tracked<T extends object = object> implements Collection {
   readonly locations: Locations
   reads = 0
   hasWindows = false
-  /** Whether it is tracked since before any request: what is made later is reached through such a one, or is of one request. */
   readonly isEarly = currentContext() === undefined
   readonly #kind: Kind
 

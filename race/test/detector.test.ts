@@ -176,6 +176,52 @@ const cases: Record<string, Case> = {
       })
     }
   },
+  'a value of the request that is kept where requests share it, and cleared at the end': {
+    report: 'overwritten on app.user',
+    urls: ['/?user=c', '/?user=a&slow', '/?user=b&slow'],
+    bug (app) {
+      const state = shared<{ user?: string | undefined }>({}, 'app')
+      app.addHook('onResponse', async () => { state.user = undefined })
+      app.get<{ Querystring: { user: string, slow?: string } }>('/', async ({ query: { user, slow } }) => {
+        if (slow === undefined) return 'unread'
+        for (let n = 0; n < 6; n++) await turn()
+        state.user = user
+        await turn()
+        return state.user
+      })
+    },
+    fix (app) {
+      app.get<{ Querystring: { user: string } }>('/', async ({ query: { user } }) => {
+        await turn()
+        return user
+      })
+    }
+  },
+  'a value of the request that is kept in a session that another request made, and cleared at the end': {
+    report: 'overwritten on sessions.get("s").step',
+    urls: ['/?step=c', '/?step=a&slow', '/?step=b&slow'],
+    bug (app) {
+      const sessions = shared(new Map<string, { step?: string | undefined }>(), 'sessions')
+      const open = (): { step?: string | undefined } => {
+        if (!sessions.has('s')) sessions.set('s', {})
+        return sessions.get('s') as { step?: string | undefined }
+      }
+      app.addHook('onResponse', async () => { open().step = undefined })
+      app.get<{ Querystring: { step: string, slow?: string } }>('/', async ({ query: { step, slow } }) => {
+        if (slow === undefined) return 'unread'
+        for (let n = 0; n < 6; n++) await turn()
+        open().step = step
+        await turn()
+        return open().step
+      })
+    },
+    fix (app) {
+      app.get<{ Querystring: { step: string } }>('/', async ({ query: { step } }) => {
+        await turn()
+        return step
+      })
+    }
+  },
   'a guard in a helper that throws, a write in another': {
     report: 'check then act on coupon.usedBy',
     bug (app) {
@@ -1359,6 +1405,66 @@ const several: Record<string, { urls: string[], build: (app: FastifyInstance) =>
         batch.events.length = 0
         return 'none'
       })
+    }
+  },
+  'members that know their index in a dense array, where the last one takes the place of one that leaves': {
+    urls: ['/early', '/late'],
+    build (app) {
+      interface Member { index: number }
+      const members = shared<Member[]>([], 'members')
+      const add = (): Member => {
+        const member = members[members.push({ index: -1 }) - 1] as Member
+        member.index = members.length - 1
+        return member
+      }
+      const remove = (member: Member): void => {
+        const last = members.pop() as Member
+        const { index } = member
+        if (index === members.length) return
+        members[index] = last
+        const moved = members[index] as Member
+        moved.index = index
+      }
+      app.get('/early', async () => {
+        const [first] = [add(), add()]
+        for (let n = 0; n < 4; n++) await turn()
+        remove(first)
+      })
+      app.get('/late', async () => {
+        const [first, second] = [add(), add()]
+        await turn()
+        remove(first)
+        for (let n = 0; n < 6; n++) await turn()
+        remove(second)
+      })
+    }
+  },
+  'members of a heap whose index one helper writes for all who join, leave and are moved': {
+    urls: ['/low', '/high'],
+    build (app) {
+      interface Member { rank: number, index: number }
+      const heap = shared<Member[]>([], 'heap')
+      const place = (member: Member, index: number): void => {
+        heap[index] = member
+        const placed = heap[index] as Member
+        placed.index = index
+      }
+      const add = (rank: number): Member => {
+        let index = heap.push({ rank, index: -1 }) - 1
+        const member = heap[index] as Member
+        for (let parent = (index - 1) >> 1; index > 0 && (heap[parent] as Member).rank < rank; parent = (index - 1) >> 1) {
+          place(heap[parent] as Member, index)
+          index = parent
+        }
+        place(member, index)
+        return member
+      }
+      app.get('/low', async () => {
+        const { index, ...member } = add(1)
+        await turn()
+        return { was: index, is: heap.find(({ rank }) => rank === member.rank)?.index }
+      })
+      app.get('/high', async () => { add(2) })
     }
   },
   'a pool that counts what it opens in the test of its size, after a look for what is idle': {

@@ -22,7 +22,7 @@ import { Feed } from './feed.ts'
 import { pageFiles } from './files.ts'
 import { whyNotHost, whyNotListening, whyNotLocal, whyNotOwn, type Visit } from './guard.ts'
 import { cancelJob } from './running-jobs.ts'
-import { resolveOptions, type DashboardOptions } from './options.ts'
+import { resolveOptions, type Authorize, type DashboardOptions } from './options.ts'
 import { Streams } from './streams.ts'
 
 export type { DashboardOptions } from './options.ts'
@@ -36,6 +36,16 @@ const headers = {
   'x-content-type-options': 'nosniff',
   'x-frame-options': 'DENY',
   'cache-control': 'no-cache'
+}
+
+/** An error that `authorize` throws is the answer. Anything else that it throws can be none: Fastify would answer 500 for null. */
+async function isAuthorized (authorize: Authorize, request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+  try {
+    return await authorize(request, reply) === true
+  } catch (error) {
+    if (typeof error === 'object' && error !== null) throw error
+    return false
+  }
 }
 
 /** The servers whose application has a dashboard. The plugin is encapsulated, so a decorator would not tell a second registration. */
@@ -68,7 +78,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     if (authorize === undefined) return
     const client = addressKey(request.ip)
     const attempt = attempts.begin(client, monotonic.now())
-    if (await authorize(request, reply) !== true) throw new DashboardForbiddenError('the option dashboard.authorize has refused it')
+    if (!await isAuthorized(authorize, request, reply)) throw new DashboardForbiddenError('the option dashboard.authorize has refused it')
     attempts.passed(client, attempt)
   }
 

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as check from '../shared/options.ts'
 
-/** Decides whether a request may see the dashboard and cancel jobs. An error that it throws is the answer, a 401 for example. */
+/** Decides whether a request may see the dashboard and cancel jobs. An error that it throws is the answer, a 401 for example; anything else that it throws is a refusal. */
 export type Authorize = (request: FastifyRequest, reply: FastifyReply) => boolean | Promise<boolean>
 
 /** The options of the dashboard. */

@@ -47,6 +47,18 @@ t.test('wrong passwords are answered 20 times a minute for each address; who is 
   t.equal(await ask(right, '10.0.0.2'), 200, 'another address is free')
 })
 
+t.test('what authorize throws is the answer if it is an error, and otherwise a refusal', async (t) => {
+  for (const thrown of [null, undefined, false, 0, '', 'secret', Symbol('secret')]) {
+    for (const authorize of [() => { throw thrown }, async () => { throw thrown }]) {
+      const answer = await (await build(t, { authorize })).inject('/dashboard/')
+      t.match([answer.statusCode, answer.json()], [403, { code: 'FC_ERR_DASHBOARD_FORBIDDEN' }], String(thrown))
+      t.notMatch(answer.body, /secret/)
+    }
+  }
+  const error = Object.assign(new Error('log in'), { statusCode: 401 })
+  t.match((await (await build(t, { authorize: () => { throw error } })).inject('/dashboard/')).json(), { statusCode: 401, message: 'log in' })
+})
+
 t.test('attempts at the same time are bounded while authorize has not answered', async (t) => {
   const gate = deferred()
   let asked = 0

@@ -21,8 +21,9 @@ export interface ShutdownReport extends Drained {
 export interface DrainOptions {
   /** Resolves when time is up. */
   deadline: Promise<void>
-  /** The argument of each drainable's giveUp(), in ms. */
+  /** The arguments of each drainable's giveUp(), in ms. */
   grace: number
+  force: number
   /** Called when a phase begins. */
   enter: (phase: DrainPhase) => void
   /** Is called for a drainable that throws, which is a defect and must not keep the others from draining. */
@@ -30,7 +31,7 @@ export interface DrainOptions {
 }
 
 /** Drains all. `drainables` is read again in each phase, since it may grow meanwhile. */
-export async function drain (drainables: Iterable<Drainable>, { deadline, grace, enter, onError }: DrainOptions): Promise<Drained> {
+export async function drain (drainables: Iterable<Drainable>, { deadline, grace, force, enter, onError }: DrainOptions): Promise<Drained> {
   let late = false
   const timeUp = deadline.then(() => { late = true })
   /** Reads something of each drainable. One that throws is reported, and the others count. */
@@ -51,7 +52,7 @@ export async function drain (drainables: Iterable<Drainable>, { deadline, grace,
   }
 
   const unfinished = read((drainable) => drainable.lost?.() ?? [])
-  if (late) unfinished.push(...await giveUp([...drainables], grace, onError))
+  if (late) unfinished.push(...await giveUp([...drainables], grace, force, onError))
   return { completed: completed() - before, unfinished }
 }
 
@@ -78,13 +79,13 @@ async function settle (list: () => Drainable[], late: () => boolean, onError: Dr
 }
 
 /** Gives up all at the same time: the work of a later phase must not run on during the grace period of an earlier one. */
-async function giveUp (all: Drainable[], grace: number, onError: DrainOptions['onError']): Promise<Unfinished[]> {
+async function giveUp (all: Drainable[], grace: number, force: number, onError: DrainOptions['onError']): Promise<Unfinished[]> {
   const lost = await Promise.all(all.map(async (drainable) => {
     try {
       drainable.close()
       if (drainable.pending === 0) return []
       givenUp.add(drainable)
-      return await drainable.giveUp(grace)
+      return await drainable.giveUp(grace, force)
     } catch (error) {
       onError(error, drainable)
       return []

@@ -21,8 +21,9 @@ export interface LifecycleOptions {
    */
   timeout?: number
   /**
-   * How long work that is given up may take to end by itself, in ms. Then its threads are ended and its connections cut.
-   * @default 500
+   * How long a shutdown may take after `timeout`, in ms. Work that is given up has half of it to end by itself, a quarter to be ended by force,
+   * and the hooks of Fastify's close the rest.
+   * @default 1_000
    */
   grace?: number
   /**
@@ -64,7 +65,7 @@ export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOpt
   return {
     delay,
     timeout,
-    grace: check.duration('lifecycle.grace', options.grace ?? 500, { min: 0, max: check.MAX_DURATION }),
+    grace: check.duration('lifecycle.grace', options.grace ?? 1_000, { min: 0, max: check.MAX_DURATION }),
     readyPath,
     livePath: path('lifecycle.livePath', options.livePath ?? false),
     ready,

@@ -46,6 +46,11 @@ export interface ShutdownParts {
 /** How often the requests in flight are looked through during a drain, in ms. */
 const SWEEP_INTERVAL_MS = 50
 
+/** The parts of `grace`: what is given up ends by itself, then is ended by force. The rest is for Fastify's close, so that the whole ends in time. */
+const SELF_SHARE = 1 / 2
+const FORCE_SHARE = 1 / 4
+const CLOSE_SHARE = 1 - SELF_SHARE - FORCE_SHARE
+
 export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts): Shutdown {
   const reportLog = createReportLog(app, options, guard)
   const closeApp = createCloseApp(app, monotonic.now)
@@ -106,7 +111,8 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       if (!byClose) await bootAndDelay(timers)
       const drained = drain(drainablesOf(app), {
         deadline: timers.wait(deadlineAt - monotonic.now()),
-        grace: options.grace,
+        grace: options.grace * SELF_SHARE,
+        force: options.grace * FORCE_SHARE,
         enter,
         onError: (err, { name }) => log('error', { err, drainable: name }, `could not drain ${name}`)
       })
@@ -136,7 +142,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     await drainOnce(false)
     isClosing = true
     // Connections that close() waits for are cut (below). A hook of the application can't be cut.
-    const hanging = await closeApp(remaining() + options.grace)
+    const hanging = await closeApp(remaining())
     if (hanging !== undefined) {
       log('error', { hook: hanging }, `shutdown: a hook of the application (${hanging.name}) has not finished in ${hanging.ageMs} ms, and is waited for no longer`)
     }
@@ -159,8 +165,8 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     closing.after(SWEEP_INTERVAL_MS, closeSilent)
   }
 
-  /** Returns the time that is left for what the drain doesn't wait for, at least the grace period. */
-  const remaining = (): number => Math.max(deadlineAt - monotonic.now(), options.grace)
+  /** Returns the time that is left for the close. An event loop that stands still may have used up all of it. */
+  const remaining = (): number => Math.max(deadlineAt + options.grace - monotonic.now(), options.grace * CLOSE_SHARE)
 
   return {
     get phase () { return phase },
@@ -199,8 +205,8 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       guard('end of event streams', () => inFlight.endEventStreams(true))
       // WebSockets that no preClose hook has closed.
       closing.after(SWEEP_INTERVAL_MS, () => connections.closeWebSockets())
-      // Fastify's close() waits for endless responses and for half-sent requests, so their connections are cut.
-      closing.after(remaining(), () => {
+      // Fastify's close() waits for endless responses and for half-sent requests, so their connections are cut. The onClose hooks follow.
+      closing.after(Math.max(deadlineAt - monotonic.now(), remaining() / 2), () => {
         inFlight.cut()
         connections.destroy()
       })

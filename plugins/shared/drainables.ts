@@ -50,8 +50,10 @@ export interface Drainable {
   /**
    * Refuses everything, aborts what is left by its signal, waits for `grace` ms, and then ends it by force. Resolves to
    * what was lost. Is called past the deadline, after close().
+   *
+   * @param force how long the end by force may take, in ms; by default as long as the drainable thinks right
    */
-  giveUp (grace: number): Promise<Unfinished[]>
+  giveUp (grace: number, force?: number): Promise<Unfinished[]>
 }
 
 /** The callers of a drainable's idle(), which wait until the drainable holds nothing. */

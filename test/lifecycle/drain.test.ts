@@ -18,6 +18,7 @@ function start (...drainables: Drainable[]): Run {
   const result = drain(new Set(drainables), {
     deadline: deadline.promise,
     grace: 7,
+    force: 3,
     enter: (phase) => entered.push(phase),
     onError: (error, { name }) => errors.push(`${name}: ${String(error)}`)
   })

@@ -84,6 +84,35 @@ for (const listens of [true, false]) {
   }
 }
 
+for (const hook of ['preClose', 'onClose'] as const) {
+  t.test(`shutdown() ends within timeout + grace, whatever ignores its end; a ${hook} hook hangs`, async (t) => {
+    const [began, end] = [deferred(), deferred()]
+    const { app } = await start(t, { timeout: 200, grace: 1_600 }, {}, (app) => {
+      app.addHook(hook as 'onClose', async () => end.promise)
+      app.get('/deaf', async () => {
+        began.resolve()
+        await end.promise
+      })
+      app.get('/endless', { config: { lifecycle: 'always' } }, async (_request, reply) => {
+        reply.hijack()
+        reply.raw.write('data: hello\n\n')
+      })
+    })
+    app.lifecycle.onShutdown(async () => end.promise)
+    const url = await app.listen({ port: 0, host: '127.0.0.1' })
+    const answers = Promise.allSettled([fetch(`${url}/deaf`), (await fetch(`${url}/endless`)).text()])
+    await began.promise
+    const since = performance.now()
+    const report = await app.lifecycle.shutdown()
+    // The bound was 200 + 3 x 1600 ms.
+    t.ok(performance.now() - since < 2_800, `${performance.now() - since} ms`)
+    t.match(report.unfinished.map(({ kind, name }) => `${kind} ${name}`).sort(), ['hook (anonymous)', `hook ${hook}`, 'request GET /deaf'])
+    end.resolve()
+    await app.close()
+    await answers
+  })
+}
+
 t.test('a preClose hook that Fastify gives up after its pluginTimeout is in the report, and shutdown() resolves', async (t) => {
   const { app } = await start(t, { timeout: 5_000 }, { pluginTimeout: 50 }, (app) => { app.addHook('preClose', async () => new Promise(() => {})) })
   await app.listen({ port: 0, host: '127.0.0.1' })

@@ -137,7 +137,7 @@ t.test('a bare close() drains too, before any onClose hook', async (t) => {
 
 t.test('past the timeout: given up by name, logged in one line, and the app closes all the same', async (t) => {
   const lines: string[] = []
-  const app = await build(t, { timeout: 30, grace: 5 }, lines)
+  const app = await build(t, { timeout: 30, grace: 10 }, lines)
   const tasks = fakeDrainable('tasks', 'tasks')
   tasks.hold('welcome-email:1')
   drainablesOf(app).add(tasks)

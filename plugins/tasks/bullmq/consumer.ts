@@ -20,8 +20,10 @@ import { Suspects } from './suspects.ts'
 
 /** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
 const RETRY_DELAY_MS = 500
-/** How long a process that ends waits for Redis, to hand tasks back and to close, in ms. */
-const CLOSE_TIMEOUT_MS = 250
+/** How long a process that ends waits for Redis to take tasks back, in ms. */
+const HAND_BACK_TIMEOUT_MS = 250
+/** How long a process that ends waits for Redis to close its connections, in ms. */
+const CLOSE_TIMEOUT_MS = 100
 
 export interface EngineDeps {
   named: NamedTasks
@@ -146,12 +148,13 @@ export class Consumer implements Drainable {
    *
    * @returns what could not be handed back: other processes take it when its locks expire
    */
-  async giveUp (grace: number): Promise<Unfinished[]> {
+  async giveUp (grace: number, force = Infinity): Promise<Unfinished[]> {
     this.close()
     this.#process.isGivingUp = true
     const endsAt = performance.now() + grace
     await this.#process.runs.giveUp(grace)
-    this.#isAnswered = await within(Math.max(endsAt - performance.now(), 0) + CLOSE_TIMEOUT_MS, this.idle())
+    const left = Math.max(endsAt - performance.now(), 0) + Math.min(force, HAND_BACK_TIMEOUT_MS)
+    this.#isAnswered = await within(left, this.idle())
     const lost = this.held()
     // Redis is frozen, say. Nothing more can be done for them here, and nobody is to wait for them once more.
     this.#held.clear()

@@ -182,7 +182,7 @@ export class BullmqEngine implements Engine {
       this.drainable.closed(patience),
       this.#outcomes.close(patience),
       // Calls that were made before are answered, or told that Redis doesn't answer.
-      ...[...this.#queues.values()].map(async (queue) => queue.settled())
+      ...[...this.#queues.values()].map(async (queue) => queue.settled(patience))
     ])
     this.#connections.close()
   }

@@ -14,6 +14,7 @@ import type { Queue } from 'bullmq'
 import { isRefusal } from '../../shared/coded-error.ts'
 import { IdleWaiters } from '../../shared/drainables.ts'
 import { TaskStoreError } from '../../shared/errors.ts'
+import { within } from '../../shared/within.ts'
 import { nextTurn } from '../turns.ts'
 import { Bound } from './bound.ts'
 import type { Connections } from './connections.ts'
@@ -40,6 +41,8 @@ export class StoredQueue {
   readonly #calls = new Set<Call>()
   readonly #answeredAll = new IdleWaiters()
   #tick = 0
+  /** How many answers there were. */
+  #answers = 0
   /** The tick of the last answer. */
   #answeredAt = 0
   /** How many late calls Redis has not answered yet. */
@@ -85,16 +88,23 @@ export class StoredQueue {
     })
   }
 
-  /** Resolves when each caller has an answer or an error. */
-  async settled (): Promise<void> {
+  /**
+   * Resolves when each caller has an answer or an error.
+   *
+   * @param patience how many ms to wait for a Redis that is silent
+   */
+  async settled (patience: number): Promise<void> {
     while (this.#calls.size > 0) {
-      await this.#answeredAll.wait(this.#calls.size)
+      const answers = this.#answers
+      const hasAll = await within(patience, this.#answeredAll.wait(this.#calls.size))
+      if (!hasAll && this.#answers === answers) for (const call of [...this.#calls]) this.#unanswered(call, patience)
       // A caller may have to ask once more.
       await nextTurn()
     }
   }
 
   #answered (call: Call): void {
+    this.#answers++
     this.#answeredAt = this.#tick
     if (call.isLate) this.#late--
     this.#forget(call)
@@ -113,12 +123,16 @@ export class StoredQueue {
     }
     for (const call of this.#calls) {
       if (this.#tick - Math.max(call.since, this.#answeredAt) < TICKS) return
-      call.isLate = true
-      this.#late++
-      this.#forget(call)
-      call.reject(new TaskStoreError(call.id, 'unanswered',
-        { cause: new Error(`Redis has been silent for ${this.#timeout} ms`) }))
+      this.#unanswered(call, this.#timeout)
     }
+  }
+
+  #unanswered (call: Call, silence: number): void {
+    call.isLate = true
+    this.#late++
+    this.#forget(call)
+    call.reject(new TaskStoreError(call.id, 'unanswered',
+      { cause: new Error(`Redis has been silent for ${silence} ms`) }))
   }
 }
 

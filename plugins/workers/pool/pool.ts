@@ -271,7 +271,7 @@ export class Pool implements Drainable, PoolView {
       ({ kind: 'job', name, id, ageMs: Math.round(now - arrived), attempt }))
   }
 
-  async giveUp (grace: number): Promise<Unfinished[]> {
+  async giveUp (grace: number, force = KILL_TIMEOUT_MS): Promise<Unfinished[]> {
     this.close()
     const unfinished = this.held()
     this.#transitions.run(() => {
@@ -280,7 +280,7 @@ export class Pool implements Drainable, PoolView {
       for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.endAfter(job, grace)
     })
     this.#hasGivenUp = true
-    await within(grace + KILL_TIMEOUT_MS, this.idle())
+    await within(grace + Math.min(force, KILL_TIMEOUT_MS), this.idle())
     return unfinished
   }
 

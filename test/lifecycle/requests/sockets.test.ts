@@ -241,7 +241,7 @@ t.test('server-sent events end with a last message', async (t) => {
   t.ok(durationMs < 5_000)
 })
 
-t.test('a stream that answers to the end does not hold the shutdown up: it is cut when the grace has passed', async (t) => {
+t.test('a stream that answers to the end does not hold the shutdown up: it is cut in time', async (t) => {
   const app = await build(t, { timeout: 100, grace: 200 })
   app.get('/dashboard', { config: { lifecycle: 'always' } }, async (_request, reply) => {
     reply.hijack()

@@ -31,9 +31,9 @@ t.test('an address written otherwise makes no new client', async (t) => {
 })
 
 t.test('an allow list exempts the addresses and networks that it names, and not their neighbours', async (t) => {
-  const list = ['10.0.0.7', '2001:db8::1', '::ffff:10.0.0.8', '[2001:DB8:1::1]', '192.168.0.0/16', '2001:db8:2::/48']
-  const listed = ['10.0.0.7', '::ffff:10.0.0.7', '2001:db8::1', '2001:DB8:0::1', '10.0.0.8', '2001:db8:1::1', '192.168.3.4', '::ffff:192.168.3.4', '2001:db8:2:ffff::9']
-  const others = ['10.0.0.9', '2001:db8::2', '2001:db8:1::2', '192.169.0.1', '2001:db8:3::1', '::ffff:10.0.0.77']
+  const list = ['10.0.0.7', '2001:db8::1', '::ffff:10.0.0.8', '[2001:DB8:1::1]', '192.168.0.0/16', '2001:db8:2::/48', '10.1.0.1/32', '2001:db8:9::1/128']
+  const listed = ['10.0.0.7', '::ffff:10.0.0.7', '2001:db8::1', '2001:DB8:0::1', '10.0.0.8', '2001:db8:1::1', '192.168.3.4', '::ffff:192.168.3.4', '2001:db8:2:ffff::9', '10.1.0.1', '2001:db8:9::1']
+  const others = ['10.0.0.9', '2001:db8::2', '2001:db8:1::2', '192.169.0.1', '2001:db8:3::1', '::ffff:10.0.0.77', '10.1.0.2', '2001:db8:9::2']
   const window = { max: 1, timeWindow: '1 hour' }
   const ways: Record<string, [LimiterOptions, object?]> = {
     'of a policy': [{ policies: { client: { ...client, allowList: list } } }],

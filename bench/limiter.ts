@@ -1,5 +1,6 @@
 // Measures what limiting costs: requests a second and CPU time per request, paired in one run; operations of the memory store; Redis.
 // node --conditions=fastify-concurrency-source --expose-gc --import ./loader/typescript.js bench/limiter.ts [--rounds 5] [--ms 400] [--save]
+// `--only Redis` measures only the pairs whose names contain the text, which takes seconds.
 // The table visits all servers in turn. The ratios that have a bar are measured apart, two servers by turns (ABBA), because the table takes minutes
 // in which the machine changes.
 import { fork, spawn, type ChildProcess } from 'node:child_process'
@@ -13,7 +14,7 @@ import { MemoryStore } from '../plugins/limiter/stores/memory-store.ts'
 import { variants } from './limiter-server.ts'
 import { median, Report } from './lib/report.mjs'
 
-const report = new Report('limiter', { rounds: '5', ms: '400' })
+const report = new Report('limiter', { rounds: '5', ms: '400', only: '' })
 const rounds = report.number('rounds')
 const length = report.number('ms')
 const SOCKETS = 32
@@ -22,6 +23,17 @@ const WARM_UP = 2_500
 /** The turns of each server of a pair, and the length of a turn in ms. */
 const TURNS = 24
 const TURN = 150
+const PAIRS = [
+  ...['@fastify/rate-limit', 'rate-limiter-flexible', 'ours, 1 policy', 'ours, 3 policies'].map((limiter) => [limiter, 'bare'] as const),
+  ['ours, 1 policy', '@fastify/rate-limit'],
+  ['refused: ours, logger on', 'ours, 1 policy, logger on'],
+  ['refused: @fastify/rate-limit, logger on', '@fastify/rate-limit, logger on'],
+  ['refused: rate-limiter-flexible, logger on', 'rate-limiter-flexible, logger on'],
+  ['ambient: ours, 1 policy', 'ambient: bare'],
+  ['Redis: ours, 1 policy', 'Redis: @fastify/rate-limit, 1 limit']
+] as const
+const only = report.args['only'] ?? ''
+const pairs = PAIRS.filter((pair) => pair.join(' ÷ ').includes(only))
 const REQUEST = 'GET / HTTP/1.1\r\nHost: bench\r\n\r\n'
 
 /** Keeps one request in flight on each socket for the given time, in ms. Resolves with the number of answers, which are only counted. */
@@ -54,7 +66,7 @@ async function http (): Promise<void> {
   const children = new Map<string, ChildProcess>()
   try {
     const ports: Record<string, number> = {}
-    for (const name of variants) {
+    for (const name of only === '' ? variants : new Set(pairs.flat())) {
       const child = fork(new URL('limiter-server.ts', import.meta.url), [name, path])
       children.set(name, child)
       ports[name] = (await once(child, 'message') as [{ port: number }])[0].port
@@ -68,42 +80,48 @@ async function http (): Promise<void> {
     }
     const commands = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1] ?? 0)
     for (const port of Object.values(ports)) await load(port, WARM_UP)
-
-    const figures = Object.fromEntries(Object.keys(ports).map((name) => [name, { persec: [] as number[], micros: [] as number[], commands: [] as number[] }]))
-    for (let round = 0; round < rounds; round++) {
-      for (const [name, port] of Object.entries(ports)) {
-        const [cpuBefore, commandsBefore] = [await cpu(name), await commands()]
-        const answered = await load(port, length)
-        const figure = figures[name]!
-        figure.persec.push(answered * 1000 / length)
-        figure.micros.push((await cpu(name) - cpuBefore) / answered)
-        figure.commands.push((await commands() - commandsBefore) / answered)
+    const inTurn = async (): Promise<void> => {
+      const figures = Object.fromEntries(Object.keys(ports).map((name) => [name, { persec: [] as number[], micros: [] as number[], commands: [] as number[] }]))
+      for (let round = 0; round < rounds; round++) {
+        for (const [name, port] of Object.entries(ports)) {
+          const [cpuBefore, commandsBefore] = [await cpu(name), await commands()]
+          const answered = await load(port, length)
+          const figure = figures[name]!
+          figure.persec.push(answered * 1000 / length)
+          figure.micros.push((await cpu(name) - cpuBefore) / answered)
+          figure.commands.push((await commands() - commandsBefore) / answered)
+        }
       }
+      report.table(`Servers in turn, ${rounds} rounds of ${length} ms`, Object.entries(figures).map(([server, { persec, micros, commands }]) => ({
+        server,
+        'req/s': Math.round(median(persec)),
+        'CPU µs a request': median(micros),
+        'round trips a request': server.startsWith('Redis') ? median(commands) : ''
+      })))
     }
-    report.table(`Servers in turn, ${rounds} rounds of ${length} ms`, Object.entries(figures).map(([server, { persec, micros, commands }]) => ({
-      server,
-      'req/s': Math.round(median(persec)),
-      'CPU µs a request': median(micros),
-      'round trips a request': server.startsWith('Redis') ? median(commands) : ''
-    })))
-    const pairs: Array<Record<string, unknown>> = []
-    const pair = async (a: string, b: string): Promise<void> => {
+    const pair = async (a: string, b: string): Promise<Record<string, unknown>> => {
       const ratios: number[] = []
-      for (let turn = 0; turn < TURNS; turn += 2) {
-        const [first, second] = [ports[a]!, ports[b]!]
-        const [a1, b1, b2, a2] = [await load(first, TURN), await load(second, TURN), await load(second, TURN), await load(first, TURN)]
+      const spent: Record<string, number> = { [a]: 0, [b]: 0 }
+      const answers: Record<string, number> = { [a]: 0, [b]: 0 }
+      const turn = async (name: string): Promise<number> => {
+        const before = await cpu(name)
+        const answered = await load(ports[name]!, TURN)
+        spent[name]! += await cpu(name) - before
+        answers[name]! += answered
+        return answered
+      }
+      for (let turns = 0; turns < TURNS; turns += 2) {
+        const [a1, b1, b2, a2] = [await turn(a), await turn(b), await turn(b), await turn(a)]
         ratios.push((a1 + a2) / (b1 + b2))
       }
-      pairs.push({ pair: `${a} ÷ ${b}`, 'req/s': median(ratios) })
+      const micros = (name: string): string => (spent[name]! / answers[name]!).toFixed(1)
+      return { pair: `${a} ÷ ${b}`, 'req/s': median(ratios), 'CPU µs a request': `${micros(a)} and ${micros(b)}` }
     }
-    for (const limiter of ['@fastify/rate-limit', 'rate-limiter-flexible', 'ours, 1 policy', 'ours, 3 policies']) await pair(limiter, 'bare')
-    await pair('ours, 1 policy', '@fastify/rate-limit')
-    await pair('refused: ours, logger on', 'ours, 1 policy, logger on')
-    await pair('refused: @fastify/rate-limit, logger on', '@fastify/rate-limit, logger on')
-    await pair('refused: rate-limiter-flexible, logger on', 'rate-limiter-flexible, logger on')
-    await pair('ambient: ours, 1 policy', 'ambient: bare')
-    await pair('Redis: ours, 1 policy', 'Redis: @fastify/rate-limit, 1 limit')
-    report.table(`Two servers by turns (ABBA), medians of ${TURNS / 2}`, pairs)
+
+    if (only === '') await inTurn()
+    const rows: Array<Record<string, unknown>> = []
+    for (const [a, b] of pairs) rows.push(await pair(a, b))
+    report.table(`Two servers by turns (ABBA), medians of ${TURNS / 2}`, rows)
   } finally {
     for (const child of children.values()) child.kill()
     redis.disconnect()
@@ -146,6 +164,6 @@ function memory (keys: number): Record<string, unknown> {
   return { keys, 'ns an operation': own, "ns of a bare Map's get and set": bare, ratio: median(pairs.map(([ours, bare]) => ours / bare)), 'bytes a key': bytes, size: store.size }
 }
 
-report.table('The store in memory, medians of 5 rounds', [1_000, 100_000, 1_000_000].map(memory))
+if (only === '') report.table('The store in memory, medians of 5 rounds', [1_000, 100_000, 1_000_000].map(memory))
 await http()
 report.end()

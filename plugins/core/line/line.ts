@@ -140,20 +140,21 @@ export class Line<T extends Entry> {
     this.#advance(now)
     const estimate = this.#estimates.for(entry)
     if (estimate?.known !== true) return undefined
-    const wait = this.wait(entry)
-    const left = entry.deadline - now
+    const estimatedWait = this.wait(entry)
     // Only the certain part of the wait counts, but in an overload: otherwise the slow jobs of one client would raise
     // the mean of their name, and the next burst of quick jobs of all others would be refused.
-    const certain = wait * estimate.certainty
-    if (certain + estimate.least(now) > left) return { reason: 'deadline', estimatedWait: wait, limit: left }
+    const { certainty } = estimate
+    const isLonger = (ms: number, part = certainty): boolean =>
+      estimatedWait * part > ms && this.queue.isBehind(ms / part * this.servers, entry)
+    const left = entry.deadline - now
+    if (isLonger(left - estimate.least(now))) return { reason: 'deadline', estimatedWait, limit: left }
     const { limit } = this.#evidence
-    if (wait <= limit) return undefined
-    const { queue } = this
-    if (this.#evidence.covers(queue.find(entry), entry.key) && queue.isBehind(limit * this.servers, entry)) {
-      return { reason: 'wait', estimatedWait: wait, limit }
+    if (estimatedWait <= limit) return undefined
+    if (this.#evidence.covers(this.queue.find(entry), entry.key) && isLonger(limit, 1)) {
+      return { reason: 'wait', estimatedWait, limit }
     }
     const { maxWait } = this.#settings
-    return certain <= maxWait ? undefined : { reason: 'wait', estimatedWait: wait, limit: maxWait }
+    return isLonger(maxWait) ? { reason: 'wait', estimatedWait, limit: maxWait } : undefined
   }
 
   /**
@@ -190,11 +191,13 @@ export class Line<T extends Entry> {
   }
 
   /**
-   * Records that a waiting entry is refused. Nobody is to blame for a single entry of a key that waited for a long
-   * round.
+   * Records that a waiting entry is refused. Nobody is to blame for what waited for a long round: for a single entry of
+   * a key, or for one that waited for `maxWait`.
    */
   refused (entry: T, now: number): void {
-    if ((this.queue.find(entry)?.length ?? 0) > 1) this.#recordWaste(entry, now - entry.since, false)
+    const wait = now - entry.since
+    const isOne = this.queue.find(entry)?.length === 1
+    if (!isOne && wait <= this.#settings.maxWait) this.#recordWaste(entry, wait, false)
   }
 
   /** Records that a taken entry has run for `run` ms. The account of its key is settled, if it was charged. */

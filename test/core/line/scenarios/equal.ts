@@ -109,6 +109,35 @@ export const unequalLong: Family = {
   every: 2
 }
 
+const costs = [[40, 200, 600], [50, 800], [100, 200, 800, 1_200], [20, 50, 300]] as const
+const pools = [{ threads: 1, keys: 12 }, { threads: 2, keys: 12 }, { threads: 2, keys: 24 }, { threads: 8, keys: 48 }]
+
+/** Patient keys that ask for the same time in jobs of different lengths: who asks for long ones waits longer. */
+export const unequalCosts: Family = {
+  name: 'equal, unequal costs',
+  scenarios: product<[typeof costs[number], typeof pools[number], number, boolean]>([...costs], pools, [1, 2], [false, true])
+    .map(([lengths, { threads, keys }, width, areNames]) => ({
+      name: `${threads} threads, ${keys} keys, ${width} x ${lengths.join('/')} ms each${areNames ? ', a name each' : ''}`,
+      figures (run) {
+        const sources = lengths.map((ms, job) => ({
+          length: fixed(ms),
+          clients: keys / lengths.length * width,
+          keys: keys / lengths.length,
+          key: `${ms} ms`,
+          job: areNames ? job : 0,
+          spread: 200
+        }))
+        const { users } = run({ threads, duration: 80_000, windows: [[20_000, 80_000]], sources })
+        const times = new Map<string, number>()
+        for (const { key, lately } of users) times.set(key, (times.get(key) ?? 0) + lately)
+        return { worst: least([...times.values()]) / mean([...times.values()]) }
+      }
+    })),
+  mean: { worst: { atLeast: 0.9 } },
+  each: { worst: { atLeast: 0.7 } },
+  every: 4
+}
+
 /** Clients that give up before a round is over. The threads work for those who are still there. */
 export const equalImpatient: Family = {
   name: 'equal, impatient',

@@ -1,6 +1,6 @@
 /** All families of scenarios. */
 import { isolatedBursts } from './bursts.ts'
-import { equal, equalImpatient, unequal, unequalLong } from './equal.ts'
+import { equal, equalImpatient, unequal, unequalLong, unequalCosts } from './equal.ts'
 import { oneHostile, oneHostileOverload, threeHostile, threeHostileOverload } from './hostile.ts'
 import { afterwards, misled, onceHeavy } from './lasting.ts'
 import { light, lightOfOneName, newcomers } from './light.ts'
@@ -10,7 +10,7 @@ import type { Family } from './scenario.ts'
 import { stalledFamilies } from './stalled.ts'
 
 export const families: readonly Family[] = [
-  equal, unequal, unequalLong, equalImpatient, light, lightOfOneName, newcomers,
+  equal, unequal, unequalLong, unequalCosts, equalImpatient, light, lightOfOneName, newcomers,
   oneHostile, oneHostileOverload, threeHostile, threeHostileOverload, isolatedBursts,
   afterwards, onceHeavy, misled,
   ...suddenOverloads, ...steadyOverloads, particular, ...stalledFamilies

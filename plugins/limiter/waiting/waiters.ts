@@ -190,7 +190,9 @@ export class Waiters {
       const now = performance.now()
       if (reservation.charge.cost !== first?.charge.cost) {
         queue.reservation = undefined
-        void reservation.store?.giveBack(reservation.charge, reservation)
+        const { charge, store, due } = reservation
+        // Tokens that are there already come back whole: a reservation whose time has passed would count as used.
+        void store?.giveBack(charge, due <= now ? undefined : reservation)
       } else if (reservation.due <= now) {
         queue.reservation = undefined
         queue.remove(first)

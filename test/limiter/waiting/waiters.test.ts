@@ -249,3 +249,21 @@ t.test('the tokens of a waiter that leaves first serve the next one at the same 
   await staying
   t.ok(performance.now() - began < 3_900, 'and not behind that reservation')
 })
+
+for (const store of ['memory', 'redis']) {
+  t.test(`a call that leaves while the store decides takes no tokens: ${store}`, { skip: store === 'redis' && skip }, async (t) => {
+    const redis = store === 'redis' ? (await startRedis(t)).client() : undefined
+    const { limiter } = await start(t, { rate: 1, per: 'hour', burst: 100 }, redis === undefined ? {} : { redis })
+    await limiter.wait('p')
+    for (let i = 0; i < 10; i++) {
+      const left = new AbortController()
+      const leaving = limiter.wait('p', undefined, { cost: 5, signal: left.signal })
+      queueMicrotask(() => left.abort())
+      await t.rejects(leaving, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' })
+    }
+    // The last call asks behind all that the others gave back.
+    await limiter.wait('p')
+    const { tokens } = await limiter.peek('p')
+    t.equal(Math.round(tokens), 98)
+  })
+}

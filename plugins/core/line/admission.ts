@@ -136,7 +136,6 @@ export class Admission<T extends Entry> {
     entry.arrived = entry.since = now
     const own = this.#estimates.ofKey(entry.job, entry.key, now)
     entry.isStranger = own === undefined
-    entry.isMeasured = !entry.isStranger || this.#estimates.ofStrangers(entry.job) !== undefined
     entry.expected = this.#expected(entry, own)
   }
 
@@ -248,16 +247,16 @@ export class Admission<T extends Entry> {
   }
 
   /**
-   * Returns the entry of a line that is served next. What came before its name had an estimate is measured at its turn:
-   * otherwise it would come before light keys, when all begin at once.
+   * Returns the entry of a line that is served next. What is expected of a stranger is looked up again at its turn, as
+   * more keys have run since it came: otherwise strangers would come before light keys, when all begin at once. Half is
+   * near enough, so that each entry is moved a few times at most.
    */
   #next (line: Line<T>, now: number): T | undefined {
     const { queue } = line
-    for (let head = queue.next?.head; head?.isMeasured === false; head = queue.next?.head) {
-      const own = this.#estimates.ofKey(head.job, head.key, now)
-      if (own === undefined && this.#estimates.ofStrangers(head.job) === undefined) break
-      head.isMeasured = true
-      queue.expect(head, this.#expected(head, own))
+    for (let head = queue.next?.head; head?.isStranger === true; head = queue.next?.head) {
+      const expected = this.#expected(head, this.#estimates.ofKey(head.job, head.key, now))
+      if (expected < 2 * head.expected) break
+      queue.expect(head, expected)
     }
     return line.next(now)
   }

@@ -69,8 +69,6 @@ export class Entry {
   expected = LEAST_COST_MS
   /** What its key was charged in the line of its name when the entry had its permit, in ms. */
   charged = 0
-  /** `expected` comes from measured runs. */
-  isMeasured = false
   /** The entry's key was not known to have run when the entry was offered. */
   isStranger = false
   /**

@@ -3,14 +3,14 @@ import { isolatedBursts } from './bursts.ts'
 import { equal, equalImpatient, unequal, unequalLong, unequalCosts } from './equal.ts'
 import { oneHostile, oneHostileOverload, threeHostile, threeHostileOverload } from './hostile.ts'
 import { afterwards, misled, onceHeavy } from './lasting.ts'
-import { light, lightOfOneName, newcomers } from './light.ts'
+import { coldStarts, light, lightOfOneName, newcomers } from './light.ts'
 import { steadyOverloads, suddenOverloads } from './overloads.ts'
 import { particular } from './particular.ts'
 import type { Family } from './scenario.ts'
 import { stalledFamilies } from './stalled.ts'
 
 export const families: readonly Family[] = [
-  equal, unequal, unequalLong, unequalCosts, equalImpatient, light, lightOfOneName, newcomers,
+  equal, unequal, unequalLong, unequalCosts, equalImpatient, light, lightOfOneName, newcomers, coldStarts,
   oneHostile, oneHostileOverload, threeHostile, threeHostileOverload, isolatedBursts,
   afterwards, onceHeavy, misled,
   ...suddenOverloads, ...steadyOverloads, particular, ...stalledFamilies

@@ -77,3 +77,20 @@ export const newcomers: Family = {
   mean: { served: { atLeast: 0.98 }, p99: { atMost: 8 } },
   every: 2
 }
+
+/** A light key that comes while the others have hardly run: all of them began at once, on a pool that knew nothing. */
+export const coldStarts: Family = {
+  name: 'light, cold start',
+  scenarios: product<[number, number, number]>([300, 1_000], [1, 2, 8], [100, 1_000, 2_000]).map(([ms, threads, from]): Scenario => ({
+    name: `${from} ms after 50 closed keys of ${ms} ms, ${threads} threads`,
+    figures (run) {
+      const light = { length: fixed(0.1), job: 1, rate: 20, regular: true, from, key: 'light', patience: 5_000 }
+      const crowd = { length: fixed(ms), clients: 50, keys: Infinity, key: 'other', spread: 50 }
+      const { windows } = run({ threads, sources: [crowd, light], duration: 18_000, windows: [[0, 12_000]] })
+      const { arrived, served } = windows[0]!.each[1]!
+      return { served: served / arrived }
+    }
+  })),
+  mean: { served: { atLeast: 0.98 } },
+  every: 2
+}

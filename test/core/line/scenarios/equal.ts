@@ -115,7 +115,8 @@ const pools = [{ threads: 1, keys: 12 }, { threads: 2, keys: 12 }, { threads: 2,
 /** Patient keys that ask for the same time in jobs of different lengths: who asks for long ones waits longer. */
 export const unequalCosts: Family = {
   name: 'equal, unequal costs',
-  scenarios: product<[typeof costs[number], typeof pools[number], number, boolean]>([...costs], pools, [1, 2], [false, true])
+  scenarios: product<[typeof costs[number], typeof pools[number], number, boolean]>(
+    [...costs], pools, [1, 2], [false, true])
     .map(([lengths, { threads, keys }, width, areNames]) => ({
       name: `${threads} threads, ${keys} keys, ${width} x ${lengths.join('/')} ms each${areNames ? ', a name each' : ''}`,
       figures (run) {

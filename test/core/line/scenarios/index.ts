@@ -1,6 +1,6 @@
 /** All families of scenarios. */
 import { isolatedBursts } from './bursts.ts'
-import { equal, equalImpatient, unequal, unequalLong, unequalCosts } from './equal.ts'
+import { equal, equalImpatient, unequal, unequalCosts, unequalLong } from './equal.ts'
 import { oneHostile, oneHostileOverload, threeHostile, threeHostileOverload } from './hostile.ts'
 import { afterwards, misled, onceHeavy } from './lasting.ts'
 import { coldStarts, light, lightOfOneName, newcomers } from './light.ts'

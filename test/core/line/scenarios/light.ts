@@ -81,7 +81,9 @@ export const newcomers: Family = {
 /** A light key that comes while the others have hardly run: all of them began at once, on a pool that knew nothing. */
 export const coldStarts: Family = {
   name: 'light, cold start',
-  scenarios: product<[number, number, number]>([300, 1_000], [1, 2, 8], [100, 1_000, 2_000]).map(([ms, threads, from]): Scenario => ({
+  scenarios: product<[number, number, number]>(
+    [300, 1_000], [1, 2, 8], [100, 1_000, 2_000]
+  ).map(([ms, threads, from]): Scenario => ({
     name: `${from} ms after 50 closed keys of ${ms} ms, ${threads} threads`,
     figures (run) {
       const light = { length: fixed(0.1), job: 1, rate: 20, regular: true, from, key: 'light', patience: 5_000 }

@@ -162,8 +162,9 @@ t.test('map: an async iterable is read no further ahead than the limit, and ende
     await gates[item]?.promise
     if (item === 1) throw new Error('at 1')
   })
+  await until(() => read === 2, 'as many items as may run have been read')
   await new Promise(setImmediate)
-  t.equal(read, 2)
+  t.equal(read, 2, 'and no more')
   gates[1]!.resolve()
   await new Promise(setImmediate)
   gates[0]!.resolve()

@@ -1,4 +1,4 @@
-/** Draws docs/overload.svg from the saved results of bench/overload.mjs. The chart follows the reader's colour scheme. */
+/** Draws docs/design/overload.svg from the saved results of bench/overload.mjs. The chart follows the reader's colour scheme. */
 import { writeFileSync } from 'node:fs'
 import { readResults } from './lib/report.mjs'
 
@@ -72,7 +72,7 @@ const panels = MEASURES.flatMap((measure, line) => [...jobs].map(([job, servers]
   panel(line === 0 ? `${job}: ${measure.title}` : measure.title, servers, measure, PANEL.left + index * PANEL.across, PANEL.top + line * PANEL.down)))
 const height = PANEL.top + MEASURES.length * PANEL.down
 
-writeFileSync(new URL('../docs/overload.svg', import.meta.url), `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="Goodput and latency under overload, by server">
+writeFileSync(new URL('../docs/design/overload.svg', import.meta.url), `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="Goodput and latency under overload, by server">
 <style>
   text { font: 12px system-ui, sans-serif; fill: #1f2328 }
   .title { font-weight: 600 }

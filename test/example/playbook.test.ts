@@ -63,7 +63,7 @@ t.test('unbounded spawning: how many threads twelve requests have started', asyn
   const post = (url: string) => Promise.all(Array.from({ length: 12 }, () => server.inject({ method: 'POST', url, payload: { password: 'correct horse' } })))
   const codes = (responses: Awaited<ReturnType<typeof post>>) => responses.map(({ statusCode }) => statusCode)
 
-  t.same(codes(await post('/good/hash')).filter((code) => code !== 200 && code !== 503), [], 'served, or refused at once')
+  t.same(codes(await post('/good/hash')).filter((code) => ![200, 503, 504].includes(code)), [], 'served, refused at once, or, on a busy machine, past its deadline')
   t.ok(started <= MAX_THREADS, 'GOOD: no more than the pool has, its start included')
 
   started = 0

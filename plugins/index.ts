@@ -31,7 +31,7 @@ export {
   LimitBusyError, LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   LockAbortedError, LockQueueFullError, LockTimeoutError, LoopOverloadedError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError,
   RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskCrashedError, TaskDuplicateError, TaskPayloadError, TaskStoreError,
-  TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, TasksNotStoredError, WorkersOverloadedError, WorkersUnavailableError
+  TaskNotFailedError, TaskNotFoundError, TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, TasksNotStoredError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { DashboardOptions } from './dashboard/index.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'

@@ -30,6 +30,7 @@ export interface IoRedis {
   subscribe (channel: string): Promise<unknown>
   hincrby (key: string, field: string, by: number): Promise<number>
   hdel (key: string, field: string): Promise<unknown>
+  zrem (key: string, member: string): Promise<number>
   hmget (key: string, ...fields: string[]): Promise<Array<string | null>>
   xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>
 }

@@ -36,7 +36,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './loop': { values: ['default'], types: ['Loop', 'LoopOptions', 'LoopStats', 'RouteCost', 'RouteLoopOptions'] },
   './tasks': {
     values: ['default', 'defineTasks'],
-    types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EnqueueOptions', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask', 'QueueStats', 'RedisToDuplicate',
+    types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EngineOperations', 'EnqueueOptions', 'FailedOptions', 'FailedTask', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask', 'Operating', 'QueueStats', 'RedisToDuplicate',
       'Register', 'ReserveOptions', 'ReservedPlace', 'Schedule', 'ScheduleOptions', 'ScheduledTask', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskRunOptions', 'TaskStatus',
       'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished']
   },

@@ -291,6 +291,15 @@ export class TaskCrashedError extends createError<[id: string, times: number], {
   (_id, times) => `The process of a task has ended while the task ran, or could not renew its lock: ${times} times`, 500,
   (id, times) => ({ id, times })) {}
 
+/** No task with this id is stored, or its outcome is not kept any more. Its id may hold a client's name: see above. */
+export class TaskNotFoundError extends createError<[id: string], { id: string }>(
+  'FC_ERR_TASK_NOT_FOUND', () => 'No task with this id is stored', 404, (id) => ({ id })) {}
+
+/** Only a task that has failed for the last time is retried or discarded. `state` says what the task is. */
+export class TaskNotFailedError extends createError<[id: string, state: string], { id: string, state: string }>(
+  'FC_ERR_TASK_NOT_FAILED', (_id, state) => `The task has not failed: it is ${state}`, 409,
+  (id, state) => ({ id, state })) {}
+
 export class TasksNotStoredError extends createError<[what: string]>(
   'FC_ERR_TASKS_NOT_STORED',
   'tasks.%s needs tasks that are stored: register fastify-concurrency with { redis }, and with { tasks: { tasks } }') {}

@@ -18,6 +18,7 @@ import type { EnqueueArgs, PayloadOf, RegisteredTasks, ResultOf, TaskName } from
 import type { Engine, NamedTask, QueueStats, Schedule } from './named/engine.ts'
 import type { NamedTasks } from './named/named.ts'
 import type { ResolvedTasksOptions } from './options.ts'
+import { createOperating, type Operating } from './operating.ts'
 import { currentAttempt, currentReqId } from './running/attempt.ts'
 import type { Scheduler, TasksStats } from './scheduler.ts'
 import {
@@ -81,7 +82,7 @@ export interface ReservedPlace extends Disposable {
   release (): void
 }
 
-export interface Tasks {
+export interface Tasks extends Operating {
   /**
    * Runs `fn` in the background, after the current code has run. Use enqueue() for work that is to survive this process
    * one day, and a job of the workers for work that needs the CPU.
@@ -259,6 +260,8 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, l
       },
 
       queues: async () => await engine.queues?.() ?? [],
+
+      ...createOperating(engine, named),
 
       group<T> (given: GroupOptions = {}) {
         check.record('tasks.group', given, ['limit', 'signal', 'detached'])

@@ -28,8 +28,9 @@ export type {
 } from './decorator.ts'
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
+export type { FailedOptions, FailedTask, Operating } from './operating.ts'
 export type {
-  Engine, EngineFactory, EngineHost, NamedTask, QueueStats, Schedule, ScheduledTask
+  Engine, EngineFactory, EngineHost, EngineOperations, NamedTask, QueueStats, Schedule, ScheduledTask
 } from './named/engine.ts'
 export type { Group, GroupContext, GroupFunction } from './group/group.ts'
 export type { RedisToDuplicate, TasksOptions } from './options.ts'

@@ -24,6 +24,7 @@ import { checkServer } from './boot-checks.ts'
 import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
+import { Operations } from './operations.ts'
 import { StoredQueue } from './queue.ts'
 import { Failure, idOf, isJobId, keyOf, toRetryOptions, toStored, toStoredTask, type StoredTask } from './stored.ts'
 
@@ -41,6 +42,7 @@ export class BullmqEngine implements Engine {
   readonly #outcomes: Outcomes
   readonly #cancelChannel: string
   readonly drainable: Consumer
+  readonly operations: Operations
   #isClosing = false
 
   /** Loads BullMQ and connects. Rejects with FC_ERR_OPTION_INVALID. */
@@ -69,6 +71,7 @@ export class BullmqEngine implements Engine {
       return [name, new StoredQueue(jobs, connections, { timeout: stored.storeTimeout, limit: stored.maxStored })]
     }))
     this.#outcomes = new Outcomes(bullmq, connections, options)
+    this.operations = new Operations(bullmq, connections.commands, (name) => this.#queue(name), deps.log)
     this.#cancelChannel = `${stored.prefix}:tasks:cancelled`
     this.drainable = new Consumer(bullmq, {
       names: stored.consume,
@@ -154,9 +157,10 @@ export class BullmqEngine implements Engine {
   async queues (): Promise<QueueStats[]> {
     return await Promise.all([...this.#queues.keys()].map(async (name) => this.#queue(name).ask(name, async () => {
       const { jobs } = this.#queue(name)
-      const [counts,
-        [oldest]] = await Promise.all([jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'),
-        jobs.getJobs(['waiting'], 0, 0, true)])
+      const [counts, [oldest], paused] = await Promise.all([
+        jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'), jobs.getJobs(['waiting'], 0, 0, true),
+        jobs.isPaused()
+      ])
       const { waiting = 0, delayed = 0, active: running = 0, failed = 0 } = counts
       return {
         name,
@@ -166,7 +170,8 @@ export class BullmqEngine implements Engine {
         failed,
         oldestMs: oldest === undefined
           ? 0
-          : Math.max(Date.now() - oldest.timestamp, 0)
+          : Math.max(Date.now() - oldest.timestamp, 0),
+        paused
       }
     })))
   }

@@ -8,6 +8,7 @@ import type { TraceCarrier } from '../../../workers/protocol.ts'
 import type { Drainable } from '../../shared/drainables.ts'
 import type { TaskOptions } from '../task-options.ts'
 import * as check from '../../shared/options.ts'
+import type { FailedOptions, FailedTask } from '../operating.ts'
 import type { Scheduler, TasksStats } from '../scheduler.ts'
 import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
@@ -59,6 +60,20 @@ export interface QueueStats {
   failed: number
   /** How long ago the task that is next in line was enqueued, in ms; 0 if none waits. */
   oldestMs: number
+  /** Whether pause() keeps all processes from beginning tasks of this name. */
+  paused: boolean
+}
+
+/** What an operator may do with the stored tasks of a name that is defined: see Operating. */
+export interface EngineOperations {
+  failed (name: string, options: Required<FailedOptions>): Promise<FailedTask[]>
+  retry (name: string, id: string): Promise<void>
+  retryAll (name: string): Promise<number>
+  discard (name: string, id: string): Promise<void>
+  discardAll (name: string): Promise<number>
+  pause (name: string): Promise<void>
+  resume (name: string): Promise<void>
+  isPaused (name: string): Promise<boolean>
 }
 
 export interface Engine {
@@ -79,6 +94,8 @@ export interface Engine {
   /** Ends a schedule. Resolves to whether there was one. */
   unschedule? (name: string, id: string): Promise<boolean>
   queues? (): Promise<QueueStats[]>
+  /** Present if tasks are stored. */
+  readonly operations?: EngineOperations
   /** What the engine has run in this process. */
   stats? (): TasksStats
   /** Is called when everything has drained. */

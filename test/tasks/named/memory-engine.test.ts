@@ -46,6 +46,17 @@ t.test('memory engine: schedules need tasks that are stored, and say so', async 
   await app.close()
 })
 
+t.test('memory engine: what an operator does with stored tasks needs tasks that are stored, and says so', async (t) => {
+  const app = Fastify()
+  await app.register(tasks, { tasks: defineTasks({ work: { handler () {} } }) })
+  const calls = app.tasks as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
+  for (const call of ['failed', 'retry', 'retryAll', 'discard', 'discardAll', 'pause', 'resume', 'isPaused']) {
+    const args = ['retry', 'discard'].includes(call) ? ['work', 'id'] : ['work']
+    t.match(await rejection(calls[call]!(...args)), { code: 'FC_ERR_TASKS_NOT_STORED', message: new RegExp(`tasks\\.${call}\\(\\)`) })
+  }
+  await app.close()
+})
+
 t.test('memory engine: cancel() knows submitted tasks by their ids, too', async (t) => {
   const app = Fastify()
   await app.register(tasks)

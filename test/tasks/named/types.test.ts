@@ -40,6 +40,20 @@ t.test('payloads and results are those of the handlers', async (t) => {
   t.same(Object.keys(tasks), ['welcome', 'sweep', 'remind'])
 })
 
+export async function operatingTypes ({ failed, retry, retryAll, discard, pause }: Tasks): Promise<void> {
+  const [task] = await failed('welcome', { limit: 1, payload: true })
+  accepts<string | undefined>(task?.id, task?.error.stack)
+  accepts<number>(await retryAll('welcome'))
+  await pause('welcome')
+  await retry('welcome', 'id')
+  // @ts-expect-error one task needs an id: discardAll() is for all
+  await discard('welcome')
+  // @ts-expect-error an id that may be missing
+  await discard('welcome', task?.id)
+  // @ts-expect-error no such option
+  await failed('welcome', { end: 1 })
+}
+
 export async function submitTypes (tasks: Tasks): Promise<void> {
   const now = tasks.submit('a', async () => 7)
   accepts<number>(await now.done)

@@ -1,0 +1,16 @@
+// jobs.ts: imported by the main thread for names and types, and by each worker thread to run the jobs
+import { defineJobs } from 'fastify-concurrency/jobs'
+
+function primes (limit: number): number[] {
+  const found: number[] = []
+  for (let n = 2; n <= limit; n++) {
+    if (found.every((prime) => n % prime !== 0)) found.push(n)
+  }
+  return found
+}
+
+export const jobs = defineJobs(import.meta.url, { primes })
+
+declare module 'fastify-concurrency' {
+  interface Register { jobs: typeof jobs }   // gives app.workers its types
+}

@@ -1,0 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
+import type { FastifyInstance } from 'fastify'
+import 'fastify-concurrency'
+import './jobs.ts'
+declare const app: FastifyInstance
+declare function hash (password: string): string
+declare function send (signal?: AbortSignal): Promise<void>
+declare function call (): Promise<void>
+declare const parts: ReadonlyArray<(signal?: AbortSignal) => Promise<string>>
+declare const stock: { count: number, connection?: { id: number } }
+declare function connect (): Promise<{ id: number }>
+declare const replicas: ReadonlyArray<(signal?: AbortSignal) => Promise<string>>
+app.post('/bad', async (request) => { app.tasks.submit(`mail:${request.id}`, () => send(request.disconnected)) })
+app.post('/good', async (request) => { app.tasks.submit(`mail:${request.id}`, ({ signal }) => send(signal)) })
+export {}

@@ -1,0 +1,4 @@
+// tsx.mjs
+import { register } from 'tsx/esm/api'
+
+register()

@@ -72,6 +72,7 @@ const defined = Symbol.for('fastify-concurrency.jobs.defined')
  * definition if the job has options, or if its module is heavy.
  *
  * @param url the module that makes this call: `import.meta.url`, or `__filename` in CommonJS
+ * @throws FC_ERR_JOBS_INVALID one of the arguments is missing
  * @example
  * export const jobs = defineJobs(import.meta.url, {
  *   primes,
@@ -80,15 +81,37 @@ const defined = Symbol.for('fastify-concurrency.jobs.defined')
  */
 export function defineJobs<Modules extends JobModules> (url: string | URL,
   entries: JobEntries<Modules>): Jobs<Modules> {
-  const definitions = Object.fromEntries(Object.entries<unknown>(entries).map(([name, entry]) => {
-    return [name, typeof entry === 'function' ? { load: async () => entry } : entry]
-  })) as Jobs<Modules>['definitions']
-  const jobs = Object.freeze({ [brand]: true, url: String(url), definitions })
+  const definitions = definitionsOf(entries) as Jobs<Modules>['definitions']
+  const jobs = Object.freeze({ [brand]: true, url: urlOf(url), definitions })
   // A bundler may rename or drop the export, so a thread finds the jobs of the module it imported here and not by
   // export name.
   const list: unknown[] | undefined = (globalThis as { [defined]?: unknown[] })[defined]
   list?.push(jobs)
   return jobs
+}
+
+function urlOf (url: unknown): string {
+  try {
+    if (typeof url === 'string' || url instanceof URL) return String(url)
+  } catch {} // A revoked Proxy.
+  return refuse('import.meta.url as the first argument, or __filename in CommonJS', url)
+}
+
+function definitionsOf (entries: unknown): Record<string, unknown> {
+  try {
+    return Object.fromEntries(Object.entries(entries as object).map(([name, entry]) => {
+      return [name, typeof entry === 'function' ? { load: async () => entry } : entry]
+    }))
+  } catch { // No object, or one that can't be read.
+    return refuse('an object of jobs as the second argument', entries)
+  }
+}
+
+/** @throws FC_ERR_JOBS_INVALID */
+function refuse (expected: string, received: unknown): never {
+  const what = received === null ? 'null' : `a value of type ${typeof received}`
+  const message = `defineJobs() expected ${expected}, and received ${what}`
+  throw Object.assign(new Error(message), { code: 'FC_ERR_JOBS_INVALID', statusCode: 500 })
 }
 
 /** @internal */

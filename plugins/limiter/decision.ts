@@ -1,8 +1,9 @@
 /** The decision on one stage of a request: what the request is charged, and whether the store grants the charges. */
 import type { FastifyRequest } from 'fastify'
 import { addressKey } from '../shared/address-key.ts'
+import { describe } from '../shared/describe.ts'
 import { LimitInvalidError, LimitKeyMissingError } from '../shared/errors.ts'
-import { after, brief, type MaybePromise } from './functions.ts'
+import { after, type MaybePromise } from './functions.ts'
 import { readKey, storedKey, storedSubstitute } from './policies/keys.ts'
 import type { Stage } from './policies/policy.ts'
 import type { ResolvedPolicy, ResolvedRefusal } from './policies/resolve.ts'
@@ -50,7 +51,7 @@ export function chargeOf (asked: Asked): MaybePromise<PolicyCharge | undefined> 
 function shapedCharge ({ policy, key, isSubstitute, cost }: Asked, { rate, burst }: Shape): PolicyCharge | undefined {
   if (rate === Infinity) return undefined
   if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
-    throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, brief(cost))
+    throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, describe(cost))
   }
   const stored = isSubstitute === true ? storedSubstitute(key) : storedKey(key)
   return { limit: policy, policy: policy.name, key: stored, rate, burst, cost, onStoreError: policy.onStoreError, lockout: policy.lockout }

@@ -7,7 +7,7 @@ import { endSignalOf } from '../cancellation/request-end.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { wholeSeconds } from '../shared/coded-error.ts'
 import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
-import { boolean, duration, ensure, integer, MAX_DURATION, record } from '../shared/options.ts'
+import { abortSignal, boolean, duration, integer, MAX_DURATION, record } from '../shared/options.ts'
 import type { BucketState } from './channels.ts'
 import type { RunLimited } from './concurrency/index.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
@@ -139,11 +139,21 @@ const unlimited: Reservation = { ok: true, delay: 0, cancel: async () => {} }
 export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { policies, exemptAddresses, waitTimeout, maxWaitingPerKey }: ResolvedOptions, store: Store, waiters: Waiters): Omit<Limiter, 'run'> {
   const ledger = new LimitLedger(server)
 
-  /** Returns the charge of a call; undefined if the key has no limit. A key that is an address is grouped as a request's would be. */
-  function charge (name: string, key: string | undefined, cost: number, request: FastifyRequest | undefined): MaybePromise<PolicyCharge | undefined> {
-    const policy: ResolvedPolicy | undefined = policies.get(name)
+  /** Throws FC_ERR_LIMIT_UNKNOWN. */
+  function policyOf (name: string): ResolvedPolicy {
+    const policy = policies.get(name)
     if (policy === undefined) throw new LimitUnknownError(name, [...policies.keys()])
-    const checked = checkedKey(name, key) ?? ''
+    return policy
+  }
+
+  /**
+   * Returns the charge of a call; undefined if the key has no limit. A key that is an address is grouped as a request's
+   * would be.
+   */
+  function charge (
+    policy: ResolvedPolicy, key: string | undefined, cost: number, request: FastifyRequest | undefined
+  ): MaybePromise<PolicyCharge | undefined> {
+    const checked = checkedKey(policy.name, key) ?? ''
     if (policy.key !== 'address') return chargeOf({ policy, key: checked, cost, request })
     if (exemptAddresses?.(checked) === true) return undefined
     return chargeOf({ policy, key: addressKey(checked, policy.ipv6Subnet), ip: checked, cost, request })
@@ -156,7 +166,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
   return {
     async allow (name, key, cost = 1) {
       const request = currentRequest()
-      const charged = await charge(name, key, cost, request)
+      const charged = await charge(policyOf(name), key, cost, request)
       if (charged === undefined) return true
       const { granted: isGranted, wait, tokens, lockedOut } = await takeOne(store, charged, 0)
       if (isGranted) ledger.granted(charged)
@@ -165,9 +175,10 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     },
 
     async reserve (name, key, options = {}) {
+      const policy = policyOf(name)
       record('options', options, ['cost', 'maxWait'])
       const maxWait = duration('maxWait', options.maxWait ?? waitTimeout, { min: 0, max: MAX_DURATION })
-      const charged = await charge(name, key, options.cost ?? 1, currentRequest())
+      const charged = await charge(policy, key, options.cost ?? 1, currentRequest())
       if (charged === undefined) return unlimited
       const { granted: isGranted, wait, at, store: holder } = await takeOne(store, charged, maxWait)
       if (isGranted) ledger.granted(charged)
@@ -184,9 +195,10 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     },
 
     wait: (name, key, options = {}) => endingWith(currentRequest(), async () => {
+      const policy = policyOf(name)
       record('options', options, ['cost', 'signal', 'timeout', 'maxWaiting', 'detached'])
       const { cost = 1, signal } = options
-      ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+      if (signal !== undefined) abortSignal('signal', signal)
       const isDetached = boolean('detached', options.detached ?? false)
       const request = currentRequest()
       const owner = isDetached ? undefined : request
@@ -197,7 +209,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
       const aborted = signals.find((each) => each.aborted)
       if (aborted !== undefined) throw new LimitWaitAbortedError(name, { cause: aborted.reason })
-      const charged = await charge(name, key, cost, request)
+      const charged = await charge(policy, key, cost, request)
       if (charged === undefined) return
 
       const { granted: isGranted, wait, lockedOut, bound } = await waitFor(charged, { store, timeout, maxWaiting, signals })
@@ -210,7 +222,7 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     }),
 
     async peek (name, key) {
-      const charged = await charge(name, key, 1, currentRequest())
+      const charged = await charge(policyOf(name), key, 1, currentRequest())
       if (charged === undefined) return { tokens: Infinity, burst: Infinity, wait: 0 }
       const { tokens, wait } = await takeOne(store, { ...charged, cost: 0 }, 0)
       const missing = 1 - tokens

@@ -4,6 +4,7 @@
  * Where a value isn't asynchronous, the limiter makes no promise, because a promise costs more than the rest of a decision.
  */
 import { types } from 'node:util'
+import { describe } from '../shared/describe.ts'
 import { LimitInvalidError } from '../shared/errors.ts'
 
 export type MaybePromise<T> = T | Promise<T>
@@ -45,14 +46,6 @@ export function guarded<Arguments extends readonly unknown[], Result> (
 /** Returns the thrown value if it is an Error, of any realm. Otherwise returns FC_ERR_LIMIT_INVALID with the thrown value as its cause. */
 export function asError (thrown: unknown, limit = '*', what = 'function'): Error {
   if (thrown instanceof Error || types.isNativeError(thrown)) return thrown
-  return new LimitInvalidError(limit, what, 'a function that throws Errors', `one that threw ${brief(thrown)}`, { cause: thrown })
-}
-
-/** Describes a value in a few characters. The value may be a whole request body, of which `inspect` would write out 100,000 properties. */
-export function brief (value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value)
-  if (typeof value === 'bigint') return value > -1e30 && value < 1e30 ? `${value}n` : 'a huge bigint'
-  if (typeof value === 'function') return 'a function'
-  if (Array.isArray(value)) return 'an array'
-  return typeof value === 'object' && value !== null ? 'an object' : String(value)
+  const received = `one that threw ${describe(thrown)}`
+  return new LimitInvalidError(limit, what, 'a function that throws Errors', received, { cause: thrown })
 }

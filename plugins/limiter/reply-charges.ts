@@ -5,9 +5,9 @@
  */
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { isGone } from '../cancellation/request-end.ts'
+import { describe } from '../shared/describe.ts'
 import { LimitInvalidError } from '../shared/errors.ts'
 import type { PolicyCharge } from './decision.ts'
-import { brief } from './functions.ts'
 import { updateField } from './headers.ts'
 import type { Balance, Decision, Store } from './stores/store.ts'
 
@@ -42,7 +42,7 @@ async function settle (held: readonly Held[], request: FastifyRequest, reply: Fa
     const { charge, charge: { limit, cost } } = balance
     const kept: unknown = await limit.charge?.(request, reply)
     if (!Number.isInteger(kept) || (kept as number) < 0 || (kept as number) > cost) {
-      throw new LimitInvalidError(limit.name, 'charge', `a whole number from 0 to the cost, ${cost}`, brief(kept))
+      throw new LimitInvalidError(limit.name, 'charge', `a whole number from 0 to the cost, ${cost}`, describe(kept))
     }
     const returned = cost - (kept as number)
     if (returned === 0) continue

@@ -91,7 +91,7 @@ export interface Wait {
 export function resolveWait (options: AcquireOptions, defaults: { timeout: number }, request: FastifyRequest | undefined): Wait {
   check.record('options', options, acquireOptionNames)
   const { signal } = options
-  check.ensure(signal === undefined || signal instanceof AbortSignal, 'options.signal', 'an AbortSignal', signal)
+  if (signal !== undefined) check.abortSignal('options.signal', signal)
   const isDetached = check.boolean('options.detached', options.detached ?? false)
   const owner = isDetached ? undefined : request
   const timeout = owner === undefined ? defaults.timeout : Math.min(defaults.timeout, timeLeft(owner))

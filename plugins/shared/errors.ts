@@ -5,6 +5,7 @@
  * An error explains its arithmetic in fields, for the log, and not in its message, which clients see.
  */
 import { createError, createRefusal, withoutStack } from './coded-error.ts'
+import { nameOf } from './describe.ts'
 import { OperatorCancelError } from './operator-cancel.ts'
 
 /** Thrown at boot. */
@@ -22,7 +23,7 @@ export class JobsInvalidError extends createError<[what: string, options?: Error
 /** `known` are the names of the jobs that exist. They are for the log, and not in the message, which clients see. */
 export class JobUnknownError extends createError<[name: string, known: readonly string[]],
   { known: readonly string[] }>(
-  'FC_ERR_JOB_UNKNOWN', (name) => `There is no job named "${name}"`, 500, (_name, known) => ({ known })) {}
+  'FC_ERR_JOB_UNKNOWN', (name) => `There is no job named "${nameOf(name)}"`, 500, (_name, known) => ({ known })) {}
 
 /**
  * Why a job was refused. The first four are decisions of admission.
@@ -148,7 +149,7 @@ export class LimitInvalidError extends createError<[policy: string, what: string
  */
 export class LimitUnknownError extends createError<[name: string, known: readonly string[]],
   { known: readonly string[] }>(
-  'FC_ERR_LIMIT_UNKNOWN', (name) => `There is no policy named "${name}"`, 500, (_name, known) => ({ known })) {}
+  'FC_ERR_LIMIT_UNKNOWN', (name) => `There is no policy named "${nameOf(name)}"`, 500, (_name, known) => ({ known })) {}
 
 /**
  * Thrown by `limiter.wait()` when the maximum number of callers already wait. `policy` is undefined for a policy that
@@ -237,7 +238,7 @@ export class TaskDuplicateError extends createError<[id: string], { id: string }
  */
 export class TaskUnknownError extends createError<[name: string, known: readonly string[]],
   { known: readonly string[] }>(
-  'FC_ERR_TASK_UNKNOWN', (name) => `There is no task named "${name}"`, 500, (_name, known) => ({ known })) {}
+  'FC_ERR_TASK_UNKNOWN', (name) => `There is no task named "${nameOf(name)}"`, 500, (_name, known) => ({ known })) {}
 
 /** `cause` is what a getter of the payload, or its schema, has thrown. */
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(

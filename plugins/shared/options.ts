@@ -1,29 +1,12 @@
 // Validates options. Each check throws FC_ERR_OPTION_INVALID at boot, with the option, what was expected and what came:
 // an invalid option that silently becomes a default would be a surprise in production.
 import { inspect } from 'node:util'
+import { describe, describeHidden } from './describe.ts'
 import { OptionInvalidError } from './errors.ts'
 
 /** @throws FC_ERR_OPTION_INVALID */
-export function invalid (option: string, expected: string, received: unknown, show = shown): never {
+export function invalid (option: string, expected: string, received: unknown, show = describe): never {
   throw new OptionInvalidError(option, expected, show(received))
-}
-
-/** Matches a connection string, which may hold a password, also if it is mistyped. */
-const MAY_HOLD_PASSWORD = /:\/|@/
-
-function shown (received: unknown): string {
-  if (typeof received === 'string' && MAY_HOLD_PASSWORD.test(received)) return hidden(received)
-  try {
-    // The contents of an object may be the credentials of a client that was to be constructed.
-    return inspect(received, { depth: -1, breakLength: Infinity }).slice(0, 200)
-  } catch { // The value's own inspection function or getter throws.
-    return `a value of type ${typeof received}`
-  }
-}
-
-/** Describes a value whose meaning nobody knows: it may be a password under a misspelt name. */
-function hidden (received: unknown): string {
-  return typeof received === 'string' ? `a string of ${received.length} characters` : shown(received)
 }
 
 interface Range {
@@ -33,7 +16,7 @@ interface Range {
   max?: number
 }
 
-function describe ({ min, max }: Range): string {
+function within ({ min, max }: Range): string {
   if (min !== undefined && max !== undefined) return ` from ${min} to ${max}`
   if (min !== undefined) return ` of at least ${min}`
   return max === undefined ? '' : ` of at most ${max}`
@@ -46,13 +29,13 @@ function isInRange (value: number, { min = -Infinity, max = Infinity }: Range): 
 /** Checks a whole number. */
 export function integer (option: string, value: unknown, range: Range = {}): number {
   if (Number.isInteger(value) && isInRange(value as number, range)) return value as number
-  return invalid(option, `a whole number${describe(range)}`, value)
+  return invalid(option, `a whole number${within(range)}`, value)
 }
 
 /** Checks a number. `Infinity` is allowed only if the range has no `max`. */
 export function number (option: string, value: unknown, range: Range = {}): number {
   if (typeof value === 'number' && !Number.isNaN(value) && isInRange(value, range)) return value
-  return invalid(option, `a number${describe(range)}`, value)
+  return invalid(option, `a number${within(range)}`, value)
 }
 
 /** The longest delay of a Node timer, in ms. With a longer delay, setTimeout fires at once. */
@@ -63,7 +46,7 @@ export function duration (option: string, value: unknown, range: Range = { min: 
   if (value === Infinity && range.max === undefined) return Infinity
   if (typeof value === 'number' && isInRange(value, { max: MAX_DURATION, ...range })) return value
   return invalid(option,
-    `milliseconds${describe({ max: MAX_DURATION, ...range })}${range.max === undefined ? ', or Infinity' : ''}`, value)
+    `milliseconds${within({ max: MAX_DURATION, ...range })}${range.max === undefined ? ', or Infinity' : ''}`, value)
 }
 
 export function boolean (option: string, value: unknown): boolean {
@@ -98,6 +81,14 @@ function isArray (value: unknown): value is readonly unknown[] {
   }
 }
 
+/** Checks an AbortSignal. A Proxy, or an object made of its prototype, may fail only when it is read. */
+export function abortSignal (option: string, value: unknown): AbortSignal {
+  try {
+    if (value instanceof AbortSignal && typeof value.aborted === 'boolean') return value
+  } catch {}
+  return invalid(option, 'an AbortSignal', value)
+}
+
 /**
  * Checks an object whose keys are all in `known`: a misspelt option is refused, not ignored.
  * @param instead what to use in place of options of other packages, which users look for here
@@ -106,12 +97,12 @@ export function record (option: string, value: unknown, known?: readonly string[
   string> = new Map()): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || isArray(value)) return invalid(option, 'an object', value)
   if (known === undefined) return value as Record<string, unknown>
-  for (const [key, given] of entriesOf(option, value)) {
+  for (const [key, given] of entriesOf(option, value, known)) {
     if (!known.includes(key)) {
       const other = instead.get(key)
       invalid(`${option}.${key}`, other === undefined
         ? `one of the options ${known.join(', ')}`
-        : `in its place ${other}`, given, hidden)
+        : `in its place ${other}`, given, describeHidden)
     }
     // Otherwise a `timeout: null` that means "none" would become the default.
     if (given === null) invalid(`${option}.${key}`, 'a value, or the option left out for its default', given)
@@ -119,9 +110,10 @@ export function record (option: string, value: unknown, known?: readonly string[
   return value as Record<string, unknown>
 }
 
-/** Reads the options of an object, whose getters or proxy traps may throw. */
-function entriesOf (option: string, value: object): Array<[string, unknown]> {
+/** Reads the options of an object, whose getters or proxy traps may throw: also those that aren't among its keys. */
+function entriesOf (option: string, value: object, known: readonly string[]): Array<[string, unknown]> {
   try {
+    for (const key of known) Reflect.get(value, key)
     return Object.entries(value)
   } catch (error) {
     return invalid(option, 'an object whose options can be read', error)

@@ -270,7 +270,7 @@ export function createTasks ({ app, scheduler, groups, engine, named, options, l
           : check.integer('tasks.group.limit', given.limit ?? options.concurrency, { min: 1 })
         const detached = check.boolean('tasks.group.detached', given.detached ?? false)
         const [request, attempt] = [currentRequest(), currentAttempt()]
-        const own = given.signal === undefined ? undefined : checkSignal('tasks.group.signal', given.signal)
+        const own = given.signal === undefined ? undefined : check.abortSignal('tasks.group.signal', given.signal)
         const parents = detached ? [own] : [own, enclosingSignal(), request && endSignalOf(request), attempt?.signal]
         return groups.create<T>(limit, parents.filter((signal) => signal !== undefined), { request, attempt })
       },
@@ -307,9 +307,4 @@ function checkSchedule (schedule: Schedule): Schedule {
       schedule.timezone)
   }
   return schedule
-}
-
-function checkSignal (option: string, signal: unknown): AbortSignal {
-  check.ensure(signal instanceof AbortSignal, option, 'an AbortSignal', signal)
-  return signal
 }

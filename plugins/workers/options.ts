@@ -201,7 +201,7 @@ export const runOptionNames = [
 export function checkRunOptions (options: RunOptions): void {
   check.record('run', options, runOptionNames, insteadOfRunOptions)
   const { signal, timeout, priority, key, detached, request, transferList, onProgress } = options
-  if (signal !== undefined) check.ensure(signal instanceof AbortSignal, 'run.signal', 'an AbortSignal', signal)
+  if (signal !== undefined) check.abortSignal('run.signal', signal)
   if (timeout !== undefined) check.duration('run.timeout', timeout, { min: 0 })
   if (priority !== undefined) check.oneOf('run.priority', priority, priorities)
   if (key !== undefined) check.ensure(typeof key === 'string', 'run.key', 'a string', key)

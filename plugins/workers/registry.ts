@@ -34,7 +34,7 @@ export class Registry {
   /** @throws JobUnknownError */
   get (name: string): RegisteredJob {
     const job = this.#byName.get(name)
-    if (job === undefined) throw new JobUnknownError(String(name), this.names)
+    if (job === undefined) throw new JobUnknownError(name, this.names)
     return job
   }
 }

@@ -30,3 +30,21 @@ t.test('a value whose own inspection throws is refused like any other', async (t
   const value = { [Symbol.for('nodejs.util.inspect.custom')] () { throw new Error('mine') } }
   t.throws(() => check.integer('maxThreads', value), { code: 'FC_ERR_OPTION_INVALID', message: /maxThreads.*a value of type object/ })
 })
+
+t.test('a signal that fails when it is read is refused at once', async (t) => {
+  const { signal } = new AbortController()
+  t.equal(check.abortSignal('signal', signal), signal)
+  const trap = new Proxy({}, { getPrototypeOf () { throw new Error('mine') } })
+  for (const value of [Object.create(AbortSignal.prototype), trap, null, {}]) {
+    const message = /^Option "signal": expected an AbortSignal, received /
+    t.throws(() => check.abortSignal('signal', value), { code: 'FC_ERR_OPTION_INVALID', message })
+  }
+})
+
+t.test('options whose reading throws are refused, also if they are not among the keys', async (t) => {
+  const options = new Proxy({}, { get () { throw new Error('mine') } })
+  t.throws(() => check.record('o', options, ['a']), {
+    code: 'FC_ERR_OPTION_INVALID',
+    message: /^Option "o": expected an object whose options can be read, received Error: mine/
+  })
+})

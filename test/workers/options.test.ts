@@ -94,6 +94,20 @@ t.test('the options of a run', async (t) => {
   t.match(await rejection(workers.run('spin', { ms: 10_000 }, { timeout: 0 })), { code: /FC_ERR_(JOB_TIMEOUT|WORKERS_OVERLOADED)/ })
 })
 
+t.test('defineJobs without import.meta.url, or without jobs, says what to pass', async (t) => {
+  const define = defineJobs as (...args: unknown[]) => unknown
+  const { proxy: revoked, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const needsUrl = /^defineJobs\(\) expected import\.meta\.url as the first argument, .* received a value of type /
+  for (const url of [{ job: () => 1 }, undefined, Symbol('url'), revoked, () => {}]) {
+    t.throws(() => define(url, {}), { code: 'FC_ERR_JOBS_INVALID', message: needsUrl })
+  }
+  for (const jobs of [undefined, null, revoked]) {
+    const message = /expected an object of jobs as the second argument, and received /
+    t.throws(() => define(import.meta.url, jobs), { code: 'FC_ERR_JOBS_INVALID', message })
+  }
+})
+
 t.test('defineJobs takes a path, as CommonJS has it', async (t) => {
   const { workers } = await startApp(t, { jobs: { ...jobs, url: new URL('../fixtures/jobs.ts', import.meta.url).pathname } as typeof jobs })
   t.equal(await workers.run('echo', 1), 1)

@@ -10,10 +10,11 @@ import untyped from '@fastify/rate-limit/index.js'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import { addressKey } from '../../shared/address-key.ts'
 import { wholeSeconds } from '../../shared/coded-error.ts'
+import { describe } from '../../shared/describe.ts'
 import { LimitedError, LimitInvalidError } from '../../shared/errors.ts'
 import { ensure } from '../../shared/options.ts'
 import { resolveAllowList } from '../policies/allow-list.ts'
-import { brief, guarded, isPromise } from '../functions.ts'
+import { guarded, isPromise } from '../functions.ts'
 import { checkedKey, storedKey } from '../policies/keys.ts'
 import type { Charge, Decision, Store } from '../stores/store.ts'
 import { replaced } from './replaced.ts'
@@ -120,7 +121,8 @@ function storeClass ({ store, addressOf, onAddressKey }: RateLimitSettings, onCh
      */
     #decide (key: unknown, done: Done, timeWindow: number, max: number, cost: number): void {
       if (!Number.isFinite(max) || !Number.isFinite(timeWindow)) {
-        throw new LimitInvalidError(this.#policy, 'max or timeWindow', 'a number, and milliseconds', `${brief(max)} and ${brief(timeWindow)}`)
+        const received = `${describe(max)} and ${describe(timeWindow)}`
+        throw new LimitInvalidError(this.#policy, 'max or timeWindow', 'a number, and milliseconds', received)
       }
       const shape = windowShape(max, timeWindow)
       // @fastify/rate-limit refuses a request if `current` is above `max`.

@@ -1,10 +1,11 @@
 /** Makes a policy of a route's `config.rateLimit`: `max` tokens that flow back over `timeWindow`. */
 import { inspect, isDeepStrictEqual } from 'node:util'
 import type { FastifyRequest } from 'fastify'
+import { describe } from '../../shared/describe.ts'
 import { LimitInvalidError } from '../../shared/errors.ts'
 import { ensure, fn, integer, oneOf, record, text } from '../../shared/options.ts'
 import { resolveAllowList } from '../policies/allow-list.ts'
-import { brief, guarded } from '../functions.ts'
+import { guarded } from '../functions.ts'
 import { beforeBody, type KeyFunction } from '../policies/keys.ts'
 import type { ResolvedPolicy } from '../policies/resolve.ts'
 import { bucketNames, routeName, type RouteWithConfig } from '../route-rules.ts'
@@ -121,6 +122,7 @@ function shapeOf (option: string, name: string, { max, timeWindow }: Settings): 
     const [max, timeWindow] = [await maxOf(request as FastifyRequest, key), await windowOf(request as FastifyRequest, key)]
     const shape = Number.isInteger(max) && Number.isFinite(timeWindow) ? windowShape(max, timeWindow) : undefined
     if (shape !== undefined) return shape
-    throw new LimitInvalidError(name, 'max or timeWindow', 'a whole number of at least 1, and milliseconds above 0', `${brief(max)} and ${brief(timeWindow)}`)
+    const expected = 'a whole number of at least 1, and milliseconds above 0'
+    throw new LimitInvalidError(name, 'max or timeWindow', expected, `${describe(max)} and ${describe(timeWindow)}`)
   }
 }

@@ -9,9 +9,10 @@ import { ClosingError, LimitUnknownError, LimitWaitAbortedError } from '../../sh
 import { addressKey } from '../../shared/address-key.ts'
 import { isRefusal } from '../../shared/coded-error.ts'
 import { onWorkEnded } from '../../shared/http/request-work.ts'
-import { boolean, ensure, fn, record, text } from '../../shared/options.ts'
+import { abortSignal, boolean, fn, record, text } from '../../shared/options.ts'
 import { contextOf } from '../../shared/private.ts'
 import { asError, isPromise, type MaybePromise } from '../functions.ts'
+import { checkedKey } from '../policies/keys.ts'
 import type { PolicyName } from '../policies/policy.ts'
 import { Bound, type Release } from './bound.ts'
 import type { ResolvedConcurrency } from './policy.ts'
@@ -61,7 +62,7 @@ export class Concurrency {
       fn('run', run)
       record('options', options, ['key', 'signal', 'detached'])
       const { key, signal } = options
-      ensure(signal === undefined || signal instanceof AbortSignal, 'signal', 'an AbortSignal', signal)
+      if (signal !== undefined) abortSignal('signal', signal)
       const owner = boolean('detached', options.detached ?? false) ? undefined : request
       const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
       let release: Release
@@ -112,7 +113,7 @@ export class Concurrency {
         const policy = policies[index]
         if (policy === undefined) return
         const acquired = this.#bounds.get(policy.name)!.acquire({
-          key: policy.key?.(request) ?? '',
+          key: checkedKey(policy.name, policy.key?.(request)) ?? '',
           client: this.#clientOf(request),
           deadline: deadlineOf(request),
           signals: [gone.signal]

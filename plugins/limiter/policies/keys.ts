@@ -1,8 +1,9 @@
 /** The keys of requests: a key names the bucket that a request takes from. A request can't bypass a limit by a missing or an oversized key. */
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import { describe } from '../../shared/describe.ts'
 import { LimitInvalidError } from '../../shared/errors.ts'
-import { after, brief, isPromise, type MaybePromise } from '../functions.ts'
+import { after, isPromise, type MaybePromise } from '../functions.ts'
 
 /** Reads a request's key. `undefined`, `null` and `''` mean that the request has none. */
 export type KeyFunction = (request: FastifyRequest) => MaybePromise<string | number | bigint | null | undefined>
@@ -94,5 +95,5 @@ export function checkedKey (policy: string, value: unknown): string | undefined 
   if (value === undefined || value === null || value === '') return undefined
   if (typeof value === 'string') return value
   if (Number.isFinite(value) || typeof value === 'bigint') return String(value)
-  throw new LimitInvalidError(policy, 'key', 'a string or a number', brief(value))
+  throw new LimitInvalidError(policy, 'key', 'a string or a number', describe(value))
 }

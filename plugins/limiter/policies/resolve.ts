@@ -1,10 +1,11 @@
 /** Validates and compiles policies, at boot, for the rest of the limiter. */
 import type { FastifyRequest } from 'fastify'
+import { describe } from '../../shared/describe.ts'
 import { LimitInvalidError } from '../../shared/errors.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, oneOf, record, text } from '../../shared/options.ts'
 import { replaced } from '../compat/replaced.ts'
 import { boundsConcurrency, resolveConcurrency, type ResolvedConcurrency } from '../concurrency/policy.ts'
-import { brief, guarded } from '../functions.ts'
+import { guarded } from '../functions.ts'
 import type { Shape } from '../stores/bucket.ts'
 import type { Lockout, OnStoreError } from '../stores/store.ts'
 import { keySet, resolveAllowList, type IsListed } from './allow-list.ts'
@@ -117,8 +118,8 @@ function resolveShape (option: string, name: string, { rate, per, burst }: Parti
   return async (key, request) => {
     const shape = { rate: await rateOf(key, request), burst: await burstOf(key, request) }
     // A wrong number must not mean no limit.
-    if (!isRate(shape.rate)) throw new LimitInvalidError(name, 'rate', expected.rate, brief(shape.rate))
-    if (!isBurst(shape.burst)) throw new LimitInvalidError(name, 'burst', expected.burst, brief(shape.burst))
+    if (!isRate(shape.rate)) throw new LimitInvalidError(name, 'rate', expected.rate, describe(shape.rate))
+    if (!isBurst(shape.burst)) throw new LimitInvalidError(name, 'burst', expected.burst, describe(shape.burst))
     return { rate: shape.rate / period, burst: shape.burst }
   }
 }

@@ -84,11 +84,7 @@ export class NamedTasks {
 
   #get (name: string): Named {
     const named = this.#tasks.get(name)
-    if (named === undefined) {
-      throw new TaskUnknownError(typeof name === 'string'
-        ? name.slice(0, MAX_REASON)
-        : typeof name, [...this.names])
-    }
+    if (named === undefined) throw new TaskUnknownError(name, [...this.names])
     return named
   }
 }

@@ -51,8 +51,6 @@ export interface LoopRefusal {
 /** A request that was started, and what it has cost the loop so far. */
 export class Started {
   readonly route: Route
-  /** What the request is expected to cost in all, in ms. */
-  readonly expected: number
   /** Loop time that it took so far, in ms. */
   ms = 0
   /** What the pace was charged for it, in ms. */
@@ -70,9 +68,8 @@ export class Started {
   /** The place that the request had in the line, if it was held. */
   readonly entry: HeldEntry | undefined
 
-  constructor (route: Route, expected: number, entry?: HeldEntry) {
+  constructor (route: Route, entry?: HeldEntry) {
     this.route = route
-    this.expected = expected
     this.entry = entry
   }
 }
@@ -147,7 +144,7 @@ export class Gate<T extends HeldEntry> {
 
   /** Starts a request that was not held. */
   pass (route: Route, now: number): Started {
-    return this.#begin(new Started(route, this.#expected(route)), now)
+    return this.#begin(new Started(route), now)
   }
 
   /** Holds a request, or returns why it is refused. To hold it, another may be refused. */
@@ -216,7 +213,7 @@ export class Gate<T extends HeldEntry> {
     this.#line.occupy(entry, now)
     entry.state = 'taken'
     entry.takenAt = now
-    return this.#begin(new Started(entry.route, entry.expected, entry), now)
+    return this.#begin(new Started(entry.route, entry), now)
   }
 
   /** The code of a held request has returned to the gate. What it does later is settled when it has been answered. */
@@ -236,12 +233,12 @@ export class Gate<T extends HeldEntry> {
   answered (started: Started, now: number): void {
     if (started.isSettled) return
     started.isSettled = true
-    const { route, ms, atOnce, expected, entry } = started
+    const { route, ms, atOnce, entry } = started
     route.sample(ms, atOnce, now)
     this.#pace.charge(ms - started.charged, now)
     if (entry === undefined) return
     if (entry.state === 'taken') entry.state = 'done'
-    this.#line.queue.charge(entry, ms + this.time.extra - expected)
+    this.#line.queue.charge(entry, ms + this.time.extra - entry.expected)
   }
 
   #begin (started: Started, now: number): Started {
@@ -249,8 +246,8 @@ export class Gate<T extends HeldEntry> {
     this.time.started()
     started.turn = this.time.turn
     route.count++
-    started.charged = route.known ? route.cost : QUANTUM_MS
-    this.#pace.charge(started.charged, now)
+    const charged = started.charged = route.known ? route.cost : QUANTUM_MS
+    this.#pace.charge(charged, now)
     return started
   }
 

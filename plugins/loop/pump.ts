@@ -34,6 +34,8 @@ export interface Stall {
   sure: boolean
 }
 
+/** An answer that follows the last mark by no more than this, in ms, is taken to come in the same turn of the loop. */
+const AT_ONCE_MS = 1
 /** Busy time that is spread over more turns than this held nobody up. */
 const MAX_TURNS = 3
 
@@ -118,8 +120,10 @@ export class Pump<T extends HeldEntry> {
     // The time up to its return is measured then.
     if (started.isRunning) return
     const now = this.#loop.now()
-    this.#spent(started, 'answer', this.#gate.time.mark(now, this.#loop.idle()), now)
-    this.#turn = this.#loop.turns()
+    const ms = this.#gate.time.mark(now, this.#loop.idle())
+    this.#spent(started, 'answer', ms, now)
+    // An answer that follows at once is taken to come in the turn of the start, whose number is known.
+    if (ms > AT_ONCE_MS || started.turn !== this.#gate.time.turn) this.#turn = this.#loop.turns()
     // The start of other work follows, so that as much is under way as before. If it waited for the end of the turn, all that was started then would come back
     // together, and make another turn as long.
     if (this.#gate.held > 0) this.#loop.soon(this.#onAnswer)

@@ -1,1 +1,0 @@
-export default function add ({ a, b }: { a: number, b: number }): number { return a + b }

@@ -1,4 +1,0 @@
-// tsx.mjs
-import { register } from 'tsx/esm/api'
-
-register()

@@ -43,7 +43,7 @@ export async function drain (drainables: Iterable<Drainable>, { deadline, grace,
       return []
     }
   })
-  const completed = (): number => read((drainable) => [drainable.completed]).reduce((sum, count) => sum + count, 0)
+  const completed = (): number => read((drainable) => [drainable.completed ?? 0]).reduce((sum, count) => sum + count, 0)
   const before = completed()
 
   for (const phase of drainPhases) {

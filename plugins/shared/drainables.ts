@@ -27,8 +27,8 @@ export interface Drainable {
   /** For the report: the decorator's name. */
   readonly name: string
   readonly phase: DrainPhase
-  /** How many units of work it has finished since it started. */
-  readonly completed: number
+  /** How many units of work it has finished since it started, if nobody else counts them. */
+  readonly completed?: number
   /** How many units of work it holds: running and waiting. */
   readonly pending: number
   /** How many timers it has armed. Zero once nothing is pending, or the app leaks them. */

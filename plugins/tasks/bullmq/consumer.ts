@@ -87,8 +87,6 @@ export class Consumer implements Drainable {
     }
   }
 
-  /** The ledger has counted what ran here with what ran in memory. */
-  readonly completed = 0
   get pending (): number { return this.#held.size }
   get timers (): number { return this.#process.runs.timers }
 

@@ -241,8 +241,8 @@ export class Group<T = unknown> {
   }
 
   async #settle (): Promise<void> {
-    // Both are read again each time: a function may start further ones until the last has settled.
-    while (this.#running.size > 0 || this.#waiting.length > 0) await Promise.all(this.#running)
+    // Read again each time: a function may start further ones, and lets a waiting one start as it settles.
+    while (this.#running.size > 0) await Promise.all(this.#running)
     this.#ended = true
     this.#parents.forget()
   }
@@ -288,8 +288,7 @@ export class Group<T = unknown> {
     try {
       return await group.wait()
     } catch (error) {
-      if (group.#errors.length === 0) this.#fail(error)
-      for (const each of group.#errors) this.#fail(each)
+      for (const each of [error, ...group.errors]) this.#fail(each)
       throw error
     } finally {
       // Not awaited: the return() of an async generator waits for the item that the generator is making.
@@ -334,9 +333,7 @@ export class Group<T = unknown> {
 
   /** Aborts the functions that still run, and waits for them. Never throws: errors come out of wait(). */
   async [Symbol.asyncDispose] (): Promise<void> {
-    if (this.#running.size > 0 || this.#waiting.length > 0) {
-      this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
-    }
+    if (this.#running.size > 0) this.#controller.abort(new DOMException('The scope of the group was left', 'AbortError'))
     await this.#settle()
     if (this.#unwaited !== undefined && !this.#waited) this.#host.unseen(this.#unwaited.error)
   }

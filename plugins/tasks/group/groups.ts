@@ -30,8 +30,6 @@ export class Groups implements Drainable {
   readonly name = 'groups'
   // Not with the requests: a task's groups may run as long as the task.
   readonly phase = 'tasks'
-  /** A group is part of a request or a task, and not work of its own. */
-  readonly completed = 0
   readonly #deps: GroupsDeps
   readonly #running = new DenseSet<ActiveGroup>()
   #isClosing = false

@@ -193,6 +193,72 @@ t.test('map: a source that gives no further item does not delay an abort; the er
   t.same(await group().map([], () => 1), [])
 })
 
+t.test('map: a source that aborts the group while it is read does not hold up map(), though it never answers', async (t) => {
+  const parent = new AbortController()
+  const source = {
+    [Symbol.asyncIterator]: () => ({
+      next () {
+        parent.abort(new Error('left'))
+        return new Promise<never>(() => {})
+      }
+    })
+  }
+  t.match(await rejection(group(2, [parent.signal]).map(source, (item) => item)), { message: 'left' })
+})
+
+t.test('map: a source without an end is read no further after an error, and is ended', async (t) => {
+  let read = 0
+  let ended = false
+  function * source (): Generator<number> {
+    try {
+      for (;;) yield read++
+    } finally {
+      ended = true
+    }
+  }
+  const mapped = group(2).map(source(), async (item) => {
+    if (item === 5) throw new Error('at 5')
+  })
+  t.match(await rejection(mapped), { message: 'at 5' })
+  t.equal(ended, true)
+  t.ok(read <= 8, `${read} items were read`)
+})
+
+t.test('map: a source that has ended, or has failed, is not ended again', async (t) => {
+  let returned = 0
+  const source = (last: () => IteratorResult<number>): Iterable<number> => {
+    let left = 3
+    const next = (): IteratorResult<number> => left-- > 0 ? { done: false, value: left } : last()
+    return { [Symbol.iterator]: () => ({ next, return: () => ({ done: true, value: ++returned }) }) }
+  }
+  t.same(await group(2).map(source(() => ({ done: true, value: 0 })), (item) => item), [2, 1, 0])
+  const failing = source(() => { throw new Error('broken') })
+  t.match(await rejection(group(2).map(failing, (item) => item)), { message: 'broken' })
+  t.equal(returned, 0)
+})
+
+t.test('map: a source that answers with no object is an error, and not the end', async (t) => {
+  for (const answer of [undefined, null, 5]) {
+    for (const next of [() => answer, async () => answer]) {
+      const source = { [Symbol.asyncIterator]: () => ({ next }) } as never
+      t.match(await rejection(group(2).map(source, (item) => item)),
+        { name: 'TypeError', message: `The iterator's next() returned ${answer}, which is not an object` })
+    }
+  }
+})
+
+t.test('map: the error of an item is the group\'s error once, and those that follow are in `errors`', async (t) => {
+  const g = group()
+  const mapped = g.map([1, 2], async (item, { signal }) => {
+    if (item === 2) throw new Error('second')
+    await untilAborted(signal).catch(() => {})
+    throw new Error('first')
+  })
+  t.match(await rejection(mapped), { message: 'second' })
+  t.match(await rejection(g.wait()), { message: 'second' })
+  t.match(g.errors, [{ message: 'first' }])
+})
+
 t.test('race: the first to settle decides, the losers are aborted and waited for', async (t) => {
   const g = group()
   const log: string[] = []
@@ -285,6 +351,33 @@ t.test('await using leaves nothing running, and reports an error that nobody has
     await g.go(() => 1)
     t.same(await g.wait(), [1])
   })()
+})
+
+t.test('await using does not abort the signal of a group that has nothing left to run', async (t) => {
+  let signal: AbortSignal | undefined
+  await (async () => {
+    await using g = group<number>()
+    signal = g.signal
+    await g.go(() => 1)
+    await g.wait()
+  })()
+  t.equal(signal?.aborted, false)
+})
+
+t.test('the error of a wait() that nobody awaits is reported; that the group\'s parent has aborted is not', async (t) => {
+  const { app, lines } = await build(t)
+  const failing = app.tasks.group()
+  await failing.go(() => { throw new Error('unseen') })
+  void failing.wait()
+  const parent = new AbortController()
+  const stopped = app.tasks.group({ signal: parent.signal })
+  await stopped.go(({ signal }) => untilAborted(signal))
+  void stopped.wait()
+  parent.abort(new Error('stopped'))
+  await until(() => app.tasks.stats().running === 0, 'both have ended')
+  await new Promise(setImmediate)
+  await new Promise(setImmediate)
+  t.match(lines.filter(({ msg }) => msg.startsWith('a group has failed')), [{ err: { message: 'unseen' } }])
 })
 
 t.test('in a handler the client\'s leaving aborts the group, unless it is detached; in a task the task\'s signal does', async (t) => {

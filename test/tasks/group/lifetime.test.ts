@@ -317,16 +317,18 @@ t.test('over HTTP/2 too, the client that leaves is the reason of the abort, and 
   go.resolve()
 })
 
-async function suite (t: Test, timeout: number): Promise<{ app: FastifyInstance, lines: LogLine[] }> {
+async function suite (
+  t: Test, timeout: number, tasks: TasksOptions = {}
+): Promise<{ app: FastifyInstance, lines: LogLine[] }> {
   const { lines, logger } = logLines()
   const app = Fastify({ logger }) as unknown as FastifyInstance
   t.teardown(async () => { await app.close() })
-  await app.register(concurrency, { lifecycle: { timeout, grace: 100 } })
+  await app.register(concurrency, { tasks, lifecycle: { timeout, grace: 100 } })
   return { app, lines }
 }
 
 t.test('a shutdown waits for a group that nobody awaits', async (t) => {
-  const { app } = await suite(t, 10_000)
+  const { app } = await suite(t, 600_000)
   const go = deferred()
   app.get('/', async () => {
     void app.tasks.group({ detached: true }).map([1], () => go.promise)
@@ -380,4 +382,20 @@ t.test('functions that ignore their signal are held for closeTimeout, and then n
   await t.rejects(assertIdle(app, { within: 1 }), { message: /group GET \/ \(req-1/ })
   await until(() => lines.some(({ msg, level }) => level === 40 && msg.startsWith('functions of a group ignore')), 'the warning')
   await assertIdle(app, { within: 1 })
+})
+
+t.test('the report of a shutdown names functions that were given up on during the shutdown, and none from before', async (t) => {
+  const { app, lines } = await suite(t, 600_000, { closeTimeout: 20 })
+  const stuck = (): Promise<never> => new Promise(() => {})
+  const parent = new AbortController()
+  const isGivenUp = (): boolean => lines.some(({ msg }) => msg.startsWith('functions of a group ignore'))
+  app.get('/before', async () => { void app.tasks.group().go(stuck) })
+  app.get('/during', async () => { void app.tasks.group({ detached: true, signal: parent.signal }).go(stuck) })
+  await app.inject('/before')
+  await until(isGivenUp, 'the first is given up on')
+  await app.inject('/during')
+  const shutdown = app.lifecycle.shutdown()
+  await turn()
+  parent.abort(new Error('stop'))
+  t.match(await shutdown, { unfinished: [{ kind: 'group', name: 'GET /during' }] })
 })

@@ -1,6 +1,6 @@
 // What the detector reports, and what it doesn't: each bug beside its fix.
 import t from 'tap'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteHandlerMethod } from 'fastify'
 import locks from '../../plugins/locks/index.ts'
 import { shared } from '../src/index.ts'
 import { confirmed, racesOf, turn } from './helper.ts'
@@ -880,6 +880,110 @@ const cases: Record<string, Case> = {
       const queue = shared([1, 2, 3, 4], 'queue')
       app.get('/walk', async () => { for (const item of [...queue]) await turn(item) })
       app.get('/shift', async () => queue.shift())
+    }
+  },
+  'a place that a loop looks for and refuses at the first match, taken after an await': {
+    report: 'check then act on bookings',
+    bug (app) {
+      const bookings = shared<Array<{ from: number, to: number }>>([], 'bookings')
+      app.get('/', async (_request, reply) => {
+        for (const { from, to } of bookings) {
+          if (from < 3 && to > 1) return reply.code(409).send()
+        }
+        await turn()
+        bookings.push({ from: 1, to: 3 })
+        return 'booked'
+      })
+    },
+    fix (app) {
+      const bookings = shared<Array<{ from: number, to: number }>>([], 'bookings')
+      app.get('/', async (_request, reply) => {
+        await turn()
+        for (const { from, to } of bookings) {
+          if (from < 3 && to > 1) return reply.code(409).send()
+        }
+        bookings.push({ from: 1, to: 3 })
+        return 'booked'
+      })
+    }
+  },
+  'a name that a loop by index looks for and throws at, taken after an await': {
+    report: 'check then act on names',
+    bug (app) {
+      const names = shared<string[]>([], 'names')
+      app.get('/', async () => {
+        for (let n = 0; n < names.length; n++) if (names[n] === 'ada') throw new Error('taken')
+        await turn()
+        names.push('ada')
+        return 'taken'
+      })
+    },
+    fix (app) {
+      const names = shared<string[]>([], 'names')
+      app.get('/', async () => {
+        for (let n = 0; n < names.length; n++) if (names[n] === 'ada') throw new Error('taken')
+        names.push('ada')
+        return turn('taken')
+      })
+    }
+  },
+  'a name that is compared with -1, and taken in a callback': {
+    report: 'check then act on names',
+    bug (app) {
+      const names = shared<string[]>([], 'names')
+      app.get('/', (_request, reply) => {
+        if (names.indexOf('ada') !== -1) return reply.code(409).send()
+        setImmediate(() => {
+          names.push('ada')
+          reply.send('taken')
+        })
+      })
+    },
+    fix (app) {
+      const names = shared<string[]>([], 'names')
+      app.get('/', (_request, reply) => {
+        setImmediate(() => {
+          const isTaken = names.indexOf('ada') !== -1
+          if (!isTaken) names.push('ada')
+          reply.code(isTaken ? 409 : 200).send()
+        })
+      })
+    }
+  },
+  'a fill in a callback, whose generation is compared before the load': {
+    report: 'check then act on cache.get("sum")',
+    urls: ['/', '/other'],
+    bug (app) {
+      const cache = shared(new Map<string, { sum: number }>(), 'cache')
+      const generation = shared({ number: 0 }, 'generation')
+      const route = (sum: number): RouteHandlerMethod => (_request, reply) => {
+        const { number } = generation
+        if (cache.has('sum') || generation.number !== number) return reply.send(cache.get('sum'))
+        if (cache.get('sum') !== undefined) return reply.send('filled')
+        setImmediate(() => {
+          cache.set('sum', { sum })
+          reply.send('made')
+        })
+      }
+      app.get('/', route(1))
+      app.get('/other', route(2))
+    },
+    fix (app) {
+      const cache = shared(new Map<string, { sum: number }>(), 'cache')
+      const generation = shared({ number: 0 }, 'generation')
+      const route = (sum: number): RouteHandlerMethod => (_request, reply) => {
+        const { number } = generation
+        if (cache.get('sum') !== undefined) return reply.send('filled')
+        setImmediate(() => {
+          if (generation.number === number) {
+            generation.number++
+            cache.set('sum', { sum })
+          }
+          reply.send('made')
+        })
+      }
+      app.get('/', route(1))
+      app.get('/other', route(2))
     }
   },
   'a payment that two requests make': {

@@ -89,7 +89,8 @@ function isPresence (ts: Ts, test: Node, origin: Node): boolean {
 /** Whether something is tested between the last await and the write, other than what the request has in variables of its own. */
 export function isRechecked (read: readonly Frame[], write: readonly Frame[]): boolean {
   const common = commonPlaces(placesOf(read), placesOf(write))
-  return common.length === 0 || common.some(({ flow, scope, source: { ts }, target }) => testsBefore(ts, scope, target).some((test) => !isOwn(ts, flow, test)))
+  return common.length === 0 || common.some(({ flow, scope, source: { ts }, target }) =>
+    testsBefore(ts, scope, target).some((test) => !isOwn(ts, flow, test)))
 }
 
 /**
@@ -108,20 +109,27 @@ export function isCompared (read: readonly Frame[], write: readonly Frame[]): bo
   })
 }
 
-const isPrimitiveText = ({ left, right }: TypeScript.BinaryExpression): boolean => [left, right].some((node) => /^(?:undefined|null|true|false|'.*'|".*"|\d+)$/.test(node.getText()))
+const isPrimitiveText = ({ left, right }: TypeScript.BinaryExpression): boolean => [left, right].some((node) => /^(?:undefined|null|true|false|'.*'|".*"|-?\d+)$/.test(node.getText()))
 
-/** Returns the tests between the last await and a write, of which some may decide about it. */
+/** Returns the tests between the last await and a write, of which some may decide about it. A callback of a function without an await is run later. */
 function testsBefore (ts: Ts, scope: Node, target: Node): Node[] {
   let last = scope.pos
   const tests: Node[] = []
-  someIn(ts, scope, (node) => {
-    if ((ts.isAwaitExpression(node) || (ts.isForOfStatement(node) && node.awaitModifier !== undefined)) && (node.end <= target.pos || isWithin(node, target))) last = Math.max(last, node.end)
-    if (node.pos < target.pos) {
-      if (ts.isIfStatement(node)) tests.push(node.expression)
-      else if (ts.isConditionalExpression(node)) tests.push(node.condition)
-    }
-    return false
-  })
+  const look = (within: Node): void => {
+    someIn(ts, within, (node) => {
+      const isWait = ts.isAwaitExpression(node) || (ts.isForOfStatement(node) && node.awaitModifier !== undefined)
+      if (isWait && (node.end <= target.pos || isWithin(node, target))) last = Math.max(last, node.end)
+      if (node.pos < target.pos) {
+        if (ts.isIfStatement(node)) tests.push(node.expression)
+        else if (ts.isConditionalExpression(node)) tests.push(node.condition)
+      }
+      return false
+    })
+  }
+  let inner = target
+  while (inner !== scope && !ts.isFunctionLike(inner) && inner.parent !== undefined) inner = inner.parent
+  if (inner === scope || someIn(ts, scope, (node) => ts.isAwaitExpression(node))) look(scope)
+  if (inner !== scope) look(inner)
   return tests.filter(({ pos }) => pos >= last)
 }
 

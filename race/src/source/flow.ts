@@ -140,7 +140,20 @@ export class Flow {
 
   #refuses (statement: Node): boolean {
     const ts = this.#ts
-    return ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement.thenStatement, (node) => ts.isThrowStatement(node) || isRefusal(ts, node))
+    const isRefused = (node: Node): boolean => ts.isThrowStatement(node) || isRefusal(ts, node)
+    if (ts.isIfStatement(statement)) return this.has(statement.expression) && this.#some(statement.thenStatement, isRefused)
+    return this.#searches(statement, isRefused)
+  }
+
+  /** Whether the statement is a loop over the value, or with a test of it, that ends in one of these nodes: `for (const each of all) if (…) return`. */
+  #searches (statement: Node, isEnd: (node: Node) => boolean): boolean {
+    const ts = this.#ts
+    if (!ts.isIterationStatement(statement, false)) return false
+    const { condition, expression } = statement as { condition?: Node, expression?: Node }
+    const isOver = this.has(condition ?? expression)
+    return this.#some(statement.statement, (node) => isOver
+      ? isEnd(node)
+      : ts.isIfStatement(node) && this.has(node.expression) && this.#some(node, isEnd))
   }
 
   /** How much of the value is in what the function returns: it may be made of the value, or chosen because of it. */
@@ -227,6 +240,7 @@ export class Flow {
     return statements.slice(0, statements.indexOf(before)).some((statement) =>
       // A loop that waits until the value is another: what comes after it rests on the last one.
       ((ts.isWhileStatement(statement) || ts.isDoStatement(statement)) && this.has(statement.expression)) ||
+      this.#searches(statement, (node) => ts.isReturnStatement(node) || ts.isThrowStatement(node)) ||
       (ts.isIfStatement(statement) && this.has(statement.expression) && this.#some(statement, (node) =>
         ts.isReturnStatement(node) || ts.isThrowStatement(node) || ts.isBreakOrContinueStatement(node) ||
         // if (holder) await holder: what comes after it waited for the value that was read.

@@ -200,4 +200,5 @@ function withAmbient<Options extends { ambient?: boolean }> (ambient: boolean, o
   return options && { ...options, ambient: options.ambient ?? ambient }
 }
 
+/** The Fastify plugin that registers the whole suite. Parts that their options leave out are not loaded. */
 export default fp(concurrency, { name: 'fastify-concurrency', fastify: '5.x' })

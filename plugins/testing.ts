@@ -16,6 +16,7 @@ const atCreation = new WeakMap<object, Set<NodeJS.SignalsListener>>()
 // A runner may listen as late as its first test: tap does, if node runs the file itself.
 subscribe('fastify.initialization', (message) => { atCreation.set((message as { fastify: object }).fastify, listenersNow()) })
 
+/** Options of `assertIdle()`. */
 export interface AssertIdleOptions {
   /**
    * How long work may take to end, in ms: the end of a request reaches its client before it reaches the server.

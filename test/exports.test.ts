@@ -29,24 +29,24 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './lifecycle': { values: ['default'], types: ['Lifecycle', 'LifecycleOptions', 'Phase', 'ReadyCheck', 'ShutdownHook', 'ShutdownReport', 'Unfinished'] },
   './limiter': {
     values: ['default', 'definePolicies'],
-    types: ['CheckRateLimit', 'ConcurrencyPolicy', 'CreateRateLimitOptions', 'HeaderKey', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Peek', 'Period',
+    types: ['CheckRateLimit', 'Clock', 'ConcurrencyPolicy', 'Cost', 'CreateRateLimitOptions', 'HeaderKey', 'KeyFunction', 'LimitRefused', 'Limiter', 'LimiterOptions', 'Lockout', 'OnStoreError', 'Peek', 'Period',
       'Policies', 'Policy', 'PolicyName', 'RateLimitCheck', 'RateLimitOptions', 'RedisClient', 'RefusalOptions', 'Register', 'Reservation', 'ReserveOptions',
-      'RouteLimiterOptions', 'RouteRateLimitOptions', 'RunLimitedOptions', 'WaitOptions']
+      'RouteLimiterOptions', 'RouteRateLimitOptions', 'RunLimitedOptions', 'Stage', 'Tiered', 'WaitOptions']
   },
-  './loop': { values: ['default'], types: ['Loop', 'LoopOptions', 'LoopStats', 'RouteCost', 'RouteLoopOptions'] },
+  './loop': { values: ['default'], types: ['Loop', 'LoopOptions', 'LoopRefusalReason', 'LoopStats', 'RouteCost', 'RouteLoopOptions'] },
   './tasks': {
     values: ['default', 'defineTasks'],
-    types: ['DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EngineOperations', 'EnqueueOptions', 'FailedOptions', 'FailedTask', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'NamedTask', 'Operating', 'QueueStats', 'RedisToDuplicate',
-      'Register', 'ReserveOptions', 'ReservedPlace', 'Schedule', 'ScheduleOptions', 'ScheduledTask', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskFunction', 'TaskHandle', 'TaskRunOptions', 'TaskStatus',
+    types: ['Backoff', 'DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EngineOperations', 'EnqueueOptions', 'FailedOptions', 'FailedTask', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'MapFunction', 'NamedTask', 'Operating', 'QueueStats', 'RedisToDuplicate',
+      'Register', 'ReserveOptions', 'ReservedPlace', 'Schedule', 'ScheduleOptions', 'ScheduledTask', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskEnd', 'TaskFunction', 'TaskHandle', 'TaskRefusalReason', 'TaskRunOptions', 'TaskStatus',
       'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished']
   },
-  './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
+  './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'LockRefusalReason', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
   './metrics': {
     values: ['bucketBounds', 'default'],
     types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'LoopMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'TaskMetrics']
   },
   './tracing': { values: ['default'], types: ['TracingOptions', 'TracingProvider'] },
-  './dashboard': { values: ['default'], types: ['DashboardOptions'] },
+  './dashboard': { values: ['default'], types: ['Authorize', 'DashboardOptions'] },
   './jobs': {
     values: ['SharedCounter', 'SharedFlag', 'defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']

@@ -16,9 +16,11 @@ export type JobLogger = {
   }
 }
 
+/** What a job knows of its run: the second argument of each job. */
 export interface JobContext {
   /** Unique in the pool. */
   readonly id: string
+  /** The job's name. */
   readonly name: string
   /**
    * How often the job was handed to a thread: above 1 if a thread died, or was held up, before it could start the job.
@@ -36,6 +38,7 @@ export interface JobContext {
   readonly aborted: boolean
   /** Throws the signal's reason if the job was aborted. */
   throwIfAborted (): void
+  /** A logger whose lines the application writes, with the ids of the job and of its request. */
   readonly log: JobLogger
   /**
    * Calls `onProgress` of `run()` on the main thread. The value is cloned; one of thousands that the main thread can't

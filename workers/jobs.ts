@@ -19,6 +19,7 @@ export type JobModule = JobFunction | { readonly default: JobFunction } | {
   readonly default: { readonly default: JobFunction }
 }
 
+/** The order in the queue: a job of a higher priority runs before those of a lower one. */
 export type Priority = 'high' | 'normal' | 'low'
 
 /** A job with options, or one that only worker threads load. */
@@ -52,6 +53,7 @@ export type JobModules = Record<string, JobModule>
 export interface Jobs<Modules extends JobModules = JobModules> {
   /** The module that worker threads import. */
   readonly url: string
+  /** The definition of each job. */
   readonly definitions: { readonly [Name in keyof Modules]: JobDefinition<Modules[Name]> }
 }
 

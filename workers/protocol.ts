@@ -22,7 +22,9 @@ export interface HostData {
 
 /** The trace that a piece of work belongs to, for another thread or process: the headers of W3C Trace Context. */
 export interface TraceCarrier {
+  /** The header `traceparent`. */
   readonly traceparent: string
+  /** The header `tracestate`. */
   readonly tracestate?: string
 }
 

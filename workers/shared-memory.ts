@@ -21,6 +21,7 @@ function checkBuffer (buffer: unknown, bytes: number, what: string): void {
  * done.value
  */
 export class SharedCounter {
+  /** The memory that threads share. */
   readonly buffer: SharedArrayBuffer
   readonly #cell: BigInt64Array
 
@@ -31,6 +32,7 @@ export class SharedCounter {
     this.#cell = new BigInt64Array(buffer, 0, 1)
   }
 
+  /** The value now. */
   get value (): number {
     return Number(Atomics.load(this.#cell, 0))
   }
@@ -62,6 +64,7 @@ function whole (value: number): bigint {
  * stop.set()
  */
 export class SharedFlag {
+  /** The memory that threads share. */
   readonly buffer: SharedArrayBuffer
   readonly #cell: Int32Array
 
@@ -72,6 +75,7 @@ export class SharedFlag {
     this.#cell = new Int32Array(buffer, 0, 1)
   }
 
+  /** Whether a thread has set the flag. */
   get isSet (): boolean {
     return Atomics.load(this.#cell, 0) === 1
   }

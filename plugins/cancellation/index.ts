@@ -25,6 +25,7 @@ declare module 'fastify' {
   }
 }
 
+/** The options of cancellation. Without options, it passes the current request to work of the suite by itself. */
 export interface CancellationOptions {
   /**
    * Lets `workers.run()` and others detect the current request, through AsyncLocalStorage. Otherwise pass `{ request }`.
@@ -60,4 +61,8 @@ function track (app: FastifyInstance): void {
   })
 }
 
+/**
+ * The Fastify plugin of cancellation: `request.disconnected`, a signal that aborts when the client leaves. The
+ * suite registers it.
+ */
 export default fp(cancellation, { name: 'fastify-concurrency/cancellation', fastify: '5.x' })

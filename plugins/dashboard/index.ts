@@ -25,7 +25,7 @@ import { cancelJob } from './running-jobs.ts'
 import { resolveOptions, type Authorize, type DashboardOptions } from './options.ts'
 import { Streams } from './streams.ts'
 
-export type { DashboardOptions } from './options.ts'
+export type { Authorize, DashboardOptions } from './options.ts'
 
 /** A page that has no inline code, loads nothing from elsewhere, and can't be framed by a page that makes its user click on Cancel. */
 const headers = {
@@ -51,6 +51,7 @@ async function isAuthorized (authorize: Authorize, request: FastifyRequest, repl
 /** The servers whose application has a dashboard. The plugin is encapsulated, so a decorator would not tell a second registration. */
 const servers = new WeakSet<object>()
 
+/** The Fastify plugin of the dashboard, a live page for operators. It needs `authorize`, or serves this machine only. */
 async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
   const { path, authorize, hosts, policies } = resolveOptions(options)
   ensure(!servers.has(app.server), 'dashboard', 'one registration of the dashboard (the suite registers it too)', 'a second one')

@@ -12,7 +12,9 @@ export interface Drained {
   unfinished: Unfinished[]
 }
 
+/** What a shutdown did: what `lifecycle.shutdown()` resolves with. */
 export interface ShutdownReport extends Drained {
+  /** What began the shutdown. */
   reason: string
   /** The time from the call until the app was closed. In the channel, which comes before that, until no accepted work was left. */
   durationMs: number

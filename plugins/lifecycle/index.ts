@@ -44,7 +44,9 @@ declare module 'fastify' {
   }
 }
 
+/** The shutdown of an application, `app.lifecycle`. */
 export interface Lifecycle {
+  /** The phase now: `serving` until a shutdown begins. */
   readonly phase: Phase
   /** True between the end of boot and the call of shutdown() or close(). */
   readonly ready: boolean
@@ -96,4 +98,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   app.addHook('onClose', async () => shutdown.onClose())
 }
 
+/**
+ * The Fastify plugin of the shutdown, `app.lifecycle`: readiness, drain, deadline. Register it alone if you use
+ * nothing else of the suite.
+ */
 export default fp(plugin, { name: 'fastify-concurrency/lifecycle', fastify: '5.x' })

@@ -6,6 +6,7 @@ import * as check from '../shared/options.ts'
  */
 export type ReadyCheck = (signal: AbortSignal) => unknown
 
+/** The options of the shutdown. */
 export interface LifecycleOptions {
   /**
    * How long to serve on after readiness has turned false, in ms. Set it longer than your load balancer takes to notice: otherwise requests

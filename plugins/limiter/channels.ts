@@ -2,7 +2,9 @@
 import type { Origin } from '../cancellation/origin.ts'
 import { typedChannel } from '../shared/typed-channel.ts'
 
+/** A charge that a policy refused. */
 export interface LimitRefused {
+  /** The policy's name. */
   policy: string
   /** The key as the store keeps it: of more than 256 characters, its digest. */
   key: string
@@ -16,12 +18,15 @@ export interface LimitRefused {
   requestId: string | undefined
 }
 
+/** The store of the limits is away. */
 export interface StoreFailed {
   /** The application's server. */
   server: object
+  /** The store's error. */
   error: Error
 }
 
+/** The store of the limits is back. */
 export interface StoreRecovered {
   /** The application's server. */
   server: object
@@ -29,9 +34,11 @@ export interface StoreRecovered {
   durationMs: number
 }
 
+/** A charge that a policy granted. */
 export interface LimitGranted {
   /** The application's server. */
   server: object
+  /** The policy's name. */
   policy: string
   /** The key as the store keeps it. */
   key: string
@@ -45,6 +52,7 @@ export interface BucketState {
   tokens: number | undefined
   /** Tokens a second. */
   rate: number
+  /** The most tokens that the bucket holds. */
   burst: number
   /** Of a call of `wait` that may not wait: how many calls wait already, and how many may. */
   waiters?: { waiting: number, limit: number }

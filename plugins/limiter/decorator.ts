@@ -21,6 +21,7 @@ import { SLACK } from './stores/bucket.ts'
 import { takeOne, type Store } from './stores/store.ts'
 import type { WaitEnd, Waiters, WaitSettings } from './waiting/waiters.ts'
 
+/** Options of `limiter.reserve()`. */
 export interface ReserveOptions {
   /**
    * Whole tokens to take, from 1 to the burst.
@@ -34,6 +35,7 @@ export interface ReserveOptions {
   maxWait?: number
 }
 
+/** Options of `limiter.wait()`. */
 export interface WaitOptions {
   /**
    * Whole tokens to take, from 1 to the burst.
@@ -73,9 +75,11 @@ export interface Reservation {
   cancel (): Promise<void>
 }
 
+/** The state of a bucket, from which nothing was taken. */
 export interface Peek {
   /** Tokens in the bucket now, with fractions; below 0 while reservations wait; at most 0 during a lockout; `Infinity` if there is no limit. */
   readonly tokens: number
+  /** The most tokens that the bucket holds. */
   readonly burst: number
   /** How many ms until one token is there, or until the lockout of the key ends; 0 if a token is there now. */
   readonly wait: number

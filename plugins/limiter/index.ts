@@ -40,9 +40,12 @@ export type { RunLimitedOptions } from './concurrency/index.ts'
 export type { ConcurrencyPolicy } from './concurrency/policy.ts'
 export type { Limiter, Peek, Reservation, ReserveOptions, WaitOptions } from './decorator.ts'
 export type { LimiterOptions } from './options.ts'
-export type { HeaderKey, Period, Policies, Policy, PolicyName, RefusalOptions } from './policies/policy.ts'
-export type { RouteLimiterOptions } from './route-rules.ts'
+export type { KeyFunction } from './policies/keys.ts'
+export type { HeaderKey, Period, Policies, Policy, PolicyName, RefusalOptions, Stage, Tiered } from './policies/policy.ts'
+export type { Cost, RouteLimiterOptions } from './route-rules.ts'
 export type { RedisClient } from './stores/redis-client.ts'
+export type { Lockout, OnStoreError } from './stores/store.ts'
+export type { Clock } from '../shared/clock.ts'
 
 declare module 'fastify' {
   interface FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider> {
@@ -162,4 +165,5 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   })
 }
 
+/** The Fastify plugin of rate limits, `app.limiter`. Register it alone if you use nothing else of the suite. */
 export default fp(limiter, { name: 'fastify-concurrency/limiter', fastify: '5.x' })

@@ -36,6 +36,7 @@ export interface RwLock {
   acquireShared (options?: AcquireOptions): Promise<Lock>
   /** Resolves when the caller is the only holder. */
   acquire (options?: AcquireOptions): Promise<Lock>
+  /** Whether somebody reads or writes. */
   readonly isLocked: boolean
 }
 
@@ -45,6 +46,7 @@ export interface Semaphore {
   run<T> (fn: () => T | Promise<T>, options?: AcquireOptions): Promise<T>
   /** Resolves when a permit is the caller's. */
   acquire (options?: AcquireOptions): Promise<Lock>
+  /** Whether all permits are taken. */
   readonly isLocked: boolean
 }
 
@@ -54,9 +56,11 @@ export interface LocksStats {
   locks: number
   /** Holders: a lock that is shared has several. */
   holding: number
+  /** Callers that wait for a lock. */
   waiting: number
 }
 
+/** Locks by key for the code of one process, `app.locks`. */
 export interface Locks {
   /** A lock for a section of code that only one caller may be in: from the read to the write of state that other requests change. */
   mutex (key: string): Mutex
@@ -78,6 +82,7 @@ export interface Locks {
   once<T> (key: string, fn: () => T | Promise<T>, options?: AcquireOptions): Promise<T>
   /** Forgets the result of `once()`, so that the next call runs its `fn`. */
   forget (key: string): void
+  /** Returns how many locks are held, and how many callers wait. */
   stats (): LocksStats
 }
 

@@ -40,6 +40,7 @@ export function lockName (kind: LockKind, key: string): string {
 
 /** A lock that the caller holds until it releases it. Use it with `using` or `await using`, which release it on every way out. */
 export interface Lock extends Disposable, AsyncDisposable {
+  /** The lock's key. */
   readonly key: string
   /** Gives the lock to the next waiter. Idempotent. */
   release (): void

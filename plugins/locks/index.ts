@@ -17,6 +17,7 @@ import { resolveOptions, type LocksOptions } from './options.ts'
 import { LockTable } from './table.ts'
 
 export type { Locks, LocksStats, Mutex, RwLock, Semaphore } from './decorator.ts'
+export type { LockRefusalReason } from '../shared/errors.ts'
 export type { Lock } from './hold.ts'
 export type { AcquireOptions, LocksOptions } from './options.ts'
 
@@ -36,4 +37,5 @@ async function locks (app: FastifyInstance, options: LocksOptions): Promise<void
   drainOnClose(app, [drainableOf(table)], { closeTimeout: resolved.closeTimeout, grace: 0 })
 }
 
+/** The Fastify plugin of locks by key, `app.locks`. Register it alone if you use nothing else of the suite. */
 export default fp(locks, { name: 'fastify-concurrency/locks', fastify: '5.x' })

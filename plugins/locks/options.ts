@@ -4,6 +4,7 @@ import { timeLeft } from '../cancellation/handler-timeout.ts'
 import { endSignalOf } from '../cancellation/request-end.ts'
 import * as check from '../shared/options.ts'
 
+/** The options of locks. */
 export interface LocksOptions {
   /**
    * How many callers may wait for one lock; the next is refused with FC_ERR_LOCK_QUEUE_FULL.

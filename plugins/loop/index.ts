@@ -18,6 +18,7 @@ import { resolveOptions, type LoopOptions } from './options.ts'
 import { checkRoute, type RouteLoopOptions } from './route-rules.ts'
 
 export type { RouteCost } from '../core/ledger/counts.ts'
+export type { LoopRefusalReason } from '../shared/errors.ts'
 export type { LoopOptions } from './options.ts'
 export type { RouteLoopOptions } from './route-rules.ts'
 
@@ -32,11 +33,13 @@ declare module 'fastify' {
   }
 }
 
+/** The admission of the event loop, `app.loop`. */
 export interface Loop {
   /** Returns the counts since the start. */
   stats (): LoopStats
 }
 
+/** What the admission of the event loop has decided, since the start of the application. */
 export interface LoopStats {
   /** Requests that are held now. */
   held: number
@@ -78,4 +81,5 @@ async function loop (app: FastifyInstance, options: LoopOptions): Promise<void> 
   app.addHook('onClose', async () => { unsubscribe('net.server.socket', hooks.connected) })
 }
 
+/** The Fastify plugin that refuses requests in time when the event loop has more to do than it can. */
 export default fp(loop, { name: 'fastify-concurrency/loop', fastify: '5.x' })

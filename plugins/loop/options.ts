@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import * as check from '../shared/options.ts'
 
+/** The options of the admission of the event loop. */
 export interface LoopOptions {
   /**
    * How long any request may be held, in ms. A burst of so much work on an idle process is served whole. Lower it if your clients give up sooner.

@@ -6,6 +6,7 @@ import * as check from '../shared/options.ts'
 import type { Priority } from '../../workers/jobs.ts'
 import type { Route, Routes } from './routes.ts'
 
+/** A route's `config.loop`. */
 export interface RouteLoopOptions {
   /** Whose request it is, in place of the plugin's `key`. */
   key?: (request: FastifyRequest) => string

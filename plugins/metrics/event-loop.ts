@@ -5,8 +5,11 @@ import { monitorEventLoopDelay, performance, type EventLoopUtilization } from 'n
 export interface EventLoopSnapshot {
   /** The share of the time in which the event loop was busy, from 0 to 1. */
   utilization: number
+  /** The mean delay, in ms. */
   delayMean: number
+  /** The 99th percentile of the delays, in ms. */
   delayP99: number
+  /** The longest delay, in ms. */
   delayMax: number
 }
 

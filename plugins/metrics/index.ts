@@ -58,4 +58,5 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW_MS), queues: () => collector.queues() }, { path, registry, prefix })
 }
 
+/** The Fastify plugin of the metrics, `app.metrics`: counts and durations as a snapshot, and for Prometheus. */
 export default fp(metrics, { name: 'fastify-concurrency/metrics', fastify: '5.x' })

@@ -2,9 +2,13 @@ import * as check from '../shared/options.ts'
 
 /** A `Registry` of prom-client. It is described here, so that the types of the suite need no prom-client. */
 export interface MetricsRegistry {
+  /** The content type of the text. */
   readonly contentType: string
+  /** Returns the metric of a name, if there is one. */
   getSingleMetric (name: string): unknown
+  /** Adds a metric. */
   registerMetric (metric: never): void
+  /** Returns the text for Prometheus. */
   metrics (): Promise<string>
 }
 

@@ -6,6 +6,7 @@ import type { QueueStats } from '../tasks/index.ts'
 import type { DurationsSnapshot } from '../core/ledger/durations.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 
+/** A worker pool, now. */
 export interface PoolMetrics {
   /** The decorator of the pool. */
   pool: string
@@ -19,13 +20,17 @@ export interface PoolMetrics {
   waiting: number
 }
 
+/** The jobs of one name in a pool. */
 export interface JobMetrics {
   /** The decorator of the pool. */
   pool: string
+  /** The jobs' name. */
   name: string
+  /** Jobs that resolved. */
   completed: number
   /** Jobs that rejected with an error of their own. */
   failed: number
+  /** Jobs whose client left, or whose signal aborted. */
   aborted: number
   /** Jobs whose deadline has passed. */
   expired: number
@@ -39,12 +44,15 @@ export interface JobMetrics {
   run: DurationsSnapshot
 }
 
+/** The tasks of one name. */
 export interface TaskMetrics {
   /** The part of the task's id before the first colon. */
   name: string
+  /** Tasks that resolved. */
   completed: number
   /** Tasks whose last attempt failed. */
   failed: number
+  /** Tasks that were cancelled, or given up by a shutdown. */
   aborted: number
   /** Tasks that were not accepted, by reason. */
   refused: Record<TaskRefusalReason, number>
@@ -60,7 +68,9 @@ export interface TaskMetrics {
   run: DurationsSnapshot
 }
 
+/** A policy of the limiter. */
 export interface LimitMetrics {
+  /** The policy's name. */
   policy: string
   /** Requests and calls that the policy granted. */
   granted: number
@@ -71,9 +81,11 @@ export interface LimitMetrics {
 /** What is stored of the tasks of a name, counted over all processes. */
 export type QueueMetrics = QueueStats
 
+/** The locks of one kind. */
 export interface LockMetrics {
   /** `mutex`, `rwlock`, `semaphore` or `once`. */
   kind: string
+  /** How often a lock was acquired. */
   acquired: number
   /** Callers that were refused or waited too long, by reason. */
   refused: Record<LockRefusalReason, number>
@@ -81,6 +93,7 @@ export interface LockMetrics {
   wait: DurationsSnapshot
 }
 
+/** The admission of the event loop. */
 export interface LoopMetrics extends LoopStats {
   /** The time for which the started ones were held. */
   wait: DurationsSnapshot
@@ -88,6 +101,7 @@ export interface LoopMetrics extends LoopStats {
   routes: RouteCost[]
 }
 
+/** The counts of an application: what `metrics.snapshot()` returns. */
 export interface MetricsSnapshot {
   /** The phase of the application: `serving` until a shutdown begins. */
   phase: string
@@ -97,17 +111,21 @@ export interface MetricsSnapshot {
   eventLoop: EventLoopSnapshot
   /** The pools of the application. */
   pools: PoolMetrics[]
+  /** The jobs, by pool and name. */
   jobs: JobMetrics[]
   /** Tasks whose function runs now. */
   tasksRunning: number
   /** Tasks that wait for a slot, a delay or a retry. */
   tasksWaiting: number
+  /** The tasks, by name. */
   tasks: TaskMetrics[]
   /** The stored tasks of all processes, by name, when Redis was last asked: each snapshot asks it for the next one. Empty if tasks are in memory. */
   queues: QueueMetrics[]
+  /** The policies of the limiter. */
   limits: LimitMetrics[]
   /** How often the limiter's store has begun to fail. */
   storeFailures: number
+  /** The locks, by kind. */
   locks: LockMetrics[]
   /** The admission of the event loop; undefined without it. */
   loop: LoopMetrics | undefined

@@ -10,10 +10,15 @@ import { within } from './within.ts'
 
 /** A unit of work by name: held now, or given up. */
 export interface Unfinished {
+  /** What kind of work it is. */
   kind: 'job' | 'task' | 'group' | 'lock' | 'request' | 'hook'
+  /** The name of the job, task or lock, or the route. */
   name: string
+  /** The id of the piece of work. */
   id: string
+  /** How long ago it was accepted, in ms. */
   ageMs: number
+  /** Which attempt it was on, from 1. */
   attempt: number
 }
 

@@ -35,6 +35,7 @@ export class JobUnknownError extends createError<[name: string, known: readonly 
  * - `closing`: the application is shutting down.
  */
 export const jobRefusalReasons = ['count', 'wait', 'deadline', 'shed', 'unavailable', 'closing'] as const
+/** Why a job was refused: one of `count`, `wait`, `deadline`, `shed`, `unavailable` and `closing`. */
 export type RefusalReason = typeof jobRefusalReasons[number]
 
 /** Returns a count for each reason, all 0. */
@@ -44,6 +45,7 @@ export function zeroOf<Reason extends string> (reasons: readonly Reason[]): Reco
 
 /** The arithmetic behind a decision of admission to refuse a job. */
 export interface Refusal {
+  /** Which bound the job met. */
   reason: Exclude<RefusalReason, 'unavailable' | 'closing'>
   /** Jobs waiting when it was refused. */
   waiting: number
@@ -60,6 +62,7 @@ export type JobRefusal = Refusal | { reason: 'unavailable', retryAfter: number }
   reason: 'closing', retryAfter?: undefined
 }
 
+/** The job could not be served in time. The fields say why, and when to try again. */
 export class WorkersOverloadedError extends createRefusal<[job: string, refusal: Refusal], Refusal & { job: string }>(
   'FC_ERR_WORKERS_OVERLOADED',
   (job, { retryAfter }) => `The job "${job}" was refused: the workers are overloaded, try again in ${retryAfter} s`,
@@ -76,6 +79,7 @@ export class WorkersUnavailableError extends createRefusal<[job: string, retryAf
   'FC_ERR_WORKERS_UNAVAILABLE', (job) => `The job "${job}" was refused: no worker thread can be started`, 503,
   (job, retryAfter) => ({ job, reason: 'unavailable', retryAfter })) {}
 
+/** The deadline of the job passed, in the queue or on a thread. */
 export class JobTimeoutError extends withoutStack<[name: string, timeout: number, where: 'queued' | 'running']>(
   'FC_ERR_JOB_TIMEOUT', 'The job "%s" passed its deadline of %d ms while %s', 504) {}
 
@@ -190,10 +194,12 @@ export class ClosingError extends createRefusal<[what: string], { reason: 'closi
  * - `closing`: the application is shutting down.
  */
 export const taskRefusalReasons = ['full', 'store', 'closing'] as const
+/** Why a task was refused: `full`, `store` or `closing`. */
 export type TaskRefusalReason = typeof taskRefusalReasons[number]
 
 /** The arithmetic behind a refused task. */
 export interface TasksFull {
+  /** Tasks that run now. */
   running: number
   /** Tasks waiting for a slot, a delay or a retry, and reserved places. */
   waiting: number
@@ -205,6 +211,7 @@ export interface TasksFull {
   retryAfter: number
 }
 
+/** There is no place for another task. The fields say how many there are, and when to try again. */
 export class TasksFullError extends createRefusal<[full: TasksFull], TasksFull & { reason: 'full' }>(
   'FC_ERR_TASKS_FULL', ({ retryAfter }) => `There is no place for another task, try again in ${retryAfter} s`, 503,
   (full) => Object.assign({ reason: 'full' as const }, full)) {}
@@ -230,6 +237,7 @@ export class TaskThrewError extends createError<[id: string | undefined, what: s
   (id, what) => `A ${id === undefined ? 'function of a group' : 'task'} threw ${what}, which is not an Error`, 500,
   (id) => ({ id })) {}
 
+/** A task with this id waits or runs already. */
 export class TaskDuplicateError extends createError<[id: string], { id: string }>(
   'FC_ERR_TASK_DUPLICATE', () => 'A task with this id is waiting or running already', 409, (id) => ({ id })) {}
 
@@ -301,13 +309,16 @@ export class TaskNotFailedError extends createError<[id: string, state: string],
   'FC_ERR_TASK_NOT_FAILED', (_id, state) => `The task has not failed: it is ${state}`, 409,
   (id, state) => ({ id, state })) {}
 
+/** The call needs tasks that are stored in Redis. */
 export class TasksNotStoredError extends createError<[what: string]>(
   'FC_ERR_TASKS_NOT_STORED',
   'tasks.%s needs tasks that are stored: register fastify-concurrency with { redis }, and with { tasks: { tasks } }') {}
 
+/** A reserved place was used, or given back, before. */
 export class PlaceUsedError extends createError<[]>(
   'FC_ERR_PLACE_USED', 'This reserved place was used or given back already') {}
 
+/** A function was given to a group that has ended. */
 export class GroupEndedError extends createError<[]>(
   'FC_ERR_GROUP_ENDED', 'The group has ended: go() after wait() would start work that nobody waits for') {}
 
@@ -328,6 +339,7 @@ export class RequestEndedError extends withoutStack<[]>(
  * - `closing`: the application is shutting down.
  */
 export const lockRefusalReasons = ['full', 'timeout', 'closing'] as const
+/** Why a caller of a lock was refused: `full`, `timeout` or `closing`. */
 export type LockRefusalReason = typeof lockRefusalReasons[number]
 
 /**
@@ -365,6 +377,7 @@ export class LockAbortedError extends withoutStack<[kind: string, options?: Erro
  * - `shed`: the request was held, and then waited too long.
  */
 export const loopRefusalReasons = ['count', 'wait', 'shed'] as const
+/** Why a request was refused before its handler: `count`, `wait` or `shed`. */
 export type LoopRefusalReason = typeof loopRefusalReasons[number]
 
 /**

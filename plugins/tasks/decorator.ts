@@ -27,6 +27,7 @@ import {
 import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
 import { Watched } from './watched.ts'
 
+/** Options of `tasks.reserve()`. */
 export interface ReserveOptions {
   /**
    * The client or tenant whose task this will be, as `key` of submit().
@@ -44,6 +45,7 @@ export interface EnqueueOptions extends SubmitOptions {
   id?: string
 }
 
+/** Options of `tasks.schedule()`. */
 export interface ScheduleOptions {
   /**
    * Distinguishes the schedules of one task.
@@ -52,6 +54,7 @@ export interface ScheduleOptions {
   id?: string
 }
 
+/** Options of `tasks.group()`. */
 export interface GroupOptions {
   /**
    * How many functions run at once.
@@ -82,6 +85,7 @@ export interface ReservedPlace extends Disposable {
   release (): void
 }
 
+/** Background tasks, `app.tasks`: work that goes on after the response. */
 export interface Tasks extends Operating {
   /**
    * Runs `fn` in the background, after the current code has run. Use enqueue() for work that is to survive this process
@@ -137,6 +141,7 @@ export interface Tasks extends Operating {
    * is stored.
    */
   idle (): Promise<void>
+  /** Returns how many tasks run and wait, and what has become of the others. */
   stats (): TasksStats
 }
 

@@ -22,6 +22,7 @@ import { resolveOptions, type ResolvedTasksOptions, type TasksOptions } from './
 import { Scheduler } from './scheduler.ts'
 
 export type { Unfinished } from '../shared/drainables.ts'
+export type { TaskRefusalReason } from '../shared/errors.ts'
 export type { Register } from '../register.ts'
 export type {
   EnqueueOptions, GroupOptions, ReservedPlace, ReserveOptions, ScheduleOptions, Tasks
@@ -32,12 +33,12 @@ export type { FailedOptions, FailedTask, Operating } from './operating.ts'
 export type {
   Engine, EngineFactory, EngineHost, EngineOperations, NamedTask, QueueStats, Schedule, ScheduledTask
 } from './named/engine.ts'
-export type { Group, GroupContext, GroupFunction } from './group/group.ts'
+export type { Group, GroupContext, GroupFunction, MapFunction } from './group/group.ts'
 export type { RedisToDuplicate, TasksOptions } from './options.ts'
 export type { TasksStats } from './scheduler.ts'
 export type { TraceCarrier } from '../../workers/protocol.ts'
-export type { DuplicatePolicy, TaskRunOptions, SubmitOptions } from './task-options.ts'
-export type { TaskContext, TaskFunction, TaskHandle, TaskStatus } from './task.ts'
+export type { Backoff, DuplicatePolicy, TaskRunOptions, SubmitOptions } from './task-options.ts'
+export type { TaskContext, TaskEnd, TaskFunction, TaskHandle, TaskStatus } from './task.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -83,4 +84,5 @@ async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions
   }))
 }
 
+/** The Fastify plugin of background tasks, `app.tasks`. Register it alone if you use nothing else of the suite. */
 export default fp(tasks, { name: 'fastify-concurrency/tasks', fastify: '5.x' })

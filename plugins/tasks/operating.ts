@@ -16,6 +16,7 @@ export interface FailedTask<Payload = unknown> {
   storedId: string
   /** The error of the last attempt. `stack` is absent if none was kept. */
   error: { name: string, message: string, code?: string, stack?: string }
+  /** How many attempts were made. */
   attempts: number
   /** When enqueue() accepted the task, in ms since the epoch. */
   enqueuedAt: number
@@ -25,6 +26,7 @@ export interface FailedTask<Payload = unknown> {
   payload?: Payload
 }
 
+/** Options of `tasks.failed()`. */
 export interface FailedOptions {
   /**
    * How many failed tasks to leave out, of the latest.
@@ -43,6 +45,7 @@ export interface FailedOptions {
   payload?: boolean
 }
 
+/** What an operator does with stored tasks, by calls of `app.tasks`. */
 export interface Operating {
   /**
    * Resolves to the tasks of this name that have failed for the last time, the latest first. Their number is `failed`
@@ -79,6 +82,7 @@ export interface Operating {
   pause (name: TaskName): Promise<void>
   /** Ends a pause, if there is one. */
   resume (name: TaskName): Promise<void>
+  /** Resolves to whether the tasks of this name are paused. */
   isPaused (name: TaskName): Promise<boolean>
 }
 

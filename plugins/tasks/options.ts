@@ -95,6 +95,7 @@ export interface TasksOptions extends TaskRunOptions {
  * type of its package is imported, because the package is optional.
  */
 export interface RedisToDuplicate {
+  /** Returns a new connection with the same options. */
   duplicate (...args: never[]): unknown
 }
 

@@ -33,17 +33,23 @@ export interface Place {
   release (): void
 }
 
+/** The tasks of an application in this process. */
 export interface TasksStats {
+  /** Tasks whose function runs now. */
   running: number
   /** Tasks that wait for a slot, a delay or a retry. */
   waiting: number
+  /** Places that are reserved and not used yet. */
   reserved: number
   /** Functions that ignore their signal and still run. */
   leaked: number
   /** Tasks since the start. So are the following counts. */
   completed: number
+  /** Tasks that failed for the last time. */
   failed: number
+  /** Attempts that failed and were followed by another. */
   retried: number
+  /** Tasks that were cancelled, or given up by a shutdown. */
   aborted: number
 }
 

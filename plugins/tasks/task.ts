@@ -11,7 +11,9 @@ import type { TaskOptions } from './task-options.ts'
 import type { Permit } from './queue/capacity.ts'
 import type { Entry } from '../core/line/entry.ts'
 
+/** What the function of a task is given. */
 export interface TaskContext {
+  /** The task's id. */
   readonly id: string
   /** The part of the id before the first colon. */
   readonly name: string
@@ -31,11 +33,13 @@ export interface TaskContext {
   readonly log: FastifyBaseLogger
 }
 
+/** The function of a task. */
 export type TaskFunction<T> = (context: TaskContext) => T | PromiseLike<T>
 
 /** A task with the status `waiting` waits for a slot or for its delay to pass. */
 export type TaskStatus = 'waiting' | 'running' | 'retrying' | TaskEnd
 
+/** How a task has ended. */
 export type TaskEnd = 'completed' | 'failed' | 'aborted'
 
 /** A task whose last attempt has passed its deadline, or whose processes have died, has failed. */
@@ -43,8 +47,11 @@ export function endOf (how: How): TaskEnd {
   return how === 'completed' || how === 'aborted' ? how : 'failed'
 }
 
+/** An accepted task, for the code that has submitted it. */
 export interface TaskHandle<T = unknown> {
+  /** The task's id. */
   readonly id: string
+  /** Where the task is now. */
   readonly status: TaskStatus
   /**
    * Resolves to what the function returned, or rejects with its last error. A `done` that nobody reads never becomes an

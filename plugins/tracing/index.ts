@@ -39,4 +39,5 @@ function tracerOf (provider: TracingProvider): Tracer {
   return tracer as Tracer
 }
 
+/** The Fastify plugin that makes OpenTelemetry spans of jobs, tasks and lock waits. */
 export default fp(tracing, { name: 'fastify-concurrency/tracing', fastify: '5.x' })

@@ -2,6 +2,7 @@ import * as check from '../shared/options.ts'
 
 /** A tracer provider of OpenTelemetry. It is described here, so that the types of the suite need no OpenTelemetry. */
 export interface TracingProvider {
+  /** Returns the tracer of a name. */
   getTracer (name: string, version?: string): unknown
 }
 

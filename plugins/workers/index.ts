@@ -58,4 +58,8 @@ async function workers (app: FastifyInstance, options: WorkersOptions): Promise<
   })
 }
 
+/**
+ * The Fastify plugin of the worker pool, `app.workers`. Register it alone, or for a further pool under another
+ * name.
+ */
 export default fp(workers, { name: 'fastify-concurrency/workers', fastify: '5.x' })

@@ -15,6 +15,7 @@ import { logSafely } from '../shared/log.ts'
 import * as channels from './channels.ts'
 import type { Job } from './job.ts'
 
+/** The jobs of one name. */
 export interface JobStats {
   /** Resolved. */
   completed: number
@@ -40,8 +41,11 @@ export interface PoolStats<Name extends string = string> {
   maxThreads: number
   /** Threads that take jobs now: fewer than `maxThreads` while threads start, or are replaced. */
   threads: number
+  /** Jobs that threads run now. */
   running: number
+  /** Jobs in the queue. */
   waiting: number
+  /** The jobs, by name. */
   jobs: Record<Name, JobStats>
 }
 

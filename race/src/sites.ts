@@ -1,6 +1,7 @@
 /** Sites: where in the application's source an access happened. Captured with each access, and formatted only for what may be reported. */
-import { dirname } from 'node:path'
+import { dirname, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isPackaged } from './paths.ts'
 import { pathOf, sourceByNode, type Place } from './register/maps.ts'
 import { originOf, rewrittenOf } from './register/rewritten.ts'
 
@@ -33,13 +34,13 @@ export function captureStack (target: { stack?: string }, frames: number, above:
   Error.stackTraceLimit = stackTraceLimit
 }
 
-const folder = `${dirname(fileURLToPath(import.meta.url))}/`
+const folder = `${dirname(fileURLToPath(import.meta.url))}${sep}`
 
 /** The files of the detector itself, which are no part of the application: as they run, and as their source maps name them. */
-const folders = [folder, folder.replace(/\/dist\/$/, '/src/')]
+const folders = [folder, folder.replace(/([\\/])dist([\\/])$/, '$1src$2')]
 
 /** One line of a stack: `at fn (file:1:2)`, `at async fn (file:1:2)`, `at file:1:2`. */
-const LINE = /^\s*at (?:.*\()?((?:file:\/\/)?(?:\/[^():]*|[A-Za-z]:[^():]*)):(\d+):(\d+)\)?$/
+const LINE = /^\s*at (?:.*\()?((?:file:\/\/)?(?:\/?[A-Za-z]:[^():]*|\/[^():]*)):(\d+):(\d+)\)?$/
 
 /**
  * Returns the places of a stack, as what runs has them. The application may map its stacks, by --enable-source-maps or by a function of its own: the
@@ -110,7 +111,7 @@ export class Site {
 
   /** The frame to show: the innermost one of the application's own code, or of a package if there is none. */
   get top (): Frame | undefined {
-    return this.frames.find(({ file }) => !file.includes('/node_modules/')) ?? this.frames[0]
+    return this.frames.find(({ file }) => !isPackaged(file)) ?? this.frames[0]
   }
 
   get name (): string {

@@ -76,6 +76,7 @@ const MAX_NAMES = 200
 export interface RunningJob<Name extends string = string> {
   /** Unique in the pool. */
   id: string
+  /** The job's name. */
   name: Name
   /** The time since the call of `run()`, in ms. */
   ageMs: number

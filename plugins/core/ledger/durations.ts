@@ -29,6 +29,7 @@ const PARTS = 14
 
 /** Durations, in ms. */
 export interface DurationsSnapshot {
+  /** How many durations were measured. */
   count: number
   /** The sum of all durations, in ms. */
   sum: number
@@ -41,11 +42,17 @@ export interface DurationsSnapshot {
 
 /** Percentiles in ms, within 1 %; 0 when nothing was measured. */
 export interface Percentiles {
+  /** How many durations were measured. */
   count: number
+  /** The mean, in ms. */
   mean: number
+  /** Half of the durations were at most so long, in ms. */
   p50: number
+  /** Nine of ten durations were at most so long, in ms. */
   p90: number
+  /** All but one of a hundred durations were at most so long, in ms. */
   p99: number
+  /** The longest duration, in ms. */
   max: number
 }
 

@@ -17,6 +17,7 @@ import type { PolicyName } from '../policies/policy.ts'
 import { Bound, type Release } from './bound.ts'
 import type { ResolvedConcurrency } from './policy.ts'
 
+/** Options of `limiter.run()`. */
 export interface RunLimitedOptions {
   /**
    * Whose bound it is: a tenant, say.

@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import { duration, fn, integer, MAX_DURATION, oneOf, record } from '../../shared/options.ts'
 
+/** A policy that bounds how many requests run at a time, in place of how many begin. */
 export interface ConcurrencyPolicy {
   /**
    * How many may run at a time for each key: a whole number of at least 1. For a database, take twice the connections of its pool: a number that is too low

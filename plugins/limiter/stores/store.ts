@@ -9,7 +9,9 @@ export type OnStoreError = 'local' | 'open' | 'closed'
  * again. Refusals during a lockout don't count, so a lockout never grows.
  */
 export interface Lockout {
+  /** Refusals until the lockout. */
   readonly after: number
+  /** In ms. */
   readonly duration: number
 }
 

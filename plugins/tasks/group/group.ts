@@ -15,13 +15,16 @@ import { nextTurn, Turn } from '../turns.ts'
 import { isInstance, readable } from '../thrown.ts'
 import { Watched } from '../watched.ts'
 
+/** What a function of a group is given. */
 export interface GroupContext {
   /** Aborts with the first error of the group, or with its parent signal. */
   readonly signal: AbortSignal
 }
 
+/** A function that a group runs. */
 export type GroupFunction<T> = (context: GroupContext) => T | PromiseLike<T>
 
+/** A function that a group calls with each item. */
 export type MapFunction<Item,
   Result> = (item: Item, context: GroupContext & { index: number }) => Result | PromiseLike<Result>
 
@@ -40,7 +43,12 @@ export interface GroupHost {
 
 const nobody: GroupHost = { unseen () {}, further () {}, began () {}, ended () {}, aborted () {} }
 
+/**
+ * Parallel work inside one request: functions that run at the same time, of which none outlives the group. Made by
+ * `tasks.group()`.
+ */
 export class Group<T = unknown> {
+  /** How many functions may run at the same time. */
   readonly limit: number
   readonly #controller: AbortController
   readonly #parents: Parents

@@ -6,7 +6,9 @@ import type { Register } from '../../register.ts'
 import type { TaskRunOptions } from '../task-options.ts'
 import type { TaskContext } from '../task.ts'
 
+/** A named task: its handler, and how it is tried. */
 export interface TaskDefinition<Payload = never, Result = unknown> extends TaskRunOptions {
+  /** Runs the task. Its errors are tried again, up to `retries` times. */
   handler: (payload: Payload, context: TaskContext) => Result | Promise<Result>
   /**
    * Checks each payload before it is accepted: JSON Schema, or anything with `~standard` (zod, valibot, arktype, …).
@@ -20,6 +22,7 @@ interface DefinedTask<Handle extends Handler> extends Omit<TaskDefinition, 'hand
   handler: Handle
 }
 
+/** Definitions of tasks, by name. Made by `defineTasks()`. */
 export type TaskDefinitions = Readonly<Record<string, TaskDefinition>>
 
 /**

@@ -12,7 +12,9 @@ import type { FailedOptions, FailedTask } from '../operating.ts'
 import type { Scheduler, TasksStats } from '../scheduler.ts'
 import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
+/** A named task as it is given to the engine. */
 export interface NamedTask {
+  /** The name under which the task is defined. */
   name: string
   /** The name, a colon, and `ownId`. */
   id: string
@@ -22,9 +24,11 @@ export interface NamedTask {
   isIdChosen: boolean
   /** A copy, as JSON would make it. The handler never sees the caller's own object. */
   payload: unknown
+  /** How the task is tried, and for how long. */
   options: TaskOptions
   /** The client or tenant whose share of the queue the task takes. */
   key: string
+  /** The id of the request that has enqueued the task. */
   reqId: string | undefined
   /**
    * The trace in which the task was enqueued, if somebody traces tasks. An engine that runs the task in another process
@@ -39,22 +43,29 @@ export interface NamedTask {
  */
 export type Schedule = { cron: string, timezone?: string } | { every: number }
 
+/** A task that runs again and again. */
 export interface ScheduledTask {
+  /** The name under which the task is defined. */
   name: string
   /** Names the schedule among those of its task. */
   id: string
+  /** When the task runs. */
   schedule: Schedule
+  /** The payload of each run. */
   payload: unknown
+  /** How each run is tried, and for how long. */
   options: TaskOptions
 }
 
 /** What is stored of the tasks of a name, counted over all processes. */
 export interface QueueStats {
+  /** The name of the tasks. */
   name: string
   /** Tasks that could run now. */
   waiting: number
   /** Tasks that wait for their delay or their retry. */
   delayed: number
+  /** Tasks that run now, in any process. */
   running: number
   /** Tasks that have failed for the last time and are kept, with their errors. */
   failed: number
@@ -66,16 +77,25 @@ export interface QueueStats {
 
 /** What an operator may do with the stored tasks of a name that is defined: see Operating. */
 export interface EngineOperations {
+  /** Returns tasks of a name that have failed for the last time. */
   failed (name: string, options: Required<FailedOptions>): Promise<FailedTask[]>
+  /** Puts a failed task back in line. */
   retry (name: string, id: string): Promise<void>
+  /** Puts all failed tasks of a name back in line. Resolves to their number. */
   retryAll (name: string): Promise<number>
+  /** Forgets a failed task. */
   discard (name: string, id: string): Promise<void>
+  /** Forgets all failed tasks of a name. Resolves to their number. */
   discardAll (name: string): Promise<number>
+  /** Keeps all processes from beginning tasks of a name. */
   pause (name: string): Promise<void>
+  /** Ends a pause. */
   resume (name: string): Promise<void>
+  /** Resolves to whether the tasks of a name are paused. */
   isPaused (name: string): Promise<boolean>
 }
 
+/** What keeps named tasks and decides when they run: in memory, or in Redis. */
 export interface Engine {
   /**
    * Accepts the task, or rejects with FC_ERR_TASKS_FULL, FC_ERR_TASK_DUPLICATE, FC_ERR_TASK_STORE or FC_ERR_CLOSING.
@@ -93,6 +113,7 @@ export interface Engine {
   schedule? (task: ScheduledTask): Promise<void>
   /** Ends a schedule. Resolves to whether there was one. */
   unschedule? (name: string, id: string): Promise<boolean>
+  /** Returns what is stored, by name. */
   queues? (): Promise<QueueStats[]>
   /** Present if tasks are stored. */
   readonly operations?: EngineOperations
@@ -102,8 +123,11 @@ export interface Engine {
   close? (): Promise<void>
 }
 
+/** What an engine is given to run tasks with. */
 export interface EngineHost {
+  /** The names of the tasks that are defined. */
   readonly names: readonly string[]
+  /** The application's logger. */
   readonly log: FastifyBaseLogger
   /** Bounded background work in this process. */
   readonly scheduler: Pick<Scheduler, 'submit'>

@@ -1,17 +1,18 @@
 /** Decides which modules are the user's own, and rewrites them. */
 import { readFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isPackaged } from '../paths.ts'
 import { loadParser } from '../source/parse.ts'
 import { mapComment, mapOf } from './maps.ts'
 import { rewrite } from './rewrite.ts'
 import type { Rewritten } from './rewritten.ts'
 
 /** The detector itself, which is not in node_modules where it is a workspace. */
-const own = `${dirname(dirname(fileURLToPath(import.meta.url)))}/`
+const own = `${dirname(dirname(fileURLToPath(import.meta.url)))}${sep}`
 
 export function isUsers (file: string): boolean {
-  return !file.includes('/node_modules/') && !file.startsWith(own) && /\.[cm]?[jt]sx?$/.test(file)
+  return !isPackaged(file) && !file.startsWith(own) && /\.[cm]?[jt]sx?$/.test(file)
 }
 
 /** Returns undefined if the module is to run as it is. @param given its source, which is read if it isn't given */

@@ -1,5 +1,6 @@
 /** Decides, on the source, how a write depends on an earlier read. */
 import type * as TypeScript from 'typescript'
+import { isPackaged } from '../paths.ts'
 import type { Dependence } from '../rule.ts'
 import type { Frame } from '../sites.ts'
 import { isAssignment, isWithin, Level, namesOf, passedThrough } from './definitions.ts'
@@ -20,7 +21,7 @@ const MOST_FRAMES = 8
 
 function placeOf (frame: Frame): Place | undefined {
   // What a framework does with the value is no reason of the application's.
-  if (frame.file.includes('/node_modules/fastify/')) return undefined
+  if (isPackaged(frame.file, 'fastify')) return undefined
   const source = sourceOf(frame.file)
   const node = source && nodeAt(source, frame)
   return source && node && { source, node, functions: functionsAround(source, node) }

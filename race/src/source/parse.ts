@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import type * as TypeScript from 'typescript'
 import { RaceUnreadableError } from '../errors.ts'
 import { sayOnce } from '../environment.ts'
+import { isPackaged } from '../paths.ts'
 import { rewrittenOf } from '../register/rewritten.ts'
 import type { Frame } from '../sites.ts'
 
@@ -88,7 +89,7 @@ export function sourceOf (path: string): Source | undefined {
     if (defectOf(ts, file) === undefined) source = { ts, file }
   } catch {}
   // Nobody can mend a package's file. The sources that a source map names may not be there.
-  if (source === undefined && !path.includes('/node_modules/')) sayPossible(`it can't parse ${path}`)
+  if (source === undefined && !isPackaged(path)) sayPossible(`it can't parse ${path}`)
   if (files.size >= MOST_FILES) files.clear()
   files.set(path, source)
   return source

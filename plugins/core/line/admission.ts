@@ -179,16 +179,20 @@ export class Admission<T extends Entry> {
     this.#waiting++
   }
 
-  /** Ends a taken entry that ran for `run` ms. */
-  finish (entry: T, now: number, run: number, outcome: RunOutcome): void {
+  /**
+   * Ends a taken entry that ran for `run` ms.
+   *
+   * @param held how long the entry kept its server, in ms, until another one could begin there
+   */
+  finish (entry: T, now: number, run: number, outcome: RunOutcome, held = run): void {
     if (entry.state !== 'taken') return
     this.#done(entry)
     const ms = run > 0 ? run : 0
     this.#runnable.free(entry, now)
     if (entry.queue === undefined) remove(this.#uncounted, entry)
     if (outcome !== 'unknown') this.#estimates.sample(entry.job, entry.key, ms, now, outcome === 'censored')
-    this.#runnable.ran(entry, ms)
-    this.#capped[entry.job]?.ranAfterGrant(entry, ms)
+    this.#runnable.ran(entry, ms, held)
+    this.#capped[entry.job]?.ranAfterGrant(entry, ms, held)
     this.#releasePermit(entry, now)
   }
 

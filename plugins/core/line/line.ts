@@ -64,6 +64,8 @@ export class Line<T extends Entry> {
   /** The recent run times, and their squares: sums in which earlier runs count for less. */
   #runs = 0
   #squares = 0
+  /** For how long those runs kept their servers, in ms. */
+  #held = 0
 
   /** @param onUnfit removes an entry that may wait no longer */
   constructor (settings: WaitSettings, servers: number, permits: number, estimates: Estimates,
@@ -149,9 +151,10 @@ export class Line<T extends Entry> {
     const left = entry.deadline - now
     if (isLonger(left - estimate.least(now))) return { reason: 'deadline', estimatedWait, limit: left }
     const { limit } = this.#evidence
-    if (estimatedWait <= limit) return undefined
-    if (this.#evidence.covers(this.queue.find(entry), entry.key) && isLonger(limit, 1)) {
-      return { reason: 'wait', estimatedWait, limit }
+    const speed = this.#speed
+    if (estimatedWait <= limit * speed) return undefined
+    if (this.#evidence.covers(this.queue.find(entry), entry.key) && isLonger(limit * speed, 1)) {
+      return { reason: 'wait', estimatedWait: estimatedWait / speed, limit }
     }
     const { maxWait } = this.#settings
     return isLonger(maxWait) ? { reason: 'wait', estimatedWait, limit: maxWait } : undefined
@@ -168,7 +171,7 @@ export class Line<T extends Entry> {
       const head = queue.head as T
       if (head.assured) return head
       const left = head.deadline - now
-      const limit = Math.max(this.#evidence.limit, RUNS * this.#run)
+      const limit = Math.max(this.#evidence.limit, RUNS * this.#run / this.#speed)
       if ((this.#estimates.for(head)?.least(now) ?? 0) > left) {
         this.#onUnfit(head, { reason: 'deadline', estimatedWait: now - head.since, limit: left }, now)
       } else if (now - head.since > limit && this.#isOthersTurn(queue, limit, now)) this.#remove(head, limit, now)
@@ -200,9 +203,12 @@ export class Line<T extends Entry> {
     if (!isOne && wait <= this.#settings.maxWait) this.#recordWaste(entry, wait, false)
   }
 
-  /** Records that a taken entry has run for `run` ms. The account of its key is settled, if it was charged. */
-  ran (entry: T, run: number): void {
-    this.#measure(run)
+  /**
+   * Records that a taken entry has run for `run` ms, and kept its server for `held` ms. The account of its key is
+   * settled, if it was charged.
+   */
+  ran (entry: T, run: number, held = run): void {
+    this.#measure(run, held)
     if (entry.queue === undefined) return
     this.#served(entry, run, entry.takenAt - entry.since)
     this.queue.settle(entry, run)
@@ -216,15 +222,24 @@ export class Line<T extends Entry> {
   }
 
   /** Records that an entry which had its permit here has run for `run` ms. */
-  ranAfterGrant (entry: T, run: number): void {
-    this.#measure(run)
+  ranAfterGrant (entry: T, run: number, held = run): void {
+    this.#measure(run, held)
     this.#served(entry, run, entry.since - entry.arrived)
     this.queue.charge(entry, run - entry.charged)
   }
 
-  #measure (run: number): void {
+  #measure (run: number, held: number): void {
     this.#runs = EARLIER * this.#runs + run
     this.#squares = EARLIER * this.#squares + run * run
+    this.#held = EARLIER * this.#held + held
+  }
+
+  /**
+   * The part of their time that servers work, while they are kept. It is less than 1 if an event loop that is short of
+   * CPU hears of the end of a run long after it: then the servers can do much less than the run times say.
+   */
+  get #speed (): number {
+    return this.#held > this.#runs ? this.#runs / this.#held : 1
   }
 
   #served (entry: T, run: number, wait: number): void {
@@ -257,6 +272,7 @@ export class Line<T extends Entry> {
     }
     if (this.#idle > 0) this.#overload.recordIdle(this.#idle)
     this.#idle = 0
+    this.#overload.speed = this.#speed
     return this.#overload
   }
 

@@ -60,6 +60,8 @@ const DEBTORS = 16
 export class Overload {
   readonly #settings: WaitSettings
   readonly #servers: number
+  /** The part of their time that servers work, while they are kept. */
+  speed = 1
   /** The debt of keys that have gone. */
   readonly #common = new Debt(0)
   /** The debts of the keys that went last. */
@@ -109,7 +111,7 @@ export class Overload {
     queue.judgedUntil += waste
     queue.debt ??= this.#debtOf(queue)
     this.#add(queue.debt, waste, activeKeys)
-    this.#learn((hasLeft ? this.#limit * (1 - (1 - LEFT) * waste / cost) : this.#limit) - SHORTER * waste)
+    this.#learn((hasLeft ? this.#limit * (1 - (1 - LEFT) * waste / cost) : this.#limit) - SHORTER * waste / this.speed)
   }
 
   /**
@@ -149,7 +151,7 @@ export class Overload {
   }
 
   #add (debt: Debt, ms: number, keys: number): void {
-    const share = this.#settings.orderWait * this.#servers / Math.max(1, keys)
+    const share = this.#settings.orderWait * this.#servers * this.speed / Math.max(1, keys)
     debt.amount = Math.min(DEBT_LIMIT * share, this.#settle(debt) + ms)
     if (debt.amount > OVERLOAD * share) debt.isOverload = true
   }

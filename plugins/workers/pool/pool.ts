@@ -131,8 +131,8 @@ export class Pool implements Drainable, PoolView {
   }
 
   /** The thread is done with a job. */
-  #release (job: Job, durationMs: number, outcome: RunOutcome, now = performance.now()): void {
-    this.#admission.finish(job, now, durationMs, outcome)
+  #release (job: Job, durationMs: number, outcome: RunOutcome, now = performance.now(), held = durationMs): void {
+    this.#admission.finish(job, now, durationMs, outcome, held)
     this.#checkIdle()
     this.#dispatcher.schedule()
   }
@@ -168,9 +168,9 @@ export class Pool implements Drainable, PoolView {
   readonly #events: PoolEvents = {
     vacancy: () => this.#dispatcher.schedule(),
     dispatched: (job) => this.#ledger.dispatched(job),
-    outcome: (job, outcome, at) => {
+    outcome: (job, outcome, at, held) => {
       // A job that was stopped would have run longer.
-      this.#release(job, outcome[3], job.settled ? 'censored' : 'completed', at)
+      this.#release(job, outcome[3], job.settled ? 'censored' : 'completed', at, held)
       const end = job.settled ? undefined : answered(job.name, outcome)
       if (end !== undefined) this.#end(job, end)
     },

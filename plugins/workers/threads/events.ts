@@ -13,8 +13,8 @@ export interface JobEvents {
   payloadUnsent (job: Job, error: unknown): void
   /** The thread can't read the job's payload. The job has left its thread. */
   payloadUnread (job: Job, error: unknown): void
-  /** The job has run, and `at` is when that was received. */
-  outcome (job: Job, outcome: JobOutcome, at: number): void
+  /** The job has run. It is now `at`, and since the thread's last outcome `held` ms have passed. */
+  outcome (job: Job, outcome: JobOutcome, at: number, held: number): void
   progress (job: Job, value: unknown): void
   /** @param job undefined for a line that came after the job's end */
   log (job: Job | undefined, line: JobLine): void

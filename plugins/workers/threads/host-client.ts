@@ -295,9 +295,11 @@ export class HostClient implements JobHolder {
       this.#jobEvents.vacancy()
       return
     }
-    this.#busySince = this.#reader.at
+    const { at } = this.#reader
+    const held = at - this.#busySince
+    this.#busySince = at
     this.stalled = false
-    this.#jobEvents.outcome(job, outcome, this.#reader.at)
+    this.#jobEvents.outcome(job, outcome, at, held)
   }
 
   /** The host is done with a slot, or never got it. */

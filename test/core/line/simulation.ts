@@ -77,6 +77,8 @@ export interface SimulationOptions {
    * everything at once.
    */
   stalls?: { every: number, most: number }
+  /** The event loop is slow: it hears of the end of a job this much later, in ms, and the thread waits meanwhile. */
+  late?: number
   admission?: AdmissionModule
 }
 
@@ -152,7 +154,7 @@ interface Stream {
 
 export function simulate (options: SimulationOptions): Simulated {
   const { sources, duration, threads = 2, patience = Infinity, cooperative = false, warmUp = 3_000 } = options
-  const { windows = [], stalls, admission: module = ours } = options
+  const { windows = [], stalls, late = 0, admission: module = ours } = options
   const rng = random(options.seed)
   const stall = random(options.seed)
   const agenda = new Agenda<Client | Stream | User>()
@@ -231,21 +233,22 @@ export function simulate (options: SimulationOptions): Simulated {
       begun++
       begunOf[client.source]!++
       running.add(client)
-      agenda.add(now + client.ms, END, client)
+      agenda.add(now + client.ms + late, END, client)
     }
   }
 
   function end (client: Client, run: number, outcome: ours.RunOutcome): void {
     if (client.start === -1) return
     running.delete(client)
-    ran(client, client.start + run)
+    const held = now - client.start
+    ran(client, client.start + run + late)
     if (!client.gone) {
       served(client)
       client.gone = true
       again(client)
     }
     client.start = -1
-    admission.finish(client, now, run, outcome)
+    admission.finish(client, now, run, outcome, held)
     dispatch()
   }
 

@@ -101,10 +101,9 @@ class Queue {
   /** Returns how many ms one more waiter would wait at least, if nobody leaves. */
   waitOf ({ rate, burst, cost }: Charge, now: number): number {
     const [first] = this.waiters
-    if (first === undefined) return 0
     const tokens = this.cost + cost
     // Before the store has decided on the first waiter, the bucket may be full.
-    if (this.reservation === undefined) return Math.max(0, tokens - burst) * 1000 / rate
+    if (first === undefined || this.reservation === undefined) return Math.max(0, tokens - burst) * 1000 / rate
     return Math.max(0, this.reservation.due - now) + (tokens - first.charge.cost) * 1000 / rate
   }
 }

@@ -1,269 +1,246 @@
-// What holds for callers that wait, on both stores: equal and unequal ones, with and without patience, some that leave, while the event loop stalls
-// and Redis answers late or not at all. FC_WAITING_RUNS sets how many random runs there are, FC_WAITING_SEED repeats one.
-import { once } from 'node:events'
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
-import Fastify, { type FastifyInstance } from 'fastify'
-import { Redis } from 'ioredis'
+// What each waiter is told, decision by decision of a store that answers when the test says. storm.test.ts has the
+// real stores.
+import { getEventListeners } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import limiter, { type LimiterOptions } from '../../../plugins/limiter/index.ts'
-import { random } from '../../core/line/random.ts'
-import { noRedis, startRedis } from '../redis.ts'
+import type { Reserved } from '../../../plugins/limiter/stores/bucket.ts'
+import type { Balance, Charge, Decision, Store } from '../../../plugins/limiter/stores/store.ts'
+import { Waiters, type WaitEnd, type WaitSettings } from '../../../plugins/limiter/waiting/waiters.ts'
+import { deferred, rejection, until, type Deferred } from '../../helper.ts'
 
-const runs = Number(process.env['FC_WAITING_RUNS'] ?? 2)
-const seeds = process.env['FC_WAITING_SEED'] === undefined ? Array.from({ length: runs }, () => Math.floor(Math.random() * 2 ** 31)) : [Number(process.env['FC_WAITING_SEED'])]
-/** The longest stall of the event loop, in ms. */
-const STALL = 300
-/** How often the test looks whether the event loop turns, in ms. */
-const BEAT = 5
-/** How often the event loop may have turned since a call was to settle. While the loop is stalled, by the test or by the machine, it doesn't turn. */
-const BEATS = 8
-/** After how many ms a call hangs. */
-const HANGS = 10_000
-/** How many ms a call may wait for the store's answer, whatever its timeout. */
-const ANSWER = 100
+/** One token a second. */
+const charge = (cost = 1, { key = 'k', burst = 3 } = {}): Charge =>
+  ({ policy: 'p', key, cost, rate: 1, burst, onStoreError: 'closed' })
 
-/** For how long, in ms, a loaded machine may take this process's thread away between a grant and the look at the clock. */
-const PREEMPTED = 10
+type Answer = Pick<Balance, 'wait'> & { granted: boolean, lockedOut?: boolean }
 
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+/** A store that answers when the test says, and remembers what it was asked and given back. */
+class ManualStore implements Store {
+  readonly asked: Array<{ cost: number, maxWait: number }> = []
+  readonly givenBack: Array<{ cost: number, reserved: Reserved | undefined }> = []
+  readonly #pending: Array<Deferred<() => Answer>> = []
 
-function stall (ms: number): void {
-  const end = performance.now() + ms
-  while (performance.now() < end);
-}
-
-async function start (t: Test, policy: object, options: Partial<LimiterOptions>): Promise<FastifyInstance> {
-  const app = Fastify()
-  t.teardown(() => app.close())
-  await app.register(limiter, { policies: { p: { routes: 'named', onStoreError: 'closed', ...policy } as never }, ...options })
-  await app.ready()
-  return app
-}
-
-/** A server before Redis that answers late, later than anybody waits, or ends a connection in place of an answer. */
-async function unreliable (t: Test, path: string, next: () => number): Promise<{ port: number, calm (): void }> {
-  let isCalm = false
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    const upstream = connect(path)
-    let last = Promise.resolve()
-    for (const side of [socket, upstream]) {
-      sockets.add(side)
-      side.on('error', () => {})
-      side.on('close', () => { socket.destroy(); upstream.destroy() })
-    }
-    socket.on('data', (data) => upstream.write(data))
-    upstream.on('data', (data) => {
-      const delay = isCalm || next() < 0.7 ? 0 : next() < 0.03 ? 100 + next() * 200 : next() * 80
-      const isLost = !isCalm && next() < 0.01
-      last = last.then(async () => {
-        if (delay > 0) await sleep(delay)
-        if (isLost) socket.destroy()
-        else socket.write(data)
-      })
-    })
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return { port: (server.address() as AddressInfo).port, calm: () => { isCalm = true } }
-}
-
-interface Call {
-  number: number
-  cost: number
-  timeout: number
-  began: number
-  /** Milliseconds until the call settled. */
-  took: number
-  /** How often the event loop has turned since the call was to settle. */
-  beats: number
-  code: string
-}
-
-/** Tokens that belonged to somebody from an instant on, in ms. */
-interface Grant { at: number, cost: number }
-
-interface Storm { calls: Call[], granted: Call[], foreign: Grant[] }
-
-/** Calls `wait` at random for some seconds, beside reservations that are kept or cancelled. */
-async function storm ({ limiter }: FastifyInstance, next: () => number, burst: number): Promise<Storm> {
-  const calls: Array<Promise<Call>> = []
-  const granted: Call[] = []
-  const foreign: Grant[] = []
-  const began = performance.now()
-  const beats: number[] = []
-  const beating = setInterval(() => beats.push(performance.now()), BEAT)
-  const number = (max: number): number => Math.floor(next() * max)
-
-  const call = async (cost: number, timeout: number, leaveAfter: number): Promise<Call> => {
-    const call: Call = { number: calls.length, cost, timeout, began: performance.now(), took: Infinity, beats: 0, code: 'hangs' }
-    const signal = leaveAfter === Infinity ? undefined : AbortSignal.timeout(leaveAfter)
-    const waiting = limiter.wait('p', undefined, { cost, timeout, ...signal && { signal } }).then(() => { granted.push(call); return 'granted' }, ({ code }: { code: string }) => code)
-    const end = call.began + Math.min(leaveAfter, timeout + ANSWER)
-    call.code = await Promise.race([waiting, sleep(timeout + HANGS).then(() => 'hangs')])
-    call.took = performance.now() - call.began
-    call.beats = beats.filter((at) => at > end).length
-    return call
+  async take<C extends Charge> ([charge]: readonly C[], maxWait: number): Promise<Decision<C>> {
+    this.asked.push({ cost: charge!.cost, maxWait })
+    const pending = deferred<() => Answer>()
+    this.#pending.push(pending)
+    const { granted, wait, lockedOut = false } = (await pending.promise)()
+    return { granted, balances: [{ charge: charge!, tokens: 0, wait, lockedOut }], at: 1_000, store: this }
   }
 
-  const reserve = async (cost: number, isKept: boolean): Promise<void> => {
-    const { ok, delay, cancel } = await limiter.reserve('p', undefined, { cost, maxWait: 60_000 })
-    if (!isKept) await cancel()
-    else if (ok) foreign.push({ at: performance.now() + delay, cost })
+  giveBack ({ cost }: Charge, reserved?: Reserved): void {
+    this.givenBack.push({ cost, reserved })
   }
 
-  // In debt at first, beside reservations that are kept.
-  const debt = number(2) * 30
-  for (let taken = 0; taken < debt; taken += burst) await reserve(burst, true).catch(() => {})
-  while (performance.now() - began < 2_500) {
-    for (let group = 1 + number(5); group > 0; group--) {
-      calls.push(call(1 + number(burst), [0, 5, 100, 500, 1_000, 2_000][number(6)]!, next() < 0.3 ? number(400) : Infinity))
-    }
-    if (next() < 0.2) void reserve(1 + number(burst), next() < 0.5).catch(() => {})
-    // The calls begin before the stall: one stall is what each of them may take longer.
-    await new Promise(setImmediate)
-    if (next() < 0.15) stall(number(STALL + 1))
-    await sleep(number(60))
+  async answer (granted: boolean, wait: number, lockedOut = false): Promise<void> {
+    this.#pending.shift()!.resolve(() => ({ granted, wait, lockedOut }))
+    await turn()
   }
-  const settled = await Promise.all(calls)
-  clearInterval(beating)
-  return { calls: settled, granted, foreign }
+
+  fail (error: Error): void {
+    this.#pending.shift()!.resolve(() => { throw error })
+  }
 }
 
-/**
- * Returns the grants that exceed burst + rate·t after an earlier one, which doesn't count itself: it may have been seen later than its instant, in
- * a stall of which the bucket is full again. The others may have been seen up to `lateness` ms late.
- */
-function excess (grants: readonly Grant[], { rate, burst }: { rate: number, burst: number }, lateness: number): Grant[] {
-  return grants.flatMap((first, index) => {
-    let tokens = 0
-    return grants.slice(index + 1).filter(({ at, cost }) => {
-      tokens += cost
-      return tokens > burst + rate * (at - first.at + lateness) / 1000
-    })
-  })
+const MINUTE = 60_000
+
+/** Calls wait() with patience for a minute, and keeps how it ended. */
+function start (waiters: Waiters, store: Store, cost = 1, settings: Partial<WaitSettings> = {}): {
+  end: WaitEnd | undefined, promise: Promise<WaitEnd>, leave (): void
+} {
+  const controller = new AbortController()
+  const promise = waiters.wait(charge(cost),
+    { store, timeout: MINUTE, maxWaiting: 100, signals: [controller.signal], ...settings })
+  const call = {
+    end: undefined as WaitEnd | undefined,
+    promise,
+    leave: () => controller.abort(new Error('left'))
+  }
+  promise.then((end) => { call.end = end }, () => {})
+  return call
 }
 
-function check (t: Test, seed: number, shape: { rate: number, burst: number }, { calls, granted, foreign }: Storm): void {
-  const label = `FC_WAITING_SEED=${seed}, rate ${shape.rate}, burst ${shape.burst}, ${calls.length} calls, ${granted.length} granted`
-  const late = calls.filter(({ code, beats }) => code === 'hangs' || beats > BEATS)
-  t.strictSame(late, [], `${label}: each call settles within its timeout and one stall`)
-  const numbers = granted.map(({ number }) => number)
-  t.strictSame(numbers, numbers.toSorted((a, b) => a - b), `${label}: first come, first served`)
-  // A call may be resumed late, by a stall or a slow answer. Those behind it ask afterwards, so nothing else is late.
-  const own = granted.map(({ began, took, cost }): Grant => ({ at: began + took, cost }))
-  t.strictSame(excess(own, shape, PREEMPTED), [], `${label}: never more than burst + rate·t`)
-  // Foreign reservations act at their instant, also while the waiter before them is resumed late.
-  const all = [...own, ...foreign].toSorted((a, b) => a.at - b.at)
-  const lateness = STALL + ANSWER + Math.max(0, ...calls.map(({ took, timeout }) => took - timeout - ANSWER))
-  t.strictSame(excess(all, shape, lateness), [], `${label}: foreign reservations included`)
-  t.ok(granted.length > 0, 'somebody was granted')
+function create (t: Test, maxTotal = 10): [Waiters, ManualStore] {
+  const waiters = new Waiters(maxTotal)
+  t.teardown(() => waiters.close())
+  return [waiters, new ManualStore()]
 }
 
-const shapes = [{ rate: 60, burst: 5 }, { rate: 200, burst: 3 }, { rate: 20, burst: 10 }, { rate: 500, burst: 1 }]
-const skip = await noRedis()
+/** Times are read some ms after they were computed, on a busy machine. */
+const isAbout = (ms: number | undefined, expected: number): boolean =>
+  ms !== undefined && ms <= expected + 500 && ms > expected - 500
 
-for (const seed of seeds) {
-  const shape = shapes[seed % shapes.length]!
-  t.test(`in memory, seed ${seed}`, async (t) => {
-    const app = await start(t, shape, {})
-    check(t, seed, shape, await storm(app, random(seed), shape.burst))
-    await app.limiter.wait('p')
-  })
-
-  t.test(`on Redis that answers late or not at all, seed ${seed}`, skip === false ? {} : { skip }, async (t) => {
-    const next = random(seed)
-    const { path } = await startRedis(t)
-    const { port, calm } = await unreliable(t, path, random(seed + 1))
-    const redis = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 20, maxRetriesPerRequest: 1, enableOfflineQueue: false })
-    redis.on('error', () => {})
-    t.teardown(() => redis.disconnect())
-    await once(redis, 'ready')
-    const app = await start(t, shape, { redis })
-    check(t, seed, shape, await storm(app, next, shape.burst))
-    calm()
-    // Once Redis answers again, waiting does too.
-    for (let settled = 'FC_ERR_LIMITER_STORE'; settled === 'FC_ERR_LIMITER_STORE';) {
-      settled = await app.limiter.wait('p').then(() => 'granted', ({ code }: { code: string }) => code)
-      if (settled !== 'granted') await sleep(50)
-    }
-  })
-}
-
-/** A bucket 30 tokens in debt, waits of different costs before and after a stall, and one more: each settles. */
-async function waitAroundStall (limiter: FastifyInstance['limiter']): Promise<void> {
-  for (let taken = 0; taken < 35; taken += 5) await limiter.reserve('p', undefined, { cost: 5 })
-  const waits = [1, 2, 1].map((cost) => limiter.wait('p', undefined, { cost }))
-  await sleep(1)
-  stall(98)
-  waits.push(...[1, 3].map((cost) => limiter.wait('p', undefined, { cost })))
-  await Promise.all(waits)
-  await limiter.wait('p')
-}
-
-t.test('a stall between waits of different costs jams nobody', async (t) => {
-  const { limiter } = await start(t, { rate: 60, burst: 5 }, {})
-  await waitAroundStall(limiter)
+t.test('only the first waiter asks; the tokens of one that leaves serve the next', async (t) => {
+  const [waiters, store] = create(t)
+  const [first, second] = [start(waiters, store), start(waiters, store)]
+  t.equal(waiters.total, 2)
+  t.equal(store.asked.length, 1)
+  await store.answer(true, 50)
+  first.leave()
+  t.match(await rejection(first.promise), { message: 'left' })
+  t.strictSame(await second.promise, { granted: true, wait: 0, lockedOut: false })
+  t.equal(store.asked.length, 1)
+  t.strictSame(store.givenBack, [])
+  await turn()
+  t.equal(waiters.total, 0)
 })
 
-t.test('a stall between waits of different costs jams nobody, on Redis', skip === false ? {} : { skip }, async (t) => {
-  const redis = (await startRedis(t)).client()
-  await redis.ping()
-  const { limiter } = await start(t, { rate: 60, burst: 5 }, { redis, storeTimeout: 1_000 })
-  await waitAroundStall(limiter)
+t.test('a reservation that nobody wants goes back: as a reservation before its time, whole after it', async (t) => {
+  const [waiters, store] = create(t)
+  const [first, second] = [start(waiters, store, 2), start(waiters, store, 1)]
+  await store.answer(true, 5_000)
+  first.leave()
+  t.match(store.givenBack, [{ cost: 2, reserved: { at: 1_000, wait: 5_000 } }], 'the second costs less')
+  t.equal(store.asked.length, 2)
+  await store.answer(true, 20)
+  for (const end = performance.now() + 25; performance.now() < end;);
+  second.leave()
+  t.strictSame(store.givenBack[1], { cost: 1, reserved: undefined }, 'its time has passed in a stall')
 })
 
-t.test('a caller without patience behind one that is asking gets a token that is there', skip === false ? {} : { skip }, async (t) => {
-  const redis = (await startRedis(t)).client()
-  await redis.ping()
-  const { limiter } = await start(t, { rate: 1, burst: 5 }, { redis, storeTimeout: 1_000 })
-  await Promise.all(Array.from({ length: 5 }, () => limiter.wait('p', undefined, { timeout: 0 })))
-  await t.rejects(limiter.wait('p', undefined, { timeout: 0 }), { code: 'FC_ERR_LIMITED' })
+t.test('an arrival that would wait too long behind the others is refused at once, and told how long', async (t) => {
+  const [waiters, store] = create(t)
+  const first = start(waiters, store, 2)
+  const before = await start(waiters, store, 3, { timeout: 1_900 }).promise
+  t.strictSame(before, { granted: false, wait: 2_000, lockedOut: false }, 'a full bucket has 3 of these 5 tokens')
+  t.equal(start(waiters, store, 1, { timeout: 0 }).end, undefined)
+  await turn()
+  t.equal(waiters.total, 2, 'which has the three tokens of a full bucket, waits for the store')
+  await store.answer(true, 5_000)
+  const after = await start(waiters, store, 3, { timeout: 6_000 }).promise
+  t.equal(after.granted, false)
+  t.ok(isAbout(after.wait, 8_000), `${after.wait} ms: 5 s of the first, and 3 of its own`)
+  const patient = start(waiters, store, 3, { timeout: 9_000 })
+  const behind = await start(waiters, store, 1, { timeout: 8_000 }).promise
+  t.ok(isAbout(behind.wait, 9_000), `${behind.wait} ms: one more second behind the patient one`)
+  patient.leave()
+  const next = start(waiters, store, 1, { timeout: 8_000 })
+  await turn()
+  t.equal(next.end, undefined, 'the patient one has left, so there is time')
+  first.leave()
 })
 
-t.test('those who can\'t be served in time are refused as soon as that is known', async (t) => {
-  const { limiter } = await start(t, { rate: 1, burst: 1 }, {})
-  await limiter.reserve('p')
-  const began = performance.now()
-  const waits = Array.from({ length: 10 }, () => limiter.wait('p', undefined, { timeout: 3_500 }))
-  waits.forEach((wait) => { wait.catch(() => {}) })
-  await t.rejects(waits[9]!, { code: 'FC_ERR_LIMITED', statusCode: 429 })
-  t.ok(performance.now() - began < 3_000, 'before the timeout')
-  t.same((await Promise.allSettled(waits)).map(({ status }) => status === 'fulfilled'), [true, true, true, false, false, false, false, false, false, false])
+t.test('once the first has its time, those behind that can no longer be served in theirs are refused', async (t) => {
+  const [waiters, store] = create(t)
+  const calls = [MINUTE, 6_500, 6_500, 7_500].map((timeout) => start(waiters, store, 1, { timeout }))
+  await store.answer(true, 5_000)
+  t.strictSame(calls.map(({ end }) => end?.granted), [undefined, undefined, false, undefined])
+  t.ok(isAbout(calls[2]!.end?.wait, 7_000), `${calls[2]!.end?.wait} ms: the third token`)
+  t.equal(waiters.total, 3)
+  const served = create(t)
+  const now = [0, 900].map((timeout) => start(...served, 1, { timeout }))
+  await served[1].answer(true, 0)
+  t.strictSame(now.map(({ end }) => end?.granted), [true, undefined], 'tokens that were there may be followed by more')
 })
 
-t.test('the tokens of a waiter that leaves first serve the next one at the same instant, beside reservations behind them', async (t) => {
-  const { limiter } = await start(t, { rate: 0.5, burst: 1 }, {})
-  await limiter.wait('p')
-  const left = new AbortController()
-  const leaving = limiter.wait('p', undefined, { signal: left.signal })
-  const staying = limiter.wait('p')
-  const { delay } = await limiter.reserve('p')
-  t.ok(delay > 3_000, 'behind the first waiter')
-  const began = performance.now()
-  left.abort()
-  await t.rejects(leaving, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' })
-  await staying
-  t.ok(performance.now() - began < 3_900, 'and not behind that reservation')
+t.test('the tokens of a call that left while the store decided come too late for the next: it is ' +
+  'refused', async (t) => {
+  const [waiters, store] = create(t)
+  const [first, second] = [start(waiters, store), start(waiters, store, 1, { timeout: 2_000 })]
+  first.leave()
+  await store.answer(true, 5_000)
+  t.equal(second.end?.granted, false)
+  t.ok(isAbout(second.end?.wait, 5_000), `${second.end?.wait} ms`)
+  t.match(store.givenBack, [{ cost: 1, reserved: { wait: 5_000 } }])
 })
 
-for (const store of ['memory', 'redis']) {
-  t.test(`a call that leaves while the store decides takes no tokens: ${store}`, { skip: store === 'redis' && skip }, async (t) => {
-    const redis = store === 'redis' ? (await startRedis(t)).client() : undefined
-    const { limiter } = await start(t, { rate: 1, per: 'hour', burst: 100 }, redis === undefined ? {} : { redis })
-    await limiter.wait('p')
-    for (let i = 0; i < 10; i++) {
-      const left = new AbortController()
-      const leaving = limiter.wait('p', undefined, { cost: 5, signal: left.signal })
-      queueMicrotask(() => left.abort())
-      await t.rejects(leaving, { code: 'FC_ERR_LIMIT_WAIT_ABORTED' })
-    }
-    // The last call asks behind all that the others gave back.
-    await limiter.wait('p')
-    const { tokens } = await limiter.peek('p')
-    t.equal(Math.round(tokens), 98)
-  })
-}
+t.test('what the store says goes to the caller: a refusal with the time that the call has waited, a lockout, an ' +
+  'error', async (t) => {
+  const [waiters, store] = create(t)
+  const calls = Array.from({ length: 4 }, () => start(waiters, store))
+  t.ok(isAbout(store.asked[0]!.maxWait, MINUTE))
+  for (const end = performance.now() + 30; performance.now() < end;);
+  await store.answer(false, 70_000)
+  t.match(calls[0]!.end, { granted: false, lockedOut: false })
+  t.ok(calls[0]!.end!.wait >= 70_000)
+  await store.answer(false, 4_000, true)
+  t.strictSame(calls[1]!.end, { granted: false, wait: 4_000, lockedOut: true })
+  store.fail(new Error('store is away'))
+  t.match(await rejection(calls[2]!.promise), { message: 'store is away' })
+  await store.answer(false, 70_000)
+  t.ok(calls[3]!.end!.wait > 70_010, `${calls[3]!.end!.wait} ms: it had waited before the store was asked`)
+  t.equal(waiters.total, 0)
+})
+
+t.test('a call without patience gets the store\'s answer, and is refused if the store does not answer', async (t) => {
+  const [waiters, store] = create(t)
+  const quick = start(waiters, store, 1, { timeout: 0 })
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  await store.answer(true, 0)
+  t.equal(quick.end?.granted, true)
+  const unanswered = start(waiters, store, 1, { timeout: 0 })
+  await until(() => unanswered.end !== undefined, 'it ends')
+  t.match(unanswered.end, { granted: false, lockedOut: false })
+  t.ok(unanswered.end!.wait >= 50, 'some time was left for the answer')
+  await store.answer(true, 0)
+  t.strictSame(store.givenBack, [{ cost: 1, reserved: undefined }], 'a late answer takes no tokens')
+})
+
+t.test('a call whose timeout ends while it waits behind another is told how long it would have had to ' +
+  'wait', async (t) => {
+  const [waiters, store] = create(t)
+  start(waiters, store, 3)
+  const second = start(waiters, store, 1, { timeout: 1_000 })
+  await until(() => second.end !== undefined, 'its timeout')
+  t.ok(isAbout(second.end!.wait, 2_000), `${second.end!.wait} ms: one has passed, and one token is missing`)
+})
+
+t.test('bounds: of a bucket and of all; nobody overtakes those who wait, and a token that is there is ' +
+  'given', async (t) => {
+  const [waiters, store] = create(t, 2)
+  start(waiters, store, 1)
+  await store.answer(true, 5_000)
+  const full = await start(waiters, store, 1, { maxWaiting: 1 }).promise
+  t.match(full, { granted: false, lockedOut: false, bound: { waiting: 1, limit: 1 } })
+  t.ok(isAbout(full.wait, 6_000))
+  start(waiters, store, 1)
+  t.match(await start(waiters, store, 1).promise, { granted: false, bound: { waiting: 2, limit: 2 } })
+  t.equal(store.asked.length, 1)
+  const settings = { store, timeout: MINUTE, maxWaiting: 100, signals: [] }
+  const other = waiters.wait(charge(1, { key: 'other' }), settings)
+  t.same(store.asked[1], { cost: 1, maxWait: 0 })
+  await store.answer(true, 0)
+  t.match(await other, { granted: true, bound: { waiting: 2, limit: 2 } }, 'of a bucket for which nobody waits')
+})
+
+t.test('close() rejects all that wait, from the last to the first so that none asks the store, and all that come ' +
+  'later', async (t) => {
+  const [waiters, store] = create(t)
+  const calls = Array.from({ length: 3 }, () => start(waiters, store, 1))
+  await store.answer(true, 5_000)
+  const ended: number[] = []
+  calls.forEach(({ promise }, index) => { promise.catch(() => ended.push(index)) })
+  waiters.close()
+  for (const { promise } of calls) t.match(await rejection(promise), { code: 'FC_ERR_CLOSING' })
+  t.strictSame(ended, [2, 1, 0])
+  t.equal(store.asked.length, 1)
+  t.match(store.givenBack, [{ reserved: { wait: 5_000 } }])
+  t.match(await rejection(start(waiters, store).promise), { code: 'FC_ERR_CLOSING' })
+  t.throws(() => waiters.ensureOpen(), { code: 'FC_ERR_CLOSING' })
+  t.equal(waiters.total, 0)
+})
+
+t.test('signals: one that has aborted asks nothing, each of them ends the wait, and no listener is left on ' +
+  'them', async (t) => {
+  const [waiters, store] = create(t)
+  const [one, other] = [new AbortController(), new AbortController()]
+  const signals = [one.signal, other.signal]
+  const waiting = start(waiters, store, 1, { signals })
+  t.strictSame(signals.map((signal) => getEventListeners(signal, 'abort').length), [1, 1])
+  other.abort(new Error('the other'))
+  t.match(await rejection(waiting.promise), { message: 'the other' })
+  t.strictSame(signals.map((signal) => getEventListeners(signal, 'abort').length), [0, 0])
+  t.match(await rejection(start(waiters, store, 1, { signals }).promise), { message: 'the other' })
+  t.equal(store.asked.length, 1)
+})
+
+t.test('a bucket for which nobody waits any more is forgotten, and begins again', async (t) => {
+  const [waiters, store] = create(t)
+  const first = start(waiters, store)
+  await store.answer(true, 5_000)
+  first.leave()
+  await turn()
+  start(waiters, store)
+  t.equal(store.asked.length, 2)
+  t.equal((await start(waiters, store, 3, { timeout: 900 }).promise).wait, 1_000, 'the store has not decided on it yet')
+})

@@ -2,10 +2,12 @@
  * Changes the sources in one place at a time, and runs the nearest tests: a mutant that they pass is a rule that no
  * test states. Prints each survivor when it is known, and a count after each ten mutants.
  *
- * Usage: npm run mutants [-- ROOM_OR_FILE …] [--file F] [--line N] [--every N] [--jobs N] [--bar 85]
+ * Usage: npm run mutants [-- ROOM_OR_FILE …] [--file F] [--line N] [--every N] [--longest S]
+ * [--jobs N] [--bar 85]
  * Without arguments: all rooms of rooms.json. A file of no room runs with the test files of the folder of test/ that
  * mirrors its own. `--file` keeps the mutants of the files whose path contains F, `--line` those of one line, and
- * `--every 3` takes each third mutant: a sample that takes a third of the time. `--jobs` is how many run at a time.
+ * `--every 3` takes each third mutant: a sample that takes a third of the time. `--longest 5` leaves out test files
+ * that take more than 5 s, so that mutants survive which those would kill. `--jobs` is how many run at a time.
  *
  * The loader applies a mutant when a process or a thread loads the file. So no file is written, and the processes and
  * threads that a test starts run the mutant as well.
@@ -26,6 +28,7 @@ const { values, positionals } = parseArgs({
     file: { type: 'string', default: '' },
     line: { type: 'string' },
     every: { type: 'string', default: '1' },
+    longest: { type: 'string', default: 'Infinity' },
     jobs: { type: 'string', default: String(availableParallelism()) },
     bar: { type: 'string', default: '85' }
   }
@@ -67,6 +70,7 @@ function passes (test, ms, mutant) {
         ...process.env,
         TAP: '1',
         TAP_BAIL: '1',
+        TAP_TIMEOUT: '600',
         ...(mutant !== undefined && { FC_MUTANT: JSON.stringify(mutant) })
       }
     })
@@ -93,8 +97,9 @@ async function run ({ name, files, tests }) {
   const limits = new Map()
   for (const test of tests) {
     const startedAt = performance.now()
-    if (!await passes(test, 120_000)) throw new Error(`${test} fails without a mutant`)
-    limits.set(test, 10_000 + 5 * (performance.now() - startedAt))
+    if (!await passes(test, 600_000)) throw new Error(`${test} fails without a mutant`)
+    const ms = performance.now() - startedAt
+    if (ms <= Number(values.longest) * 1_000) limits.set(test, 10_000 + 5 * ms)
   }
   const sources = new Map(files.filter((file) => file.includes(values.file))
     .map((file) => [file, readFileSync(join(root, file), 'utf8')]))

@@ -123,6 +123,11 @@ export class Waiters {
     return this.#total
   }
 
+  /** Buckets for which calls wait. No other bucket is remembered. */
+  get buckets (): number {
+    return this.#queues.size
+  }
+
   /** Throws FC_ERR_CLOSING after `close`. */
   ensureOpen (): void {
     if (this.#isClosed) throw new ClosingError('The limiter')
@@ -183,7 +188,7 @@ export class Waiters {
       const { waiters: [first], reservation } = queue
       if (reservation === undefined) {
         if (first !== undefined) void this.#ask(queue, first)
-        else if (this.#queues.get(queue.bucket) === queue) this.#queues.delete(queue.bucket)
+        else this.#queues.delete(queue.bucket)
         return
       }
       const now = performance.now()

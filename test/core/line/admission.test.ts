@@ -1,37 +1,11 @@
 import t from 'tap'
-import { Admission, Entry, type AdmissionSettings } from '../../../plugins/core/line/admission.ts'
+import type { Admission } from '../../../plugins/core/line/admission.ts'
 import { Estimates } from '../../../plugins/core/line/estimates.ts'
-import type { Priority } from '../../../workers/jobs.ts'
-import { admissionDefaults } from '../../../plugins/workers/options.ts'
 import type { Refusal } from '../../../plugins/shared/errors.ts'
+import { create, drain, Job, learn, occupy, patient } from './helper.ts'
 import { fixed, simulate } from './simulation.ts'
 
 const HOUR = 3_600_000
-
-class Job extends Entry {
-  readonly name: string
-  refusal: Refusal | undefined
-
-  constructor (name: string, { job = 0, key = 'one', priority = 'normal', deadline = Infinity }: { job?: number, key?: string, priority?: Priority, deadline?: number } = {}) {
-    super(job, key, priority, deadline)
-    this.name = name
-  }
-}
-
-const patient = { maxWait: Infinity, orderWait: Infinity, targetWait: Infinity }
-
-function create (settings: Partial<AdmissionSettings> = {}): Admission<Job> {
-  return new Admission<Job>({ ...admissionDefaults, threads: 1, concurrency: [Infinity, Infinity], ...settings },
-    (job, refusal) => { job.refusal = refusal })
-}
-
-/** Teaches a name's run time, in ms, with an idle thread. */
-function learn (admission: Admission<Job>, job: number, ms: number, now = 0, times = 1): void {
-  for (let i = 0; i < times; i++) {
-    admission.offer(new Job('lesson', { job }), now)
-    admission.finish(admission.take(now)!, now, ms, 'completed')
-  }
-}
 
 /** Teaches how long the jobs of a key run, in ms, with an idle thread. */
 function learnOf (admission: Admission<Job>, key: string, ms: number, times = 1): void {
@@ -43,24 +17,6 @@ function learnOf (admission: Admission<Job>, key: string, ms: number, times = 1)
 
 /** So many runs that their mean is certain. */
 const MANY = 300
-
-/** Keeps every thread busy with an endless job. */
-function occupy (admission: Admission<Job>, threads = 1, now = 0): Job[] {
-  return Array.from({ length: threads }, (_, i) => {
-    admission.offer(new Job(`endless ${i}`), now)
-    return admission.take(now)!
-  })
-}
-
-/** Everything, in the order in which one thread gets it. */
-function drain (admission: Admission<Job>, now = 0, run = 1): string[] {
-  const names: string[] = []
-  for (let job = admission.take(now); job !== undefined; job = admission.take(now)) {
-    names.push(job.name)
-    admission.finish(job, now, run, 'completed')
-  }
-  return names
-}
 
 t.test('bounded by count: the newest job of the longest key goes, not the newcomer of a short one', async (t) => {
   const admission = create({ maxQueue: 3 })
@@ -604,24 +560,6 @@ t.test('long keys are not kept, and keys that begin alike stay apart', async (t)
   t.equal(new Job('short', { key: 'tenant' }).key, 'tenant')
 })
 
-t.test('a million keys leave nothing behind', async (t) => {
-  const admission = create({ threads: 2, maxQueue: 1_000 })
-  let most = 0
-  const running: Job[] = []
-  for (let i = 0; i < 1_000_000; i++) {
-    const now = i / 100
-    admission.offer(new Job('x', { key: `key ${i}` }), now)
-    if (admission.running < 2) running.push(admission.take(now)!)
-    else if (i % 3 === 0) admission.finish(running.shift()!, now, 0.01, 'completed')
-    if (i % 1_000 === 0) most = Math.max(most, admission.keys)
-  }
-  t.ok(most <= 3_000, `${most} keys remembered at most`)
-  for (const job of running) admission.finish(job, 10_000, 1, 'completed')
-  drain(admission, 10_000)
-  t.equal(admission.keys, 0)
-  t.equal(admission.waiting, 0)
-})
-
 t.test('a job whose time jumps from 1 ms to 10 s and back', async (t) => {
   const { each: [before, slow, after] } = simulate({
     sources: [
@@ -716,26 +654,4 @@ t.test('threads that die faster than they start', async (t) => {
   }
   t.ok(most <= 12, `${most} waiting at most: the bound, and those on their way to two threads`)
   t.equal(finished + drain(admission, 2_000).length, offered, 'whoever was admitted ran')
-})
-
-t.test('a decision with 10,000 waiting costs about what it costs with 10', async (t) => {
-  const cost = (waiting: number): number => {
-    const admission = create({ ...patient, threads: 2, maxQueue: 2 * waiting })
-    learn(admission, 0, 1)
-    occupy(admission, 2)
-    let next = 0
-    const job = (): Job => new Job('x', { key: `k${next++ % waiting}` })
-    for (let i = 0; i < waiting; i++) admission.offer(job(), 0)
-    const started = process.cpuUsage()
-    for (let i = 0; i < 30_000; i++) {
-      admission.offer(job(), i)
-      admission.finish(admission.take(i)!, i, 1, 'completed')
-    }
-    return process.cpuUsage(started).user
-  }
-  const best = (waiting: number): number => Math.min(...Array.from({ length: 5 }, () => cost(waiting)))
-  best(100)
-  const ratio = best(10_000) / best(10)
-  // 3 is the bar of bench/admission.ts; a walk over what waits would make it 100 and more.
-  t.ok(ratio <= 20, `${ratio.toFixed(1)} times`)
 })

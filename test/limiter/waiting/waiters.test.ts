@@ -144,6 +144,19 @@ t.test('the tokens of a call that left while the store decided come too late for
   t.match(store.givenBack, [{ cost: 1, reserved: { wait: 5_000 } }])
 })
 
+t.test('what the store says of a call that has left meanwhile ends no other call', async (t) => {
+  const [waiters, store] = create(t)
+  const calls = Array.from({ length: 3 }, () => start(waiters, store))
+  calls[0]!.leave()
+  await store.answer(false, 70_000)
+  calls[1]!.leave()
+  store.fail(new Error('store is away'))
+  await turn()
+  await store.answer(true, 0)
+  t.equal(calls[2]!.end?.granted, true)
+  t.equal(waiters.total, 0)
+})
+
 t.test('what the store says goes to the caller: a refusal with the time that the call has waited, a lockout, an ' +
   'error', async (t) => {
   const [waiters, store] = create(t)
@@ -238,8 +251,10 @@ t.test('a bucket for which nobody waits any more is forgotten, and begins again'
   const [waiters, store] = create(t)
   const first = start(waiters, store)
   await store.answer(true, 5_000)
+  t.equal(waiters.buckets, 1)
   first.leave()
   await turn()
+  t.equal(waiters.buckets, 0)
   start(waiters, store)
   t.equal(store.asked.length, 2)
   t.equal((await start(waiters, store, 3, { timeout: 900 }).promise).wait, 1_000, 'the store has not decided on it yet')

@@ -1,5 +1,6 @@
-// Runs the applications of bugs/ and clean/, which were written from public issues before the detector was run on them, and prints what is found.
-// Usage: RACE=1 node --conditions=fastify-concurrency-source --import ./loader/typescript.js --import fastify-concurrency-race/register race/test/blind/measure.ts
+// Runs the applications of first/, second/ and third/, which were written from public issues before the detector was run on them, and prints what is
+// found. Usage: RACE=1 node --conditions=fastify-concurrency-source --import ./loader/typescript.js --import fastify-concurrency-race/register
+// race/test/blind/measure.ts [first second third]
 import { readdirSync } from 'node:fs'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { explore } from 'fastify-concurrency-race'
@@ -43,23 +44,31 @@ async function byExplore (build: () => FastifyInstance, requests: Application['r
 }
 
 const columns = ['injects', 'explore', 'serial'] as const
-const table: Record<string, Record<typeof columns[number], number> & { all: number, ms: number }> = {}
-for (const folder of ['bugs', 'clean']) {
-  for (const file of readdirSync(new URL(`${folder}/`, import.meta.url))) {
-    const { requests, ...builds } = await import(new URL(`${folder}/${file}`, import.meta.url).href) as Application
-    for (const [name, build] of Object.entries(builds)) {
-      const row = table[name] ??= { injects: 0, explore: 0, serial: 0, all: 0, ms: 0 }
-      const injects = await byInjects(build as () => FastifyInstance, requests)
-      const began = performance.now()
-      const explored = await byExplore(build as () => FastifyInstance, requests, undefined)
-      const serial = await byExplore(build as () => FastifyInstance, requests, 'serial')
-      row.ms += performance.now() - began
-      row.all++
-      if (injects.length > 0) row.injects++
-      if (explored !== undefined) row.explore++
-      if (serial !== undefined) row.serial++
-      console.log(`${folder}/${file} ${name}: injects: ${injects.join('; ') || '–'} | explore: ${explored ?? '–'} | serial: ${serial?.slice(0, 160) ?? '–'}`)
+type Row = Record<typeof columns[number], number> & { all: number, ms: number }
+
+for (const collection of process.argv.length > 2 ? process.argv.slice(2) : ['first', 'second', 'third']) {
+  const table: Record<string, Row> = {}
+  for (const folder of ['bugs', 'clean']) {
+    for (const file of readdirSync(new URL(`${collection}/${folder}/`, import.meta.url))) {
+      const { requests, ...builds } = await import(new URL(`${collection}/${folder}/${file}`, import.meta.url).href) as Application
+      for (const [name, build] of Object.entries(builds)) {
+        const row = table[name] ??= { injects: 0, explore: 0, serial: 0, all: 0, ms: 0 }
+        const injects = await byInjects(build as () => FastifyInstance, requests)
+        const began = performance.now()
+        const explored = await byExplore(build as () => FastifyInstance, requests, undefined)
+        const serial = await byExplore(build as () => FastifyInstance, requests, 'serial')
+        row.ms += performance.now() - began
+        row.all++
+        if (injects.length > 0) row.injects++
+        if (explored !== undefined) row.explore++
+        if (serial !== undefined) row.serial++
+        const found = [injects.join('; ') || '–', explored ?? '–', serial?.slice(0, 160) ?? '–']
+        console.log(`${collection}/${folder}/${file} ${name}: ${columns.map((column, n) => `${column}: ${found[n]}`).join(' | ')}`)
+      }
     }
   }
+  for (const [name, { all, ms, ...found }] of Object.entries(table)) {
+    console.log(`${collection} ${name}: ${columns.map((column) => `${column} ${found[column]}`).join(', ')} of ${all}; ` +
+      `${(ms / all / 1000).toFixed(1)} s for two explorations`)
+  }
 }
-for (const [name, { all, ms, ...found }] of Object.entries(table)) console.log(`${name}: ${columns.map((column) => `${column} ${found[column]}`).join(', ')} of ${all}; ${(ms / all / 1000).toFixed(1)} s for two explorations`)

@@ -27,6 +27,11 @@ const QUANTUM_MS = 5
  * Without a bound, refusing would leave no time to serve.
  */
 const MAX_DRAIN_MS = 10
+/**
+ * After MAX_DRAIN_MS, the loop is still turned for connections, up to this many turns in all. Node accepts one connection in a turn, and on a machine whose
+ * CPUs are taken by others, a single turn can last for MAX_DRAIN_MS: probes would be accepted one for each request that starts.
+ */
+const ACCEPT_TURNS = 10
 
 export interface GateSettings {
   maxHeld: number
@@ -95,6 +100,10 @@ export class Gate<T extends HeldEntry> {
   #sequence = 0
   /** Whether this turn of the loop has brought a request or a connection. */
   #hasNews = false
+  /** Whether it has brought a connection. */
+  #hasAccepted = false
+  /** Turns since the loop is turned for what arrives. */
+  #drainTurns = 0
   #drainsSince = 0
   /** Work that was started in this turn, in ms. */
   #begun = 0
@@ -126,9 +135,14 @@ export class Gate<T extends HeldEntry> {
     return Math.max(0, this.#pace.wait(now))
   }
 
-  /** A connection was accepted, or a request arrived. */
+  /** A request has arrived. */
   arrived (): void {
     this.#hasNews = true
+  }
+
+  /** A connection was accepted. */
+  connected (): void {
+    this.#hasNews = this.#hasAccepted = true
   }
 
   /** Tells whether a request that arrives now starts at once. */
@@ -180,9 +194,10 @@ export class Gate<T extends HeldEntry> {
 
   /** Call this method in the check phase of each turn while requests are held. Returns whether the turns before brought all that there was. */
   isDrained (now: number): boolean {
-    const isDrained = !this.#hasNews || now - this.#drainsSince >= MAX_DRAIN_MS
-    this.#hasNews = false
+    const isDrained = !this.#hasNews || (now - this.#drainsSince >= MAX_DRAIN_MS && !this.#isAccepting(now))
+    this.#hasNews = this.#hasAccepted = false
     if (isDrained) {
+      this.#drainTurns = 0
       this.time.beginTurn(now)
       this.#begun = 0
     }
@@ -254,6 +269,13 @@ export class Gate<T extends HeldEntry> {
   /** The cost is a multiple of the least one, so that sums of costs are exact. */
   #expected (route: Route): number {
     return Math.max(LEAST_COST_MS, Math.round((route.cost + this.time.extra) / LEAST_COST_MS) * LEAST_COST_MS)
+  }
+
+  /** Tells whether connections are accepted before a request that holds the loop starts. */
+  #isAccepting (now: number): boolean {
+    if (!this.#hasAccepted || ++this.#drainTurns >= ACCEPT_TURNS) return false
+    const route = this.#line.next(now)?.route
+    return route !== undefined && (!route.known || route.atOnce > QUANTUM_MS)
   }
 
   /** Ends the turn of the pump. A turn that follows it without the pump is young, too. */

@@ -93,7 +93,7 @@ export class LoopHooks {
   }
 
   /** A connection was accepted. */
-  readonly connected = (): void => this.gate.arrived()
+  readonly connected = (): void => this.gate.connected()
 
   readonly onRequest = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
     const now = this.#pump.arrived()

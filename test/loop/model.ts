@@ -319,7 +319,7 @@ export function simulate (options: Options): Simulated {
     const request = connecting.shift()
     if (request !== undefined) {
       now += ACCEPT
-      gate.arrived()
+      gate.connected()
       // The request is there already, and is read with the next poll.
       ready.push(request)
     }

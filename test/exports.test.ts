@@ -5,6 +5,7 @@ import t from 'tap'
 import * as suite from '../plugins/index.ts'
 import { isRefusal } from '../plugins/shared/coded-error.ts'
 import * as errorClasses from '../plugins/shared/errors.ts'
+import { apiFile, apiOf, sourcesOf } from './api.ts'
 import { exportsOf, program, root } from './compiler.ts'
 
 interface Conditions { 'fastify-concurrency-source': string, types: string, default: string }
@@ -59,6 +60,14 @@ const compiled = program('tsconfig.build.json')
 
 t.test('there is a subpath for each capability', async (t) => {
   t.strictSame(Object.keys(manifest.exports), [...Object.keys(surface), './package.json'])
+})
+
+t.test('test/api.txt is the public API: `npm run api` writes it, and a change of it is for a reviewer to see', async (t) => {
+  const expected = readFileSync(apiFile, 'utf8').split('\n')
+  const lines = apiOf(compiled, sourcesOf(manifest.exports)).split('\n')
+  const at = lines.findIndex((line, index) => line !== expected[index])
+  t.equal(at, -1, at === -1 ? 'equal' : `line ${at + 1}: ${expected[at]} has become ${lines[at]}`)
+  t.equal(lines.length, expected.length)
 })
 
 for (const [subpath, conditions] of entries) {

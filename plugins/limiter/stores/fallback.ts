@@ -7,10 +7,10 @@
  */
 import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
-import { answered } from '../../redis.ts'
 import { asError } from '../functions.ts'
 import type { Reserved } from './bucket.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
+import { Turn } from './turn.ts'
 
 /** The time between two probes, in ms. */
 const PROBE_EVERY = 250
@@ -36,6 +36,7 @@ export class FallbackStore implements Store {
   #failure: unknown
   #probedAt = -Infinity
   #probing = false
+  #turn: Turn | undefined
 
   constructor (remote: Store, local: Store, options: FallbackOptions) {
     this.#remote = remote
@@ -46,10 +47,7 @@ export class FallbackStore implements Store {
   async take<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
     if (this.#failedAt === undefined) {
       try {
-        const decision = Promise.resolve(this.#remote.take(charges, maxWait))
-        // The time begins when the command has been sent, which is at the end of this turn of the event loop.
-        await Promise.race([decision, new Promise(setImmediate)])
-        return { ...await answered(decision, this.#options.timeout), store: this }
+        return { ...await this.#bound(this.#remote.take(charges, maxWait)), store: this }
       } catch (error) {
         this.#fail(asError(error))
       }
@@ -64,10 +62,15 @@ export class FallbackStore implements Store {
     if (this.#failedAt !== undefined) return
     try {
       // A command that is late may still run, from the client's queue: then it takes too many tokens, never too few.
-      await answered(this.#remote.giveBack(charge, reserved), this.#options.timeout)
+      await this.#bound(this.#remote.giveBack(charge, reserved))
     } catch (error) {
       this.#fail(asError(error))
     }
+  }
+
+  #bound<T> (operation: T | Promise<T>): Promise<T> {
+    this.#turn ??= new Turn(this.#options.timeout, () => { this.#turn = undefined })
+    return this.#turn.bound(operation)
   }
 
   /** Decides without the remote store, for each policy as its `onStoreError` says. */

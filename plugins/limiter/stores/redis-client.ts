@@ -48,12 +48,18 @@ function sendTogether (stream: unknown): void {
 export function adapt (option: string, client: RedisClient): CallScript {
   const isClient = typeof client === 'object' && client !== null && ['evalsha', 'evalSha', 'customCommand'].some((method) => method in client)
   ensure(isClient, option, 'a constructed client of ioredis, iovalkey, redis or @valkey/valkey-glide', client)
-  return async (command, script, keys, args) => {
-    if ('customCommand' in client) return await client.customCommand([command, script, String(keys.length), ...keys, ...args])
-    if ('evalsha' in client) {
-      sendTogether(client.stream)
-      return await client[command === 'EVAL' ? 'eval' : 'evalsha'](script, keys.length, ...keys, ...args)
+  if ('customCommand' in client) {
+    return (command, script, keys, args) => {
+      return client.customCommand([command, script, String(keys.length), ...keys, ...args])
     }
-    return await client[command === 'EVAL' ? 'eval' : 'evalSha'](script, { keys, arguments: args })
+  }
+  if ('evalSha' in client) {
+    return (command, script, keys, args) => {
+      return client[command === 'EVAL' ? 'eval' : 'evalSha'](script, { keys, arguments: args })
+    }
+  }
+  return (command, script, keys, args) => {
+    sendTogether(client.stream)
+    return client[command === 'EVAL' ? 'eval' : 'evalsha'](script, keys.length, ...keys, ...args)
   }
 }

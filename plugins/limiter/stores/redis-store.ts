@@ -6,6 +6,7 @@
  * tokens lost to requests that another policy refused. Apps that outgrow one node take a prefix each.
  */
 import { createHash } from 'node:crypto'
+import { describe } from '../../shared/describe.ts'
 import type { Reserved } from './bucket.ts'
 import type { CallScript } from './redis-client.ts'
 import * as scripts from './script.ts'
@@ -34,23 +35,47 @@ export class RedisStore implements Store {
   }
 
   async take<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
-    const keys = charges.map((charge) => this.#key(charge))
-    const reply = await this.#run(take, keys, [maxWait, ...charges.flatMap(argumentsOf)])
-    // What answers at that address may not be Redis, or a proxy before it: an error is better than NaN that passes for a decision.
-    const [granted, seconds = NaN, micros = NaN, ...numbers] = typeof reply === 'string' ? reply.split(' ').map(toNumber) : []
-    const at = seconds * 1000 + micros / 1000
-    const balances = charges.map((charge, i): Balance<C> => ({
-      charge, tokens: numbers[3 * i] ?? NaN, wait: numbers[3 * i + 1] ?? NaN, lockedOut: numbers[3 * i + 2] === 1
-    }))
-    const isValid = (granted === 0 || granted === 1) && Number.isFinite(at) && numbers.length === 3 * charges.length &&
-      balances.every(({ tokens, wait }) => Number.isFinite(tokens) && wait >= 0)
-    if (!isValid) throw new Error(`The answer to the limiter's script is not the limiter's (expected "granted seconds microseconds tokens wait lockedOut …", received ${String(reply).slice(0, 100)}): check that limiter.redis is a Redis server`)
-    return { granted: granted === 1, balances, at, store: this }
+    const keys: string[] = []
+    const args: string[] = []
+    let isLocking = false
+    for (const charge of charges) {
+      keys.push(this.#key(charge))
+      args.push(String(charge.rate), String(charge.burst), String(charge.cost))
+      if (charge.lockout !== undefined) isLocking = true
+    }
+    if (maxWait > 0 || isLocking) args.push(String(maxWait))
+    if (isLocking) {
+      for (const { lockout } of charges) args.push(String(lockout?.after ?? 0), String(lockout?.duration ?? 0))
+    }
+    return this.#decisionOf(charges, await this.#run(take, keys, args))
   }
 
   async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {
     const { rate, burst, cost } = charge
-    await this.#run(giveBack, [this.#key(charge)], [rate, burst, cost, ...reserved === undefined ? [] : [reserved.at, reserved.wait]])
+    const reservation = reserved === undefined ? [] : [reserved.at, reserved.wait]
+    await this.#run(giveBack, [this.#key(charge)], [rate, burst, cost, ...reservation].map(String))
+  }
+
+  /**
+   * Reads the reply to the script. What answers at that address may not be Redis, or a proxy before it: an error is
+   * better than NaN that passes for a decision.
+   */
+  #decisionOf<C extends Charge> (charges: readonly C[], reply: unknown): Decision<C> {
+    const parts = typeof reply === 'string' ? reply.split(' ') : []
+    const granted = parts[0] === '1'
+    const at = Number(parts[1]) * 1000 + Number(parts[2]) / 1000
+    let isValid = (granted || parts[0] === '0') && Number.isFinite(at) && parts.length === 3 + 3 * charges.length
+    const balances: Array<Balance<C>> = []
+    for (const charge of charges) {
+      const next = 3 + 3 * balances.length
+      const tokens = Number(parts[next])
+      const wait = toNumber(parts[next + 1])
+      if (!Number.isFinite(tokens) || !(wait >= 0)) isValid = false
+      balances.push({ charge, tokens, wait, lockedOut: parts[next + 2] === '1' })
+    }
+    if (isValid) return { granted, balances, at, store: this }
+    throw new Error('The answer to the limiter\'s script is not the limiter\'s (expected "granted seconds microseconds ' +
+      `tokens wait lockedOut …", received ${describe(reply)}): check that limiter.redis is a Redis server`)
   }
 
   /** The policy's name is encoded, so that no policy and key read like another policy and key. */
@@ -59,8 +84,7 @@ export class RedisStore implements Store {
   }
 
   /** Redis forgets its scripts when it restarts, or when an operator flushes them: then the text is sent again. */
-  async #run ({ text, sha }: Script, keys: string[], numbers: readonly number[]): Promise<unknown> {
-    const args = numbers.map(String)
+  async #run ({ text, sha }: Script, keys: string[], args: string[]): Promise<unknown> {
     try {
       return await this.#call('EVALSHA', sha, keys, args)
     } catch (error) {
@@ -71,11 +95,7 @@ export class RedisStore implements Store {
   }
 }
 
-function argumentsOf ({ rate, burst, cost, lockout }: Charge): number[] {
-  return [rate, burst, cost, lockout?.after ?? 0, lockout?.duration ?? 0]
-}
-
 /** Lua writes an endless wait as `inf`. */
-function toNumber (text: string): number {
+function toNumber (text: string | undefined): number {
   return text === 'inf' ? Infinity : Number(text)
 }

@@ -166,6 +166,23 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
     t.equal((await take()).wait, 800)
   })
 
+  t.test('of several charges, each is locked out by its own lockout, whatever maxWait is', async (t) => {
+    const { store } = await create(t)
+    const plan = charge({ policy: 'plan', burst: 100 })
+    const login = charge({ policy: 'login', burst: 1, lockout: { after: 2, duration: 2e9 } })
+    const code = charge({ policy: 'code', burst: 1, lockout: { after: 1, duration: 3e9 } })
+    const [none, some] = [0, 1e6]
+    await store.take([plan, login], none)
+    t.match((await store.take([plan, login], some)).balances, [{ lockedOut: false }, { lockedOut: false }], 'the first')
+    const locking = await store.take([plan, login], none)
+    t.match(locking.balances, [{ wait: 0, lockedOut: false }, { wait: 2e9, lockedOut: true }], 'the second')
+    await store.take([code], none)
+    const both = await store.take([plan, login, code], some)
+    t.match(both.balances, [{ lockedOut: false }, { lockedOut: true }, { wait: 3e9, lockedOut: true }], 'apart')
+    t.ok(both.balances[1]!.wait <= 2e9, 'the lockout of another charge is not its own')
+    t.notOk(both.granted)
+  })
+
   t.test('refusals are counted until the bucket is full again; looking, and refusals by other policies, don\'t count', async (t) => {
     const { store, pass } = await create(t)
     const login = charge({ rate: 4, burst: 2, lockout: { after: 2, duration: 10_000 } })

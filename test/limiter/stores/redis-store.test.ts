@@ -1,10 +1,11 @@
+import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { once } from 'node:events'
 import { Cluster, Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { createClient, createClientPool, createCluster } from 'redis'
 import { adapt, type RedisClient } from '../../../plugins/limiter/stores/redis-client.ts'
-import { takeOne } from '../../../plugins/limiter/stores/store.ts'
+import { takeOne, type Charge } from '../../../plugins/limiter/stores/store.ts'
 import { RedisStore } from '../../../plugins/limiter/stores/redis-store.ts'
 import { contract, charge, NEVER } from './contract.ts'
 import { noRedis, startRedis, type RedisServer } from '../redis.ts'
@@ -155,6 +156,35 @@ t.test('with a real server', options, async (t) => {
     t.notOk((await store.take([charge({ rate: 0.1 })], 0)).granted, 'an hour: the tokens are the same')
     t.ok((await store.take([charge({ rate: 0.1 })], 11_000)).granted)
     t.ok((await client.getBuffer('{app:limiter}:p:k'))!.readDoubleLE(9) < at + 60_000, 'and flow again from now on')
+  })
+
+  t.test('during a rolling deploy, processes of an earlier version and of this one share their buckets', async (t) => {
+    const text = await readFile(new URL('../../fixtures/limiter-take-earlier.lua', import.meta.url), 'utf8')
+    /** Decides as an earlier version did: by a script of its own, whose arguments differ. */
+    const earlier = async ({ rate, burst, cost, lockout }: Charge, maxWait: number): Promise<number[]> => {
+      const args = [maxWait, rate, burst, cost, lockout?.after ?? 0, lockout?.duration ?? 0]
+      const reply = await client.eval(text, 1, '{app:limiter}:p:k', ...args) as string
+      const [granted, , , tokens, wait, lockedOut] = reply.split(' ').map(Number)
+      return [granted, tokens, wait, lockedOut].map((number) => Math.round(number!))
+    }
+    const store = storeOn(client)
+    const now = async (charge: Charge, maxWait: number): Promise<number[]> => {
+      const { granted, tokens, wait, lockedOut } = await takeOne(store, charge, maxWait)
+      return [Number(granted), Math.round(tokens), Math.round(wait), Number(lockedOut)]
+    }
+    const login = charge({ burst: 4, lockout: { after: 3, duration: 2e9 } })
+    t.strictSame(await earlier(login, 0), [1, 3, 0, 0])
+    t.strictSame(await now(login, 0), [1, 2, 0, 0])
+    t.strictSame(await earlier({ ...login, cost: 2 }, 0), [1, 0, 0, 0])
+    t.equal((await now(login, 0))[0], 0, 'a refusal')
+    t.equal((await earlier(login, 0))[0], 0, 'and a second one')
+    t.strictSame(await now(login, 0), [0, 0, 2e9, 1], 'the third, of both together, locks the key')
+    t.equal((await earlier(login, 0))[3], 1)
+
+    await client.flushall()
+    const mail = charge({ rate: 0.001, burst: 1 })
+    const delays = [await now(mail, 1e9), await earlier(mail, 1e9), await now(mail, 1e9), await earlier(mail, 1e9)]
+    t.strictSame(delays.map(([, , wait]) => Math.round(wait! / 1e6)), [0, 1, 2, 3], 'one behind the other')
   })
 
   t.test('a replica that became read-only is an error, for onStoreError to decide', async (t) => {

@@ -45,6 +45,8 @@ const bodies: Record<string, Record<string, string>> = {
     'a call with the value as an argument': 'const was = map./*r*/get(key); await turn(); map./*w*/set(key, Math.max(was, 1))',
     'a field of the variable that holds the value': 'const box = {}; box.was = stats./*r*/hits; await turn(); stats./*w*/hits = box.was',
     'the whole of an object of which a field holds the value': 'const box = {}; box.was = stats./*r*/hits; await turn(); stats./*w*/box = box',
+    'an operator with the value': 'const was = stats./*r*/hits; await turn(); stats./*w*/hits += was',
+    'a pattern that assigns to a field': 'const was = stats./*r*/hits; await turn(); ({ hits: stats./*w*/hits } = { hits: was })',
     'an awaited read': 'const was = await store./*r*/get(key); await turn(); await store./*w*/set(key, was + 1)',
     'a function within that returns the value': 'const now = () => stats./*r*/hits; const was = now(); await turn(); stats./*w*/hits = was'
   },
@@ -72,6 +74,8 @@ const bodies: Record<string, Record<string, string>> = {
     'a switch': 'switch (order./*r*/state) { case "new": await turn(); order./*w*/state = "paid" }',
     'a flag that was set because of the value': 'let isFull = false; if (stats./*r*/full) isFull = true; await turn(); if (!isFull) stats./*w*/used = 7',
     'a slot whose index was read': 'const at = slots./*r*/next; await turn(); slots.all/*w*/[at] = me',
+    'a counter that is lowered after a guard': 'const was = stats./*r*/left; if (was < 1) return; await turn(); stats./*w*/left--',
+    'a field that is deleted after a guard': 'if (!map./*r*/x) return; await turn(); delete map./*w*/x',
     'a callback of a call on the value': 'stats./*r*/rows.forEach(() => { stats./*w*/used = 7 })'
   },
   both: {
@@ -81,6 +85,8 @@ const bodies: Record<string, Record<string, string>> = {
     'the value is answered': 'const was = stats./*r*/hits; await turn(); stats./*w*/seen = true; return was',
     'the variable has got another value': 'let was = stats./*r*/hits; await turn(); was = 5; stats./*w*/hits = was',
     'another field of the variable': 'const box = {}; box.was = stats./*r*/hits; box.own = 5; await turn(); stats./*w*/hits = box.own',
+    'a counter that is raised': 'const was = stats./*r*/hits; await turn(); stats./*w*/hits++; return was',
+    'an operator with something else': 'const was = stats./*r*/all; await turn(); stats./*w*/hits += 5; return was',
     'a test that leaves nothing': 'if (stats./*r*/full) log(); await turn(); stats./*w*/hits = 5',
     'a guard that comes after the write': 'const full = stats./*r*/full; await turn(); stats./*w*/hits = 5; if (full) return',
     'a loop over the value that leaves nothing': 'for (const each of stats./*r*/all) log(each); await turn(); stats./*w*/hits = 5',
@@ -147,6 +153,13 @@ const modules: Record<string, Record<string, string>> = {
     'a helper is given something else': `
       function save (hits) { stats./*w*/hits = hits }
       async function handler () { const was = stats./*r*/hits; await turn(); /*w2*/save(5, was) }`,
+    'a hook reads for itself, a handler writes': `
+      function build (app) {
+        app.addHook('onRequest', async () => { const was = stats./*r*/hits; if (was) count() })
+        app.get('/', async () => { await turn(); stats./*w*/hits = 5 })
+      }`,
+    'a callback within the function that reads': `
+      async function handler (request) { request.was = stats./*r*/hits; on(async () => { await turn(); stats./*w*/hits = 5 }) }`,
     'a helper says nothing of the value': `
       function load () { if (stats./*r*/hits) log(); return 5 }
       async function handler () { const was = /*r2*/load(); await turn(); stats./*w*/hits = was }`
@@ -158,6 +171,11 @@ const modules: Record<string, Record<string, string>> = {
     'a hook answers with a success': `
       async function hook (request, reply) { if (users./*r*/has(id)) return reply.code(200).send() }
       async function handler () { await turn(); users./*w*/set(id, {}) }`,
+    'a hook keeps the value with the request, a handler writes': `
+      function build (app) {
+        app.addHook('onRequest', async (request) => { request.was = stats./*r*/hits })
+        app.get('/', async (req) => { await turn(); stats./*w*/hits = req.was + 1 })
+      }`,
     'a helper keeps the value elsewhere': `
       function load () { cache.hits = stats./*r*/hits }
       async function handler () { /*r2*/load(); await turn(); stats./*w*/hits = 5 }`

@@ -84,6 +84,14 @@ export class Estimate {
   get certainty (): number {
     return this.#mean === 0 ? 0 : Math.max(0, 1 - SPREAD * this.#deviation / this.#mean)
   }
+
+  /**
+   * How much of the mean almost every run of others needs. A few runs tell nothing certain: otherwise seven addresses
+   * with a costly job each would have the next crowd of new keys refused on idle threads.
+   */
+  certaintyOfOthers (now: number): number {
+    return this.isFresh(now) && this.samples > 1 / WEIGHT ? this.certainty : 0
+  }
 }
 
 /** At least so many keys of a name have estimates of their own, those that ran last, and at most twice as many. */

@@ -145,7 +145,7 @@ export class Line<T extends Entry> {
     const estimatedWait = this.wait(entry)
     // Only the certain part of the wait counts, but in an overload: otherwise the slow jobs of one client would raise
     // the mean of their name, and the next burst of quick jobs of all others would be refused.
-    const { certainty } = estimate
+    const certainty = entry.isStranger ? estimate.certaintyOfOthers(now) : estimate.certainty
     const isLonger = (ms: number, part = certainty): boolean =>
       estimatedWait * part > ms && this.queue.isBehind(ms / part * this.servers, entry)
     const left = entry.deadline - now

@@ -77,6 +77,7 @@ const before: Record<string, Source[]> = {
   'many short jobs and two of 5 s': [
     { length: fixed(50), burst: 60, keys: 20, key: 'short' }, { length: fixed(5_000), burst: 2, from: 2_500, key: 'first' }
   ],
+  'seven keys with a job of 1 s': [{ length: fixed(1_000), burst: 7, keys: 7, key: 'first', from: 8_000 }],
   'short and long jobs': [{ length: mix(0.5, fixed(20), fixed(2_000)), burst: 8, keys: 2, key: 'first' }]
 }
 

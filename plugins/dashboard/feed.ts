@@ -6,6 +6,8 @@ import { Incidents } from './incidents.ts'
 import { runningJobs } from './running-jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
 import { event, type Streams } from './streams.ts'
+import { Watch, type Status } from './watch.ts'
+import { clientNames, Who } from './who.ts'
 
 /** The time between two samples, in ms. */
 const INTERVAL_MS = 1_000
@@ -17,6 +19,10 @@ export class Feed {
   readonly #app: FastifyInstance
   readonly #streams: Streams
   readonly #incidents: Incidents
+  readonly #nameOf: (key: string) => string
+  readonly #who: Who
+  readonly #watch: Watch
+  #status: Status | undefined
   readonly #read: () => MetricsSnapshot
   readonly #readings: Reading[] = []
   /** Samples as JSON: each is made into text once, however many pages there are. */
@@ -25,10 +31,14 @@ export class Feed {
   #hello: Buffer | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor (app: FastifyInstance, streams: Streams, read: () => MetricsSnapshot) {
+  /** @param showKeys whether the page shows keys of clients, and not digests of them */
+  constructor (app: FastifyInstance, streams: Streams, read: () => MetricsSnapshot, showKeys = false) {
     this.#app = app
     this.#streams = streams
-    this.#incidents = new Incidents(app)
+    this.#nameOf = clientNames(showKeys)
+    this.#who = new Who(app.server, this.#nameOf)
+    this.#watch = new Watch(app.server, this.#who)
+    this.#incidents = new Incidents(app, (subject) => this.#who.mostRefused(subject))
     this.#read = read
   }
 
@@ -40,7 +50,9 @@ export class Feed {
   /** The first event of a stream: what a page needs that has just been opened. Pages share the bytes, since they may be many and slow to read. */
   get hello (): Buffer {
     const incidents = JSON.stringify(this.#incidents.kept)
-    this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL_MS},"kept":${KEPT_SAMPLES},"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n`)
+    const status = this.#status === undefined ? '' : event('status', this.#status)
+    this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL_MS},"kept":${KEPT_SAMPLES},` +
+      `"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n${status}`)
     return this.#hello
   }
 
@@ -59,12 +71,18 @@ export class Feed {
     this.#readings.push(after)
     if (this.#readings.length > PERCENTILE_READINGS + 1) this.#readings.shift()
     const [first = after] = this.#readings
-    const sample = JSON.stringify(sampleOf(first, before ?? first, after, Date.now()))
+    const taken = sampleOf(first, before ?? first, after, Date.now())
+    const sample = JSON.stringify(taken)
     this.#samples = [...this.#samples.slice(1 - KEPT_SAMPLES), sample]
+    this.#who.tick()
+    this.#status = this.#watch.statusAfter(taken)
     const incidents = this.#take()
     if (this.#streams.size === 0) return
-    const jobs = event('jobs', runningJobs(this.#app.server))
-    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${jobs}${event('queues', after.metrics.queues)}${incidents}`)
+    const jobs = event('jobs', runningJobs(this.#app.server, this.#nameOf))
+    const who = event('who', { keys: this.#who.keys(), waiting: this.#who.waiting })
+    const queues = event('queues', after.metrics.queues)
+    const status = event('status', this.#status)
+    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${status}${jobs}${who}${queues}${incidents}`)
   }
 
   /** Adds a line to the incidents. */
@@ -74,7 +92,7 @@ export class Feed {
 
   /** A phase of the shutdown has begun. */
   enter (phase: string): void {
-    this.#streams.broadcast(event('phase', { phase }) + this.#take())
+    this.#streams.broadcast(event('status', this.#watch.statusIn(phase)) + this.#take())
   }
 
   /** The application closes: tells the pages, which then don't connect again. Idempotent. */
@@ -94,5 +112,7 @@ export class Feed {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#incidents.close()
+    this.#watch.close()
+    this.#who.close()
   }
 }

@@ -1,32 +1,34 @@
 /**
- * The last refusals, failures and changes of state, each with its cause in words. Under overload there are thousands a second, so equal ones within ten
- * seconds are one incident with a count and the latest cause, and the number of incidents has a bound.
+ * The last refusals, failures and changes of state, each with its cause in words. Under overload there are thousands a
+ * second, so all of one cause are one card, which counts on, and the number of cards has a bound.
  */
-import { createHmac, randomBytes } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { originOf, type Origin } from '../cancellation/origin.ts'
 import { listen, type ChannelMessages } from '../channel-messages.ts'
-import { duration, errorWords, jobRefused, limitRefused, phaseEntered, threadEnded } from './words.ts'
+import { code, duration, errorWords, jobRefused, limitRefused, loopRefused, phaseEntered, threadEnded } from './words.ts'
 
+/** All that has happened for one cause. */
 export interface Incident {
   id: number
   /** When the first one happened, in ms since 1970. */
+  first: number
+  /** When the first one after a quiet minute happened, in ms since 1970. */
   since: number
   /** When the latest one happened, in ms since 1970. */
   at: number
   kind: 'refused' | 'failed' | 'noted'
   /** What was refused or has failed, for example `job search`. */
   subject: string
-  /** Method and pattern of the route, for example `GET /search`; undefined outside a request. */
-  route: string | undefined
+  /** Method and pattern of the routes, for example `GET /search`, with their counts, the highest first. */
+  routes: Array<{ route: string, count: number }>
   /** The cause of the latest one, in words. */
   reason: string
   /** The Retry-After of the latest refusal, in seconds. */
   retryAfter: number | undefined
-  /** A digest of the first one's key of a client, to tell clients apart. */
-  client: string | undefined
-  /** How many equal ones there were. */
+  /** The client that most of the last minute's refusals are of, and its share of them, from 0 to 1. */
+  client: { client: string, share: number } | undefined
+  /** How many there were. */
   count: number
 }
 
@@ -34,37 +36,40 @@ export interface Incident {
 interface Report {
   kind: Incident['kind']
   subject: string
-  /** Tells incidents of a subject apart, as the reason does, but without its numbers. */
+  /** Tells causes of a subject apart. */
   code: string
   origin?: Origin
   reason: () => string
   retryAfter?: number | undefined
-  key?: string
 }
 
-interface Current {
+interface Card {
   readonly incident: Incident
+  readonly routes: Map<string, number>
   /** The latest since the last call of take(). */
   latest: Report | undefined
 }
 
-/** The time, in ms, in which equal ones are one incident. */
-const EPISODE_MS = 10_000
-/** The most incidents of that time; further ones are counted in one of their own. */
-const MAX_CURRENT = 30
-/** The most incidents that are kept for a page that is opened later. page/lists.js shows as many. */
-const MAX_KEPT = 100
+/** After so many ms without another one, a card begins anew with its times. */
+const QUIET_MS = 60_000
+/** The most cards. page/lists.js shows as many. */
+const MAX_CARDS = 100
+/** A card that was quiet for so many ms makes room for another one; otherwise that one is counted with others. */
+const KEPT_MS = 10_000
+/** The routes of a card that are counted, and those that are shown. */
+const MAX_ROUTES = 30
+const SHOWN_ROUTES = 4
 
 export class Incidents {
   readonly #unlisten: Array<() => void>
-  /** The incidents of the last ten seconds, by what makes them equal. */
-  readonly #current = new Map<string, Current>()
-  #kept: Incident[] = []
+  /** By cause. */
+  readonly #cards = new Map<string, Card>()
+  readonly #mostRefused: (subject: string) => Incident['client']
   #id = 0
-  /** Addresses are few enough to be found by trying them all, so their digests have a secret of the process. */
-  readonly #secret = randomBytes(16)
 
-  constructor ({ server }: FastifyInstance) {
+  /** @param mostRefused names the client that most refusals of a subject are of */
+  constructor ({ server }: FastifyInstance, mostRefused: (subject: string) => Incident['client']) {
+    this.#mostRefused = mostRefused
     const on = <Name extends keyof ChannelMessages>(name: Name, report: (message: ChannelMessages[Name]) => Report | undefined): (() => void) =>
       listen(server, name, (message) => {
         const reported = report(message)
@@ -78,15 +83,23 @@ export class Incidents {
 
     this.#unlisten = [
       on('fastify-concurrency:workers:refused', (message) =>
-        ({ kind: 'refused', subject: `job ${message.name}`, code: message.reason, origin: message, reason: () => jobRefused(message), retryAfter: message.retryAfter })),
+        ({ kind: 'refused', subject: `job ${message.name}`, code: overload.has(message.reason) ? 'overload' : message.reason, origin: message, reason: () => jobRefused(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:limiter:refused', (message) =>
-        ({ kind: 'refused', subject: `limit ${message.policy}`, code: '', origin: message, reason: () => limitRefused(message), retryAfter: message.retryAfter, key: message.key })),
+        ({ kind: 'refused', subject: `limit ${message.policy}`, code: '', origin: message, reason: () => limitRefused(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:tasks:refused', ({ name, reason, error }) =>
         ({ kind: 'refused', subject: `task ${name}`, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
       on('fastify-concurrency:tasks:duplicate', ({ name }) =>
         ({ kind: 'noted', subject: `task ${name}`, code: 'duplicate', origin: ambient(), reason: () => 'it was not accepted: a task with its id waits or runs already' })),
       on('fastify-concurrency:locks:refused', ({ name, reason, error }) =>
         ({ kind: 'refused', subject: name, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
+      on('fastify-concurrency:loop:refused', (message) =>
+        ({ kind: 'refused', subject: 'request', code: 'loop', origin: message, reason: () => loopRefused(message), retryAfter: message.retryAfter })),
+      on('fastify-concurrency:loop:stalled', ({ ms, route }) => ({
+        kind: 'failed',
+        subject: 'event loop',
+        code: route ?? '',
+        reason: () => `${route === undefined ? 'something' : code(route)} held it for ${duration(ms)}, and nobody was served meanwhile`
+      })),
       on('fastify-concurrency:lifecycle:refused', ({ phase, method, route }) =>
         ({ kind: 'refused', subject: 'request', code: phase, origin: { requestId: undefined, method, route }, reason: () => 'the service is shutting down, and takes no new requests' })),
       on('fastify-concurrency:workers:crashed', (message) => failed(`job ${message.name}`, message.error, message)),
@@ -119,27 +132,25 @@ export class Incidents {
     this.#add(noted(subject, reason))
   }
 
-  /** Returns the incidents that are new or have changed since the last call, the oldest first. One that has changed has the id that it had. */
+  /** Returns the incidents that are new or have changed since the last call. One that has changed keeps its id. */
   take (): Incident[] {
     const taken: Incident[] = []
-    for (const [key, current] of this.#current) {
-      const { incident, latest } = current
-      if (latest !== undefined) {
-        incident.reason = latest.reason()
-        incident.retryAfter = latest.retryAfter
-        current.latest = undefined
-        taken.push(incident)
-      }
-      if (Date.now() - incident.since > EPISODE_MS) this.#current.delete(key)
+    for (const { incident, routes, latest } of this.#cards.values()) {
+      if (latest === undefined) continue
+      incident.reason = latest.reason()
+      incident.retryAfter = latest.retryAfter
+      incident.client = incident.kind === 'refused' ? this.#mostRefused(incident.subject) : undefined
+      incident.routes = [...routes].map(([route, count]) => ({ route, count })).sort((a, b) => b.count - a.count)
+        .slice(0, SHOWN_ROUTES)
+      taken.push(incident)
     }
-    const known = new Set(this.#kept)
-    this.#kept = [...this.#kept, ...taken.filter((incident) => !known.has(incident))].slice(-MAX_KEPT)
-    return taken
+    for (const card of this.#cards.values()) card.latest = undefined
+    return taken.sort(byBeginning)
   }
 
-  /** The incidents that were taken, the oldest first. */
+  /** The incidents that were taken, in the order of their beginnings. */
   get kept (): readonly Incident[] {
-    return this.#kept
+    return [...this.#cards.values()].map(({ incident }) => incident).filter(({ reason }) => reason !== '').sort(byBeginning)
   }
 
   close (): void {
@@ -147,30 +158,56 @@ export class Incidents {
   }
 
   #add (report: Report): void {
-    const { kind, subject, code, origin } = report
-    const key = [kind, subject, code, origin?.method, origin?.route].join('\0')
-    const isNew = !this.#current.has(key)
-    if (isNew && key !== FURTHER && this.#current.size >= MAX_CURRENT) return this.#add(further)
-    const current = this.#current.get(key) ?? this.#begin(key, report)
-    current.latest = report
-    current.incident.count++
-    current.incident.at = Date.now()
+    const now = Date.now()
+    const { kind, subject, origin } = report
+    const key = [kind, subject, report.code].join('\0')
+    const card = this.#cards.get(key) ?? this.#begin(key, kind, subject, now)
+    if (card === undefined) return this.#add(further)
+    const { incident, routes } = card
+    if (now - incident.at > QUIET_MS) incident.since = now
+    card.latest = report
+    incident.count++
+    incident.at = now
+    if (origin?.method === undefined) return
+    const route = `${origin.method} ${origin.route ?? '(no route)'}`
+    if (routes.size < MAX_ROUTES || routes.has(route)) routes.set(route, (routes.get(route) ?? 0) + 1)
   }
 
-  #begin (key: string, { kind, subject, origin, key: client }: Report): Current {
-    const route = origin?.method === undefined ? undefined : `${origin.method} ${origin.route ?? '(no route)'}`
-    const digest = client === undefined || client === '' ? undefined : createHmac('sha256', this.#secret).update(client).digest('hex').slice(0, 8)
-    const incident = { id: ++this.#id, since: Date.now(), at: 0, kind, subject, route, reason: '', retryAfter: undefined, client: digest, count: 0 }
-    const current = { incident, latest: undefined }
-    this.#current.set(key, current)
-    return current
+  /** Begins a card, if there is room for it. */
+  #begin (key: string, kind: Incident['kind'], subject: string, now: number): Card | undefined {
+    if (this.#cards.size >= MAX_CARDS && key !== FURTHER) {
+      const [oldest, { incident }] = [...this.#cards].reduce((a, b) => b[1].incident.at < a[1].incident.at ? b : a)
+      if (now - incident.at < KEPT_MS) return undefined
+      this.#cards.delete(oldest)
+    }
+    const incident: Incident = {
+      id: ++this.#id,
+      first: now,
+      since: now,
+      at: now,
+      kind,
+      subject,
+      routes: [],
+      reason: '',
+      retryAfter: undefined,
+      client: undefined,
+      count: 0
+    }
+    const card: Card = { incident, routes: new Map(), latest: undefined }
+    this.#cards.set(key, card)
+    return card
   }
 }
+
+/** Why a pool that has too much to do refuses a job: which bound a job meets first is chance. */
+const overload: ReadonlySet<string> = new Set(['count', 'wait', 'deadline', 'shed'])
+
+const byBeginning = (a: Incident, b: Incident): number => a.since - b.since || a.id - b.id
 
 const noted = (subject: string, reason: string): Report => ({ kind: 'noted', subject, code: reason, reason: () => reason })
 
 const further: Report = { kind: 'refused', subject: 'others', code: '', reason: () => 'more kinds of refusals and failures than this page shows' }
-const FURTHER = [further.kind, further.subject, further.code, undefined, undefined].join('\0')
+const FURTHER = [further.kind, further.subject, further.code].join('\0')
 
 function retryAfterOf (error: Error): number | undefined {
   const { retryAfter } = error as { retryAfter?: unknown }

@@ -2,7 +2,8 @@
  * The dashboard: a live page about the service, for its operators: what is served, what is refused and why, what runs now, with a button that cancels it.
  *
  * The page is off in production unless `authorize` decides who sees it; otherwise it answers clients on the same machine only. It shows names of
- * routes, jobs, tasks and policies, and texts of errors. It never shows a client's key, only a digest. It is no history: it keeps five minutes, and what must
+ * routes, jobs, tasks and policies, and texts of errors. It shows a digest of a
+ * client's key, and the key itself only with `showKeys`. It is no history: what must
  * be kept or must wake somebody belongs into Prometheus (docs/metrics.md).
  *
  * The plugin isn't wrapped by fastify-plugin, so that its hooks and headers reach its own routes only.
@@ -53,7 +54,7 @@ const servers = new WeakSet<object>()
 
 /** The Fastify plugin of the dashboard, a live page for operators. It needs `authorize`, or serves this machine only. */
 async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
-  const { path, authorize, hosts, policies } = resolveOptions(options)
+  const { path, authorize, hosts, policies, showKeys } = resolveOptions(options)
   ensure(!servers.has(app.server), 'dashboard', 'one registration of the dashboard (the suite registers it too)', 'a second one')
   servers.add(app.server)
   if (authorize === undefined && process.env['NODE_ENV'] === 'production') {
@@ -94,7 +95,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
   })
   app.addHook('onReady', async () => {
     if (!app.hasDecorator('metrics')) throw new PartMissingError('metrics', '{ metrics: {} }, which the dashboard shows')
-    feed = new Feed(app, streams, app.getDecorator<Metrics>('metrics').reader())
+    feed = new Feed(app, streams, app.getDecorator<Metrics>('metrics').reader(), showKeys)
     feed.start()
     // The pages see the whole drain: lifecycle ends their streams only when the app closes.
     unlisten = listen(app.server, 'fastify-concurrency:lifecycle:entered', ({ phase }) => phase === 'closing' ? feed?.end() : feed?.enter(phase))

@@ -29,16 +29,22 @@ export interface DashboardOptions {
    * @default []
    */
   policies?: readonly string[]
+  /**
+   * Shows clients' keys, which are their addresses unless the application says otherwise, in place of digests of them.
+   * @default false
+   */
+  showKeys?: boolean
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-export const dashboardOptionNames = ['path', 'authorize', 'hosts', 'policies'] as const satisfies ReadonlyArray<keyof DashboardOptions>
+export const dashboardOptionNames = ['path', 'authorize', 'hosts', 'policies', 'showKeys'] as const satisfies ReadonlyArray<keyof DashboardOptions>
 
 export interface ResolvedOptions {
   path: string
   authorize: Authorize | undefined
   hosts: readonly string[] | undefined
   policies: readonly string[]
+  showKeys: boolean
 }
 
 export function resolveOptions (options: DashboardOptions): ResolvedOptions {
@@ -51,6 +57,7 @@ export function resolveOptions (options: DashboardOptions): ResolvedOptions {
     path,
     authorize: authorize === undefined ? undefined : check.fn<Authorize>('dashboard.authorize', authorize),
     hosts: hosts === undefined ? undefined : check.array('dashboard.hosts', hosts).map((host, index) => check.text(`dashboard.hosts[${index}]`, host).toLowerCase()),
-    policies: check.array('dashboard.policies', options.policies ?? []).map((name, index) => check.text(`dashboard.policies[${index}]`, name))
+    policies: check.array('dashboard.policies', options.policies ?? []).map((name, index) => check.text(`dashboard.policies[${index}]`, name)),
+    showKeys: check.boolean('dashboard.showKeys', options.showKeys ?? false)
   }
 }

@@ -5,6 +5,8 @@ export interface ShownJob {
   pool: string
   id: string
   name: string
+  /** A digest of the job's key, or the key itself; empty without one. */
+  client: string
   ageMs: number
   runMs: number
   aborted: boolean
@@ -18,14 +20,16 @@ export interface ShownJob {
 /** The most jobs that the page lists. A longer list is of no use, and each page would receive it every second. */
 const MAX_SHOWN = 50
 
-export function runningJobs (server: object): ShownJob[] {
+/** @param nameOf names a key for the page */
+export function runningJobs (server: object, nameOf: (key: string) => string): ShownJob[] {
   return countsOf(server).pools
     .map((pool, { views }) => [...views].flatMap((view) => view.running()).map((job) => ({ pool, ...job })))
     .flat()
     .sort((a, b) => b.runMs - a.runMs)
     .slice(0, MAX_SHOWN)
-    .map(({ progress, ageMs, runMs, requestId, ...job }) => ({
+    .map(({ progress, ageMs, runMs, requestId, key, ...job }) => ({
       ...job,
+      client: nameOf(key),
       ageMs: Math.round(ageMs),
       runMs: Math.round(runMs),
       requestId: requestId === undefined ? undefined : shortened(requestId),

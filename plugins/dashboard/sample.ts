@@ -1,5 +1,5 @@
 /** Turns snapshots of the metrics, which count from the start, into samples: what happened within a second, for a point of each chart. */
-import type { DurationsSnapshot, JobMetrics, LockMetrics, MetricsSnapshot, TaskMetrics } from '../metrics/index.ts'
+import type { DurationsSnapshot, JobMetrics, LockMetrics, LoopMetrics, MetricsSnapshot, TaskMetrics } from '../metrics/index.ts'
 import { jobRefusalReasons, lockRefusalReasons, taskRefusalReasons } from '../shared/errors.ts'
 
 /** The 50th and the 99th percentile, in ms; null if nothing was measured. */
@@ -12,6 +12,14 @@ export interface Quantiles {
 export interface JobSample extends Omit<JobMetrics, 'wait' | 'run'> {
   wait: Quantiles
   run: Quantiles
+}
+
+/** What became of requests at the event loop. */
+export interface LoopSample {
+  arrived: number
+  refused: number
+  /** The route that has cost the loop most, and its share of what all routes have cost it, from 0 to 1. */
+  costly: { route: string, share: number } | undefined
 }
 
 /** What the charts show of one instant. */
@@ -29,6 +37,8 @@ export interface Sample {
   tasks: { running: number, waiting: number, completed: number, failed: number, retried: number, refused: TaskMetrics['refused'] }
   locks: { refused: LockMetrics['refused'] }
   requestsRefused: number
+  /** The admission of the event loop, if the application has it. */
+  loop: LoopSample | undefined
   /** In ms; `utilization` is a share from 0 to 1. */
   eventLoop: Omit<MetricsSnapshot['eventLoop'], 'delayMean'>
 }
@@ -100,11 +110,28 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
     },
     locks: { refused: refusals(lockRefusalReasons, previous.locks, last.locks) },
     requestsRefused: rate(previous.requestsRefused, last.requestsRefused),
+    loop: last.loop && loopSample(first.metrics.loop, previous.loop, last.loop, rate),
     eventLoop: {
       utilization: round(last.eventLoop.utilization),
       delayP99: round(last.eventLoop.delayP99),
       delayMax: round(last.eventLoop.delayMax)
     }
+  }
+}
+
+type Rate = (from: number | undefined, to: number) => number
+
+function loopSample (first: LoopMetrics | undefined, before: LoopMetrics | undefined, after: LoopMetrics, rate: Rate): LoopSample {
+  const refused = (loop: LoopMetrics | undefined): number => sum(Object.values(loop?.refused ?? {}))
+  const arrived = (loop: LoopMetrics | undefined): number => (loop?.passed ?? 0) + (loop?.started ?? 0) + refused(loop)
+  const earlier = byKey(first?.routes ?? [], ({ route }) => route)
+  const costs = after.routes.map(({ route, ms }) => ({ route, ms: ms - (earlier.get(route)?.ms ?? 0) }))
+  const all = sum(costs.map(({ ms }) => ms))
+  const [costly] = costs.sort((a, b) => b.ms - a.ms)
+  return {
+    arrived: rate(arrived(before), arrived(after)),
+    refused: rate(refused(before), refused(after)),
+    costly: costly === undefined || all <= 0 ? undefined : { route: costly.route, share: round(costly.ms / all) }
   }
 }
 

@@ -11,8 +11,43 @@ export function duration (ms: number): string {
   return `${ms < 10 ? Number(ms.toFixed(1)) : Math.round(ms)} ms`
 }
 
-const number = (value: number): string => String(Number.isInteger(value) ? value : Number(value.toPrecision(3)))
-const plural = (count: number, one: string, many = `${one}s`): string => `${number(count)} ${count === 1 ? one : many}`
+export const number = (value: number): string =>
+  String(Number.isInteger(value) ? value : Number(value.toPrecision(3)))
+export const plural = (count: number, one: string, many = `${one}s`): string => `${number(count)} ${count === 1 ? one : many}`
+
+/** Marks a name in a sentence, between backticks, which the page draws as code. */
+export const code = (name: string): string => `\`${name.replaceAll('`', '\'').slice(0, 80)}\``
+
+/** Names the client that most refusals are of. */
+export function whoInWords (who: { client: string, share: number } | undefined): string {
+  if (who === undefined) return ''
+  const part = who.share > 0.995 ? 'all' : `${Math.round(100 * who.share)} %`
+  return `; ${part} of the refused are of the client ${code(who.client)}`
+}
+
+const numerals = ['no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten']
+const numeral = (value: number): string => numerals[value] ?? number(value)
+
+/** Says how many of all: `one of two threads`, `both threads`, `all four threads`, `the only thread`. */
+export function ofAll (some: number, all: number, what: string): string {
+  if (some < all) return `${numeral(some)} of ${numeral(all)} ${what}s`
+  if (all === 1) return `the only ${what}`
+  return all === 2 ? `both ${what}s` : `all ${numeral(all)} ${what}s`
+}
+
+/** Says a share as people do: `all`, `3 of 4`, `1 of 30`. */
+export function shareInWords (some: number, all: number): string {
+  const share = some / all
+  if (!(share < 0.995)) return 'all'
+  if (share < 1 / 11) return `1 of ${Math.round(1 / share)}`
+  let best: [number, number] = [1, 1]
+  for (let below = 2; below <= 10; below++) {
+    const above = Math.min(below - 1, Math.max(1, Math.round(share * below)))
+    // A larger denominator has to be clearly nearer: 3 of 4 says more than 7 of 9.
+    if (Math.abs(above / below - share) < Math.abs(best[0] / best[1] - share) - 0.02) best = [above, below]
+  }
+  return `${best[0]} of ${best[1]}`
+}
 
 export function jobRefused (refusal: JobRefusal): string {
   if (refusal.reason === 'closing') return 'the service is shutting down, and takes no new jobs'
@@ -35,6 +70,14 @@ export function limitRefused ({ cost, tokens, rate, burst, lockedOut, retryAfter
   const every = rate >= 1 ? `${plural(rate, 'token comes', 'tokens come')} back each second` : `a token comes back every ${duration(1_000 / rate)}`
   const had = tokens === undefined ? '' : ` and its bucket had ${number(Math.max(0, tokens))} of ${number(burst)}`
   return `it needed ${plural(cost, 'token')}${had}; ${every}`
+}
+
+export function loopRefused ({ reason, held, estimatedWait, limit }:
+ChannelMessages['fastify-concurrency:loop:refused']): string {
+  if (reason === 'count') return `${plural(held, 'request')} waited for the event loop, and at most ${number(limit)} may wait`
+  return reason === 'shed'
+    ? `it had waited ${duration(estimatedWait)} for the event loop, longer than the ${duration(limit)} that a request may wait`
+    : `the event loop had ${duration(estimatedWait)} of work ahead, and a request may wait ${duration(limit)} at most`
 }
 
 /** The fields that refusals of tasks and locks carry. */

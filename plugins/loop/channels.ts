@@ -18,7 +18,7 @@ export interface LoopStalled {
   sure: boolean
 }
 
-/** Published for each request that is refused. */
-export const loopRefused = typedChannel<LoopRefusal & Origin & { server: object }>('loop:refused')
+/** Published for each request that is refused. `key` says whose it was, as the loop is shared. */
+export const loopRefused = typedChannel<LoopRefusal & Origin & { server: object, key: string }>('loop:refused')
 /** Published when something has held the event loop for longer than the option `slow`. */
 export const loopStalled = typedChannel<LoopStalled>('loop:stalled')

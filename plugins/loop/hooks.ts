@@ -105,7 +105,7 @@ export class LoopHooks {
     }
     const entry = new HeldRequest(rules, this.#keyOf(rules, request), request, reply, done)
     const refusal = this.#pump.hold(entry, now)
-    if (refusal !== undefined) return this.#refuse(request, reply, refusal)
+    if (refusal !== undefined) return this.#refuse(entry, refusal)
     heldRequests.add(request)
     onClosed(reply, () => this.#closed(entry))
   }
@@ -141,14 +141,14 @@ export class LoopHooks {
     if (this.gate.leave(entry, eventLoop.now()) && !hasBegun(entry.reply)) this.counts.left++
   }
 
-  #shed ({ request, reply, context }: HeldRequest, refusal: LoopRefusal): void {
-    heldRequests.delete(request)
-    if (!reply.sent) context.runInAsyncScope(() => this.#refuse(request, reply, refusal))
+  #shed (entry: HeldRequest, refusal: LoopRefusal): void {
+    heldRequests.delete(entry.request)
+    if (!entry.reply.sent) entry.context.runInAsyncScope(() => this.#refuse(entry, refusal))
   }
 
   /** Answers a refusal here: to throw it would cost twice what serving a request does. */
-  #refuse (request: FastifyRequest, reply: FastifyReply, refusal: LoopRefusal): void {
-    this.#ledger.refused(refusal, request)
+  #refuse ({ request, reply, owner = '' }: HeldRequest, refusal: LoopRefusal): void {
+    this.#ledger.refused(refusal, request, owner)
     const { statusCode, code, message, reason } = new LoopOverloadedError(refusal)
     endUpgrade(request, reply)
     this.#countRefused({ code, reason })

@@ -30,9 +30,9 @@ export class LoopLedger {
     this.counts.wait.record(waited)
   }
 
-  refused (refusal: LoopRefusal, request: FastifyRequest): void {
+  refused (refusal: LoopRefusal, request: FastifyRequest, key: string): void {
     this.counts.refused[refusal.reason]++
-    if (loopRefused.hasSubscribers) loopRefused.publish({ server: this.#server, ...originOf(request), ...refusal })
+    if (loopRefused.hasSubscribers) loopRefused.publish({ server: this.#server, ...originOf(request), ...refusal, key })
     if (writesDebug(request.log)) logSafely(request.log, 'debug', { ...refusal }, 'request refused: the event loop is overloaded')
   }
 

@@ -24,7 +24,8 @@ export const completed = typedChannel<JobIdentity & { waitMs: number, durationMs
 export const failed = typedChannel<JobIdentity & {
   waitMs: number, durationMs: number, error: unknown
 }>('workers:failed')
-export const refused = typedChannel<JobIdentity & Origin & JobRefusal>('workers:refused')
+/** `key` says whose job it was, as the pool shares its threads. */
+export const refused = typedChannel<JobIdentity & Origin & JobRefusal & { key: string }>('workers:refused')
 export const aborted = typedChannel<JobIdentity & { where: 'queued' | 'running', reason: unknown }>('workers:aborted')
 /** The job's deadline has passed. */
 export const expired = typedChannel<JobIdentity & Origin & {

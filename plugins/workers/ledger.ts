@@ -163,7 +163,7 @@ export class JobLedger extends Ledger<Job> {
     switch (outcome.how) {
       case 'completed': return Object.assign(identity, { waitMs, durationMs })
       case 'failed': return Object.assign(identity, { waitMs, durationMs, error })
-      case 'refused': return Object.assign(identity, originOf(job.request), refusalOf(outcome))
+      case 'refused': return Object.assign(identity, originOf(job.request), refusalOf(outcome), { key: job.key })
       case 'aborted': return Object.assign(identity, { where, reason: outcome.reason })
       case 'expired': return Object.assign(identity, originOf(job.request), { where, timeout })
       case 'crashed': return Object.assign(identity, originOf(job.request), { error })

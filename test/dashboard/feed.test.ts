@@ -4,6 +4,7 @@ import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { Feed } from '../../plugins/dashboard/feed.ts'
 import type { Incident } from '../../plugins/dashboard/incidents.ts'
+import type { Status } from '../../plugins/dashboard/watch.ts'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
 import { Streams } from '../../plugins/dashboard/streams.ts'
 import { refused as limitRefused } from '../../plugins/limiter/channels.ts'
@@ -22,7 +23,9 @@ interface Kit {
   hello (): { samples: Sample[], incidents: Incident[] }
   /** A job of this name has completed, after 5 ms. */
   complete (name: string): void
-  refuseJob (name: string, reason?: RefusalReason): void
+  refuseJob (name: string, reason?: RefusalReason, route?: string): void
+  /** What the first line says to a page that is opened now. */
+  status (): Status
   refuseKey (key: string): void
 }
 
@@ -48,9 +51,10 @@ async function build (t: Test): Promise<Kit> {
       account.completed++
       account.run.record(5)
     },
-    refuseJob (name, reason = 'count') {
+    status: () => JSON.parse(/event: status\ndata: (.*)/.exec(feed.hello.toString())?.[1] ?? '') as Status,
+    refuseJob (name, reason = 'count', route = '/') {
       countsOf(server).pools.of('workers').jobs.of(name).count(refusedOf(Object.assign(new Error(), { reason })))
-      jobRefused.publish({ ...job(name), reason, waiting: 1, estimatedWait: 1, limit: 1, retryAfter: 1 } as never)
+      jobRefused.publish({ ...job(name), route, key: '', reason, waiting: 1, estimatedWait: 1, limit: 1, retryAfter: 1 } as never)
     },
     refuseKey: (key) => limitRefused.publish({ server, policy: key, key, cost: 1, retryAfter: 1, lockedOut: false, tokens: 0, rate: 1, burst: 1, ...origin })
   }
@@ -118,32 +122,71 @@ t.test('a shutdown says its cause once, and threads that end with their pool are
   ])
 })
 
-t.test('incidents are told apart by what decided, and begin anew after ten seconds; a hundred are kept', async (t) => {
+t.test('a cause is one card that counts on, whichever bound is met and on whichever route; after a quiet minute its times begin anew', async (t) => {
   const { feed, hello, refuseJob } = await build(t)
   mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
   t.teardown(() => mock.timers.reset())
+  refuseJob('search', 'count', '/a')
+  refuseJob('search', 'wait', '/b')
+  feed.tick()
+  mock.timers.tick(50_000)
+  refuseJob('search', 'shed', '/b')
+  refuseJob('search', 'unavailable', '/b')
+  feed.tick()
+  t.match(hello().incidents, [
+    { id: 1, first: 1_000_000, since: 1_000_000, at: 1_050_000, count: 3, routes: [{ route: 'GET /b', count: 2 }, { route: 'GET /a', count: 1 }] },
+    { id: 2, count: 1, reason: /no worker thread can be started/ }
+  ])
+  mock.timers.tick(60_001)
   refuseJob('search', 'count')
   feed.tick()
-  mock.timers.tick(5_000)
+  t.match(hello().incidents, [{ id: 2 }, { id: 1, first: 1_000_000, since: 1_110_001, count: 4 }], 'the latest beginning is last')
+})
+
+t.test('a hundred cards are kept, the latest ones, and a flood of names doesn\'t push out what has just happened', async (t) => {
+  const { feed, hello, refuseJob } = await build(t)
+  mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  t.teardown(() => mock.timers.reset())
+  refuseJob('old')
   feed.tick()
-  mock.timers.tick(4_000)
-  refuseJob('search', 'wait')
-  refuseJob('search', 'count')
+  mock.timers.tick(11_000)
+  refuseJob('search')
+  for (let n = 0; n < 500; n++) refuseJob(`job-${n}`)
   feed.tick()
-  t.match(hello().incidents.map(({ since, at, count }) => [since, at, count]), [[1_000_000, 1_009_000, 2], [1_009_000, 1_009_000, 1]])
-  mock.timers.tick(2_000)
-  feed.tick()
-  refuseJob('search', 'count')
-  feed.tick()
-  t.match(hello().incidents.map(({ since, count }) => [since, count]), [[1_000_000, 2], [1_009_000, 1], [1_011_000, 1]])
-  for (let round = 0; round < 5; round++) {
-    for (let n = 0; n < 25; n++) refuseJob(`job-${n}`)
-    feed.tick()
-    mock.timers.tick(11_000)
+  const subjects = hello().incidents.map(({ subject }) => subject)
+  t.equal(subjects.length, 101)
+  t.ok(subjects.includes('job search') && !subjects.includes('job old'))
+  t.match(hello().incidents.find(({ subject }) => subject === 'others'), { count: 401 })
+})
+
+t.test('the first line says since when it says what it says, and the service serves again ten seconds after the last refusal', async (t) => {
+  const { feed, server, status, refuseJob, complete } = await build(t)
+  countsOf(server).pools.of('workers').views.add({
+    running: () => [], waiting: () => [], concurrencyOf: () => Infinity, gauges: () => ({ maxThreads: 2, threads: 2, running: 2, waiting: 0 }), cancel: () => false
+  })
+  mock.timers.enable({ apis: ['Date'], now: 1_000_000 })
+  t.teardown(() => mock.timers.reset())
+  const tick = (): void => {
+    mock.timers.tick(1_000)
     feed.tick()
   }
-  t.equal(hello().incidents.length, 100)
-  t.match(hello().incidents.at(-1), { subject: 'job job-24' }, 'the last ones')
+  tick()
+  t.match(status(), { state: 'serving', problems: [] })
+  complete('search')
+  for (let n = 0; n < 5; n++) {
+    refuseJob('search')
+    tick()
+  }
+  t.match(status(), { state: 'overloaded', problems: [{ since: 1_002_000, what: /^Refusing .* `search` jobs$/ }] })
+  for (let n = 0; n < 9; n++) tick()
+  t.match(status(), { state: 'overloaded', problems: [{ since: 1_002_000 }] })
+  tick()
+  t.match(status(), { state: 'serving', problems: [] })
+  refuseJob('search')
+  tick()
+  t.match(status(), { state: 'overloaded', problems: [{ since: 1_017_000 }] })
+  feed.enter('tasks')
+  t.match(status(), { state: 'overloaded' }, 'a phase is sent to open pages')
 })
 
 t.test('a key is a digest, which is another one in another process or application', async (t) => {
@@ -152,7 +195,7 @@ t.test('a key is a digest, which is another one in another process or applicatio
     refuseKey('10.0.0.1')
     refuseKey('10.0.0.2')
     feed.tick()
-    const clients = hello().incidents.map(({ client }) => client)
+    const clients = hello().incidents.map(({ client }) => client?.client)
     for (const client of clients) t.match(client, /^[0-9a-f]{8}$/)
     return clients
   })

@@ -100,10 +100,10 @@ t.test('of the running jobs, the fifty that have run for longest are shown; an i
   const pools: Record<string, number[]> = { workers: Array.from({ length: 40 }, (_, n) => n), reports: Array.from({ length: 40 }, (_, n) => 100 + n) }
   const server = {}
   for (const [pool, times] of Object.entries(pools)) {
-    const running = (): RunningJob[] => times.map((runMs) => ({ id: String(runMs), name: 'search', ageMs: runMs + 0.4, runMs: runMs + 0.4, aborted: false, progress: 0.5, requestId: 'x'.repeat(100) }))
-    countsOf(server).pools.of(pool).views.add({ running, gauges: () => ({ maxThreads: 1, threads: 1, running: 40, waiting: 0 }), cancel: () => false })
+    const running = (): RunningJob[] => times.map((runMs) => ({ id: String(runMs), name: 'search', key: 'a', ageMs: runMs + 0.4, runMs: runMs + 0.4, aborted: false, progress: 0.5, requestId: 'x'.repeat(100) }))
+    countsOf(server).pools.of(pool).views.add({ running, waiting: () => [], concurrencyOf: () => Infinity, gauges: () => ({ maxThreads: 1, threads: 1, running: 40, waiting: 0 }), cancel: () => false })
   }
-  const shown = runningJobs(server)
+  const shown = runningJobs(server, (key) => `client ${key}`)
   t.strictSame(shown.map(({ runMs }) => runMs), [...Array.from({ length: 40 }, (_, n) => 139 - n), ...Array.from({ length: 10 }, (_, n) => 39 - n)])
-  t.match(shown[0], { pool: 'reports', id: '139', ageMs: 139, done: 0.5, requestId: /^x{40}$/ })
+  t.match(shown[0], { pool: 'reports', id: '139', client: 'client a', ageMs: 139, done: 0.5, requestId: /^x{40}$/ })
 })

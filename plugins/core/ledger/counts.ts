@@ -78,6 +78,8 @@ export interface RunningJob<Name extends string = string> {
   id: string
   /** The job's name. */
   name: Name
+  /** Whose job it is, as the pool shares its threads; empty if it has no key, as jobs outside of requests. */
+  key: string
   /** The time since the call of `run()`, in ms. */
   ageMs: number
   /** The time since a thread took the job, in ms. */
@@ -97,6 +99,10 @@ export interface RunningJob<Name extends string = string> {
 export interface PoolView {
   gauges (): { maxThreads: number, threads: number, running: number, waiting: number }
   running (): RunningJob[]
+  /** The jobs in the queue, in no order. */
+  waiting (): Array<Pick<RunningJob, 'name' | 'key'>>
+  /** The threads that jobs of the name may hold at a time, if they are bounded; otherwise Infinity. */
+  concurrencyOf (name: string): number
   cancel (id: string): boolean
 }
 

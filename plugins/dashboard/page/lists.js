@@ -1,4 +1,6 @@
 // The lists: running jobs, stored tasks, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
+import { confirmed } from './confirm.js'
+import { sentence } from './status.js'
 import { byId, count as compact, duration, make, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../running-jobs.ts').ShownJob} ShownJob */
@@ -24,17 +26,16 @@ class Row {
     this.#progress.setAttribute('aria-label', `Progress of ${job.name} ${job.id}`)
     this.#cancel.type = 'button'
     this.#call('Cancel')
-    // The keyboard's clicks have no detail, and follow the focus.
-    this.#cancel.addEventListener('click', ({ detail }) => {
-      if (detail === 0 || performance.now() - movedAt > SETTLING) return cancel(job, this.#cancel)
-    })
+    this.#cancel.addEventListener('click', () => cancel(job, this.#cancel))
     this.element = make('li', {}, [make('div', { class: 'what' }, [this.#name, this.#about]), this.#cancel, this.#progress])
     this.update(job)
   }
 
   /** @param {ShownJob} job */
-  update ({ id, runMs, done, doing, aborted, requestId }) {
-    const parts = [`for ${duration(runMs)}`, doing, done === undefined ? undefined : `${Math.round(done * 100)} %`, `job ${id}`, requestId]
+  update ({ id, runMs, done, doing, aborted, requestId, client }) {
+    const percent = done === undefined ? undefined : `${Math.round(done * 100)} %`
+    const whose = client === '' ? undefined : `client ${client}`
+    const parts = [`for ${duration(runMs)}`, doing, percent, `job ${id}`, requestId, whose]
     setText(this.#about, parts.filter((part) => part !== undefined).join(' · '))
     this.#progress.hidden = done === undefined
     this.#progress.value = done ?? 0
@@ -50,10 +51,6 @@ class Row {
   }
 }
 
-/** For this long, in ms, after rows have moved up, a click on a button may have been meant for the job that was there. */
-const SETTLING = 700
-let movedAt = -Infinity
-
 /** @type {Map<string, Row>} */
 const rows = new Map()
 
@@ -63,7 +60,6 @@ export function showJobs (jobs) {
   const keys = new Set(jobs.map(({ pool, id }) => `${pool} ${id}`))
   for (const [key, { element }] of rows) {
     if (keys.has(key)) continue
-    if (element.nextElementSibling !== null) movedAt = performance.now()
     element.remove()
     rows.delete(key)
   }
@@ -98,6 +94,7 @@ export function showQueues (queues) {
 
 /** @param {ShownJob} job @param {HTMLButtonElement} button */
 async function cancel ({ pool, id, name }, button) {
+  if (!await confirmed(`Cancel the job ${name} ${id}? Its caller gets an error.`, `Cancel ${name} ${id}`)) return
   button.disabled = true
   const said = byId('said')
   try {
@@ -112,7 +109,7 @@ async function cancel ({ pool, id, name }, button) {
   }
 }
 
-/** By the id of their incident. @type {Map<number, HTMLElement>} */
+/** By the id of their incident. @type {Map<number, { element: HTMLElement, since: number }>} */
 const shown = new Map()
 
 /** @param {Incident[]} incidents the oldest first @param {boolean} afresh whether they replace those that are shown */
@@ -124,10 +121,12 @@ export function showIncidents (incidents, afresh) {
   }
   for (const incident of incidents) {
     const known = shown.get(incident.id)
-    const element = known ?? make('li', { 'data-kind': incident.kind, 'data-id': String(incident.id), ...(!afresh && { class: 'new' }) })
+    const element = known?.element ?? make('li', { 'data-kind': incident.kind, 'data-id': String(incident.id) })
+    element.classList.toggle('new', !afresh && known?.since !== incident.since)
     element.replaceChildren(...contents(incident))
-    if (known !== undefined) continue
-    shown.set(incident.id, element)
+    // A card that counts on stays where it is; one that begins anew comes first.
+    if (known?.since === incident.since) continue
+    shown.set(incident.id, { element, since: incident.since })
     list.prepend(element)
   }
   while (list.children.length > KEPT) {
@@ -142,8 +141,7 @@ export function showIncidents (incidents, afresh) {
 const kinds = { refused: 'refused', failed: 'failed', noted: '' }
 
 /** @param {Incident} incident */
-function contents ({ since, at, kind, subject, route, reason, retryAfter, client, count }) {
-  // The list is in the order of the beginnings, so each line shows its beginning.
+function contents ({ first, since, at, kind, subject, routes, reason, retryAfter, client, count }) {
   const [begun, latest] = [since, at].map((ms) => {
     const time = make('time', { text: timeOf(ms) })
     time.dateTime = new Date(ms).toISOString()
@@ -153,12 +151,13 @@ function contents ({ since, at, kind, subject, route, reason, retryAfter, client
   const head = make('p', { class: 'head' }, [make('strong', { text: subject }), make('span', { class: 'kind', text: kinds[kind] })])
   if (count > 1) head.append(make('span', { class: 'times', text: `×${count}` }))
   head.append(when)
-  const sentence = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.…!?]$/.test(reason) ? '' : '.'}`
+  const text = `${reason.charAt(0).toUpperCase()}${reason.slice(1)}${/[.…!?]$/.test(reason) ? '' : '.'}`
   const details = [
-    ...(route === undefined ? [] : [make('code', { text: route })]),
+    ...routes.map(({ route, count: times }) => make('span', {}, [make('code', { text: route }), times > 1 ? ` ×${compact(times)}` : ''])),
     ...(retryAfter === undefined ? [] : [`retry after ${retryAfter} s`]),
-    ...(client === undefined ? [] : [`client ${client}`])
+    ...(client === undefined ? [] : [`${client.share > 0.995 ? '' : `${Math.round(client.share * 100)} % of `}client ${client.client}`]),
+    ...(first === since ? [] : [`first at ${timeOf(first)}`])
   ]
   const about = details.length === 0 ? [] : [make('small', {}, details.flatMap((detail, index) => index === 0 ? [detail] : [' · ', detail]))]
-  return [head, make('p', { class: 'reason', text: sentence }), ...about]
+  return [head, make('p', { class: 'reason' }, sentence(text)), ...about]
 }

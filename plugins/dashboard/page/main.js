@@ -1,7 +1,10 @@
 // The page: listens to the stream of events, and shows what comes.
 import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
-import { charts as definitions, tiles as tileDefinitions } from './panels.js'
+import { charts as definitions } from './panels.js'
+import { showStatus } from './status.js'
+import { tiles as tileDefinitions } from './tiles.js'
+import { showWho } from './who.js'
 import { showIncidents, showJobs, showQueues } from './lists.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
@@ -14,19 +17,20 @@ const SHORTEST = 60_000
 const charts = definitions.map((definition) => new Chart(definition))
 byId('charts').append(...charts.map(({ element }) => element))
 
-const tiles = tileDefinitions.map(({ title, show }) => {
+const tiles = tileDefinitions.map(({ title, isThere, show }) => {
   const value = make('p', { class: 'value', text: '–' })
   const note = make('p', { class: 'note' })
   const element = make('div', { class: 'tile' }, [make('h2', { text: title }), value, note])
   byId('tiles').append(element)
-  return { element, value, note, show }
+  return { element, value, note, isThere, show }
 })
 
 /** @type {Sample[]} */
 let samples = []
 let kept = 300
 let interval = 1_000
-let phase = 'serving'
+/** @type {import('../status.ts').State} */
+let state = 'serving'
 /** What the connection is doing. @type {'connecting' | 'open' | 'paused' | 'lost' | 'refused' | 'ended'} */
 let connection = 'connecting'
 let endedAt = 0
@@ -36,7 +40,9 @@ let source
 function showSamples () {
   const last = samples.at(-1)
   if (last === undefined) return
-  for (const { element, value, note, show } of tiles) {
+  for (const { element, value, note, isThere, show } of tiles) {
+    element.hidden = !isThere(samples)
+    if (element.hidden) continue
     const shown = show(last, samples.slice(-RECENT))
     value.replaceChildren(shown.value, ...(shown.unit === undefined ? [] : [make('small', { text: shown.unit })]))
     setText(note, shown.note)
@@ -50,9 +56,9 @@ function showSamples () {
 
 function showState () {
   const pill = byId('phase')
-  const text = { connecting: 'connecting', open: phase === 'serving' ? 'serving' : 'shutting down', paused: 'paused', lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
+  const text = { connecting: 'connecting', open: state, paused: 'paused', lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
   setText(pill, text)
-  pill.dataset['state'] = connection === 'open' ? phase : connection === 'refused' ? 'lost' : connection
+  pill.dataset['state'] = connection === 'open' ? state : connection === 'refused' ? 'lost' : connection
   document.body.dataset['live'] = String(connection === 'open')
   const banner = byId('banner')
   const said = bannerText()
@@ -69,13 +75,7 @@ function bannerText () {
   if (connection === 'ended') return `The service has shut down, at ${timeOf(endedAt)}.`
   if (connection === 'lost') return 'The connection is lost. Trying again …'
   if (connection === 'refused') return 'The service has refused the connection.'
-  if (phase === 'serving') return undefined
-  return `The service is shutting down: ${{
-    leaving: 'it reports that it is not ready, so that load balancers look elsewhere, and still serves.',
-    requests: 'it refuses new requests, and finishes those in flight.',
-    tasks: 'it finishes its background tasks.',
-    workers: 'it finishes its jobs.'
-  }[phase] ?? phase}`
+  return undefined
 }
 
 function connect () {
@@ -90,7 +90,6 @@ function connect () {
     kept = hello.kept
     interval = hello.interval
     samples = hello.samples
-    phase = samples.at(-1)?.phase ?? 'serving'
     showIncidents(hello.incidents, true)
     showJobs([])
     showSamples()
@@ -99,15 +98,16 @@ function connect () {
   on('sample', (sample) => {
     samples.push(sample)
     samples.splice(0, samples.length - kept)
-    phase = sample.phase
+    byId('jobs').hidden = !samples.some(({ pools }) => pools.length > 0)
     showSamples()
-    showState()
   })
   on('jobs', showJobs)
   on('queues', showQueues)
   on('incidents', (incidents) => showIncidents(incidents, false))
-  on('phase', (entered) => {
-    phase = entered.phase
+  on('who', showWho)
+  on('status', (status) => {
+    state = status.state
+    showStatus(status)
     showState()
   })
   on('goodbye', ({ at }) => {

@@ -38,6 +38,7 @@ export class Pool implements Drainable, PoolView {
   readonly name: string
   readonly phase = 'workers'
   readonly #options: ResolvedOptions
+  readonly #registry: Registry
   readonly #log: FastifyBaseLogger
   readonly #admission: Admission<Job>
   readonly #ledger: JobLedger
@@ -61,6 +62,7 @@ export class Pool implements Drainable, PoolView {
   constructor (registry: Registry, options: ResolvedOptions, { log, server }: Pick<FastifyInstance, 'log' | 'server'>) {
     this.name = options.decorator
     this.#options = options
+    this.#registry = registry
     this.#log = log.child({ pool: this.name })
     this.#ledger = new JobLedger({ server, pool: this.name }, registry.names, this.#log, this)
     const { maxThreads: threads, maxQueue, maxWait, orderWait, targetWait } = options
@@ -302,11 +304,19 @@ export class Pool implements Drainable, PoolView {
   running (): RunningJob[] {
     const now = performance.now()
     const jobs = this.#threads.allHosts.flatMap((host) => host.running()).sort((a, b) => a.handedAt - b.handedAt)
-    return jobs.map(({ id, name, arrived, handedAt, settled, progress, request }) => {
+    return jobs.map(({ id, name, key, arrived, handedAt, settled, progress, request }) => {
       return {
-        id, name, ageMs: now - arrived, runMs: now - handedAt, aborted: settled, progress, requestId: request?.id
+        id, name, key, ageMs: now - arrived, runMs: now - handedAt, aborted: settled, progress, requestId: request?.id
       }
     })
+  }
+
+  waiting (): Array<Pick<RunningJob, 'name' | 'key'>> {
+    return this.#live.all().filter(({ holder }) => holder === undefined)
+  }
+
+  concurrencyOf (name: string): number {
+    return this.#registry.jobs.find((job) => job.name === name)?.concurrency ?? Infinity
   }
 
   cancel (id: string): boolean {

@@ -1,0 +1,235 @@
+/**
+ * Decides what the first line of the page says: what is wrong, because of what, and what to do. `problemsOf` is a pure
+ * function of the last seconds, and the page only draws its result.
+ */
+import { causeOf, holderOf } from './causes.ts'
+import type { Sample } from './sample.ts'
+import { code, duration, number, plural, shareInWords, whoInWords } from './words.ts'
+
+/**
+ * What the service does. refusing: a rule of the application refuses (a limit, a full lock, a store that is away), and
+ * the service has capacity left. overloaded: more is asked for than it can do. stalled: nothing goes on. draining: it
+ * shuts down.
+ */
+export type State = 'serving' | 'refusing' | 'overloaded' | 'stalled' | 'draining'
+
+/** Something that an operator should know. Names in its texts are between backticks. */
+export interface Problem {
+  /** Equal for the same problem in the next second. */
+  id: string
+  state: Exclude<State, 'serving'>
+  what: string
+  why: string
+  advice: string
+  /** The page of the documentation, and the section, that explains it. */
+  docs: string
+}
+
+/** A job that a thread runs. */
+export interface Running {
+  pool: string
+  name: string
+  runMs: number
+}
+
+/** What is known of the last seconds. */
+export interface Facts {
+  phase: string
+  /** The last ten seconds, the oldest first. */
+  samples: readonly Sample[]
+  running: readonly Running[]
+  /** The `concurrency` of a job, or Infinity. */
+  concurrencyOf: (pool: string, name: string) => number
+  /** The client that most of the recent refusals of this subject (`job search`, `limit plan`, `request`) are of. */
+  mostRefused: (subject: string) => { client: string, share: number } | undefined
+  /** The route that held the event loop last, and for how long, if the plugin for the event loop knows it. */
+  stall: { route: string, ms: number } | undefined
+}
+
+/** A delay of the event loop from which on nobody is served meanwhile, in ms. */
+const STALL_MS = 1_000
+/** Jobs that run for longer than this are what the others wait for, in ms. */
+const STUCK_MS = 10_000
+
+/** Returns what is wrong, the worst first; nothing if the service serves all that it is asked. */
+export function problemsOf (facts: Facts): Problem[] {
+  if (facts.phase !== 'serving') return [draining(facts.phase)]
+  const { samples } = facts
+  const pools = [...new Set(samples.flatMap(({ pools }) => pools.map(({ pool }) => pool)))]
+  const limits = [...new Set(samples.flatMap(({ limits }) => limits.map(({ policy }) => policy)))]
+  const found = [
+    stalledLoop(facts),
+    ...pools.map((pool) => unavailable(facts, pool)),
+    ...pools.map((pool) => crowded(facts, pool)),
+    refusedByLoop(facts),
+    ...tasks(facts),
+    locks(facts),
+    ...limits.map((policy) => limited(facts, policy))
+  ]
+  const problems = found.filter((problem) => problem !== undefined)
+  return problems.sort((a, b) => severity.indexOf(a.state) - severity.indexOf(b.state))
+}
+
+/** Says what is served, in a sentence, for a service in which nothing is wrong. */
+export function serving (samples: readonly Sample[]): string {
+  const completed = sum(samples.flatMap(({ jobs }) => jobs.map(({ completed }) => completed))) / Math.max(1, samples.length)
+  const waiting = sum(samples.at(-1)?.pools.map(({ waiting }) => waiting) ?? [])
+  if (completed === 0 && waiting === 0) return 'Nothing is refused.'
+  const waits = waiting === 0 ? '' : ` ${plural(waiting, 'job waits', 'jobs wait')} for a thread.`
+  return `${number(Number(completed.toPrecision(2)))} jobs a second complete, and nothing is refused.${waits}`
+}
+
+const severity: readonly State[] = ['draining', 'stalled', 'overloaded', 'refusing']
+
+const phases: Record<string, string> = {
+  leaving: 'it reports that it is not ready, so that load balancers look elsewhere, and still serves',
+  requests: 'it refuses new requests, and finishes those in flight',
+  tasks: 'it finishes its background tasks',
+  workers: 'it finishes its jobs'
+}
+
+function draining (phase: string): Problem {
+  return {
+    id: 'draining',
+    state: 'draining',
+    what: 'Shutting down',
+    why: phases[phase] ?? phase,
+    advice: '',
+    docs: 'shutdown.md#phases'
+  }
+}
+
+function stalledLoop ({ samples, stall }: Facts): Problem | undefined {
+  const longest = Math.max(0, ...samples.map(({ eventLoop }) => eventLoop.delayMax))
+  if (longest < STALL_MS) return undefined
+  const isNamed = stall !== undefined && stall.ms >= STALL_MS
+  return {
+    id: 'loop',
+    state: 'stalled',
+    what: 'Answering nobody for seconds at a time',
+    why: isNamed
+      ? `${code(stall.route)} held the event loop for ${duration(stall.ms)}`
+      : `something held the event loop for ${duration(longest)}`,
+    advice: isNamed ? 'Move what it computes to a job' : 'Turn on `loop: {}`, which names the route',
+    docs: 'loop.md#which-route-is-it'
+  }
+}
+
+function unavailable ({ samples }: Facts, pool: string): Problem | undefined {
+  const refused = sum(samples.flatMap(({ jobs }) => jobs.filter((job) => job.pool === pool)
+    .map(({ refused }) => refused.unavailable)))
+  if (refused === 0) return undefined
+  return {
+    id: `threads ${pool}`,
+    state: 'stalled',
+    what: `Refusing all jobs${ofPool(pool)}`,
+    why: 'no thread can be started',
+    advice: 'The log says at error what happened to the threads',
+    docs: 'workers.md#errors-and-crashes'
+  }
+}
+
+/** A pool that refuses jobs, or in which no job comes to its end. */
+function crowded (facts: Facts, pool: string): Problem | undefined {
+  const { samples } = facts
+  const jobs = samples.flatMap(({ jobs }) => jobs.filter((job) => job.pool === pool))
+  const refused = new Map<string, number>()
+  for (const { name, refused: { count, wait, deadline, shed } } of jobs) {
+    const all = count + wait + deadline + shed
+    if (all > 0) refused.set(name, (refused.get(name) ?? 0) + all)
+  }
+  const gauges = samples.at(-1)?.pools.find((each) => each.pool === pool)
+  if (gauges === undefined) return undefined
+  const { maxThreads, waiting } = gauges
+  const running = facts.running.filter((job) => job.pool === pool)
+  const isStuck = running.length >= maxThreads && running.every(({ runMs }) => runMs >= STUCK_MS)
+  if (refused.size === 0 && !(isStuck && waiting > 0)) return undefined
+  const [[name] = ['']] = [...refused].sort(([, a], [, b]) => b - a)
+  const ended = sum(jobs.filter((job) => refused.size > 1 || job.name === name).map((job) =>
+    job.completed + job.failed + job.aborted + job.expired + job.crashed + sum(Object.values(job.refused))))
+  const share = shareInWords(sum([...refused.values()]), ended)
+  const what = refused.size === 0
+    ? `${plural(waiting, 'job')}${ofPool(pool)} ${waiting === 1 ? 'waits' : 'wait'}, and none starts`
+    : refused.size === 1
+      ? `Refusing ${share} ${code(name)} jobs${ofPool(pool)}`
+      : `Refusing ${share} jobs${ofPool(pool)}, most of them ${code(name)},`
+  const holder = holderOf(running, maxThreads, (name) => facts.concurrencyOf(pool, name))
+  const cause = holder ?? causeOf(facts, pool, maxThreads, [...refused.keys()])
+  return { id: `pool ${pool}`, state: isStuck ? 'stalled' : 'overloaded', what, ...cause }
+}
+
+function refusedByLoop ({ samples, mostRefused }: Facts): Problem | undefined {
+  const refused = sum(samples.map(({ loop }) => loop?.refused ?? 0))
+  if (refused === 0) return undefined
+  const all = sum(samples.map(({ loop }) => loop?.arrived ?? 0))
+  const busy = Math.round(100 * sum(samples.map(({ eventLoop }) => eventLoop.utilization)) / samples.length)
+  const costly = samples.at(-1)?.loop?.costly
+  const who = mostRefused('request')
+  return {
+    id: 'loop refused',
+    state: 'overloaded',
+    what: `Refusing ${shareInWords(refused, all)} requests`,
+    why: `the event loop is ${busy} % busy${costly === undefined
+      ? ''
+      : `, ${Math.round(100 * costly.share)} % of that with ${code(costly.route)}`}${whoInWords(who)}`,
+    advice: who === undefined ? 'Move what the route computes to a job, or start more processes' : 'Give that client a limit',
+    docs: who === undefined ? 'loop.md#which-route-is-it' : 'limiter.md'
+  }
+}
+
+function tasks ({ samples }: Facts): Problem[] {
+  const of = (reason: 'full' | 'store'): number => sum(samples.map(({ tasks }) => tasks.refused[reason]))
+  const problems: Problem[] = []
+  if (of('store') > 0) {
+    problems.push({
+      id: 'tasks store',
+      state: 'refusing',
+      what: 'Refusing stored tasks',
+      why: 'Redis doesn\'t take them',
+      advice: 'See whether Redis is up, and whether its memory is full',
+      docs: 'tasks.md#redis'
+    })
+  }
+  if (of('full') > 0) {
+    const { running, waiting } = samples.at(-1)!.tasks
+    problems.push({
+      id: 'tasks full',
+      state: 'overloaded',
+      what: 'Refusing background tasks',
+      why: `as many are held as may be: ${number(running)} run and ${number(waiting)} wait`,
+      advice: 'Raise `concurrency` of the tasks if what they wait for allows it, or enqueue fewer',
+      docs: 'tasks.md#options-of-tasks'
+    })
+  }
+  return problems
+}
+
+function locks ({ samples }: Facts): Problem | undefined {
+  if (sum(samples.map(({ locks: { refused: { full, timeout } } }) => full + timeout)) === 0) return undefined
+  return {
+    id: 'locks',
+    state: 'refusing',
+    what: 'Refusing calls that wait for a lock',
+    why: 'the lock is not free in time, or too many wait for it',
+    advice: 'The log says where its holder asked for it',
+    docs: 'locks.md#what-is-going-on'
+  }
+}
+
+function limited ({ samples, mostRefused }: Facts, policy: string): Problem | undefined {
+  const own = samples.flatMap(({ limits }) => limits.filter((limit) => limit.policy === policy))
+  const refused = sum(own.map(({ refused }) => refused))
+  if (refused === 0) return undefined
+  const who = mostRefused(`limit ${policy}`)
+  return {
+    id: `limit ${policy}`,
+    state: 'refusing',
+    what: `The limit ${code(policy)} refuses ${shareInWords(refused, refused + sum(own.map(({ granted }) => granted)))} requests`,
+    why: `more is asked for than it grants${whoInWords(who)}`,
+    advice: 'Nothing is wrong if the limit is there for that. Otherwise raise its `rate`',
+    docs: 'limiter.md#options-of-a-policy'
+  }
+}
+
+const ofPool = (pool: string): string => pool === 'workers' ? '' : ` of the pool ${code(pool)}`
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)

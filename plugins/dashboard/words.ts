@@ -39,7 +39,7 @@ export function ofAll (some: number, all: number, what: string): string {
 export function shareInWords (some: number, all: number): string {
   const share = some / all
   if (!(share < 0.995)) return 'all'
-  if (share < 1 / 11) return `1 of ${Math.round(1 / share)}`
+  if (share < 0.15) return `1 of ${Math.round(1 / share)}`
   let best: [number, number] = [1, 1]
   for (let below = 2; below <= 10; below++) {
     const above = Math.min(below - 1, Math.max(1, Math.round(share * below)))

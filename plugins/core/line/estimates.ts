@@ -90,7 +90,7 @@ export class Estimate {
    * with a costly job each would have the next crowd of new keys refused on idle threads.
    */
   certaintyOfOthers (now: number): number {
-    return this.isFresh(now) && this.samples > 1 / WEIGHT ? this.certainty : 0
+    return this.isFresh(now) && this.samples >= 1 / WEIGHT ? this.certainty : 0
   }
 }
 

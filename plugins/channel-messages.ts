@@ -53,7 +53,9 @@ export interface ChannelMessages {
   'fastify-concurrency:limiter:defined': MessageOf<typeof limiter.defined>
   /** A policy refused a request, or a call of `allow` or `wait`. */
   'fastify-concurrency:limiter:refused': MessageOf<typeof limiter.refused>
-  /** A policy granted a request, or a call of `allow`, `reserve` or `wait`. */
+  /** A policy with `concurrency` refused a request, or a call of `run`, with the `reason` and the numbers behind it. */
+  'fastify-concurrency:limiter:busy': MessageOf<typeof limiter.busy>
+  /** A policy granted a request, or a call of `allow`, `reserve`, `run` or `wait`. */
   'fastify-concurrency:limiter:granted': MessageOf<typeof limiter.granted>
   /** Redis is away. */
   'fastify-concurrency:limiter:store-failed': MessageOf<typeof limiter.storeFailed>

@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { originOf, type Origin } from '../cancellation/origin.ts'
 import { listen, type ChannelMessages } from '../channel-messages.ts'
-import { code, duration, errorWords, jobRefused, limitRefused, loopRefused, phaseEntered, threadEnded } from './words.ts'
+import { code, duration, errorWords, jobRefused, limitBusy, limitRefused, loopRefused, phaseEntered, threadEnded } from './words.ts'
 
 /** All that has happened for one cause. */
 export interface Incident {
@@ -86,6 +86,8 @@ export class Incidents {
         ({ kind: 'refused', subject: `job ${message.name}`, code: overload.has(message.reason) ? 'overload' : message.reason, origin: message, reason: () => jobRefused(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:limiter:refused', (message) =>
         ({ kind: 'refused', subject: `limit ${message.policy}`, code: '', origin: message, reason: () => limitRefused(message), retryAfter: message.retryAfter })),
+      on('fastify-concurrency:limiter:busy', (message) =>
+        ({ kind: 'refused', subject: `limit ${message.policy}`, code: overload.has(message.reason) ? 'overload' : message.reason, origin: message, reason: () => limitBusy(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:tasks:refused', ({ name, reason, error }) =>
         ({ kind: 'refused', subject: `task ${name}`, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
       on('fastify-concurrency:tasks:duplicate', ({ name }) =>

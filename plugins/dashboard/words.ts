@@ -80,6 +80,15 @@ ChannelMessages['fastify-concurrency:loop:refused']): string {
     : `the event loop had ${duration(estimatedWait)} of work ahead, and a request may wait ${duration(limit)} at most`
 }
 
+export function limitBusy ({ reason, waiting, estimatedWait, limit }: ChannelMessages['fastify-concurrency:limiter:busy']): string {
+  switch (reason) {
+    case 'count': return `${plural(waiting, 'request')} waited for it, and at most ${number(limit)} may wait`
+    case 'wait': return `it would have waited ${duration(estimatedWait)}, longer than the ${duration(limit)} that it may wait`
+    case 'deadline': return `it could not have been answered in time: its deadline was ${duration(limit)} away`
+    case 'shed': return `it had waited ${duration(estimatedWait)}, longer than the ${duration(limit)} that it may wait`
+  }
+}
+
 /** The fields that refusals of tasks and locks carry. */
 interface Arithmetic { code?: unknown, waiting?: unknown, running?: unknown, limit?: unknown, ofKey?: { waiting: number, limit: number }, errors?: unknown }
 

@@ -1,5 +1,6 @@
 /** The limiter's diagnostics channels. `server` tells applications in one process apart. */
 import type { Origin } from '../cancellation/origin.ts'
+import type { Refusal } from '../shared/errors.ts'
 import { typedChannel } from '../shared/typed-channel.ts'
 
 /** A charge that a policy refused. */
@@ -16,6 +17,16 @@ export interface LimitRefused {
   lockedOut: boolean
   /** The refused request's id; undefined for a call of `limiter.wait` outside a request. */
   requestId: string | undefined
+}
+
+/** A policy with `concurrency` has refused a request or a call: as many run as it allows, and the wait would be, or was, too long. */
+export interface LimitBusy extends Refusal {
+  /** The application's server. */
+  server: object
+  /** The policy's name. */
+  policy: string
+  /** Whose bound it is; empty if the whole service shares it. */
+  key: string
 }
 
 /** The store of the limits is away. */
@@ -62,7 +73,9 @@ export interface BucketState {
 
 /** Published when a request is answered 429, or `limiter.allow` or `limiter.wait` refuses a call. */
 export const refused = typedChannel<LimitRefused & Origin & BucketState & { server: object }>('limiter:refused')
-/** Published for each policy that has granted a request, or a call of `allow`, `reserve` or `wait`. */
+/** Published when a policy with `concurrency` refuses a request, or a call of `limiter.run`. */
+export const busy = typedChannel<LimitBusy & Origin>('limiter:busy')
+/** Published for each policy that has granted a request, or a call of `allow`, `reserve`, `run` or `wait`. */
 export const granted = typedChannel<LimitGranted>('limiter:granted')
 /** Published when the store can't be reached. From then on each policy decides as its `onStoreError` says. */
 export const storeFailed = typedChannel<StoreFailed>('limiter:store-failed')

@@ -108,6 +108,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   if (resolved.ambient) await app.register(cancellation, { ambient: true })
   await app.register(refusalLog)
   const concurrency = new Concurrency(concurrencies, {
+    ledger,
     addressOf,
     namesOf: ({ routeOptions: { config: { limiter } } }) => limiter === false ? false : limiter?.policies ?? []
   })
@@ -155,7 +156,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     checkRoutes(app, onRequest.name, prepared, early)
     checkPrepared(prepared, rules.standard, preHandler)
     checkRateLimit(app, scopes)
-    ledger.defined([...policies.keys()])
+    ledger.defined([...policies.keys(), ...concurrencies.keys()])
     prepared = []
     scopes = []
   })

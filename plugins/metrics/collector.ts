@@ -41,7 +41,8 @@ export class Collector {
         name, completed, failed: failed + expired + crashed, aborted, refused: { ...refused }, duplicate, retried, leaked, wait: wait.snapshot(), run: run.snapshot()
       })),
       queues: this.#queues,
-      limits: limits.map((policy, { completed, refused }) => ({ policy, granted: completed, refused: refused.limited })),
+      limits: limits.map((policy, { completed, refused, bound, wait }) =>
+        ({ policy, granted: completed, refused: refused.limited, bound: bound && { ...bound(), wait: wait.snapshot() } })),
       storeFailures,
       locks: locks.map((kind, { completed, refused, wait }) => ({ kind, acquired: completed, refused: { ...refused }, wait: wait.snapshot() })),
       loop: loop && loopMetrics(loop),

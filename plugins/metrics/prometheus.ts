@@ -9,7 +9,7 @@ import { bucketBounds, type DurationsSnapshot } from '../core/ledger/durations.t
 import type { Instrument, Sample } from './instrument.ts'
 import { loopInstruments } from './loop-instruments.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { MetricsSnapshot, QueueMetrics } from './snapshot.ts'
+import type { BoundMetrics, MetricsSnapshot, QueueMetrics } from './snapshot.ts'
 
 /** The upper bounds of Prometheus' buckets, in ms: from a short job to the default deadline. A subset of `bucketBounds`. */
 const prometheusBounds: readonly number[] = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]
@@ -17,6 +17,10 @@ const prometheusBounds: readonly number[] = [1, 2.5, 5, 10, 25, 50, 100, 250, 50
 const one = (value: number): Sample[] => [{ labels: {}, value }]
 const seconds = (ms: number): number => ms / 1_000
 const total = (counts: Record<string, number>): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
+
+/** Samples of the policies that bound how many run at a time. */
+const ofBounds = <T extends object>({ limits }: MetricsSnapshot, read: (bound: BoundMetrics) => T): Array<T & { labels: { policy: string } }> =>
+  limits.flatMap(({ policy, bound }) => bound === undefined ? [] : [{ labels: { policy }, ...read(bound) }])
 
 /** Everything that is exposed. docs/metrics.md lists the same, and a test compares the two. */
 export const instruments: readonly Instrument[] = [
@@ -99,6 +103,27 @@ export const instruments: readonly Instrument[] = [
   { name: 'stored_tasks_oldest_seconds', help: 'Time since the stored task that is next in line was enqueued', type: 'gauge', labels: ['task'], readQueues: (queues) => queues.map(({ name, oldestMs }) => ({ labels: { task: name }, value: seconds(oldestMs) })) },
   { name: 'limiter_granted_total', help: 'Requests and calls that a policy granted', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, granted }) => ({ labels: { policy }, value: granted })) },
   { name: 'limiter_refused_total', help: 'Requests and calls that a policy refused', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, refused }) => ({ labels: { policy }, value: refused })) },
+  {
+    name: 'limiter_running',
+    help: 'Requests and calls that hold a permit of a policy with concurrency',
+    type: 'gauge',
+    labels: ['policy'],
+    read: (snapshot) => ofBounds(snapshot, ({ running }) => ({ value: running }))
+  },
+  {
+    name: 'limiter_waiting',
+    help: 'Requests and calls that wait for a permit of a policy with concurrency',
+    type: 'gauge',
+    labels: ['policy'],
+    read: (snapshot) => ofBounds(snapshot, ({ waiting }) => ({ value: waiting }))
+  },
+  {
+    name: 'limiter_wait_seconds',
+    help: 'Time that requests and calls waited for a permit of a policy with concurrency',
+    type: 'histogram',
+    labels: ['policy'],
+    read: (snapshot) => ofBounds(snapshot, ({ wait }) => ({ durations: wait }))
+  },
   { name: 'limiter_store_failures_total', help: 'Times that the store of the limiter has begun to fail', type: 'counter', labels: [], read: ({ storeFailures }) => one(storeFailures) },
   { name: 'locks_acquired_total', help: 'Locks that were acquired', type: 'counter', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, acquired }) => ({ labels: { kind }, value: acquired })) },
   {

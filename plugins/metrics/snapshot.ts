@@ -76,6 +76,18 @@ export interface LimitMetrics {
   granted: number
   /** Requests and calls that the policy refused. */
   refused: number
+  /** Of a policy with `concurrency`; undefined for one that limits a rate. */
+  bound: BoundMetrics | undefined
+}
+
+/** The bound of a policy with `concurrency`, over all keys. */
+export interface BoundMetrics {
+  /** Requests and calls that hold a permit now. */
+  running: number
+  /** Requests and calls that wait for a permit now. */
+  waiting: number
+  /** The time that those which were granted had waited. */
+  wait: DurationsSnapshot
 }
 
 /** What is stored of the tasks of a name, counted over all processes. */

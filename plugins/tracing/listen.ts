@@ -50,6 +50,8 @@ export function listen (app: FastifyInstance, spans: Spans): () => void {
   on('fastify-concurrency:tasks:enqueued', (task) => spans.carry(task))
   on('fastify-concurrency:tasks:refused', ({ name, error }) => spans.event('refused', { what: 'task', name, code: (error as { code?: string }).code }))
   on('fastify-concurrency:tasks:duplicate', ({ name }) => spans.event('duplicate', { what: 'task', name }))
+  on('fastify-concurrency:limiter:busy', ({ policy, reason, retryAfter }) =>
+    spans.event('refused', { what: 'limit', policy, reason, retry_after: retryAfter }))
   on('fastify-concurrency:limiter:refused', ({ policy, retryAfter }) => spans.event('refused', { what: 'limit', policy, retry_after: retryAfter }))
   // Neither the key of a policy nor that of a lock: both may be clients' data.
   on('fastify-concurrency:locks:refused', ({ name, error }) => spans.event('refused', { what: 'lock', name, code: (error as { code?: string }).code }))

@@ -24,11 +24,11 @@ const reading = (at: number, metrics: Partial<MetricsSnapshot>): Reading => ({ a
 
 t.test('counts become rates by the time that has passed, also for what appears for the first time', async (t) => {
   const pool = { pool: 'workers', maxThreads: 2, threads: 2 }
-  const before = reading(0, { jobs: [job({ completed: 10 })], pools: [{ ...pool, running: 2, waiting: 3 }], limits: [{ policy: 'plan', granted: 5, refused: 1 }], requestsRefused: 4 })
+  const before = reading(0, { jobs: [job({ completed: 10 })], pools: [{ ...pool, running: 2, waiting: 3 }], limits: [{ policy: 'plan', granted: 5, refused: 1, bound: undefined }], requestsRefused: 4 })
   const after = reading(2_000, {
     jobs: [job({ completed: 30, refused: { count: 0, wait: 6, deadline: 0, shed: 0, unavailable: 0, closing: 0 } }), job({ name: 'new', completed: 8 }), job({ name: 'defined' })],
     pools: [{ ...pool, running: 2, waiting: 13 }],
-    limits: [{ policy: 'plan', granted: 25, refused: 1 }],
+    limits: [{ policy: 'plan', granted: 25, refused: 1, bound: undefined }],
     requestsRefused: 4
   })
   const sample = sampleOf(before, before, after, 1_700_000_000_000)

@@ -37,6 +37,21 @@ export class TaskAccount extends Account<TaskRefusalReason> {
   leaked = 0
 }
 
+/** How many hold a permit of a bound, and how many wait for one. */
+export interface BoundView {
+  running: number
+  waiting: number
+}
+
+export class LimitAccount extends Account<'limited'> {
+  /** Undefined for a policy that limits a rate. */
+  bound: (() => BoundView) | undefined
+
+  constructor () {
+    super(['limited'])
+  }
+}
+
 /**
  * Accounts by name. Clients may choose names of tasks, so their number has a bound: names after it share the account
  * `other`.
@@ -153,7 +168,7 @@ export class Counts {
 
   readonly tasks = new Book(() => new TaskAccount(taskRefusalReasons), MAX_NAMES)
   /** By policy. A request that a policy grants has completed. */
-  readonly limits = new Book(() => new Account(['limited']))
+  readonly limits = new Book(() => new LimitAccount())
   /** By kind. A caller that acquires a lock has completed its wait. */
   readonly locks = new Book(() => new Account<LockRefusalReason>(lockRefusalReasons))
   /** Undefined without the plugin for the event loop. */

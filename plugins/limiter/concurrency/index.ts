@@ -5,16 +5,17 @@ import { timeLeft } from '../../cancellation/handler-timeout.ts'
 import { noteRefusal } from '../../cancellation/refused.ts'
 import { endSignalOf } from '../../cancellation/request-end.ts'
 import { endingWith } from '../../cancellation/unawaited.ts'
-import { ClosingError, LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
+import { ClosingError, LimitBusyError, LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
 import { addressKey } from '../../shared/address-key.ts'
 import { isRefusal } from '../../shared/coded-error.ts'
 import { onWorkEnded } from '../../shared/http/request-work.ts'
 import { abortSignal, boolean, fn, record, text } from '../../shared/options.ts'
 import { contextOf } from '../../shared/private.ts'
 import { asError, isPromise, type MaybePromise } from '../functions.ts'
+import type { LimitLedger } from '../ledger.ts'
 import { checkedKey } from '../policies/keys.ts'
 import type { PolicyName } from '../policies/policy.ts'
-import { Bound, type Release } from './bound.ts'
+import { Bound, type AcquireSettings, type Release } from './bound.ts'
 import type { ResolvedConcurrency } from './policy.ts'
 
 /** Options of `limiter.run()`. */
@@ -37,6 +38,7 @@ export interface RunLimitedOptions {
 export type RunLimited = <Result>(policy: PolicyName, run: () => Result | PromiseLike<Result>, options?: RunLimitedOptions) => Promise<Result>
 
 interface Settings {
+  ledger: LimitLedger
   addressOf: (request: FastifyRequest) => string
   /** The names that a route's `config.limiter` gives. */
   namesOf: (request: FastifyRequest) => readonly string[] | false
@@ -53,6 +55,7 @@ export class Concurrency {
     this.#policies = policies
     this.#bounds = new Map([...policies].map(([name, policy]) => [name, new Bound(policy)]))
     this.#settings = settings
+    for (const [name, bound] of this.#bounds) settings.ledger.bounded(name, () => bound.stats)
   }
 
   readonly run: RunLimited = (name, run, options = {}) => {
@@ -68,7 +71,7 @@ export class Concurrency {
       const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
       let release: Release
       try {
-        release = await bound.acquire({
+        release = await this.#acquire(name, bound, request, {
           key: key === undefined ? '' : text('key', key),
           client: request === undefined ? '' : this.#clientOf(request),
           deadline: deadlineOf(owner),
@@ -113,7 +116,7 @@ export class Concurrency {
       const acquire = (index: number): MaybePromise<void> => {
         const policy = policies[index]
         if (policy === undefined) return
-        const acquired = this.#bounds.get(policy.name)!.acquire({
+        const acquired = this.#acquire(policy.name, this.#bounds.get(policy.name)!, request, {
           key: checkedKey(policy.name, policy.key?.(request)) ?? '',
           client: this.#clientOf(request),
           deadline: deadlineOf(request),
@@ -138,6 +141,26 @@ export class Concurrency {
 
   close (): void {
     for (const bound of this.#bounds.values()) bound.close()
+  }
+
+  /** Acquires a permit, and counts what has become of the wait. */
+  #acquire (policy: string, bound: Bound, request: FastifyRequest | undefined, settings: AcquireSettings): MaybePromise<Release> {
+    const { ledger } = this.#settings
+    const began = performance.now()
+    const granted = (release: Release): Release => {
+      ledger.permitted(policy, settings.key, performance.now() - began)
+      return release
+    }
+    const failed = (error: unknown): never => {
+      if (error instanceof LimitBusyError) ledger.busy(error, settings.key, request)
+      throw error
+    }
+    try {
+      const acquired = bound.acquire(settings)
+      return isPromise(acquired) ? acquired.then(granted, failed) : granted(acquired)
+    } catch (error) {
+      return failed(error)
+    }
   }
 
   #policiesOf (request: FastifyRequest): readonly ResolvedConcurrency[] {

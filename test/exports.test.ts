@@ -47,7 +47,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     types: ['DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'LoopMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'TaskMetrics']
   },
   './tracing': { values: ['default'], types: ['TracingOptions', 'TracingProvider'] },
-  './dashboard': { values: ['default'], types: ['Authorize', 'DashboardOptions'] },
+  './dashboard': { values: ['default'], types: ['Authorize', 'DashboardOptions', 'Payloads'] },
   './jobs': {
     values: ['SharedCounter', 'SharedFlag', 'defineJobs', 'transfer'],
     types: ['JobContext', 'JobDefinition', 'JobFunction', 'JobLogger', 'JobModule', 'JobModules', 'Jobs', 'Priority', 'Transferable']

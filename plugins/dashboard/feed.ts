@@ -85,6 +85,11 @@ export class Feed {
     this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${status}${jobs}${who}${queues}${incidents}`)
   }
 
+  /** Whether tasks of this name are stored, by the last answer of Redis. */
+  hasQueue (name: string): boolean {
+    return this.#readings.at(-1)?.metrics.queues.some((queue) => queue.name === name) === true
+  }
+
   /** Adds a line to the incidents. */
   note (subject: string, reason: string): void {
     this.#incidents.note(subject, reason)

@@ -24,9 +24,10 @@ import { pageFiles } from './files.ts'
 import { whyNotHost, whyNotListening, whyNotLocal, whyNotOwn, type Visit } from './guard.ts'
 import { cancelJob } from './running-jobs.ts'
 import { resolveOptions, type Authorize, type DashboardOptions } from './options.ts'
+import { act, failedTasks } from './stored-tasks.ts'
 import { Streams } from './streams.ts'
 
-export type { Authorize, DashboardOptions } from './options.ts'
+export type { Authorize, DashboardOptions, Payloads } from './options.ts'
 
 /** A page that has no inline code, loads nothing from elsewhere, and can't be framed by a page that makes its user click on Cancel. */
 const headers = {
@@ -54,7 +55,7 @@ const servers = new WeakSet<object>()
 
 /** The Fastify plugin of the dashboard, a live page for operators. It needs `authorize`, or serves this machine only. */
 async function dashboard (app: FastifyInstance, options: DashboardOptions): Promise<void> {
-  const { path, authorize, hosts, policies, showKeys } = resolveOptions(options)
+  const { path, authorize, hosts, policies, showKeys, payloads } = resolveOptions(options)
   ensure(!servers.has(app.server), 'dashboard', 'one registration of the dashboard (the suite registers it too)', 'a second one')
   servers.add(app.server)
   if (authorize === undefined && process.env['NODE_ENV'] === 'production') {
@@ -137,6 +138,27 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
         feed?.note(`job ${subject}`, 'it was cancelled on the dashboard')
       }
       return reply.code(cancelled ? 200 : 404).headers(headers).send({ cancelled })
+    })
+
+    type Asked = Record<'name' | 'id' | 'action' | 'payloads' | 'offset', unknown>
+    routes.get<{ Querystring: Asked }>('/tasks/failed', { ...shared, exposeHeadRoute: false }, async (request, reply) => {
+      const { query: { name, id, payloads: isAsked, offset } } = request
+      if (typeof name !== 'string' || feed?.hasQueue(name) !== true) return reply.code(404).headers(headers).send({ message: 'No tasks of this name are stored' })
+      const from = Math.max(0, Math.trunc(Number(offset ?? 0)) || 0)
+      const searched = typeof id === 'string' && id !== '' ? id : undefined
+      const tasks = await failedTasks(app, name, from, searched, isAsked === 'true' ? payloads : undefined)
+      if (isAsked === 'true') logSafely(request.log, 'info', { task: name, operator: operatorOf(request) }, 'payloads of failed tasks were read on the dashboard')
+      return reply.headers(headers).send({ tasks, hasPayloads: payloads !== undefined })
+    })
+
+    routes.post<{ Querystring: Asked }>('/tasks/act', shared, async (request, reply) => {
+      const { query: { name, id, action } } = request
+      const isKnown = typeof name === 'string' && feed?.hasQueue(name) === true
+      const done = isKnown ? await act(app, action, name, typeof id === 'string' ? id : '') : undefined
+      if (done === undefined) return reply.code(404).headers(headers).send({ message: 'There is no such action, or no tasks of this name are stored' })
+      logSafely(request.log, 'warn', { task: name, action, taskId: id, operator: operatorOf(request) }, 'stored tasks were changed on the dashboard')
+      feed?.note(`task ${String(name)}`, done)
+      return reply.headers(headers).send({ done })
     })
   }, { prefix: path })
 }

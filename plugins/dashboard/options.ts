@@ -4,6 +4,9 @@ import * as check from '../shared/options.ts'
 /** Decides whether a request may see the dashboard and cancel jobs. An error that it throws is the answer, a 401 for example; anything else that it throws is a refusal. */
 export type Authorize = (request: FastifyRequest, reply: FastifyReply) => boolean | Promise<boolean>
 
+/** Returns what the page shows of the payload of a failed task, of the name of its tasks. */
+export type Payloads = (name: string, payload: unknown) => unknown
+
 /** The options of the dashboard. */
 export interface DashboardOptions {
   /**
@@ -34,10 +37,16 @@ export interface DashboardOptions {
    * @default false
    */
   showKeys?: boolean
+  /**
+   * Says what the page shows of the payloads of failed tasks when its user asks for them: leave out what nobody may
+   * read. Without this option payloads are not shown, since they may hold anything.
+   * @default undefined
+   */
+  payloads?: Payloads
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-export const dashboardOptionNames = ['path', 'authorize', 'hosts', 'policies', 'showKeys'] as const satisfies ReadonlyArray<keyof DashboardOptions>
+export const dashboardOptionNames = ['path', 'authorize', 'hosts', 'policies', 'showKeys', 'payloads'] as const satisfies ReadonlyArray<keyof DashboardOptions>
 
 export interface ResolvedOptions {
   path: string
@@ -45,6 +54,7 @@ export interface ResolvedOptions {
   hosts: readonly string[] | undefined
   policies: readonly string[]
   showKeys: boolean
+  payloads: Payloads | undefined
 }
 
 export function resolveOptions (options: DashboardOptions): ResolvedOptions {
@@ -58,6 +68,7 @@ export function resolveOptions (options: DashboardOptions): ResolvedOptions {
     authorize: authorize === undefined ? undefined : check.fn<Authorize>('dashboard.authorize', authorize),
     hosts: hosts === undefined ? undefined : check.array('dashboard.hosts', hosts).map((host, index) => check.text(`dashboard.hosts[${index}]`, host).toLowerCase()),
     policies: check.array('dashboard.policies', options.policies ?? []).map((name, index) => check.text(`dashboard.policies[${index}]`, name)),
-    showKeys: check.boolean('dashboard.showKeys', options.showKeys ?? false)
+    showKeys: check.boolean('dashboard.showKeys', options.showKeys ?? false),
+    payloads: options.payloads === undefined ? undefined : check.fn<Payloads>('dashboard.payloads', options.payloads)
   }
 }

@@ -1,11 +1,10 @@
-// The lists: running jobs, stored tasks, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
+// The lists: running jobs, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
 import { confirmed } from './confirm.js'
 import { sentence } from './status.js'
 import { byId, count as compact, duration, make, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../running-jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */
-/** @typedef {import('../../metrics/index.ts').QueueMetrics} QueueMetrics */
 
 /** The most incidents that the list holds: as many as incidents.ts keeps. */
 const KEPT = 100
@@ -75,21 +74,6 @@ export function showJobs (jobs) {
   }
   setText(byId('running-count'), jobs.length === 0 ? '' : String(jobs.length))
   byId('running-empty').hidden = jobs.length > 0
-}
-
-/** @param {QueueMetrics[]} queues none if tasks are in memory, or Redis doesn't answer */
-export function showQueues (queues) {
-  byId('stored').hidden = queues.length === 0
-  byId('stored-rows').replaceChildren(...queues.map(({ name, waiting, delayed, running, failed, oldestMs }) => {
-    const title = make('th', { text: name })
-    title.scope = 'row'
-    return make('tr', {}, [
-      title,
-      ...[waiting, delayed, running].map((value) => make('td', { text: compact(value) })),
-      make('td', { text: compact(failed), ...(failed > 0 && { class: 'bad' }) }),
-      make('td', { text: waiting === 0 ? '–' : duration(oldestMs) })
-    ])
-  }))
 }
 
 /** @param {ShownJob} job @param {HTMLButtonElement} button */

@@ -3,9 +3,10 @@ import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
 import { charts as definitions } from './panels.js'
 import { showStatus } from './status.js'
+import { showQueues } from './tasks.js'
 import { tiles as tileDefinitions } from './tiles.js'
 import { showWho } from './who.js'
-import { showIncidents, showJobs, showQueues } from './lists.js'
+import { showIncidents, showJobs } from './lists.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
 

@@ -1,0 +1,113 @@
+// Stored tasks on the page: what has failed, with a way back, behind the guards of the page. On a real Redis.
+import Fastify from 'fastify'
+import t, { type Test } from 'tap'
+import concurrency from '../../plugins/index.ts'
+import type { DashboardOptions } from '../../plugins/dashboard/index.ts'
+import { defineTasks } from '../../plugins/tasks/index.ts'
+import { until } from '../helper.ts'
+import { noRedis, startRedis } from '../limiter/redis.ts'
+import { listenTo, send, type Answer } from './helper.ts'
+
+const skip = await noRedis()
+
+interface Kit {
+  port: number
+  ran: unknown[]
+  fix (): void
+  fail (id: string): Promise<void>
+  get (query: Record<string, string>): Promise<Answer>
+  post (query: Record<string, string>, headers?: Record<string, string>): Promise<Answer>
+}
+
+async function build (t: Test, dashboard: DashboardOptions = {}): Promise<Kit> {
+  const redis = await startRedis(t, { tcp: true })
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const ran: unknown[] = []
+  let isBroken = true
+  const tasks = defineTasks({
+    mail: {
+      handler (payload: unknown) {
+        if (isBroken) throw Object.assign(new Error('no route to <b>host</b>'), { code: 'EHOSTUNREACH' })
+        ran.push(payload)
+      }
+    }
+  })
+  await app.register(concurrency, { workers: false, redis: `redis://127.0.0.1:${redis.port}`, tasks: { tasks }, dashboard })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as { port: number }
+  const call = app.tasks as unknown as { enqueue (name: string, payload: unknown, options: object): Promise<unknown>, failed (name: string): Promise<unknown[]> }
+  const page = await listenTo(t, port)
+  await page.next('queues', (queues: unknown[]) => queues.length > 0)
+  const path = (route: string, query: Record<string, string>): string => `/dashboard/tasks/${route}?${new URLSearchParams({ name: 'mail', ...query }).toString()}`
+  return {
+    port,
+    ran,
+    fix () { isBroken = false },
+    async fail (id) {
+      const before = (await call.failed('mail')).length
+      await call.enqueue('mail', { to: id, secret: 'hidden' }, { id })
+      while ((await call.failed('mail')).length === before) await new Promise((resolve) => setImmediate(resolve))
+    },
+    get: async (query) => send(port, path('failed', query)),
+    post: async (query, headers = { origin: `http://127.0.0.1:${port}` }) => send(port, path('act', query), { method: 'POST', headers })
+  }
+}
+
+interface Failed { tasks: Array<{ id: string, storedId: string, message: string, payload?: string, stack?: string }>, hasPayloads: boolean }
+const failedOf = ({ body }: Answer): Failed => JSON.parse(body) as Failed
+
+t.test('failed tasks are listed with their errors, found by id, retried and discarded, one or all', { skip }, async (t) => {
+  const { fail, fix, get, post, ran } = await build(t)
+  for (const id of ['ann', 'bob', 'cy']) await fail(id)
+  const { tasks, hasPayloads } = failedOf(await get({}))
+  t.equal(hasPayloads, false)
+  t.strictSame(tasks.map(({ id }) => id), ['mail:cy', 'mail:bob', 'mail:ann'])
+  t.match(tasks[0], { message: 'EHOSTUNREACH: no route to <b>host</b>', stack: /no route/, attempts: 1, failedAt: Number })
+  const found = failedOf(await get({ id: 'bo' })).tasks
+  t.strictSame(found.map(({ id }) => id), ['mail:bob'])
+  t.match(await post({ action: 'discard', id: found[0]?.storedId ?? '' }), { status: 200 })
+  fix()
+  t.match(await post({ action: 'retry', id: tasks[2]?.storedId ?? '' }), { status: 200 })
+  await until(() => ran.length === 1, 'ann has her mail')
+  t.match(await post({ action: 'retryAll' }), { status: 200, body: /1 failed tasks were put back/ })
+  await until(() => ran.length === 2, 'cy has his')
+  t.strictSame(failedOf(await get({})).tasks, [])
+  t.match(await post({ action: 'retry', id: 'mail:nobody' }), { status: 404, body: /FC_ERR_TASK_NOT_FOUND/ })
+})
+
+t.test('a payload is shown only with the option, and only if it is asked for, as the option says', { skip }, async (t) => {
+  const one = await build(t)
+  await one.fail('ann')
+  t.notMatch((await one.get({ payloads: 'true' })).body, 'hidden')
+  const other = await build(t, { payloads: (_name, payload) => ({ ...payload as object, secret: '…' }) })
+  await other.fail('ann')
+  t.equal(failedOf(await other.get({})).tasks[0]?.payload, undefined)
+  t.strictSame(JSON.parse(failedOf(await other.get({ payloads: 'true' })).tasks[0]?.payload ?? ''), { to: 'ann', secret: '…' })
+})
+
+t.test('a pause is seen by all pages, and resumed', { skip }, async (t) => {
+  const { port, post } = await build(t)
+  const page = await listenTo(t, port)
+  t.equal((await post({ action: 'pause' })).status, 200)
+  await page.next('queues', ([queue]: Array<{ paused: boolean }>) => queue?.paused === true)
+  await page.next('incidents', (incidents: Array<{ reason: string }>) => incidents.some(({ reason }) => reason === 'it was paused on the dashboard'))
+  page.messages.length = 0
+  t.equal((await post({ action: 'resume' })).status, 200)
+  await page.next('queues', ([queue]: Array<{ paused: boolean }>) => queue?.paused === false)
+})
+
+t.test('what changes or reads tasks has the guards of the page', { skip }, async (t) => {
+  const { fail, get, post, port } = await build(t)
+  await fail('ann')
+  for (const headers of [{}, { origin: 'http://evil.example' }, { 'sec-fetch-site': 'cross-site' }, { origin: 'null' }] as Array<Record<string, string>>) {
+    t.equal((await post({ action: 'discardAll' }, headers)).status, 403, JSON.stringify(headers))
+  }
+  t.equal((await send(port, '/dashboard/tasks/failed?name=mail', { headers: { 'sec-fetch-site': 'cross-site' } })).status, 403)
+  t.equal((await send(port, '/dashboard/tasks/failed?name=mail', { headers: { 'x-forwarded-for': '1.2.3.4' } })).status, 403)
+  for (const query of [{ action: 'obliterate' }, { action: 'close' }, { action: '__proto__' }, { action: 'retry' }, { action: 'discardAll', name: 'nobody' }, { action: 'discardAll', name: '' }]) {
+    t.equal((await post(query as unknown as Record<string, string>)).status, 404, JSON.stringify(query))
+  }
+  t.equal((await send(port, '/dashboard/tasks/act?name=mail&action=discardAll')).status, 404, 'a GET changes nothing')
+  t.equal(failedOf(await get({})).tasks.length, 1)
+})

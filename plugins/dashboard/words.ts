@@ -35,10 +35,11 @@ export function ofAll (some: number, all: number, what: string): string {
   return all === 2 ? `both ${what}s` : `all ${numeral(all)} ${what}s`
 }
 
-/** Says a share as people do: `all`, `3 of 4`, `1 of 30`. */
+/** Says a share as people do: `all`, `nearly all`, `3 of 4`, `1 of 30`. */
 export function shareInWords (some: number, all: number): string {
   const share = some / all
   if (!(share < 0.995)) return 'all'
+  if (share > 0.94) return 'nearly all'
   if (share < 0.15) return `1 of ${Math.round(1 / share)}`
   let best: [number, number] = [1, 1]
   for (let below = 2; below <= 10; below++) {

@@ -10,7 +10,7 @@ export const sentence = (text) => text.split('`').map((part, index) => index % 2
 
 /** @type {HTMLElement[]} */
 let lines = []
-/** The ids of the problems that the lines are about. @type {string | undefined} */
+/** The problems that the lines are about, with their links. @type {string | undefined} */
 let drawn
 let announced = ''
 
@@ -19,8 +19,10 @@ export function showStatus ({ state, problems, serving }) {
   const texts = problems.length === 0 ? [`Serving. ${serving}`] : problems.map(wordsOf)
   byId('status').dataset['state'] = state
   const kinds = problems.map(({ id }) => id).join()
-  if (drawn !== kinds) {
-    drawn = kinds
+  // The cause of a problem may become another one, with another page to read.
+  const links = problems.map(({ id, docs }) => `${id} ${docs}`).join()
+  if (drawn !== links) {
+    drawn = links
     lines = texts.map((_, index) => {
       const text = make('span')
       const docs = problems[index]?.docs

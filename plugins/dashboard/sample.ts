@@ -22,6 +22,18 @@ export interface LoopSample {
   costly: { route: string, share: number } | undefined
 }
 
+/** What a route has cost the event loop lately. */
+export interface RouteSample {
+  /** The method and the pattern of the path. */
+  route: string
+  /** The share of all time in which the loop ran its requests, from 0 to 1. */
+  share: number
+  /** Requests a second. */
+  count: number
+  /** The longest time for which one of its requests has held the loop without a break since the start, in ms. */
+  longestMs: number
+}
+
 /** What the charts show of one instant. */
 export interface Sample {
   /** ms since 1970. */
@@ -39,6 +51,8 @@ export interface Sample {
   requestsRefused: number
   /** The admission of the event loop, if the application has it. */
   loop: LoopSample | undefined
+  /** The routes that have cost the event loop most, the most expensive one first. Empty without its admission. */
+  routes: RouteSample[]
   /** In ms; `utilization` is a share from 0 to 1. */
   eventLoop: Omit<MetricsSnapshot['eventLoop'], 'delayMean'>
 }
@@ -111,6 +125,7 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
     locks: { refused: refusals(lockRefusalReasons, previous.locks, last.locks) },
     requestsRefused: rate(previous.requestsRefused, last.requestsRefused),
     loop: last.loop && loopSample(first.metrics.loop, previous.loop, last.loop, rate),
+    routes: last.loop === undefined ? [] : routeSamples(first, after, last.loop),
     eventLoop: {
       utilization: round(last.eventLoop.utilization),
       delayP99: round(last.eventLoop.delayP99),
@@ -133,6 +148,24 @@ function loopSample (first: LoopMetrics | undefined, before: LoopMetrics | undef
     refused: rate(refused(before), refused(after)),
     costly: costly === undefined || all <= 0 ? undefined : { route: costly.route, share: round(costly.ms / all) }
   }
+}
+
+/** The routes that a sample holds. */
+const MAX_ROUTES = 6
+
+function routeSamples (first: Reading, after: Reading, { routes }: LoopMetrics): RouteSample[] {
+  const elapsed = Math.max(1, after.at - first.at)
+  const earlier = byKey(first.metrics.loop?.routes ?? [], ({ route }) => route)
+  return routes
+    .map(({ route, count, ms, longestMs }) => ({
+      route,
+      share: round((ms - (earlier.get(route)?.ms ?? 0)) / elapsed),
+      count: round(1_000 * (count - (earlier.get(route)?.count ?? 0)) / elapsed),
+      longestMs: round(longestMs)
+    }))
+    .filter(({ count }) => count > 0)
+    .sort((a, b) => b.share - a.share)
+    .slice(0, MAX_ROUTES)
 }
 
 /** A service may define many jobs, of which a sample holds only those that were called. */

@@ -107,3 +107,23 @@ t.test('of the running jobs, the fifty that have run for longest are shown; an i
   t.strictSame(shown.map(({ runMs }) => runMs), [...Array.from({ length: 40 }, (_, n) => 139 - n), ...Array.from({ length: 10 }, (_, n) => 39 - n)])
   t.match(shown[0], { pool: 'reports', id: '139', client: 'client a', ageMs: 139, done: 0.5, requestId: /^x{40}$/ })
 })
+
+t.test('routes have their share of the event loop within the window, and the longest slice; one without requests is left out', async (t) => {
+  const loop = (routes: Array<[route: string, count: number, ms: number, longestMs: number]>): MetricsSnapshot['loop'] => ({
+    held: 0,
+    waitLimit: 0,
+    passed: 0,
+    started: 0,
+    left: 0,
+    refused: { count: 0, wait: 0, shed: 0 },
+    wait: durations(),
+    routes: routes.map(([route, count, ms, longestMs]) => ({ route, count, ms, longestMs, stalls: 0 }))
+  })
+  const first = reading(0, { loop: loop([['GET /old', 900, 9_000, 40], ['GET /report', 10, 500, 80]]) })
+  const after = reading(10_000, { loop: loop([['GET /old', 900, 9_000, 40], ['GET /report', 60, 6_500, 812], ['GET /new', 20, 1_000, 60]]) })
+  t.strictSame(sampleOf(first, first, after, 0).routes, [
+    { route: 'GET /report', share: 0.6, count: 5, longestMs: 812 },
+    { route: 'GET /new', share: 0.1, count: 2, longestMs: 60 }
+  ])
+  t.strictSame(sampleOf(first, first, reading(20_000, {}), 0).routes, [], 'without the admission of the event loop')
+})

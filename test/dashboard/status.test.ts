@@ -18,6 +18,7 @@ const quiet: Sample = {
   locks: { refused: { full: 0, timeout: 0, closing: 0 } },
   requestsRefused: 0,
   loop: undefined,
+  routes: [],
   eventLoop: { utilization: 0.5, delayP99: 1, delayMax: 2 }
 }
 const ends = { completed: 0, failed: 0, aborted: 0, expired: 0, crashed: 0 }

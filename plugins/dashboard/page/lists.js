@@ -5,6 +5,7 @@ import { byId, count as compact, duration, make, setText, timeOf } from './dom.j
 
 /** @typedef {import('../running-jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */
+/** @typedef {import('../sample.ts').RouteSample} RouteSample */
 
 /** The most incidents that the list holds: as many as incidents.ts keeps. */
 const KEPT = 100
@@ -74,6 +75,17 @@ export function showJobs (jobs) {
   }
   setText(byId('running-count'), jobs.length === 0 ? '' : String(jobs.length))
   byId('running-empty').hidden = jobs.length > 0
+}
+
+/** @param {RouteSample[]} routes none if nothing was asked for lately, or the application has no admission of the event loop */
+export function showRoutes (routes) {
+  byId('routes').hidden = routes.length === 0
+  byId('routes-rows').replaceChildren(...routes.map(({ route, share, count, longestMs }) => {
+    const title = make('th', { text: route })
+    title.scope = 'row'
+    const cells = [`${(100 * share).toFixed(1)} %`, compact(count), duration(longestMs)]
+    return make('tr', {}, [title, ...cells.map((text) => make('td', { text }))])
+  }))
 }
 
 /** @param {ShownJob} job @param {HTMLButtonElement} button */

@@ -6,7 +6,7 @@ import { showStatus } from './status.js'
 import { showQueues } from './tasks.js'
 import { tiles as tileDefinitions } from './tiles.js'
 import { showWho } from './who.js'
-import { showIncidents, showJobs } from './lists.js'
+import { showIncidents, showJobs, showRoutes } from './lists.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
 
@@ -100,6 +100,7 @@ function connect () {
     samples.push(sample)
     samples.splice(0, samples.length - kept)
     byId('jobs').hidden = !samples.some(({ pools }) => pools.length > 0)
+    showRoutes(sample.routes)
     showSamples()
   })
   on('jobs', showJobs)

@@ -1,4 +1,4 @@
-// The lists: running jobs, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
+// The lists: running jobs, the costs of routes, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
 import { confirmed } from './confirm.js'
 import { sentence } from './status.js'
 import { byId, count as compact, duration, make, setText, timeOf } from './dom.js'

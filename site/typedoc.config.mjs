@@ -32,7 +32,7 @@ export default {
     // Unions that the exported name stands for.
     'DrainPhase', 'TaskOptions', 'jobRefusalReasons', 'lockRefusalReasons', 'loopRefusalReasons', 'taskRefusalReasons', 'LogLevel', 'IoRedisClient', 'NodeRedisClient', 'GlideClient',
     // Messages of channels: `ChannelMessages['…']` names them.
-    'LimitGranted', 'Origin', 'BucketState', 'StoreFailed', 'StoreRecovered', 'LockMessage', 'LoopRefusal', 'LoopStalled', 'TaskMessage', 'TaskTrace',
+    'LimitGranted', 'LimitBusy', 'Origin', 'BucketState', 'StoreFailed', 'StoreRecovered', 'LockMessage', 'LoopRefusal', 'LoopStalled', 'TaskMessage', 'TaskTrace',
     'JobIdentity', 'JobTrace', 'ThreadIdentity', 'ThreadEnd',
     // What the engine on Redis is made of.
     'Drainable', 'Scheduler'

@@ -14,7 +14,7 @@ export { bucketBounds } from '../core/ledger/durations.ts'
 export type { DurationsSnapshot } from '../core/ledger/durations.ts'
 export type { EventLoopSnapshot } from './event-loop.ts'
 export type { MetricsOptions, MetricsRegistry } from './options.ts'
-export type { JobMetrics, LimitMetrics, LockMetrics, LoopMetrics, MetricsSnapshot, PoolMetrics, QueueMetrics, TaskMetrics } from './snapshot.ts'
+export type { BoundMetrics, JobMetrics, LimitMetrics, LockMetrics, LoopMetrics, MetricsSnapshot, PoolMetrics, QueueMetrics, TaskMetrics } from './snapshot.ts'
 
 /** Decorates the application as `app.metrics`. */
 export interface Metrics {

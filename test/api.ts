@@ -18,6 +18,8 @@ function declarationsOf (sources: ts.Program): ts.Program {
   const { fileExists, readFile } = host
   host.fileExists = (name) => files.has(resolve(name)) || (!resolve(name).startsWith(join(root, 'dist')) && fileExists(name))
   host.readFile = (name) => files.get(resolve(name)) ?? readFile(name)
+  // In a fresh clone there is no folder of the declarations, and the compiler would look for nothing in it.
+  delete host.directoryExists
   host.getSourceFile = (name, version) => {
     const text = host.readFile(name)
     return text === undefined ? undefined : ts.createSourceFile(name, text, version, true)

@@ -1,9 +1,12 @@
 // Stored tasks on the page: what has failed, with a way back, behind the guards of the page. On a real Redis.
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import concurrency from '../../plugins/index.ts'
 import type { DashboardOptions } from '../../plugins/dashboard/index.ts'
 import { defineTasks } from '../../plugins/tasks/index.ts'
+import { complaintsOf, launch, skip as noBrowser } from '../example/browser.ts'
 import { until } from '../helper.ts'
 import { noRedis, startRedis } from '../limiter/redis.ts'
 import { listenTo, send, type Answer } from './helper.ts'
@@ -110,4 +113,32 @@ t.test('what changes or reads tasks has the guards of the page', { skip }, async
   }
   t.equal((await send(port, '/dashboard/tasks/act?name=mail&action=discardAll')).status, 404, 'a GET changes nothing')
   t.equal(failedOf(await get({})).tasks.length, 1)
+})
+
+t.test('in a browser, failed tasks are found, and discarded after a question; axe-core finds nothing serious', { skip: noBrowser === false ? skip : noBrowser }, async (t) => {
+  const { port, fail, get } = await build(t, { payloads: (_name, payload) => payload })
+  for (const id of ['ann', 'bob']) await fail(id)
+  const page = await (await launch(t)).newPage()
+  const complaints = complaintsOf(page)
+  await page.goto(`http://127.0.0.1:${port}/dashboard/`)
+  await page.locator('#stored-rows button').click()
+  await page.locator('#failed-rows li').nth(1).waitFor()
+  t.equal(await page.locator('#failed-rows b').count(), 0, 'HTML in an error is text')
+  await page.locator('#failed-payloads').check()
+  await page.locator('#failed-rows summary').first().click()
+  await page.locator('#failed-rows pre:visible:has-text("hidden")').waitFor()
+  await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
+  const { violations } = await page.evaluate('axe.run()') as { violations: Array<{ id: string, impact: string }> }
+  t.strictSame(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id }) => id), [])
+  await page.fill('#failed-search', 'bo')
+  await page.locator('#failed-rows li:has-text("mail:ann")').waitFor({ state: 'detached' })
+  await page.locator('#failed-rows button:has-text("Discard")').click()
+  await page.locator('#confirm-no').click()
+  t.equal(failedOf(await get({})).tasks.length, 2)
+  await page.locator('#failed-rows button:has-text("Discard")').click()
+  // A click that comes as soon as the question is there may have been meant for what was there before.
+  await page.locator('#confirm-yes').click({ delay: 600 })
+  await page.locator('#failed-said:has-text("was discarded")').waitFor()
+  t.strictSame(failedOf(await get({})).tasks.map(({ id }) => id), ['mail:ann'])
+  t.strictSame(complaints, [])
 })

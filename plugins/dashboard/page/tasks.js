@@ -101,8 +101,8 @@ function item ({ id, storedId, attempts, failedAt, message, stack, payload }) {
   const when = make('time', { text: `${new Date(failedAt).toLocaleDateString('en-CA')} ${timeOf(failedAt)}` })
   when.dateTime = new Date(failedAt).toISOString()
   const details = [
-    ...(stack === undefined ? [] : [make('pre', { text: stack })]),
-    ...(payload === undefined ? [] : [make('pre', { text: payload })])
+    ...(stack === undefined ? [] : [readable(stack, `Stack of ${id}`)]),
+    ...(payload === undefined ? [] : [readable(payload, `Payload of ${id}`)])
   ]
   const more = make('details', {}, [make('summary', { text: payload === undefined ? 'Stack' : 'Stack and payload' }), ...details])
   return make('li', {}, [
@@ -116,6 +116,14 @@ function item ({ id, storedId, attempts, failedAt, message, stack, payload }) {
     make('p', { text: message }),
     ...(details.length === 0 ? [] : [more])
   ])
+}
+
+/** A text that may be longer than its place, and that the keyboard scrolls. @param {string} text @param {string} label */
+function readable (text, label) {
+  const element = make('pre', { text, 'aria-label': label })
+  element.setAttribute('role', 'region')
+  element.tabIndex = 0
+  return element
 }
 
 /** @param {string} text @param {string} id @param {() => unknown} onClick */

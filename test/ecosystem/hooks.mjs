@@ -10,7 +10,7 @@ app.addHook = function (name, ...rest) {
   kinds.add(name)
   return addHook.call(this, name, ...rest)
 }
-await app.register(plugin.default)
+await app.register(plugin.default, JSON.parse(process.env.FC_ECOSYSTEM_OPTIONS ?? '{}'))
 await app.ready()
 await app.close()
 console.log([...kinds].sort().join())

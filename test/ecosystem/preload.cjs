@@ -4,7 +4,7 @@
  * Registers one plugin first in every Fastify instance of the process. NODE_OPTIONS requires this file, so that processes which a
  * test starts get it too.
  *
- * FC_ECOSYSTEM_PLUGIN: the module of the plugin. FC_ECOSYSTEM_REGISTRATION: `awaited` or `immediate`, see below.
+ * FC_ECOSYSTEM_PLUGIN: the module of the plugin. FC_ECOSYSTEM_OPTIONS: its options, as JSON. FC_ECOSYSTEM_REGISTRATION: `awaited` or `immediate`, see below.
  */
 const { appendFileSync } = require('node:fs')
 const { subscribe } = require('node:diagnostics_channel')
@@ -12,6 +12,7 @@ const { isMainThread } = require('node:worker_threads')
 
 const { FC_ECOSYSTEM_PLUGIN, FC_ECOSYSTEM_REGISTRATION, FC_ECOSYSTEM_COUNT } = process.env
 const plugin = require(FC_ECOSYSTEM_PLUGIN).default
+const options = JSON.parse(process.env.FC_ECOSYSTEM_OPTIONS ?? '{}')
 const counted = FC_ECOSYSTEM_COUNT
 
 // What adds a hook or a route, and so sees a difference between "after our plugin" and "before our plugin has booted".
@@ -40,7 +41,7 @@ function defer (app) {
 if (isMainThread) {
   subscribe('fastify.initialization', ({ fastify }) => {
     appendFileSync(counted, '.')
-    fastify.register(plugin)
+    fastify.register(plugin, options)
     if (FC_ECOSYSTEM_REGISTRATION === 'awaited') defer(fastify)
   })
 }

@@ -3,8 +3,8 @@
  * hooks do nothing. A test is lost if it passes with the control and fails with the suite, twice: the second time alone.
  *
  * Usage: node test/ecosystem/run.mjs <tarball> [--full] [--suite NAME]… [--file REGEXP] [--registration awaited|immediate]…
- *          [--node MAJOR]… [--json FILE]
- * Without --full: what CI runs, which is the rows that suites.json marks with `ci`. With it: every suite, registration and Node, and
+ *          [--node MAJOR]… [--loop] [--json FILE]
+ * With --loop, the suite is registered with its admission of the event loop. Without --full: what CI runs, which is the rows that suites.json marks with `ci`. With it: every suite, registration and Node, and
  * the control of every file, so that the table has its numbers.
  */
 import { execFileSync, spawn } from 'node:child_process'
@@ -35,11 +35,14 @@ const { values: flags, positionals } = parseArgs({
     file: { type: 'string', default: '' },
     registration: { type: 'string', multiple: true },
     node: { type: 'string', multiple: true },
+    loop: { type: 'boolean', default: false },
     json: { type: 'string' }
   }
 })
 const { before, fastify, suites } = readJson('suites.json')
 const exceptions = readJson('exceptions.json')
+/** Read by preload.cjs and hooks.mjs. The control ignores it. */
+process.env.FC_ECOSYSTEM_OPTIONS = JSON.stringify(flags.loop ? { loop: {} } : {})
 const cache = process.env.FC_ECOSYSTEM_CACHE ?? join(homedir(), '.cache', 'fastify-concurrency', 'ecosystem')
 const scratch = mkdtempSync(join(tmpdir(), 'ecosystem-'))
 

@@ -26,6 +26,12 @@ t.test('a tally never counts a key for more than it did, and finds each that did
   }), { numRuns: 300 })
 })
 
+t.test('a tally finds who comes late, when its places are taken by others that came twice', async (t) => {
+  const tally = new Tally(3)
+  for (const key of ['a', 'a', 'b', 'b', 'c', 'c', ...Array<string>(20).fill('late')]) tally.add(key, 0)
+  t.match(tally.top(0)[0], ['late', 18])
+})
+
 t.test('a tally forgets after a minute, and holds a bounded number of keys in a flood of new ones', async (t) => {
   const tally = new Tally(10)
   for (let n = 0; n < 100_000; n++) tally.add(`key-${n}`, n)

@@ -32,7 +32,7 @@ const MAX_KEYS_OF_SUBJECT = 20
 const MAX_SUBJECTS = 30
 const MAX_SHOWN = 8
 /** The share of the refusals of a subject from which on its first line names the client. */
-const MOST = 0.4
+const MAIN_SHARE = 0.4
 
 /**
  * Returns a function that names a key for the page. Addresses are few enough to be found by trying them all, so their
@@ -109,7 +109,7 @@ export class Who {
     const tally = this.#refusedOf.get(subject)
     const [[key, count] = ['', 0]] = tally?.top(now) ?? []
     const share = count / Math.max(1, tally?.total(now) ?? 0)
-    return key === '' || share < MOST ? undefined : { client: this.#nameOf(key), share }
+    return key === '' || share < MAIN_SHARE ? undefined : { client: this.#nameOf(key), share }
   }
 
   close (): void {

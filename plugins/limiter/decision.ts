@@ -26,7 +26,7 @@ export interface Check {
 }
 
 /** The parts of which a charge is made. */
-interface Asked {
+interface ChargeRequest {
   readonly policy: ResolvedPolicy
   /** The key as the policy's functions see it. */
   readonly key: string
@@ -39,7 +39,7 @@ interface Asked {
 }
 
 /** Returns the charge of one policy; undefined if the key has no limit, or is on the policy's allow list. */
-export function chargeOf (asked: Asked): MaybePromise<PolicyCharge | undefined> {
+export function chargeOf (asked: ChargeRequest): MaybePromise<PolicyCharge | undefined> {
   const { policy: { isListed, shape }, key, ip, request } = asked
   if (isListed === undefined && typeof shape === 'object') return shapedCharge(asked, shape)
   return after(isListed?.(key, ip, request) ?? false, (listed) => {
@@ -48,7 +48,7 @@ export function chargeOf (asked: Asked): MaybePromise<PolicyCharge | undefined> 
   })
 }
 
-function shapedCharge ({ policy, key, isSubstitute, cost }: Asked, { rate, burst }: Shape): PolicyCharge | undefined {
+function shapedCharge ({ policy, key, isSubstitute, cost }: ChargeRequest, { rate, burst }: Shape): PolicyCharge | undefined {
   if (rate === Infinity) return undefined
   if (!Number.isInteger(cost) || cost < 1 || cost > burst) {
     throw new LimitInvalidError(policy.name, 'cost', `a whole number from 1 to the burst, ${burst}`, describe(cost))

@@ -17,11 +17,11 @@ import { advance, delay, fullAt, giveBack, refund, spend, type Bucket, type Rese
 import type { Balance, Charge, Decision, Lockout, Store } from './store.ts'
 
 /** Buckets that each operation looks at to forget full ones, so that a table is swept in a quarter as many operations as it has keys. */
-const SWEEP = 4
+const BUCKETS_SWEPT = 4
 /** Buckets that a new key may look at to find capacity in a full table. */
-const SEARCH = 256
+const BUCKETS_SEARCHED = 256
 /** How many ms a full bucket is kept, so that the bucket of a busy client isn't made anew for each request. */
-const LINGER = 8
+const LINGER_MS = 8
 
 /** A bucket that the store remembers. */
 interface StoredBucket {
@@ -68,11 +68,11 @@ class Table {
 
   /** Returns the key's bucket; undefined for a new key, or the shared bucket if there is no capacity for a new key. */
   find (key: string, now: number): StoredBucket | undefined {
-    this.#sweep(now, SWEEP)
+    this.#sweep(now, BUCKETS_SWEPT)
     const entry = this.#entries.get(key)
     if (entry?.lock !== undefined && forgettableAt(entry) <= now) entry.lock = undefined
     if (entry !== undefined || this.size < this.#maxKeys) return entry
-    this.#sweep(now, SEARCH)
+    this.#sweep(now, BUCKETS_SEARCHED)
     return this.size < this.#maxKeys ? undefined : this.shared
   }
 
@@ -110,7 +110,7 @@ class Table {
   #sweep (now: number, limit: number): void {
     for (let left = Math.min(limit, this.size); left > 0; this.#sweeper = this.#entries.values()) {
       for (const entry of this.#sweeper) {
-        if (forgettableAt(entry) + LINGER <= now) this.#entries.delete(entry.key)
+        if (forgettableAt(entry) + LINGER_MS <= now) this.#entries.delete(entry.key)
         if (--left === 0) return
       }
     }

@@ -16,7 +16,7 @@ import { SAME, SLACK } from './bucket.ts'
  * clock is behind. After a small step nothing flows until the clock is where it was, and waits say so. After a larger step the buckets start
  * again from the new time: otherwise every limited key would be refused for as long as the step.
  */
-const STEP = 10_000
+const MAX_CLOCK_STEP_MS = 10_000
 /** The longest life of a key, in ms. Redis refuses lives that its clock can't hold; thirty thousand years are enough. */
 const LONGEST = 1e15
 
@@ -40,7 +40,7 @@ local function load(key, rate, burst, cost)
     -- NaN is not the script's, and of the numbers only the time left may be infinite.
     local sum = tokens + at + ahead + refusals + lockedUntil
     if sum - sum ~= 0 or left ~= left then tokens, at, left, ahead, refusals, lockedUntil = burst, now, 0, 0, 0, 0 end
-    if at > now + ${STEP} then at = now end
+    if at > now + ${MAX_CLOCK_STEP_MS} then at = now end
     local passed = now - at
     if passed > 0 then
       tokens, at, left, ahead = tokens + passed / 1000 * rate, now, math.max(0, left - passed), ahead - passed

@@ -6,8 +6,8 @@ import { Incidents } from './incidents.ts'
 import { runningJobs } from './running-jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
 import { event, type Streams } from './streams.ts'
-import { Watch, type Status } from './watch.ts'
-import { clientNames, Who } from './who.ts'
+import { Watch, type Status } from './status/watch.ts'
+import { clientNames, Who } from './status/who.ts'
 
 /** The time between two samples, in ms. */
 const INTERVAL_MS = 1_000

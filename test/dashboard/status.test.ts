@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
-import { problemsOf, serving, type Facts, type Problem } from '../../plugins/dashboard/status.ts'
+import type { Facts, Problem } from '../../plugins/dashboard/status/problem.ts'
+import { problemsOf, serving } from '../../plugins/dashboard/status/problems.ts'
 import { ofAll, shareInWords } from '../../plugins/dashboard/words.ts'
 
 type Job = Sample['jobs'][number]

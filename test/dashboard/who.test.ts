@@ -1,8 +1,8 @@
 // Who causes the load, from counts whose memory has a bound.
 import fc from 'fast-check'
 import t from 'tap'
-import { Tally, TALLY_MS } from '../../plugins/dashboard/tally.ts'
-import { clientNames, Who } from '../../plugins/dashboard/who.ts'
+import { Tally, TALLY_MS } from '../../plugins/dashboard/status/tally.ts'
+import { clientNames, Who } from '../../plugins/dashboard/status/who.ts'
 import { countsOf, type RunningJob } from '../../plugins/core/ledger/counts.ts'
 import { refused as limitRefused } from '../../plugins/limiter/channels.ts'
 import { loopRefused } from '../../plugins/loop/channels.ts'

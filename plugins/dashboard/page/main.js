@@ -2,10 +2,9 @@
 import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
 import { charts as definitions } from './panels.js'
-import { showStatus } from './status.js'
+import { showStatus, showWho } from './status.js'
 import { showQueues } from './tasks.js'
 import { tiles as tileDefinitions } from './tiles.js'
-import { showWho } from './who.js'
 import { showIncidents, showJobs, showRoutes } from './lists.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
@@ -30,7 +29,7 @@ const tiles = tileDefinitions.map(({ title, isThere, show }) => {
 let samples = []
 let kept = 300
 let interval = 1_000
-/** @type {import('../status.ts').State} */
+/** @type {import('../status/problem.ts').State} */
 let state = 'serving'
 /** What the connection is doing. @type {'connecting' | 'open' | 'paused' | 'lost' | 'refused' | 'ended'} */
 let connection = 'connecting'

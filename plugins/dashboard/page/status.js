@@ -1,7 +1,9 @@
-// The first lines of the page, and the word beside its title. The service decides what they say.
-import { byId, make, setText, timeOf } from './dom.js'
+// The first lines of the page, the word beside its title, and who causes the load. The service decides what they say.
+import { byId, count, make, setText, timeOf } from './dom.js'
 
-/** @typedef {import('../watch.ts').Status} Status */
+/** @typedef {import('../status/watch.ts').Status} Status */
+/** @typedef {import('../status/who.ts').ShownKey} ShownKey */
+/** @typedef {import('../status/who.ts').ShownWaiting} ShownWaiting */
 
 const DOCS = 'https://github.com/fastify-concurrency/fastify-concurrency/blob/main/docs/'
 
@@ -49,4 +51,29 @@ export function showStatus ({ state, problems, serving }) {
 /** @param {Status['problems'][number]} problem */
 function wordsOf ({ what, why, advice, since }) {
   return `${what} since ${timeOf(since)}: ${why}.${advice === '' ? '' : ` ${advice}.`}`
+}
+
+// The keys with the most refusals and the most work, and the waiting jobs by name and key.
+
+/** @param {{ keys: ShownKey[], waiting: ShownWaiting[] }} who */
+export function showWho ({ keys, waiting }) {
+  byId('who').hidden = keys.length === 0
+  byId('who-rows').replaceChildren(...keys.map(({ client, work, waiting, refused }) => row(nameOf(client), [
+    refused === 0 ? '–' : count(refused),
+    work === 0 ? '–' : `${Math.round(work * 100)} %`,
+    waiting === 0 ? '–' : count(waiting)
+  ])))
+  byId('waiting').hidden = waiting.length === 0
+  byId('waiting-rows').replaceChildren(...waiting.map(({ pool, name, client, count: jobs }) =>
+    row(pool === 'workers' ? name : `${pool}: ${name}`, [nameOf(client), count(jobs)])))
+}
+
+/** @param {string} client */
+const nameOf = (client) => client === '' ? 'no key' : client
+
+/** @param {string} name @param {string[]} cells */
+function row (name, cells) {
+  const title = make('th', { text: name })
+  title.scope = 'row'
+  return make('tr', {}, [title, ...cells.map((text) => make('td', { text }))])
 }

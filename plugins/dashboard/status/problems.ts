@@ -2,49 +2,10 @@
  * Decides what the first line of the page says: what is wrong, because of what, and what to do. `problemsOf` is a pure
  * function of the last seconds, and the page only draws its result.
  */
+import type { Sample } from '../sample.ts'
 import { causeOf, holderOf } from './causes.ts'
-import type { Sample } from './sample.ts'
-import { code, duration, number, plural, shareInWords, whoInWords } from './words.ts'
-
-/**
- * What the service does. refusing: a rule of the application refuses (a limit, a full lock, a store that is away), and
- * the service has capacity left. overloaded: more is asked for than it can do. stalled: nothing goes on. draining: it
- * shuts down.
- */
-export type State = 'serving' | 'refusing' | 'overloaded' | 'stalled' | 'draining'
-
-/** Something that an operator should know. Names in its texts are between backticks. */
-export interface Problem {
-  /** Equal for the same problem in the next second. */
-  id: string
-  state: Exclude<State, 'serving'>
-  what: string
-  why: string
-  advice: string
-  /** The page of the documentation, and the section, that explains it. */
-  docs: string
-}
-
-/** A job that a thread runs. */
-export interface Running {
-  pool: string
-  name: string
-  runMs: number
-}
-
-/** What is known of the last seconds. */
-export interface Facts {
-  phase: string
-  /** The last ten seconds, the oldest first. */
-  samples: readonly Sample[]
-  running: readonly Running[]
-  /** The `concurrency` of a job, or Infinity. */
-  concurrencyOf: (pool: string, name: string) => number
-  /** The client that most of the recent refusals of this subject (`job search`, `limit plan`, `request`) are of. */
-  mostRefused: (subject: string) => { client: string, share: number } | undefined
-  /** The route that held the event loop last, and for how long, if the plugin for the event loop knows it. */
-  stall: { route: string, ms: number } | undefined
-}
+import type { Facts, Problem, State } from './problem.ts'
+import { code, duration, number, plural, shareInWords, whoInWords } from '../words.ts'
 
 /** A delay of the event loop from which on nobody is served meanwhile, in ms. */
 const STALL_MS = 1_000

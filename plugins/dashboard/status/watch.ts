@@ -1,8 +1,9 @@
 /** Watches what the first line of the page is decided by, and since when it says what it says. */
-import { listen } from '../channel-messages.ts'
-import { countsOf } from '../core/ledger/counts.ts'
-import type { Sample } from './sample.ts'
-import { problemsOf, serving, type Problem, type State } from './status.ts'
+import { listen } from '../../channel-messages.ts'
+import { countsOf } from '../../core/ledger/counts.ts'
+import type { Sample } from '../sample.ts'
+import type { Problem, State } from './problem.ts'
+import { problemsOf, serving } from './problems.ts'
 import type { Who } from './who.ts'
 
 /** What the first lines of the page say. */

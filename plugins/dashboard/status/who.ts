@@ -1,8 +1,8 @@
 /** Who causes the load: which keys hold the threads, wait for them, and are refused. */
 import { createHmac, randomBytes } from 'node:crypto'
-import { listen } from '../channel-messages.ts'
-import { countsOf } from '../core/ledger/counts.ts'
-import { monotonic } from '../shared/clock.ts'
+import { listen } from '../../channel-messages.ts'
+import { countsOf } from '../../core/ledger/counts.ts'
+import { monotonic } from '../../shared/clock.ts'
 import { Tally } from './tally.ts'
 
 /** What a key has done in the last minute. */

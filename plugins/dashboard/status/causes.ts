@@ -1,6 +1,6 @@
 /** Why a pool refuses jobs, and what to do about that: pure functions of the last seconds. */
-import type { Facts, Problem, Running } from './status.ts'
-import { code, duration, number, ofAll, whoInWords } from './words.ts'
+import type { Facts, Problem, Running } from './problem.ts'
+import { code, duration, number, ofAll, whoInWords } from '../words.ts'
 
 type Cause = Pick<Problem, 'why' | 'advice' | 'docs'>
 

@@ -4,7 +4,9 @@ import type { FailedTask, Operating } from '../tasks/index.ts'
 import type { Payloads } from './options.ts'
 
 /** What the page needs of `app.tasks`, whose names are typed by the application. */
-type Tasks = { [Call in keyof Operating]: (...given: never[]) => ReturnType<Operating[Call]> }
+type Tasks = { [Call in Exclude<keyof Operating, 'failed'>]: (...given: never[]) => ReturnType<Operating[Call]> } & {
+  failed: (...given: never[]) => Promise<FailedTask[]>
+}
 
 const actions = ['retry', 'retryAll', 'discard', 'discardAll', 'pause', 'resume'] as const
 type Action = typeof actions[number]

@@ -14,6 +14,7 @@ import type { LimiterOptions } from './limiter/index.ts'
 import type { LoopOptions } from './loop/index.ts'
 import locks, { type LocksOptions } from './locks/index.ts'
 import type { MetricsOptions } from './metrics/index.ts'
+import type { OperateOptions } from './operate/index.ts'
 import { logSafely } from './shared/log.ts'
 import { PartMissingError } from './shared/errors.ts'
 import * as check from './shared/options.ts'
@@ -34,6 +35,7 @@ export {
   TaskNotFailedError, TaskNotFoundError, TaskThrewError, TaskTimeoutError, TaskUnknownError, TasksFullError, TasksNotStoredError, WorkersOverloadedError, WorkersUnavailableError
 } from './shared/errors.ts'
 export type { DashboardOptions } from './dashboard/index.ts'
+export type { Operate, OperateOptions } from './operate/index.ts'
 export type { Refusal, RefusalReason, TasksFull } from './shared/errors.ts'
 export type { Unfinished, Lifecycle, LifecycleOptions, Phase, ShutdownReport } from './lifecycle/index.ts'
 export type { Limiter, LimiterOptions, Policies, Policy } from './limiter/index.ts'
@@ -90,10 +92,17 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
    * @default false
    */
   dashboard?: DashboardOptions | false
+  /**
+   * A port of its own that answers `/live`, `/ready` and `/metrics`: for a worker process, which doesn't listen, and for
+   * a service whose metrics are not for its clients. It turns the metrics on, for which it needs the package
+   * prom-client; with `metrics: false` it answers the probes alone.
+   * @default false
+   */
+  operate?: OperateOptions | false
 }
 
 /** Every option, for the test that compares them with the docs. @internal */
-const concurrencyOptionNames = ['ambient', 'redis', 'workers', 'limiter', 'loop', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing', 'dashboard'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
+const concurrencyOptionNames = ['ambient', 'redis', 'workers', 'limiter', 'loop', 'lifecycle', 'tasks', 'locks', 'metrics', 'tracing', 'dashboard', 'operate'] as const satisfies ReadonlyArray<keyof ConcurrencyOptions>
 
 const kSuite = Symbol('fastify-concurrency.suite')
 
@@ -111,7 +120,9 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const locksOptions = withAmbient(ambient, optionsOf('locks', options.locks ?? {}))
   const dashboardOptions = optionsOf('dashboard', options.dashboard ?? false)
   check.ensure(dashboardOptions === undefined || options.metrics !== false, 'concurrency.metrics', 'to be left out, or the options of the metrics, which the dashboard shows', false)
-  const metricsOptions = optionsOf('metrics', options.metrics ?? (dashboardOptions === undefined ? false : {}))
+  const operateOptions = optionsOf('operate', options.operate ?? false)
+  check.ensure(operateOptions === undefined || lifecycleOptions !== undefined, 'concurrency.lifecycle', 'to be left out, or the options of the lifecycle, which answers the probes of operate', false)
+  const metricsOptions = optionsOf('metrics', options.metrics ?? (dashboardOptions === undefined && operateOptions === undefined ? false : {}))
   const tracingOptions = optionsOf('tracing', options.tracing ?? false)
   const redis = await redisOf(app, options.redis, usesRedis(limiterOptions, tasksOptions))
   // lifecycle, tasks and locks are imported with this module, since nearly every application has them: an import() in the boot takes longer than a
@@ -121,6 +132,11 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   if (tracingOptions !== undefined) {
     const { default: tracing } = await import('./tracing/index.ts')
     await app.register(tracing, tracingOptions)
+  }
+  // The port for operators comes before the parts that answer on it, and is closed after them.
+  if (operateOptions !== undefined) {
+    const { default: operate } = await import('./operate/index.ts')
+    await app.register(operate, operateOptions)
   }
   if (lifecycleOptions !== undefined) await app.register(lifecycle, lifecycleOptions)
   // The limiter comes before the plugins whose routes it must know, and before the work that it refuses.

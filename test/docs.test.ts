@@ -6,6 +6,7 @@ import * as errors from '../plugins/shared/errors.ts'
 import { lifecycleOptionNames } from '../plugins/lifecycle/options.ts'
 import { limiterOptionNames } from '../plugins/limiter/options.ts'
 import { dashboardOptionNames } from '../plugins/dashboard/options.ts'
+import { operateOptionNames } from '../plugins/operate/options.ts'
 import { metricsOptionNames } from '../plugins/metrics/options.ts'
 import { instruments } from '../plugins/metrics/prometheus.ts'
 import { loopOptionNames } from '../plugins/loop/options.ts'
@@ -76,6 +77,7 @@ const options: Record<string, readonly string[]> = {
   'Options of locks': locksOptionNames,
   'Options of a wait for a lock': acquireOptionNames,
   'Options of metrics': metricsOptionNames,
+  'Options of operate': operateOptionNames,
   'Options of tracing': tracingOptionNames,
   'Options of dashboard': dashboardOptionNames
 }

@@ -18,7 +18,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   '.': {
     values: [...errorNames, 'default', 'definePolicies'].sort(),
     types: ['AcquireOptions', 'CancellationOptions', 'ChannelMessages', 'ConcurrencyOptions', 'DashboardOptions', 'Group', 'JobName', 'JobPayload', 'JobResult', 'JobStats', 'Lifecycle', 'LifecycleOptions', 'Limiter',
-      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Loop', 'LoopOptions', 'LoopStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RouteCost', 'RunOptions', 'RunningJob',
+      'LimiterOptions', 'Lock', 'Locks', 'LocksOptions', 'LocksStats', 'Loop', 'LoopOptions', 'LoopStats', 'Metrics', 'MetricsOptions', 'MetricsSnapshot', 'Mutex', 'Operate', 'OperateOptions', 'Percentiles', 'Phase', 'Policies', 'Policy', 'PoolStats', 'Refusal', 'RefusalReason', 'Register', 'RouteCost', 'RunOptions', 'RunningJob',
       'RwLock', 'Semaphore', 'ShutdownReport', 'TaskContext',
       'TaskHandle', 'Tasks', 'TasksFull', 'TasksOptions', 'TasksStats', 'TracingOptions', 'Unfinished', 'Workers', 'WorkersOptions']
   },

@@ -10,6 +10,7 @@ import fp from 'fastify-plugin'
 import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import { fastifyOptionsOf } from '../shared/private.ts'
+import { endpointsOf } from '../shared/http/endpoints.ts'
 import { logSafely } from '../shared/log.ts'
 import { ensure, fn } from '../shared/options.ts'
 import { kRequestWork } from '../shared/http/request-work.ts'
@@ -68,7 +69,7 @@ export interface Lifecycle {
 }
 
 const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
-  const options = resolveOptions(opts)
+  const options = resolveOptions(opts, endpointsOf(app) !== undefined)
   ensure(!app.hasRequestDecorator(kRequestWork), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
   await app.register(refusalLog)
   const guard = createGuard(app.log)

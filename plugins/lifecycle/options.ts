@@ -55,14 +55,15 @@ export type ResolvedLifecycleOptions = Required<LifecycleOptions>
 /** @internal Every option, for the test that compares them with the docs. */
 export const lifecycleOptionNames = ['delay', 'timeout', 'grace', 'readyPath', 'livePath', 'ready', 'readyTimeout'] as const satisfies ReadonlyArray<keyof LifecycleOptions>
 
-export function resolveOptions (options: LifecycleOptions): ResolvedLifecycleOptions {
+/** @param isAsked whether a port for operators asks the checks, too */
+export function resolveOptions (options: LifecycleOptions, isAsked = false): ResolvedLifecycleOptions {
   check.record('lifecycle', options, lifecycleOptionNames)
   const timeout = check.duration('lifecycle.timeout', options.timeout ?? 8_000)
   const delay = check.duration('lifecycle.delay', options.delay ?? 0, { min: 0, max: check.MAX_DURATION })
   check.ensure(delay === 0 || delay < timeout, 'lifecycle.delay', `less than the timeout of ${timeout} ms, which it is part of`, delay)
   const ready = check.array('lifecycle.ready', options.ready ?? []).map((each, index) => check.fn<ReadyCheck>(`lifecycle.ready[${index}]`, each))
   const readyPath = path('lifecycle.readyPath', options.readyPath ?? false)
-  check.ensure(ready.length === 0 || readyPath !== false, 'lifecycle.readyPath', 'a path, since lifecycle.ready has checks that nobody would call', readyPath)
+  check.ensure(isAsked || ready.length === 0 || readyPath !== false, 'lifecycle.readyPath', 'a path, since lifecycle.ready has checks that nobody would call', readyPath)
   return {
     delay,
     timeout,

@@ -7,10 +7,12 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../shared/clock.ts'
+import { endpointsOf, json, type EndpointAnswer } from '../shared/http/endpoints.ts'
 import { hidden } from '../shared/http/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
 import { within } from '../shared/within.ts'
 import type { ReadyCheck, ResolvedLifecycleOptions } from './options.ts'
+import { runsReadyHooks } from './requests/contexts.ts'
 
 export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: checks, readyTimeout }: ResolvedLifecycleOptions): void {
   // A probe every second must not fill the log, and a flood of requests must not make the process look dead. @fastify/under-pressure calls the
@@ -18,22 +20,33 @@ export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: c
   const config = { lifecycle: 'always', limiter: false, loop: false, pressureHandler: () => {} } as const
   const shared = { logLevel: 'warn', schema: hidden(), config } as const
 
-  if (readyPath !== false) {
-    // Anybody may ask a probe, so the answer has names alone. The text of an error may hold an address, a query or a password: it is for the log.
-    const failedChecks = createReadyChecks(checks, readyTimeout, monotonic.now, ({ name, error }) => {
-      if (error === undefined) logSafely(app.log, 'info', { check: name }, 'a check of readiness passes again')
-      else logSafely(app.log, 'warn', { check: name, error }, 'a check of readiness fails')
-    })
-    app.get(readyPath, shared, async (_request, reply) => {
-      if (app.lifecycle.ready) {
-        const failed = await failedChecks()
-        // A shutdown may have begun meanwhile.
-        if (app.lifecycle.ready) return failed.length === 0 ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', failed: failed.map(({ name }) => ({ name })) })
-      }
-      return reply.code(503).send({ status: app.lifecycle.phase })
+  // Anybody may ask a probe, so the answer has names alone. The text of an error may hold an address, a query or a
+  // password: it is for the log.
+  const failedChecks = createReadyChecks(checks, readyTimeout, monotonic.now, ({ name, error }) => {
+    if (error === undefined) logSafely(app.log, 'info', { check: name }, 'a check of readiness passes again')
+    else logSafely(app.log, 'warn', { check: name, error }, 'a check of readiness fails')
+  })
+  const ready = async (): Promise<EndpointAnswer> => {
+    // The port for operators may open while the application's own onReady hooks still run.
+    if (runsReadyHooks(app)) return json(503, { status: 'booting' })
+    if (app.lifecycle.ready) {
+      const failed = await failedChecks()
+      // A shutdown may have begun meanwhile.
+      if (app.lifecycle.ready && failed.length === 0) return json(200, { status: 'ready' })
+      if (app.lifecycle.ready) return json(503, { status: 'not ready', failed: failed.map(({ name }) => ({ name })) })
+    }
+    return json(503, { status: app.lifecycle.phase })
+  }
+  const live = async (): Promise<EndpointAnswer> => json(200, { status: 'live' })
+
+  endpointsOf(app)?.set('/live', live).set('/ready', ready)
+  for (const [path, endpoint] of [[readyPath, ready], [livePath, live]] as const) {
+    if (path === false) continue
+    app.get(path, shared, async (_request, reply) => {
+      const { status, type, body } = await endpoint()
+      return reply.code(status).type(type).send(body)
     })
   }
-  if (livePath !== false) app.get(livePath, shared, async () => ({ status: 'live' }))
 }
 
 export interface FailedCheck {

@@ -4,6 +4,7 @@
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { endpointsOf } from '../shared/http/endpoints.ts'
 import { ensure } from '../shared/options.ts'
 import { Collector } from './collector.ts'
 import { EventLoop } from './event-loop.ts'
@@ -53,7 +54,7 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   app.addHook('onClose', async () => {
     for (const eventLoop of eventLoops) eventLoop.close()
   })
-  if (path === false && registry === undefined) return
+  if (path === false && registry === undefined && endpointsOf(app) === undefined) return
   const { addPrometheus } = await import('./prometheus.ts')
   await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW_MS), queues: () => collector.queues() }, { path, registry, prefix })
 }

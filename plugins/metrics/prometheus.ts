@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import type * as PromClient from 'prom-client'
 import { OptionInvalidError } from '../shared/errors.ts'
+import { endpointsOf } from '../shared/http/endpoints.ts'
 import { hidden } from '../shared/http/internal-route.ts'
 import { ensure } from '../shared/options.ts'
 import { bucketBounds, type DurationsSnapshot } from '../core/ledger/durations.ts'
@@ -100,7 +101,14 @@ export const instruments: readonly Instrument[] = [
     readQueues: (queues) => queues.flatMap(({ name, waiting, delayed, running, failed }) =>
       Object.entries({ waiting, delayed, running, failed }).map(([state, value]) => ({ labels: { task: name, state }, value })))
   },
-  { name: 'stored_tasks_oldest_seconds', help: 'Time since the stored task that is next in line was enqueued', type: 'gauge', labels: ['task'], readQueues: (queues) => queues.map(({ name, oldestMs }) => ({ labels: { task: name }, value: seconds(oldestMs) })) },
+  { name: 'stored_tasks_oldest_seconds', help: 'How long the stored task that is next in line has waited, its delay left out', type: 'gauge', labels: ['task'], readQueues: (queues) => queues.map(({ name, oldestMs }) => ({ labels: { task: name }, value: seconds(oldestMs) })) },
+  {
+    name: 'stored_tasks_paused',
+    help: '1 if pause() keeps all processes from beginning tasks of this name, otherwise 0',
+    type: 'gauge',
+    labels: ['task'],
+    readQueues: (queues) => queues.map(({ name, paused }) => ({ labels: { task: name }, value: Number(paused) }))
+  },
   { name: 'limiter_granted_total', help: 'Requests and calls that a policy granted', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, granted }) => ({ labels: { policy }, value: granted })) },
   { name: 'limiter_refused_total', help: 'Requests and calls that a policy refused', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, refused }) => ({ labels: { policy }, value: refused })) },
   {
@@ -153,7 +161,7 @@ interface Source {
 export async function addPrometheus (app: FastifyInstance, { read, queues }: Source, options: ResolvedOptions): Promise<void> {
   const { path, prefix } = options
   const promClient = await import('prom-client').catch((cause: unknown) => {
-    throw new OptionInvalidError(path === false ? 'metrics.registry' : 'metrics.path', 'the package prom-client to be installed (npm install prom-client)', String(cause))
+    throw new OptionInvalidError(path !== false ? 'metrics.path' : options.registry === undefined ? 'operate' : 'metrics.registry', 'the package prom-client to be installed (npm install prom-client)', String(cause))
   })
   const registry = options.registry === undefined ? new promClient.Registry() : options.registry as Registry
   const taken = instruments.find(({ name }) => registry.getSingleMetric(prefix + name) !== undefined)
@@ -172,6 +180,8 @@ export async function addPrometheus (app: FastifyInstance, { read, queues }: Sou
   app.addHook('onClose', async () => {
     for (const [index, { name }] of instruments.entries()) if (registry.getSingleMetric(prefix + name) === ours[index]) registry.removeSingleMetric(prefix + name)
   })
+  endpointsOf(app)?.set('/metrics',
+    async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() }))
   if (path === false) return
   // Prometheus must see an overload, and so is never limited.
   app.get(path, { logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', limiter: false, loop: false, rateLimit: false } }, async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()))

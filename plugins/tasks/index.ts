@@ -29,7 +29,8 @@ export type {
 } from './decorator.ts'
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
-export type { FailedOptions, FailedTask, Operating } from './operating.ts'
+export type { FailedOptions, FailedTask } from './named/failed.ts'
+export type { Operating } from './operating.ts'
 export type {
   Engine, EngineFactory, EngineHost, EngineOperations, NamedTask, QueueStats, Schedule, ScheduledTask
 } from './named/engine.ts'

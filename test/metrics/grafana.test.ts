@@ -46,6 +46,7 @@ t.test('the alert rules ask for metrics, labels and values that are exposed', as
     workers: { jobs, maxThreads: 1, execArgv },
     tasks: { tasks: defineTasks({ mail: { handler () {} } }) },
     limiter: { policies: { few: { rate: 1, burst: 1 } } },
+    loop: {},
     metrics: { path: '/metrics' }
   })
   const { body } = await app.inject('/metrics')

@@ -170,7 +170,7 @@ export class BullmqEngine implements Engine {
         failed,
         oldestMs: oldest === undefined
           ? 0
-          : Math.max(Date.now() - oldest.timestamp, 0),
+          : Math.max(Date.now() - oldest.timestamp - (oldest.opts.delay ?? 0), 0),
         paused
       }
     })))

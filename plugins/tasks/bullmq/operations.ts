@@ -8,7 +8,7 @@ import { TaskDuplicateError, TaskNotFailedError, TaskNotFoundError } from '../..
 import { logSafely } from '../../shared/log.ts'
 import type { IoRedis } from '../../redis.ts'
 import type { EngineOperations } from '../named/engine.ts'
-import type { FailedTask } from '../operating.ts'
+import type { FailedTask } from '../named/failed.ts'
 import type { StoredQueue } from './queue.ts'
 import { isJobId, toError, toStoredTask } from './stored.ts'
 

@@ -8,7 +8,7 @@ import type { TraceCarrier } from '../../../workers/protocol.ts'
 import type { Drainable } from '../../shared/drainables.ts'
 import type { TaskOptions } from '../task-options.ts'
 import * as check from '../../shared/options.ts'
-import type { FailedOptions, FailedTask } from '../operating.ts'
+import type { FailedOptions, FailedTask } from './failed.ts'
 import type { Scheduler, TasksStats } from '../scheduler.ts'
 import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
@@ -69,7 +69,7 @@ export interface QueueStats {
   running: number
   /** Tasks that have failed for the last time and are kept, with their errors. */
   failed: number
-  /** How long ago the task that is next in line was enqueued, in ms; 0 if none waits. */
+  /** How long the task that is next in line has waited since it was enqueued and its delay had passed, in ms. */
   oldestMs: number
   /** Whether pause() keeps all processes from beginning tasks of this name. */
   paused: boolean

@@ -25,6 +25,7 @@ declare module 'fastify' {
   }
 }
 
+/** The port that probes and scrapes ask, as the decorator `app.operate` of the suite. */
 export interface Operate {
   /** Undefined until the application is ready, and after it has closed. */
   readonly port: number | undefined

@@ -1,5 +1,6 @@
 import * as check from '../shared/options.ts'
 
+/** Options of a port of its own for probes and metrics. Use it in a worker process, which serves no requests. */
 export interface OperateOptions {
   /**
    * The port that answers `/live`, `/ready` and `/metrics`; 0 for one that is free, which `app.operate.port` tells.

@@ -9,20 +9,10 @@ import { createHash } from 'node:crypto'
 import { describe } from '../../shared/describe.ts'
 import type { Reserved } from './bucket.ts'
 import type { CallScript } from './redis-client.ts'
-import * as scripts from './script.ts'
+import { script } from './script.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
-interface Script {
-  text: string
-  sha: string
-}
-
-function script (text: string): Script {
-  return { text, sha: createHash('sha1').update(text).digest('hex') }
-}
-
-const take = script(scripts.take)
-const giveBack = script(scripts.giveBack)
+const sha = createHash('sha1').update(script).digest('hex')
 
 export class RedisStore implements Store {
   readonly #call: CallScript
@@ -47,13 +37,13 @@ export class RedisStore implements Store {
     if (isLocking) {
       for (const { lockout } of charges) args.push(String(lockout?.after ?? 0), String(lockout?.duration ?? 0))
     }
-    return this.#decisionOf(charges, await this.#run(take, keys, args))
+    return this.#decisionOf(charges, await this.#run(keys, args))
   }
 
   async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {
     const { rate, burst, cost } = charge
     const reservation = reserved === undefined ? [] : [reserved.at, reserved.wait]
-    await this.#run(giveBack, [this.#key(charge)], [rate, burst, cost, ...reservation].map(String))
+    await this.#run([this.#key(charge)], [rate, burst, cost, ...reservation, 'back'].map(String))
   }
 
   /**
@@ -84,13 +74,13 @@ export class RedisStore implements Store {
   }
 
   /** Redis forgets its scripts when it restarts, or when an operator flushes them: then the text is sent again. */
-  async #run ({ text, sha }: Script, keys: string[], args: string[]): Promise<unknown> {
+  async #run (keys: string[], args: string[]): Promise<unknown> {
     try {
       return await this.#call('EVALSHA', sha, keys, args)
     } catch (error) {
       // GLIDE writes NoScriptError in the middle of its message.
       if (!(error instanceof Error) || !/^NOSCRIPT|NoScriptError/.test(error.message)) throw error
-      return await this.#call('EVAL', text, keys, args)
+      return await this.#call('EVAL', script, keys, args)
     }
   }
 }

@@ -72,7 +72,7 @@ end
  * Returns one text, which is quicker to parse than a list: granted (1 or 0), the seconds and microseconds of the server's clock, then tokens, wait
  * and locked out (1 or 0) of each.
  */
-export const take = `${prelude}
+const take = `
 local count = #KEYS
 local maxWait = tonumber(ARGV[3 * count + 1] or 0)
 local granted = 1
@@ -114,10 +114,10 @@ return reply
 `
 
 /**
- * KEYS: the bucket. ARGV: rate, burst, cost; for a reservation also when it was made, and how many ms later it was to act. See refund and giveBack
- * in bucket.ts.
+ * KEYS: the bucket. ARGV: rate, burst, cost; for a reservation also when it was made, and how many ms later it was to act;
+ * then the word `back`. See refund and giveBack in bucket.ts.
  */
-export const giveBack = `${prelude}
+const giveBack = `
 local rate, burst, cost, reservedAt, wait = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if redis.call('EXISTS', KEYS[1]) == 0 then return end
 local bucket = load(KEYS[1], rate, burst, cost)
@@ -132,3 +132,14 @@ end
 bucket.tokens = math.min(burst, bucket.tokens + restored)
 store(KEYS[1], bucket, -restored)
 `
+
+/**
+ * One script does both, so that Redis knows it when tokens come back. A script of its own would be sent a second time,
+ * by its text, and what follows on the connection would come before it.
+ */
+export const script = `${prelude}
+if ARGV[#ARGV] == 'back' then
+${giveBack}
+return
+end
+${take}`

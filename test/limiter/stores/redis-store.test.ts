@@ -120,6 +120,17 @@ t.test('with a real server', options, async (t) => {
     t.notMatch(stats, /cmdstat_eval:/)
   })
 
+  t.test('a server that has decided knows how to take tokens back: a second way there would be overtaken by what follows', async (t) => {
+    const store = storeOn(client)
+    const all = charge({ burst: 5, cost: 5 })
+    await client.script('FLUSH')
+    await store.take([all], 0)
+    await client.config('RESETSTAT')
+    const [, { tokens }] = await Promise.all([store.giveBack(all), takeOne(store, charge({ burst: 5 }), 0)])
+    t.equal(Math.round(tokens), 4)
+    t.notMatch(await client.info('commandstats'), /cmdstat_eval:/)
+  })
+
   t.test('a script flush in the middle of a run is not noticed', async (t) => {
     const store = storeOn(client)
     const granted: boolean[] = []

@@ -59,7 +59,8 @@ const requests: ReadonlyArray<readonly [url: string, init?: RequestInit]> = [
   ['/passwords', json({ password })], ['/passwords/verify', json({ password, hash })],
   ['/users', json({ name: 'Ada', email: 'ada@example.org' })], ['/users', json({ name: 'Bob', email: 'bob@example.org' })],
   ['/webhooks', json({ id: 'e1', type: 'paid' })], ['/webhooks', json({ id: 'e2', type: 'paid' })],
-  ['/thumbnails?width=16', picture()], ['/load/flood', { method: 'POST' }], ['/dashboard/cancel?pool=workers&id=none', { method: 'POST' }]
+  ['/thumbnails?width=16', picture()], ['/load/flood', { method: 'POST' }], ['/dashboard/cancel?pool=workers&id=none', { method: 'POST' }],
+  ['/dashboard/tasks/act?name=none&action=retry', { method: 'POST' }]
 ]
 
 /** Asks as a browser does: the dashboard without `authorize` refuses what fetch() of Node sends, since a proxy may have made it. */

@@ -83,11 +83,11 @@ export class Incidents {
 
     this.#unlisten = [
       on('fastify-concurrency:workers:refused', (message) =>
-        ({ kind: 'refused', subject: `job ${message.name}`, code: overload.has(message.reason) ? 'overload' : message.reason, origin: message, reason: () => jobRefused(message), retryAfter: message.retryAfter })),
+        ({ kind: 'refused', subject: `job ${message.name}`, code: causeOf(message.reason), origin: message, reason: () => jobRefused(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:limiter:refused', (message) =>
         ({ kind: 'refused', subject: `limit ${message.policy}`, code: '', origin: message, reason: () => limitRefused(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:limiter:busy', (message) =>
-        ({ kind: 'refused', subject: `limit ${message.policy}`, code: overload.has(message.reason) ? 'overload' : message.reason, origin: message, reason: () => limitBusy(message), retryAfter: message.retryAfter })),
+        ({ kind: 'refused', subject: `limit ${message.policy}`, code: causeOf(message.reason), origin: message, reason: () => limitBusy(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:tasks:refused', ({ name, reason, error }) =>
         ({ kind: 'refused', subject: `task ${name}`, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
       on('fastify-concurrency:tasks:duplicate', ({ name }) =>
@@ -201,8 +201,9 @@ export class Incidents {
   }
 }
 
-/** Why a pool that has too much to do refuses a job: which bound a job meets first is chance. */
-const overload: ReadonlySet<string> = new Set(['count', 'wait', 'deadline', 'shed'])
+/** Of a line that has too much to do, which bound is met first is chance: all of them are one cause. */
+const bounds: ReadonlySet<string> = new Set(['count', 'wait', 'deadline', 'shed'])
+const causeOf = (reason: string): string => bounds.has(reason) ? 'overload' : reason
 
 const byBeginning = (a: Incident, b: Incident): number => a.since - b.since || a.id - b.id
 

@@ -22,9 +22,8 @@ const MAX_SHOWN = 50
 
 /** @param nameOf names a key for the page */
 export function runningJobs (server: object, nameOf: (key: string) => string): ShownJob[] {
-  return countsOf(server).pools
-    .map((pool, { views }) => [...views].flatMap((view) => view.running()).map((job) => ({ pool, ...job })))
-    .flat()
+  return countsOf(server).views()
+    .flatMap(({ pool, view }) => view.running().map((job) => ({ pool, ...job })))
     .sort((a, b) => b.runMs - a.runMs)
     .slice(0, MAX_SHOWN)
     .map(({ progress, ageMs, runMs, requestId, key, ...job }) => ({
@@ -39,7 +38,7 @@ export function runningJobs (server: object, nameOf: (key: string) => string): S
 
 /** Returns the name of the job that was cancelled, or undefined if there is no such job any more. */
 export function cancelJob (server: object, pool: string, id: string): string | undefined {
-  const views = countsOf(server).pools.map((name, { views }) => name === pool ? [...views] : []).flat()
+  const views = countsOf(server).views().filter((each) => each.pool === pool).map(({ view }) => view)
   const job = views.flatMap((view) => view.running()).find((running) => running.id === id)
   return views.some((view) => view.cancel(id)) ? job?.name ?? id : undefined
 }

@@ -178,7 +178,10 @@ function arrivals ({ jobs, pools }: MetricsSnapshot): number {
   return sum(jobs.map(ended)) + sum(pools.map(({ running, waiting }) => running + waiting))
 }
 
-function ended ({ completed, failed, aborted, expired, crashed, refused }: JobMetrics): number {
+type Ended = Pick<JobMetrics, 'completed' | 'failed' | 'aborted' | 'expired' | 'crashed' | 'refused'>
+
+/** Jobs that came to an end of whatever kind. */
+export function ended ({ completed, failed, aborted, expired, crashed, refused }: Ended): number {
   return completed + failed + aborted + expired + crashed + sum(Object.values(refused))
 }
 
@@ -208,6 +211,6 @@ function byKey<T> (items: readonly T[], key: (item: T) => string): Map<string, T
   return new Map(items.map((item) => [key(item), item]))
 }
 
-const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)
+export const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)
 /** Three figures are more than a chart shows, and keep a sample short. */
 const round = (value: number): number => Number(value.toPrecision(3))

@@ -27,12 +27,13 @@ export class Collector {
   snapshot (eventLoop: EventLoopSnapshot): MetricsSnapshot {
     void this.queues()
     const { running, waiting } = this.#ours('tasks', 'tasks')?.stats() ?? { running: 0, waiting: 0 }
-    const { pools, tasks, limits, locks, loop, requestsRefused, storeFailures } = countsOf(this.#app.server)
+    const counts = countsOf(this.#app.server)
+    const { pools, tasks, limits, locks, loop, requestsRefused, storeFailures } = counts
     return {
       phase: this.#ours('lifecycle', 'requests')?.phase ?? 'serving',
       requestsRefused,
       eventLoop,
-      pools: pools.map((pool, { views }) => [...views].map((view) => ({ pool, ...view.gauges() }))).flat(),
+      pools: counts.views().map(({ pool, view }) => ({ pool, ...view.gauges() })),
       jobs: pools.map((pool, { jobs }) => jobs.map((name, { completed, failed, aborted, expired, crashed, refused, wait, run }) =>
         ({ pool, name, completed, failed, aborted, expired, crashed, refused: { ...refused }, wait: wait.snapshot(), run: run.snapshot() }))).flat(),
       tasksRunning: running,

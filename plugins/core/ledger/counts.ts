@@ -175,6 +175,11 @@ export class Counts {
   loop: LoopCounts | undefined
   requestsRefused = 0
   storeFailures = 0
+
+  /** The pools that are open, with the names of their decorators. */
+  views (): Array<{ pool: string, view: PoolView }> {
+    return this.pools.map((pool, { views }) => [...views].map((view) => ({ pool, view }))).flat()
+  }
 }
 
 const counts = new WeakMap<object, Counts>()

@@ -70,7 +70,7 @@ export class Line<T extends Entry> {
   /** @param onUnfit removes an entry that may wait no longer */
   constructor (settings: WaitSettings, servers: number, permits: number, estimates: Estimates,
     onUnfit: (entry: T, bound: Bound, now: number) => void) {
-    this.#overload = new Overload(settings, servers)
+    this.#overload = new Overload(settings, servers, () => this.#speed)
     this.queue = new FairQueue((queue) => this.#evidence.forget(queue))
     this.servers = servers
     this.#permits = permits
@@ -221,8 +221,8 @@ export class Line<T extends Entry> {
     entry.charged = entry.expected
   }
 
-  /** Records that an entry which had its permit here has run for `run` ms. */
-  ranAfterGrant (entry: T, run: number, held = run): void {
+  /** Records that an entry which had its permit here has run for `run` ms, and kept its server for `held` ms. */
+  ranAfterGrant (entry: T, run: number, held: number): void {
     this.#measure(run, held)
     this.#served(entry, run, entry.since - entry.arrived)
     this.queue.charge(entry, run - entry.charged)
@@ -272,7 +272,6 @@ export class Line<T extends Entry> {
     }
     if (this.#idle > 0) this.#overload.recordIdle(this.#idle)
     this.#idle = 0
-    this.#overload.speed = this.#speed
     return this.#overload
   }
 

@@ -60,8 +60,7 @@ const DEBTORS = 16
 export class Overload {
   readonly #settings: WaitSettings
   readonly #servers: number
-  /** The part of their time that servers work, while they are kept. */
-  speed = 1
+  readonly #speed: () => number
   /** The debt of keys that have gone. */
   readonly #common = new Debt(0)
   /** The debts of the keys that went last. */
@@ -71,10 +70,14 @@ export class Overload {
   /** What has been paid of all debts, in ms of server time. */
   #paid = 0
 
-  /** @param servers entries of the line that can run at a time */
-  constructor (settings: WaitSettings, servers: number) {
+  /**
+   * @param servers entries of the line that can run at a time
+   * @param speed reads the part of their time that servers work, while they are kept
+   */
+  constructor (settings: WaitSettings, servers: number, speed: () => number) {
     this.#settings = settings
     this.#servers = servers
+    this.#speed = speed
     this.#limit = settings.orderWait
   }
 
@@ -111,7 +114,8 @@ export class Overload {
     queue.judgedUntil += waste
     queue.debt ??= this.#debtOf(queue)
     this.#add(queue.debt, waste, activeKeys)
-    this.#learn((hasLeft ? this.#limit * (1 - (1 - LEFT) * waste / cost) : this.#limit) - SHORTER * waste / this.speed)
+    const kept = hasLeft ? this.#limit * (1 - (1 - LEFT) * waste / cost) : this.#limit
+    this.#learn(kept - SHORTER * waste / this.#speed())
   }
 
   /**
@@ -151,7 +155,7 @@ export class Overload {
   }
 
   #add (debt: Debt, ms: number, keys: number): void {
-    const share = this.#settings.orderWait * this.#servers * this.speed / Math.max(1, keys)
+    const share = this.#settings.orderWait * this.#servers * this.#speed() / Math.max(1, keys)
     debt.amount = Math.min(DEBT_LIMIT * share, this.#settle(debt) + ms)
     if (debt.amount > OVERLOAD * share) debt.isOverload = true
   }

@@ -1,6 +1,7 @@
 /** Why a pool refuses jobs, and what to do about that: pure functions of the last seconds. */
-import type { Facts, Problem, Running } from './problem.ts'
+import { ended, sum } from '../sample.ts'
 import { code, duration, number, ofAll, whoInWords } from '../words.ts'
+import type { Facts, Problem, Running } from './problem.ts'
 
 type Cause = Pick<Problem, 'why' | 'advice' | 'docs'>
 
@@ -44,9 +45,8 @@ export function causeOf ({ samples, concurrencyOf, mostRefused }: Facts, pool: s
   const jobs = samples.flatMap(({ jobs }) => jobs.filter((job) => job.pool === pool))
   const seconds = Math.max(1, samples.length)
   const total = (of: (job: typeof jobs[number]) => number): string =>
-    rate(jobs.reduce((sum, job) => sum + of(job), 0) / seconds)
-  const arrived = total(({ completed, failed, aborted, expired, crashed, refused }) =>
-    completed + failed + aborted + expired + crashed + Object.values(refused).reduce((a, b) => a + b, 0))
+    rate(sum(jobs.map(of)) / seconds)
+  const arrived = total(ended)
   const who = mostRefused(`job ${name}`)
   return {
     why: `${arrived} jobs a second arrive, and ${threads === 1 ? 'one thread completes' : `${threads} threads complete`} ` +

@@ -2,10 +2,10 @@
  * Decides what the first line of the page says: what is wrong, because of what, and what to do. `problemsOf` is a pure
  * function of the last seconds, and the page only draws its result.
  */
-import type { Sample } from '../sample.ts'
+import { ended, sum, type Sample } from '../sample.ts'
+import { code, duration, number, plural, shareInWords, whoInWords } from '../words.ts'
 import { causeOf, holderOf } from './causes.ts'
 import type { Facts, Problem, State } from './problem.ts'
-import { code, duration, number, plural, shareInWords, whoInWords } from '../words.ts'
 
 /** A delay of the event loop from which on nobody is served meanwhile, in ms. */
 const STALL_MS = 1_000
@@ -106,9 +106,8 @@ function crowded (facts: Facts, pool: string): Problem | undefined {
   const isStuck = running.length >= maxThreads && running.every(({ runMs }) => runMs >= STUCK_MS)
   if (refused.size === 0 && !(isStuck && waiting > 0)) return undefined
   const [[name] = ['']] = [...refused].sort(([, a], [, b]) => b - a)
-  const ended = sum(jobs.filter((job) => refused.size > 1 || job.name === name).map((job) =>
-    job.completed + job.failed + job.aborted + job.expired + job.crashed + sum(Object.values(job.refused))))
-  const share = shareInWords(sum([...refused.values()]), ended)
+  const asked = sum(jobs.filter((job) => refused.size > 1 || job.name === name).map(ended))
+  const share = shareInWords(sum([...refused.values()]), asked)
   const what = refused.size === 0
     ? `${plural(waiting, 'job')}${ofPool(pool)} ${waiting === 1 ? 'waits' : 'wait'}, and none starts`
     : refused.size === 1
@@ -193,4 +192,3 @@ function limited ({ samples, mostRefused }: Facts, policy: string): Problem | un
 }
 
 const ofPool = (pool: string): string => pool === 'workers' ? '' : ` of the pool ${code(pool)}`
-const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)

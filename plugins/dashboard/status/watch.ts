@@ -43,7 +43,7 @@ export class Watch {
   /** Returns the status of the last seconds in a phase of the application. */
   statusIn (phase: string, now = Date.now()): Status {
     if (this.#stall !== undefined && now - this.#stall.at > SECONDS * 1_000) this.#stall = undefined
-    const pools = countsOf(this.#server).pools.map((pool, { views }) => [...views].map((view) => ({ pool, view }))).flat()
+    const pools = countsOf(this.#server).views()
     const problems = problemsOf({
       phase,
       samples: this.#samples,

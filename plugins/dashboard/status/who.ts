@@ -71,7 +71,7 @@ export class Who {
   tick (now = monotonic.now()): void {
     const waiting = new Map<string, { pool: string, name: string, key: string, count: number }>()
     this.#waiting = new Map()
-    for (const [pool, view] of countsOf(this.#server).pools.map((pool, { views }) => [...views].map((view) => [pool, view] as const)).flat()) {
+    for (const { pool, view } of countsOf(this.#server).views()) {
       for (const { key } of view.running()) this.#work.add(key, now)
       for (const { name, key } of view.waiting()) {
         const id = JSON.stringify([pool, name, key])

@@ -37,8 +37,8 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './loop': { values: ['default'], types: ['Loop', 'LoopOptions', 'LoopRefusalReason', 'LoopStats', 'RouteCost', 'RouteLoopOptions'] },
   './tasks': {
     values: ['default', 'defineTasks'],
-    types: ['Backoff', 'DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EngineOperations', 'EnqueueOptions', 'FailedOptions', 'FailedTask', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'MapFunction', 'NamedTask', 'Operating', 'QueueStats', 'RedisToDuplicate',
-      'Register', 'ReserveOptions', 'ReservedPlace', 'Schedule', 'ScheduleOptions', 'ScheduledTask', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskEnd', 'TaskFunction', 'TaskHandle', 'TaskRefusalReason', 'TaskRunOptions', 'TaskStatus',
+    types: ['Backoff', 'ConsumingProcess', 'DelayedTask', 'DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EngineOperations', 'EnqueueOptions', 'FailedOptions', 'FailedTask', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'InspectOptions', 'Inspection', 'MapFunction', 'NamedTask', 'Operating', 'Operations', 'QueueStats', 'RedisToDuplicate',
+      'Register', 'ReserveOptions', 'ReservedPlace', 'RunningTask', 'Schedule', 'ScheduleOptions', 'ScheduleState', 'ScheduledTask', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskEnd', 'TaskFunction', 'TaskHandle', 'TaskRefusalReason', 'TaskRunOptions', 'TaskStatus',
       'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished']
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'LockRefusalReason', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },

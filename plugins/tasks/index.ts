@@ -30,10 +30,12 @@ export type {
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
 export type { FailedOptions, FailedTask } from './named/failed.ts'
-export type { Operating } from './operating.ts'
 export type {
-  Engine, EngineFactory, EngineHost, EngineOperations, NamedTask, QueueStats, Schedule, ScheduledTask
-} from './named/engine.ts'
+  ConsumingProcess, DelayedTask, InspectOptions, Inspection, RunningTask, Schedule, ScheduleState
+} from './named/inspection.ts'
+export type { EngineOperations, Operations } from './named/operations.ts'
+export type { Operating } from './operating.ts'
+export type { Engine, EngineFactory, EngineHost, NamedTask, QueueStats, ScheduledTask } from './named/engine.ts'
 export type { Group, GroupContext, GroupFunction, MapFunction } from './group/group.ts'
 export type { RedisToDuplicate, TasksOptions } from './options.ts'
 export type { TasksStats } from './scheduler.ts'

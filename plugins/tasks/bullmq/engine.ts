@@ -16,6 +16,7 @@ import { aborted } from '../../core/outcome.ts'
 import { ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as check from '../../shared/options.ts'
+import { within } from '../../shared/within.ts'
 import type { Engine, NamedTask, QueueStats, ScheduledTask } from '../named/engine.ts'
 import type { StoredTasksOptions } from '../options.ts'
 import type { TasksStats } from '../scheduler.ts'
@@ -24,7 +25,8 @@ import { checkServer } from './boot-checks.ts'
 import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
-import { Operations } from './operations.ts'
+import { Operations } from './operate/operations.ts'
+import { processName, Processes } from './operate/processes.ts'
 import { StoredQueue } from './queue.ts'
 import { Failure, idOf, isJobId, keyOf, toRetryOptions, toStored, toStoredTask, type StoredTask } from './stored.ts'
 
@@ -41,6 +43,7 @@ export class BullmqEngine implements Engine {
   readonly #queues: ReadonlyMap<string, StoredQueue>
   readonly #outcomes: Outcomes
   readonly #cancelChannel: string
+  readonly #processes: Processes
   readonly drainable: Consumer
   readonly operations: Operations
   #isClosing = false
@@ -71,7 +74,16 @@ export class BullmqEngine implements Engine {
       return [name, new StoredQueue(jobs, connections, { timeout: stored.storeTimeout, limit: stored.maxStored })]
     }))
     this.#outcomes = new Outcomes(bullmq, connections, options)
-    this.operations = new Operations(bullmq, connections.commands, (name) => this.#queue(name), deps.log)
+    this.#processes = new Processes(connections.commands, stored.prefix, { names: stored.consume, concurrency },
+      deps.log)
+    this.operations = new Operations({
+      bullmq,
+      redis: connections.commands,
+      queueOf: (name) => this.#queue(name),
+      names: deps.named.names,
+      processes: this.#processes,
+      log: deps.log
+    })
     this.#cancelChannel = `${stored.prefix}:tasks:cancelled`
     this.drainable = new Consumer(bullmq, {
       names: stored.consume,
@@ -84,6 +96,7 @@ export class BullmqEngine implements Engine {
       worker: {
         ...shared,
         concurrency,
+        name: processName,
         // A delivery counts crashes itself, so that it can fail the task with FC_ERR_TASK_CRASHED.
         maxStalledCount: Number.MAX_SAFE_INTEGER,
         removeOnComplete: { count: keep.completed },
@@ -95,6 +108,7 @@ export class BullmqEngine implements Engine {
 
   start (): void {
     this.drainable.start()
+    this.#processes.join()
   }
 
   async enqueue (task: NamedTask): Promise<TaskHandle> {
@@ -186,6 +200,7 @@ export class BullmqEngine implements Engine {
     await Promise.all([
       this.drainable.closed(patience),
       this.#outcomes.close(patience),
+      within(patience, this.#processes.leave()),
       // Calls that were made before are answered, or told that Redis doesn't answer.
       ...[...this.#queues.values()].map(async (queue) => queue.settled(patience))
     ])

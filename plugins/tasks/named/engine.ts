@@ -8,7 +8,8 @@ import type { TraceCarrier } from '../../../workers/protocol.ts'
 import type { Drainable } from '../../shared/drainables.ts'
 import type { TaskOptions } from '../task-options.ts'
 import * as check from '../../shared/options.ts'
-import type { FailedOptions, FailedTask } from './failed.ts'
+import type { Schedule } from './inspection.ts'
+import type { EngineOperations } from './operations.ts'
 import type { Scheduler, TasksStats } from '../scheduler.ts'
 import type { Submission, TaskContext, TaskHandle } from '../task.ts'
 
@@ -36,12 +37,6 @@ export interface NamedTask {
    */
   carrier: TraceCarrier | undefined
 }
-
-/**
- * When a scheduled task runs: a cron expression of 5 or 6 fields (with seconds), in UTC unless `timezone` says
- * otherwise; or every so many ms.
- */
-export type Schedule = { cron: string, timezone?: string } | { every: number }
 
 /** A task that runs again and again. */
 export interface ScheduledTask {
@@ -73,26 +68,6 @@ export interface QueueStats {
   oldestMs: number
   /** Whether pause() keeps all processes from beginning tasks of this name. */
   paused: boolean
-}
-
-/** What an operator may do with the stored tasks of a name that is defined: see Operating. */
-export interface EngineOperations {
-  /** Returns tasks of a name that have failed for the last time. */
-  failed (name: string, options: Required<FailedOptions>): Promise<FailedTask[]>
-  /** Puts a failed task back in line. */
-  retry (name: string, id: string): Promise<void>
-  /** Puts all failed tasks of a name back in line. Resolves to their number. */
-  retryAll (name: string): Promise<number>
-  /** Forgets a failed task. */
-  discard (name: string, id: string): Promise<void>
-  /** Forgets all failed tasks of a name. Resolves to their number. */
-  discardAll (name: string): Promise<number>
-  /** Keeps all processes from beginning tasks of a name. */
-  pause (name: string): Promise<void>
-  /** Ends a pause. */
-  resume (name: string): Promise<void>
-  /** Resolves to whether the tasks of a name are paused. */
-  isPaused (name: string): Promise<boolean>
 }
 
 /** What keeps named tasks and decides when they run: in memory, or in Redis. */

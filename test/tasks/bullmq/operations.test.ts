@@ -130,7 +130,7 @@ t.test('on Redis', { skip }, async (t) => {
     await operate(app).discard('work', 'work:one')
     t.same(await operate(app).failed('work'), [])
     t.match(await rejection(operate(app).discard('work', storedId)), { code: 'FC_ERR_TASK_NOT_FOUND' })
-    t.same((await server.client().keys(`${prefix}:*`)).filter((key) => !/:(?:meta|events|marker|id|stalled-check)$/.test(key)), [])
+    t.same((await server.client().keys(`${prefix}:*`)).filter((key) => !/:(?:meta|events|marker|id|stalled-check|processes)$/.test(key)), [])
     await fail(app, 3, { id: 'one' })
   })
 

@@ -50,10 +50,11 @@ t.test('memory engine: what an operator does with stored tasks needs tasks that 
   const app = Fastify()
   await app.register(tasks, { tasks: defineTasks({ work: { handler () {} } }) })
   const calls = app.tasks as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
-  for (const call of ['failed', 'retry', 'retryAll', 'discard', 'discardAll', 'pause', 'resume', 'isPaused']) {
+  for (const call of ['failed', 'inspect', 'retry', 'retryAll', 'discard', 'discardAll', 'pause', 'resume', 'isPaused']) {
     const args = ['retry', 'discard'].includes(call) ? ['work', 'id'] : ['work']
     t.match(await rejection(calls[call]!(...args)), { code: 'FC_ERR_TASKS_NOT_STORED', message: new RegExp(`tasks\\.${call}\\(\\)`) })
   }
+  t.match(await rejection(calls['processes']!()), { code: 'FC_ERR_TASKS_NOT_STORED' })
   await app.close()
 })
 

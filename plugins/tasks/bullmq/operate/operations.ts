@@ -4,13 +4,16 @@
  */
 import type * as Bullmq from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
-import { TaskDuplicateError, TaskNotFailedError, TaskNotFoundError } from '../../shared/errors.ts'
-import { logSafely } from '../../shared/log.ts'
-import type { IoRedis } from '../../redis.ts'
-import type { EngineOperations } from '../named/engine.ts'
-import type { FailedTask } from '../named/failed.ts'
-import type { StoredQueue } from './queue.ts'
-import { isJobId, toError, toStoredTask } from './stored.ts'
+import { TaskDuplicateError, TaskNotFailedError, TaskNotFoundError } from '../../../shared/errors.ts'
+import { logSafely } from '../../../shared/log.ts'
+import type { IoRedis } from '../../../redis.ts'
+import type { FailedTask } from '../../named/failed.ts'
+import type { ConsumingProcess, Inspection } from '../../named/inspection.ts'
+import type { EngineOperations } from '../../named/operations.ts'
+import type { StoredQueue } from '../queue.ts'
+import { isJobId, toError, toStoredTask } from '../stored.ts'
+import { inspect } from './inspect.ts'
+import type { Processes } from './processes.ts'
 
 /** How many tasks one round trip reads or changes. */
 const PAGE = 100
@@ -39,13 +42,24 @@ export class Operations implements EngineOperations {
   readonly #bullmq: typeof Bullmq
   readonly #redis: IoRedis
   readonly #queueOf: (name: string) => StoredQueue
+  readonly #names: readonly string[]
+  readonly #processes: Processes
   readonly #log: FastifyBaseLogger
 
   /** @param queueOf throws FC_ERR_CLOSING, which ends what goes over many pages */
-  constructor (bullmq: typeof Bullmq, redis: IoRedis, queueOf: (name: string) => StoredQueue, log: FastifyBaseLogger) {
+  constructor ({ bullmq, redis, queueOf, names, processes, log }: {
+    bullmq: typeof Bullmq
+    redis: IoRedis
+    queueOf: (name: string) => StoredQueue
+    names: readonly string[]
+    processes: Processes
+    log: FastifyBaseLogger
+  }) {
     this.#bullmq = bullmq
     this.#redis = redis
     this.#queueOf = queueOf
+    this.#names = names
+    this.#processes = processes
     this.#log = log
   }
 
@@ -98,6 +112,15 @@ export class Operations implements EngineOperations {
 
   async isPaused (name: string): Promise<boolean> {
     return await this.#ask(name, ({ jobs }) => jobs.isPaused())
+  }
+
+  async inspect (name: string, { limit }: { limit: number }): Promise<Inspection> {
+    return await inspect(this.#queueOf(name), this.#redis, name, limit)
+  }
+
+  async processes (): Promise<ConsumingProcess[]> {
+    const [name] = this.#names
+    return name === undefined ? [] : await this.#ask(name, () => this.#processes.read())
   }
 
   async #ask<T> (name: string, command: (queue: StoredQueue) => Promise<T>): Promise<T> {

@@ -3,7 +3,7 @@
  * them until Redis knows what has become of them. What the process held when it ended is found by other processes once
  * its locks have expired. A shutdown hands back what it can't finish.
  */
-import type { ConnectionOptions, Worker, WorkerOptions } from 'bullmq'
+import type { Worker, WorkerOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
 import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
@@ -15,11 +15,12 @@ import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { TaskLedger } from '../ledger.ts'
 import type { Connections } from './connections.ts'
 import { Delivery, type ConsumingProcess, type StoredJob } from './delivery.ts'
-import { idOf, keyOf, toStoredTask, type StoredTask } from './stored.ts'
+import { idOf, keyOf } from './stored.ts'
 import { Suspects } from './suspects.ts'
+import { createWorker, isLost, type TaskWorker } from './worker.ts'
 
-/** How long a Worker waits after it could not reach Redis, in ms. BullMQ's own default is 15 s. */
-const RETRY_DELAY_MS = 500
+/** Redis must not have refused for this long before it is said to work again, in ms: longer than a Worker pauses. */
+const CALM_MS = 3_000
 /** How long a process that ends waits for Redis to take tasks back, in ms. */
 const HAND_BACK_TIMEOUT_MS = 250
 /** How long a process that ends waits for Redis to close its connections, in ms. */
@@ -45,14 +46,6 @@ export interface ConsumerOptions {
   connections: Connections
 }
 
-interface TaskWorker extends Worker<StoredTask> {
-  /**
-   * Ends the timer that renews locks. A Worker that waits for Redis when it closes would never end the timer, nor would
-   * the process end.
-   */
-  stopRenewing (): void
-}
-
 export class Consumer implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
@@ -66,6 +59,11 @@ export class Consumer implements Drainable {
   readonly #held = new Map<StoredJob, Delivery>()
   readonly #idle = new IdleWaiters()
   #closing: Promise<unknown> | undefined
+  /** The names whose tasks Redis refuses to give. */
+  readonly #refusing = new Set<string>()
+  /** Whether the log says that Redis refuses. */
+  #isRefused = false
+  #calm: NodeJS.Timeout | undefined
   /** Whether Redis has taken back what was given up. */
   #isAnswered = true
 
@@ -109,6 +107,7 @@ export class Consumer implements Drainable {
   /** Takes no more tasks from Redis. What runs goes on. */
   close (): void {
     this.#process.isClosing = true
+    clearTimeout(this.#calm)
     this.#closing ??= Promise.all(this.#workers.map((worker) => worker.close())).catch((err: unknown) =>
       this.#log('warn', { err }, 'tasks: a worker could not be closed'))
   }
@@ -161,62 +160,19 @@ export class Consumer implements Drainable {
   }
 
   #createWorker (name: string): TaskWorker {
-    const { queueName, worker: options, lockDuration, connections } = this.#options
+    const { queueName, worker: options, concurrency, lockDuration, connections } = this.#options
     const [held, consuming] = [this.#held, this.#process]
-    const release = (job: StoredJob): void => {
-      held.delete(job)
-      if (held.size === 0) this.#idle.wake()
-    }
-    const { JobNotExist, JobLockNotExist, JobLockMismatch } = consuming.bullmq.ErrorCode
-    // By these errors Redis refuses the outcome of a job: the job has ended elsewhere, its lock has expired, or another
-    // process has it.
-    const isLost = (err: Error & { code?: unknown }): boolean =>
-      [JobNotExist, JobLockNotExist, JobLockMismatch].includes(err.code as number)
-    // Nothing that BullMQ publishes says when a job that lost its lock is done with, so the method that does all of it
-    // is wrapped.
-    class HoldingWorker extends consuming.bullmq.Worker<StoredTask> {
-      override processJob (...[job, token,
-        wantsNext]: Parameters<Worker<StoredTask>['processJob']>): ReturnType<Worker<StoredTask>['processJob']> {
-        // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
-        job.data = toStoredTask(job.data)
-        held.set(job, new Delivery(job, this, consuming, performance.now()))
-        const processed = super.processJob(job, token, wantsNext)
-        const isOver = (): void => release(job)
-        processed.then(isOver, isOver)
-        return processed
-      }
-
-      stopRenewing (): void {
-        void this.lockManager.close()
-      }
-
-      /**
-       * A job that this process has lost is not to fail because Redis refuses its result: the process that has it now
-       * decides.
-       */
-      protected override async handleFailed (
-        ...args: Parameters<Worker<StoredTask>['handleFailed']>): ReturnType<Worker<StoredTask>['handleFailed']> {
-        return isLost(args[0]) ? undefined as never : await super.handleFailed(...args)
-      }
-
-      /**
-       * Returns how long this Worker waits to be woken before it looks for tasks itself, in seconds. Redis wakes the
-       * Worker that has waited longest, which may be one of a frozen process. Other Workers would then wait for 5 or 10
-       * s, BullMQ's defaults.
-       */
-      protected override getBlockTimeout (blockUntil: number): number {
-        return Math.min(super.getBlockTimeout(blockUntil), lockDuration / 8 / 1_000)
-      }
-    }
-    const worker = new HoldingWorker(queueName(name), (job) => (held.get(job) as Delivery).run(), {
-      ...options,
-      lockDuration,
-      // One check marks the tasks that run, and a later one moves those that have no lock. A process whose check comes
-      // just too early for its turn checks one interval later, so checks are at most two intervals apart.
-      stalledInterval: lockDuration / 4,
-      runRetryDelay: RETRY_DELAY_MS,
-      connection: connections.patient as unknown as ConnectionOptions
-    })
+    const worker = createWorker(consuming.bullmq, queueName(name),
+      { ...options, concurrency, lockDuration, connection: connections.patient }, {
+        hold: (job, worker, askedAt) => { held.set(job, new Delivery(job, worker, consuming, askedAt)) },
+        run: (job) => (held.get(job) as Delivery).run(),
+        release: (job) => {
+          held.delete(job)
+          if (held.size === 0) this.#idle.wake()
+        },
+        refused: (err) => this.#refused(name, err),
+        granted: () => this.#granted(name)
+      })
     worker.on('stalled', (jobId) => { void this.#recovered(worker, jobId) })
     worker.on('lockRenewalFailed', (jobIds) => {
       for (const delivery of held.values()) {
@@ -225,11 +181,30 @@ export class Consumer implements Drainable {
       }
     })
     worker.on('error', (err) => {
-      this.#log(isLost(err) ? 'warn' : 'debug', { err, task: name }, isLost(err)
+      const hasLost = isLost(consuming.bullmq, err)
+      this.#log(hasLost ? 'warn' : 'debug', { err, task: name }, hasLost
         ? 'tasks: a task has lost its lock while it ran, and its outcome is not stored: it runs again. Work that holds the event loop, a process that is stopped, or an outage of Redis was longer than lockDuration'
         : 'tasks: BullMQ')
     })
     return worker
+  }
+
+  #refused (name: string, err: Error): void {
+    this.#refusing.add(name)
+    clearTimeout(this.#calm)
+    if (this.#isRefused || this.#process.isClosing) return
+    this.#isRefused = true
+    this.#log('error', { err, task: name },
+      'tasks: Redis gives this process no stored tasks: it asks again every 2 s at most')
+  }
+
+  #granted (name: string): void {
+    this.#refusing.delete(name)
+    if (this.#refusing.size > 0) return
+    this.#calm = setTimeout(() => {
+      this.#isRefused = false
+      this.#log('info', {}, 'tasks: Redis gives this process stored tasks again')
+    }, CALM_MS).unref()
   }
 
   #cancel (key: string): void {

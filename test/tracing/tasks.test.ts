@@ -133,7 +133,7 @@ t.test('without a tracer a task is stored without a carrier', async (t) => {
 
 t.test('the tree of spans is the one in the docs: each hook of the suite has a name', async (t) => {
   const app = await startTraced(t, { workers: { jobs, maxThreads: 1, execArgv } }, withOtel)
-  app.get('/', async function countPrimes () {
+  app.get('/', async function sumUp () {
     await app.getDecorator<TestWorkers>('workers').run('echo', 1)
     return 'ok'
   })

@@ -9,7 +9,7 @@
  * 3. Work starts at the rate at which the loop can do it, also work that follows a wait for a database (pace.ts).
  * 4. Who is next, and who is refused, is decided by the line that the pool has too (core/line/): fair to keys, and to the routes of a key, by loop time.
  */
-import { Entry, LEAST_COST_MS } from '../core/line/entry.ts'
+import { compact, Entry, LEAST_COST_MS } from '../core/line/entry.ts'
 import { Line, type Bound } from '../core/line/line.ts'
 import type { LoopRefusalReason } from '../shared/errors.ts'
 import { LoopTime } from './loop-time.ts'
@@ -32,6 +32,11 @@ const MAX_DRAIN_MS = 10
  * CPUs are taken by others, a single turn can last for MAX_DRAIN_MS: probes would be accepted one for each request that starts.
  */
 const ACCEPT_TURNS = 10
+/**
+ * A route whose requests are not answered for so long, in ms, counts with what they have cost until then: streams, web
+ * sockets and long polls. Otherwise a crowd of them would be paced for ever as if each held the loop.
+ */
+const UNANSWERED_MS = 500
 
 export interface GateSettings {
   maxHeld: number
@@ -84,7 +89,8 @@ export class HeldEntry extends Entry {
   readonly route: Route
 
   constructor (route: Route, client: string, priority: Entry['priority']) {
-    super(route.index, `${client} ${route.index}`, priority, Infinity, client)
+    const owner = compact(client)
+    super(route.index, `${owner} ${route.index}`, priority, Infinity, owner)
     this.route = route
   }
 }
@@ -260,7 +266,11 @@ export class Gate<T extends HeldEntry> {
     const { route } = started
     this.time.started()
     started.turn = this.time.turn
-    route.count++
+    if (!route.known && now - route.startedAt > UNANSWERED_MS) {
+      const mean = route.total / route.count
+      route.sample(mean, mean, now)
+    }
+    if (route.count++ === 0) route.startedAt = now
     const charged = started.charged = route.known ? route.cost : QUANTUM_MS
     this.#pace.charge(charged, now)
     return started

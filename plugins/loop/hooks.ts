@@ -163,7 +163,9 @@ export class LoopHooks {
       try {
         const own: unknown = key(request)
         if (typeof own === 'string' && own !== '') return own
-        this.#warn({ received: typeof own })
+        // An asynchronous function may reject, which nobody would handle.
+        if (own instanceof Promise) own.catch(() => {})
+        this.#warn({ received: own instanceof Promise ? 'a promise' : typeof own })
       } catch (err) {
         this.#warn({ err })
       }

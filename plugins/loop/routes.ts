@@ -5,6 +5,11 @@ import { Estimate, Estimates } from '../core/line/estimates.ts'
 /** A sample counts for at most this many times of what is known, and MAX_EXCESS_MS ms: a collection of garbage isn't the route's. */
 const MAX_FACTOR = 5
 const MAX_EXCESS_MS = 5
+/**
+ * The first sample counts for at most this, in ms: a first request may load modules and compile code. Otherwise a burst
+ * on a process that has just started would be refused.
+ */
+const MAX_FIRST_MS = 25
 
 export class Route {
   readonly index: number
@@ -14,6 +19,8 @@ export class Route {
   readonly #atOnce = new Estimate()
   /** Requests that were started. */
   count = 0
+  /** When the first one was started. */
+  startedAt = Infinity
   /** Loop time that they took, in ms. */
   total = 0
   /** The longest time for which one of them held the loop without a break, in ms. */
@@ -44,8 +51,9 @@ export class Route {
 
   /** Takes in what a request cost in all, and what of it fell into the turn of its start. */
   sample (ms: number, atOnce: number, now: number): void {
-    this.#atOnce.sample(this.known ? Math.min(atOnce, MAX_FACTOR * this.atOnce + MAX_EXCESS_MS) : atOnce, now)
-    this.#estimate.sample(this.known ? Math.min(ms, MAX_FACTOR * this.cost + MAX_EXCESS_MS) : ms, now)
+    const most = (mean: number): number => this.known ? MAX_FACTOR * mean + MAX_EXCESS_MS : MAX_FIRST_MS
+    this.#atOnce.sample(Math.min(atOnce, most(this.atOnce)), now)
+    this.#estimate.sample(Math.min(ms, most(this.cost)), now)
   }
 }
 

@@ -42,3 +42,33 @@ t.test('the loop is turned for what arrives for some milliseconds, and then a re
   const turns = turnsOf(gate, 0.1, () => gate.arrived())
   t.ok(turns > 50 && turns < 100, `${turns} turns of 0.1 ms`)
 })
+
+t.test('a route whose requests are never answered, such as a stream, is not paced for ever', async (t) => {
+  const gate = new Gate<HeldEntry>(loopDefaults, 0, 0, () => {})
+  const route = gate.routes.add('GET /events')
+  let refused = 0
+  for (let now = 2; now <= 2_000; now += 2) {
+    // The loop is idle nearly all the time.
+    gate.time.mark(now, now * 0.95)
+    if (gate.passes(route, now)) gate.spent(gate.pass(route, now), 0.1)
+    else if (now > 700) refused++
+  }
+  t.equal(refused, 0, 'requests that did not pass once half a second was over')
+})
+
+t.test('a first request that was slow, because it loaded modules, has no burst refused', async (t) => {
+  const gate = new Gate<HeldEntry>(loopDefaults, 0, 0, () => {})
+  const route = gate.routes.add('GET /')
+  const first = gate.pass(route, 0)
+  gate.time.mark(400, 0)
+  gate.spent(first, 400)
+  gate.answered(first, 400)
+  t.equal(route.total, 400, 'the statistics say what it took')
+  for (let i = 0; i < 150; i++) t.equal(gate.hold(new HeldEntry(route, 'client', 'normal'), 401), undefined)
+})
+
+t.test('nothing keeps a long key', async (t) => {
+  const gate = holding()
+  const entry = new HeldEntry(gate.routes.add('GET /long'), 'x'.repeat(100_000), 'normal')
+  t.ok(entry.owner!.length + entry.key.length < 200)
+})

@@ -85,6 +85,19 @@ t.test('a key that throws or is no string counts as the address, and the log say
   t.equal(lines.filter(({ msg }) => /key function gave no string/.test(msg)).length, 1)
 })
 
+t.test('an asynchronous key that rejects counts as the address, and does not end the process', async (t) => {
+  const rejected: unknown[] = []
+  const onRejected = (reason: unknown): void => { rejected.push(reason) }
+  process.on('unhandledRejection', onRejected)
+  t.teardown(() => process.off('unhandledRejection', onRejected))
+  const key = async (): Promise<string> => { throw new Error('no tenant') }
+  const { app, port } = await startLoop(t, { key: key as never }, (app) => { app.get('/work', () => { spin(6); return '' }) })
+  t.strictSame((await together(app, port, times(5, '/work'))).map(({ status }) => status), times(5, 200))
+  t.ok(app.loop.stats().started > 0)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.strictSame(rejected, [])
+})
+
 t.test('the key is not read for a request that passes', async (t) => {
   let reads = 0
   let before = 0

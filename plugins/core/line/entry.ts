@@ -28,7 +28,7 @@ const LONGEST_KEY = 256
  * A long key is not cut short, since two tenants whose keys begin alike would share a queue. Hashing takes about 1 ms a
  * MB.
  */
-function compact (key: string): string {
+export function compact (key: string): string {
   return key.length <= LONGEST_KEY ? key : `sha256:${createHash('sha256').update(key).digest('base64')}`
 }
 

@@ -79,6 +79,7 @@ export class Consumer implements Drainable {
       ledger: deps.ledger,
       log: deps.log,
       runs,
+      lockDuration: options.lockDuration,
       isClosing: false,
       isGivingUp: false,
       suspects: new Suspects(options.connections.commands)

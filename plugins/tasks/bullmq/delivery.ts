@@ -30,6 +30,8 @@ export interface ConsumingProcess {
   readonly ledger: TaskLedger
   readonly log: FastifyBaseLogger
   readonly runs: Scheduler
+  /** How long Redis keeps the lock of a job that nobody renews, in ms. */
+  readonly lockDuration: number
   /** Whether the process takes no more tasks: what is still delivered goes back. */
   isClosing: boolean
   /** Whether the process aborts what runs, and hands it back. */
@@ -43,14 +45,18 @@ export class Delivery {
   readonly worker: Worker
   readonly #process: ConsumingProcess
   readonly #since: number
+  /** When Redis was last asked for the lock, by two clocks. */
+  #lockedAt: { steady: number, wall: number }
   #isCancelled = false
 
+  /** @param since when Redis was asked for a job, by `performance.now()` */
   constructor (job: StoredJob, worker: Worker, consuming: ConsumingProcess, since: number) {
     this.id = idOf(job.name, job.data, job.id as string)
     this.job = job
     this.worker = worker
     this.#process = consuming
     this.#since = since
+    this.#lockedAt = { steady: since, wall: job.processedOn ?? 0 }
   }
 
   describe (now: number): Unfinished {
@@ -75,6 +81,7 @@ export class Delivery {
   async run (): Promise<unknown> {
     const { id, job } = this
     const consuming = this.#process
+    if (this.#isLockOld) await this.#renewLock()
     if (!consuming.suspects.has(job)) return await this.#run()
     const key = this.worker.toKey(job.id as string)
     const decision = await consuming.suspects.begin(key)
@@ -94,6 +101,8 @@ export class Delivery {
   async #run (): Promise<unknown> {
     const { id, job } = this
     const consuming = this.#process
+    // To ask about a suspect takes a while, too.
+    if (this.#isLockOld) await this.#renewLock()
     if (consuming.isClosing) return await this.#handBack()
     if (job.data.cancelled === true || this.#isCancelled) {
       const error = new TaskAbortedError(id, 'cancel() was called')
@@ -108,6 +117,31 @@ export class Delivery {
       const isAborted = thrown instanceof TaskAbortedError
       if (isAborted && consuming.isGivingUp && !this.#isCancelled) return await this.#handBack()
       throw this.#failure(toError(id, thrown), isAborted && this.#isCancelled)
+    }
+  }
+
+  /**
+   * Whether the lock may have expired, or may do so before it is renewed: this process was frozen, its event loop held,
+   * or Redis slow, since it was asked for the job. The monotonic clock may stand still with a virtual machine, and the
+   * other one may be set back. A clock that is set forward costs one question.
+   */
+  get #isLockOld (): boolean {
+    const { steady, wall } = this.#lockedAt
+    return Math.max(performance.now() - steady, Date.now() - wall) >= this.#process.lockDuration / 2
+  }
+
+  /** Rejects as a job does that has lost its lock, unless Redis says that this process still has it. */
+  async #renewLock (): Promise<void> {
+    const { bullmq, log, lockDuration } = this.#process
+    const { id, job } = this
+    while (this.#isLockOld) {
+      this.#lockedAt = { steady: performance.now(), wall: Date.now() }
+      const isHeld = await job.extendLock(job.token as string, lockDuration).then((held) => held === 1, () => false)
+      if (isHeld) continue
+      const message = 'tasks: a task is not started, since another process may run it by now: this process was stopped,' +
+        ' held its event loop, or could not reach Redis, for longer than lockDuration'
+      logSafely(log, 'warn', { task: id }, message)
+      throw Object.assign(new Error(message), { code: bullmq.ErrorCode.JobLockNotExist })
     }
   }
 

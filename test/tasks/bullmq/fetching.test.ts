@@ -1,13 +1,15 @@
 // How a process takes tasks from a Redis that refuses to give them, and what it does with one that it has taken too long ago.
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo } from 'node:net'
 import type { Redis } from 'ioredis'
 import { Backoff } from '../../../plugins/tasks/bullmq/backoff.ts'
 import { defineTasks } from '../../../plugins/tasks/index.ts'
-import { logLines, rejection, until } from '../../helper.ts'
-import { noRedis, startRedis } from '../../limiter/redis.ts'
+import { deferred, logLines, rejection, until } from '../../helper.ts'
+import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
 import { build, enqueueOf } from './helper.ts'
-import { eventually } from './processes.ts'
+import { eventually, recorded, startProcess } from './processes.ts'
 
 const skip = await noRedis()
 t.setTimeout(120_000)
@@ -84,4 +86,104 @@ t.test('a pause between tries ends early by what interrupts it, once each, and f
   const last = backoff.pause()
   backoff.end()
   t.same([await last, await backoff.pause()], [false, false])
+})
+
+interface Wire {
+  /** A URL that leads to the server. */
+  readonly url: string
+  /** Resolves when the server has sent a text, which is held back from then on, with all that follows it. */
+  readonly held: Promise<void>
+  /** Sends what was held back. */
+  release (): void
+}
+
+/** A connection to a server that holds back what the server sends, from `text` on. */
+async function wire (t: Test, server: RedisServer, text: string): Promise<Wire> {
+  const held = deferred()
+  const queue: Array<() => void> = []
+  let isReleased = false
+  const proxy = createServer((socket) => {
+    const upstream = connect(server.path)
+    let isHolding = false
+    socket.pipe(upstream)
+    upstream.on('data', (chunk: Buffer) => {
+      if (!isReleased && chunk.includes(text)) {
+        isHolding = true
+        held.resolve()
+      }
+      if (isHolding && !isReleased) queue.push(() => socket.write(chunk))
+      else socket.write(chunk)
+    })
+    for (const each of [socket, upstream]) {
+      each.on('error', () => {})
+      t.teardown(() => each.destroy())
+    }
+  }).listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.teardown(() => proxy.close())
+  return {
+    url: `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}`,
+    held: held.promise,
+    release () {
+      isReleased = true
+      for (const send of queue.splice(0)) send()
+    }
+  }
+}
+
+/** A task whose effect names the process: its payload is what a Wire finds. */
+const MARK = 'taken-task'
+const LOCK = 1_000
+const names = defineTasks({ effect: { handler () {} } })
+const runs = async (redis: Redis): Promise<string[]> => (await recorded(redis, 'begun')).get(MARK) ?? []
+
+t.test('a process that is frozen after it has taken a task does not start it when it wakes and another process has it', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const redis = server.client()
+  const way = await wire(t, server, MARK)
+  const first = await startProcess(t, { path: way.url, lockDuration: LOCK })
+  const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: names })
+  const { done } = await enqueueOf(web)('effect', { n: MARK, ms: 3_000 })
+  await way.held
+  process.kill(first.pid, 'SIGSTOP')
+  way.release()
+  const second = await startProcess(t, { path: server.path, lockDuration: LOCK })
+  await eventually(async () => (await runs(redis)).length > 0, 'it runs elsewhere')
+  process.kill(first.pid, 'SIGCONT')
+  // Its answer comes after what it has read before.
+  t.same(await first.ask({ do: 'cancel', id: 'effect:none' }), { cancelled: false })
+  await done
+  t.same(await runs(redis), [String(second.pid)], 'it has begun once')
+  t.equal(await first.terminate(), 0, 'the process that was frozen is well')
+})
+
+t.test('an answer of Redis that is late for longer than a lock lasts: the task is started once', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const redis = server.client()
+  const way = await wire(t, server, MARK)
+  const first = await startProcess(t, { path: way.url, lockDuration: LOCK })
+  const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: names })
+  const { done } = await enqueueOf(web)('effect', { n: MARK, ms: 500 })
+  await way.held
+  await eventually(async () => (await redis.keys('*:lock')).length === 0, 'its lock has expired')
+  way.release()
+  await done
+  t.same(await runs(redis), [String(first.pid)])
+})
+
+t.test('an answer of Redis that is late, while the lock has not expired: the task is started', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const redis = server.client()
+  const way = await wire(t, server, MARK)
+  const first = await startProcess(t, { path: way.url, lockDuration: LOCK })
+  const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: names })
+  const { done } = await enqueueOf(web)('effect', { n: MARK, ms: 0 })
+  await way.held
+  const [lock = ''] = await redis.keys('*:lock')
+  t.equal(await redis.pexpire(lock, 60_000), 1)
+  await new Promise((resolve) => { setTimeout(resolve, 2 * LOCK) })
+  way.release()
+  await done
+  t.same(await runs(redis), [String(first.pid)])
+  t.equal(await redis.hget(lock.slice(0, -':lock'.length), 'stc'), null, 'and was not taken for one that has lost its process')
 })

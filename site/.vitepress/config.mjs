@@ -10,7 +10,7 @@ const named = (...names) => names.flatMap((name) => all.filter(({ link }) => lin
 
 const sidebar = [
   { text: 'Begin', items: [{ text: 'Overview', link: '/' }, ...named('getting-started', 'playbook', 'example')] },
-  { text: 'Use', items: named('workers', 'tasks', 'limiter', 'locks', 'loop', 'cancellation') },
+  { text: 'Use', items: named('workers', 'tasks', 'groups', 'stored-tasks', 'limiter', 'locks', 'loop', 'cancellation') },
   { text: 'Overload', items: [...named('overload', 'sizing'), { text: 'Simulation', link: '/simulation' }] },
   { text: 'Operate', items: named('shutdown', 'kubernetes', 'from-one-process-to-many', 'dashboard', 'metrics', 'tracing', 'troubleshooting') },
   { text: 'Build', items: named('typescript-and-bundlers', 'testing', 'stability') },

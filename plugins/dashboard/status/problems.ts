@@ -147,7 +147,7 @@ function tasks ({ samples }: Facts): Problem[] {
       what: 'Refusing stored tasks',
       why: 'Redis doesn\'t take them',
       advice: 'See whether Redis is up, and whether its memory is full',
-      docs: 'tasks.md#redis'
+      docs: 'stored-tasks.md#redis'
     })
   }
   if (of('full') > 0) {

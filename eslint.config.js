@@ -76,7 +76,7 @@ export default tseslint.config(
   // Its import() of the application's API is made for a traced job alone.
   { files: ['workers/trace.ts'], rules: restricted([], []) },
   // What the browser loads.
-  { files: ['plugins/dashboard/page/*.js'], languageOptions: { globals: { getComputedStyle: 'readonly', ResizeObserver: 'readonly', EventSource: 'readonly', matchMedia: 'readonly' } } },
+  { files: ['plugins/dashboard/page/**/*.js'], languageOptions: { globals: { getComputedStyle: 'readonly', ResizeObserver: 'readonly', EventSource: 'readonly', matchMedia: 'readonly' } } },
   {
     files: ['plugins/{core,shared,tasks,workers}/**/*.ts', 'workers/*.ts', 'loader/*.js'],
     rules: {

@@ -44,7 +44,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'LockRefusalReason', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
   './metrics': {
     values: ['bucketBounds', 'default'],
-    types: ['BoundMetrics', 'DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'LoopMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'TaskMetrics']
+    types: ['BoundMetrics', 'DurationsSnapshot', 'EventLoopSnapshot', 'JobMetrics', 'LimitMetrics', 'LockMetrics', 'LoopMetrics', 'Metrics', 'MetricsOptions', 'MetricsRegistry', 'MetricsSnapshot', 'PoolMetrics', 'QueueMetrics', 'ReaderOptions', 'TaskMetrics']
   },
   './tracing': { values: ['default'], types: ['TracingOptions', 'TracingProvider'] },
   './dashboard': { values: ['default'], types: ['Authorize', 'DashboardOptions', 'Payloads'] },

@@ -1,10 +1,14 @@
-/** Takes a sample each second, keeps the last five minutes for pages that are opened later, and says what open pages are sent. */
+/**
+ * Takes a sample each second, keeps the last five minutes for pages that are opened later, and says what open pages are
+ * sent.
+ */
 import type { FastifyInstance } from 'fastify'
 import type { MetricsSnapshot } from '../metrics/index.ts'
 import { logSafely } from '../shared/log.ts'
 import { Incidents } from './incidents.ts'
 import { runningJobs } from './running-jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
+import { readStored, storedTasksOf } from './stored-tasks.ts'
 import { event, type Streams } from './streams.ts'
 import { Watch, type Status } from './status/watch.ts'
 import { clientNames, Who } from './status/who.ts'
@@ -23,6 +27,9 @@ export class Feed {
   readonly #who: Who
   readonly #watch: Watch
   #status: Status | undefined
+  #isAsking = false
+  /** The event with the latest answer of Redis, until it is sent. */
+  #stored = ''
   readonly #read: () => MetricsSnapshot
   readonly #readings: Reading[] = []
   /** Samples as JSON: each is made into text once, however many pages there are. */
@@ -47,7 +54,10 @@ export class Feed {
     this.#timer = setInterval(() => this.#tickSafely(), INTERVAL_MS).unref()
   }
 
-  /** The first event of a stream: what a page needs that has just been opened. Pages share the bytes, since they may be many and slow to read. */
+  /**
+   * The first event of a stream: what a page needs that has just been opened. Pages share the bytes, since they may be
+   * many and slow to read.
+   */
   get hello (): Buffer {
     const incidents = JSON.stringify(this.#incidents.kept)
     const status = this.#status === undefined ? '' : event('status', this.#status)
@@ -80,14 +90,19 @@ export class Feed {
     if (this.#streams.size === 0) return
     const jobs = event('jobs', runningJobs(this.#app.server, this.#nameOf))
     const who = event('who', { keys: this.#who.keys(), waiting: this.#who.waiting })
-    const queues = event('queues', after.metrics.queues)
     const status = event('status', this.#status)
-    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${status}${jobs}${who}${queues}${incidents}`)
+    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${status}${jobs}${who}${this.#stored}${incidents}`)
+    this.#stored = ''
+    void this.#askStored()
   }
 
-  /** Whether tasks of this name are stored, by the last answer of Redis. */
-  hasQueue (name: string): boolean {
-    return this.#readings.at(-1)?.metrics.queues.some((queue) => queue.name === name) === true
+  /** Asks Redis what is stored, one question at a time. The pages get the answer with the next message. */
+  async #askStored (): Promise<void> {
+    const tasks = storedTasksOf(this.#app)
+    if (this.#isAsking || tasks === undefined) return
+    this.#isAsking = true
+    this.#stored = event('stored', await readStored(tasks))
+    this.#isAsking = false
   }
 
   /** Adds a line to the incidents. */

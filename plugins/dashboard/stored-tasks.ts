@@ -1,19 +1,30 @@
-/** What an operator sees and does of stored tasks: those that have failed, a retry, a discard, and a pause. */
+/** What an operator sees and does of stored tasks: their numbers and processes, and what runs and fails of a name. */
 import type { FastifyInstance } from 'fastify'
-import type { FailedTask, Operating } from '../tasks/index.ts'
+import type { ConsumingProcess, FailedTask, Inspection, Operating, QueueStats } from '../tasks/index.ts'
+import { ownDecorator } from '../shared/drainables.ts'
 import type { Payloads } from './options.ts'
 
+type Calls = Exclude<keyof Operating, 'failed'>
 /** What the page needs of `app.tasks`, whose names are typed by the application. */
-type Tasks = { [Call in Exclude<keyof Operating, 'failed'>]: (...given: never[]) => ReturnType<Operating[Call]> } & {
+export type StoredTasks = { [Call in Calls]: (...given: never[]) => ReturnType<Operating[Call]> } & {
   failed: (...given: never[]) => Promise<FailedTask[]>
+  queues (): Promise<QueueStats[]>
+  cancel (id: string): Promise<boolean>
 }
 
-const actions = ['retry', 'retryAll', 'discard', 'discardAll', 'pause', 'resume'] as const
-type Action = typeof actions[number]
-const isAction = (value: unknown): value is Action => actions.includes(value as Action)
+/** What the pages are sent while one is open. */
+export interface Stored {
+  /** Empty if no tasks are stored. */
+  queues: QueueStats[]
+  processes: ConsumingProcess[]
+  /** Redis doesn't answer, so nothing is known now. */
+  away: boolean
+}
 
-/** The failed tasks that the page reads at a time. */
+/** The failed tasks that the page reads at a time, and the tasks and schedules of each other list. */
 const PAGE = 50
+/** The failed tasks among which one search looks: Redis has no index by id. */
+const SEARCHED = 1_000
 /** Characters of a payload, a message and a stack that the page is sent. */
 const MAX_TEXT = 4_000
 
@@ -24,14 +35,66 @@ export interface ShownFailed extends Pick<FailedTask, 'id' | 'storedId' | 'attem
   payload: string | undefined
 }
 
-/** Reads what has failed of a name; payloads only if `payloads` is given, which says what is shown of them. */
-export async function failedTasks (app: FastifyInstance, name: string, offset: number, id: string | undefined,
-  payloads: Payloads | undefined): Promise<ShownFailed[]> {
-  const tasks = app.getDecorator<Tasks>('tasks')
-  // A search reads all that one call may return: Redis has no index by id.
-  const asked = id === undefined ? { offset, limit: PAGE } : { limit: 1_000 }
-  const failed = await tasks.failed(...[name, { ...asked, payload: payloads !== undefined }] as never[])
-  return failed.filter((task) => id === undefined || task.id.includes(id)).slice(0, PAGE).map((task) => shown(name, task, payloads))
+/** A part of the failed tasks of a name, the latest first. */
+export interface FailedPage {
+  tasks: ShownFailed[]
+  /** Where the next part begins; undefined after the last one. */
+  next: number | undefined
+}
+
+/** Returns the tasks plugin of the suite, if the application has it. */
+export function storedTasksOf (app: FastifyInstance): StoredTasks | undefined {
+  return ownDecorator<StoredTasks>(app, 'tasks', 'tasks')
+}
+
+/** Asks Redis for what the pages show all the time. It never rejects. */
+export async function readStored (tasks: StoredTasks): Promise<Stored> {
+  try {
+    const queues = await tasks.queues()
+    // An engine of the application may know its queues and nothing of processes.
+    const processes = queues.length === 0 ? [] : await tasks.processes().catch(() => [])
+    return { queues, processes, away: false }
+  } catch {
+    return { queues: [], processes: [], away: true }
+  }
+}
+
+/** Reads what runs and what runs later of a name. */
+export async function inspected (tasks: StoredTasks, name: string): Promise<Inspection> {
+  const found = await tasks.inspect(...[name, { limit: PAGE }] as never[])
+  return { ...found, delayed: found.delayed.map((task) => ({ ...task, message: task.message?.slice(0, MAX_TEXT) })) }
+}
+
+/**
+ * Reads what has failed of a name, from an offset on; payloads only if `payloads` is given, which says what is shown of
+ * them. A search looks at so many more tasks, and reads the payloads of those that it finds.
+ *
+ * @param id what the ids of the tasks hold that are searched
+ */
+export async function failedTasks (tasks: StoredTasks, name: string, offset: number, id: string | undefined,
+  payloads: Payloads | undefined): Promise<FailedPage> {
+  const read = async (offset: number, limit: number, payload: boolean): Promise<FailedTask[]> =>
+    await tasks.failed(...[name, { offset, limit, payload }] as never[])
+  if (id === undefined) {
+    const failed = await read(offset, PAGE, payloads !== undefined)
+    return { tasks: failed.map((task) => shown(name, task, payloads)), next: nextOf(failed.length, PAGE, offset) }
+  }
+  const all = (await read(offset, SEARCHED, false)).map((task, index) => ({ task, at: offset + index }))
+  const found = all.filter(({ task }) => task.id.includes(id))
+  const part = found.slice(0, PAGE)
+  const whole = payloads === undefined
+    ? part.map(({ task }) => task)
+    : await Promise.all(part.map(async ({ task, at }) =>
+      // Another task is there by now if one has failed meanwhile.
+      (await read(at, 1, true)).find(({ storedId }) => storedId === task.storedId) ?? task))
+  return {
+    tasks: whole.map((task) => shown(name, task, payloads)),
+    next: found[PAGE]?.at ?? nextOf(all.length, SEARCHED, offset)
+  }
+}
+
+function nextOf (read: number, limit: number, offset: number): number | undefined {
+  return read < limit ? undefined : offset + limit
 }
 
 function shown (name: string, task: FailedTask, payloads: Payloads | undefined): ShownFailed {
@@ -44,7 +107,7 @@ function shown (name: string, task: FailedTask, payloads: Payloads | undefined):
     failedAt,
     message: `${error.code === undefined ? '' : `${error.code}: `}${error.message}`.slice(0, MAX_TEXT),
     stack: error.stack?.slice(0, MAX_TEXT),
-    payload: payloads === undefined ? undefined : textOf(payloads(name, payload))
+    payload: payloads === undefined || !('payload' in task) ? undefined : textOf(payloads(name, payload))
   }
 }
 
@@ -56,17 +119,23 @@ function textOf (value: unknown): string {
   }
 }
 
+const actions = ['retry', 'retryAll', 'discard', 'discardAll', 'cancel', 'pause', 'resume'] as const
+type Action = typeof actions[number]
+const isAction = (value: unknown): value is Action => actions.includes(value as Action)
+const needsId: ReadonlySet<unknown> = new Set<Action>(['retry', 'discard', 'cancel'])
+
 /**
  * Does what the operator asks for, and returns it in words, or undefined if the page asks for what there isn't.
  *
  * @throws the error of the call, such as FC_ERR_TASK_NOT_FOUND
  */
-export async function act (app: FastifyInstance, action: unknown, name: string, id: string): Promise<string | undefined> {
-  if (!isAction(action)) return undefined
-  const tasks = app.getDecorator<Tasks>('tasks')
-  const isOfOne = action === 'retry' || action === 'discard'
-  if (isOfOne && id === '') return undefined
-  const done = await tasks[action](...(isOfOne ? [name, id] : [name]) as never[])
+export async function act (tasks: StoredTasks, action: unknown, name: string, id: string): Promise<string | undefined> {
+  if (!isAction(action) || (needsId.has(action) && id === '')) return undefined
+  if (action === 'cancel') {
+    const isCancelled = id.startsWith(`${name}:`) && await tasks.cancel(id)
+    return isCancelled ? `${id} was cancelled on the dashboard` : undefined
+  }
+  const done = await tasks[action](...(needsId.has(action) ? [name, id] : [name]) as never[])
   switch (action) {
     case 'retry': return `${id} was put back in line on the dashboard`
     case 'discard': return `${id} was discarded on the dashboard`

@@ -5,7 +5,7 @@
 import type { FastifyInstance } from 'fastify'
 import { countsOf, type LoopCounts } from '../core/ledger/counts.ts'
 import { bucketBounds } from '../core/ledger/durations.ts'
-import { drainablesOf } from '../shared/drainables.ts'
+import { ownDecorator } from '../shared/drainables.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
 import type { LoopMetrics, MetricsSnapshot, QueueMetrics } from './snapshot.ts'
 
@@ -24,8 +24,9 @@ export class Collector {
     this.#app = app
   }
 
-  snapshot (eventLoop: EventLoopSnapshot): MetricsSnapshot {
-    void this.queues()
+  /** @param asks whether Redis is asked what is stored */
+  snapshot (eventLoop: EventLoopSnapshot, asks: boolean): MetricsSnapshot {
+    if (asks) void this.queues()
     const { running, waiting } = this.#ours('tasks', 'tasks')?.stats() ?? { running: 0, waiting: 0 }
     const counts = countsOf(this.#app.server)
     const { pools, tasks, limits, locks, loop, requestsRefused, storeFailures } = counts
@@ -41,7 +42,7 @@ export class Collector {
       tasks: tasks.map((name, { completed, failed, expired, crashed, aborted, refused, duplicate, retried, leaked, wait, run }) => ({
         name, completed, failed: failed + expired + crashed, aborted, refused: { ...refused }, duplicate, retried, leaked, wait: wait.snapshot(), run: run.snapshot()
       })),
-      queues: this.#queues,
+      queues: asks ? this.#queues : [],
       limits: limits.map((policy, { completed, refused, bound, wait }) =>
         ({ policy, granted: completed, refused: refused.limited, bound: bound && { ...bound(), wait: wait.snapshot() } })),
       storeFailures,
@@ -61,17 +62,8 @@ export class Collector {
     return this.#asking
   }
 
-  /**
-   * Returns a decorator of the suite, which is known by its drainable: an application without that plugin may have a decorator of its own under the name.
-   * Returns undefined if only an encapsulated context has the decorator. The suite's own in its place throws when it is read.
-   */
   #ours<Name extends keyof Decorators> (name: Name, drainable: string): Decorators[Name] | undefined {
-    if (![...drainablesOf(this.#app)].some((each) => each.name === drainable)) return undefined
-    try {
-      return this.#app.getDecorator<Decorators[Name]>(name)
-    } catch {
-      return undefined
-    }
+    return ownDecorator<Decorators[Name]>(this.#app, name, drainable)
   }
 }
 

@@ -25,7 +25,16 @@ export interface Metrics {
    * Returns a function like `snapshot` whose values of the event loop are those since its own last call. Use it for a reader that must not shorten
    * the interval of others. Each reader is kept until the application closes, so make one for each reader and not one for each reading.
    */
-  reader (): () => MetricsSnapshot
+  reader (options?: ReaderOptions): () => MetricsSnapshot
+}
+
+/** Options of `metrics.reader()`. */
+export interface ReaderOptions {
+  /**
+   * Asks Redis with each reading what is stored. Without it, `queues` of the snapshots is empty.
+   * @default true
+   */
+  queues?: boolean
 }
 
 declare module 'fastify' {
@@ -42,12 +51,12 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   ensure(!app.hasDecorator('metrics'), 'metrics', 'one registration of the metrics', 'a second one')
   const collector = new Collector(app)
   const eventLoops: EventLoop[] = []
-  const readerOf = (window: number): () => MetricsSnapshot => {
+  const readerOf = (window: number, asks: boolean): () => MetricsSnapshot => {
     const eventLoop = new EventLoop(window)
     eventLoops.push(eventLoop)
-    return () => collector.snapshot(eventLoop.read())
+    return () => collector.snapshot(eventLoop.read(), asks)
   }
-  const reader = (): () => MetricsSnapshot => readerOf(0)
+  const reader = ({ queues = true }: ReaderOptions = {}): () => MetricsSnapshot => readerOf(0, queues)
   // The event loop is sampled from the first reading on.
   let own: (() => MetricsSnapshot) | undefined
   app.decorate('metrics', { snapshot: () => (own ??= reader())(), reader })
@@ -56,7 +65,7 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   })
   if (path === false && registry === undefined && endpointsOf(app) === undefined) return
   const { addPrometheus } = await import('./prometheus.ts')
-  await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW_MS), queues: () => collector.queues() }, { path, registry, prefix })
+  await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW_MS, false), queues: () => collector.queues() }, { path, registry, prefix })
 }
 
 /** The Fastify plugin of the metrics, `app.metrics`: counts and durations as a snapshot, and for Prometheus. */

@@ -89,6 +89,20 @@ export function drainablesOf (instance: FastifyInstance): Set<Drainable> {
 }
 
 /**
+ * Returns a decorator of the suite, which is known by its drainable: an application without that plugin may have a
+ * decorator of its own under the name. Returns undefined if only an encapsulated context has the decorator. The suite's
+ * own in its place throws when it is read.
+ */
+export function ownDecorator<Decorator> (app: FastifyInstance, name: string, drainable: string): Decorator | undefined {
+  if (![...drainablesOf(app)].some((each) => each.name === drainable)) return undefined
+  try {
+    return app.getDecorator<Decorator>(name)
+  } catch {
+    return undefined
+  }
+}
+
+/**
  * Lists drainables with their app until the app has closed, and closes them with the app. A drainable that still holds
  * work then stays listed: a function that ignores its signal, a lock that nobody has released.
  */

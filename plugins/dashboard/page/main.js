@@ -3,7 +3,7 @@ import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
 import { charts as definitions } from './panels.js'
 import { showStatus, showWho } from './status.js'
-import { showQueues } from './tasks.js'
+import { showStored } from './stored/table.js'
 import { tiles as tileDefinitions } from './tiles.js'
 import { showIncidents, showJobs, showRoutes } from './lists.js'
 
@@ -103,7 +103,7 @@ function connect () {
     showSamples()
   })
   on('jobs', showJobs)
-  on('queues', showQueues)
+  on('stored', showStored)
   on('incidents', (incidents) => showIncidents(incidents, false))
   on('who', showWho)
   on('status', (status) => {

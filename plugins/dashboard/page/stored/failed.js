@@ -1,0 +1,136 @@
+// The tasks of a name that have failed for the last time, with a way back: fifty at a time, found by id.
+import { confirmed } from '../confirm.js'
+import { byId, make, setText, timeOf } from '../dom.js'
+import { act, button, get } from './ask.js'
+
+/** @typedef {import('../../stored-tasks.ts').ShownFailed} ShownFailed */
+
+/** The name whose tasks are shown. @type {string | undefined} */
+let open
+/** Where the shown part begins, and where the parts before it did. @type {number[]} */
+let offsets = [0]
+/** Where the next part begins. @type {number | undefined} */
+let next
+/** Counts questions, so that a late answer to an earlier one isn't shown. */
+let question = 0
+
+const search = /** @type {HTMLInputElement} */ (byId('failed-search'))
+const payloads = /** @type {HTMLInputElement} */ (byId('failed-payloads'))
+const buttonOf = (/** @type {string} */ id) => /** @type {HTMLButtonElement} */ (byId(id))
+
+/** @param {string} name */
+export async function openFailed (name) {
+  open = name
+  search.value = ''
+  payloads.checked = false
+  byId('failed-rows').replaceChildren()
+  await readFirst()
+}
+
+export function closeFailed () {
+  open = undefined
+}
+
+/** @param {number} failed */
+export function showFailedCount (failed) {
+  setText(byId('failed-title'), failed === 0 ? 'Failed' : `Failed (${failed})`)
+  for (const id of ['retry-all', 'discard-all']) buttonOf(id).disabled = failed === 0
+}
+
+async function readFirst () {
+  offsets = [0]
+  await read()
+}
+
+async function read () {
+  if (open === undefined) return
+  const asked = ++question
+  const { answer, problem } = await get('failed', {
+    name: open,
+    offset: String(offsets.at(-1) ?? 0),
+    ...(search.value !== '' && { id: search.value }),
+    ...(payloads.checked && { payloads: 'true' })
+  })
+  if (asked !== question) return
+  if (problem !== undefined) return say(problem)
+  const tasks = /** @type {ShownFailed[]} */ (answer.tasks)
+  next = answer.next
+  buttonOf('failed-older').disabled = next === undefined
+  buttonOf('failed-newer').disabled = offsets.length === 1
+  byId('failed-pages').hidden = next === undefined && offsets.length === 1
+  byId('failed-payloads-label').hidden = !answer.hasPayloads
+  byId('failed-rows').replaceChildren(...tasks.map(item))
+  byId('failed-rows').hidden = tasks.length === 0
+  say(tasks.length > 0 ? '' : emptyText())
+}
+
+function emptyText () {
+  if (search.value === '') return offsets.length === 1 ? 'None has failed.' : 'There are no older ones.'
+  return next === undefined
+    ? 'No failed task has this in its id.'
+    : 'None of these 1,000 failed tasks has this in its id: look at older ones.'
+}
+
+/** @param {string} text */
+const say = (text) => setText(byId('failed-said'), text)
+
+/** @param {ShownFailed} task */
+function item ({ id, storedId, attempts, failedAt, message, stack, payload }) {
+  const when = make('time', { text: `${new Date(failedAt).toLocaleDateString('en-CA')} ${timeOf(failedAt)}` })
+  when.dateTime = new Date(failedAt).toISOString()
+  const details = [
+    ...(stack === undefined ? [] : [readable(stack, `Stack of ${id}`)]),
+    ...(payload === undefined ? [] : [readable(payload, `Payload of ${id}`)])
+  ]
+  const summary = make('summary', { text: payload === undefined ? 'Stack' : 'Stack and payload' })
+  const more = make('details', {}, [summary, ...details])
+  const times = make('small', {}, [` ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, `, when])
+  const buttons = [
+    button('Retry', id, () => change('retry', storedId)),
+    button('Discard', id, async () => {
+      const agrees = await confirmed(`Discard ${id}, with its payload? It can't be had back.`, 'Discard it')
+      if (agrees) await change('discard', storedId)
+    })
+  ]
+  return make('li', {}, [
+    make('div', { class: 'line' }, [make('div', {}, [make('code', { text: id }), times]), ...buttons]),
+    make('p', { text: message }),
+    ...(details.length === 0 ? [] : [more])
+  ])
+}
+
+/** A text that may be longer than its place, and that the keyboard scrolls. @param {string} text @param {string} label */
+function readable (text, label) {
+  const element = make('pre', { text, 'aria-label': label })
+  element.setAttribute('role', 'region')
+  element.tabIndex = 0
+  return element
+}
+
+/** @param {string} action @param {string} [id] */
+async function change (action, id) {
+  if (open === undefined) return
+  const said = await act(open, action, id)
+  await read()
+  say(said)
+}
+
+search.addEventListener('input', () => readFirst())
+payloads.addEventListener('change', read)
+byId('failed-older').addEventListener('click', () => {
+  if (next === undefined) return
+  offsets.push(next)
+  return read()
+})
+byId('failed-newer').addEventListener('click', () => {
+  if (offsets.length > 1) offsets.pop()
+  return read()
+})
+byId('retry-all').addEventListener('click', async () => {
+  const agrees = await confirmed(`Put all failed tasks of ${open} back in line? Each runs again.`, 'Retry all')
+  if (agrees) await change('retryAll')
+})
+byId('discard-all').addEventListener('click', async () => {
+  const question = `Discard all failed tasks of ${open}, with their payloads? They can't be had back.`
+  if (await confirmed(question, 'Discard all')) await change('discardAll')
+})

@@ -1,0 +1,90 @@
+// The stored tasks by name, and the processes that run them.
+import { confirmed } from '../confirm.js'
+import { byId, count as compact, duration, make, setText, timeOf } from '../dom.js'
+import { act, button } from './ask.js'
+import { look, refresh } from './look.js'
+
+/** @typedef {import('../../stored-tasks.ts').Stored} Stored */
+/** @typedef {Stored['queues'][number]} Queue */
+/** @typedef {Stored['processes'][number]} Process */
+
+/** A process that was not seen for so long, in ms, is frozen or gone: it is seen every 5 s. */
+const SILENT_MS = 15_000
+/** The processes that the table holds. */
+const MAX_PROCESSES = 50
+
+/** @type {Map<string, { element: HTMLElement, cells: HTMLElement[], state: HTMLElement, pause: HTMLButtonElement }>} */
+const rows = new Map()
+let answeredAt = Date.now()
+
+/** @param {Stored} stored */
+export function showStored ({ queues, processes, away }) {
+  byId('stored').hidden = queues.length === 0 && rows.size === 0
+  byId('stored').classList.toggle('past', away)
+  if (!away) answeredAt = Date.now()
+  setText(byId('stored-note'), away ? `of ${timeOf(answeredAt)}: Redis doesn't answer` : 'in Redis, of all processes')
+  if (away) return
+  for (const [name, { element }] of rows) {
+    if (queues.some((queue) => queue.name === name)) continue
+    element.remove()
+    rows.delete(name)
+  }
+  const alive = processes.filter(({ seenMs }) => seenMs < SILENT_MS)
+  for (const queue of queues) showQueue(queue, alive.filter(({ consumes }) => consumes.includes(queue.name)).length)
+  showProcesses(processes)
+  refresh(queues)
+}
+
+/** @param {Queue} queue @param {number} consumers */
+function showQueue ({ name, waiting, delayed, running, failed, oldestMs, paused }, consumers) {
+  const { cells, state, pause } = rows.get(name) ?? addRow(name)
+  const texts = [compact(waiting), waiting === 0 ? '–' : duration(oldestMs), compact(delayed), compact(running),
+    compact(failed), consumers === 0 ? 'none' : compact(consumers)]
+  for (const [index, text] of texts.entries()) setText(/** @type {HTMLElement} */ (cells[index]), text)
+  cells[4]?.classList.toggle('bad', failed > 0)
+  cells[5]?.classList.toggle('warn', consumers === 0)
+  setText(state, paused ? 'paused' : '')
+  setText(pause, paused ? 'Resume' : 'Pause')
+  pause.setAttribute('aria-label', `${paused ? 'Resume' : 'Pause'} ${name}`)
+}
+
+/** @param {string} name */
+function addRow (name) {
+  const opener = make('button', { class: 'plain', text: name, 'aria-controls': 'task' })
+  opener.type = 'button'
+  opener.addEventListener('click', () => look(name))
+  const state = make('small', { class: 'state' })
+  const title = make('th', {}, [opener, ' ', state])
+  title.scope = 'row'
+  const cells = Array.from({ length: 6 }, () => make('td'))
+  const pause = button('Pause', name, () => pauseOrResume(name, pause.textContent === 'Resume'))
+  const element = make('tr', {}, [title, ...cells, make('td', {}, [pause])])
+  byId('stored-rows').append(element)
+  const row = { element, cells, state, pause }
+  rows.set(name, row)
+  return row
+}
+
+/** @param {string} name @param {boolean} isPaused */
+async function pauseOrResume (name, isPaused) {
+  const question = `Pause ${name}? No process begins one of its tasks until you resume it.`
+  if (!isPaused && !await confirmed(question, 'Pause it')) return
+  setText(byId('stored-said'), await act(name, isPaused ? 'resume' : 'pause'))
+}
+
+/** @param {Process[]} processes those that were seen last first */
+function showProcesses (processes) {
+  const shown = processes.slice(0, MAX_PROCESSES)
+  byId('processes-rows').replaceChildren(...shown.map(({ name, consumes, concurrency, startedAt, seenMs }) => {
+    const title = make('th', { text: name })
+    title.scope = 'row'
+    const isSilent = seenMs >= SILENT_MS
+    return make('tr', {}, [
+      title,
+      make('td', { text: consumes.join(', ') }),
+      make('td', { text: compact(concurrency) }),
+      make('td', { text: duration(Math.max(0, Date.now() - startedAt)) }),
+      make('td', { text: isSilent ? `${duration(seenMs)} ago` : 'now', ...(isSilent && { class: 'warn' }) })
+    ])
+  }))
+}

@@ -1,0 +1,77 @@
+/** The routes by which the page reads and changes stored tasks. The caller adds the guard. */
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteShorthandOptions } from 'fastify'
+import { logSafely } from '../shared/log.ts'
+import type { Payloads } from './options.ts'
+import { act, failedTasks, inspected, storedTasksOf, type StoredTasks } from './stored-tasks.ts'
+
+/** What the page asks with. Anybody may send anything. */
+type Query = { Querystring: Partial<Record<'name' | 'id' | 'action' | 'payloads' | 'offset', unknown>> }
+
+export interface TaskRoutesDeps {
+  /** Whose decorator is read: the application, and not the context of the routes. */
+  app: FastifyInstance
+  shared: RouteShorthandOptions
+  headers: Record<string, string>
+  payloads: Payloads | undefined
+  /** Names the user for the log. */
+  operatorOf: (request: FastifyRequest) => string
+  /** Adds a line to the incidents. */
+  note: (subject: string, reason: string) => void
+}
+
+/** Errors that say that there are no stored tasks of this name. */
+const unknownCodes: ReadonlySet<unknown> = new Set(['FC_ERR_TASK_UNKNOWN', 'FC_ERR_TASKS_NOT_STORED'])
+
+/** Beyond it there is nothing: Redis keeps fewer failed tasks of a name. */
+const MAX_OFFSET = 1_000_000_000
+
+const textOf = (value: unknown): string | undefined => typeof value === 'string' && value !== '' ? value : undefined
+
+export function addTaskRoutes (routes: FastifyInstance,
+  { app, shared, headers, payloads, operatorOf, note }: TaskRoutesDeps): void {
+  /** Answers with what `read` returns, or with 404 if it returns nothing, or no tasks of the name are stored. */
+  async function answer (name: unknown, reply: FastifyReply,
+    read: (tasks: StoredTasks, name: string) => Promise<object | undefined>): Promise<FastifyReply> {
+    const [tasks, known] = [storedTasksOf(app), textOf(name)]
+    const found = tasks === undefined || known === undefined
+      ? undefined
+      : await read(tasks, known).catch((error: unknown) => {
+        if (unknownCodes.has((error as { code?: unknown }).code)) return undefined
+        throw error
+      })
+    reply.headers(headers)
+    return found === undefined
+      ? await reply.code(404).send({ message: 'There is no such task or action, or no tasks of this name are stored' })
+      : await reply.send(found)
+  }
+
+  const reads = { ...shared, exposeHeadRoute: false }
+
+  routes.get<Query>('/tasks/inspect', reads, async ({ query: { name } }, reply) => answer(name, reply, inspected))
+
+  routes.get<Query>('/tasks/failed', reads, async (request, reply) => {
+    const { query: { name, id, payloads: wanted, offset } } = request
+    const from = Math.min(Math.max(0, Math.trunc(Number(offset ?? 0)) || 0), MAX_OFFSET)
+    const withPayloads = wanted === 'true' && payloads !== undefined
+    return await answer(name, reply, async (tasks, name) => {
+      const page = await failedTasks(tasks, name, from, textOf(id), withPayloads ? payloads : undefined)
+      if (withPayloads) {
+        logSafely(request.log, 'info', { task: name, operator: operatorOf(request) },
+          'payloads of failed tasks were read on the dashboard')
+      }
+      return { ...page, hasPayloads: payloads !== undefined }
+    })
+  })
+
+  routes.post<Query>('/tasks/act', shared, async (request, reply) => {
+    const { query: { name, id, action } } = request
+    return await answer(name, reply, async (tasks, name) => {
+      const done = await act(tasks, action, name, textOf(id) ?? '')
+      if (done === undefined) return undefined
+      logSafely(request.log, 'warn', { task: name, action, taskId: id, operator: operatorOf(request) },
+        'stored tasks were changed on the dashboard')
+      note(`task ${name}`, done)
+      return { done }
+    })
+  })
+}

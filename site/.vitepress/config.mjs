@@ -9,7 +9,7 @@ const all = links('docs/')
 const named = (...names) => names.flatMap((name) => all.filter(({ link }) => link === `/${name}`))
 
 const sidebar = [
-  { text: 'Begin', items: [{ text: 'Overview', link: '/' }, ...named('getting-started', 'playbook', 'example')] },
+  { text: 'Begin', items: [{ text: 'Overview', link: '/' }, ...named('getting-started', 'playbook')] },
   { text: 'Use', items: named('workers', 'tasks', 'groups', 'stored-tasks', 'limiter', 'locks', 'loop', 'cancellation') },
   { text: 'Overload', items: [...named('overload', 'sizing'), { text: 'Simulation', link: '/simulation' }] },
   { text: 'Operate', items: named('shutdown', 'kubernetes', 'from-one-process-to-many', 'dashboard', 'metrics', 'tracing', 'troubleshooting') },

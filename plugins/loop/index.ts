@@ -68,7 +68,7 @@ async function loop (app: FastifyInstance, options: LoopOptions): Promise<void> 
       return { ...view.gauges(), passed, started, left, refused: { ...refused }, routes: view.routes() }
     }
   })
-  app.addHook('onRoute', ({ method, url, config = {} }) => checkRoute(`${String(method)} ${url}`, config))
+  app.addHook('onRoute', ({ method, url, config }) => checkRoute(`${String(method)} ${url}`, config ?? {}))
   // Hooks of requests have names, which @fastify/otel gives to their spans.
   app.addHook('onRequest', function admitToLoop (request, reply, done) { hooks.onRequest(request, reply, done) })
   app.addHook('onSend', function measureLoop (request, reply, payload, done) { hooks.onSend(request, reply, payload, done) })

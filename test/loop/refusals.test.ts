@@ -182,6 +182,7 @@ t.test('invalid options fail the boot', async (t) => {
   }
   const app = Fastify()
   await app.register(loop)
+  app.get('/', { config: null } as object, () => '')
   t.match(await rejection(app.register(loop) as unknown as Promise<unknown>), { code: 'FC_ERR_OPTION_INVALID' })
 })
 

@@ -50,6 +50,8 @@ export class Concurrency {
   readonly #settings: Settings
   /** The policies of a route, by what Fastify keeps for it. */
   readonly #ofRoutes = new WeakMap<object, readonly ResolvedConcurrency[]>()
+  /** Requests that have begun to acquire their permits. */
+  readonly #acquiring = new WeakSet<FastifyRequest>()
 
   constructor (policies: ReadonlyMap<string, ResolvedConcurrency>, settings: Settings) {
     this.#policies = policies
@@ -98,7 +100,9 @@ export class Concurrency {
   get hook (): onRequestHookHandler {
     const hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
       const policies = this.#policiesOf(request)
-      if (policies.length === 0) return done()
+      // reply.callNotFound() runs the hooks again: a request that waited for a second permit would wait for itself.
+      if (policies.length === 0 || this.#acquiring.has(request)) return done()
+      this.#acquiring.add(request)
       const releases: Release[] = []
       const release = (): void => { for (const each of releases.splice(0)) each() }
       const gone = new AbortController()

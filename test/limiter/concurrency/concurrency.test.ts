@@ -237,6 +237,13 @@ t.test('routes name their bounds, and have keys; a refused request gets a 503', 
   t.equal((await after).statusCode, 200)
 })
 
+t.test('a request that calls the not-found handler holds its permit, and does not wait for another', async (t) => {
+  const app = await start(t, { db: { concurrency: 1, maxWait: 60_000 } }, (app) => {
+    app.get('/file', (_request, reply) => { reply.callNotFound() })
+  })
+  for (const url of ['/file', '/file', '/missing']) t.equal((await app.inject(url)).statusCode, 404, url)
+})
+
 t.test('what is wrong is said at boot, and an unknown policy by run()', async (t) => {
   for (const policy of [{ concurrency: 0 }, { concurrency: '1' }, { concurrency: 1, maxWait: -1 }, { concurrency: 1, rate: 1 }, { concurrency: 1, key: 'address' }]) {
     const app = Fastify()

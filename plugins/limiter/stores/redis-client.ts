@@ -1,14 +1,10 @@
 /** The adapters on clients of Redis and Valkey. The clients differ only in how they call a script. This is the only file that knows them. */
-import { Writable } from 'node:stream'
-import { setImmediate } from 'node:timers'
 import { ensure } from '../../shared/options.ts'
 
 /** What is used of a `Redis` or `Cluster` of ioredis or iovalkey. */
 export interface IoRedisClient {
   evalsha (sha: string, keys: number, ...args: string[]): Promise<unknown>
   eval (script: string, keys: number, ...args: string[]): Promise<unknown>
-  /** The socket of a `Redis` that is connected. */
-  readonly stream?: unknown
 }
 
 /** What is used of a client of node-redis (the package `redis`): `createClient()`, `createClientPool()` or `createCluster()`. */
@@ -28,22 +24,6 @@ export type RedisClient = IoRedisClient | NodeRedisClient | GlideClient
 /** Calls a script by its text (`EVAL`) or by its digest (`EVALSHA`). */
 export type CallScript = (command: 'EVAL' | 'EVALSHA', script: string, keys: string[], args: string[]) => Promise<unknown>
 
-const corked = new WeakSet<Writable>()
-
-/**
- * Has the socket of ioredis send what is written in this turn of the event loop as one packet: ioredis makes a system call for each command, which
- * costs more than the rest of a decision. The other clients do so themselves.
- */
-function sendTogether (stream: unknown): void {
-  if (!(stream instanceof Writable) || corked.has(stream)) return
-  corked.add(stream)
-  stream.cork()
-  setImmediate(() => {
-    corked.delete(stream)
-    stream.uncork()
-  })
-}
-
 /** Returns what calls scripts through the client. Throws FC_ERR_OPTION_INVALID for what is no client. */
 export function adapt (option: string, client: RedisClient): CallScript {
   const isClient = typeof client === 'object' && client !== null && ['evalsha', 'evalSha', 'customCommand'].some((method) => method in client)
@@ -59,7 +39,6 @@ export function adapt (option: string, client: RedisClient): CallScript {
     }
   }
   return (command, script, keys, args) => {
-    sendTogether(client.stream)
     return client[command === 'EVAL' ? 'eval' : 'evalsha'](script, keys.length, ...keys, ...args)
   }
 }

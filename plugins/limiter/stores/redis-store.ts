@@ -6,6 +6,7 @@
  * tokens lost to requests that another policy refused. Apps that outgrow one node take a prefix each.
  */
 import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers'
 import { describe } from '../../shared/describe.ts'
 import type { Reserved } from './bucket.ts'
 import type { CallScript } from './redis-client.ts'
@@ -14,9 +15,47 @@ import type { Balance, Charge, Decision, Store } from './store.ts'
 
 const sha = createHash('sha1').update(script).digest('hex')
 
+/**
+ * How many operations make a batch that is sent at once: then Redis works while this process goes on with its turn. Redis
+ * serves nobody else while a script runs, so this also bounds how long it is held.
+ */
+const FULL = 8
+
+/**
+ * An operation as the script reads it. To take: the longest wait; then of each charge rate, burst, cost, and of its lockout
+ * the refusals and the ms (0 and 0 without one). To give back: rate, burst and cost; then of a reservation when it was made,
+ * and how many ms later it was to act.
+ */
+type Operation = number[] | ['back', ...number[]]
+
+/** What the script says of one operation. */
+interface Answer {
+  /** When the script ran, in ms of the server's clock. */
+  at: number
+  /** The parts of the whole reply. */
+  parts: readonly string[]
+  /** The index of the operation's first part. */
+  first: number
+}
+
+interface Asked {
+  /** How many parts the answer has. */
+  size: number
+  resolve: (answer: Answer) => void
+  reject: (error: unknown) => void
+}
+
+/** The operations that began in one turn of the event loop. */
+interface Batch {
+  keys: string[]
+  operations: Operation[]
+  asked: Asked[]
+}
+
 export class RedisStore implements Store {
   readonly #call: CallScript
   readonly #prefix: string
+  #batch: Batch | undefined
 
   /** @param prefix of every key: `{${prefix}:limiter}:${policy}:${key}`, in braces as the hash tag */
   constructor (call: CallScript, prefix: string) {
@@ -25,47 +64,65 @@ export class RedisStore implements Store {
   }
 
   async take<C extends Charge> (charges: readonly C[], maxWait: number): Promise<Decision<C>> {
-    const keys: string[] = []
-    const args: string[] = []
-    let isLocking = false
-    for (const charge of charges) {
-      keys.push(this.#key(charge))
-      args.push(String(charge.rate), String(charge.burst), String(charge.cost))
-      if (charge.lockout !== undefined) isLocking = true
-    }
-    if (maxWait > 0 || isLocking) args.push(String(maxWait))
-    if (isLocking) {
-      for (const { lockout } of charges) args.push(String(lockout?.after ?? 0), String(lockout?.duration ?? 0))
-    }
-    return this.#decisionOf(charges, await this.#run(keys, args))
+    // JSON has no infinity.
+    const operation = [Math.min(maxWait, Number.MAX_VALUE)]
+    for (const { rate, burst, cost, lockout } of charges) operation.push(rate, burst, cost, lockout?.after ?? 0, lockout?.duration ?? 0)
+    const { at, parts, first } = await this.#ask(charges, operation, 1 + 3 * charges.length)
+    const granted = parts[first] === '1'
+    let isValid = granted || parts[first] === '0'
+    const balances = charges.map((charge, index): Balance<C> => {
+      const next = first + 1 + 3 * index
+      const tokens = Number(parts[next])
+      const wait = toNumber(parts[next + 1])
+      if (!Number.isFinite(tokens) || !(wait >= 0)) isValid = false
+      return { charge, tokens, wait, lockedOut: parts[next + 2] === '1' }
+    })
+    if (!isValid) throw foreignReply(parts.join(' '))
+    return { granted, balances, at, store: this }
   }
 
   async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {
     const { rate, burst, cost } = charge
-    const reservation = reserved === undefined ? [] : [reserved.at, reserved.wait]
-    await this.#run([this.#key(charge)], [rate, burst, cost, ...reservation, 'back'].map(String))
+    await this.#ask([charge], ['back', rate, burst, cost, ...(reserved === undefined ? [] : [reserved.at, reserved.wait])], 0)
   }
 
-  /**
-   * Reads the reply to the script. What answers at that address may not be Redis, or a proxy before it: an error is
-   * better than NaN that passes for a decision.
-   */
-  #decisionOf<C extends Charge> (charges: readonly C[], reply: unknown): Decision<C> {
-    const parts = typeof reply === 'string' ? reply.split(' ') : []
-    const granted = parts[0] === '1'
-    const at = Number(parts[1]) * 1000 + Number(parts[2]) / 1000
-    let isValid = (granted || parts[0] === '0') && Number.isFinite(at) && parts.length === 3 + 3 * charges.length
-    const balances: Array<Balance<C>> = []
-    for (const charge of charges) {
-      const next = 3 + 3 * balances.length
-      const tokens = Number(parts[next])
-      const wait = toNumber(parts[next + 1])
-      if (!Number.isFinite(tokens) || !(wait >= 0)) isValid = false
-      balances.push({ charge, tokens, wait, lockedOut: parts[next + 2] === '1' })
+  /** Adds an operation to the batch, which is sent when it is full, or else at the end of the turn. */
+  #ask (charges: readonly Charge[], operation: Operation, size: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const batch = this.#batch ??= this.#open()
+      for (const charge of charges) batch.keys.push(this.#key(charge))
+      batch.operations.push(operation)
+      batch.asked.push({ size, resolve, reject })
+      if (batch.operations.length === FULL) this.#close(batch)
+    })
+  }
+
+  #open (): Batch {
+    const batch: Batch = { keys: [], operations: [], asked: [] }
+    setImmediate(() => { if (this.#batch === batch) this.#close(batch) })
+    return batch
+  }
+
+  #close (batch: Batch): void {
+    this.#batch = undefined
+    void this.#send(batch)
+  }
+
+  async #send ({ keys, operations, asked }: Batch): Promise<void> {
+    try {
+      const reply = await this.#run(keys, JSON.stringify(operations))
+      const parts = typeof reply === 'string' ? reply.split(' ') : []
+      const at = Number(parts[0]) * 1000 + Number(parts[1]) / 1000
+      const size = asked.reduce((sum, { size }) => sum + size, 2)
+      if (!Number.isFinite(at) || parts.length !== size) throw foreignReply(reply)
+      let first = 2
+      for (const { size, resolve } of asked) {
+        resolve({ at, parts, first })
+        first += size
+      }
+    } catch (error) {
+      for (const { reject } of asked) reject(error)
     }
-    if (isValid) return { granted, balances, at, store: this }
-    throw new Error('The answer to the limiter\'s script is not the limiter\'s (expected "granted seconds microseconds ' +
-      `tokens wait lockedOut …", received ${describe(reply)}): check that limiter.redis is a Redis server`)
   }
 
   /** The policy's name is encoded, so that no policy and key read like another policy and key. */
@@ -74,15 +131,21 @@ export class RedisStore implements Store {
   }
 
   /** Redis forgets its scripts when it restarts, or when an operator flushes them: then the text is sent again. */
-  async #run (keys: string[], args: string[]): Promise<unknown> {
+  async #run (keys: string[], operations: string): Promise<unknown> {
     try {
-      return await this.#call('EVALSHA', sha, keys, args)
+      return await this.#call('EVALSHA', sha, keys, [operations])
     } catch (error) {
       // GLIDE writes NoScriptError in the middle of its message.
       if (!(error instanceof Error) || !/^NOSCRIPT|NoScriptError/.test(error.message)) throw error
-      return await this.#call('EVAL', script, keys, args)
+      return await this.#call('EVAL', script, keys, [operations])
     }
   }
+}
+
+/** What answers at the address may not be Redis, or a proxy before it: an error is better than NaN that passes for a decision. */
+function foreignReply (reply: unknown): Error {
+  return new Error('The answer to the limiter\'s script is not the limiter\'s (expected "seconds microseconds ' +
+    `granted tokens wait lockedOut …", received ${describe(reply)}): check that limiter.redis is a Redis server`)
 }
 
 /** Lua writes an endless wait as `inf`. */

@@ -1,5 +1,6 @@
 /**
- * The token bucket in Lua, as it runs inside Redis or Valkey. One round trip decides on all policies of a stage, atomically, by one clock.
+ * The token bucket in Lua, as it runs inside Redis or Valkey. One call carries out all operations of a turn of the event loop, in order,
+ * by one clock: a call costs Redis and Node several times as much as an operation in it.
  *
  * Numbers are sent and returned as text, because Redis truncates a Lua number in a reply to an integer. They are stored as they are in memory,
  * because writing and reading them as text took much of the script's time. A value that this script didn't
@@ -23,27 +24,31 @@ const LONGEST = 1e15
 /** The first byte of a bucket's value. A value that begins otherwise, or has another length, is not the script's. */
 const FORMAT = 1
 
-const prelude = `
+const buckets = `
+-- A local is found sooner than a field of a global table.
+local call, pcall, pack, unpackStruct = redis.call, redis.pcall, struct.pack, struct.unpack
+local floor, ceil, max, min, abs, format = math.floor, math.ceil, math.max, math.min, math.abs, string.format
+
 local time = redis.call('TIME')
 local now = time[1] * 1000 + time[2] / 1000
 
 local function timeOf(tokens, rate)
-  return math.floor(1e9 * (tokens / rate)) / 1e6
+  return floor(1e9 * (tokens / rate)) / 1e6
 end
 
 local function load(key, rate, burst, cost)
-  local state = redis.pcall('GET', key)
+  local state = pcall('GET', key)
   local tokens, at, left, ahead, refusals, lockedUntil = burst, now, 0, 0, 0, 0
-  if type(state) == 'string' and string.byte(state) == ${FORMAT} and (#state == 33 or #state == 49) then
-    tokens, at, left, ahead = struct.unpack('<dddd', state, 2)
-    if #state == 49 then refusals, lockedUntil = struct.unpack('<dd', state, 34) end
+  if type(state) == 'string' and (#state == 33 or #state == 49) and string.byte(state) == ${FORMAT} then
+    tokens, at, left, ahead = unpackStruct('<dddd', state, 2)
+    if #state == 49 then refusals, lockedUntil = unpackStruct('<dd', state, 34) end
     -- NaN is not the script's, and of the numbers only the time left may be infinite.
     local sum = tokens + at + ahead + refusals + lockedUntil
     if sum - sum ~= 0 or left ~= left then tokens, at, left, ahead, refusals, lockedUntil = burst, now, 0, 0, 0, 0 end
     if at > now + ${MAX_CLOCK_STEP_MS} then at = now end
     local passed = now - at
     if passed > 0 then
-      tokens, at, left, ahead = tokens + passed / 1000 * rate, now, math.max(0, left - passed), ahead - passed
+      tokens, at, left, ahead = tokens + passed / 1000 * rate, now, max(0, left - passed), ahead - passed
     end
     if tokens > burst then tokens = burst end
   end
@@ -55,91 +60,97 @@ local function load(key, rate, burst, cost)
 end
 
 local function store(key, bucket, spent)
-  local rate, burst = bucket.rate, bucket.burst
-  local left = math.max((burst - bucket.tokens) * 1000 / rate, bucket.left + spent * 1000 / rate)
-  local life = math.ceil(math.max(bucket.at - now + left, bucket.lockedUntil - now)) + 1
-  local state = struct.pack('<bdddd', ${FORMAT}, bucket.tokens, bucket.at, left, bucket.ahead)
-  if bucket.refusals > 0 or bucket.lockedUntil > now then
-    state = state .. struct.pack('<dd', bucket.refusals, bucket.lockedUntil)
-  end
-  redis.call('SET', key, state, 'PX', math.min(life, ${LONGEST}))
+  local rate, tokens, at, lockedUntil = bucket.rate, bucket.tokens, bucket.at, bucket.lockedUntil
+  local left = max((bucket.burst - tokens) * 1000 / rate, bucket.left + spent * 1000 / rate)
+  local life = ceil(max(at - now + left, lockedUntil - now)) + 1
+  local state = pack('<bdddd', ${FORMAT}, tokens, at, left, bucket.ahead)
+  if bucket.refusals > 0 or lockedUntil > now then state = state .. pack('<dd', bucket.refusals, lockedUntil) end
+  call('SET', key, state, 'PX', min(life, ${LONGEST}))
 end
 `
 
-/**
- * KEYS: one for each charge. ARGV: rate, burst and cost of each; then maxWait, and the refusals and ms of the lockout of
- * each (0 and 0 without one). What is 0 for all charges is left out at the end, because each argument costs time.
- * Returns one text, which is quicker to parse than a list: granted (1 or 0), the seconds and microseconds of the server's clock, then tokens, wait
- * and locked out (1 or 0) of each.
- */
+/** Grants all charges, or none. See Store.take. */
 const take = `
-local count = #KEYS
-local maxWait = tonumber(ARGV[3 * count + 1] or 0)
-local granted = 1
-local buckets = {}
-for i = 1, count do
-  local rate, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
-  local bucket = load(KEYS[i], rate, burst, cost)
-  local missing = cost - bucket.tokens
-  if missing > ${SLACK} then bucket.wait = bucket.at - now + timeOf(missing, rate) end
-  -- After the clock was set back, a lockout takes no longer than it did at first.
-  if bucket.lockedUntil > now then
-    bucket.locked = math.min(tonumber(ARGV[3 * count + 2 * i + 1] or 0), bucket.lockedUntil - now)
+local function take(charges, firstKey, operation)
+  local maxWait = operation[1]
+  local granted = 1
+  local buckets = {}
+  for i = 1, charges do
+    local rate, burst, cost, _, duration = unpack(operation, 5 * i - 3, 5 * i + 1)
+    local bucket = load(KEYS[firstKey + i], rate, burst, cost)
+    local missing = cost - bucket.tokens
+    if missing > ${SLACK} then bucket.wait = bucket.at - now + timeOf(missing, rate) end
+    -- After the clock was set back, a lockout takes no longer than it did at first.
+    if bucket.lockedUntil > now then bucket.locked = min(duration, bucket.lockedUntil - now) end
+    if bucket.wait > maxWait or bucket.locked > 0 then granted = 0 end
+    buckets[i] = bucket
   end
-  if bucket.wait > maxWait or bucket.locked > 0 then granted = 0 end
-  buckets[i] = bucket
-end
-local reply = granted .. ' ' .. time[1] .. ' ' .. time[2]
-for i = 1, count do
-  local bucket = buckets[i]
-  local cost, wait, locked = bucket.cost, bucket.wait, bucket.locked
-  if locked > 0 then
-    bucket.tokens = math.min(0, bucket.tokens)
-    wait = math.max(wait, locked)
-  elseif wait > maxWait and cost > 0 and (ARGV[3 * count + 2 * i] or '0') ~= '0' then
-    bucket.refusals = bucket.refusals + 1
-    if bucket.refusals >= tonumber(ARGV[3 * count + 2 * i]) then
-      locked = tonumber(ARGV[3 * count + 2 * i + 1])
-      bucket.refusals, bucket.lockedUntil = 0, now + locked
-      wait = math.max(wait, locked)
+  add(granted)
+  for i, bucket in ipairs(buckets) do
+    local cost, wait, locked, after = bucket.cost, bucket.wait, bucket.locked, operation[5 * i]
+    if locked > 0 then
+      bucket.tokens = min(0, bucket.tokens)
+      wait = max(wait, locked)
+    elseif wait > maxWait and cost > 0 and after > 0 then
+      bucket.refusals = bucket.refusals + 1
+      if bucket.refusals >= after then
+        locked = operation[5 * i + 1]
+        bucket.refusals, bucket.lockedUntil = 0, now + locked
+        wait = max(wait, locked)
+      end
+      store(KEYS[firstKey + i], bucket, 0)
+    elseif granted == 1 and cost > 0 then
+      bucket.tokens, bucket.ahead = bucket.tokens - cost, wait - (bucket.at - now)
+      store(KEYS[firstKey + i], bucket, cost)
     end
-    store(KEYS[i], bucket, 0)
-  elseif granted == 1 and cost > 0 then
-    bucket.tokens, bucket.ahead = bucket.tokens - cost, wait - (bucket.at - now)
-    store(KEYS[i], bucket, cost)
+    if wait == 0 then
+      add(format('%.17g 0 0', bucket.tokens))
+    else
+      add(format('%.17g %.17g %d', bucket.tokens, wait, locked > 0 and 1 or 0))
+    end
   end
-  reply = reply .. string.format(' %.17g %.17g %d', bucket.tokens, wait, locked > 0 and 1 or 0)
 end
-return reply
 `
 
-/**
- * KEYS: the bucket. ARGV: rate, burst, cost; for a reservation also when it was made, and how many ms later it was to act;
- * then the word `back`. See refund and giveBack in bucket.ts.
- */
+/** See refund and giveBack in bucket.ts. */
 const giveBack = `
-local rate, burst, cost, reservedAt, wait = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-if redis.call('EXISTS', KEYS[1]) == 0 then return end
-local bucket = load(KEYS[1], rate, burst, cost)
-local restored = cost
-if reservedAt then
-  local acts = wait - (bucket.at - reservedAt)
-  restored = cost - (bucket.ahead - acts) / 1000 * rate
-  if acts <= -${SAME} or restored <= 0 then return end
-  local before = acts - timeOf(cost, rate)
-  if math.abs(bucket.ahead - acts) < ${SAME} and before > -${SAME} then bucket.ahead = before end
+local function giveBack(key, rate, burst, cost, reservedAt, wait)
+  if call('EXISTS', key) == 0 then return end
+  local bucket = load(key, rate, burst, cost)
+  local restored = cost
+  if reservedAt then
+    local acts = wait - (bucket.at - reservedAt)
+    restored = cost - (bucket.ahead - acts) / 1000 * rate
+    if acts <= -${SAME} or restored <= 0 then return end
+    local before = acts - timeOf(cost, rate)
+    if abs(bucket.ahead - acts) < ${SAME} and before > -${SAME} then bucket.ahead = before end
+  end
+  bucket.tokens = min(burst, bucket.tokens + restored)
+  store(key, bucket, -restored)
 end
-bucket.tokens = math.min(burst, bucket.tokens + restored)
-store(KEYS[1], bucket, -restored)
 `
 
 /**
- * One script does both, so that Redis knows it when tokens come back. A script of its own would be sent a second time,
- * by its text, and what follows on the connection would come before it.
+ * KEYS: one for each charge, in the order of the operations. ARGV[1]: the operations in JSON, see Operation in redis-store.ts.
+ * Returns one text, which is quicker to parse than a list: the seconds and microseconds of the server's clock; then for
+ * each `take` whether it was granted (1 or 0), and tokens, wait and locked out (1 or 0) of each charge.
  */
-export const script = `${prelude}
-if ARGV[#ARGV] == 'back' then
+export const script = `
+${buckets}
+local reply = {time[1], time[2]}
+local function add(text) reply[#reply + 1] = text end
+${take}
 ${giveBack}
-return
+local keys = 0
+for _, operation in ipairs(cjson.decode(ARGV[1])) do
+  if operation[1] == 'back' then
+    giveBack(KEYS[keys + 1], unpack(operation, 2))
+    keys = keys + 1
+  else
+    local charges = (#operation - 1) / 5
+    take(charges, keys, operation)
+    keys = keys + charges
+  end
 end
-${take}`
+return table.concat(reply, ' ')
+`

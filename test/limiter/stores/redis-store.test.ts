@@ -120,6 +120,22 @@ t.test('with a real server', options, async (t) => {
     t.notMatch(stats, /cmdstat_eval:/)
   })
 
+  t.test('what begins in one turn is carried out in its order, by few commands', async (t) => {
+    const store = storeOn(client)
+    await store.take([charge({ cost: 0 })], 0)
+    await client.config('RESETSTAT')
+    const two = [charge({ policy: 'a', burst: 100 }), charge({ policy: 'b', key: 'x', burst: 50, lockout: { after: 1, duration: 5_000 } })]
+    const one = charge({ burst: 2 })
+    const [a, b, , c, d, ...rest] = await Promise.all([
+      takeOne(store, one, 0), takeOne(store, { ...one, cost: 2 }, 0), store.giveBack(one), takeOne(store, { ...one, cost: 2 }, 0), store.take(two, 0),
+      ...Array.from({ length: 15 }, () => takeOne(store, charge({ policy: 'c', burst: 10 }), 0))
+    ])
+    t.strictSame([a.granted, b.granted, c.granted], [true, false, true], 'the token that came back was taken again')
+    t.strictSame(d.balances.map(({ charge, tokens }) => [charge, Math.round(tokens)]), [[two[0], 99], [two[1], 49]])
+    t.equal(rest.filter(({ granted }) => granted).length, 10)
+    t.match(await client.info('commandstats'), /cmdstat_evalsha:calls=3,/, '20 operations, 8 in a command')
+  })
+
   t.test('a server that has decided knows how to take tokens back: a second way there would be overtaken by what follows', async (t) => {
     const store = storeOn(client)
     const all = charge({ burst: 5, cost: 5 })

@@ -122,15 +122,17 @@ export class Outcomes {
   }
 
   async #check ({ id, jobId, queue }: Followed): Promise<void> {
-    const [storedAt, finishedOn] = await queue.ask(id,
-      () => this.#connections.commands.hmget(queue.jobs.toKey(jobId), 'timestamp', 'finishedOn'))
+    // Only a task that has completed has a result. The reason of an earlier attempt that failed is kept beside it.
+    const [storedAt, finishedOn, result] = await queue.ask(id,
+      () => this.#connections.commands.hmget(queue.jobs.toKey(jobId), 'timestamp', 'finishedOn', 'returnvalue'))
     // A task that waits or runs may have a large payload, which isn't read.
     if (storedAt !== null && finishedOn === null) return
     const job = await queue.ask(id, () => queue.jobs.getJob(jobId))
     if (job === undefined) return this.#settle(jobId, 'reject', undefined)
     if (job.finishedOn === undefined) return
     const { failedReason: reason } = job
-    if (reason !== undefined) this.#settle(jobId, 'reject', toError(reason, job.stacktrace?.at(-1), id))
+    const hasFailed = result === null && reason !== undefined
+    if (hasFailed) this.#settle(jobId, 'reject', toError(reason, job.stacktrace?.at(-1), id))
     else this.#settle(jobId, 'resolve', job.returnvalue ?? undefined)
   }
 

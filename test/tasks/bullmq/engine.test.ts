@@ -45,6 +45,14 @@ t.test('on Redis', { skip }, async (t) => {
     t.match(await rejection(handles[1]!.done), { name: 'RangeError', message: 'negative' })
   })
 
+  t.test('a task that has failed once and then completed has completed, also if nobody asked before', async (t) => {
+    const app = await build(t, server, { tasks: defineTasks({ work: { handler: (_payload: unknown, { attempt }: TaskContext) => { if (attempt === 1) throw new Error('once'); return attempt }, retries: 1, backoff: { base: 1, max: 1 } } }) })
+    const handle = await enqueueOf(app)('work')
+    await until(() => app.tasks.stats().completed === 1, 'it has completed')
+    await app.tasks.idle()
+    t.equal(await handle.done, 2)
+  })
+
   t.test('a process that closes does not know the outcome of what goes on elsewhere, and what waits stays stored', async (t) => {
     const prefix = randomUUID()
     const seen: number[] = []

@@ -88,10 +88,10 @@ export interface ConcurrencyOptions<J extends Jobs = Jobs> {
    */
   tracing?: TracingOptions | false
   /**
-   * A live page about the service, for its operators. It turns the metrics on.
+   * A live page about the service, for its operators; `true` is `{}`. It turns the metrics on.
    * @default false
    */
-  dashboard?: DashboardOptions | false
+  dashboard?: DashboardOptions | boolean
   /**
    * A port of its own that answers `/live`, `/ready` and `/metrics`: for a worker process, which doesn't listen, and for
    * a service whose metrics are not for its clients. It turns the metrics on, for which it needs the package
@@ -118,7 +118,7 @@ async function concurrency (app: FastifyInstance, options: ConcurrencyOptions): 
   const workersOptions = withAmbient(ambient, optionsOf('workers', options.workers ?? false))
   const tasksOptions = withAmbient(ambient, optionsOf('tasks', options.tasks ?? {}))
   const locksOptions = withAmbient(ambient, optionsOf('locks', options.locks ?? {}))
-  const dashboardOptions = optionsOf('dashboard', options.dashboard ?? false)
+  const dashboardOptions = optionsOf('dashboard', options.dashboard === true ? {} : options.dashboard ?? false)
   check.ensure(dashboardOptions === undefined || options.metrics !== false, 'concurrency.metrics', 'to be left out, or the options of the metrics, which the dashboard shows', false)
   const operateOptions = optionsOf('operate', options.operate ?? false)
   check.ensure(operateOptions === undefined || lifecycleOptions !== undefined, 'concurrency.lifecycle', 'to be left out, or the options of the lifecycle, which answers the probes of operate', false)

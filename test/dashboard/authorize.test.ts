@@ -9,7 +9,7 @@ import { send, startDashboard } from './helper.ts'
 const basic = (text: string): string => `Basic ${Buffer.from(text).toString('base64')}`
 const right = { authorization: basic('ann:right') }
 
-async function build (t: Test, dashboard: ConcurrencyOptions['dashboard'], options: ConcurrencyOptions = {}): Promise<FastifyInstance> {
+async function build (t: Test, dashboard: Exclude<ConcurrencyOptions['dashboard'], boolean | undefined>, options: ConcurrencyOptions = {}): Promise<FastifyInstance> {
   const app = Fastify() as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(concurrency, { dashboard: { authorize: ({ headers }) => headers.authorization === right.authorization, ...dashboard }, ...options })

@@ -252,7 +252,7 @@ t.test('wrong options are refused by name', async (t) => {
   const twice = Fastify()
   await twice.register(concurrency, { dashboard: {} })
   t.match(await rejection(Promise.resolve(twice.register(dashboard, { path: '/other' }))), { code: 'FC_ERR_OPTION_INVALID', message: /dashboard.*one registration/ })
-  for (const part of ['dashboard', 'metrics', 'tracing']) {
+  for (const part of ['metrics', 'tracing']) {
     const app = Fastify()
     t.match(await rejection(Promise.resolve(app.register(concurrency, { [part]: true }))), { message: `Option "concurrency.${part}": expected an object of options, such as {}, or false, received true` })
   }
@@ -266,4 +266,11 @@ t.test('other routes of the application keep their headers and hooks', async (t)
   const { status, headers } = await send(port, '/', { headers: { host: 'example.com', 'x-forwarded-for': '10.0.0.1' } })
   t.equal(status, 200)
   t.equal(headers['content-security-policy'], undefined)
+})
+
+t.test('`dashboard: true` is `{}`, and a line at info says where the page is', async (t) => {
+  const { lines, logger } = logLines()
+  const { port } = await startDashboard(t, { dashboard: true }, () => {}, { logger })
+  t.match(lines.filter(({ msg }) => msg.startsWith('dashboard:')), [{ level: 30, msg: `dashboard: at http://127.0.0.1:${port}/dashboard` }])
+  t.equal((await send(port, '/dashboard/')).status, 200)
 })

@@ -1,10 +1,11 @@
 /**
- * Takes a sample each second, keeps the last five minutes for pages that are opened later, and says what open pages are
- * sent.
+ * Takes a sample each second, keeps those of the last hour for pages that are opened later, and says what open pages
+ * are sent.
  */
 import type { FastifyInstance } from 'fastify'
 import type { MetricsSnapshot } from '../metrics/index.ts'
 import { logSafely } from '../shared/log.ts'
+import { History, Hour, COARSE, KEPT_SAMPLES } from './history.ts'
 import { Incidents } from './incidents.ts'
 import { runningJobs } from './running-jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
@@ -15,7 +16,6 @@ import { clientNames, Who } from './status/who.ts'
 
 /** The time between two samples, in ms. */
 const INTERVAL_MS = 1_000
-const KEPT_SAMPLES = 300
 /** Readings over which percentiles are taken. */
 const PERCENTILE_READINGS = 10
 
@@ -33,7 +33,8 @@ export class Feed {
   readonly #read: () => MetricsSnapshot
   readonly #readings: Reading[] = []
   /** Samples as JSON: each is made into text once, however many pages there are. */
-  #samples: string[] = []
+  readonly #minutes = new History()
+  readonly #hour = new Hour()
   /** The first event of a stream, once it was asked for since the last sample. */
   #hello: Buffer | undefined
   #timer: NodeJS.Timeout | undefined
@@ -62,11 +63,18 @@ export class Feed {
     const incidents = JSON.stringify(this.#incidents.kept)
     const status = this.#status === undefined ? '' : event('status', this.#status)
     this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL_MS},"kept":${KEPT_SAMPLES},` +
-      `"samples":[${this.#samples.join()}],"incidents":${incidents}}\n\n${status}`)
+      `"samples":${this.#minutes.json},"incidents":${incidents}}\n\n${status}`)
     return this.#hello
   }
 
-  /** What the application hands to the page (ids, progress, names) is of any kind, and nobody is above a timer to catch. */
+  /** The samples of the last hour, as JSON. A page asks for them if its user does. */
+  get hour (): string {
+    return `{"interval":${COARSE * INTERVAL_MS},"samples":${this.#hour.history.json}}`
+  }
+
+  /**
+   * What the application hands to the page (ids, progress, names) is of any kind, and nobody is above a timer to catch.
+   */
   #tickSafely (): void {
     try {
       this.tick()
@@ -83,7 +91,8 @@ export class Feed {
     const [first = after] = this.#readings
     const taken = sampleOf(first, before ?? first, after, Date.now())
     const sample = JSON.stringify(taken)
-    this.#samples = [...this.#samples.slice(1 - KEPT_SAMPLES), sample]
+    this.#minutes.add(sample)
+    const coarse = this.#hour.add(taken, before ?? first, after)
     this.#who.tick()
     this.#status = this.#watch.statusAfter(taken)
     const incidents = this.#take()
@@ -91,7 +100,9 @@ export class Feed {
     const jobs = event('jobs', runningJobs(this.#app.server, this.#nameOf))
     const who = event('who', { keys: this.#who.keys(), waiting: this.#who.waiting })
     const status = event('status', this.#status)
-    this.#streams.broadcast(`event: sample\ndata: ${sample}\n\n${status}${jobs}${who}${this.#stored}${incidents}`)
+    const hour = coarse === undefined ? '' : `event: coarse\ndata: ${coarse}\n\n`
+    this.#streams.broadcast(
+      `event: sample\ndata: ${sample}\n\n${hour}${status}${jobs}${who}${this.#stored}${incidents}`)
     this.#stored = ''
     void this.#askStored()
   }

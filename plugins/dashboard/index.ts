@@ -170,6 +170,9 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
       }
     })
 
+    routes.get('/history', { ...shared, exposeHeadRoute: false }, async (_request, reply) =>
+      await reply.headers(headers).type('application/json').send(feed?.hour ?? '{"samples":[]}'))
+
     type Job = { Querystring: { pool?: unknown, id?: unknown } }
     routes.post<Job>('/cancel', shared, async (request, reply) => {
       const { query: { pool, id } } = request

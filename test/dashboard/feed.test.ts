@@ -3,6 +3,7 @@ import { mock } from 'node:test'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { Feed } from '../../plugins/dashboard/feed.ts'
+import { History } from '../../plugins/dashboard/history.ts'
 import type { Incident } from '../../plugins/dashboard/incidents.ts'
 import type { Status } from '../../plugins/dashboard/status/watch.ts'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
@@ -21,6 +22,7 @@ interface Kit {
   feed: Feed
   server: object
   hello (): { samples: Sample[], incidents: Incident[] }
+  hour (): Sample[]
   /** A job of this name has completed, after 5 ms. */
   complete (name: string): void
   refuseJob (name: string, reason?: RefusalReason, route?: string): void
@@ -46,6 +48,7 @@ async function build (t: Test): Promise<Kit> {
     feed,
     server,
     hello: () => JSON.parse(/\ndata: (.*)/.exec(feed.hello.toString())?.[1] ?? ''),
+    hour: () => (JSON.parse(feed.hour) as { samples: Sample[] }).samples,
     complete (name) {
       const account = countsOf(server).pools.of('workers').jobs.of(name)
       account.completed++
@@ -59,6 +62,40 @@ async function build (t: Test): Promise<Kit> {
     refuseKey: (key) => limitRefused.publish({ server, policy: key, key, cost: 1, retryAfter: 1, lockedOut: false, tokens: 0, rate: 1, burst: 1, ...origin })
   }
 }
+
+t.test('the hour has one sample of each twelve seconds: rates over them, the highest gauges, and 300 at most', async (t) => {
+  const { feed, server, hour, complete } = await build(t)
+  let waiting = 0
+  countsOf(server).pools.of('workers').views.add({ gauges: () => ({ threads: 1, maxThreads: 1, running: 1, waiting }), running: () => [], waiting: () => [] } as never)
+  for (let n = 0; n < 11; n++) feed.tick()
+  t.strictSame(hour(), [], 'twelve seconds have not passed')
+  feed.tick()
+  complete('early')
+  waiting = 7
+  feed.tick()
+  waiting = 0
+  for (let n = 0; n < 11; n++) feed.tick()
+  const [before, after] = hour() as [Sample, Sample]
+  t.equal(hour().length, 2)
+  t.strictSame([before.pools[0]?.waiting, after.pools[0]?.waiting], [0, 7], 'a queue of one second is not lost')
+  t.match(after.jobs, [{ name: 'early' }])
+  t.ok(after.jobs[0]!.completed > 0)
+  t.ok((after.jobs[0]?.run.p99 ?? 0) > 4, 'percentiles are those of the twelve seconds')
+  for (let n = 0; n < 12; n++) feed.tick()
+  t.equal(hour().at(-1)?.jobs[0]?.run.p99, null)
+  for (let n = 0; n < 12 * 320; n++) feed.tick()
+  t.equal(hour().length, 300)
+})
+
+t.test('what is kept has a bound in bytes: long samples are fewer', async (t) => {
+  const history = new History()
+  for (let n = 0; n < 250; n++) history.add(`"${'x'.repeat(9_998)}"`)
+  t.equal((JSON.parse(history.json) as string[]).length, 200)
+  for (let n = 0; n < 300; n++) history.add('1')
+  t.equal((JSON.parse(history.json) as unknown[]).length, 300, 'and short ones are 300 again')
+  history.add('x'.repeat(3_000_000))
+  t.equal(history.json, '[]', 'one that is too long alone is not kept')
+})
 
 t.test('samples of five minutes are kept, and percentiles are those of the last ten', async (t) => {
   const { feed, hello, complete } = await build(t)

@@ -57,6 +57,12 @@ t.test('load from the buttons of the example moves the charts, and each refusal 
   t.strictSame(await seriousOf(page), [], 'in the light theme, under load')
   await page.emulateMedia({ colorScheme: 'dark' })
   t.strictSame(await seriousOf(page), [], 'in the dark theme')
+  const asked = page.waitForResponse(/\/dashboard\/history$/)
+  await page.click('#span-hour')
+  t.match(await (await asked).json(), { interval: 12_000, samples: Array })
+  await page.locator('#span-hour[aria-pressed=true]').waitFor()
+  await page.click('#span-minutes')
+  await page.locator('#span-hour[aria-pressed=false]').waitFor()
   for (const width of [800, 390]) {
     await page.setViewportSize({ width, height: 900 })
     // The charts follow the width of the page in a later frame.

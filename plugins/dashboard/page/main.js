@@ -29,6 +29,9 @@ const tiles = tileDefinitions.map(({ title, isThere, show }) => {
 let samples = []
 let kept = 300
 let interval = 1_000
+/** The samples of the last hour, each of several seconds, if the charts show them. @type {Sample[] | undefined} */
+let hour
+let hourInterval = 12_000
 /** @type {import('../status/problem.ts').State} */
 let state = 'serving'
 /** What the connection is doing. @type {'connecting' | 'open' | 'paused' | 'lost' | 'refused' | 'ended'} */
@@ -48,15 +51,44 @@ function showSamples () {
     setText(note, shown.note)
     element.dataset['tone'] = shown.tone ?? ''
   }
-  // A service that has just started fills the charts too.
-  const span = Math.min(kept * interval, Math.max(SHORTEST, last.at - (samples[0]?.at ?? last.at))) / 1_000
-  for (const chart of charts) chart.show(samples, span)
+  if (hour === undefined) showCharts(samples, interval)
   setText(byId('clock'), timeOf(last.at))
+}
+
+/** @param {Sample[]} shown @param {number} each ms that a sample is of */
+function showCharts (shown, each) {
+  const [first, last] = [shown[0], shown.at(-1)]
+  if (first === undefined || last === undefined) return
+  // A service that has just started fills the charts too.
+  const span = Math.min(kept * each, Math.max(SHORTEST, last.at - first.at)) / 1_000
+  for (const chart of charts) chart.show(shown, span)
+}
+
+/** Has the charts show the last hour, or the last minutes. @param {boolean} isHour */
+async function choose (isHour) {
+  byId('span-minutes').setAttribute('aria-pressed', String(!isHour))
+  byId('span-hour').setAttribute('aria-pressed', String(isHour))
+  hour = isHour ? [] : undefined
+  if (hour === undefined) return showCharts(samples, interval)
+  const asked = hour
+  const answer = await fetch('history').then((response) => response.json()).catch(() => ({ samples: [] }))
+  if (hour !== asked) return
+  hour = answer.samples
+  hourInterval = answer.interval
+  // A service that runs for less than a few of its samples has no more to show than the minutes.
+  showCharts(answer.samples.length < 2 ? samples : answer.samples, hourInterval)
 }
 
 function showState () {
   const pill = byId('phase')
-  const text = { connecting: 'connecting', open: state, paused: 'paused', lost: 'connection lost', refused: 'not connected', ended: 'closed' }[connection]
+  const text = {
+    connecting: 'connecting',
+    open: state,
+    paused: 'paused',
+    lost: 'connection lost',
+    refused: 'not connected',
+    ended: 'closed'
+  }[connection]
   setText(pill, text)
   pill.dataset['state'] = connection === 'open' ? state : connection === 'refused' ? 'lost' : connection
   document.body.dataset['live'] = String(connection === 'open')
@@ -90,6 +122,7 @@ function connect () {
     kept = hello.kept
     interval = hello.interval
     samples = hello.samples
+    if (hour !== undefined) choose(true)
     showIncidents(hello.incidents, true)
     showJobs([])
     showSamples()
@@ -101,6 +134,12 @@ function connect () {
     byId('jobs').hidden = !samples.some(({ pools }) => pools.length > 0)
     showRoutes(sample.routes)
     showSamples()
+  })
+  on('coarse', (sample) => {
+    if (hour === undefined) return
+    hour.push(sample)
+    hour.splice(0, hour.length - kept)
+    showCharts(hour, hourInterval)
   })
   on('jobs', showJobs)
   on('stored', showStored)
@@ -130,6 +169,9 @@ byId('banner').querySelector('button')?.addEventListener('click', () => {
   showState()
 })
 
+byId('span-minutes').addEventListener('click', () => choose(false))
+byId('span-hour').addEventListener('click', () => choose(true))
+
 // A paused page isn't connected. Once it is again, its first event has what the page has missed.
 byId('pause').addEventListener('click', () => {
   if (connection === 'paused') connect()
@@ -140,6 +182,8 @@ byId('pause').addEventListener('click', () => {
   showState()
 })
 
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { for (const chart of charts) chart.redraw() })
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  for (const chart of charts) chart.redraw()
+})
 
 connect()

@@ -60,7 +60,7 @@ const requests: ReadonlyArray<readonly [url: string, init?: RequestInit]> = [
   ['/users', json({ name: 'Ada', email: 'ada@example.org' })], ['/users', json({ name: 'Bob', email: 'bob@example.org' })],
   ['/webhooks', json({ id: 'e1', type: 'paid' })], ['/webhooks', json({ id: 'e2', type: 'paid' })],
   ['/thumbnails?width=16', picture()], ['/load/flood', { method: 'POST' }], ['/dashboard/cancel?pool=workers&id=none', { method: 'POST' }],
-  ['/dashboard/tasks/act?name=none&action=retry', { method: 'POST' }], ['/dashboard/tasks/inspect?name=none'],
+  ['/dashboard/tasks/act?name=none&action=retry', { method: 'POST' }], ['/dashboard/tasks/inspect?name=none'], ['/dashboard/history'],
   ['/dashboard/tasks/failed?name=none']
 ]
 

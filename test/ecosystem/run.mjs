@@ -152,10 +152,13 @@ async function runFileNow (job, file, plugin, skipped = []) {
 }
 
 const isBad = ({ outcome, ms }) => outcome === 'fail' || ms > slower
+/** The exceptions of a file, some of which only count with --loop. */
+const listed = (job, file) => exceptions.filter((each) => each.reason !== '' && each.suite === job.suite.name && each.file === file &&
+  (each.registration ?? job.registration) === job.registration && (each.loop ?? flags.loop) === flags.loop)
 /** The names of the tests of a file that may be lost. */
-const exceptionsIn = (job, file) => exceptions
-  .filter((each) => each.reason !== '' && each.suite === job.suite.name && each.file === file && (each.registration ?? job.registration) === job.registration)
-  .map(({ test }) => test)
+const exceptionsIn = (job, file) => listed(job, file).map(({ test }) => test)
+/** The names of those that would get stuck, and so take down the tests that follow them. */
+const hanging = (job, file) => listed(job, file).filter(({ hangs }) => hangs === true).map(({ test }) => test)
 function isListed (job, file, name) {
   const names = exceptionsIn(job, file)
   return names.includes(name) || (name === '(the file)' && names.length > 0)
@@ -207,7 +210,7 @@ async function runBatch (batch) {
   const only = new RegExp(flags.file)
   const rows = await Promise.all(batch.map(async (job) => {
     const files = testFiles(job.folder, new RegExp(job.suite.files ?? '\\.test\\.m?js$')).filter((file) => only.test(file))
-    const first = await Promise.all(files.map((file) => runFile(job, file, job.ours)))
+    const first = await Promise.all(files.map((file) => runFile(job, file, job.ours, hanging(job, file))))
     const isInQuestion = (index) => flags.full || badOf(first[index]).some((name) => !isListed(job, files[index], name))
     const controls = await Promise.all(files.map((file, index) => isInQuestion(index) ? runFile(job, file, job.control) : undefined))
     return { job, files, first, controls }

@@ -21,7 +21,7 @@ function relinked (text, source) {
   return text.replace(/\]\((?!https?:|#|mailto:)([^)\s#]+)(#[^)\s]*)?\)/g, (_, path, hash = '') => {
     const file = posix.join(posix.dirname(source), path)
     if (!file.startsWith('docs/') && file !== 'README.md') return `](${repository}/${file}${hash})`
-    if (/\.(?:yml|json)$/.test(file) || file.startsWith('docs/design/')) return `](${repository}/${file}${hash})`
+    if (/\.(?:ya?ml|json)$|\/Dockerfile$/.test(file) || file.startsWith('docs/design/')) return `](${repository}/${file}${hash})`
     const page = pageOf(file)
     return `](${posix.relative(posix.dirname(pageOf(source)), page) || './'}${hash})`.replace('](', /^[.]/.test(page) ? '](' : '](./')
   }).replaceAll('](./../', '](../')

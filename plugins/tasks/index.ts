@@ -11,6 +11,7 @@ import fp from 'fastify-plugin'
 import cancellation from '../cancellation/index.ts'
 import { countsOf } from '../core/ledger/counts.ts'
 import { drainOnClose } from '../shared/drainables.ts'
+import * as check from '../shared/options.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { tasksDefined } from './channels.ts'
 import { createTasks, type Tasks } from './decorator.ts'
@@ -77,6 +78,11 @@ async function createEngine (app: FastifyInstance, options: ResolvedTasksOptions
     // Imported here, since the packages that it needs are optional.
     const { BullmqEngine } = await import('./bullmq/engine.ts')
     return await BullmqEngine.open(options, options.stored, { named, ledger, log: app.log })
+  }
+  for (const name of named.names) {
+    const perKey = named.perKey(name)
+    check.ensure(perKey === undefined, `tasks.tasks.${name}.concurrency.perKey`,
+      'to be left out without redis: it bounds stored tasks', perKey)
   }
   const create = options.engine ?? memoryEngine
   return checkEngine(await create({

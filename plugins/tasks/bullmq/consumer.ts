@@ -15,6 +15,8 @@ import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { TaskLedger } from '../ledger.ts'
 import type { Connections } from './connections.ts'
 import { Delivery, type ConsumingProcess, type StoredJob } from './delivery.ts'
+import type { Sweeper } from './keys/sweeper.ts'
+import type { KeyPermits } from './keys/permits.ts'
 import { idOf, keyOf } from './stored.ts'
 import { Suspects } from './suspects.ts'
 import { createWorker, isLost, type TaskWorker } from './worker.ts'
@@ -44,6 +46,8 @@ export interface ConsumerOptions {
   /** The channel on which processes tell each other of cancelled tasks. */
   cancelChannel: string
   connections: Connections
+  permits: ReadonlyMap<string, KeyPermits>
+  sweeper: Sweeper
 }
 
 export class Consumer implements Drainable {
@@ -82,7 +86,8 @@ export class Consumer implements Drainable {
       lockDuration: options.lockDuration,
       isClosing: false,
       isGivingUp: false,
-      suspects: new Suspects(options.connections.commands)
+      suspects: new Suspects(options.connections.commands),
+      permits: options.permits
     }
   }
 
@@ -103,12 +108,14 @@ export class Consumer implements Drainable {
     client.subscribe(cancelChannel).catch((err: unknown) =>
       this.#log('debug', { err }, 'tasks: no subscription to cancelled tasks'))
     this.#workers = names.map((name) => this.#createWorker(name))
+    this.#options.sweeper.start()
   }
 
   /** Takes no more tasks from Redis. What runs goes on. */
   close (): void {
     this.#process.isClosing = true
     clearTimeout(this.#calm)
+    this.#options.sweeper.stop()
     this.#closing ??= Promise.all(this.#workers.map((worker) => worker.close())).catch((err: unknown) =>
       this.#log('warn', { err }, 'tasks: a worker could not be closed'))
   }

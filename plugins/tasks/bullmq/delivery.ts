@@ -15,6 +15,7 @@ import { StoredRetry } from '../running/retry.ts'
 import type { Scheduler } from '../scheduler.ts'
 import type { TaskLedger } from '../ledger.ts'
 import { toError } from '../thrown.ts'
+import type { KeyPermits } from './keys/permits.ts'
 import { Failure, idOf, toOptions, type StoredTask } from './stored.ts'
 import type { Suspects } from './suspects.ts'
 
@@ -37,6 +38,8 @@ export interface ConsumingProcess {
   /** Whether the process aborts what runs, and hands it back. */
   isGivingUp: boolean
   readonly suspects: Suspects
+  /** By name, of those that have a bound by key. */
+  readonly permits: ReadonlyMap<string, KeyPermits>
 }
 
 export class Delivery {
@@ -99,12 +102,36 @@ export class Delivery {
   }
 
   async #run (): Promise<unknown> {
+    const { job } = this
+    const consuming = this.#process
+    const permits = consuming.permits.get(job.name)
+    if (permits === undefined) return await this.#runNow()
+    // What is not going to run needs no permit.
+    if (!consuming.isClosing && !this.#isToEnd) {
+      const decision = await permits.begin(job).catch(() => 'later' as const)
+      if (decision === 'later') return await this.#runLater()
+      if (decision === 'lost') throw new consuming.bullmq.WaitingError()
+      if (decision === 'park') return await this.#runLater(permits)
+    }
+    try {
+      return await this.#runNow()
+    } finally {
+      // A permit that nobody has passed on is found by a sweep.
+      await permits.end(job).catch((err: unknown) => this.#tellOfPermit(err))
+    }
+  }
+
+  get #isToEnd (): boolean {
+    return this.job.data.cancelled === true || this.#isCancelled
+  }
+
+  async #runNow (): Promise<unknown> {
     const { id, job } = this
     const consuming = this.#process
     // To ask about a suspect takes a while, too.
     if (this.#isLockOld) await this.#renewLock()
     if (consuming.isClosing) return await this.#handBack()
-    if (job.data.cancelled === true || this.#isCancelled) {
+    if (this.#isToEnd) {
       const error = new TaskAbortedError(id, 'cancel() was called')
       consuming.ledger.ended({ id, attempts: job.attemptsMade }, aborted(error))
       throw this.#failure(error, true)
@@ -199,12 +226,19 @@ export class Delivery {
     throw new bullmq.WaitingError()
   }
 
-  async #runLater (): Promise<never> {
+  /** @param permits if the task waits for others of its key, and not for a time */
+  async #runLater (permits?: KeyPermits): Promise<never> {
     const { bullmq, log } = this.#process
-    await this.job.moveToDelayed(Date.now() + BUSY_DELAY_MS, this.job.token).catch((err: unknown) => {
+    const delay = permits?.parkedMs() ?? BUSY_DELAY_MS
+    await this.job.moveToDelayed(Date.now() + delay, this.job.token).catch((err: unknown) => {
       logSafely(log, 'error', { err, task: this.id },
         'tasks: a task that can\'t run now could not be put off: it runs when its lock expires')
     })
+    await permits?.parkFirst(this.job).catch((err: unknown) => this.#tellOfPermit(err))
     throw new bullmq.DelayedError()
+  }
+
+  #tellOfPermit (err: unknown): void {
+    logSafely(this.#process.log, 'debug', { err, task: this.id }, 'tasks: the line of a key could not be told')
   }
 }

@@ -13,10 +13,13 @@ import type { Job, JobsOptions, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { randomUUID } from 'node:crypto'
 import { aborted } from '../../core/outcome.ts'
-import { ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError } from '../../shared/errors.ts'
+import {
+  ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError, TaskStoreError
+} from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as check from '../../shared/options.ts'
 import { within } from '../../shared/within.ts'
+import type { IoRedis } from '../../redis.ts'
 import type { Engine, NamedTask, QueueStats, ScheduledTask } from '../named/engine.ts'
 import type { StoredTasksOptions } from '../options.ts'
 import type { TasksStats } from '../scheduler.ts'
@@ -25,6 +28,8 @@ import { checkServer } from './boot-checks.ts'
 import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
+import { KeyPermits } from './keys/permits.ts'
+import { Sweeper } from './keys/sweeper.ts'
 import { Operations } from './operate/operations.ts'
 import { processName, Processes } from './operate/processes.ts'
 import { StoredQueue } from './queue.ts'
@@ -41,6 +46,8 @@ export class BullmqEngine implements Engine {
   readonly #deps: EngineDeps
   readonly #connections: Connections
   readonly #queues: ReadonlyMap<string, StoredQueue>
+  /** By name, of those that have a bound by key. */
+  readonly #permits: ReadonlyMap<string, KeyPermits>
   readonly #outcomes: Outcomes
   readonly #cancelChannel: string
   readonly #processes: Processes
@@ -73,6 +80,14 @@ export class BullmqEngine implements Engine {
       jobs.on('error', (err) => logSafely(deps.log, 'debug', { err, task: name }, 'tasks: BullMQ'))
       return [name, new StoredQueue(jobs, connections, { timeout: stored.storeTimeout, limit: stored.maxStored })]
     }))
+    const permitsOf = (names: readonly string[], redis: () => IoRedis): ReadonlyMap<string, KeyPermits> =>
+      new Map(names.flatMap((name) => {
+        const perKey = deps.named.perKey(name)
+        return perKey === undefined
+          ? []
+          : [[name, new KeyPermits(bullmq, redis(), (this.#queues.get(name) as StoredQueue).jobs, perKey)] as const]
+      }))
+    this.#permits = permitsOf(deps.named.names, () => connections.commands)
     this.#outcomes = new Outcomes(bullmq, connections, options)
     this.#processes = new Processes(connections.commands, stored.prefix, { names: stored.consume, concurrency },
       deps.log)
@@ -85,6 +100,7 @@ export class BullmqEngine implements Engine {
       log: deps.log
     })
     this.#cancelChannel = `${stored.prefix}:tasks:cancelled`
+    const permits = permitsOf(stored.consume, () => connections.patient)
     this.drainable = new Consumer(bullmq, {
       names: stored.consume,
       concurrency,
@@ -93,6 +109,8 @@ export class BullmqEngine implements Engine {
       queueName,
       cancelChannel: this.#cancelChannel,
       connections,
+      permits,
+      sweeper: new Sweeper([...permits.values()], lockDuration / 4, deps.log),
       worker: {
         ...shared,
         concurrency,
@@ -124,14 +142,24 @@ export class BullmqEngine implements Engine {
     jobOptions.jobId = jobId
     if (options.delay > 0) jobOptions.delay = Math.ceil(options.delay)
     if (task.isIdChosen) jobOptions.deduplication = { id: task.ownId }
+    const data = toStored(task, defaults)
+    const permits = this.#permits.get(name)
+    if (permits !== undefined && task.key !== name) data.key = task.key
+    if (permits !== undefined && options.delay === 0) {
+      data.parked = true
+      jobOptions.delay = permits.parkedMs()
+    }
     const create = (): Promise<Job<StoredTask>> => {
       queue.bound.add()
       // As add() of a Queue does, without the spans of BullMQ's own tracing: the suite traces tasks itself.
-      return this.#bullmq.Job.create<StoredTask>(queue.jobs, name, toStored(task, defaults), jobOptions)
+      return this.#bullmq.Job.create<StoredTask>(queue.jobs, name, data, jobOptions)
     }
     const job = await queue.ask(id, () => queue.bound.counted()?.then(create) ?? create())
     if (job.id !== jobId) await this.#join(queue, task, job.id as string)
-    else this.#deps.ledger.submitted(task)
+    else {
+      await this.#park(queue, job, id)
+      this.#deps.ledger.submitted(task)
+    }
     return this.#handle(queue, id, job.id as string)
   }
 
@@ -171,20 +199,19 @@ export class BullmqEngine implements Engine {
   async queues (): Promise<QueueStats[]> {
     return await Promise.all([...this.#queues.keys()].map(async (name) => this.#queue(name).ask(name, async () => {
       const { jobs } = this.#queue(name)
-      const [counts, [oldest], paused] = await Promise.all([
+      const [counts, [oldest], paused, ofKeys] = await Promise.all([
         jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'), jobs.getJobs(['waiting'], 0, 0, true),
-        jobs.isPaused()
+        jobs.isPaused(), this.#permits.get(name)?.count()
       ])
+      const parked = ofKeys?.parked ?? 0
       const { waiting = 0, delayed = 0, active: running = 0, failed = 0 } = counts
       return {
         name,
-        waiting,
-        delayed,
+        waiting: waiting + parked,
+        delayed: Math.max(delayed - parked, 0),
         running,
         failed,
-        oldestMs: oldest === undefined
-          ? 0
-          : Math.max(Date.now() - oldest.timestamp - (oldest.opts.delay ?? 0), 0),
+        oldestMs: Math.max(ofKeys?.oldestMs ?? 0, oldest === undefined ? 0 : Date.now() - dueAt(oldest), 0),
         paused
       }
     })))
@@ -218,6 +245,20 @@ export class BullmqEngine implements Engine {
     if (options.duplicate === 'reject') throw new TaskDuplicateError(id)
     const job = await queue.ask(id, () => queue.jobs.getJob(jobId))
     if (job?.data.cancelled === true) throw new TaskDuplicateError(id)
+    // The caller that has stored the task may not have got further.
+    if (job?.attemptsStarted === 0) await this.#park(queue, job, id)
+  }
+
+  /** Lets a task that was stored as parked take its place in the line of its key. */
+  async #park (queue: StoredQueue, job: Job<StoredTask>, id: string): Promise<void> {
+    const permits = job.data.parked === true ? this.#permits.get(job.name) : undefined
+    if (permits === undefined) return
+    try {
+      await queue.ask(id, () => permits.park(job))
+    } catch (error) {
+      // Whatever has failed now, the task is stored.
+      throw error instanceof TaskStoreError ? new TaskStoreError(id, 'unanswered', { cause: error.cause }) : error
+    }
   }
 
   #handle (queue: StoredQueue, id: string, jobId: string): TaskHandle {
@@ -239,6 +280,8 @@ export class BullmqEngine implements Engine {
     if (removed > 0) {
       this.#deps.ledger.ended({ id, attempts: job.attemptsMade },
         aborted(new TaskAbortedError(id, 'cancel() was called')))
+      // If that fails, a sweep finds the permit.
+      await queue.ask(id, async () => this.#permits.get(job.name)?.end(job)).catch(() => {})
       return true
     }
     await queue.ask(id, () => job.updateData({ ...job.data, cancelled: true }))
@@ -254,4 +297,9 @@ export class BullmqEngine implements Engine {
         `a cron expression, and a time zone that there is (${(error as Error).message})`, { cron, timezone })
     }
   }
+}
+
+/** Returns from when on a job that waits could have run, if there were no others. */
+function dueAt ({ timestamp, opts, data }: Job<StoredTask>): number {
+  return timestamp + (toStoredTask(data).parked === true ? 0 : opts.delay ?? 0)
 }

@@ -26,6 +26,10 @@ export interface StoredTask {
   /** The trace in which the task was enqueued. */
   carrier?: TraceCarrier
   cancelled?: true
+  /** Whose task it is, if its name has a bound by key, and the key isn't the name. */
+  key?: string
+  /** Whether it was stored with a delay that isn't the caller's: see KeyPermits. */
+  parked?: true
 }
 
 /** @param defaults the options of the definition */

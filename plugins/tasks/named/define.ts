@@ -14,6 +14,12 @@ export interface TaskDefinition<Payload = never, Result = unknown> extends TaskR
    * Checks each payload before it is accepted: JSON Schema, or anything with `~standard` (zod, valibot, arktype, …).
    */
   schema?: object
+  /**
+   * `perKey` bounds how many tasks of one key run at once, over all processes; keys then take turns, however many tasks
+   * each has stored. The key is given to enqueue(). Needs `redis`.
+   * @default no bound: tasks run in the order of their acceptance
+   */
+  concurrency?: { perKey: number }
 }
 
 type Handler = (payload: never, context: TaskContext) => unknown

@@ -56,7 +56,7 @@ export interface ScheduledTask {
 export interface QueueStats {
   /** The name of the tasks. */
   name: string
-  /** Tasks that could run now. */
+  /** Tasks that could run now, or wait for others of their key. */
   waiting: number
   /** Tasks that wait for their delay or their retry. */
   delayed: number

@@ -10,6 +10,9 @@ import type { TaskContext } from '../task.ts'
 /** How many characters of a payload's own text an error's message may hold. */
 const MAX_REASON = 300
 
+/** The largest bound by key: a script of Redis may look at all tasks of a key that run. */
+const MAX_PER_KEY = 1_000
+
 function copyOf (name: string, payload: unknown): unknown {
   try {
     return copyAsJson(payload)
@@ -30,10 +33,16 @@ async function checked (name: string, payload: unknown, validate: Validate): Pro
   return payload
 }
 
+function checkPerKey (option: string, concurrency: { perKey: number }): number {
+  check.record(option, concurrency, ['perKey'])
+  return check.integer(`${option}.perKey`, concurrency.perKey, { min: 1, max: MAX_PER_KEY })
+}
+
 interface Named {
   handler: (payload: never, context: TaskContext) => unknown
   defaults: TaskOptions
   validate: Validate | undefined
+  perKey: number | undefined
 }
 
 export class NamedTasks {
@@ -46,13 +55,16 @@ export class NamedTasks {
       const prefix = `tasks.tasks.${name}`
       check.ensure(/^[\w.-]{1,64}$/.test(name), prefix,
         'a name of 1 to 64 letters, digits, dots, dashes and underscores', name)
-      checkRunOptions(prefix, definition, ['handler', 'schema'])
+      checkRunOptions(prefix, definition, ['handler', 'schema', 'concurrency'])
       named.#tasks.set(name, {
         handler: check.fn(`${prefix}.handler`, definition.handler),
         defaults: resolveRunOptions(prefix, definition, defaults),
         validate: definition.schema === undefined
           ? undefined
-          : await compileSchema(`${prefix}.schema`, definition.schema)
+          : await compileSchema(`${prefix}.schema`, definition.schema),
+        perKey: definition.concurrency === undefined
+          ? undefined
+          : checkPerKey(`${prefix}.concurrency`, definition.concurrency)
       })
     }
     return named
@@ -64,6 +76,11 @@ export class NamedTasks {
 
   defaults (name: string): TaskOptions {
     return this.#get(name).defaults
+  }
+
+  /** Returns how many tasks of one key may run at once, over all processes. */
+  perKey (name: string): number | undefined {
+    return this.#get(name).perKey
   }
 
   /**

@@ -1,0 +1,119 @@
+/**
+ * KeyPermits bounds how many tasks of one key run at once, over all processes, and lets keys take turns.
+ *
+ * A key has `perKey` permits. A task with a permit waits in line with those of other keys, or runs. All others are
+ * parked: they are delayed jobs of BullMQ, in a line of their key. So a key never has more than `perKey` tasks in line,
+ * whatever it has stored. The task that ends passes its permit on to the first that is parked.
+ *
+ * A task runs only with a permit, which it gets at the latest when it is delivered: retries, delayed tasks, and what
+ * other tools put in line come without one. A task keeps its permit while its process is dead, until it has run
+ * elsewhere, so the bound holds through crashes.
+ *
+ * All that is kept here is an order. If a process ends between two commands, a permit may be left with nobody, which
+ * `sweep()` finds. A parked task whose place in line is lost (or whose processes know no `perKey` any more) is put in
+ * line by BullMQ when its delay is over.
+ */
+import type { Queue } from 'bullmq'
+import type * as Bullmq from 'bullmq'
+import type { IoRedis } from '../../../redis.ts'
+import type { StoredTask } from '../stored.ts'
+import { BEGIN, call, COUNT, FORGOTTEN, PASS_ON } from './scripts.ts'
+
+/** How long a parked task is delayed, in ms: each a random time between the two, so that no crowd comes at once. */
+const [MIN_PARKED_MS, MAX_PARKED_MS] = [600_000, 1_800_000]
+
+/** How many keys a sweep looks at. */
+const KEYS_IN_SWEEP = 100
+
+/** What must be known of a job. */
+interface KeyedJob {
+  id?: string | undefined
+  name: string
+  data: StoredTask
+  token?: string | undefined
+}
+
+type Change = 'park' | 'park first' | 'end' | 'sweep'
+
+export class KeyPermits {
+  readonly #bullmq: typeof Bullmq
+  readonly #redis: IoRedis
+  readonly #jobs: Queue<StoredTask>
+  readonly #perKey: number
+
+  /** @param redis fails fast: it is asked for callers who wait, and before each run */
+  constructor (bullmq: typeof Bullmq, redis: IoRedis, jobs: Queue<StoredTask>, perKey: number) {
+    this.#bullmq = bullmq
+    this.#redis = redis
+    this.#jobs = jobs
+    this.#perKey = perKey
+  }
+
+  /** Returns the time in ms for which a job is to be delayed before it is parked. */
+  parkedMs (): number {
+    return Math.round(MIN_PARKED_MS + Math.random() * (MAX_PARKED_MS - MIN_PARKED_MS))
+  }
+
+  /** Puts a delayed job in the line of its key. The first in that line get the permits that are free. */
+  async park (job: KeyedJob): Promise<void> {
+    await this.#passOn(keyOf(job), 'park', job)
+  }
+
+  /** As park(), for a job that was delivered and has got no permit: it has waited before. */
+  async parkFirst (job: KeyedJob): Promise<void> {
+    await this.#passOn(keyOf(job), 'park first', job)
+  }
+
+  /** Resolves to whether a job may run that was delivered to this process; `lost` if another process has it by now. */
+  async begin (job: KeyedJob): Promise<'run' | 'park' | 'lost'> {
+    const [id, token] = [job.id as string, job.token as string]
+    const key = keyOf(job)
+    const answer = await this.#call(BEGIN, [this.#permits(key), this.#parked(key), this.#jobs.toKey(`${id}:lock`)],
+      id, token, String(this.#perKey))
+    return answer === 1 ? 'run' : answer === 0 ? 'park' : 'lost'
+  }
+
+  /** Passes the permit of a job on that has run, or was removed. */
+  async end (job: KeyedJob): Promise<void> {
+    await this.#passOn(keyOf(job), 'end', job)
+  }
+
+  /** Passes on the permits that nobody has passed on for `age` ms, because a process has ended, say. */
+  async sweep (age: number): Promise<void> {
+    const keys = await this.#call(FORGOTTEN, [this.#keys], String(age), String(KEYS_IN_SWEEP)) as string[]
+    for (const key of keys) await this.#passOn(key, 'sweep')
+  }
+
+  /** Resolves to how many jobs are parked, and for how many ms at most. */
+  async count (): Promise<{ parked: number, oldestMs: number }> {
+    const [parked, oldestMs] = await this.#call(COUNT, [this.#keys], this.#parked('')) as [number, number]
+    return { parked, oldestMs }
+  }
+
+  get #keys (): string { return this.#jobs.toKey('fc:keys') }
+  #permits (key: string): string { return this.#jobs.toKey(`fc:permits:${key}`) }
+  #parked (key: string): string { return this.#jobs.toKey(`fc:parked:${key}`) }
+
+  async #passOn (key: string, change: Change, { id = '', token = '' }: Partial<KeyedJob> = {}): Promise<void> {
+    const jobs = this.#jobs
+    const promoted = await this.#call(PASS_ON,
+      [this.#permits(key), this.#parked(key), this.#keys, jobs.toKey('delayed')],
+      key, String(this.#perKey), jobs.toKey(''), change, id, token) as string[]
+    const { Job, ErrorCode: { JobNotInState } } = this.#bullmq
+    // Without their data, which may be large and isn't needed.
+    await Promise.all(promoted.map((jobId) =>
+      new Job(jobs, jobs.name, {}, {}, jobId).promote().catch((error: unknown) => {
+        // Another process has promoted it, or somebody has removed it.
+        if ((error as { code?: unknown }).code !== JobNotInState) throw error
+      })))
+  }
+
+  async #call (script: string, keys: string[], ...args: string[]): Promise<unknown> {
+    return await call(this.#redis, script, keys, args)
+  }
+}
+
+/** Tasks that a schedule or an older version has stored have no key. */
+function keyOf ({ name, data }: KeyedJob): string {
+  return data.key ?? name
+}

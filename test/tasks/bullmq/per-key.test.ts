@@ -1,0 +1,296 @@
+// concurrency.perKey: how many tasks of a key run at once over all processes, who goes first, and what holds when a process ends between two commands.
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Queue } from 'bullmq'
+import tasks, { defineTasks, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
+import { rejection, until } from '../../helper.ts'
+import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
+import { build, callsOf, enqueueOf } from './helper.ts'
+import { eventually, startProcess } from './processes.ts'
+
+const skip = await noRedis()
+t.setTimeout(120_000)
+
+interface Work { key: string, n: number }
+
+/** Tasks that run until they are let go, and what has run so far. */
+class Works {
+  readonly began: string[] = []
+  readonly running = new Map<string, { resolve (): void, reject (error: Error): void }>()
+  most = 0
+
+  readonly handler = async ({ key, n }: Work, { signal }: TaskContext): Promise<void> => {
+    const name = `${key}${n}`
+    this.began.push(name)
+    const ended = new Promise<void>((resolve, reject) => { this.running.set(name, { resolve, reject }) })
+    this.most = Math.max(this.most, [...this.running.keys()].filter((running) => running.startsWith(key)).length)
+    signal.onabort = () => this.running.get(name)?.reject(signal.reason as Error)
+    await ended.finally(() => this.running.delete(name))
+  }
+
+  async end (name: string): Promise<void> {
+    await until(() => this.running.has(name), `${name} runs`)
+    this.running.get(name)?.resolve()
+  }
+
+  async beganAre (names: string[]): Promise<void> {
+    await until(() => this.began.length >= names.length, `${names.join()} have begun`)
+  }
+}
+
+interface Started { app: FastifyInstance, prefix: string, add: (name: string, options?: object) => Promise<{ id: string, done: Promise<unknown>, cancel (): void }> }
+
+async function start (t: Test, server: RedisServer, works: Works, perKey: number, options: TasksOptions = {}, definition: object = {}): Promise<Started> {
+  const prefix = options.prefix ?? randomUUID()
+  const app = await build(t, server, { prefix, ...options, tasks: defineTasks({ work: { handler: works.handler, concurrency: { perKey }, ...definition } }) })
+  return { app, prefix, add: async (name, options) => enqueueOf(app)('work', { key: name[0], n: Number(name.slice(1)) }, { key: name[0], ...options }) }
+}
+
+function queueOf (t: Test, server: RedisServer, prefix: string): Queue {
+  const queue = new Queue('{work}', { prefix: `${prefix}:tasks`, connection: server.client({ maxRetriesPerRequest: null }) as never })
+  t.teardown(async () => queue.close())
+  return queue
+}
+
+t.test('no more than perKey tasks of a key run at once, and other keys do not wait for them', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { app, add } = await start(t, server, works, 2, { concurrency: 4 })
+  const handles = []
+  for (let n = 0; n < 9; n++) handles.push(await add(`a${n}`))
+  await works.beganAre(['a0', 'a1'])
+  handles.push(await add('b0'))
+  await works.beganAre(['a0', 'a1', 'b0'])
+  t.same(works.began.toSorted(), ['a0', 'a1', 'b0'])
+  t.match(await app.tasks.queues(), [{ waiting: 7, running: 3, delayed: 0 }], 'what waits for its key is waiting')
+  t.ok((await app.tasks.queues())[0]!.oldestMs < 60_000)
+  await works.end('b0')
+  for (let n = 0; n < 9; n++) await works.end(`a${n}`)
+  await Promise.all(handles.map(({ done }) => done))
+  t.equal(works.most, 2)
+  t.match(await app.tasks.queues(), [{ waiting: 0, running: 0, delayed: 0, oldestMs: 0 }])
+})
+
+t.test('the bound holds over processes, and a slot that is free goes to another key', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { prefix, add } = await start(t, server, works, 1, { concurrency: 2 })
+  await start(t, server, works, 1, { concurrency: 2, prefix })
+  const handles = []
+  for (const name of ['a0', 'a1', 'a2', 'b0', 'c0', 'd0', 'd1']) handles.push(await add(name))
+  await works.beganAre(['a0', 'b0', 'c0', 'd0'])
+  t.same(works.began.toSorted(), ['a0', 'b0', 'c0', 'd0'])
+  for (const name of ['a0', 'b0', 'c0', 'd0', 'a1', 'd1', 'a2']) await works.end(name)
+  await Promise.all(handles.map(({ done }) => done))
+  t.equal(works.most, 1)
+  t.same(works.began.filter((name) => name.startsWith('a')), ['a0', 'a1', 'a2'], 'in the order of their acceptance')
+})
+
+t.test('a task that waits for its retry leaves its permit to others of its key, and runs again before those that wait', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { add, prefix } = await start(t, server, works, 1, {}, { retries: 1, backoff: { base: 1, max: 1 } })
+  const [first, ...others] = [await add('a0'), await add('a1'), await add('a2')]
+  await works.beganAre(['a0'])
+  works.running.get('a0')?.reject(new Error('once'))
+  await works.beganAre(['a0', 'a1'])
+  // The retry is due, and put in line again.
+  const redis = server.client()
+  await eventually(async () => await redis.zcard(`${prefix}:tasks:{work}:fc:parked:a`) === 2, 'the retry is in line')
+  for (const name of ['a1', 'a0', 'a2']) await works.end(name)
+  await Promise.all([first, ...others].map(({ done }) => done))
+  t.same(works.began, ['a0', 'a1', 'a0', 'a2'])
+  t.equal(works.most, 1)
+})
+
+t.test('a task with a delay, one of a schedule and one that is retried by hand get a permit too', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { app, add } = await start(t, server, works, 1)
+  const failed = await add('a0')
+  await works.beganAre(['a0'])
+  works.running.get('a0')?.reject(new Error('for good'))
+  await rejection(failed.done)
+  const held = await add('a1')
+  await works.beganAre(['a0', 'a1'])
+  const delayed = await add('a2', { delay: 1 })
+  const calls = app.tasks as unknown as { retryAll (name: string): Promise<number> }
+  t.equal(await calls.retryAll('work'), 1)
+  await callsOf(app).schedule('work', { every: 3_600_000 }, { key: 's', n: 0 })
+  await works.beganAre(['a0', 'a1', 's0'])
+  await eventually(async () => (await app.tasks.queues())[0]!.waiting === 2, 'both wait')
+  t.same(works.began.length, 3)
+  for (const name of ['a1', 's0']) await works.end(name)
+  for (let n = 0; n < 2; n++) {
+    await until(() => works.running.size > 0, 'one of the two runs')
+    await works.end([...works.running.keys()][0] as string)
+  }
+  await Promise.all([held.done, delayed.done])
+  t.same(works.began.toSorted(), ['a0', 'a0', 'a1', 'a2', 's0'])
+  t.equal(works.most, 1)
+})
+
+t.test('a task that is cancelled in line, or with a permit, leaves its place to others', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { app, add } = await start(t, server, works, 1, { concurrency: 1 })
+  const calls = app.tasks as unknown as { cancel (id: string): Promise<boolean> }
+  const holder = await add('h0')
+  await works.beganAre(['h0'])
+  const [first, second, third] = [await add('a0'), await add('a1'), await add('a2')]
+  t.equal(await calls.cancel(first.id), true)
+  t.equal(await calls.cancel(second.id), true)
+  await works.end('h0')
+  await works.end('a2')
+  await Promise.all([holder.done, third.done])
+  t.same(works.began, ['h0', 'a2'])
+  t.match(await app.tasks.queues(), [{ waiting: 0, running: 0, delayed: 0 }])
+})
+
+t.test('a task that is joined is accepted once, and a joined one whose caller has ended takes its place in line', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { add, prefix } = await start(t, server, works, 1)
+  await add('a0')
+  const once = await add('a1', { id: 'x' })
+  t.equal((await add('a1', { id: 'x', duplicate: 'join' })).id, once.id)
+  // As if the process had ended after it has stored the task.
+  const redis = server.client()
+  await redis.del(`${prefix}:tasks:{work}:fc:parked:a`)
+  await works.beganAre(['a0'])
+  const again = await add('a1', { id: 'x', duplicate: 'join' })
+  for (const name of ['a0', 'a1']) await works.end(name)
+  await again.done
+  t.same(works.began, ['a0', 'a1'])
+})
+
+t.test('what a process that ended between two commands has left is found', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const redis = server.client()
+
+  t.test('a permit of a task that was not promoted, and one of a task that is gone', async (t) => {
+    const works = new Works()
+    const { add, prefix } = await start(t, server, works, 2, { lockDuration: 1_000 })
+    const key = (of: string): string => `${prefix}:tasks:{work}:fc:${of}`
+    const gone = await add('a0')
+    await works.end('a0')
+    await gone.done
+    // The next task is stored by a process that ends before it promotes the task.
+    await redis.sadd(key('permits:a'), 'gone')
+    const queue = queueOf(t, server, prefix)
+    const { id } = await queue.add('work', { payload: { key: 'a', n: 1 }, key: 'a', parked: true }, { delay: 600_000, jobId: randomUUID() })
+    await redis.sadd(key('permits:a'), id as string)
+    const third = await add('a2')
+    await works.end('a1')
+    await works.end('a2')
+    await third.done
+    t.same(works.began.toSorted(), ['a0', 'a1', 'a2'])
+    await eventually(async () => await redis.exists(key('keys'), key('permits:a'), key('parked:a')) === 0, 'nothing is left')
+  })
+
+  t.test('a task that has no place in line runs when its delay is over', async (t) => {
+    const works = new Works()
+    const { add, prefix } = await start(t, server, works, 1)
+    const lost = { name: 'work', data: { payload: { key: 'a', n: 7 }, key: 'a', parked: true }, opts: { delay: 1, jobId: randomUUID() } }
+    await queueOf(t, server, prefix).add(lost.name, lost.data, lost.opts)
+    await works.end('a7')
+    const next = await add('a8')
+    await works.end('a8')
+    await next.done
+  })
+
+  t.test('a task of an older version, which has no key, has that of its name', async (t) => {
+    const works = new Works()
+    const { prefix } = await start(t, server, works, 1)
+    const queue = queueOf(t, server, prefix)
+    for (let n = 0; n < 3; n++) await queue.add('work', { payload: { key: 'o', n } }, { jobId: randomUUID() })
+    for (let n = 0; n < 3; n++) {
+      await until(() => works.running.size > 0, 'one runs')
+      await works.end([...works.running.keys()][0] as string)
+    }
+    t.equal(works.most, 1)
+  })
+})
+
+t.test('a delivery whose lock has gone to another process does not run, and takes no permit back', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const redis = server.client()
+  const works = new Works()
+  const { add, prefix } = await start(t, server, works, 1)
+  const task = await add('a0')
+  await works.beganAre(['a0'])
+  const [job] = await queueOf(t, server, prefix).getActive()
+  const lock = `${prefix}:tasks:{work}:${job?.id}:lock`
+  const token = await redis.get(lock)
+  await redis.set(lock, 'another', 'PX', 60_000)
+  const other = await add('a1')
+  await works.end('a0')
+  await until(() => works.running.size === 0, 'it has ended')
+  t.equal(await redis.sismember(`${prefix}:tasks:{work}:fc:permits:a`, job?.id as string), 1, 'the other process runs it')
+  t.same(works.began, ['a0'])
+  await redis.set(lock, token as string, 'PX', 1)
+  await redis.srem(`${prefix}:tasks:{work}:fc:permits:a`, job?.id as string)
+  void task.done.catch(() => {})
+  void other.done.catch(() => {})
+})
+
+t.test('processes that are killed, frozen and shut down at random: the bound holds, each task runs, and a key with many tasks holds up no other', { skip }, async (t) => {
+  const server = await startRedis(t, { persists: true })
+  const redis = server.client()
+  const options = { path: server.path, lockDuration: 1_000, concurrency: 8, timeout: 500 }
+  const processes = await Promise.all(Array.from({ length: 4 }, async () => startProcess(t, options)))
+  const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: defineTasks({ keyed: { handler () {}, concurrency: { perKey: 2 } } }) })
+  const enqueue = async (key: string, n: number): Promise<unknown> => enqueueOf(web)('keyed', { key, n, ms: 20 }, { key })
+  const heavy = 600
+  for (let n = 0; n < heavy; n += 100) await Promise.all(Array.from({ length: 100 }, async (_, index) => enqueue('heavy', n + index)))
+  const ends = ['SIGKILL', 'SIGSTOP', 'SIGTERM', 'SIGKILL', 'SIGSTOP', 'SIGKILL', 'SIGTERM', 'SIGKILL'] as const
+  for (const [round, signal] of ends.entries()) {
+    const index = Math.floor(Math.random() * processes.length)
+    process.kill(processes[index]!.pid, signal)
+    for (let tenant = 0; tenant < 19; tenant++) await enqueue(`light${tenant}`, round)
+    if (signal === 'SIGSTOP') {
+      // Longer than its locks live.
+      await sleep(2_500)
+      process.kill(processes[index]!.pid, 'SIGCONT')
+    } else {
+      await processes[index]!.exited
+      processes[index] = await startProcess(t, options)
+    }
+    if (round === 3) {
+      await server.kill()
+      await server.start()
+      await eventually(async () => await redis.ping().catch(() => '') === 'PONG', 'Redis is back')
+      await eventually(async () => web.tasks.queues().then(() => true, () => false), 'the client is back')
+    }
+  }
+  const ended = (entries: string[]): Set<string> => new Set(entries.filter((entry) => entry.startsWith('end')))
+  await eventually(async () => ended(await redis.lrange('keyed', 0, -1)).size === heavy + 19 * ends.length, 'all have run', 90_000)
+
+  const running = new Map<string, Set<string>>()
+  const most = new Map<string, number>()
+  for (const entry of await redis.lrange('keyed', 0, -1)) {
+    const [what, key = '', n = ''] = entry.split(' ')
+    const ofKey = running.get(key) ?? new Set()
+    running.set(key, ofKey)
+    if (what === 'begin') ofKey.add(n)
+    else ofKey.delete(n)
+    most.set(key, Math.max(most.get(key) ?? 0, ofKey.size))
+  }
+  t.equal(most.get('heavy'), 2)
+  t.equal(Math.max(...most.values()), 2)
+})
+
+t.test('an invalid bound, and a bound in memory, are refused at boot', async (t) => {
+  const definition = (concurrency: unknown): TasksOptions => ({ tasks: { work: { handler () {}, concurrency } } as never })
+  const boot = async (options: TasksOptions): Promise<unknown> => {
+    const app = Fastify()
+    await app.register(tasks, options)
+    return app
+  }
+  for (const concurrency of [2, null, {}, { perKey: 0 }, { perKey: 1.5 }, { perKey: Infinity }, { perKey: 1_001 }, { perKey: 2, max: 3 }]) {
+    t.match(await rejection(boot(definition(concurrency))), { code: 'FC_ERR_OPTION_INVALID', message: /tasks\.work\.concurrency/ }, JSON.stringify(concurrency))
+  }
+  t.match(await rejection(boot(definition({ perKey: 2 }))), { code: 'FC_ERR_OPTION_INVALID', message: /without redis/ })
+})

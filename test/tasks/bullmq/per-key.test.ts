@@ -218,7 +218,7 @@ t.test('a delivery whose lock has gone to another process does not run, and take
   const server = await startRedis(t)
   const redis = server.client()
   const works = new Works()
-  const { add, prefix } = await start(t, server, works, 1)
+  const { app, add, prefix } = await start(t, server, works, 1)
   const task = await add('a0')
   await works.beganAre(['a0'])
   const [job] = await queueOf(t, server, prefix).getActive()
@@ -228,6 +228,8 @@ t.test('a delivery whose lock has gone to another process does not run, and take
   const other = await add('a1')
   await works.end('a0')
   await until(() => works.running.size === 0, 'it has ended')
+  // What follows the run has ended, too.
+  await app.tasks.idle()
   t.equal(await redis.sismember(`${prefix}:tasks:{work}:fc:permits:a`, job?.id as string), 1, 'the other process runs it')
   t.same(works.began, ['a0'])
   await redis.set(lock, token as string, 'PX', 1)

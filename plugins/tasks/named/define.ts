@@ -19,7 +19,10 @@ export interface TaskDefinition<Payload = never, Result = unknown> extends TaskR
    * each has stored. The key is given to enqueue(). Needs `redis`.
    * @default no bound: tasks run in the order of their acceptance
    */
-  concurrency?: { perKey: number }
+  concurrency?: {
+    /** How many tasks of one key may run at once, over all processes: a whole number from 1. */
+    perKey: number
+  }
 }
 
 type Handler = (payload: never, context: TaskContext) => unknown

@@ -1,9 +1,10 @@
 /**
- * The suite's policy for connections to Redis and Valkey, for the limiter and for tasks.
+ * What the limiter and tasks share of Redis and Valkey: the suite's policy for connections, and how a script is called.
  *
  * A caller who waits for Redis is answered within a bound: the connection keeps no queue while Redis is away. The suite closes the connections
  * that it has opened itself. A client that the application has passed stays open, and the application's to close.
  */
+import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import { OptionInvalidError } from './shared/errors.ts'
 import { logSafely } from './shared/log.ts'
@@ -34,6 +35,37 @@ export interface IoRedis {
   zrange (key: string, start: number, stop: number, withScores: 'WITHSCORES'): Promise<string[]>
   hmget (key: string, ...fields: string[]): Promise<Array<string | null>>
   xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>
+}
+
+/** Calls a script by its text (`EVAL`) or by its digest (`EVALSHA`). */
+export type CallScript =
+  (command: 'EVAL' | 'EVALSHA', script: string, keys: string[], args: string[]) => Promise<unknown>
+
+/** A script that a server keeps, so that it is called by its digest. */
+export class Script {
+  readonly #text: string
+  readonly #digest: string
+
+  constructor (text: string) {
+    this.#text = text
+    this.#digest = createHash('sha1').update(text).digest('hex')
+  }
+
+  /** A server forgets its scripts when it restarts, or when an operator flushes them: then the text is sent again. */
+  async run (call: CallScript, keys: string[], args: string[]): Promise<unknown> {
+    try {
+      return await call('EVALSHA', this.#digest, keys, args)
+    } catch (error) {
+      // GLIDE writes NoScriptError in the middle of its message.
+      if (!(error instanceof Error) || !/^NOSCRIPT|NoScriptError/.test(error.message)) throw error
+      return await call('EVAL', this.#text, keys, args)
+    }
+  }
+}
+
+/** Calls scripts through a client of ioredis or iovalkey. */
+export function callThrough (client: Pick<IoRedis, 'eval' | 'evalsha'>): CallScript {
+  return (command, script, keys, args) => client[command === 'EVAL' ? 'eval' : 'evalsha'](script, keys.length, ...keys, ...args)
 }
 
 /** After a failover, a connection may lead to a server that has become a replica, and would refuse all that is written. A new connection leads to the master. */

@@ -116,7 +116,9 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     const why = authorize === undefined ? whyNotListening(listening()) : undefined
     if (why !== undefined) logSafely(app.log, 'warn', {}, `dashboard: closed, because ${why}`)
     // Of a Unix socket there is no URL.
-    else if (listening().length > 0) logSafely(app.log, 'info', {}, `dashboard: at ${app.listeningOrigin}${app.prefix}${path}`)
+    else if (listening().length > 0) {
+      logSafely(app.log, 'info', {}, `dashboard: at ${app.listeningOrigin}${app.prefix}${path}`)
+    }
   })
   app.addHook('onReady', async () => {
     if (!app.hasDecorator('metrics')) {

@@ -1,5 +1,6 @@
 /** The limiter's options, validated and compiled. */
 import type { FastifyRequest } from 'fastify'
+import type { CallScript } from '../redis.ts'
 import { monotonic, type Clock } from '../shared/clock.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
 import { addressList, type AddressList } from './policies/allow-list.ts'
@@ -8,7 +9,7 @@ import type { ResolvedConcurrency } from './concurrency/policy.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import type { Policies, RefusalOptions } from './policies/policy.ts'
 import { resolveConcurrencies, resolvePolicies, resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
-import { adapt, type CallScript, type RedisClient } from './stores/redis-client.ts'
+import { adapt, type RedisClient } from './stores/redis-client.ts'
 
 export interface LimiterOptions extends RefusalOptions {
   /** The limits, by name. At least one. */

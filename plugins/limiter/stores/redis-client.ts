@@ -1,4 +1,5 @@
 /** The adapters on clients of Redis and Valkey. The clients differ only in how they call a script. This is the only file that knows them. */
+import { callThrough, type CallScript } from '../../redis.ts'
 import { ensure } from '../../shared/options.ts'
 
 /** What is used of a `Redis` or `Cluster` of ioredis or iovalkey. */
@@ -21,9 +22,6 @@ export interface GlideClient {
 /** A connected client. No type of a client's package is imported, because each of the packages is optional. */
 export type RedisClient = IoRedisClient | NodeRedisClient | GlideClient
 
-/** Calls a script by its text (`EVAL`) or by its digest (`EVALSHA`). */
-export type CallScript = (command: 'EVAL' | 'EVALSHA', script: string, keys: string[], args: string[]) => Promise<unknown>
-
 /** Returns what calls scripts through the client. Throws FC_ERR_OPTION_INVALID for what is no client. */
 export function adapt (option: string, client: RedisClient): CallScript {
   const isClient = typeof client === 'object' && client !== null && ['evalsha', 'evalSha', 'customCommand'].some((method) => method in client)
@@ -38,7 +36,5 @@ export function adapt (option: string, client: RedisClient): CallScript {
       return client[command === 'EVAL' ? 'eval' : 'evalSha'](script, { keys, arguments: args })
     }
   }
-  return (command, script, keys, args) => {
-    return client[command === 'EVAL' ? 'eval' : 'evalsha'](script, keys.length, ...keys, ...args)
-  }
+  return callThrough(client)
 }

@@ -5,21 +5,20 @@
  * one node only. A hash tag for each bucket would spread the load over the nodes, at the price of a round trip for each policy, and of
  * tokens lost to requests that another policy refused. Apps that outgrow one node take a prefix each.
  */
-import { createHash } from 'node:crypto'
 import { setImmediate } from 'node:timers'
+import { Script, type CallScript } from '../../redis.ts'
 import { describe } from '../../shared/describe.ts'
 import type { Reserved } from './bucket.ts'
-import type { CallScript } from './redis-client.ts'
-import { script } from './script.ts'
+import { script as text } from './script.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
-const sha = createHash('sha1').update(script).digest('hex')
+const script = new Script(text)
 
 /**
- * How many operations make a batch that is sent at once: then Redis works while this process goes on with its turn. Redis
- * serves nobody else while a script runs, so this also bounds how long it is held.
+ * The most operations in one call of the script. A full batch is sent at once, so that Redis works while this process
+ * goes on with its turn. Redis serves nobody else while a script runs: the bound also limits how long that takes.
  */
-const FULL = 8
+const BATCH_SIZE = 8
 
 /**
  * An operation as the script reads it. To take: the longest wait; then of each charge rate, burst, cost, and of its lockout
@@ -45,7 +44,7 @@ interface Asked {
   reject: (error: unknown) => void
 }
 
-/** The operations that began in one turn of the event loop. */
+/** Operations that began in one turn of the event loop, at most BATCH_SIZE. */
 interface Batch {
   keys: string[]
   operations: Operation[]
@@ -93,7 +92,7 @@ export class RedisStore implements Store {
       for (const charge of charges) batch.keys.push(this.#key(charge))
       batch.operations.push(operation)
       batch.asked.push({ size, resolve, reject })
-      if (batch.operations.length === FULL) this.#close(batch)
+      if (batch.operations.length === BATCH_SIZE) this.#close(batch)
     })
   }
 
@@ -110,7 +109,7 @@ export class RedisStore implements Store {
 
   async #send ({ keys, operations, asked }: Batch): Promise<void> {
     try {
-      const reply = await this.#run(keys, JSON.stringify(operations))
+      const reply = await script.run(this.#call, keys, [JSON.stringify(operations)])
       const parts = typeof reply === 'string' ? reply.split(' ') : []
       const at = Number(parts[0]) * 1000 + Number(parts[1]) / 1000
       const size = asked.reduce((sum, { size }) => sum + size, 2)
@@ -128,17 +127,6 @@ export class RedisStore implements Store {
   /** The policy's name is encoded, so that no policy and key read like another policy and key. */
   #key ({ policy, key }: Charge): string {
     return `${this.#prefix}${encodeURIComponent(policy)}:${key}`
-  }
-
-  /** Redis forgets its scripts when it restarts, or when an operator flushes them: then the text is sent again. */
-  async #run (keys: string[], operations: string): Promise<unknown> {
-    try {
-      return await this.#call('EVALSHA', sha, keys, [operations])
-    } catch (error) {
-      // GLIDE writes NoScriptError in the middle of its message.
-      if (!(error instanceof Error) || !/^NOSCRIPT|NoScriptError/.test(error.message)) throw error
-      return await this.#call('EVAL', script, keys, [operations])
-    }
   }
 }
 

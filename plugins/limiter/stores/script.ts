@@ -1,8 +1,8 @@
 /**
- * The token bucket in Lua, as it runs inside Redis or Valkey. One call carries out all operations of a turn of the event loop, in order,
- * by one clock: a call costs Redis and Node several times as much as an operation in it.
+ * The token bucket in Lua, as it runs inside Redis or Valkey. One call carries out several operations of a turn of the
+ * event loop, in order and by one clock, since each call has costs of its own in Redis and in Node.
  *
- * Numbers are sent and returned as text, because Redis truncates a Lua number in a reply to an integer. They are stored as they are in memory,
+ * Numbers are returned as text, because Redis truncates a Lua number in a reply to an integer. They are stored as they are in memory,
  * because writing and reading them as text took much of the script's time. A value that this script didn't
  * write, or that is of another type, counts as a full bucket and is overwritten: one odd key must not take the limiter away from everybody.
  *
@@ -26,7 +26,7 @@ const FORMAT = 1
 
 const buckets = `
 -- A local is found sooner than a field of a global table.
-local call, pcall, pack, unpackStruct = redis.call, redis.pcall, struct.pack, struct.unpack
+local call, tryCall, pack, unpackStruct = redis.call, redis.pcall, struct.pack, struct.unpack
 local floor, ceil, max, min, abs, format = math.floor, math.ceil, math.max, math.min, math.abs, string.format
 
 local time = redis.call('TIME')
@@ -37,7 +37,7 @@ local function timeOf(tokens, rate)
 end
 
 local function load(key, rate, burst, cost)
-  local state = pcall('GET', key)
+  local state = tryCall('GET', key)
   local tokens, at, left, ahead, refusals, lockedUntil = burst, now, 0, 0, 0, 0
   if type(state) == 'string' and (#state == 33 or #state == 49) and string.byte(state) == ${FORMAT} then
     tokens, at, left, ahead = unpackStruct('<dddd', state, 2)

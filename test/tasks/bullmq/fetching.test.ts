@@ -137,14 +137,20 @@ const LOCK = 1_000
 const names = defineTasks({ effect: { handler () {} } })
 const runs = async (redis: Redis): Promise<string[]> => (await recorded(redis, 'begun')).get(MARK) ?? []
 
-t.test('a process that is frozen after it has taken a task does not start it when it wakes and another process has it', { skip }, async (t) => {
+/** A process has asked for a task of so many ms, and the answer of Redis is held back. */
+async function taken (t: Test, ms: number) {
   const server = await startRedis(t)
   const redis = server.client()
   const way = await wire(t, server, MARK)
   const first = await startProcess(t, { path: way.url, lockDuration: LOCK })
   const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: names })
-  const { done } = await enqueueOf(web)('effect', { n: MARK, ms: 3_000 })
+  const { done } = await enqueueOf(web)('effect', { n: MARK, ms })
   await way.held
+  return { server, redis, way, first, done }
+}
+
+t.test('a process that is frozen after it has taken a task does not start it when it wakes and another process has it', { skip }, async (t) => {
+  const { server, redis, way, first, done } = await taken(t, 3_000)
   process.kill(first.pid, 'SIGSTOP')
   way.release()
   const second = await startProcess(t, { path: server.path, lockDuration: LOCK })
@@ -158,13 +164,7 @@ t.test('a process that is frozen after it has taken a task does not start it whe
 })
 
 t.test('an answer of Redis that is late for longer than a lock lasts: the task is started once', { skip }, async (t) => {
-  const server = await startRedis(t)
-  const redis = server.client()
-  const way = await wire(t, server, MARK)
-  const first = await startProcess(t, { path: way.url, lockDuration: LOCK })
-  const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: names })
-  const { done } = await enqueueOf(web)('effect', { n: MARK, ms: 500 })
-  await way.held
+  const { redis, way, first, done } = await taken(t, 500)
   await eventually(async () => (await redis.keys('*:lock')).length === 0, 'its lock has expired')
   way.release()
   await done
@@ -172,13 +172,7 @@ t.test('an answer of Redis that is late for longer than a lock lasts: the task i
 })
 
 t.test('an answer of Redis that is late, while the lock has not expired: the task is started', { skip }, async (t) => {
-  const server = await startRedis(t)
-  const redis = server.client()
-  const way = await wire(t, server, MARK)
-  const first = await startProcess(t, { path: way.url, lockDuration: LOCK })
-  const web = await build(t, server, { prefix: 'fastify-concurrency', consume: false, tasks: names })
-  const { done } = await enqueueOf(web)('effect', { n: MARK, ms: 0 })
-  await way.held
+  const { redis, way, first, done } = await taken(t, 0)
   const [lock = ''] = await redis.keys('*:lock')
   t.equal(await redis.pexpire(lock, 60_000), 1)
   await new Promise((resolve) => { setTimeout(resolve, 2 * LOCK) })

@@ -15,9 +15,9 @@
  */
 import type { Queue } from 'bullmq'
 import type * as Bullmq from 'bullmq'
-import type { IoRedis } from '../../../redis.ts'
+import { callThrough, type CallScript, type IoRedis, type Script } from '../../../redis.ts'
 import type { StoredTask } from '../stored.ts'
-import { BEGIN, call, COUNT, FORGOTTEN, PASS_ON } from './scripts.ts'
+import { BEGIN, COUNT, FORGOTTEN, PASS_ON } from './scripts.ts'
 
 /** How long a parked task is delayed, in ms: each a random time between the two, so that no crowd comes at once. */
 const [MIN_PARKED_MS, MAX_PARKED_MS] = [600_000, 1_800_000]
@@ -37,14 +37,14 @@ type Change = 'park' | 'park first' | 'end' | 'sweep'
 
 export class KeyPermits {
   readonly #bullmq: typeof Bullmq
-  readonly #redis: IoRedis
+  readonly #callScript: CallScript
   readonly #jobs: Queue<StoredTask>
   readonly #perKey: number
 
-  /** @param redis fails fast: it is asked for callers who wait, and before each run */
+  /** @param redis fails fast for callers who wait. Of a process that consumes, it waits for a Redis that is away. */
   constructor (bullmq: typeof Bullmq, redis: IoRedis, jobs: Queue<StoredTask>, perKey: number) {
     this.#bullmq = bullmq
-    this.#redis = redis
+    this.#callScript = callThrough(redis)
     this.#jobs = jobs
     this.#perKey = perKey
   }
@@ -108,8 +108,8 @@ export class KeyPermits {
       })))
   }
 
-  async #call (script: string, keys: string[], ...args: string[]): Promise<unknown> {
-    return await call(this.#redis, script, keys, args)
+  async #call (script: Script, keys: string[], ...args: string[]): Promise<unknown> {
+    return await script.run(this.#callScript, keys, args)
   }
 }
 

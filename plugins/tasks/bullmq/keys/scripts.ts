@@ -1,18 +1,17 @@
 /** The scripts by which Redis keeps the lines of keys: see KeyPermits. Each is atomic, and all keys lie on one node. */
-import { createHash } from 'node:crypto'
-import type { IoRedis } from '../../../redis.ts'
+import { Script } from '../../../redis.ts'
 
 /**
  * Returns 1 if the job has a permit now, 0 if its key has none left, and -1 if the caller has lost the job's lock.
  * KEYS: permits, parked, the job's lock. ARGV: job, token, perKey.
  */
-export const BEGIN = `
+export const BEGIN = new Script(`
 if redis.call('GET', KEYS[3]) ~= ARGV[2] then return -1 end
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 1 then return 1 end
 if redis.call('SCARD', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
 redis.call('SADD', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
-return 1`
+return 1`)
 
 /**
  * Changes the line of a key, gives free permits to the first in it, and returns those: they are to be promoted.
@@ -24,7 +23,7 @@ return 1`
  *
  * At most 1,000 jobs are taken from the line: all but the promoted are gone, or have been put in line by others.
  */
-export const PASS_ON = `
+export const PASS_ON = new Script(`
 local permits, parked, keys, delayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, perKey, prefix, what, job, token = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local time = redis.call('TIME')
@@ -53,16 +52,16 @@ for _ = 1, 1000 do
 end
 if #promoted > 0 or redis.call('EXISTS', parked) == 1 then redis.call('ZADD', keys, now, key)
 else redis.call('ZREM', keys, key) end
-return promoted`
+return promoted`)
 
 /** Returns the keys that nobody has looked at for some ms. KEYS: keys. ARGV: ms, how many. */
-export const FORGOTTEN = `
+export const FORGOTTEN = new Script(`
 local time = redis.call('TIME')
 local before = time[1] * 1000000 + time[2] - ARGV[1] * 1000
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', before), 'LIMIT', 0, ARGV[2])`
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', before), 'LIMIT', 0, ARGV[2])`)
 
 /** Returns how many jobs are parked, and for how many ms the first of them. KEYS: keys. ARGV: the prefix of lines. */
-export const COUNT = `
+export const COUNT = new Script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local count, oldest = 0, now
@@ -72,17 +71,4 @@ for _, key in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if since < 0 then since = since + 2^52 end
   oldest = math.min(oldest, since)
 end
-return { count, math.floor((now - oldest) / 1000) }`
-
-const shas = new Map([BEGIN, PASS_ON, FORGOTTEN, COUNT].map((script) =>
-  [script, createHash('sha1').update(script).digest('hex')]))
-
-/** Calls a script by its hash, and sends the script itself to a server that doesn't know it yet. */
-export async function call (redis: IoRedis, script: string, keys: string[], args: string[]): Promise<unknown> {
-  try {
-    return await redis.evalsha(shas.get(script) as string, keys.length, ...keys, ...args)
-  } catch (error) {
-    if (!(error as Error).message.startsWith('NOSCRIPT')) throw error
-    return await redis.eval(script, keys.length, ...keys, ...args)
-  }
-}
+return { count, math.floor((now - oldest) / 1000) }`)

@@ -13,7 +13,7 @@ const BEAT_MS = 5_000
 /** How long a process that was killed is remembered, in ms. */
 const KEPT_MS = 3_600_000
 /** The most processes that Redis keeps and that one answer holds: those that were seen last. */
-const MOST = 200
+const MAX_PROCESSES = 200
 
 /** BullMQ puts the name into the name of a connection, which has no spaces. */
 export const processName = `${hostname().replaceAll(/[^\w.-]/g, '_')}:${process.pid}`
@@ -23,11 +23,11 @@ const NOW = "local time = redis.call('TIME') local now = time[1] * 1000 + math.f
 const BEAT = `${NOW}
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ${KEPT_MS})
-redis.call('ZREMRANGEBYRANK', KEYS[1], 0, ${-MOST - 1})
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, ${-MAX_PROCESSES - 1})
 redis.call('PEXPIRE', KEYS[1], ${KEPT_MS})`
 
 const READ = `${NOW}
-return { now, redis.call('ZREVRANGE', KEYS[1], 0, ${MOST - 1}, 'WITHSCORES') }`
+return { now, redis.call('ZREVRANGE', KEYS[1], 0, ${MAX_PROCESSES - 1}, 'WITHSCORES') }`
 
 export class Processes {
   readonly #redis: IoRedis

@@ -54,6 +54,14 @@ function queueOf (t: Test, server: RedisServer, prefix: string): Queue {
   return queue
 }
 
+/** Stores a task that has a permit, as a process that ends before it promotes the task. */
+async function storeUnpromoted (t: Test, server: RedisServer, prefix: string, name: string): Promise<void> {
+  const key = name[0] as string
+  const jobId = randomUUID()
+  await queueOf(t, server, prefix).add('work', { payload: { key, n: Number(name.slice(1)) }, key, parked: true }, { delay: 600_000, jobId })
+  await server.client().sadd(`${prefix}:tasks:{work}:fc:permits:${key}`, jobId)
+}
+
 t.test('no more than perKey tasks of a key run at once, and other keys do not wait for them', { skip }, async (t) => {
   const server = await startRedis(t)
   const works = new Works()
@@ -179,15 +187,40 @@ t.test('what a process that ended between two commands has left is found', { ski
     await gone.done
     // The next task is stored by a process that ends before it promotes the task.
     await redis.sadd(key('permits:a'), 'gone')
-    const queue = queueOf(t, server, prefix)
-    const { id } = await queue.add('work', { payload: { key: 'a', n: 1 }, key: 'a', parked: true }, { delay: 600_000, jobId: randomUUID() })
-    await redis.sadd(key('permits:a'), id as string)
+    await storeUnpromoted(t, server, prefix, 'a1')
     const third = await add('a2')
     await works.end('a1')
     await works.end('a2')
     await third.done
     t.same(works.began.toSorted(), ['a0', 'a1', 'a2'])
     await eventually(async () => await redis.exists(key('keys'), key('permits:a'), key('parked:a')) === 0, 'nothing is left')
+  })
+
+  t.test('a permit of a task that was not promoted, in a key where nobody waits', async (t) => {
+    const works = new Works()
+    const { add, prefix } = await start(t, server, works, 2, { lockDuration: 1_000 })
+    const first = await add('a0')
+    await works.beganAre(['a0'])
+    await storeUnpromoted(t, server, prefix, 'a1')
+    await works.end('a0')
+    await first.done
+    await works.end('a1')
+    t.same(works.began, ['a0', 'a1'])
+  })
+
+  t.test('a permit of a task that was not promoted, in a key that is never idle', async (t) => {
+    const works = new Works()
+    const { add, prefix } = await start(t, server, works, 2, { lockDuration: 1_000 })
+    await storeUnpromoted(t, server, prefix, 'a0')
+    let last = await add('a1')
+    for (let n = 2; !works.began.includes('a0'); n++) {
+      const next = await add(`a${n}`)
+      await works.end(`a${n - 1}`)
+      await last.done
+      last = next
+    }
+    for (const name of works.running.keys()) await works.end(name)
+    await last.done
   })
 
   t.test('a task that has no place in line runs when its delay is over', async (t) => {

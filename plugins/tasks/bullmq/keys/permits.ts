@@ -17,13 +17,13 @@ import type { Queue } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { callThrough, type CallScript, type IoRedis, type Script } from '../../../redis.ts'
 import type { StoredTask } from '../stored.ts'
-import { BEGIN, COUNT, FORGOTTEN, PASS_ON } from './scripts.ts'
+import { BEGIN, COUNT, PASS_ON, UNSWEPT } from './scripts.ts'
 
 /** How long a parked task is delayed, in ms: each a random time between the two, so that no crowd comes at once. */
 const [MIN_PARKED_MS, MAX_PARKED_MS] = [600_000, 1_800_000]
 
-/** How many keys a sweep looks at. */
-const KEYS_IN_SWEEP = 100
+/** How many keys a sweep looks at, one after the other: those of the longest time since their last sweep. */
+const KEYS_IN_SWEEP = 1_000
 
 /** What must be known of a job. */
 interface KeyedJob {
@@ -78,9 +78,9 @@ export class KeyPermits {
     await this.#passOn(keyOf(job), 'end', job)
   }
 
-  /** Passes on the permits that nobody has passed on for `age` ms, because a process has ended, say. */
+  /** Passes on what processes that have ended did not pass on, for keys that were not swept for `age` ms. */
   async sweep (age: number): Promise<void> {
-    const keys = await this.#call(FORGOTTEN, [this.#keys], String(age), String(KEYS_IN_SWEEP)) as string[]
+    const keys = await this.#call(UNSWEPT, [this.#keys], String(age), String(KEYS_IN_SWEEP)) as string[]
     for (const key of keys) await this.#passOn(key, 'sweep')
   }
 

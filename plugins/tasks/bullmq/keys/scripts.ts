@@ -19,7 +19,8 @@ return 1`)
  *
  * 'park' and 'park first' put a delayed job in line; first are those that had a turn. 'end' takes back the permit,
  * unless another process has the job by now. 'sweep' takes back permits of jobs that have ended, and also returns the
- * jobs that have a permit and were not promoted.
+ * jobs that have a permit and were not promoted. A key is known, with the time of its last sweep, while it has a
+ * permit or a line: a busy key is swept as often as one that nobody uses, since its permits may be lost as well.
  *
  * At most 1,000 jobs are taken from the line: all but the promoted are gone, or have been put in line by others.
  */
@@ -50,12 +51,13 @@ for _ = 1, 1000 do
     promoted[#promoted + 1] = first
   end
 end
-if #promoted > 0 or redis.call('EXISTS', parked) == 1 then redis.call('ZADD', keys, now, key)
-else redis.call('ZREM', keys, key) end
+if redis.call('EXISTS', permits, parked) == 0 then redis.call('ZREM', keys, key)
+elseif what == 'sweep' then redis.call('ZADD', keys, now, key)
+else redis.call('ZADD', keys, 'NX', now, key) end
 return promoted`)
 
-/** Returns the keys that nobody has looked at for some ms. KEYS: keys. ARGV: ms, how many. */
-export const FORGOTTEN = new Script(`
+/** Returns the keys that were not swept for some ms, the longest first. KEYS: keys. ARGV: ms, how many. */
+export const UNSWEPT = new Script(`
 local time = redis.call('TIME')
 local before = time[1] * 1000000 + time[2] - ARGV[1] * 1000
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', before), 'LIMIT', 0, ARGV[2])`)

@@ -10,7 +10,7 @@ export class Sweeper {
   #timer: NodeJS.Timeout | undefined
   #isSweeping = false
 
-  /** @param interval how old a permit must be that nobody has passed on, and the time between two sweeps, in ms */
+  /** @param interval the time between two sweeps of a key, by any process, in ms */
   constructor (permits: readonly KeyPermits[], interval: number, log: FastifyBaseLogger) {
     this.#permits = permits
     this.#interval = interval

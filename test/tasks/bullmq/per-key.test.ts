@@ -213,13 +213,15 @@ t.test('what a process that ended between two commands has left is found', { ski
     const { add, prefix } = await start(t, server, works, 2, { lockDuration: 1_000 })
     await storeUnpromoted(t, server, prefix, 'a0')
     let last = await add('a1')
-    for (let n = 2; !works.began.includes('a0'); n++) {
-      const next = await add(`a${n}`)
-      await works.end(`a${n - 1}`)
+    let n = 1
+    while (!works.began.includes('a0')) {
+      const next = await add(`a${n + 1}`)
+      await works.end(`a${n++}`)
       await last.done
       last = next
     }
-    for (const name of works.running.keys()) await works.end(name)
+    await works.end('a0')
+    await works.end(`a${n}`)
     await last.done
   })
 

@@ -47,7 +47,10 @@ export interface ChannelMessages {
   'fastify-concurrency:workers:job': MessageOf<typeof workers.job>
   /** A thread has loaded the jobs. */
   'fastify-concurrency:workers:thread-started': MessageOf<typeof workers.threadStarted>
-  /** A thread ended. */
+  /**
+   * A thread ended. `why` is `closed`, `crashed`, `overdue` (its job ignored its abort), `held-up` (by code of a finished job), or, while it loaded the
+   * jobs, `slow` or `broken`.
+   */
   'fastify-concurrency:workers:thread-ended': MessageOf<typeof workers.threadEnded>
   /** The application got ready, with the `names` of the policies. */
   'fastify-concurrency:limiter:defined': MessageOf<typeof limiter.defined>
@@ -73,15 +76,15 @@ export interface ChannelMessages {
   'fastify-concurrency:tasks:failed': MessageOf<typeof tasks.taskFailed>
   /** A task will be tried again in `delayMs`. */
   'fastify-concurrency:tasks:retried': MessageOf<typeof tasks.taskRetried>
-  /** A task was aborted by `cancel()`, or given up by a shutdown. */
+  /** A task was aborted by `cancel()`, or given up by a shutdown; or a stored task was handed back, or its lock lost. */
   'fastify-concurrency:tasks:aborted': MessageOf<typeof tasks.taskAborted>
-  /** A task was refused. */
+  /** A task was refused. `reason` is `full`, `store` (Redis) or `closing`. */
   'fastify-concurrency:tasks:refused': MessageOf<typeof tasks.taskRefused>
   /** A task was not accepted, because a task with its id waits or runs. */
   'fastify-concurrency:tasks:duplicate': MessageOf<typeof tasks.taskDuplicate>
   /** A task's function ignores its signal. */
   'fastify-concurrency:tasks:leaked': MessageOf<typeof tasks.taskLeaked>
-  /** A named task is given to its engine. */
+  /** A named task is given to its engine. A subscriber may set the `carrier` that goes with it. */
   'fastify-concurrency:tasks:enqueued': MessageOf<typeof tasks.taskEnqueued>
   /** A tracing channel: one attempt of a task, with `attempt`, `waitMs`, `outcome` and `error`. */
   'fastify-concurrency:tasks:attempt': MessageOf<typeof tasks.taskAttempt>
@@ -96,7 +99,7 @@ export interface ChannelMessages {
   'fastify-concurrency:locks:released': MessageOf<typeof locks.lockReleased>
   /** A lock is held for longer than `maxHold`, with its holder's `stack`. */
   'fastify-concurrency:locks:hold-exceeded': MessageOf<typeof locks.lockHoldExceeded>
-  /** A caller was refused, with the `error`. */
+  /** A caller was refused, with the `error`. `reason` is `full`, `timeout` or `closing`. */
   'fastify-concurrency:locks:refused': MessageOf<typeof locks.lockRefused>
   /** A request was refused, with the `reason` and the numbers behind it. */
   'fastify-concurrency:loop:refused': MessageOf<typeof loop.loopRefused>
@@ -106,7 +109,7 @@ export interface ChannelMessages {
   'fastify-concurrency:lifecycle:entered': MessageOf<typeof lifecycle.phaseEntered>
   /** A request was refused because of the shutdown. */
   'fastify-concurrency:lifecycle:refused': MessageOf<typeof lifecycle.requestRefused>
-  /** Nothing accepted is left. */
+  /** Nothing accepted is left. The message has the shutdown's `report`. */
   'fastify-concurrency:lifecycle:drained': MessageOf<typeof lifecycle.drained>
 }
 

@@ -35,8 +35,11 @@ function table (heading: string): string[][] {
   return rows.slice(2).map((row) => row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim()))
 }
 
+/** The texts in backticks. */
+const codes = (text: string): string[] => [...text.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code)
+
 /** The names in the first columns of the tables whose headings these are, each after the other with ` + ` between. */
-const names = (headings: string): string[] => headings.split(' + ').flatMap(table).flatMap(([first]) => [...(first ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? '')).sort()
+const names = (headings: string): string[] => headings.split(' + ').flatMap(table).flatMap(([first = '']) => codes(first)).sort()
 
 interface Coded { code: string, statusCode: number }
 type ErrorClass = new (...args: unknown[]) => Coded
@@ -92,17 +95,17 @@ for (const [heading, known] of Object.entries(options)) {
   })
 }
 
-t.test('each metric has a row, and each row a metric', async (t) => {
-  t.strictSame(names('Metrics of Prometheus'), instruments.map(({ name }) => `fastify_concurrency_${name}`).sort())
-  for (const [name, type, labels] of table('Metrics of Prometheus')) {
-    const instrument = instruments.find((instrument) => name === `\`fastify_concurrency_${instrument.name}\``)
-    t.strictSame([type, labels], [instrument?.type, instrument?.labels.join(', ')], name ?? '')
-  }
+t.test('each metric is listed with its labels, its name says its type, and each that is listed is a metric', async (t) => {
+  const listed = table('Metrics of Prometheus').flatMap(([labels = '', metrics = '']) => codes(metrics).map((name) => ({ name, labels: codes(labels) })))
+  const byName = (one: { name: string }, other: { name: string }): number => one.name < other.name ? -1 : 1
+  t.strictSame(listed.sort(byName), instruments.map(({ name, labels }) => ({ name, labels: [...labels] })).sort(byName))
+  for (const { name, type } of instruments) t.equal(/_total$/.test(name) ? 'counter' : /_(?:wait|run)_seconds$/.test(name) ? 'histogram' : 'gauge', type, name)
 })
 
-t.test('each channel has a row, and each row a channel', async (t) => {
+t.test('each channel is listed, and each that is listed is a channel', async (t) => {
   const files = readdirSync(join(root, 'plugins')).map((folder) => `../plugins/${folder}/channels.ts`).filter((file) => existsSync(new URL(file, import.meta.url)))
   const modules = await Promise.all(files.map(async (file) => await import(file) as Record<string, { name: string }>))
   t.ok(files.length > 0)
-  t.strictSame(names('Channels'), modules.flatMap((module) => Object.values(module).map(({ name }) => name)).sort())
+  const listed = table('Channels').flatMap(([part = '', channels = '']) => codes(channels).map((channel) => `fastify-concurrency:${codes(part).join()}:${channel}`))
+  t.strictSame(listed.sort(), modules.flatMap((module) => Object.values(module).map(({ name }) => name)).sort())
 })

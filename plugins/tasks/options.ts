@@ -49,7 +49,7 @@ export interface TasksOptions extends TaskRunOptions {
    */
   prefix?: string
   /**
-   * How many ms Redis may be silent while it owes an answer to enqueue(), at least 1. After that time, and at once
+   * How many ms Redis may leave enqueue() without an answer, at least 1. After that time, and at once
    * while Redis is known to be away, enqueue() rejects with FC_ERR_TASK_STORE (503).
    * @default 1_000
    */

@@ -11,7 +11,7 @@ import { build, callsOf, enqueueOf } from './helper.ts'
 import { eventually, startProcess } from './processes.ts'
 
 const skip = await noRedis()
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 interface Work { key: string, n: number }
 

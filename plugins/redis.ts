@@ -32,6 +32,7 @@ export interface IoRedis {
   hincrby (key: string, field: string, by: number): Promise<number>
   hdel (key: string, field: string): Promise<unknown>
   zrem (key: string, member: string): Promise<number>
+  zscore (key: string, member: string): Promise<string | null>
   zrange (key: string, start: number, stop: number, withScores: 'WITHSCORES'): Promise<string[]>
   hmget (key: string, ...fields: string[]): Promise<Array<string | null>>
   xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>

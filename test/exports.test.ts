@@ -39,7 +39,7 @@ const surface: Record<string, { values: string[], types: string[] }> = {
     values: ['default', 'defineTasks'],
     types: ['Backoff', 'ConsumingProcess', 'DelayedTask', 'DuplicatePolicy', 'Engine', 'EngineFactory', 'EngineHost', 'EngineOperations', 'EnqueueOptions', 'FailedOptions', 'FailedTask', 'Group', 'GroupContext', 'GroupFunction', 'GroupOptions', 'InspectOptions', 'Inspection', 'MapFunction', 'NamedTask', 'Operating', 'Operations', 'QueueStats', 'RedisToDuplicate',
       'Register', 'ReserveOptions', 'ReservedPlace', 'RunningTask', 'Schedule', 'ScheduleOptions', 'ScheduleState', 'ScheduledTask', 'SubmitOptions', 'TaskContext', 'TaskDefinition', 'TaskDefinitions', 'TaskEnd', 'TaskFunction', 'TaskHandle', 'TaskRefusalReason', 'TaskRunOptions', 'TaskStatus',
-      'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished']
+      'Tasks', 'TasksOptions', 'TasksStats', 'TraceCarrier', 'Unfinished', 'WaitingTask']
   },
   './locks': { values: ['default'], types: ['AcquireOptions', 'Lock', 'LockRefusalReason', 'Locks', 'LocksOptions', 'LocksStats', 'Mutex', 'RwLock', 'Semaphore'] },
   './metrics': {

@@ -59,7 +59,7 @@ export async function readStored (tasks: StoredTasks): Promise<Stored> {
   }
 }
 
-/** Reads what runs and what runs later of a name. */
+/** Reads what runs, what waits and what runs later of a name. */
 export async function inspected (tasks: StoredTasks, name: string): Promise<Inspection> {
   const found = await tasks.inspect(...[name, { limit: PAGE }] as never[])
   return { ...found, delayed: found.delayed.map((task) => ({ ...task, message: task.message?.slice(0, MAX_TEXT) })) }

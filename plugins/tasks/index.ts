@@ -32,7 +32,7 @@ export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
 export type { FailedOptions, FailedTask } from './named/failed.ts'
 export type {
-  ConsumingProcess, DelayedTask, InspectOptions, Inspection, RunningTask, Schedule, ScheduleState
+  ConsumingProcess, DelayedTask, InspectOptions, Inspection, RunningTask, Schedule, ScheduleState, WaitingTask
 } from './named/inspection.ts'
 export type { EngineOperations, Operations } from './named/operations.ts'
 export type { Operating } from './operating.ts'

@@ -95,6 +95,7 @@ export class BullmqEngine implements Engine {
       bullmq,
       redis: connections.commands,
       queueOf: (name) => this.#queue(name),
+      permits: this.#permits,
       names: deps.named.names,
       processes: this.#processes,
       log: deps.log
@@ -203,12 +204,12 @@ export class BullmqEngine implements Engine {
         jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'), jobs.getJobs(['waiting'], 0, 0, true),
         jobs.isPaused(), this.#permits.get(name)?.count()
       ])
-      const parked = ofKeys?.parked ?? 0
       const { waiting = 0, delayed = 0, active: running = 0, failed = 0 } = counts
+      const parked = Math.min(ofKeys?.parked ?? 0, delayed)
       return {
         name,
         waiting: waiting + parked,
-        delayed: Math.max(delayed - parked, 0),
+        delayed: delayed - parked,
         running,
         failed,
         oldestMs: Math.max(ofKeys?.oldestMs ?? 0, oldest === undefined ? 0 : Date.now() - dueAt(oldest), 0),

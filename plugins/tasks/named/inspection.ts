@@ -9,7 +9,7 @@ export type Schedule = { cron: string, timezone?: string } | { every: number }
 /** Options of `tasks.inspect()`. */
 export interface InspectOptions {
   /**
-   * How many running tasks, delayed tasks and schedules to read, of each, 1 to 1,000.
+   * How many running, waiting and delayed tasks and schedules to read, of each, 1 to 1,000.
    * @default 50
    */
   limit?: number
@@ -25,6 +25,16 @@ export interface RunningTask {
   attempt: number
   /** When this attempt began, in ms since the epoch, by the clock of its process. */
   startedAt: number
+}
+
+/** A stored task that could run now. It waits for a process, or for others of its key. */
+export interface WaitingTask {
+  /** The id of the handle and of the log. */
+  id: string
+  /** When it was enqueued, in ms since the epoch. */
+  enqueuedAt: number
+  /** Whether it waits for others of its key, of which as many run or are next as `perKey` allows. */
+  waitsForKey: boolean
 }
 
 /** A stored task that waits for its delay, for its next attempt, or for the next run of its schedule. */
@@ -53,6 +63,8 @@ export interface ScheduleState {
 export interface Inspection {
   /** The tasks that run now. */
   running: RunningTask[]
+  /** The tasks that wait: those that run next, in their order, and then those that wait for others of their key. */
+  waiting: WaitingTask[]
   /** The tasks that run later, the next one first. */
   delayed: DelayedTask[]
   /** The schedules, the next one first. */

@@ -36,8 +36,8 @@ export interface Operations<Name extends string = string> {
   /** Resolves to whether the tasks of this name are paused. */
   isPaused (name: Name): Promise<boolean>
   /**
-   * Resolves to the tasks of this name that run, in any process, and to those that run next of the delayed and the
-   * retried; and to its schedules. Use queues() for their numbers.
+   * Resolves to the tasks of this name that run, in any process, and to those that run next of the waiting, and of the
+   * delayed and the retried; and to its schedules. Use queues() for their numbers.
    */
   inspect (name: Name, options?: InspectOptions): Promise<Inspection>
 }

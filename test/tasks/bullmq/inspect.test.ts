@@ -34,7 +34,12 @@ t.test('on Redis', { skip }, async (t) => {
     await eventually(async () => worker.tasks.stats().running === 2, 'both run')
     await eventually(async () => (await operate(app).inspect('broken')).delayed.some(({ attempts }) => attempts > 0), 'it waits for its next attempt')
 
-    const { running, delayed, schedules } = await operate(app).inspect('work')
+    await enqueueOf(app)('work', undefined, { id: 'third' })
+    await enqueueOf(app)('work', undefined, { id: 'fourth' })
+    const { running, waiting, delayed, schedules } = await operate(app).inspect('work')
+    t.match(waiting, [{ id: 'work:third', waitsForKey: false }, { id: 'work:fourth', waitsForKey: false }], 'the next one first')
+    t.ok(waiting.every(({ enqueuedAt }) => enqueuedAt >= before && enqueuedAt <= Date.now()))
+    t.equal((await operate(app).inspect('work', { limit: 1 })).waiting.length, 1)
     t.equal(running.length, 2)
     t.match(running[0], { id: 'work:chosen', process: `${hostname()}:${process.pid}`, attempt: 1 })
     t.ok(running.every(({ startedAt }) => startedAt >= before && startedAt <= Date.now()))

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
-import tasks, { defineTasks, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
+import tasks, { defineTasks, type Operating, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
 import { rejection, until } from '../../helper.ts'
 import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
 import { build, callsOf, enqueueOf } from './helper.ts'
@@ -106,7 +106,7 @@ t.test('a task that waits for its retry leaves its permit to others of its key, 
   await works.beganAre(['a0', 'a1'])
   // The retry is due, and put in line again.
   const redis = server.client()
-  await eventually(async () => await redis.zcard(`${prefix}:tasks:{work}:fc:parked:a`) === 2, 'the retry is in line')
+  await eventually(async () => await redis.zcard(`${prefix}:tasks:{work}:fc:line:a`) === 2, 'the retry is in line')
   for (const name of ['a1', 'a0', 'a2']) await works.end(name)
   await Promise.all([first, ...others].map(({ done }) => done))
   t.same(works.began, ['a0', 'a1', 'a0', 'a2'])
@@ -140,6 +140,62 @@ t.test('a task with a delay, one of a schedule and one that is retried by hand g
   t.equal(works.most, 1)
 })
 
+t.test('what waits for its key is waiting wherever an operator looks, and counts and lists agree; what is delayed is delayed', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { app, add, prefix } = await start(t, server, works, 1, { concurrency: 1 }, { retries: 1, backoff: { base: 3_600_000, max: 3_600_000 } })
+  const operate = app.tasks as unknown as Operating
+  const seen = async (): Promise<Record<string, string[]>> => {
+    const { running, waiting, delayed } = await operate.inspect('work')
+    const [queue] = await app.tasks.queues()
+    t.match(queue, { running: running.length, waiting: waiting.length, delayed: delayed.length }, 'counts and lists agree')
+    const ids = (tasks: Array<{ id: string }>): string[] => tasks.map(({ id }) => id.slice('work:'.length))
+    return { running: ids(running), next: ids(waiting.filter(({ waitsForKey }) => !waitsForKey)), ofKey: ids(waiting.filter(({ waitsForKey }) => waitsForKey)), delayed: ids(delayed) }
+  }
+  await add('z0', { id: 'z0' })
+  await works.beganAre(['z0'])
+  works.running.get('z0')?.reject(new Error('once'))
+  await add('a0', { id: 'a0' })
+  await works.beganAre(['z0', 'a0'])
+  for (const name of ['a1', 'a2', 'a3', 'b0', 'b1']) await add(name, { id: name })
+  await add('a4', { id: 'a4', delay: 7_200_000 })
+  const all = { running: ['a0'], next: ['b0'], ofKey: ['a1', 'a2', 'a3', 'b1'], delayed: ['z0', 'a4'] }
+  t.strictSame(await seen(), all)
+  t.match(await rejection(operate.retry('work', 'work:a2')), { code: 'FC_ERR_TASK_NOT_FAILED', state: 'waiting' })
+  t.match(await rejection(operate.discard('work', 'work:a4')), { code: 'FC_ERR_TASK_NOT_FAILED', state: 'delayed' })
+  t.strictSame((await operate.inspect('work', { limit: 3 })).waiting.map(({ id }) => id), ['work:b0', 'work:a1', 'work:a2'])
+
+  t.equal(await app.tasks.cancel('work:a2'), true)
+  t.strictSame(await seen(), { ...all, ofKey: ['a1', 'a3', 'b1'] })
+  t.equal(await server.client().zcard(`${prefix}:tasks:{work}:fc:parked`), 3, 'nothing is left of it')
+
+  // As BullMQ does when the delay of a parked task is over.
+  await operate.pause('work')
+  const queue = queueOf(t, server, prefix)
+  for (const name of ['a1', 'a3', 'b1']) await (await queue.getJob(await queue.getDeduplicationJobId(name) as string))?.promote()
+  t.strictSame(await seen(), { ...all, next: ['b0', 'a1', 'a3', 'b1'], ofKey: [] })
+  await operate.resume('work')
+  for (const name of ['a0', 'b0', 'a1', 'a3', 'b1']) await works.end(name)
+  await eventually(async () => (await app.tasks.queues())[0]!.running === 0, 'all have ended')
+  t.strictSame(await seen(), { running: [], next: [], ofKey: [], delayed: ['z0', 'a4'] })
+})
+
+t.test('a delayed task is found behind any number of tasks that wait for their key', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const works = new Works()
+  const { app, add } = await start(t, server, works, 1)
+  await add('a0')
+  await works.beganAre(['a0'])
+  await Promise.all(Array.from({ length: 2_100 }, async (_, n) => await add(`a${n + 1}`)))
+  await add('b0', { id: 'b0', delay: 7_200_000 })
+  const { waiting, delayed } = await (app.tasks as unknown as Operating).inspect('work')
+  t.strictSame(delayed.map(({ id }) => id), ['work:b0'])
+  t.equal(waiting.length, 50)
+  t.match(await app.tasks.queues(), [{ waiting: 2_100, delayed: 1 }])
+  await works.end('a0')
+  await works.end('a1')
+})
+
 t.test('a task that is cancelled in line, or with a permit, leaves its place to others', { skip }, async (t) => {
   const server = await startRedis(t)
   const works = new Works()
@@ -166,7 +222,7 @@ t.test('a task that is joined is accepted once, and a joined one whose caller ha
   t.equal((await add('a1', { id: 'x', duplicate: 'join' })).id, once.id)
   // As if the process had ended after it has stored the task.
   const redis = server.client()
-  await redis.del(`${prefix}:tasks:{work}:fc:parked:a`)
+  await redis.del(`${prefix}:tasks:{work}:fc:line:a`)
   await works.beganAre(['a0'])
   const again = await add('a1', { id: 'x', duplicate: 'join' })
   for (const name of ['a0', 'a1']) await works.end(name)
@@ -193,7 +249,7 @@ t.test('what a process that ended between two commands has left is found', { ski
     await works.end('a2')
     await third.done
     t.same(works.began.toSorted(), ['a0', 'a1', 'a2'])
-    await eventually(async () => await redis.exists(key('keys'), key('permits:a'), key('parked:a')) === 0, 'nothing is left')
+    await eventually(async () => await redis.exists(key('keys'), key('permits:a'), key('line:a')) === 0, 'nothing is left')
   })
 
   t.test('a permit of a task that was not promoted, in a key where nobody waits', async (t) => {

@@ -1,4 +1,4 @@
-// One name of stored tasks, looked at: what runs and where, what runs later and when, and its schedules.
+// One name of stored tasks, looked at: what runs and where, what waits, what runs later and when, and its schedules.
 import { confirmed } from '../confirm.js'
 import { byId, duration, make, setText, timeOf } from '../dom.js'
 import { act, button, get } from './ask.js'
@@ -21,7 +21,7 @@ export async function look (name) {
   open = name
   setText(byId('task-title'), name)
   setText(byId('task-said'), '')
-  show({ running: [], delayed: [], schedules: [] })
+  show({ running: [], waiting: [], delayed: [], schedules: [] })
   byId('task').hidden = false
   await Promise.all([read(), openFailed(name)])
 }
@@ -51,11 +51,15 @@ async function read () {
 }
 
 /** @param {Inspection} found */
-function show ({ running, delayed, schedules }) {
+function show ({ running, waiting, delayed, schedules }) {
   list('task-running', running.map(({ id, process, attempt, startedAt }) => {
     const where = process === undefined ? '' : `on ${process}`
     const runs = `for ${duration(Math.max(0, Date.now() - startedAt))}`
     return item(id, [runs, where, attempt > 1 ? `attempt ${attempt}` : ''], '', [cancel(id)])
+  }))
+  list('task-waiting', waiting.map(({ id, enqueuedAt, waitsForKey }) => {
+    const since = `enqueued ${duration(Math.max(0, Date.now() - enqueuedAt))} ago`
+    return item(id, [since, waitsForKey ? 'waits for others of its key' : ''], '', [cancel(id)])
   }))
   list('task-delayed', delayed.map(({ id, attempts, runsAt, message }) => {
     const next = attempts === 0 ? when(runsAt) : `attempt ${attempts + 1} ${when(runsAt)}`

@@ -17,13 +17,16 @@ import type { Queue } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { callThrough, type CallScript, type IoRedis, type Script } from '../../../redis.ts'
 import type { StoredTask } from '../stored.ts'
-import { BEGIN, COUNT, PASS_ON, UNSWEPT } from './scripts.ts'
+import { BEGIN, COUNT, PASS_ON, READ, UNSWEPT } from './scripts.ts'
 
 /** How long a parked task is delayed, in ms: each a random time between the two, so that no crowd comes at once. */
 const [MIN_PARKED_MS, MAX_PARKED_MS] = [600_000, 1_800_000]
 
 /** How many keys a sweep looks at, one after the other: those of the longest time since their last sweep. */
 const KEYS_IN_SWEEP = 1_000
+
+/** How many jobs one script reads for a list. */
+const PAGE = 1_000
 
 /** What must be known of a job. */
 interface KeyedJob {
@@ -37,6 +40,7 @@ type Change = 'park' | 'park first' | 'end' | 'sweep'
 
 export class KeyPermits {
   readonly #bullmq: typeof Bullmq
+  readonly #redis: IoRedis
   readonly #callScript: CallScript
   readonly #jobs: Queue<StoredTask>
   readonly #perKey: number
@@ -44,6 +48,7 @@ export class KeyPermits {
   /** @param redis fails fast for callers who wait. Of a process that consumes, it waits for a Redis that is away. */
   constructor (bullmq: typeof Bullmq, redis: IoRedis, jobs: Queue<StoredTask>, perKey: number) {
     this.#bullmq = bullmq
+    this.#redis = redis
     this.#callScript = callThrough(redis)
     this.#jobs = jobs
     this.#perKey = perKey
@@ -68,7 +73,8 @@ export class KeyPermits {
   async begin (job: KeyedJob): Promise<'run' | 'park' | 'lost'> {
     const [id, token] = [job.id as string, job.token as string]
     const key = keyOf(job)
-    const answer = await this.#call(BEGIN, [this.#permits(key), this.#parked(key), this.#jobs.toKey(`${id}:lock`)],
+    const answer = await this.#call(BEGIN,
+      [this.#permits(key), this.#line(key), this.#parked, this.#jobs.toKey(`${id}:lock`)],
       id, token, String(this.#perKey))
     return answer === 1 ? 'run' : answer === 0 ? 'park' : 'lost'
   }
@@ -84,20 +90,57 @@ export class KeyPermits {
     for (const key of keys) await this.#passOn(key, 'sweep')
   }
 
-  /** Resolves to how many jobs are parked, and for how many ms at most. */
+  /**
+   * Resolves to how many jobs are parked, and for how many ms at most. The number is exact up to 1,000. Beyond that it
+   * may hold some whose delay was over and that are in line by now: after a long pause, say.
+   */
   async count (): Promise<{ parked: number, oldestMs: number }> {
-    const [parked, oldestMs] = await this.#call(COUNT, [this.#keys], this.#parked('')) as [number, number]
+    const [parked, oldestMs] = await this.#call(COUNT, [this.#parked, this.#delayed]) as [number, number]
     return { parked, oldestMs }
+  }
+
+  /** Resolves to whether a delayed job is parked. */
+  async isParked (jobId: string): Promise<boolean> {
+    return (await this.#redis.zscore(this.#parked, jobId)) !== null
+  }
+
+  /** Resolves to the ids of parked jobs, the one that is parked for longest first. */
+  async parked (limit: number): Promise<string[]> {
+    return (await this.#read(this.#parked, this.#delayed, true, limit)).filter((_, index) => index % 2 === 0)
+  }
+
+  /** Resolves to the ids of delayed jobs that aren't parked, each with its score, the next one first. */
+  async delayed (limit: number): Promise<string[]> {
+    return await this.#read(this.#delayed, this.#parked, false, limit)
+  }
+
+  /**
+   * Resolves to members of a sorted set, each with its score.
+   *
+   * @param ofOther whether to read what the other sorted set has as well, or what it hasn't
+   */
+  async #read (set: string, other: string, ofOther: boolean, limit: number): Promise<string[]> {
+    const found: string[] = []
+    for (let at = 0; found.length < 2 * limit; at += PAGE) {
+      const [read, page] = await this.#call(READ, [set, other], String(at), String(at + PAGE - 1),
+        ofOther ? '1' : '0') as [number, string[]]
+      found.push(...page)
+      if (read < PAGE) break
+    }
+    return found.slice(0, 2 * limit)
   }
 
   get #keys (): string { return this.#jobs.toKey('fc:keys') }
   #permits (key: string): string { return this.#jobs.toKey(`fc:permits:${key}`) }
-  #parked (key: string): string { return this.#jobs.toKey(`fc:parked:${key}`) }
+  #line (key: string): string { return this.#jobs.toKey(`fc:line:${key}`) }
+  /** What is parked of all keys, with the time since when. What is not delayed any more may still be there. */
+  get #parked (): string { return this.#jobs.toKey('fc:parked') }
+  get #delayed (): string { return this.#jobs.toKey('delayed') }
 
   async #passOn (key: string, change: Change, { id = '', token = '' }: Partial<KeyedJob> = {}): Promise<void> {
     const jobs = this.#jobs
     const promoted = await this.#call(PASS_ON,
-      [this.#permits(key), this.#parked(key), this.#keys, jobs.toKey('delayed')],
+      [this.#permits(key), this.#line(key), this.#parked, this.#keys, this.#delayed],
       key, String(this.#perKey), jobs.toKey(''), change, id, token) as string[]
     const { Job, ErrorCode: { JobNotInState } } = this.#bullmq
     // Without their data, which may be large and isn't needed.

@@ -10,6 +10,7 @@ import type { IoRedis } from '../../../redis.ts'
 import type { FailedTask } from '../../named/failed.ts'
 import type { ConsumingProcess, Inspection } from '../../named/inspection.ts'
 import type { EngineOperations } from '../../named/operations.ts'
+import type { KeyPermits } from '../keys/permits.ts'
 import type { StoredQueue } from '../queue.ts'
 import { isJobId, toError, toStoredTask } from '../stored.ts'
 import { inspect } from './inspect.ts'
@@ -42,15 +43,18 @@ export class Operations implements EngineOperations {
   readonly #bullmq: typeof Bullmq
   readonly #redis: IoRedis
   readonly #queueOf: (name: string) => StoredQueue
+  readonly #permits: ReadonlyMap<string, KeyPermits>
   readonly #names: readonly string[]
   readonly #processes: Processes
   readonly #log: FastifyBaseLogger
 
   /** @param queueOf throws FC_ERR_CLOSING, which ends what goes over many pages */
-  constructor ({ bullmq, redis, queueOf, names, processes, log }: {
+  constructor ({ bullmq, redis, queueOf, permits, names, processes, log }: {
     bullmq: typeof Bullmq
     redis: IoRedis
     queueOf: (name: string) => StoredQueue
+    /** By name, of those that have a bound by key. */
+    permits: ReadonlyMap<string, KeyPermits>
     names: readonly string[]
     processes: Processes
     log: FastifyBaseLogger
@@ -58,6 +62,7 @@ export class Operations implements EngineOperations {
     this.#bullmq = bullmq
     this.#redis = redis
     this.#queueOf = queueOf
+    this.#permits = permits
     this.#names = names
     this.#processes = processes
     this.#log = log
@@ -115,7 +120,8 @@ export class Operations implements EngineOperations {
   }
 
   async inspect (name: string, { limit }: { limit: number }): Promise<Inspection> {
-    return await inspect(this.#queueOf(name), this.#redis, name, limit)
+    return await inspect(
+      { queue: this.#queueOf(name), redis: this.#redis, name, permits: this.#permits.get(name), limit })
   }
 
   async processes (): Promise<ConsumingProcess[]> {
@@ -163,11 +169,18 @@ export class Operations implements EngineOperations {
       if (typeof jobId !== 'string' || !isJobId(jobId)) continue
       const found = await this.#ask(name, ({ jobs }) => jobs.getJobState(jobId))
       if (found === 'failed') return jobId
-      if (found !== 'unknown') state = found === 'active' ? 'running' : found
+      if (found !== 'unknown') state = await this.#stateOf(name, jobId, found)
     }
     const failed = ownId === undefined ? undefined : await this.#findChosen(name, ownId)
     if (failed !== undefined) return failed
     throw state === undefined ? new TaskNotFoundError(id) : new TaskNotFailedError(id, state)
+  }
+
+  /** Returns a state of BullMQ as this suite names it. */
+  async #stateOf (name: string, jobId: string, state: string): Promise<string> {
+    if (state === 'active') return 'running'
+    const isParked = state === 'delayed' && await this.#ask(name, async () => this.#permits.get(name)?.isParked(jobId))
+    return isParked === true ? 'waiting' : state
   }
 
   /** Looks through all that has failed: no index leads from a chosen id to a job that has ended. */

@@ -14,7 +14,7 @@ function plain (markdown) {
  * @returns {{ title: string, sentence: string }}
  */
 export function summaryOf (text) {
-  const body = text.replace(/<!--[^]*?-->/g, '').replace(/^(`{3,})[^]*?^\1$/gm, '')
+  const body = text.replace(/^(`{3,})[^]*?^\1$/gm, '')
   const title = /^# (.+)$/m.exec(body)?.[1] ?? ''
   const paragraph = body.split(/\n\s*\n/).map((part) => part.trim()).find((part) => part !== '' && !/^[#|![<>-]/.test(part)) ?? ''
   const sentence = /^.*?[.!?:](?= |$)/.exec(plain(paragraph))?.[0] ?? plain(paragraph)

@@ -12,7 +12,7 @@ const { llms, pages, summaryOf } = await import(new URL('../../site/llms.mjs', i
 }
 
 t.test('the title and the first sentence of a page, past code and tables', async (t) => {
-  t.strictSame(summaryOf('# A page\n\n<!-- ts setup\nx\n-->\n\n| a |\n|---|\n\n```ts\nThis is code.\n```\n\nIt is [for](x.md) you. Or not.\n'), { title: 'A page', sentence: 'It is for you.' })
+  t.strictSame(summaryOf('# A page\n\n| a |\n|---|\n\n```ts\nThis is code.\n```\n\nIt is [for](x.md) you. Or not.\n'), { title: 'A page', sentence: 'It is for you.' })
 })
 
 t.test('llms.txt has a line for each page that is packed', async (t) => {

@@ -3,8 +3,7 @@
  *
  * - A `ts` or `js` block is a module of its own. A block with `file=jobs.ts` in its info string is that file, which other blocks of the page
  *   import; blocks of the same file are joined.
- * - An HTML comment `<!-- ts setup … -->` holds code that precedes each later block of the page that names no file.
- *   A comment `<!-- ts file=x.ts … -->` is a block that readers don't see.
+ * - unseen.md has, under a page's name, blocks that its readers don't see. The block `ts setup` precedes each block of the page that names no file.
  * - A `console` block is run: `$ node app.ts` runs a file of the page, with `&` as a server, for the `curl` commands that follow it.
  *   `$ kill %1` ends that server with SIGTERM; `$ wait %2` waits for a `curl` that was started with `&`. Output that the block shows is compared; `…` stands for any text.
  */
@@ -30,7 +29,7 @@ export interface Page {
 }
 
 const FENCE = /^( *)```(\w*) *(.*)$/
-const HIDDEN = /^<!-- (ts|js) (setup|file=\S+)$/
+const unseen = readFileSync(new URL('unseen.md', import.meta.url), 'utf8')
 
 export function readPages (): Page[] {
   const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.md')).sort()
@@ -39,36 +38,33 @@ export function readPages (): Page[] {
 
 function parse (name: string, text: string): Page {
   const page: Page = { name, text, files: new Map(), consoles: [] }
-  const lines = text.split('\n')
+  const [, fromHere = ''] = unseen.split(`\n## ${name}\n`)
+  const [hidden = ''] = fromHere.split('\n## ')
+  const above = hidden.split('\n')
+  const lines = [...above, ...text.split('\n')]
   let setup = ''
   /** Returns the lines up to the one that ends the block, and leaves `at` there. */
   let at = 0
-  const until = (end: string): string => {
+  const untilItsEnd = (): string => {
     const from = at + 1
     do {
       if (++at === lines.length) throw new Error(`${name}, line ${from}: this block has no end`)
-    } while (lines[at]?.trim() !== end)
+    } while (lines[at]?.trim() !== '```')
     return lines.slice(from, at).join('\n') + '\n'
   }
   const add = (file: string, code: string): void => { page.files.set(file, (page.files.get(file) ?? '') + code) }
 
   for (; at < lines.length; at++) {
-    const line = at + 1
-    const hidden = HIDDEN.exec(lines[at] ?? '')
-    if (hidden !== null) {
-      const code = until('-->')
-      if (hidden[2] === 'setup') setup = code
-      else add(fileName(hidden[2]) ?? '', code)
-      continue
-    }
+    const line = at + 1 - above.length
     const fence = FENCE.exec(lines[at] ?? '')
     if (fence === null) continue
     const [, indent = '', language = '', info] = fence
-    const code = until('```').split('\n').map((line) => line.startsWith(indent) ? line.slice(indent.length) : line).join('\n')
+    const code = untilItsEnd().split('\n').map((line) => line.startsWith(indent) ? line.slice(indent.length) : line).join('\n')
     if (language === 'console') page.consoles.push({ line, commands: commandsOf(code) })
     if (language !== 'ts' && language !== 'js') continue
     const file = fileName(info)
-    if (file === undefined) add(`line-${line}.${language}`, `${setup}${code}export {}\n`)
+    if (info === 'setup') setup = code
+    else if (file === undefined) add(`line-${line}.${language}`, `${setup}${code}export {}\n`)
     else add(file, code)
   }
   return page

@@ -9,7 +9,7 @@ import { History, Hour, COARSE, KEPT_SAMPLES } from './history.ts'
 import { Incidents } from './incidents.ts'
 import { runningJobs } from './running-jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
-import { readStored, storedTasksOf } from './stored-tasks.ts'
+import { readStored, storedTasksOf, type Stored } from './stored-tasks.ts'
 import { event, type Streams } from './streams.ts'
 import { Watch, type Status } from './status/watch.ts'
 import { clientNames, Who } from './status/who.ts'
@@ -28,8 +28,10 @@ export class Feed {
   readonly #watch: Watch
   #status: Status | undefined
   #isAsking = false
-  /** The event with the latest answer of Redis, until it is sent. */
-  #stored = ''
+  /** The latest answer of Redis, while a page is open. */
+  #stored: Stored | undefined
+  /** The event with that answer, until it is sent. */
+  #storedEvent = ''
   readonly #read: () => MetricsSnapshot
   readonly #readings: Reading[] = []
   /** Samples as JSON: each is made into text once, however many pages there are. */
@@ -94,7 +96,8 @@ export class Feed {
     this.#minutes.add(sample)
     const coarse = this.#hour.add(taken, before ?? first, after)
     this.#who.tick()
-    this.#status = this.#watch.statusAfter(taken)
+    if (this.#streams.size === 0) this.#stored = undefined
+    this.#status = this.#watch.statusAfter(taken, this.#stored)
     const incidents = this.#take()
     if (this.#streams.size === 0) return
     const jobs = event('jobs', runningJobs(this.#app.server, this.#nameOf))
@@ -102,8 +105,8 @@ export class Feed {
     const status = event('status', this.#status)
     const hour = coarse === undefined ? '' : `event: coarse\ndata: ${coarse}\n\n`
     this.#streams.broadcast(
-      `event: sample\ndata: ${sample}\n\n${hour}${status}${jobs}${who}${this.#stored}${incidents}`)
-    this.#stored = ''
+      `event: sample\ndata: ${sample}\n\n${hour}${status}${jobs}${who}${this.#storedEvent}${incidents}`)
+    this.#storedEvent = ''
     void this.#askStored()
   }
 
@@ -112,7 +115,8 @@ export class Feed {
     const tasks = storedTasksOf(this.#app)
     if (this.#isAsking || tasks === undefined) return
     this.#isAsking = true
-    this.#stored = event('stored', await readStored(tasks))
+    this.#stored = await readStored(tasks)
+    this.#storedEvent = event('stored', this.#stored)
     this.#isAsking = false
   }
 

@@ -16,7 +16,8 @@ export type StoredTasks = { [Call in Calls]: (...given: never[]) => ReturnType<O
 export interface Stored {
   /** Empty if no tasks are stored. */
   queues: QueueStats[]
-  processes: ConsumingProcess[]
+  /** Undefined if the application's own engine doesn't know them. */
+  processes: ConsumingProcess[] | undefined
   /** Redis doesn't answer, so nothing is known now. */
   away: boolean
 }
@@ -51,8 +52,12 @@ export function storedTasksOf (app: FastifyInstance): StoredTasks | undefined {
 export async function readStored (tasks: StoredTasks): Promise<Stored> {
   try {
     const queues = await tasks.queues()
-    // An engine of the application may know its queues and nothing of processes.
-    const processes = queues.length === 0 ? [] : await tasks.processes().catch(() => [])
+    const processes = queues.length === 0
+      ? []
+      : await tasks.processes().catch((error: Error & { code?: unknown }) => {
+        if (error.code !== 'FC_ERR_TASKS_NOT_STORED') throw error
+        return undefined
+      })
     return { queues, processes, away: false }
   } catch {
     return { queues: [], processes: [], away: true }

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import type { Sample } from '../../plugins/dashboard/sample.ts'
+import type { Stored } from '../../plugins/dashboard/stored-tasks.ts'
+import type { ConsumingProcess } from '../../plugins/tasks/index.ts'
 import type { Facts, Problem } from '../../plugins/dashboard/status/problem.ts'
 import { problemsOf, serving } from '../../plugins/dashboard/status/problems.ts'
 import { ofAll, shareInWords } from '../../plugins/dashboard/words.ts'
@@ -39,12 +41,17 @@ function facts (fields: Partial<Facts>): Facts {
     concurrencyOf: () => Infinity,
     mostRefused: () => undefined,
     stall: undefined,
+    stored: undefined,
     ...fields
   }
 }
 
 const searches = [sample({ jobs: [job('search', { completed: 10 }, { wait: 20, shed: 10 })] })]
 const someone = (): { client: string, share: number } => ({ client: '1f2e3d4c', share: 0.52 })
+
+const queue = (name: string, fields: object = {}): Stored['queues'][number] => ({ name, waiting: 12, delayed: 0, running: 0, failed: 0, oldestMs: 300_000, paused: false, ...fields })
+const consuming = (consumes: string[], seenMs: number): ConsumingProcess => ({ name: 'pod:1', consumes, concurrency: 1, startedAt: 0, seenMs })
+const stored = (queues: Stored['queues'], processes: Stored['processes'] = []): Partial<Facts> => ({ stored: { queues, processes, away: false } })
 
 const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial<Problem>>]> = [
   ['nothing is wrong', {}, []],
@@ -109,6 +116,13 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
   ['too many tasks are held', { samples: [sample({ tasks: { ...quiet.tasks, running: 4, waiting: 1_000, refused: { full: 1, store: 0, closing: 0 } } })] }, [{
     state: 'overloaded', what: 'Refusing background tasks', why: 'as many are held as may be: 4 run and 1000 wait'
   }]],
+  ['no process consumes a name', stored([queue('mail'), queue('hook', { oldestMs: 1_000_000, waiting: 1 }), queue('rest')], [consuming(['rest'], 5_000), consuming(['mail'], 15_000)]), [{
+    state: 'stalled', since: -1_000_000, what: 'Tasks `mail`, `hook` have waited', why: '13 wait, and no process consumes them', docs: 'stored-tasks.md#options-of-stored-tasks'
+  }]],
+  ['no process consumes many names', stored(['a', 'b', 'c', 'd', 'e'].map((name) => queue(name))), [{ what: 'Tasks `a`, `b`, `c` and 2 other names have waited' }]],
+  ['no process consumes a name, for less than five minutes', stored([queue('mail', { oldestMs: 299_999 })]), []],
+  ['no process consumes a name that is paused, or of which nothing waits', stored([queue('mail', { paused: true }), queue('hook', { waiting: 0 })]), []],
+  ['nobody knows which processes consume a name', { stored: { queues: [queue('mail')], processes: undefined, away: false } }, []],
   ['a lock is not free', { samples: [sample({ locks: { refused: { full: 0, timeout: 1, closing: 0 } } })] }, [{ state: 'refusing', what: 'Refusing calls that wait for a lock' }]],
   ['the worst comes first', {
     samples: [sample({ ...searches[0], limits: [{ policy: 'plan', granted: 1, refused: 2 }], eventLoop: { utilization: 1, delayP99: 1, delayMax: 2_000 } })]

@@ -386,7 +386,7 @@ t.test('what is stored of each named task is sent each second', async (t) => {
   const engine: EngineFactory = async (host) => Object.assign(await memoryEngine(host), { queues: async () => [queue] })
   const { port } = await startDashboard(t, { workers: false, tasks: { tasks: defineTasks({ mail: { handler () {} } }), engine } })
   const page = await listenTo(t, port)
-  t.strictSame(await page.next('stored', ({ queues }: { queues: unknown[] }) => queues.length > 0), { queues: [queue], processes: [], away: false })
+  t.strictSame(await page.next('stored', ({ queues }: { queues: unknown[] }) => queues.length > 0), { queues: [queue], away: false }, 'an engine of the application has no processes')
 })
 
 t.test('a request that is pipelined behind a page\'s stream is answered in a shutdown, and doesn\'t hold it up', async (t) => {

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import Fastify, { type FastifyInstance } from 'fastify'
+import { setTimeout } from 'node:timers/promises'
+import { Queue } from 'bullmq'
 import t, { type Test } from 'tap'
 import concurrency from '../../plugins/index.ts'
 import type { DashboardOptions } from '../../plugins/dashboard/index.ts'
@@ -13,6 +15,7 @@ import { memoryEngine } from '../../plugins/tasks/named/engine.ts'
 import { complaintsOf, launch, skip as noBrowser } from '../example/browser.ts'
 import { deferred, until } from '../helper.ts'
 import { noRedis, startRedis, type RedisServer } from '../limiter/redis.ts'
+import type { Status } from '../../plugins/dashboard/status/watch.ts'
 import type { Stored } from '../../plugins/dashboard/stored-tasks.ts'
 import { listenTo, send, type Answer } from './helper.ts'
 
@@ -182,10 +185,42 @@ t.test('what runs and what runs later is read with where and when, and cancelled
 t.test('pages see the processes that consume a name; while Redis is away they are told so', { skip }, async (t) => {
   const { port, redis } = await build(t)
   const page = await listenTo(t, port)
-  const { processes: [self] } = await page.next('stored', ({ processes }: Stored) => processes.length > 0)
-  t.match(self, { name: new RegExp(`:${process.pid}$`), consumes: ['mail', 'hold'], concurrency: Number })
+  const { processes } = await page.next('stored', ({ processes = [] }: Stored) => processes.length > 0)
+  t.match(processes?.[0], { name: new RegExp(`:${process.pid}$`), consumes: ['mail', 'hold'], concurrency: Number })
   await redis.kill()
   t.strictSame(await page.next('stored', ({ away }: Stored) => away), { queues: [], processes: [], away: true })
+})
+
+t.test('the first line says that no process consumes a name whose tasks have waited for five minutes, until one does; while no page is open Redis is asked nothing', { skip }, async (t) => {
+  const redis = await startRedis(t, { tcp: true })
+  const tasks = defineTasks({ mail: { handler () {} } })
+  const start = async (consume: boolean): Promise<number> => {
+    const app = Fastify() as unknown as FastifyInstance
+    t.teardown(() => app.close())
+    await app.register(concurrency, { workers: false, redis: `redis://127.0.0.1:${redis.port}`, tasks: { tasks, consume }, dashboard: {} })
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    return (app.server.address() as { port: number }).port
+  }
+  const port = await start(false)
+  const admin = redis.client()
+  const commands = async (): Promise<number> => Number(/total_commands_processed:(\d+)/.exec(await admin.info('stats'))?.[1])
+  const queue = new Queue('{mail}', { prefix: 'fastify-concurrency:tasks', connection: redis.client({ maxRetriesPerRequest: null }) as never })
+  t.teardown(async () => queue.close())
+  const timestamp = Date.now() - 301_000
+  await queue.add('mail', {}, { timestamp })
+  const before = await commands()
+  await setTimeout(2_500)
+  t.equal(await commands(), before + 1, 'the one that asked for their number')
+
+  const page = await listenTo(t, port)
+  const isAbout = ({ id }: { id: string }): boolean => id === 'tasks unconsumed'
+  const { state, problems } = await page.next('status', ({ problems }: Status) => problems.some(isAbout))
+  t.equal(state, 'stalled')
+  t.match(problems[0], { what: 'Tasks `mail` have waited', why: '1 waits, and no process consumes it', advice: /worker/ })
+  t.ok(Math.abs(problems[0]!.since - timestamp) < 10_000, 'since it was enqueued')
+  await start(true)
+  page.messages.length = 0
+  await page.next('status', ({ problems }: Status) => !problems.some(isAbout))
 })
 
 t.test('Redis is asked what is stored while a page is open, and only then; one question at a time', async (t) => {

@@ -1,5 +1,6 @@
 /** What the first line of the page is about, and what it is decided from. */
 import type { Sample } from '../sample.ts'
+import type { Stored } from '../stored-tasks.ts'
 
 /**
  * What the service does. refusing: a rule of the application refuses (a limit, a full lock, a store that is away), and
@@ -12,6 +13,8 @@ export type State = 'serving' | 'refusing' | 'overloaded' | 'stalled' | 'drainin
 export interface Problem {
   /** Equal for the same problem in the next second. */
   id: string
+  /** When it began, in ms since 1970, if that is known. Otherwise it begins when it is seen. */
+  since?: number
   state: Exclude<State, 'serving'>
   what: string
   why: string
@@ -39,4 +42,6 @@ export interface Facts {
   mostRefused: (subject: string) => { client: string, share: number } | undefined
   /** The route that held the event loop last, and for how long, if the plugin for the event loop knows it. */
   stall: { route: string, ms: number } | undefined
+  /** What Redis has answered last about stored tasks; undefined while no page is open. */
+  stored: Stored | undefined
 }

@@ -11,6 +11,12 @@ import type { Facts, Problem, State } from './problem.ts'
 const STALL_MS = 1_000
 /** Jobs that run for longer than this are what the others wait for, in ms. */
 const STUCK_MS = 10_000
+/** Stored tasks that nobody consumes are a problem from then on, in ms: a deploy may be without a worker for a while. */
+const UNCONSUMED_MS = 300_000
+/** A process that was not seen for so long, in ms, is frozen or gone: it is seen every 5 s. */
+const SILENT_MS = 15_000
+/** The names that one line holds. */
+const MAX_NAMES = 3
 
 /** Returns what is wrong, the worst first; nothing if the service serves all that it is asked. */
 export function problemsOf (facts: Facts): Problem[] {
@@ -24,6 +30,7 @@ export function problemsOf (facts: Facts): Problem[] {
     ...pools.map((pool) => crowded(facts, pool)),
     refusedByLoop(facts),
     ...tasks(facts),
+    unconsumed(facts),
     locks(facts),
     ...limits.map((policy) => limited(facts, policy))
   ]
@@ -162,6 +169,27 @@ function tasks ({ samples }: Facts): Problem[] {
     })
   }
   return problems
+}
+
+function unconsumed ({ samples, stored }: Facts): Problem | undefined {
+  const { queues, processes } = stored ?? { queues: [], processes: undefined }
+  if (processes === undefined) return undefined
+  const consumed = new Set(processes.flatMap(({ consumes, seenMs }) => seenMs < SILENT_MS ? consumes : []))
+  const left = queues.filter(({ name, waiting, oldestMs, paused }) =>
+    waiting > 0 && oldestMs >= UNCONSUMED_MS && !paused && !consumed.has(name))
+  if (left.length === 0) return undefined
+  const names = left.map(({ name }) => code(name))
+  const rest = names.splice(MAX_NAMES).length
+  const waiting = sum(left.map(({ waiting }) => waiting))
+  return {
+    id: 'tasks unconsumed',
+    since: (samples.at(-1)?.at ?? Date.now()) - Math.max(...left.map(({ oldestMs }) => oldestMs)),
+    state: 'stalled',
+    what: `Tasks ${names.join(', ')}${rest === 0 ? '' : ` and ${plural(rest, 'other name')}`} have waited`,
+    why: `${number(waiting)} ${waiting === 1 ? 'waits' : 'wait'}, and no process consumes ${waiting === 1 ? 'it' : 'them'}`,
+    advice: 'Start a worker whose `consume` has the name, or see in its log why it has ended',
+    docs: 'stored-tasks.md#options-of-stored-tasks'
+  }
 }
 
 function locks ({ samples }: Facts): Problem | undefined {

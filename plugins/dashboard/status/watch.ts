@@ -2,6 +2,7 @@
 import { listen } from '../../channel-messages.ts'
 import { countsOf } from '../../core/ledger/counts.ts'
 import type { Sample } from '../sample.ts'
+import type { Stored } from '../stored-tasks.ts'
 import type { Problem, State } from './problem.ts'
 import { problemsOf, serving } from './problems.ts'
 import type { Who } from './who.ts'
@@ -24,6 +25,7 @@ export class Watch {
   readonly #unlisten: () => void
   readonly #since = new Map<string, number>()
   #samples: Sample[] = []
+  #stored: Stored | undefined
   #stall: { route: string, ms: number, at: number } | undefined
 
   constructor (server: object, who: Who) {
@@ -34,8 +36,13 @@ export class Watch {
     })
   }
 
-  /** Returns the status after another second. */
-  statusAfter (sample: Sample): Status {
+  /**
+   * Returns the status after another second.
+   *
+   * @param stored what Redis has answered last about stored tasks, if it is asked
+   */
+  statusAfter (sample: Sample, stored?: Stored): Status {
+    this.#stored = stored
     this.#samples = [...this.#samples.slice(1 - SECONDS), sample]
     return this.statusIn(sample.phase, sample.at)
   }
@@ -50,11 +57,12 @@ export class Watch {
       running: pools.flatMap(({ pool, view }) => view.running().map(({ name, runMs }) => ({ pool, name, runMs }))),
       concurrencyOf: (pool, name) => pools.find((each) => each.pool === pool)?.view.concurrencyOf(name) ?? Infinity,
       mostRefused: (subject) => this.#who.mostRefused(subject),
-      stall: this.#stall
+      stall: this.#stall,
+      stored: this.#stored
     })
     const ids = new Set(problems.map(({ id }) => id))
     for (const id of this.#since.keys()) if (!ids.has(id)) this.#since.delete(id)
-    for (const id of ids) if (!this.#since.has(id)) this.#since.set(id, now)
+    for (const { id, since = now } of problems) if (!this.#since.has(id)) this.#since.set(id, since)
     return {
       state: problems[0]?.state ?? 'serving',
       problems: problems.map((problem) => ({ ...problem, since: this.#since.get(problem.id) ?? now })),

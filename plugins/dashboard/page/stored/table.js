@@ -6,7 +6,7 @@ import { look, refresh } from './look.js'
 
 /** @typedef {import('../../stored-tasks.ts').Stored} Stored */
 /** @typedef {Stored['queues'][number]} Queue */
-/** @typedef {Stored['processes'][number]} Process */
+/** @typedef {import('../../../tasks/index.ts').ConsumingProcess} Process */
 
 /** A process that was not seen for so long, in ms, is frozen or gone: it is seen every 5 s. */
 const SILENT_MS = 15_000
@@ -29,17 +29,18 @@ export function showStored ({ queues, processes, away }) {
     element.remove()
     rows.delete(name)
   }
-  const alive = processes.filter(({ seenMs }) => seenMs < SILENT_MS)
-  for (const queue of queues) showQueue(queue, alive.filter(({ consumes }) => consumes.includes(queue.name)).length)
-  showProcesses(processes)
+  const alive = processes?.filter(({ seenMs }) => seenMs < SILENT_MS)
+  for (const queue of queues) showQueue(queue, alive?.filter(({ consumes }) => consumes.includes(queue.name)).length)
+  byId('processes').hidden = processes === undefined
+  showProcesses(processes ?? [])
   refresh(queues)
 }
 
-/** @param {Queue} queue @param {number} consumers */
+/** @param {Queue} queue @param {number | undefined} consumers undefined if nobody knows */
 function showQueue ({ name, waiting, delayed, running, failed, oldestMs, paused }, consumers) {
   const { cells, state, pause } = rows.get(name) ?? addRow(name)
   const texts = [compact(waiting), waiting === 0 ? '–' : duration(oldestMs), compact(delayed), compact(running),
-    compact(failed), consumers === 0 ? 'none' : compact(consumers)]
+    compact(failed), consumers === undefined ? '–' : consumers === 0 ? 'none' : compact(consumers)]
   for (const [index, text] of texts.entries()) setText(/** @type {HTMLElement} */ (cells[index]), text)
   cells[4]?.classList.toggle('bad', failed > 0)
   cells[5]?.classList.toggle('warn', consumers === 0)

@@ -1,4 +1,4 @@
-// A link to a file of the repository, or to a heading, leads there. The README can be read in a few minutes.
+// A link to a file of the repository, or to a heading, leads there. The README can be read in a few minutes, the docs in two hours.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
@@ -59,6 +59,11 @@ t.test('the README leads to each page', async (t) => {
   for (const { name } of pages.filter((page) => page.name.startsWith('docs/') && !isDesign(page))) {
     t.ok(readme.text.includes(`(${name}.md`) || byPath.get('docs/README.md')?.text.includes(`(${name.slice('docs/'.length)}.md`), name)
   }
+})
+
+t.test('the docs are short', async (t) => {
+  const words = pages.filter((page) => /^(?:README|docs\/)/.test(page.name) && !isDesign(page)).map(({ text }) => text.split(/\s+/).filter(Boolean).length)
+  t.ok(words.reduce((sum, count) => sum + count, 0) <= 20_000, 'at most 20,000 words')
 })
 
 t.test('the README is short', async (t) => {

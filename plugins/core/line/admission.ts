@@ -245,7 +245,7 @@ export class Admission<T extends Entry> {
    */
   #expected ({ job }: Entry, own: number | undefined): number {
     if (own !== undefined) return Math.max(LEAST_COST_MS, own)
-    const known = Math.max(1, this.#runnable.queue.activeKeys - this.#strangers)
+    const known = Math.max(1, this.#runnable.queue.activeClients - this.#strangers)
     const { ofOthers = 0 } = this.#estimates.ofStrangers(job) ?? {}
     return Math.max(LEAST_COST_MS, grains(ofOthers * Math.min(1, this.#strangers / known)))
   }

@@ -87,6 +87,11 @@ export class Entry {
     this.deadline = deadline
   }
 
+  /** Whose share the entry takes: its owner, or its key. */
+  get clientKey (): string {
+    return this.owner ?? this.key
+  }
+
   /** The link in a list of the entry's queue. */
   get link (): Link<Entry> {
     return (this.#link ??= new Link(this))

@@ -13,7 +13,7 @@
  * clock would stand still while every key is new.
  */
 import { LEAST_COST_MS, priorities, type Entry } from './entry.ts'
-import type { Flow } from './flow.ts'
+import type { Client, Flow } from './flow.ts'
 import { Group, KeyQueue } from './flow.ts'
 import { LinkedList } from './linked-list.ts'
 
@@ -24,11 +24,11 @@ export class FairQueue<T extends Entry = Entry> {
   readonly #root = new Group('', 1)
   readonly #classes: readonly Group[]
   readonly #byAge = new LinkedList<Entry>()
-  #activeKeys = 0
-  readonly #onForgotten: (queue: KeyQueue) => void
+  #activeClients = 0
+  readonly #onForgotten: (client: Client) => void
 
-  /** @param onForgotten is called when nothing of a key is remembered any more */
-  constructor (onForgotten: (queue: KeyQueue) => void = () => {}) {
+  /** @param onForgotten is called when nothing of a client is remembered any more */
+  constructor (onForgotten: (client: Client) => void = () => {}) {
     this.#onForgotten = onForgotten
     this.#classes = priorities.map((priority) => new Group(priority, WEIGHTS[priority], this.#root))
     for (const group of this.#classes) this.#root.members.set(group.name, group)
@@ -95,6 +95,11 @@ export class FairQueue<T extends Entry = Entry> {
     return group?.members.get(entry.key) as KeyQueue | undefined
   }
 
+  /** Returns the client of the entry, if something waits or is remembered of it in the entry's class. */
+  client ({ priority, clientKey }: Entry): Client | undefined {
+    return this.#classOf(priority).members.get(clientKey) as Client | undefined
+  }
+
   /**
    * Returns an upper bound, in ms of server time, on what is served before an arriving entry: its key takes turns with
    * every other key, and no key is served more than it has waiting.
@@ -130,9 +135,9 @@ export class FairQueue<T extends Entry = Entry> {
     return before > ms
   }
 
-  /** Keys that wait or run, over all classes. */
-  get activeKeys (): number {
-    return this.#activeKeys
+  /** Clients that wait or run, over all classes. */
+  get activeClients (): number {
+    return this.#activeClients
   }
 
   /** Adds a new arrival. */
@@ -290,7 +295,7 @@ export class FairQueue<T extends Entry = Entry> {
       const isActive = isWaiting || flow.running > 0 || flow.held > 0
       if (isActive !== flow.isActive) {
         group.activeWeight += isActive ? weight : -weight
-        if (flow === queue) this.#activeKeys += isActive ? 1 : -1
+        if (group.group === this.#root) this.#activeClients += isActive ? 1 : -1
       }
       flow.isActive = isActive
       if (isWaiting) flow.finish = flow.account + head.expected / weight
@@ -343,7 +348,7 @@ export class FairQueue<T extends Entry = Entry> {
       if (group.activeWeight > 0 && top.account > group.clock) return
       group.resting.remove(top)
       group.members.delete(top.name)
-      if (top instanceof KeyQueue) this.#onForgotten(top)
+      if (group.group === this.#root) this.#onForgotten(top as Client)
     }
   }
 }

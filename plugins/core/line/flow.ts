@@ -24,6 +24,10 @@ export abstract class Flow implements HeapMember {
   held = 0
   /** The expected run time of the waiting entries, in ms. */
   work = 0
+  /** Of a client: its work that waited in vain. */
+  debt: Debt | undefined
+  /** Of a client: the virtual time until which its entitlement has been compared with what waited in vain. */
+  judgedUntil: number
   /** What the group has counted of this flow: it waits, it waits, runs or is held. */
   isWaiting = false
   isActive = false
@@ -34,6 +38,7 @@ export abstract class Flow implements HeapMember {
     this.name = name
     this.weight = weight
     this.group = group
+    this.judgedUntil = group?.clock ?? 0
   }
 
   /** The entry that is served next. */
@@ -44,6 +49,9 @@ export abstract class Flow implements HeapMember {
     return this.account + this.work / this.weight
   }
 }
+
+/** A member of a class: a key, or an owner with all its keys. */
+export type Client = Flow & { readonly group: Group }
 
 export class Group extends Flow {
   readonly members = new Map<string, Flow>()
@@ -73,10 +81,6 @@ export class Group extends Flow {
 /** KeyQueue holds the waiting entries of one key, in the order of arrival. */
 export class KeyQueue extends Flow {
   declare readonly group: Group
-  /** The work of this key that waited in vain. */
-  debt: Debt | undefined
-  /** The virtual time until which the key's entitlement has been compared with what waited in vain. */
-  judgedUntil: number
   readonly #arrived = new LinkedList<Entry>()
   /**
    * Entries that waited elsewhere before, for a permit or for a thread that died. They keep their place in the order of
@@ -86,7 +90,6 @@ export class KeyQueue extends Flow {
 
   constructor (key: string, group: Group) {
     super(key, 1, group)
-    this.judgedUntil = group.clock
   }
 
   get head (): Entry | undefined {

@@ -22,7 +22,6 @@ import type { Refusal } from '../../shared/errors.ts'
 import type { Entry } from './entry.ts'
 import type { Estimates } from './estimates.ts'
 import { FairQueue } from './fair-queue.ts'
-import type { KeyQueue } from './flow.ts'
 import { Overload, type WaitSettings } from './overload.ts'
 
 /** A bound that an entry met, with the wait (in ms) that met it. */
@@ -71,7 +70,7 @@ export class Line<T extends Entry> {
   constructor (settings: WaitSettings, servers: number, permits: number, estimates: Estimates,
     onUnfit: (entry: T, bound: Bound, now: number) => void) {
     this.#overload = new Overload(settings, servers, () => this.#speed)
-    this.queue = new FairQueue((queue) => this.#evidence.forget(queue))
+    this.queue = new FairQueue((client) => this.#evidence.forget(client))
     this.servers = servers
     this.#permits = permits
     this.#settings = settings
@@ -153,7 +152,7 @@ export class Line<T extends Entry> {
     const { limit } = this.#evidence
     const speed = this.#speed
     if (estimatedWait <= limit * speed) return undefined
-    if (this.#evidence.covers(this.queue.find(entry), entry.key) && isLonger(limit * speed, 1)) {
+    if (this.#evidence.covers(this.queue.client(entry), entry.clientKey) && isLonger(limit * speed, 1)) {
       return { reason: 'wait', estimatedWait: estimatedWait / speed, limit }
     }
     const { maxWait } = this.#settings
@@ -174,7 +173,7 @@ export class Line<T extends Entry> {
       const limit = Math.max(this.#evidence.limit, RUNS * this.#run / this.#speed)
       if ((this.#estimates.for(head)?.least(now) ?? 0) > left) {
         this.#onUnfit(head, { reason: 'deadline', estimatedWait: now - head.since, limit: left }, now)
-      } else if (now - head.since > limit && this.#isOthersTurn(queue, limit, now)) this.#remove(head, limit, now)
+      } else if (now - head.since > limit && this.#isOthersTurn(head, limit, now)) this.#remove(head, limit, now)
       else return head
     }
     return undefined
@@ -184,8 +183,9 @@ export class Line<T extends Entry> {
    * Reports whether a refusal would speed up others: the key is overloaded, others have come since, and the server
    * would not be left idle.
    */
-  #isOthersTurn (queue: KeyQueue, limit: number, now: number): boolean {
-    return this.queue.length > 1 && now - this.#offeredAt <= limit && this.#evidence.covers(queue, queue.name)
+  #isOthersTurn (head: T, limit: number, now: number): boolean {
+    return this.queue.length > 1 && now - this.#offeredAt <= limit &&
+      this.#evidence.covers(this.queue.client(head), head.clientKey)
   }
 
   /** Records that the client of an entry has left, which had waited for `wait` ms until then, or until it was taken. */
@@ -199,7 +199,7 @@ export class Line<T extends Entry> {
    */
   refused (entry: T, now: number): void {
     const wait = now - entry.since
-    const isOne = this.queue.find(entry)?.length === 1
+    const isOne = this.queue.client(entry)?.length === 1
     if (!isOne && wait <= this.#settings.maxWait) this.#recordWaste(entry, wait, false)
   }
 
@@ -244,7 +244,7 @@ export class Line<T extends Entry> {
 
   #served (entry: T, run: number, wait: number): void {
     const { queue } = this
-    if (!entry.left) this.#evidence.recordServed(entry, queue.find(entry), run, wait, queue.activeKeys)
+    if (!entry.left) this.#evidence.recordServed(entry, queue.client(entry), run, wait, queue.activeClients)
   }
 
   /** The mean run, weighted by time: how long a server that is busy at some moment is busy in all, in ms. */
@@ -288,7 +288,8 @@ export class Line<T extends Entry> {
   }
 
   #recordWaste (entry: T, wait: number, hasLeft: boolean): void {
-    const queue = this.queue.find(entry)
-    if (queue !== undefined) this.#evidence.recordWaste(queue, wait, entry.expected, this.queue.activeKeys, hasLeft)
+    const { queue } = this
+    const client = queue.client(entry)
+    if (client !== undefined) this.#evidence.recordWaste(client, wait, entry.expected, queue.activeClients, hasLeft)
   }
 }

@@ -64,8 +64,8 @@ declare module 'fastify' {
 
 const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kRequestWork]
 
-/** How many entries whose client has left are kept before they are looked through for the first time. */
-const FIRST_SWEEP = 64
+/** How often the entries whose client has left are looked through, in ms, while there are any. */
+const SWEEP_PERIOD_MS = 1_000
 
 /** Creates the requests in flight of an app, and decorates its requests. */
 export function createInFlight (app: FastifyInstance, { timeout, grace, now, guard }: InFlightOptions): InFlight {
@@ -73,8 +73,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
   const open = new DenseSet<OpenRequest>()
   /** Entries whose client has left while something of them may run. */
   const left = new Set<OpenRequest>()
-  /** The size of `left` at which it is looked through again. */
-  let sweepAt = FIRST_SWEEP
+  let isSweeping = false
   const idle = new IdleWaiters()
   let awaited = 0
   let completed = 0
@@ -90,9 +89,18 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
     open.delete(entry)
     if (!entry.busy) return end(entry)
     left.add(entry)
-    if (left.size < sweepAt) return
-    sweepLeft()
-    sweepAt = Math.max(FIRST_SWEEP, 2 * left.size)
+    sweepLater()
+  }
+
+  /** What waits for the end of an entry, such as the permit of a bound, isn't held for ever by a handler that never answers. */
+  function sweepLater (): void {
+    if (isSweeping || left.size === 0) return
+    isSweeping = true
+    setTimeout(() => {
+      isSweeping = false
+      if (!givingUp) sweepLeft()
+      sweepLater()
+    }, SWEEP_PERIOD_MS).unref()
   }
 
   function settle (entry: OpenRequest): void {
@@ -105,7 +113,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
     forget(entry)
   }
 
-  /** Gives up what has outlived its time since its client left. Amortized, it costs each entry a few steps. */
+  /** Gives up what has outlived its time since its client left. */
   function sweepLeft (): void {
     const time = now()
     for (const entry of left) {

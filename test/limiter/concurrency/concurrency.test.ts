@@ -124,6 +124,26 @@ t.test('a permit is held until the handler has ended, also if its client has lef
   t.equal((await next).body, 'next')
 })
 
+t.test('a handler that never answers, or never ends, holds its permit for a bounded time once its client has left', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(lifecycle, { timeout: 100, grace: 50 })
+  await app.register(limiter, { policies: { db: { concurrency: 1, maxWait: 60_000 } } })
+  let runs = 0
+  app.get('/callback', () => { runs++ })
+  app.get('/promise', async () => { runs++; await new Promise(() => {}) })
+  app.get('/next', () => 'next')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  for (const [index, path] of ['/callback', '/promise'].entries()) {
+    const socket = connect(port, '127.0.0.1')
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    await until(() => runs === index + 1, 'it runs')
+    socket.destroy()
+    t.equal((await app.inject('/next')).body, 'next', path)
+  }
+})
+
 t.test('a client that leaves while its request waits: the handler never runs', async (t) => {
   const work = new Work()
   const app = await start(t, { db: { concurrency: 1, maxWait: 10_000 } }, (app) => {
@@ -151,27 +171,27 @@ t.test('a client that leaves while its request waits: the handler never runs', a
 
 t.test('handlerTimeout is a deadline of the wait: a request that could not be answered in time is refused at once', async (t) => {
   const refusals: unknown[] = []
-  let [arrived, begun, length] = [0, 0, 300]
+  const end = deferred()
+  let [arrived, begun] = [0, 0]
   const app = await start(t, { db: { concurrency: 1, maxWait: 60_000, routes: 'named' } }, (app) => {
     app.addHook('onError', async (_request, _reply, error) => { refusals.push(error) })
     app.get('/ahead', async () => {
       arrived++
       return app.limiter.run('db', async () => {
-        begun++
-        await sleep(length)
+        await (++begun === 1 ? sleep(300) : end.promise)
       })
     })
     app.get('/code', { handlerTimeout: 1_000 }, async () => app.limiter.run('db', () => 'code'))
     app.get('/route', { handlerTimeout: 1_000, config: { limiter: { policies: ['db'] } } }, () => 'route')
   })
-  // What a run takes is known from those that have ended.
-  const ahead = Array.from({ length: 6 }, async () => app.inject('/ahead'))
-  await until(() => begun === 5, 'four have ended')
+  // What a run takes is known from the one that has ended.
+  const ahead = Array.from({ length: 2 }, async () => app.inject('/ahead'))
+  await until(() => begun === 2, 'one has ended')
   ahead.push(...Array.from({ length: 20 }, async () => app.inject('/ahead')))
-  await until(() => arrived === 26, 'they wait')
+  await until(() => arrived === 22, 'they wait')
   for (const url of ['/code', '/route']) t.match((await app.inject(url)).json(), { statusCode: 503, code: 'FC_ERR_LIMIT_BUSY' }, url)
   t.match(refusals, [{ reason: 'deadline' }, { reason: 'deadline' }])
-  length = 0
+  end.resolve()
   await Promise.all(ahead)
   t.equal((await app.inject('/code')).payload, 'code')
 })

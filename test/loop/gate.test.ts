@@ -67,6 +67,22 @@ t.test('a first request that was slow, because it loaded modules, has no burst r
   for (let i = 0; i < 150; i++) t.equal(gate.hold(new HeldEntry(route, 'client', 'normal'), 401), undefined)
 })
 
+t.test('an arrival is refused that would wait longer than any may', async (t) => {
+  const gate = new Gate<HeldEntry>({ ...loopDefaults, maxWait: 60, orderWait: 60, targetWait: 60 }, 0, 0, () => {})
+  const route = gate.routes.add('GET /')
+  let now = 0
+  const work = (): void => {
+    const started = gate.pass(route, now)
+    gate.time.mark(now += 20, 0)
+    gate.spent(started, 20)
+    gate.answered(started, now)
+  }
+  for (let i = 0; i < 5; i++) work()
+  const refusals = Array.from({ length: 5 }, () => gate.hold(new HeldEntry(route, 'client', 'normal'), now))
+  t.strictSame(refusals.slice(0, 4), [undefined, undefined, undefined, undefined])
+  t.match(refusals[4], { reason: 'wait', held: 4, limit: 60 }, 'four are before it, of 20 ms each')
+})
+
 t.test('nothing keeps a long key', async (t) => {
   const gate = holding()
   const entry = new HeldEntry(gate.routes.add('GET /long'), 'x'.repeat(100_000), 'normal')

@@ -25,17 +25,8 @@ t.test('a request that would be served last is refused when too many are held: 5
   t.equal(messages.length, refused.length)
   t.match(messages[0], { reason: 'count', limit: 3, held: 3, retryAfter: 1, method: 'GET', route: '/work', requestId: /req-/, server: app.server })
   await app.close()
-  t.match(lines.filter(({ level }) => level === 40), [{ code: 'FC_ERR_LOOP_OVERLOADED', reason: 'count', msg: 'requests were refused' }])
+  t.match(lines.filter(({ code }) => code === 'FC_ERR_LOOP_OVERLOADED'), [{ level: 40, reason: 'count', msg: 'requests were refused' }])
   t.notOk(lines.some(({ level }) => level === 50), 'a refusal is no error of the service')
-})
-
-t.test('an arrival is refused that would wait longer than any may', async (t) => {
-  const { app, port } = await startLoop(t, { maxWait: 60 }, (app) => { app.get('/work', () => { spin(20); return 'done' }) })
-  // The cost of the route is known afterwards. It is less certain, the more other programs disturb this one.
-  for (let i = 0; i < 60; i++) await app.inject('/work')
-  const answers = await together(app, port, times(60, '/work'))
-  t.ok(app.loop.stats().refused.wait > 0)
-  t.ok(answers.some(({ status }) => status === 200))
 })
 
 t.test('a full gate refuses the client that asks for most, and not the one that asks for little', async (t) => {
@@ -135,29 +126,26 @@ t.test('a stall is a line at warn with its route, at most one a second, and a me
       spin(30)
       return ''
     })
-    app.get('/quick', () => '')
   }, { logger })
   const messages: Array<{ route?: string, part: string, ms: number, sure: boolean }> = []
   t.teardown(listen(app.server, 'fastify-concurrency:loop:stalled', (message) => messages.push(message as never)))
-  for (const path of ['/quick', '/start', '/start', '/answer']) await app.inject(path)
-  const stalls = lines.filter(({ level }) => level === 40)
-  t.match(stalls[0], { msg: 'a handler held the event loop', route: 'GET /start', part: 'start', sure: true })
+  for (const path of ['/start', '/start', '/answer']) await app.inject(path)
+  const stalls = lines.filter(({ route }) => route === 'GET /start')
+  t.match(stalls, [{ level: 40, msg: 'a handler held the event loop', part: 'start', sure: true }], 'one a second')
   t.ok((stalls[0]!['ms'] as number) >= 30)
-  t.equal(stalls.filter(({ route }) => route === 'GET /start').length, 1, 'one a second')
   t.match(messages.filter(({ route }) => route === 'GET /start'), [{ part: 'start', sure: true }, { part: 'start', sure: true }])
   t.match(messages.find(({ route }) => route === 'GET /answer'), { part: 'answer' })
   const { routes } = app.loop.stats()
   t.match(routes.find(({ route }) => route === 'GET /start'), { count: 2, stalls: 2 })
   t.ok(routes.find(({ route }) => route === 'GET /start')!.longestMs >= 30)
-  t.notOk(routes.some(({ route, stalls }) => route === 'GET /quick' && stalls > 0))
 })
 
 t.test('busy time that many turns share is no stall', async (t) => {
-  const { app } = await startLoop(t, { slow: 50 }, (app) => { app.get('/', () => '') })
+  const { app } = await startLoop(t, { slow: 500 }, (app) => { app.get('/', () => '') })
   const messages: unknown[] = []
   t.teardown(listen(app.server, 'fastify-concurrency:loop:stalled', (message) => messages.push(message)))
   await app.inject('/')
-  for (let i = 0; i < 30; i++) {
+  for (let i = 0; i < 300; i++) {
     spin(3)
     await new Promise((resolve) => setImmediate(resolve))
   }

@@ -154,7 +154,7 @@ t.test('a shutdown of the suite serves what is held, and waits for none whose cl
   const { default: Fastify } = await import('fastify')
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(suite, { loop: {} })
+  await app.register(suite, { loop: {}, lifecycle: { timeout: 60_000 } })
   const report = deferred<{ drained: { requests: number }, unfinished: unknown[], durationMs: number }>()
   let isFirst = true
   app.get('/work', () => {
@@ -176,7 +176,7 @@ t.test('a shutdown of the suite serves what is held, and waits for none whose cl
   t.strictSame((await Promise.all(answers)).map(({ status }) => status), times(99, 200))
   const { unfinished, durationMs } = await report.promise
   t.strictSame(unfinished, [])
-  t.ok(durationMs < 7_000, `the request that was left held up the shutdown: ${durationMs} ms`)
+  t.ok(durationMs < 30_000, `the request that was left held up the shutdown: ${durationMs} ms`)
 })
 
 t.test('handlerTimeout passes while a request is held: Fastify answers, and the handler does not run', async (t) => {

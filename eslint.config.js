@@ -78,7 +78,7 @@ export default tseslint.config(
   // What the browser loads.
   { files: ['plugins/dashboard/page/**/*.js'], languageOptions: { globals: { getComputedStyle: 'readonly', ResizeObserver: 'readonly', EventSource: 'readonly', matchMedia: 'readonly' } } },
   {
-    files: ['plugins/{core,shared,tasks,workers}/**/*.ts', 'workers/*.ts', 'loader/*.js'],
+    files: ['plugins/{core,loop,shared,tasks,workers}/**/*.ts', 'plugins/limiter/concurrency/*.ts', 'workers/*.ts', 'loader/*.js'],
     rules: {
       // A message stays in one piece, so that it is found by its words.
       '@stylistic/max-len': ['error', { code: 120, ignoreStrings: true, ignoreTemplateLiterals: true, ignoreUrls: true }]

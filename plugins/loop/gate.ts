@@ -1,13 +1,15 @@
 /**
- * Gate decides which requests start on the event loop, when, and which are refused. It is pure: the clocks are arguments, and hooks.ts has the timers.
+ * Gate decides which requests start on the event loop, when, and which are refused. It is pure: the clocks are
+ * arguments, and hooks.ts has the timers.
  *
  * The rule:
- * 1. A request starts at once if nothing is held, the pace allows it, and the loop has just caught up. Two requests that hold the loop for long, or of a
- *    route that was never measured, don't share a turn. All others are held.
- * 2. While requests are held, the loop is turned until a turn brings nothing new, so that probes and connections come through. Then one request starts, or
- *    several that are cheap.
+ * 1. A request starts at once if nothing is held, the pace allows it, and the loop has just caught up. Two requests
+ *    that hold the loop for long, or of a route that was never measured, don't share a turn. All others are held.
+ * 2. While requests are held, the loop is turned until a turn brings nothing new, so that probes and connections come
+ *    through. Then one request starts, or several that are cheap.
  * 3. Work starts at the rate at which the loop can do it, also work that follows a wait for a database (pace.ts).
- * 4. Who is next, and who is refused, is decided by the line that the pool has too (core/line/): fair to keys, and to the routes of a key, by loop time.
+ * 4. Who is next, and who is refused, is decided by the line that the pool has too (core/line/): fair to keys, and to
+ *    the routes of a key, by loop time.
  */
 import { compact, Entry, LEAST_COST_MS } from '../core/line/entry.ts'
 import { Line, type Bound } from '../core/line/line.ts'
@@ -18,18 +20,19 @@ import { RetryAfter } from './retry-after.ts'
 import { Routes, type Route } from './routes.ts'
 
 /**
- * Work that starts in one turn, in ms. A request that is expected to take longer is heavy. With 20, the probes wait for 5 s at twice the load of cheap
- * requests.
+ * Work that starts in one turn, in ms. A request that is expected to take longer is heavy. With 20, the probes wait
+ * for 5 s at twice the load of cheap requests.
  */
 const QUANTUM_MS = 5
 /**
- * How long the loop is turned for what arrives before the next request starts, in ms. With 1, connections wait for seconds behind a flood of cheap requests.
- * Without a bound, refusing would leave no time to serve.
+ * How long the loop is turned for what arrives before the next request starts, in ms. With 1, connections wait for
+ * seconds behind a flood of cheap requests. Without a bound, refusing would leave no time to serve.
  */
 const MAX_DRAIN_MS = 10
 /**
- * After MAX_DRAIN_MS, the loop is still turned for connections, up to this many turns in all. Node accepts one connection in a turn, and on a machine whose
- * CPUs are taken by others, a single turn can last for MAX_DRAIN_MS: probes would be accepted one for each request that starts.
+ * After MAX_DRAIN_MS, the loop is still turned for connections, up to this many turns in all. Node accepts one
+ * connection in a turn, and on a machine whose CPUs are taken by others, a single turn can last for MAX_DRAIN_MS:
+ * probes would be accepted one for each request that starts.
  */
 const ACCEPT_TURNS = 10
 /**
@@ -116,14 +119,11 @@ export class Gate<T extends HeldEntry> {
 
   /** @param onRefused receives the held requests that are refused after all; by then they are out */
   constructor (settings: GateSettings, now: number, idle: number, onRefused: (entry: T, refusal: LoopRefusal) => void) {
-    const { maxHeld, maxWait, orderWait, targetWait } = settings
     this.time = new LoopTime(now, idle)
-    this.#maxHeld = maxHeld
+    this.#maxHeld = settings.maxHeld
     this.#onRefused = onRefused
-    this.#line = new Line<T>({ maxWait, orderWait, targetWait, idle: () => this.time.idle }, 1, Infinity, this.routes.estimates, (entry, bound, now) => {
-      this.#line.refused(entry, now)
-      this.#refuse(entry, bound, now)
-    })
+    const waits = { ...settings, idle: () => this.time.idle }
+    this.#line = new Line<T>(waits, 1, Infinity, this.routes.estimates, (...unfit) => this.#refuse(...unfit))
   }
 
   /** Requests that are held. */
@@ -198,7 +198,10 @@ export class Gate<T extends HeldEntry> {
     if (entry.state === 'runnable') this.#remove(entry)
   }
 
-  /** Call this method in the check phase of each turn while requests are held. Returns whether the turns before brought all that there was. */
+  /**
+   * Call this method in the check phase of each turn while requests are held. Returns whether the turns before brought
+   * all that there was.
+   */
   isDrained (now: number): boolean {
     const isDrained = !this.#hasNews || (now - this.#drainsSince >= MAX_DRAIN_MS && !this.#isAccepting(now))
     this.#hasNews = this.#hasAccepted = false
@@ -210,7 +213,10 @@ export class Gate<T extends HeldEntry> {
     return isDrained
   }
 
-  /** Returns the next request that starts in this turn; or how long to wait, in ms, before the loop is turned again; or undefined if none is held. */
+  /**
+   * Returns the next request that starts in this turn; or how long to wait, in ms, before the loop is turned again; or
+   * undefined if none is held.
+   */
   next (now: number): T | number | undefined {
     const wait = this.#pace.wait(now)
     if (wait > 0) return this.held > 0 ? wait : undefined
@@ -302,12 +308,12 @@ export class Gate<T extends HeldEntry> {
     const bound: Bound = { reason: 'count', estimatedWait: this.#line.wait(entry), limit: this.#maxHeld }
     const tail = last !== undefined && last.until > queue.until(entry) ? last.queue.tail as T | undefined : undefined
     if (tail === undefined) return bound
-    this.#line.refused(tail, now)
     this.#refuse(tail, bound, now)
     return undefined
   }
 
   #refuse (entry: T, bound: Bound, now: number): void {
+    this.#line.refused(entry, now)
     this.#remove(entry)
     this.#onRefused(entry, this.#refusal(entry, bound, now))
   }

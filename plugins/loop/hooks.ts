@@ -1,6 +1,7 @@
 /**
- * The hooks of a request. The onRequest hook holds a request by not calling `done` yet: nothing is wrapped, and what the hooks before it have set up stays as
- * it is. Of a request with a body, Node reads a part meanwhile, and the rest stays in the kernel.
+ * The hooks of a request. The onRequest hook holds a request by not calling `done` yet: nothing is wrapped, and what
+ * the hooks before it have set up stays as it is. Of a request with a body, Node reads a part meanwhile, and the rest
+ * stays in the kernel.
  */
 import { AsyncResource } from 'node:async_hooks'
 import { performance } from 'node:perf_hooks'
@@ -38,7 +39,10 @@ class HeldRequest extends HeldEntry {
   /** The pump runs in the context of another request, so each request continues in a context of its own. */
   readonly context = new AsyncResource('fastify-concurrency.loop')
 
-  constructor ({ route, priority }: RouteRules, client: string, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction) {
+  constructor (
+    { route, priority }: RouteRules, client: string,
+    request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction
+  ) {
     super(route, client, priority)
     this.request = request
     this.reply = reply
@@ -67,7 +71,8 @@ export class LoopHooks {
   #hasWarned = false
 
   constructor (app: FastifyInstance, options: ResolvedLoopOptions) {
-    this.gate = new Gate<HeldRequest>(options, eventLoop.now(), eventLoop.idle(), (entry, refusal) => this.#shed(entry, refusal))
+    const { now, idle } = eventLoop
+    this.gate = new Gate<HeldRequest>(options, now(), idle(), (entry, refusal) => this.#shed(entry, refusal))
     this.#rules = new RulesOfRoutes(this.gate.routes)
     this.#ledger = new LoopLedger(app.server, app.log, {
       gauges: () => ({ held: this.gate.held, waitLimit: this.gate.limit }),
@@ -157,7 +162,10 @@ export class LoopHooks {
       .header('content-type', 'application/json; charset=utf-8').send(body)
   }
 
-  /** A request whose key can't be had is one of its address: who isn't served in an overload must not depend on an error. */
+  /**
+   * A request whose key can't be had is one of its address: who isn't served in an overload must not depend on an
+   * error.
+   */
   #keyOf ({ key = this.#key }: RouteRules, request: FastifyRequest): string {
     if (key !== undefined) {
       try {

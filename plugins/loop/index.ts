@@ -1,10 +1,10 @@
 /**
- * The admission of the event loop: requests start at the rate at which the loop can do their work, so that at any load most of that work is for clients
- * that still wait, and probes are answered.
+ * The admission of the event loop: requests start at the rate at which the loop can do their work, so that at any load
+ * most of that work is for clients that still wait, and probes are answered.
  *
- * The plugin guarantees that a request is held or refused before its handler and never in the midst of it, that keys share the loop by the time that they take,
- * and that nothing is refused while nothing has waited in vain. It can't interrupt a handler: one that computes for a second holds everybody up for
- * a second, and the log names it.
+ * The plugin guarantees that a request is held or refused before its handler and never in the midst of it, that keys
+ * share the loop by the time that they take, and that nothing is refused while nothing has waited in vain. It can't
+ * interrupt a handler: one that computes for a second holds everybody up for a second, and the log names it.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import fp from 'fastify-plugin'
@@ -28,7 +28,10 @@ declare module 'fastify' {
     loop: Loop
   }
   interface FastifyContextConfig {
-    /** `false`: requests of the route are never held and never refused. An object says whose they are, and how they are weighed. */
+    /**
+     * `false`: requests of the route are never held and never refused. An object says whose they are, and how they are
+     * weighed.
+     */
     loop?: false | RouteLoopOptions
   }
 }

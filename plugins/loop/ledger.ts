@@ -1,4 +1,7 @@
-/** The ledger of the loop: what became of requests and what held the loop, as it is counted, published and logged. It decides nothing. */
+/**
+ * The ledger of the loop: what became of requests and what held the loop, as it is counted, published and logged. It
+ * decides nothing.
+ */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { originOf } from '../cancellation/origin.ts'
 import { countsOf, LoopCounts, type LoopView } from '../core/ledger/counts.ts'
@@ -39,7 +42,9 @@ export class LoopLedger {
   stalled ({ ms, part, route, sure }: Stall, requestId: string | undefined, now: number): void {
     if (route !== undefined) route.stalls++
     else this.counts.stalls++
-    if (loopStalled.hasSubscribers) loopStalled.publish({ server: this.#server, ms, part, route: route?.name, requestId, sure })
+    if (loopStalled.hasSubscribers) {
+      loopStalled.publish({ server: this.#server, ms, part, route: route?.name, requestId, sure })
+    }
     if (now - (this.#saidAt.get(route) ?? -Infinity) < PERIOD_MS) return
     this.#saidAt.set(route, now)
     const message = route === undefined

@@ -1,12 +1,17 @@
 /**
- * LoopTime measures what code costs the event loop without wrapping it: the busy time between two marks belongs to whoever sets the second mark.
+ * LoopTime measures what code costs the event loop without wrapping it: the busy time between two marks belongs to
+ * whoever sets the second mark.
  *
- * libuv first polls without waiting, and its idle time grows only if nothing was ready. So idle time that has grown since the last mark says that the
- * loop had caught up with its work. Reading both clocks takes about 0.1 µs. Rejected: AsyncLocalStorage and async_hooks, which make each `await` three
- * times as slow, and a histogram of the loop's delay, which says nothing of causes.
+ * libuv first polls without waiting, and its idle time grows only if nothing was ready. So idle time that has grown
+ * since the last mark says that the loop had caught up with its work. Reading both clocks takes about 0.1 µs.
+ * Rejected: AsyncLocalStorage and async_hooks, which make each `await` three times as slow, and a histogram of the
+ * loop's delay, which says nothing of causes.
  */
 
-/** Busy time without an owner counts up to this many ms a piece: one stall of a timer must not make every request look expensive. */
+/**
+ * Busy time without an owner counts up to this many ms a piece: one stall of a timer must not make every request look
+ * expensive.
+ */
 const MAX_EXTRA_MS = 10
 /** The weight of a new sample in the moving means. */
 const WEIGHT = 1 / 16
@@ -47,7 +52,10 @@ export class LoopTime {
     return busy > 0 ? busy : 0
   }
 
-  /** Sets a mark in code that the last mark was set by: the loop can't have been idle. Returns the busy time since that mark, in ms. */
+  /**
+   * Sets a mark in code that the last mark was set by: the loop can't have been idle. Returns the busy time since that
+   * mark, in ms.
+   */
   markWithin (now: number): number {
     const busy = now - this.#now
     this.#now = now

@@ -4,12 +4,14 @@ import * as check from '../shared/options.ts'
 /** The options of the admission of the event loop. */
 export interface LoopOptions {
   /**
-   * How long any request may be held, in ms. A burst of so much work on an idle process is served whole. Lower it if your clients give up sooner.
+   * How long any request may be held, in ms. A burst of so much work on an idle process is served whole. Lower it if
+   * your clients give up sooner.
    * @default 10_000
    */
   maxWait?: number
   /**
-   * The longest wait in an overload, in ms, and how much work may have waited in vain before a fourth of it counts as one.
+   * The longest wait in an overload, in ms, and how much work may have waited in vain before a fourth of it counts as
+   * one.
    * @default 1_000
    */
   orderWait?: number
@@ -24,8 +26,8 @@ export interface LoopOptions {
    */
   maxHeld?: number
   /**
-   * Whose request it is: keys share the loop. It is called when a request is held, and not before. A key that is no string, or that can't be computed,
-   * counts as the client's address.
+   * Whose request it is: keys share the loop. It is called when a request is held, and not before. A key that is no
+   * string, or that can't be computed, counts as the client's address.
    * @default the client's address (IPv6 by /64)
    */
   key?: (request: FastifyRequest) => string

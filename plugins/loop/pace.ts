@@ -1,14 +1,17 @@
 /**
- * Pace is a token bucket of loop time: it starts work no faster than the event loop can do it. A handler that waits for its database and computes afterwards
- * returns after 0.1 ms, so nothing that watches the loop alone sees its work before it comes back. The pace charges a request's whole expected cost when
- * the request starts, and settles the charge when the request has been answered.
+ * Pace is a token bucket of loop time: it starts work no faster than the event loop can do it. A handler that waits
+ * for its database and computes afterwards returns after 0.1 ms, so nothing that watches the loop alone sees its work
+ * before it comes back. The pace charges a request's whole expected cost when the request starts, and settles the
+ * charge when the request has been answered.
  *
- * Rejected: 1.25 ms of work for each ms, which lets the probes wait three times as long, and more work while the loop is idle, which comes back too late.
+ * Rejected: 1.25 ms of work for each ms, which lets the probes wait three times as long, and more work while the loop
+ * is idle, which comes back too late.
  */
 
 /**
- * How far the pace may lag behind the time, in ms: the work that may start at once. With 30, work after a database wait of 20 ms loses 5 % more at
- * twice the load. Without a bound, the probes wait for a whole burst. A wrong estimate stops the queue for as long at most.
+ * How far the pace may lag behind the time, in ms: the work that may start at once. With 30, work after a database
+ * wait of 20 ms loses 5 % more at twice the load. Without a bound, the probes wait for a whole burst. A wrong estimate
+ * stops the queue for as long at most.
  */
 const SLACK_MS = 100
 

@@ -1,6 +1,6 @@
 /**
- * Pump starts requests as the gate says, measures what their code takes, and turns the event loop while requests are held. It knows the loop by four
- * functions, so that the tests run it in a model of one, in virtual time.
+ * Pump starts requests as the gate says, measures what their code takes, and turns the event loop while requests are
+ * held. It knows the loop by four functions, so that the tests run it in a model of one, in virtual time.
  */
 import { type Gate, type HeldEntry, type LoopRefusal, type Started } from './gate.ts'
 import type { Route } from './routes.ts'
@@ -20,7 +20,10 @@ export interface EventLoop {
   after (ms: number, fn: () => void): void
 }
 
-/** The part of a request that has held the loop: up to the return of its handler, or up to its answer. `unknown`: something else. */
+/**
+ * The part of a request that has held the loop: up to the return of its handler, or up to its answer. `unknown`:
+ * something else.
+ */
 export type Part = 'start' | 'answer' | 'unknown'
 
 /** Something has held the loop. */
@@ -55,7 +58,9 @@ export class Pump<T extends HeldEntry> {
    * @param start calls begin() for a held request
    * @param slow from how many ms on a stall is one
    */
-  constructor (gate: Gate<T>, loop: EventLoop, start: (entry: T) => void, slow: number, onStall: (stall: Stall) => void) {
+  constructor (
+    gate: Gate<T>, loop: EventLoop, start: (entry: T) => void, slow: number, onStall: (stall: Stall) => void
+  ) {
     this.#gate = gate
     this.#loop = loop
     this.#start = start
@@ -74,7 +79,8 @@ export class Pump<T extends HeldEntry> {
     const gate = this.#gate
     if (gate.passes(route, now)) return true
     if (gate.held > 0 || !gate.isLate(now)) return false
-    // A loop that is busy with short turns never idles. To read the number of the turn each time would cost more than the clock.
+    // A loop that is busy with short turns never idles. To read the number of the turn each time would cost more than
+    // the clock.
     const turn = this.#loop.turns()
     if (turn === this.#lateTurn) return false
     this.#lateTurn = turn
@@ -124,8 +130,8 @@ export class Pump<T extends HeldEntry> {
     this.#spent(started, 'answer', ms, now)
     // An answer that follows at once is taken to come in the turn of the start, whose number is known.
     if (ms > AT_ONCE_MS || started.turn !== this.#gate.time.turn) this.#turn = this.#loop.turns()
-    // The start of other work follows, so that as much is under way as before. If it waited for the end of the turn, all that was started then would come back
-    // together, and make another turn as long.
+    // The start of other work follows, so that as much is under way as before. If it waited for the end of the turn,
+    // all that was started then would come back together, and make another turn as long.
     if (this.#gate.held > 0) this.#loop.soon(this.#onAnswer)
   }
 

@@ -1,6 +1,6 @@
 /**
- * RetryAfter tells refused clients when to come back, so that a crowd doesn't come back as a crowd: each is given a time of its own, behind the work that is
- * held and behind those who were told before.
+ * RetryAfter tells refused clients when to come back, so that a crowd doesn't come back as a crowd: each is given a
+ * time of its own, behind the work that is held and behind those who were told before.
  */
 import { wholeSeconds } from '../shared/coded-error.ts'
 
@@ -12,7 +12,10 @@ const MAX_KEYS = 1_000
 export class RetryAfter {
   /** When the last client of all that were told is due to have been served. */
   #until = 0
-  /** The same for each key. One key can only keep itself away: of all that it is told meanwhile, the first counts for the others. */
+  /**
+   * The same for each key. One key can only keep itself away: of all that it is told meanwhile, the first counts for
+   * the others.
+   */
   readonly #byKey = new Map<string, number>()
 
   /**

@@ -2,7 +2,10 @@
 import type { RouteCost } from '../core/ledger/counts.ts'
 import { Estimate, Estimates } from '../core/line/estimates.ts'
 
-/** A sample counts for at most this many times of what is known, and MAX_EXCESS_MS ms: a collection of garbage isn't the route's. */
+/**
+ * A sample counts for at most this many times of what is known, and MAX_EXCESS_MS ms: a collection of garbage isn't
+ * the route's.
+ */
 const MAX_FACTOR = 5
 const MAX_EXCESS_MS = 5
 /**

@@ -1,6 +1,7 @@
 /**
- * Bound lets at most so many run at a time for each key. The others wait in a short line, which is the one of core/line/: fair to clients by the time that
- * they hold permits, and bounded by time. A line that is bounded by time does the work; limits that adapt to the measured latency would earn nothing beside it.
+ * Bound lets at most so many run at a time for each key. The others wait in a short line, which is the one of
+ * core/line/: fair to clients by the time that they hold permits, and bounded by time. A line that is bounded by time
+ * does the work; limits that adapt to the measured latency would earn nothing beside it.
  */
 import { Admission, Entry } from '../../core/line/admission.ts'
 import { ClosingError, LimitBusyError, type Refusal } from '../../shared/errors.ts'
@@ -109,7 +110,8 @@ export class Bound {
     let line = this.#lines.get(key)
     if (line === undefined) {
       const { concurrency: threads, maxWait, maxWaiting: maxQueue } = this.#policy
-      const settings = { threads, maxQueue, maxWait, orderWait: maxWait, targetWait: Math.min(TARGET_WAIT, maxWait), concurrency: [Infinity] }
+      const waits = { maxWait, orderWait: maxWait, targetWait: Math.min(TARGET_WAIT, maxWait) }
+      const settings = { threads, maxQueue, ...waits, concurrency: [Infinity] }
       line = new Admission<Waiter>(settings, (waiter, refusal) => waiter.onRefused?.(this.#busy(refusal)))
       this.#lines.set(key, line)
     }

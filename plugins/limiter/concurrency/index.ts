@@ -35,7 +35,9 @@ export interface RunLimitedOptions {
 }
 
 /** Runs a function within the bound of a policy. */
-export type RunLimited = <Result>(policy: PolicyName, run: () => Result | PromiseLike<Result>, options?: RunLimitedOptions) => Promise<Result>
+export type RunLimited = <Result>(
+  policy: PolicyName, run: () => Result | PromiseLike<Result>, options?: RunLimitedOptions
+) => Promise<Result>
 
 interface Settings {
   ledger: LimitLedger
@@ -81,8 +83,10 @@ export class Concurrency {
         })
       } catch (error) {
         noteRefusal(request, error)
-        // At its deadline a shutdown aborts the signal of the request: then the service is closing, and nobody has given up.
-        const isAborted = !(error instanceof ClosingError) && signals.some(({ aborted, reason }) => aborted && reason === error)
+        // At its deadline a shutdown aborts the signal of the request: then the service is closing, and nobody has
+        // given up.
+        const isAborted = !(error instanceof ClosingError) &&
+          signals.some(({ aborted, reason }) => aborted && reason === error)
         throw isAborted ? new LimitWaitAbortedError(name, { cause: error }) : error
       }
       try {
@@ -94,8 +98,8 @@ export class Concurrency {
   }
 
   /**
-   * Makes the hook. It is a preHandler, so that a request that is still to wait for the event loop, or for its body, holds no permit. A permit is given back
-   * when the response and the handler have ended.
+   * Makes the hook. It is a preHandler, so that a request that is still to wait for the event loop, or for its body,
+   * holds no permit. A permit is given back when the response and the handler have ended.
    */
   get hook (): onRequestHookHandler {
     const hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
@@ -148,7 +152,9 @@ export class Concurrency {
   }
 
   /** Acquires a permit, and counts what has become of the wait. */
-  #acquire (policy: string, bound: Bound, request: FastifyRequest | undefined, settings: AcquireSettings): MaybePromise<Release> {
+  #acquire (
+    policy: string, bound: Bound, request: FastifyRequest | undefined, settings: AcquireSettings
+  ): MaybePromise<Release> {
     const { ledger } = this.#settings
     const began = performance.now()
     const granted = (release: Release): Release => {

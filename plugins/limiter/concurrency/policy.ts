@@ -5,8 +5,9 @@ import { duration, fn, integer, MAX_DURATION, oneOf, record } from '../../shared
 /** A policy that bounds how many requests run at a time, in place of how many begin. */
 export interface ConcurrencyPolicy {
   /**
-   * How many may run at a time for each key: a whole number of at least 1. For a database, take twice the connections of its pool: a number that is too low
-   * loses what it is too low by, and one that is too high costs little, since the wait is bounded.
+   * How many may run at a time for each key: a whole number of at least 1. For a database, take twice the connections
+   * of its pool: a number that is too low loses what it is too low by, and one that is too high costs little, since
+   * the wait is bounded.
    */
   concurrency: number
   /**
@@ -20,13 +21,14 @@ export interface ConcurrencyPolicy {
    */
   maxWaiting?: number
   /**
-   * Whose bound it is, of a request: a tenant, say. It may not be asynchronous. Without a key the whole service shares one bound.
+   * Whose bound it is, of a request: a tenant, say. It may not be asynchronous. Without a key the whole service shares
+   * one bound.
    * @default none
    */
   key?: (request: FastifyRequest) => string
   /**
-   * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` also for a policy that only
-   * code asks for, by `app.limiter.run()`.
+   * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` also for
+   * a policy that only code asks for, by `app.limiter.run()`.
    * @default 'all'
    */
   routes?: 'all' | 'named'

@@ -5,7 +5,7 @@
 import type { FastifyRequest } from 'fastify'
 import { ClosingError, LimitWaitAbortedError, LockAbortedError, RequestEndedError } from '../shared/errors.ts'
 import { logSafely } from '../shared/log.ts'
-import { noteRefusal } from './refused.ts'
+import { noteRefusal } from '../shared/refusal-log.ts'
 import { isOver } from './request-end.ts'
 
 /** Runs a call that waits, in a request. If the end of the request ends the wait, its rejection counts as handled. Other errors stay as they are. */

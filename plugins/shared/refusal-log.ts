@@ -9,7 +9,8 @@
  */
 import fp from 'fastify-plugin'
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { isRefusal } from './coded-error.ts'
+import { isRefusal, type RefusalHeaders } from './coded-error.ts'
+import { kRequestWork } from './http/request-work.ts'
 import { logSafely } from './log.ts'
 
 /** The time between two lines of a class at warn, in ms. */
@@ -128,54 +129,52 @@ function quiet (reply: FastifyReply, refusal: Error): FastifyBaseLogger {
   })
 }
 
-interface RefusalError extends Error {
-  statusCode?: number
-  headers: Record<string, string>
+const kRefusal = Symbol('fastify-concurrency.refusal')
+
+type Refusal = Error & RefusalHeaders & { readonly statusCode?: number }
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** @internal The last refusal in the request. */
+    [kRefusal]?: Refusal | null
+  }
 }
 
-/** On a reply: the status and the Retry-After of the last refusal in its request. An entry of a WeakMap costs 2 µs. */
-const kKept = Symbol('fastify-concurrency.keptRetryAfter')
-
-type Keeping = FastifyReply & { [kKept]?: { status: number | undefined, retryAfter: string } }
+/** Notes that something in a request was refused. The request's handler may catch the refusal itself. */
+export function noteRefusal (request: FastifyRequest | undefined, error: unknown): void {
+  if (request !== undefined && isRefusal(error)) request[kRefusal] = error as Refusal
+}
 
 /**
- * Sets Retry-After, so that a handler of the application's own that answers with the refusal's status keeps it.
- * The field goes again if the handler answers with another status. Of several refusals, the last one counts.
+ * Sets Retry-After on an answer of the application's own that has the status of the last refusal, and no such field.
+ * Fastify's error handler sets the field itself.
  */
-export function keepRetryAfter (reply: Keeping, { statusCode, headers }: RefusalError): void {
-  const retryAfter = headers['retry-after']
-  const { [kKept]: before } = reply
-  const own = reply.getHeader('retry-after')
-  if (retryAfter === undefined || reply.sent || (own !== undefined && own !== before?.retryAfter)) return
-  reply.header('retry-after', retryAfter)
-  reply[kKept] = { status: statusCode, retryAfter }
-  if (before !== undefined) return
-  const { send } = reply
-  reply.send = (payload) => {
-    const { status, retryAfter } = reply[kKept]!
-    // An error that is thrown has no status yet: the error handler gives it one, and sends again.
-    const isOpen = payload instanceof Error && reply.statusCode < 400
-    if (!isOpen && reply.statusCode !== status && reply.getHeader('retry-after') === retryAfter) {
-      reply.removeHeader('retry-after')
-    }
-    return send.call(reply, payload)
-  }
+function keepRetryAfter ({ [kRefusal]: refusal }: FastifyRequest, reply: FastifyReply): void {
+  if (refusal == null || reply.statusCode !== refusal.statusCode || reply.hasHeader('retry-after')) return
+  const { 'retry-after': retryAfter } = refusal.headers
+  if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
 }
 
 async function refusalLog (app: FastifyInstance): Promise<void> {
   if (app.hasDecorator(kRefusalLog)) return
   const sampler = new Sampler(app.log)
   app.decorate(kRefusalLog, sampler)
+  app.decorateRequest(kRefusal, null)
   // Runs before the error handler does.
   app.addHook('onError',
-    function sampleRefusal (_request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) {
+    function sampleRefusal (request: FastifyRequest, reply: FastifyReply, error: Error, done: () => void) {
       if (isRefusal(error)) {
         sampler.count(classOf(error), performance.now())
         reply.log = quiet(reply, error)
-        keepRetryAfter(reply, error as RefusalError)
+        noteRefusal(request, error)
       }
       done()
     })
+  app.addHook('onSend', function recordAnswer (request, reply, _payload, done) {
+    keepRetryAfter(request, reply)
+    request[kRequestWork]?.answered()
+    done()
+  })
   app.addHook('onClose', () => sampler.flush(performance.now()))
 }
 

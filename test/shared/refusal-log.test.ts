@@ -1,5 +1,5 @@
 import t from 'tap'
-import Fastify from 'fastify'
+import Fastify, { type FastifyReply } from 'fastify'
 import { mock } from 'node:test'
 import { LimitedError, WorkersOverloadedError } from '../../plugins/shared/errors.ts'
 import refusalLog from '../../plugins/shared/refusal-log.ts'
@@ -13,10 +13,15 @@ t.test('refusals: one line at debug each, without a stack, one at warn for all; 
   const { app, workers } = await startApp(t, { maxQueue: 1 }, { logger }, (app, workers) => {
     app.get('/', async () => workers.run('spin', { ms: 300 }))
     app.addHook('onResponse', async (request, reply) => { restored.push(reply.log === request.log) })
-    app.get('/caught', async (_request, reply) => {
-      const { statusCode } = await rejection(workers.run('spin', { ms: 300 }))
-      return await reply.code(statusCode as number).send({ mine: true })
-    })
+    const caught = (path: string, answer: (reply: FastifyReply) => unknown): void => {
+      app.get(path, async (_request, reply) => {
+        await rejection(workers.run('spin', { ms: 300 }))
+        return answer(reply)
+      })
+    }
+    caught('/caught', (reply) => reply.code(503).send({ mine: true }))
+    caught('/cached', (reply) => reply.send({ mine: true }))
+    caught('/own', (reply) => reply.code(503).header('retry-after', '7').send({ mine: true }))
     app.get('/broken', async () => { throw new Error('broken') })
   })
   const accepted = [app.inject('/')]
@@ -29,11 +34,13 @@ t.test('refusals: one line at debug each, without a stack, one at warn for all; 
   t.match(first?.headers['retry-after'], /^[1-9]\d*$/)
   t.same(first?.json(), { statusCode: 503, code: 'FC_ERR_WORKERS_OVERLOADED', error: 'Service Unavailable', message: `The job "spin" was refused: the workers are overloaded, try again in ${first?.headers['retry-after']} s` })
   t.match((await app.inject('/caught')).headers['retry-after'], /^[1-9]\d*$/, 'also where the handler answers a refusal that it has caught')
+  t.equal((await app.inject('/cached')).headers['retry-after'], undefined, 'not on an answer with another status')
+  t.equal((await app.inject('/own')).headers['retry-after'], '7', 'the field of the application itself stays')
   await app.inject('/broken')
   await Promise.all(accepted)
   await app.close()
 
-  t.same([restored.length, new Set(restored)], [24, new Set([true])], 'each reply has its own log again')
+  t.same([restored.length, new Set(restored)], [26, new Set([true])], 'each reply has its own log again')
   t.match(lines.filter(({ level }) => level === 50).map(({ msg }) => msg), ['broken'], 'an error is still an error')
   const each = lines.filter(({ level, err }) => level === 20 && (err as { code?: string } | undefined)?.code === 'FC_ERR_WORKERS_OVERLOADED')
   t.equal(each.length, 20)

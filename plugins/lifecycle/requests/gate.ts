@@ -36,11 +36,6 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
     if (always) inFlight.release(request)
     done()
   })
-
-  app.addHook('onSend', function recordAnswer (request, _reply, _payload, done) {
-    inFlight.answered(request)
-    done()
-  })
 }
 
 export function isAlways (request: FastifyRequest): boolean {

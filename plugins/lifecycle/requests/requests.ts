@@ -35,8 +35,6 @@ export interface InFlightOptions {
 
 export interface InFlight extends Drainable {
   enter (request: FastifyRequest, reply: FastifyReply): void
-  /** The request is being answered. If a hook before the handler answers, the handler isn't called any more. */
-  answered (request: FastifyRequest): void
   has (request: FastifyRequest): boolean
   /** The request isn't waited for, and isn't lost if it outlives the shutdown. */
   release (request: FastifyRequest): void
@@ -55,14 +53,7 @@ export interface InFlight extends Drainable {
   drop (): void
 }
 
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** @internal Null before the request has entered; undefined if Fastify made it without decorators. */
-    [kRequestWork]?: OpenRequest | null
-  }
-}
-
-const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kRequestWork]
+const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kRequestWork] as OpenRequest | null | undefined
 
 /** How often the entries whose client has left are looked through, in ms, while there are any. */
 const SWEEP_PERIOD_MS = 1_000
@@ -155,8 +146,6 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
       observe(request, entryOf)
       onClosed(reply, () => close(entry))
     },
-
-    answered (request) { entryOf(request)?.answered() },
 
     has (request) {
       const entry = entryOf(request)

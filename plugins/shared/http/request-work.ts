@@ -8,6 +8,15 @@ export const kRequestWork = Symbol('fastify-concurrency.requestWork')
 export interface RequestWork {
   /** Calls `listener` once, when nothing of the request runs any more. */
   onEnded (listener: () => void): void
+  /** The request is being answered. If a hook before the handler answers, the handler isn't called any more. */
+  answered (): void
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** @internal Null before the request has entered; undefined if Fastify made it without decorators. */
+    [kRequestWork]?: RequestWork | null
+  }
 }
 
 /**
@@ -15,7 +24,7 @@ export interface RequestWork {
  * that is known.
  */
 export function onWorkEnded (request: FastifyRequest, reply: FastifyReply, listener: () => void): void {
-  const work = (request as { [kRequestWork]?: RequestWork | null })[kRequestWork]
+  const work = request[kRequestWork]
   if (work == null) onClosed(reply, listener)
   else work.onEnded(listener)
 }

@@ -3,7 +3,6 @@
  * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { noteRefusal } from '../../cancellation/refused.ts'
 import { aborted, crashed, expired, failed, refused, type Outcome } from '../../core/outcome.ts'
 import type { PoolView, RunningJob } from '../../core/ledger/counts.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
@@ -14,6 +13,7 @@ import {
 } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { OperatorCancelError } from '../../shared/operator-cancel.ts'
+import { noteRefusal } from '../../shared/refusal-log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, Entry, type RunOutcome } from '../../core/line/admission.ts'
 import { blameClient } from '../client-payload.ts'

@@ -61,7 +61,7 @@ async function build (path: string, prefix: string, consume: boolean, ran: (run:
 
 /** A process that runs tasks until it is killed, and says what it has run. */
 async function consume (path: string, prefix: string): Promise<void> {
-  let runs: Run[] = []
+  const runs: Run[] = []
   await build(path, prefix, true, (run) => { runs.push(run) })
   setInterval(() => { process.send?.(runs.splice(0)) }, 100)
   process.send?.([])

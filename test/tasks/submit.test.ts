@@ -1,10 +1,13 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { execFile } from 'node:child_process'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { promisify } from 'node:util'
 import tasks, { type TaskContext, type TasksOptions } from '../../plugins/tasks/index.ts'
 import { drainablesOf } from '../../plugins/shared/drainables.ts'
 import { assertIdle } from '../../plugins/testing.ts'
+import { root } from '../compiler.ts'
 import { deferred, logLines, rejection, until, type LogLine } from '../helper.ts'
 
 interface Built {
@@ -289,6 +292,23 @@ t.test('tasks share one timer, and each is aborted at its own deadline', async (
   tasks[0]?.cancel()
   await Promise.allSettled(tasks.map(({ done }) => done))
   t.equal(scheduler?.timers, 0)
+})
+
+const lonely = `
+  import Fastify from 'fastify'
+  import tasks from 'fastify-concurrency/tasks'
+  const app = Fastify()
+  await app.register(tasks, { grace: 50 })
+  await app.tasks.submit('short', () => {}, { timeout: 200 }).done
+  app.tasks.submit('stuck', () => new Promise(() => {}), { timeout: 300 }).done.catch(async ({ code }) => {
+    await app.tasks.submit('patient', () => {}, { timeout: 600_000 }).done
+    console.log(code)
+  })`
+
+t.test('a process goes on while a task runs, until its deadline, and ends when none does', async (t) => {
+  const argv = ['--conditions=fastify-concurrency-source', '--import', './loader/typescript.js', '--input-type=module', '--eval', lonely]
+  const { stdout } = await promisify(execFile)(process.execPath, argv, { cwd: root, timeout: 60_000 })
+  t.equal(stdout, 'FC_ERR_TASK_TIMEOUT\n')
 })
 
 t.test('a task that never settles is named, and its slot goes to others', async (t) => {

@@ -17,6 +17,10 @@ const RETRY_DELAY_MS = 500
 
 type Base = Worker<StoredTask>
 
+/** When Redis was asked for the job, by `performance.now()`. A WeakMap costs some µs of each task. */
+const askedAt = Symbol('askedAt')
+type Asked = StoredJob & { [askedAt]?: number }
+
 export interface TaskWorker extends Base {
   /**
    * Ends the timer that renews locks. A Worker that waits for Redis when it closes would never end the timer, nor would
@@ -60,13 +64,11 @@ export function createWorker (bullmq: typeof Bullmq, queueName: string, options:
   holder: Holder): TaskWorker {
   const { lockDuration } = options
   const backoff = new Backoff(options.concurrency)
-  const askedAt = new WeakMap<StoredJob, number>()
-
   /** Notes when the job was asked for that Redis gives. */
   async function noted<T extends StoredJob | undefined> (ask: () => Promise<T>): Promise<T> {
     const now = performance.now()
     const job = await ask()
-    if (job !== undefined) askedAt.set(job, now)
+    if (job !== undefined) (job as Asked)[askedAt] = now
     return job
   }
 
@@ -76,7 +78,7 @@ export function createWorker (bullmq: typeof Bullmq, queueName: string, options:
     override processJob (...[job, token, wantsNext]: Parameters<Base['processJob']>): ReturnType<Base['processJob']> {
       // Others may write to the queue, and what is thrown here, outside of a job, would end the process.
       job.data = toStoredTask(job.data)
-      holder.hold(job, this, askedAt.get(job) ?? performance.now())
+      holder.hold(job, this, (job as Asked)[askedAt] ?? performance.now())
       const processed = super.processJob(job, token, wantsNext)
       const isOver = (): void => {
         holder.release(job)

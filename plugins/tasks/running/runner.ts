@@ -80,7 +80,10 @@ export class Runner {
   /** Tasks that wait for their delay or their retry. */
   readonly #delayed = new Map<Task, Delayed>()
   readonly #running = new DenseSet<Attempt>()
-  /** One timer for all attempts, for the earliest `dueAt`: a timer for each costs a fifth of a short task. */
+  /**
+   * One timer for all attempts, for the earliest `dueAt`: a timer for each costs a fifth of a short task. It is kept
+   * while nothing runs, since the next attempt would arm it again, but then it doesn't hold the process open.
+   */
   #timer: NodeJS.Timeout | undefined
   #timerDueAt = Infinity
   /** Tasks that have their outcome, while their functions run on. */
@@ -98,8 +101,10 @@ export class Runner {
   }
 
   get running (): number { return this.#running.size }
-  /** How many timers are armed. */
-  get timers (): number { return this.#delayed.size + (this.#timer === undefined ? 0 : 1) }
+  /** How many timers hold the process open. */
+  get timers (): number {
+    return this.#delayed.size + (this.#running.size === 0 || this.#timer === undefined ? 0 : 1)
+  }
 
   /**
    * The slot of a leaked function goes to other tasks; otherwise a few functions that never end would stop the service.
@@ -212,6 +217,7 @@ export class Runner {
     task.running = attempt
     this.#running.add(attempt)
     if (attempt.dueAt < this.#timerDueAt) this.#arm(attempt.dueAt)
+    else if (this.#running.size === 1) this.#timer?.ref()
     ledger.started(task, attempt.startedAt - task.acceptedAt)
     let result: unknown
     try {
@@ -257,7 +263,7 @@ export class Runner {
     const { task, startedAt } = attempt
     task.running = undefined
     this.#running.delete(attempt)
-    if (this.#running.size === 0) this.#arm(Infinity)
+    if (this.#running.size === 0) this.#timer?.unref()
     const ms = performance.now() - startedAt
     if (task.entry !== undefined) this.#queue.settle(task.entry, Math.max(TURN_MS, ms))
     task.entry = undefined

@@ -1,8 +1,9 @@
 /** The boot checks. A mistake that would weaken the limits is an error or a warning at boot. */
 import cluster from 'node:cluster'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, preHandlerHookHandler } from 'fastify'
 import { fastifyOptionsOf } from '../shared/private.ts'
 import { ensure } from '../shared/options.ts'
+import { endsWith } from './hooks.ts'
 import { hasRules, routeName, type RouteConfig, type RouteRules, type RouteWithConfig } from './route-rules.ts'
 
 /** Refuses a registration whose decorators exist already. Throws FC_ERR_OPTION_INVALID. */
@@ -77,6 +78,8 @@ export interface PreparedRoute {
   route: RouteWithConfig
   limiter: RouteConfig['limiter']
   rules: RouteRules
+  /** The limiter's hooks after all other preHandlers of the route. */
+  last: readonly preHandlerHookHandler[]
 }
 
 /**
@@ -84,17 +87,15 @@ export interface PreparedRoute {
  * ignored. Throws FC_ERR_OPTION_INVALID.
  *
  * @param standard the rules of a route without a config of its own
- * @param preHandler the limiter's hook
  */
-export function checkPrepared (prepared: readonly PreparedRoute[], standard: RouteRules, preHandler: unknown): void {
-  for (const { route, limiter, rules } of prepared) {
+export function checkPrepared (prepared: readonly PreparedRoute[], standard: RouteRules): void {
+  for (const { route, limiter, rules, last } of prepared) {
     const { config = {} } = route
     const expected = 'set before the limiter reads it: by the route itself, or by an onRoute hook that is added before the limiter is registered'
     ensure(config.limiter === limiter, `${routeName(route)}: config.limiter`, expected, config.limiter)
     ensure(config.rateLimit === undefined, `${routeName(route)}: config.rateLimit`, expected, config.rateLimit)
     ensure(hasRules(config, rules) || rules === standard, `${routeName(route)}: config`, 'an object that onRoute hooks extend, and don\'t replace: { ...route.config }', config)
-    const isHooked = rules.preHandler.length === 0 || [route.preHandler].flat().at(-1) === preHandler
-    ensure(isHooked, `${routeName(route)}: preHandler`, 'a property that onRoute hooks set, and don\'t delete or define anew', route.preHandler)
+    ensure(endsWith(route.preHandler, last), `${routeName(route)}: preHandler`, 'a property that onRoute hooks set, and don\'t delete or define anew', route.preHandler)
   }
 }
 

@@ -41,18 +41,24 @@ export function createHook (stage: Stage, decide: Decide, settings: AnswerSettin
   return Object.defineProperty(hook, 'name', { value: stage === 'onRequest' ? 'limiterOnRequest' : 'limiterPreHandler' })
 }
 
-/** Makes the hook the last preHandler of the route, and keeps it the last one whatever onRoute hooks add, replace or push. */
-export function keepLast (route: RouteOptions, hook: preHandlerHookHandler): void {
+/** Makes the hooks the last preHandlers of the route, and keeps them the last ones whatever onRoute hooks add, replace or push. */
+export function keepLast (route: Pick<RouteOptions, 'preHandler'>, last: readonly preHandlerHookHandler[]): void {
   let hooks: preHandlerHookHandler[] = []
   const set = (value: RouteOptions['preHandler']): void => {
-    hooks = [...([value ?? []].flat() as preHandlerHookHandler[]).filter((other) => other !== hook), hook]
+    hooks = [...([value ?? []].flat() as preHandlerHookHandler[]).filter((other) => !last.includes(other)), ...last]
   }
   const get = (): preHandlerHookHandler[] => {
-    if (hooks.at(-1) !== hook) set(hooks)
+    if (!endsWith(hooks, last)) set(hooks)
     return hooks
   }
   set(route.preHandler)
   Object.defineProperty(route, 'preHandler', { get, set, enumerable: true, configurable: true })
+}
+
+/** Tells whether the preHandlers of a route end with these hooks. */
+export function endsWith (preHandler: RouteOptions['preHandler'], last: readonly preHandlerHookHandler[]): boolean {
+  const hooks = [preHandler ?? []].flat() as preHandlerHookHandler[]
+  return last.every((hook, index) => hooks[hooks.length - last.length + index] === hook)
 }
 
 /** Sets the header fields of a response, and answers a refused request. Returns false if the request is granted. */

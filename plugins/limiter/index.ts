@@ -8,7 +8,7 @@
 import fp from 'fastify-plugin'
 import { addressReader } from '../shared/address-key.ts'
 import type {
-  ContextConfigDefault, FastifyInstance, FastifySchema, preHandlerAsyncHookHandler, RouteGenericInterface, RouteOptions
+  ContextConfigDefault, FastifyInstance, FastifySchema, preHandlerAsyncHookHandler, preHandlerHookHandler, RouteGenericInterface, RouteOptions
 } from 'fastify'
 import cancellation from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
@@ -25,7 +25,7 @@ import { LimitLedger } from './ledger.ts'
 import { resolveOptions, type LimiterOptions, type ResolvedOptions } from './options.ts'
 import { limitsByAddress } from './policies/resolve.ts'
 import { ReplyCharges } from './reply-charges.ts'
-import { RulesOfRoutes, type RouteLimiterOptions, type RouteWithConfig } from './route-rules.ts'
+import { isDecidedLast, RulesOfRoutes, type RouteLimiterOptions, type RouteWithConfig } from './route-rules.ts'
 import { FallbackStore } from './stores/fallback.ts'
 import { MemoryStore } from './stores/memory-store.ts'
 import { RedisStore } from './stores/redis-store.ts'
@@ -110,7 +110,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const concurrency = new Concurrency(concurrencies, {
     ledger,
     addressOf,
-    namesOf: ({ routeOptions: { config: { limiter } } }) => limiter === false ? false : limiter?.policies ?? []
+    policiesOf: (request) => rules.of(request).bounds
   })
   const decorator: Limiter = { ...createLimiter(app, resolved, store, waiters), run: concurrency.run }
   limiters.add(decorator)
@@ -120,7 +120,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   app.addHook('onRoute', prepareRoute)
   const merge = await registerRateLimit(app, { store, ipv6Subnet, legacyHeaders, addressOf, onAddressKey: () => addressChecks.add('app.rateLimit()') })
   const routeLimits = new RouteLimits(merge, ipv6Subnet)
-  const rules = new RulesOfRoutes(policies, new Set(concurrencies.keys()), (options, route) => {
+  const rules = new RulesOfRoutes(policies, concurrencies, (options, route) => {
     const policy = routeLimits.of(options, route)
     if (limitsByAddress(policy)) addressChecks.add(policy.name)
     return policy
@@ -135,26 +135,30 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
   const answers = { ledger, legacyHeaders, body, onExceeded, replyCharges, countRefused: refusalCounter(app) }
   const onRequest = createHook('onRequest', decide, answers)
   const preHandler = createHook('preHandler', decide, answers)
-  const early = rules.standard.preHandler.length > 0 ? printedRoutes(app).map(({ name }) => name) : []
+  const lastBounds = concurrency.hook('preHandler')
+  const early = isDecidedLast(rules.standard) ? printedRoutes(app).map(({ name }) => name) : []
 
   let scopes: FastifyInstance[] = [app]
   app.addHook('onRegister', (scope) => { scopes.push(scope) })
   let prepared: PreparedRoute[] = []
   function prepareRoute (route: RouteOptions & RouteWithConfig): void {
     const { config, rules: own } = rules.prepare(route)
-    prepared.push({ route, limiter: config.limiter, rules: own })
+    // A request that a rate refuses takes no permit.
+    const last: preHandlerHookHandler[] = own.preHandler.length > 0 ? [preHandler] : []
+    if (own.bounds.some(({ stage }) => stage === 'preHandler')) last.push(lastBounds)
+    prepared.push({ route, limiter: config.limiter, rules: own, last })
     route.config = config as NonNullable<RouteOptions['config']>
     // Last, since an authentication that is a preHandler of the route runs before it.
-    if (own.preHandler.length > 0) keepLast(route, preHandler)
+    if (last.length > 0) keepLast(route, last)
   }
 
   app.addHook('onRequest', onRequest)
   if (replyCharges !== undefined) app.addHook('onSend', replyCharges.onSend)
-  if (concurrencies.size > 0) app.addHook('preHandler', concurrency.hook)
+  if (concurrencies.size > 0) app.addHook('preHandler', concurrency.hook(undefined))
   app.addHook('onReady', async () => {
     addressChecks.warn()
     checkRoutes(app, onRequest.name, prepared, early)
-    checkPrepared(prepared, rules.standard, preHandler)
+    checkPrepared(prepared, rules.standard)
     checkRateLimit(app, scopes)
     ledger.defined([...policies.keys(), ...concurrencies.keys()])
     prepared = []

@@ -3,6 +3,7 @@ import type { FastifyRequest, RouteOptions } from 'fastify'
 import { array, ensure, integer, record } from '../shared/options.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import { replaced } from './compat/replaced.ts'
+import type { ResolvedConcurrency } from './concurrency/policy.ts'
 import type { PolicyName, RefusalOptions, Stage } from './policies/policy.ts'
 import { resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
 
@@ -29,6 +30,8 @@ export const routeOptionNames = ['cost', 'policies', 'without', 'body', 'onExcee
 /** The policies of a route by stage, the cost of its requests, and its own answers to refusals. */
 export interface RouteRules extends Readonly<Record<Stage, readonly ResolvedPolicy[]>>, ResolvedRefusal {
   readonly cost: Cost
+  /** The policies that bound concurrency. */
+  readonly bounds: readonly ResolvedConcurrency[]
 }
 
 /** The property of a route's config that holds its rules, so that a request finds its rules without a look-up by name. */
@@ -75,27 +78,36 @@ export function hasRules (config: RouteConfig, rules: RouteRules): boolean {
 
 const none: ResolvedRefusal = { body: undefined, onExceeded: undefined }
 
-function rulesOf (policies: readonly ResolvedPolicy[], cost: Cost, refusal = none): RouteRules {
+/** Tells whether a route has to have a hook of the limiter after all other preHandler hooks. */
+export function isDecidedLast ({ preHandler, bounds }: RouteRules): boolean {
+  return preHandler.length > 0 || bounds.some(({ stage }) => stage === 'preHandler')
+}
+
+function rulesOf (policies: readonly ResolvedPolicy[], bounds: readonly ResolvedConcurrency[], cost: Cost, refusal = none): RouteRules {
   const at = (stage: Stage): ResolvedPolicy[] => policies.filter((policy) => policy.stage === stage)
-  return { onRequest: at('onRequest'), preHandler: at('preHandler'), cost, ...refusal }
+  return { onRequest: at('onRequest'), preHandler: at('preHandler'), bounds, cost, ...refusal }
 }
 
 export class RulesOfRoutes {
   readonly #policies: ReadonlyMap<string, ResolvedPolicy>
-  readonly #others: ReadonlySet<string>
+  readonly #bounds: ReadonlyMap<string, ResolvedConcurrency>
   readonly #ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
   /** The rules of routes without a config of their own, and of requests that no route answers: 404s are limited too. */
   readonly standard: RouteRules
 
-  /** @param ownPolicy makes the policy of a route's `config.rateLimit` */
-  /** @param others the names of the policies that bound concurrency */
+  /**
+   * @param bounds the policies that bound concurrency
+   * @param ownPolicy makes the policy of a route's `config.rateLimit`
+   */
   constructor (
-    policies: ReadonlyMap<string, ResolvedPolicy>, others: ReadonlySet<string>, ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
+    policies: ReadonlyMap<string, ResolvedPolicy>, bounds: ReadonlyMap<string, ResolvedConcurrency>,
+    ownPolicy: (options: unknown, route: RouteWithConfig) => ResolvedPolicy
   ) {
     this.#policies = policies
-    this.#others = others
+    this.#bounds = bounds
     this.#ownPolicy = ownPolicy
-    this.standard = rulesOf([...policies.values()].filter(({ routes }) => routes === 'all'), 1)
+    const isForAll = ({ routes }: { routes: 'all' | 'named' }): boolean => routes === 'all'
+    this.standard = rulesOf([...policies.values()].filter(isForAll), [...bounds.values()].filter(isForAll), 1)
   }
 
   /**
@@ -119,7 +131,8 @@ export class RulesOfRoutes {
     if (config.limiter === undefined && config.rateLimit === undefined) return this.standard
     const route: RouteWithConfig = { url: config.url ?? '', method: config.method as string, config }
     const { rules } = this.prepare(route)
-    const isLate = rules.preHandler.some((policy) => !this.standard.preHandler.includes(policy))
+    const isLate = rules.preHandler.some((policy) => !this.standard.preHandler.includes(policy)) ||
+      rules.bounds.some((bound) => bound.stage === 'preHandler' && !this.standard.bounds.includes(bound))
     ensure(!isLate, `${routeName(route)}: config`, 'a route declared after the limiter, for a limit in preHandler', config)
     config[kRules] = rules
     delete config.rateLimit
@@ -128,12 +141,13 @@ export class RulesOfRoutes {
 
   #compile (route: RouteWithConfig, limiter: RouteConfig['limiter'], rateLimit: unknown): RouteRules {
     if (limiter === undefined && rateLimit === undefined) return this.standard
-    if (limiter === false) return rulesOf([], 1)
+    if (limiter === false) return rulesOf([], [], 1)
     const option = `${routeName(route)}: config.limiter`
     const { cost = 1, policies = [], without = [], ...answers } = record(option, limiter ?? {}, routeOptionNames, replaced) as RouteLimiterOptions
     const refusal = resolveRefusal(option, '*', answers)
     const standard = [...this.standard.onRequest, ...this.standard.preHandler]
     // A limit of the route's own stands in place of those for all routes, as in @fastify/rate-limit.
+    const bounds = new Set(this.standard.bounds)
     const applied = new Set(rateLimit === undefined ? standard : standard.filter(({ always }) => always))
     for (const [index, name] of array(`${option}.without`, without).entries()) {
       const policy = standard.find((policy) => policy.name === name)
@@ -141,9 +155,13 @@ export class RulesOfRoutes {
       applied.delete(policy as ResolvedPolicy)
     }
     for (const [index, name] of array(`${option}.policies`, policies).entries()) {
-      if (this.#others.has(name as string)) continue
+      const bound = this.#bounds.get(name as string)
+      if (bound !== undefined) {
+        bounds.add(bound)
+        continue
+      }
       const policy = this.#policies.get(name as string)
-      ensure(policy !== undefined, `${option}.policies[${index}]`, `one of the policies ${[...this.#policies.keys(), ...this.#others].join(', ')}`, name)
+      ensure(policy !== undefined, `${option}.policies[${index}]`, `one of the policies ${[...this.#policies.keys(), ...this.#bounds.keys()].join(', ')}`, name)
       applied.add(policy as ResolvedPolicy)
     }
     if (rateLimit !== undefined && rateLimit !== false) {
@@ -151,12 +169,12 @@ export class RulesOfRoutes {
       ensure(!this.#policies.has(own.name), `${routeName(route)}: config.rateLimit`, 'a route or group that no policy is named after', own.name)
       applied.add(own)
     }
-    if (typeof cost === 'function') return rulesOf([...applied], guarded('*', 'cost', cost), refusal)
+    if (typeof cost === 'function') return rulesOf([...applied], [...bounds], guarded('*', 'cost', cost), refusal)
     integer(`${option}.cost`, cost, { min: 1 })
     // A cost that a policy could never grant is a mistake: found at boot where both are numbers.
     for (const { name, shape } of applied) {
       if (typeof shape === 'object') ensure(cost <= shape.burst, `${option}.cost`, `at most the burst of the policy "${name}", ${shape.burst}`, cost)
     }
-    return rulesOf([...applied], cost, refusal)
+    return rulesOf([...applied], [...bounds], cost, refusal)
   }
 }

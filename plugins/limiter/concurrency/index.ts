@@ -4,13 +4,12 @@ import { currentRequest } from '../../cancellation/index.ts'
 import { timeLeft } from '../../cancellation/handler-timeout.ts'
 import { endSignalOf } from '../../cancellation/request-end.ts'
 import { endingWith } from '../../cancellation/unawaited.ts'
-import { ClosingError, LimitBusyError, LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
+import { ClosingError, LimitBusyError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
 import { addressKey } from '../../shared/address-key.ts'
 import { isRefusal } from '../../shared/coded-error.ts'
 import { noteRefusal } from '../../shared/refusal-log.ts'
 import { onWorkEnded } from '../../shared/http/request-work.ts'
 import { abortSignal, boolean, fn, record, text } from '../../shared/options.ts'
-import { contextOf } from '../../shared/private.ts'
 import { asError, isPromise, type MaybePromise } from '../functions.ts'
 import type { LimitLedger } from '../ledger.ts'
 import { checkedKey } from '../policies/keys.ts'
@@ -42,21 +41,15 @@ export type RunLimited = <Result>(
 interface Settings {
   ledger: LimitLedger
   addressOf: (request: FastifyRequest) => string
-  /** The names that a route's `config.limiter` gives. */
-  namesOf: (request: FastifyRequest) => readonly string[] | false
+  /** The policies of the request's route. */
+  policiesOf: (request: FastifyRequest) => readonly ResolvedConcurrency[]
 }
 
 export class Concurrency {
-  readonly #policies: ReadonlyMap<string, ResolvedConcurrency>
   readonly #bounds: ReadonlyMap<string, Bound>
   readonly #settings: Settings
-  /** The policies of a route, by what Fastify keeps for it. */
-  readonly #ofRoutes = new WeakMap<object, readonly ResolvedConcurrency[]>()
-  /** Requests that have begun to acquire their permits. */
-  readonly #acquiring = new WeakSet<FastifyRequest>()
 
   constructor (policies: ReadonlyMap<string, ResolvedConcurrency>, settings: Settings) {
-    this.#policies = policies
     this.#bounds = new Map([...policies].map(([name, policy]) => [name, new Bound(policy)]))
     this.#settings = settings
     for (const [name, bound] of this.#bounds) settings.ledger.bounded(name, () => bound.stats)
@@ -98,15 +91,17 @@ export class Concurrency {
   }
 
   /**
-   * Makes the hook. It is a preHandler, so that a request that is still to wait for the event loop, or for its body,
-   * holds no permit. A permit is given back when the response and the handler have ended.
+   * Makes the hook of a stage. It is a preHandler, so that a request that is still to wait for the event loop, or for
+   * its body, holds no permit. A permit is given back when the response and the handler have ended.
    */
-  get hook (): onRequestHookHandler {
+  hook (stage: ResolvedConcurrency['stage']): onRequestHookHandler {
+    /** Requests that have begun to acquire their permits. */
+    const acquiring = new WeakSet<FastifyRequest>()
     const hook = (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void => {
-      const policies = this.#policiesOf(request)
+      const policies = this.#settings.policiesOf(request).filter((policy) => policy.stage === stage)
       // reply.callNotFound() runs the hooks again: a request that waited for a second permit would wait for itself.
-      if (policies.length === 0 || this.#acquiring.has(request)) return done()
-      this.#acquiring.add(request)
+      if (policies.length === 0 || acquiring.has(request)) return done()
+      acquiring.add(request)
       const releases: Release[] = []
       const release = (): void => { for (const each of releases.splice(0)) each() }
       const gone = new AbortController()
@@ -125,7 +120,7 @@ export class Concurrency {
         const policy = policies[index]
         if (policy === undefined) return
         const acquired = this.#acquire(policy.name, this.#bounds.get(policy.name)!, request, {
-          key: checkedKey(policy.name, policy.key?.(request)) ?? '',
+          key: keyOf(policy, request),
           client: this.#clientOf(request),
           deadline: deadlineOf(request),
           signals: [gone.signal]
@@ -173,19 +168,17 @@ export class Concurrency {
     }
   }
 
-  #policiesOf (request: FastifyRequest): readonly ResolvedConcurrency[] {
-    const context = contextOf<object>(request) ?? request.routeOptions.config
-    const known = this.#ofRoutes.get(context)
-    if (known !== undefined) return known
-    const names = this.#settings.namesOf(request)
-    const applied = names === false ? [] : [...this.#policies.values()].filter(({ name, routes }) => routes === 'all' || names.includes(name))
-    this.#ofRoutes.set(context, applied)
-    return applied
-  }
-
   #clientOf (request: FastifyRequest): string {
     return addressKey(this.#settings.addressOf(request))
   }
+}
+
+function keyOf ({ name, key }: ResolvedConcurrency, request: FastifyRequest): string {
+  if (key === undefined) return ''
+  const found = checkedKey(name, key(request))
+  // Requests without a key must not share a bound, in which those of all tenants would wait for each other.
+  if (found === undefined) throw new LimitKeyMissingError(name)
+  return found
 }
 
 /** Returns the instant after which the request can't be answered any more: that of its handlerTimeout. */

@@ -21,11 +21,17 @@ export interface ConcurrencyPolicy {
    */
   maxWaiting?: number
   /**
-   * Whose bound it is, of a request: a tenant, say. It may not be asynchronous. Without a key the whole service shares
-   * one bound.
+   * Whose bound it is, of a request: a tenant, say. It may not be asynchronous, and a request without a key gets a 401.
+   * Without this option the whole service shares one bound.
    * @default none
    */
-  key?: (request: FastifyRequest) => string
+  key?: (request: FastifyRequest) => string | number | bigint | null | undefined
+  /**
+   * Use `'preHandler'` for a key that is known only after authentication: the permit is taken after all other
+   * preHandler hooks, and so before the handler only.
+   * @default before the preHandler hooks of the application
+   */
+  stage?: 'preHandler'
   /**
    * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` also for
    * a policy that only code asks for, by `app.limiter.run()`.
@@ -35,11 +41,12 @@ export interface ConcurrencyPolicy {
 }
 
 /** @internal Every option, for the test that compares them with the docs. */
-export const concurrencyOptionNames = ['concurrency', 'maxWait', 'maxWaiting', 'key', 'routes'] as const satisfies ReadonlyArray<keyof ConcurrencyPolicy>
+export const concurrencyOptionNames = ['concurrency', 'maxWait', 'maxWaiting', 'key', 'stage', 'routes'] as const satisfies ReadonlyArray<keyof ConcurrencyPolicy>
 
-export interface ResolvedConcurrency extends Required<Omit<ConcurrencyPolicy, 'key'>> {
+export interface ResolvedConcurrency extends Required<Omit<ConcurrencyPolicy, 'key' | 'stage'>> {
   readonly name: string
   readonly key: ConcurrencyPolicy['key']
+  readonly stage: ConcurrencyPolicy['stage']
 }
 
 /** Tells whether a policy bounds concurrency, and not a rate. */
@@ -55,6 +62,7 @@ export function resolveConcurrency (option: string, name: string, value: unknown
     maxWait: duration(`${option}.maxWait`, policy.maxWait ?? 250, { min: 0, max: MAX_DURATION }),
     maxWaiting: integer(`${option}.maxWaiting`, policy.maxWaiting ?? 1_000, { min: 0 }),
     key: policy.key === undefined ? undefined : fn(`${option}.key`, policy.key),
+    stage: policy.stage === undefined ? undefined : oneOf(`${option}.stage`, policy.stage, ['preHandler']),
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named'])
   }
 }

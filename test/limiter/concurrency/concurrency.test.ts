@@ -197,7 +197,7 @@ t.test('handlerTimeout is a deadline of the wait: a request that could not be an
 })
 
 t.test('a wait that is still on at its deadline is refused', async (t) => {
-  const bound = new Bound({ name: 'db', concurrency: 1, maxWait: 600_000, maxWaiting: 10, key: undefined, routes: 'named' })
+  const bound = new Bound({ name: 'db', concurrency: 1, maxWait: 600_000, maxWaiting: 10, key: undefined, stage: undefined, routes: 'named' })
   const release = bound.acquire({ key: '', client: '', signals: [] }) as Release
   const late = bound.acquire({ key: '', client: '', deadline: performance.now() + 20, signals: [] })
   t.match(await rejection(late as Promise<unknown>), { code: 'FC_ERR_LIMIT_BUSY', reason: 'deadline', retryAfter: 1 })
@@ -257,6 +257,73 @@ t.test('routes name their bounds, and have keys; a refused request gets a 503', 
   t.equal((await after).statusCode, 200)
 })
 
+declare module 'fastify' {
+  interface FastifyRequest { tenant: string | undefined }
+}
+
+t.test('a key that is known only after authentication: the bound is the last preHandler, and gives each permit back once', async (t) => {
+  const work = new Work()
+  const app = await start(t, { tenant: { concurrency: 1, maxWait: 0, stage: 'preHandler', key: (request) => request.tenant } }, (app) => {
+    app.decorateRequest('tenant', undefined)
+    app.addHook('preHandler', async (request, reply) => {
+      const tenant = request.headers['x-tenant'] as string | undefined
+      if (tenant === 'stranger') return reply.code(403).send('no')
+      if (tenant === 'broken') throw new Error('the token cannot be read')
+      request.tenant = tenant
+    })
+    app.get('/', { preHandler: async ({ headers }, reply) => headers['x-cached'] === undefined ? undefined : reply.send('cached') }, async ({ tenant }) => work.do(String(tenant)))
+  })
+  const ask = async (tenant: string | undefined, headers: Record<string, string> = {}): Promise<number> =>
+    (await app.inject({ url: '/', headers: { ...tenant === undefined ? {} : { 'x-tenant': tenant }, ...headers } })).statusCode
+  for (let round = 1; round <= 2; round++) {
+    const [a, b] = [ask('a'), ask('b')]
+    await until(() => work.running.length === 2, 'a tenant each')
+    t.equal(await ask('a'), 503, 'the bound of a is full')
+    t.equal(await ask('a', { 'x-cached': '1' }), 200, 'an early reply takes no permit')
+    t.equal(await ask('stranger'), 403)
+    t.equal(await ask('broken'), 500)
+    t.equal(await ask(undefined), 401, 'a request without a key shares no bound')
+    work.end()
+    work.end()
+    t.strictSame(await Promise.all([a, b]), [200, 200])
+    t.equal(work.order.length, 2 * round)
+  }
+  t.equal((await app.inject('/missing')).statusCode, 404, 'the limit of the stage is not for 404s')
+})
+
+t.test('a rate of the preHandler stage is decided before the bound: what it refuses takes no permit', async (t) => {
+  const work = new Work()
+  const last: string[] = []
+  const app = await start(t, {
+    slow: { concurrency: 1, maxWait: 60_000, stage: 'preHandler', key: ({ ip }) => ip },
+    few: { rate: 1e-6, burst: 1, stage: 'preHandler' }
+  }, (app) => {
+    app.addHook('onRoute', (route) => { route.preHandler = [route.preHandler ?? []].flat().concat(async ({ id }) => { last.push(id) }) })
+    app.get('/', async () => work.do('once'))
+  })
+  const first = app.inject('/')
+  await until(() => work.running.length === 1, 'it runs')
+  t.equal((await app.inject('/')).statusCode, 429, 'without waiting for the permit')
+  t.equal(last.length, 2, 'a hook that was added later ran before both')
+  work.end()
+  t.equal((await first).statusCode, 200)
+})
+
+t.test('a request without a key gets a 401, also in the hook before the preHandlers of the application', async (t) => {
+  const app = await start(t, { tenant: { concurrency: 1, key: ({ headers }) => headers['x-tenant'] as string | undefined } }, (app) => { app.get('/', () => 'ok') })
+  t.match((await app.inject('/')).json(), { statusCode: 401, code: 'FC_ERR_LIMIT_KEY_MISSING' })
+  t.match((await app.inject({ url: '/', headers: { 'x-tenant': '' } })).json(), { statusCode: 401 })
+  t.equal((await app.inject({ url: '/', headers: { 'x-tenant': 'a' } })).statusCode, 200)
+})
+
+t.test('a route that was declared before the limiter, with a bound in preHandler: it fails rather than pass', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.get('/', { config: { limiter: { policies: ['db'] } } }, () => 'passed')
+  await app.register(limiter, { policies: { db: { concurrency: 1, stage: 'preHandler', routes: 'named' } } })
+  t.match((await app.inject('/')).json(), { code: 'FC_ERR_OPTION_INVALID' })
+})
+
 t.test('a request that calls the not-found handler holds its permit, and does not wait for another', async (t) => {
   const app = await start(t, { db: { concurrency: 1, maxWait: 60_000 } }, (app) => {
     app.get('/file', (_request, reply) => { reply.callNotFound() })
@@ -265,7 +332,7 @@ t.test('a request that calls the not-found handler holds its permit, and does no
 })
 
 t.test('what is wrong is said at boot, and an unknown policy by run()', async (t) => {
-  for (const policy of [{ concurrency: 0 }, { concurrency: '1' }, { concurrency: 1, maxWait: -1 }, { concurrency: 1, rate: 1 }, { concurrency: 1, key: 'address' }]) {
+  for (const policy of [{ concurrency: 0 }, { concurrency: '1' }, { concurrency: 1, maxWait: -1 }, { concurrency: 1, rate: 1 }, { concurrency: 1, key: 'address' }, { concurrency: 1, stage: 'onRequest' }]) {
     const app = Fastify()
     t.match(await rejection(app.register(limiter, { policies: { db: policy as never } }) as unknown as Promise<unknown>), { code: 'FC_ERR_OPTION_INVALID', message: /limiter\.policies\.db/ })
   }

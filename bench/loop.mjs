@@ -1,7 +1,7 @@
 /**
  * Measures an overload of the event loop: handlers compute on it, and more requests arrive than it can serve. Requests arrive open loop, at a multiple of
- * what bare Fastify can do, which is measured just before; clients give up after a second. A probe comes twenty times a second, each on a connection
- * of its own.
+ * what bare Fastify can do, which is measured at the beginning of each round; clients give up after a second. A probe comes twenty times a second,
+ * each on a connection of its own. The whole takes about 15 minutes.
  *
  *   busy    (running + ready to run) ÷ time, of the main thread, so that programs that take the CPUs from it don't count
  *   useful  the work of handlers that was served in time ÷ the time of the main thread
@@ -36,7 +36,7 @@ const PIECES = 40
 /** Requests before the first piece, in which the code of both servers is compiled. */
 const WARM_PASSES = 10_000
 
-const report = new Report('loop', { only: keys(SERVERS).join(), load: keys(LOADS).join(), also: 'burst,keys,pass', seconds: '8', rounds: '5' })
+const report = new Report('loop', { only: keys(SERVERS).join(), load: keys(LOADS).join(), also: 'burst,keys,pass', seconds: '4', rounds: '5' })
 const seconds = report.number('seconds')
 const rounds = report.number('rounds')
 const servers = report.list('only', keys(SERVERS))
@@ -47,12 +47,21 @@ const database = fork(fileURLToPath(new URL('lib/database.mjs', import.meta.url)
 const [port] = await once(database, 'message')
 const serverOf = (/** @type {string} */ name) => `loop ${name} ${port}`
 
+/** @type {Map<string, Promise<number>>} */
+const measured = new Map()
+/** Returns what bare Fastify can do, in requests a second. The servers of a round are compared at the same load. */
+function full (/** @type {string} */ round, /** @type {string[]} */ deck) {
+  const known = measured.get(round) ?? capacity(clients, deck, { iterationsPerMs, seconds: 2, server: serverOf('bare') })
+  measured.set(round, known)
+  return known
+}
+
 /** @param {Server} server @param {(port: number) => Promise<T>} measure @template T @returns {Promise<T>} */
 async function withServer (server, measure) {
   const { port, stop } = await startServer(serverOf(server), iterationsPerMs)
   try {
     // At a load at which under-pressure refuses little.
-    await clients.run({ port, streams: [{ name: 'warm', deck: WARM, rate: 15 }], seconds: 2, patience: PATIENCE })
+    await clients.run({ port, streams: [{ name: 'warm', deck: WARM, rate: 15 }], seconds: 1.5, patience: PATIENCE })
     return await measure(port)
   } finally {
     await stop()
@@ -62,9 +71,9 @@ async function withServer (server, measure) {
 for (const name of report.list('load', keys(LOADS))) {
   const { title, deck, load, bar, served: isServed, ping: pingBar } = LOADS[name]
   const cells = await alternate(rounds, servers, async (server, round) => {
-    const full = await capacity(clients, deck, { iterationsPerMs, seconds: 2, server: serverOf('bare') })
+    const rate = load * await full(`${name} ${round}`, deck)
     return withServer(server, async (port) => {
-      const orders = { port, streams: [{ name: 'work', deck, rate: load * full }], patience: PATIENCE, fresh: true }
+      const orders = { port, streams: [{ name: 'work', deck, rate }], patience: PATIENCE, fresh: true }
       const { streams, ping, threads } = await clients.run({ ...orders, seconds, seed: round + 1 })
       const { sent, served, refused, gaveUp, p99 } = /** @type {import('./lib/client.mjs').Outcome} */ (streams['work'])
       const { busy = NaN, useful = NaN } = threads ?? {}
@@ -98,7 +107,7 @@ if (also.includes('burst')) {
       port,
       groups: [
         { name: 'burst', clients: BURST, path: work(10), from: 2, to: 3, patience: 5_000, burst: BURST },
-        { name: 'probes', clients: 1, path: '/ping', to: 5, patience: 5_000, every: 50, fresh: true }
+        { name: 'probes', clients: 1, path: '/ping', to: 4, patience: 5_000, every: 50, fresh: true }
       ]
     })
     return { refused: share(burst, 503), ping: percentile(probes.map(({ ms }) => ms), 0.99) }
@@ -114,15 +123,15 @@ if (also.includes('burst')) {
 }
 
 if (also.includes('keys')) {
-  const cells = await alternate(rounds, servers, async (server) => {
-    const full = await capacity(clients, [work(10)], { iterationsPerMs, seconds: 2, server: serverOf('bare') })
+  const cells = await alternate(rounds, servers, async (server, round) => {
+    const rate = await full(`keys ${round}`, [work(10)])
     return withServer(server, async (port) => {
       const group = { path: work(10), to: seconds, patience: PATIENCE }
       const { light = [] } = await clients.crowd({
         port,
         groups: [
-          { ...group, name: 'light', clients: 10, rate: 0.03 * full },
-          { ...group, name: 'hog', clients: 1, rate: 3 * full }
+          { ...group, name: 'light', clients: 10, rate: 0.03 * rate },
+          { ...group, name: 'hog', clients: 1, rate: 3 * rate }
         ]
       })
       return 1 - share(light, 200)

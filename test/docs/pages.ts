@@ -98,11 +98,11 @@ const parsed = new Map<string, ts.SourceFile | undefined>()
 const IMPLICIT_ANY = [7005, 7006, 7016, 7031, 7034]
 
 /**
- * Compiles the files of `page`, which are in `folder`, with the strict options of this repository.
+ * Compiles the files of `pages`, which `writePage()` wrote into `folder`, as one program with the strict options of this repository.
  * @param conditions the export conditions by which the package is found; none for a package that is installed
  * @returns a text for each mistake
  */
-export function compilePage (folder: string, page: Page, conditions: string[]): string[] {
+export function compilePages (folder: string, pages: readonly Page[], conditions: string[]): string[] {
   const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config, ts.sys, root)
   delete options.rootDir
   const all: ts.CompilerOptions = { ...options, customConditions: conditions, allowJs: true, checkJs: true, noUnusedLocals: false, noUnusedParameters: false }
@@ -113,14 +113,15 @@ export function compilePage (folder: string, page: Page, conditions: string[]): 
     if (!parsed.has(name)) parsed.set(name, getSourceFile.call(host, name, ...rest))
     return parsed.get(name)
   }
-  const program = ts.createProgram([...page.files.keys()].map((file) => join(folder, file)), all, host)
-  return [...page.files.keys()].flatMap((file) => {
-    const source = program.getSourceFile(join(folder, file))
+  const files = pages.flatMap((page) => [...page.files.keys()].map((file) => ({ page: page.name, file, path: join(folder, page.name, file) })))
+  const program = ts.createProgram(files.map(({ path }) => path), all, host)
+  return files.flatMap(({ page, file, path }) => {
+    const source = program.getSourceFile(path)
     return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)]
       .filter(({ code }) => !/js$/.test(file) || !IMPLICIT_ANY.includes(code))
       .map(({ code, start = 0, messageText }) => {
         const line = source === undefined ? '' : source.text.slice(start).split('\n')[0]
-        return `${page.name}, ${file}: TS${code}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}\n  at: ${line}`
+        return `${page}, ${file}: TS${code}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}\n  at: ${line}`
       })
   })
 }

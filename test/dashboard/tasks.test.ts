@@ -254,7 +254,7 @@ t.test('Redis is asked what is stored while a page is open, and only then; one q
   answer.resolve([])
 })
 
-t.test('in a browser, failed tasks are found, and discarded after a question; axe-core finds nothing serious', { skip: noBrowser === false ? skip : noBrowser }, async (t) => {
+t.test('in a browser, failed tasks are found, and discarded after a question; axe-core finds nothing serious in light and dark', { skip: noBrowser === false ? skip : noBrowser }, async (t) => {
   const { port, fail, get } = await build(t, { payloads: (_name, payload) => payload })
   for (const id of ['ann', 'bob']) await fail(id)
   const page = await (await launch(t)).newPage()
@@ -267,8 +267,11 @@ t.test('in a browser, failed tasks are found, and discarded after a question; ax
   await page.locator('#failed-rows summary').first().click()
   await page.locator('#failed-rows pre:visible:has-text("hidden")').waitFor()
   await page.evaluate(readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8'))
-  const { violations } = await page.evaluate('axe.run()') as { violations: Array<{ id: string, impact: string }> }
-  t.strictSame(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id }) => id), [])
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme })
+    const { violations } = await page.evaluate('axe.run()') as { violations: Array<{ id: string, impact: string, nodes: Array<{ html: string }> }> }
+    t.strictSame(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`), [], colorScheme)
+  }
   await page.fill('#failed-search', 'bo')
   await page.locator('#failed-rows li:has-text("mail:ann")').waitFor({ state: 'detached' })
   await page.locator('#failed-rows button:has-text("Discard")').click()

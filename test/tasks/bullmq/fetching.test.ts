@@ -58,6 +58,34 @@ t.test('Redis is full when a process starts: the process asks again after pauses
   await app.close()
 })
 
+t.test('Redis is full for longer than a lock lives: the signal of the task that runs aborts, and the task runs again when there is memory', { skip }, async (t) => {
+  const server = await startRedis(t, { args: ['--maxmemory-policy', 'noeviction'] })
+  const admin = server.client()
+  const prefix = randomUUID()
+  const reasons: string[] = []
+  let runs = 0
+  const tasks = defineTasks({
+    work: {
+      handler: async (_payload: unknown, { signal }) => {
+        if (++runs > 1) return
+        await once(signal, 'abort')
+        reasons.push((signal.reason as Error).message)
+        throw signal.reason
+      }
+    }
+  })
+  const app = await build(t, server, { prefix, tasks, lockDuration: 1_000 })
+  const { done } = await enqueueOf(app)('work')
+  await until(() => runs === 1, 'it runs')
+  await admin.config('SET', 'maxmemory', '1')
+  await until(() => reasons.length === 1, 'its signal aborts')
+  t.match(reasons, [/its lock has expired/])
+  t.equal(runs, 1, 'nothing begins while Redis is full')
+  await admin.config('SET', 'maxmemory', '0')
+  await done
+  t.equal(runs, 2)
+})
+
 t.test('Redis is full when many tasks are due: what ends brings the next one, which no pause holds up', { skip }, async (t) => {
   const server = await startRedis(t)
   let done = 0

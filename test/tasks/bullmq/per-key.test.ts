@@ -4,11 +4,12 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Queue } from 'bullmq'
-import tasks, { defineTasks, type Operating, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
+import tasks, { defineTasks, type Operating, type RedisToDuplicate, type TaskContext, type TasksOptions } from '../../../plugins/tasks/index.ts'
 import { rejection, until } from '../../helper.ts'
 import { noRedis, startRedis, type RedisServer } from '../../limiter/redis.ts'
 import { build, callsOf, enqueueOf } from './helper.ts'
 import { eventually, startProcess } from './processes.ts'
+import { startCluster } from './servers.ts'
 
 const skip = await noRedis()
 t.setTimeout(300_000)
@@ -42,7 +43,7 @@ class Works {
 
 interface Started { app: FastifyInstance, prefix: string, add: (name: string, options?: object) => Promise<{ id: string, done: Promise<unknown>, cancel (): void }> }
 
-async function start (t: Test, server: RedisServer, works: Works, perKey: number, options: TasksOptions = {}, definition: object = {}): Promise<Started> {
+async function start (t: Test, server: { client (): RedisToDuplicate }, works: Works, perKey: number, options: TasksOptions = {}, definition: object = {}): Promise<Started> {
   const prefix = options.prefix ?? randomUUID()
   const app = await build(t, server, { prefix, ...options, tasks: defineTasks({ work: { handler: works.handler, concurrency: { perKey }, ...definition } }) })
   return { app, prefix, add: async (name, options) => enqueueOf(app)('work', { key: name[0], n: Number(name.slice(1)) }, { key: name[0], ...options }) }
@@ -328,6 +329,27 @@ t.test('a delivery whose lock has gone to another process does not run, and take
   void task.done.catch(() => {})
   void other.done.catch(() => {})
 })
+
+const servers: Array<[where: string, skip: string | false, start: (t: Test) => Promise<{ client (): RedisToDuplicate }>]> = [
+  ['on Valkey', await noRedis('valkey-server'), async (t) => await startRedis(t, { binary: 'valkey-server' })],
+  ['in a cluster', skip, startCluster]
+]
+for (const [where, skip, startServer] of servers) {
+  t.test(`${where}: the bound holds, keys take turns, and what waits for its key is waiting`, { skip }, async (t) => {
+    const server = await startServer(t)
+    const works = new Works()
+    const { app, add } = await start(t, server, works, 2, { concurrency: 3 })
+    const handles = []
+    for (const name of ['a0', 'a1', 'a2', 'a3', 'b0']) handles.push(await add(name))
+    await works.beganAre(['a0', 'a1', 'b0'])
+    t.same(works.began.toSorted(), ['a0', 'a1', 'b0'])
+    t.match(await app.tasks.queues(), [{ waiting: 2, running: 3, delayed: 0 }])
+    t.match(await (app.tasks as unknown as Operating).inspect('work'), { waiting: [{ waitsForKey: true }, { waitsForKey: true }], delayed: [] })
+    for (const name of ['a0', 'a1', 'b0', 'a2', 'a3']) await works.end(name)
+    await Promise.all(handles.map(({ done }) => done))
+    t.equal(works.most, 2)
+  })
+}
 
 t.test('processes that are killed, frozen and shut down at random: the bound holds, each task runs, and a key with many tasks holds up no other', { skip }, async (t) => {
   const server = await startRedis(t, { persists: true })

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 const NAMES = [
   'dispatch', 'admission', 'cancel', 'start', 'ambient', 'refusal', 'fair', 'loop', 'soak', 'payloads', 'leavers', 'metrics', 'dashboards', 'tracing',
-  'overload'
+  'main-thread', 'overload'
 ]
 
 for (const name of NAMES) {

@@ -31,4 +31,15 @@ const handlers = {
 const handler = handlers[how]
 if (handler === undefined) throw new Error(`There is no handler named ${how}`)
 
-await serve((app) => app.get('/work', handler))
+/** @param {string} job */
+const fileOf = (job) => ({ filename: fileURLToPath(new URL(`../jobs/${job}.mjs`, import.meta.url)) })
+const [empty, nap] = [fileOf('identity'), fileOf('sleep')]
+
+await serve((app) => {
+  app.get('/work', handler)
+  app.get('/empty', async () => ({ result: await pool.run(1, empty) }))
+  app.get('/nap', async (_request, reply) => {
+    if (pool.queueSize >= MAX_QUEUE) return reply.code(503).header('retry-after', '1').send({ error: 'overloaded' })
+    return { result: await pool.run(10, nap) }
+  })
+})

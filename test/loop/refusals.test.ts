@@ -129,12 +129,15 @@ t.test('a stall is a line at warn with its route, at most one a second, and a me
   }, { logger })
   const messages: Array<{ route?: string, part: string, ms: number, sure: boolean }> = []
   t.teardown(listen(app.server, 'fastify-concurrency:loop:stalled', (message) => messages.push(message as never)))
-  for (const path of ['/start', '/start', '/answer']) await app.inject(path)
+  for (const path of ['/start', '/start']) await app.inject(path)
+  // On a busy machine, the loop may turn so often before the answer that nobody is blamed.
+  const answerStall = (): { part: string } | undefined => messages.find(({ route }) => route === 'GET /answer')
+  for (let tries = 0; tries < 50 && answerStall() === undefined; tries++) await app.inject('/answer')
   const stalls = lines.filter(({ route }) => route === 'GET /start')
   t.match(stalls, [{ level: 40, msg: 'a handler held the event loop', part: 'start', sure: true }], 'one a second')
   t.ok((stalls[0]!['ms'] as number) >= 30)
   t.match(messages.filter(({ route }) => route === 'GET /start'), [{ part: 'start', sure: true }, { part: 'start', sure: true }])
-  t.match(messages.find(({ route }) => route === 'GET /answer'), { part: 'answer' })
+  t.match(answerStall(), { part: 'answer' })
   const { routes } = app.loop.stats()
   t.match(routes.find(({ route }) => route === 'GET /start'), { count: 2, stalls: 2 })
   t.ok(routes.find(({ route }) => route === 'GET /start')!.longestMs >= 30)

@@ -7,7 +7,7 @@
  */
 import { setMaxListeners } from 'node:events'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { RequestEndedError } from '../shared/errors.ts'
+import { ClientGoneError, RequestEndedError } from '../shared/errors.ts'
 import { hasEnded, isHttp1, rawOf } from '../shared/http/response.ts'
 import { onClosed } from '../shared/http/sockets.ts'
 import { handlerTimeoutError } from './handler-timeout.ts'
@@ -106,7 +106,7 @@ export class RequestEnd {
   #closed (reply: FastifyReply): void {
     this.#check()
     if (this.#over !== undefined) return
-    if (!wasSent(reply)) this.abort(clientHasLeft())
+    if (!wasSent(reply)) this.abort(new ClientGoneError())
     else if (this.#work !== undefined || this.#followers?.size) this.#endWork(new RequestEndedError())
   }
 
@@ -160,14 +160,10 @@ export function isOver (request: FastifyRequest): boolean {
 
 /** Returns the maker of the reason if nobody is left who could receive an answer. */
 function overOf (reply: FastifyReply): (() => unknown) | undefined {
-  if (isGone(reply)) return () => handlerTimeoutError(reply) ?? clientHasLeft()
+  if (isGone(reply)) return () => handlerTimeoutError(reply) ?? new ClientGoneError()
   // The application has answered, or Fastify in its place.
   const error = hasEnded(reply) ? handlerTimeoutError(reply) : undefined
   return error === undefined ? undefined : () => error
-}
-
-function clientHasLeft (): DOMException {
-  return new DOMException('The client has disconnected', 'AbortError')
 }
 
 /** Tells whether the client has left already. It is false after a response that was sent whole. */

@@ -176,13 +176,18 @@ export class LimitBusyError extends createRefusal<[policy: string, refusal: Refu
   503,
   (policy, refusal) => Object.assign({ policy }, refusal)) {}
 
+/** The client has left before its answer. The name is that of other aborted operations, such as a fetch(). */
+export class ClientGoneError extends withoutStack<[], { name: string }>(
+  'FC_ERR_CLIENT_GONE', () => 'The client has disconnected', 499, () => ({ name: 'AbortError' })) {}
+
 /** `limiter.wait()`: `cause` is the signal's reason. */
 export class LimitWaitAbortedError extends withoutStack<[policy: string, options?: ErrorOptions]>(
   'FC_ERR_LIMIT_WAIT_ABORTED', 'Waiting for the limit "%s" was aborted', 499) {}
 
 /** Its header tells the client to look for another server. */
-export class ClosingError extends createRefusal<[what: string], { reason: 'closing' }>(
-  'FC_ERR_CLOSING', (what) => `${what} is closing and takes no new work`, 503, () => ({ reason: 'closing' }),
+export class ClosingError extends createRefusal<[what: string, isGivenUp?: boolean], { reason: 'closing' }>(
+  'FC_ERR_CLOSING',
+  (what, isGivenUp) => isGivenUp === true ? `${what} is closing, and has given this work up` : `${what} is closing and takes no new work`, 503, () => ({ reason: 'closing' }),
   { connection: 'close' }) {}
 
 // Tasks and groups.
@@ -297,7 +302,7 @@ export class TaskStoreError extends createRefusal<
 /** The processes that ran the task have ended again and again. The task is kept, and not tried again. */
 export class TaskCrashedError extends createError<[id: string, times: number], { id: string, times: number }>(
   'FC_ERR_TASK_CRASHED',
-  (_id, times) => `The process of a task has ended while the task ran, or could not renew its lock: ${times} times`, 500,
+  (_id, times) => `The task has ended its process, or lost its lock, ${times === 1 ? 'once' : `${times} times`}`, 500,
   (id, times) => ({ id, times })) {}
 
 /** No task with this id is stored, or its outcome is not kept any more. Its id may hold a client's name: see above. */

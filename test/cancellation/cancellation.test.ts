@@ -61,7 +61,7 @@ for (const [what, options, body] of [
     const { disconnected } = await began.promise
     client.destroy()
     await once(disconnected, 'abort')
-    t.match(disconnected.reason, { name: 'AbortError', message: 'The client has disconnected' })
+    t.match(disconnected.reason, { name: 'AbortError', code: 'FC_ERR_CLIENT_GONE', statusCode: 499, message: 'The client has disconnected' })
   })
 
   t.test(`${what}: disconnected when first read after the client left`, async (t) => {

@@ -37,7 +37,7 @@ t.test('past closeTimeout, jobs that are left are aborted, then their threads ar
   const left = [rejection(workers.run('spin', { ms: 60_000 })), rejection(workers.run('stubborn', { ms: Infinity })), rejection(workers.run('echo', 'queued'))]
   await until(() => workers.stats().running === 2, 'both threads run')
   await app.close()
-  for (const error of await Promise.all(left)) t.match(error, { code: 'FC_ERR_CLOSING', statusCode: 503 })
+  for (const error of await Promise.all(left)) t.match(error, { code: 'FC_ERR_CLOSING', statusCode: 503, message: 'The pool "workers" is closing, and has given this work up' })
   t.match(lines.find(({ msg }) => /closing gave up/.test(msg)), {
     level: 50,
     name: 'workers',

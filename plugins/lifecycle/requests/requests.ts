@@ -218,7 +218,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
       for (const { reply, awaited } of open.all()) {
         // Each request has an error of its own: an error handler that adds a client's data to it must not show the data to others.
         if (!awaited || reply === undefined) continue
-        guard('abort of a request', () => abortRequest(reply.request, new ClosingError('The service')))
+        guard('abort of a request', () => abortRequest(reply.request, new ClosingError('The service', true)))
       }
       await within(grace, inFlight.idle())
       const unfinished = held()

@@ -97,7 +97,7 @@ export class Groups implements Drainable {
 
   async giveUp (grace: number): Promise<Unfinished[]> {
     const unfinished = this.held()
-    const reason = new ClosingError('The service')
+    const reason = new ClosingError('The service', true)
     for (const { controller } of this.#running.all()) controller.abort(reason)
     await within(grace, this.idle())
     return unfinished

@@ -277,7 +277,7 @@ export class Pool implements Drainable, PoolView {
     this.close()
     const unfinished = this.held()
     this.#transitions.run(() => {
-      for (const job of this.#liveJobs()) this.#giveUpJob(job, refused(this.#closing))
+      for (const job of this.#liveJobs()) this.#giveUpJob(job, refused(new ClosingError(`The pool "${this.name}"`, true)))
       // Those too that were aborted before: their own grace may be longer.
       for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.endAfter(job, grace)
     })

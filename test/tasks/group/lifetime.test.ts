@@ -319,6 +319,24 @@ t.test('over HTTP/2 too, the client that leaves is the reason of the abort, and 
   go.resolve()
 })
 
+t.test('a client that leaves during a group is no failure of the service in the log', async (t) => {
+  const { app, lines } = await build(t)
+  const began = deferred()
+  app.get('/', async () => app.tasks.group().map([1], async (_item, { signal }) => {
+    began.resolve()
+    await once(signal, 'abort')
+    throw signal.reason
+  }))
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const socket = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+  await began.promise
+  socket.destroy()
+  await until(() => lines.some(({ err }) => err !== undefined), 'the line of the error')
+  t.match(lines.filter(({ err }) => err !== undefined), [{ level: 30, err: { code: 'FC_ERR_CLIENT_GONE', statusCode: 499 } }])
+  t.equal(lines.filter(({ level }) => level > 30).length, 0)
+})
+
 async function suite (
   t: Test, timeout: number, tasks: TasksOptions = {}
 ): Promise<{ app: FastifyInstance, lines: LogLine[] }> {

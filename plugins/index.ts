@@ -28,7 +28,7 @@ import type { WorkersOptions } from './workers/index.ts'
 export type { CancellationOptions } from './cancellation/index.ts'
 export type { ChannelMessages } from './channel-messages.ts'
 export {
-  ClientGoneError, ClosingError, DashboardForbiddenError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
+  ClientGoneError, ClosingError, DashboardForbiddenError, DashboardProcessError, GroupEndedError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, JobUnknownError, JobsInvalidError,
   LimitBusyError, LimitInvalidError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError, LimitedError, LimiterStoreError,
   LockAbortedError, LockQueueFullError, LockTimeoutError, LoopOverloadedError, OptionInvalidError, PartMissingError, PayloadNotCloneableError, PlaceUsedError,
   RequestEndedError, ResultNotCloneableError, TaskAbortedError, TaskCrashedError, TaskDuplicateError, TaskPayloadError, TaskStoreError,

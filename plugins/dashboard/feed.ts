@@ -33,6 +33,7 @@ export class Feed {
   /** The event with that answer, until it is sent. */
   #storedEvent = ''
   readonly #read: () => MetricsSnapshot
+  readonly #process: string
   readonly #readings: Reading[] = []
   /** Samples as JSON: each is made into text once, however many pages there are. */
   readonly #minutes = new History()
@@ -41,8 +42,12 @@ export class Feed {
   #hello: Buffer | undefined
   #timer: NodeJS.Timeout | undefined
 
-  /** @param showKeys whether the page shows keys of clients, and not digests of them */
-  constructor (app: FastifyInstance, streams: Streams, read: () => MetricsSnapshot, showKeys = false) {
+  /**
+   * @param process names the process, which the requests of the page are for
+   * @param showKeys whether the page shows keys of clients, and not digests of them
+   */
+  constructor (app: FastifyInstance, streams: Streams, read: () => MetricsSnapshot, process: string,
+    showKeys = false) {
     this.#app = app
     this.#streams = streams
     this.#nameOf = clientNames(showKeys)
@@ -50,6 +55,7 @@ export class Feed {
     this.#watch = new Watch(app.server, this.#who)
     this.#incidents = new Incidents(app, (subject) => this.#who.mostRefused(subject))
     this.#read = read
+    this.#process = process
   }
 
   start (): void {
@@ -64,8 +70,8 @@ export class Feed {
   get hello (): Buffer {
     const incidents = JSON.stringify(this.#incidents.kept)
     const status = this.#status === undefined ? '' : event('status', this.#status)
-    this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"interval":${INTERVAL_MS},"kept":${KEPT_SAMPLES},` +
-      `"samples":${this.#minutes.json},"incidents":${incidents}}\n\n${status}`)
+    this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"process":${JSON.stringify(this.#process)},` +
+      `"interval":${INTERVAL_MS},"kept":${KEPT_SAMPLES},"samples":${this.#minutes.json},"incidents":${incidents}}\n\n${status}`)
     return this.#hello
   }
 

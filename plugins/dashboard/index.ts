@@ -9,16 +9,18 @@
  *
  * The plugin isn't wrapped by fastify-plugin, so that its hooks and headers reach its own routes only.
  */
+import { randomUUID } from 'node:crypto'
 import { Socket, type AddressInfo } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { listen } from '../channel-messages.ts'
 import type { Metrics } from '../metrics/index.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { monotonic } from '../shared/clock.ts'
-import { DashboardForbiddenError, PartMissingError } from '../shared/errors.ts'
+import { DashboardForbiddenError, DashboardProcessError, PartMissingError } from '../shared/errors.ts'
 import { hidden } from '../shared/http/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
 import { ensure } from '../shared/options.ts'
+import { processName } from '../shared/process-name.ts'
 import { AttemptsByAddress } from './attempts.ts'
 import { Feed } from './feed.ts'
 import { pageFiles } from './files.ts'
@@ -82,6 +84,8 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
   }
   const files = pageFiles()
   const streams = new Streams()
+  // With the UUID, since the process that follows in a container has the name of the one before.
+  const self = `${processName}/${randomUUID().slice(0, 8)}`
   let feed: Feed | undefined
   let unlisten = (): void => {}
   const attempts = new AttemptsByAddress((address) => {
@@ -125,7 +129,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
       throw new PartMissingError('metrics', '{ metrics: {} }, which the dashboard shows')
     }
     // The feed asks Redis itself, while a page is open.
-    feed = new Feed(app, streams, app.getDecorator<Metrics>('metrics').reader({ queues: false }), showKeys)
+    feed = new Feed(app, streams, app.getDecorator<Metrics>('metrics').reader({ queues: false }), self, showKeys)
     feed.start()
     // The pages see the whole drain: lifecycle ends their streams only when the app closes.
     unlisten = listen(app.server, 'fastify-concurrency:lifecycle:entered',
@@ -172,12 +176,21 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
       }
     })
 
-    routes.get('/history', { ...shared, exposeHeadRoute: false }, async (_request, reply) =>
-      await reply.headers(headers).type('application/json').send(feed?.hour ?? '{"samples":[]}'))
+    /** Behind a load balancer, the stream of a page and its other requests may reach different processes. */
+    function ensureSame (shown: unknown): void {
+      if (shown !== self) throw new DashboardProcessError(String(shown).slice(0, 200), self)
+    }
 
-    type Job = { Querystring: { pool?: unknown, id?: unknown } }
+    type Own = { Querystring: { process?: unknown } }
+    routes.get<Own>('/history', { ...shared, exposeHeadRoute: false }, async ({ query }, reply) => {
+      ensureSame(query.process)
+      return await reply.headers(headers).type('application/json').send(feed?.hour ?? '{"samples":[]}')
+    })
+
+    type Job = { Querystring: { process?: unknown, pool?: unknown, id?: unknown } }
     routes.post<Job>('/cancel', shared, async (request, reply) => {
-      const { query: { pool, id } } = request
+      const { query: { process: shown, pool, id } } = request
+      ensureSame(shown)
       const isNamed = typeof pool === 'string' && typeof id === 'string'
       const subject = isNamed ? cancelJob(app.server, pool, id) : undefined
       const cancelled = subject !== undefined

@@ -400,3 +400,8 @@ export class LoopOverloadedError extends createRefusal<
 /** The dashboard doesn't answer this request. The message says what would have to hold. */
 export class DashboardForbiddenError extends createError<[why: string]>('FC_ERR_DASHBOARD_FORBIDDEN',
   'The dashboard is closed to this request: %s', 403) {}
+
+/** The page of another process has sent this request: its jobs are not those of the process that was reached. */
+export class DashboardProcessError extends createError<[shown: string, reached: string]>('FC_ERR_DASHBOARD_PROCESS',
+  'This page shows the process %s, and the request has reached %s: open the dashboard of one process, ' +
+  'with sticky sessions or a port-forward', 409) {}

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { AttemptsByAddress } from '../../plugins/dashboard/attempts.ts'
 import concurrency, { type ConcurrencyOptions } from '../../plugins/index.ts'
 import { deferred, logLines, rejection, startJob, type TestWorkers } from '../helper.ts'
-import { send, startDashboard } from './helper.ts'
+import { processOf, send, startDashboard } from './helper.ts'
 
 const basic = (text: string): string => `Basic ${Buffer.from(text).toString('base64')}`
 const right = { authorization: basic('ann:right') }
@@ -109,10 +109,11 @@ t.test('a job that an operator cancels: its line names job and operator, and its
     app.get('/', async () => app.getDecorator<TestWorkers>('workers').run('spin', { ms: 60_000 }))
   }, { logger })
   const workers = app.getDecorator<TestWorkers>('workers')
+  const process = await processOf(t, port)
   for (const [headers, operator] of [[{}, '127.0.0.1'], [{ authorization: basic('ann:secret') }, 'ann']] as const) {
     const { ended } = await startJob(workers, 'spin', { ms: 60_000 })
     const [job] = workers.running()
-    const cancel = async (): Promise<number> => (await send(port, `/dashboard/cancel?pool=workers&id=${job?.id}`, { method: 'POST', headers: { Host: `localhost:${port}`, 'sec-fetch-site': 'same-origin', ...headers } })).status
+    const cancel = async (): Promise<number> => (await send(port, `/dashboard/cancel?pool=workers&id=${job?.id}&process=${process}`, { method: 'POST', headers: { Host: `localhost:${port}`, 'sec-fetch-site': 'same-origin', ...headers } })).status
     t.strictSame(await Promise.all([cancel(), cancel()]), [200, 404], 'two clicks cancel it once')
     t.match(await rejection(ended), { code: 'FC_ERR_JOB_ABORTED', statusCode: 503, cause: { message: /operator/ } })
     const said = lines.filter(({ msg }) => msg === 'a job was cancelled on the dashboard')

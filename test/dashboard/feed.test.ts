@@ -35,7 +35,7 @@ async function build (t: Test): Promise<Kit> {
   const app = Fastify()
   await app.register(metrics)
   await app.ready()
-  const feed = new Feed(app, new Streams(), app.metrics.reader())
+  const feed = new Feed(app, new Streams(), app.metrics.reader(), 'pod:1/0')
   feed.start()
   t.teardown(async () => {
     feed.close()

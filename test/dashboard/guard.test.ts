@@ -8,7 +8,7 @@ import dashboard from '../../plugins/dashboard/index.ts'
 import { whyNotLocal, whyNotOwn, type Visit } from '../../plugins/dashboard/guard.ts'
 import concurrency from '../../plugins/index.ts'
 import { logLines, rejection, startJob, type TestWorkers } from '../helper.ts'
-import { send, startDashboard } from './helper.ts'
+import { processOf, send, startDashboard } from './helper.ts'
 
 function visit (headers: Record<string, string>, others: Partial<Visit> = {}): Visit {
   const { host = 'localhost:3000', ...rest } = headers
@@ -128,7 +128,7 @@ t.test('a forged POST cancels nothing', async (t) => {
   const workers = app.getDecorator<TestWorkers>('workers')
   const { ended } = await startJob(workers, 'spin', { ms: 60_000 })
   const [job] = workers.running()
-  const path = `/dashboard/cancel?pool=workers&id=${job?.id}`
+  const path = `/dashboard/cancel?pool=workers&id=${job?.id}&process=${await processOf(t, port)}`
   const own = `localhost:${port}`
   for (const headers of [{ Host: own }, { Host: own, origin: 'http://evil.example' }, { Host: own, origin: `http://${own}`, 'sec-fetch-site': 'cross-site' }, { host: 'evil.example', origin: 'http://evil.example' }, { Host: own, origin: `http://${own}`, 'x-forwarded-for': '127.0.0.1' }]) {
     t.equal((await send(port, path, { method: 'POST', headers })).status, 403, JSON.stringify(headers))

@@ -42,6 +42,14 @@ export interface Listener {
   close (): void
 }
 
+/** The process that a page shows, as its requests name it. */
+export async function processOf (t: Test, port: number): Promise<string> {
+  const page = await listenTo(t, port)
+  const { process } = await page.next<{ process: string }>('hello')
+  page.close()
+  return process
+}
+
 /** A page that is connected to the stream. */
 export async function listenTo (t: Test, port: number, path = '/dashboard/events'): Promise<Listener> {
   const messages: Message[] = []

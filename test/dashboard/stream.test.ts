@@ -22,7 +22,7 @@ import type { Jobs } from '../../workers/jobs.ts'
 import * as jobChannels from '../../plugins/workers/channels.ts'
 import type { Workers } from '../../plugins/workers/index.ts'
 import { deferred, execArgv, logLines, rejection, startJob, until, type TestWorkers } from '../helper.ts'
-import { listenTo, send, startDashboard } from './helper.ts'
+import { listenTo, processOf, send, startDashboard } from './helper.ts'
 
 interface Hello { samples: Sample[], incidents: Incident[] }
 
@@ -79,8 +79,9 @@ t.test('running jobs are shown with age and progress, and one is cancelled; an u
   const [job] = await page.next<ShownJob[]>('jobs', ({ length }) => length > 0)
   t.match(job, { pool: 'workers', name: 'spin', aborted: false, doing: 'started' })
   t.ok((job?.runMs ?? -1) >= 0 && (job?.ageMs ?? -1) >= (job?.runMs ?? 0))
+  const { process } = await page.next<{ process: string }>('hello')
   const cancel = (pool: string, id: string): Promise<{ status: number }> =>
-    send(port, `/dashboard/cancel?${new URLSearchParams({ pool, id }).toString()}`, { method: 'POST', headers: { origin: `http://127.0.0.1:${port}` } })
+    send(port, `/dashboard/cancel?${new URLSearchParams({ pool, id, process }).toString()}`, { method: 'POST', headers: { origin: `http://127.0.0.1:${port}` } })
   for (const [pool, id] of [['workers', '999'], ['workers', ''], ['nobody', String(job?.id)], ['__proto__', String(job?.id)], ['close', ''], ['lifecycle', String(job?.id)]] as const) t.equal((await cancel(pool, id)).status, 404, `${pool} ${id}`)
   t.equal((await cancel('workers', String(job?.id))).status, 200)
   const error = await rejection(ended)
@@ -98,7 +99,7 @@ t.test('requests of the page are no lines of the log, and a cancel is one; an ap
   for (const path of ['/dashboard/', '/dashboard/main.js']) t.equal((await send(port, path)).status, 200)
   t.strictSame(lines.filter(({ msg }) => /request/.test(msg)), [])
   const { ended } = await startJob(app.getDecorator<TestWorkers>('workers'), 'spin', { ms: 60_000 })
-  await send(port, '/dashboard/cancel?pool=workers&id=1', { method: 'POST', headers: { origin: `http://127.0.0.1:${port}` } })
+  await send(port, `/dashboard/cancel?pool=workers&id=1&process=${await processOf(t, port)}`, { method: 'POST', headers: { origin: `http://127.0.0.1:${port}` } })
   await rejection(ended)
   t.match(lines.filter(({ level }) => level === 40), [{ msg: 'a job was cancelled on the dashboard', jobId: '1' }])
   page.close()

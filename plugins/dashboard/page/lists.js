@@ -1,5 +1,6 @@
 // The lists: running jobs, the costs of routes, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
 import { confirmed } from './confirm.js'
+import { ownProcess } from './process.js'
 import { sentence } from './status.js'
 import { byId, count as compact, duration, make, setText, timeOf } from './dom.js'
 
@@ -94,7 +95,7 @@ async function cancel ({ pool, id, name }, button) {
   button.disabled = true
   const said = byId('said')
   try {
-    const response = await fetch(`cancel?${new URLSearchParams({ pool, id })}`, { method: 'POST' })
+    const response = await fetch(`cancel?${new URLSearchParams({ pool, id })}&${ownProcess()}`, { method: 'POST' })
     if (response.ok) said.textContent = `${name} ${id} was cancelled.`
     else if (response.status === 404) said.textContent = `${name} ${id} had ended already.`
     else said.textContent = `${name} ${id} was not cancelled: ${(await response.json()).message}`

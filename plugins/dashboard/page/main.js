@@ -1,6 +1,7 @@
 // The page: listens to the stream of events, and shows what comes.
 import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
+import { ownProcess, showProcess } from './process.js'
 import { charts as definitions } from './panels.js'
 import { showStatus, showWho } from './status.js'
 import { showStored } from './stored/table.js'
@@ -71,8 +72,10 @@ async function choose (isHour) {
   hour = isHour ? [] : undefined
   if (hour === undefined) return showCharts(samples, interval)
   const asked = hour
-  const answer = await fetch('history').then((response) => response.json()).catch(() => ({ samples: [] }))
+  const answer = await fetch(`history?${ownProcess()}`).then((response) => response.json()).catch(() => ({ samples: [] }))
   if (hour !== asked) return
+  // Another process has answered, behind a load balancer.
+  if (answer.samples === undefined) answer.samples = []
   hour = answer.samples
   hourInterval = answer.interval
   // A service that runs for less than a few of its samples has no more to show than the minutes.
@@ -119,6 +122,7 @@ function connect () {
 
   on('hello', (hello) => {
     connection = 'open'
+    showProcess(hello.process)
     kept = hello.kept
     interval = hello.interval
     samples = hello.samples

@@ -4,9 +4,9 @@
  */
 import type { FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
-import { hostname } from 'node:os'
 import type { IoRedis } from '../../../redis.ts'
 import { logSafely } from '../../../shared/log.ts'
+import { processName } from '../../../shared/process-name.ts'
 import type { ConsumingProcess } from '../../named/inspection.ts'
 
 const BEAT_MS = 5_000
@@ -14,9 +14,6 @@ const BEAT_MS = 5_000
 const KEPT_MS = 3_600_000
 /** The most processes that Redis keeps and that one answer holds: those that were seen last. */
 const MAX_PROCESSES = 200
-
-/** BullMQ puts the name into the name of a connection, which has no spaces. */
-export const processName = `${hostname().replaceAll(/[^\w.-]/g, '_')}:${process.pid}`
 
 const NOW = "local time = redis.call('TIME') local now = time[1] * 1000 + math.floor(time[2] / 1000)"
 

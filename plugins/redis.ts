@@ -34,6 +34,7 @@ export interface IoRedis {
   zrem (key: string, member: string): Promise<number>
   zscore (key: string, member: string): Promise<string | null>
   zrange (key: string, start: number, stop: number, withScores: 'WITHSCORES'): Promise<string[]>
+  zcount (key: string, min: string | number, max: string | number): Promise<number>
   hmget (key: string, ...fields: string[]): Promise<Array<string | null>>
   xrevrange (key: string, end: string, start: string, count: 'COUNT', limit: number): Promise<Array<[id: string, fields: string[]]>>
 }

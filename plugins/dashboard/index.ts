@@ -20,7 +20,7 @@ import { DashboardForbiddenError, DashboardProcessError, PartMissingError } from
 import { hidden } from '../shared/http/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
 import { ensure } from '../shared/options.ts'
-import { processName } from '../shared/process-name.ts'
+import { processName } from '../process-name.ts'
 import { AttemptsByAddress } from './attempts.ts'
 import { Feed } from './feed.ts'
 import { pageFiles } from './files.ts'

@@ -52,11 +52,13 @@ export class LimitLedger {
   storeFailed (error: Error, log: FastifyBaseLogger): void {
     logSafely(log, 'error', { err: error }, 'limiter: Redis is away, each policy decides as its onStoreError says')
     this.#counts.storeFailures++
+    this.#counts.isStoreUp = false
     storeFailed.publish({ server: this.#server, error })
   }
 
   storeRecovered (durationMs: number, log: FastifyBaseLogger): void {
     logSafely(log, 'info', { durationMs }, 'limiter: Redis is back')
+    this.#counts.isStoreUp = true
     storeRecovered.publish({ server: this.#server, durationMs })
   }
 }

@@ -15,10 +15,17 @@ interface Decorators {
   tasks: { stats (): { running: number, waiting: number }, queues (): Promise<QueueMetrics[]> }
 }
 
+/** What Redis has answered. */
+export interface Stored {
+  /** Empty while Redis is away, and if no tasks are stored. */
+  queues: QueueMetrics[]
+  isAnswered: boolean
+}
+
 export class Collector {
   readonly #app: FastifyInstance
   #queues: QueueMetrics[] = []
-  #asking: Promise<QueueMetrics[]> | undefined
+  #asking: Promise<Stored> | undefined
 
   constructor (app: FastifyInstance) {
     this.#app = app
@@ -29,7 +36,7 @@ export class Collector {
     if (asks) void this.queues()
     const { running, waiting } = this.#ours('tasks', 'tasks')?.stats() ?? { running: 0, waiting: 0 }
     const counts = countsOf(this.#app.server)
-    const { pools, tasks, limits, locks, loop, requestsRefused, storeFailures } = counts
+    const { pools, tasks, limits, locks, loop, requestsRefused, storeFailures, isStoreUp } = counts
     return {
       phase: this.#ours('lifecycle', 'requests')?.phase ?? 'serving',
       requestsRefused,
@@ -39,13 +46,14 @@ export class Collector {
         ({ pool, name, completed, failed, aborted, expired, crashed, refused: { ...refused }, wait: wait.snapshot(), run: run.snapshot() }))).flat(),
       tasksRunning: running,
       tasksWaiting: waiting,
-      tasks: tasks.map((name, { completed, failed, expired, crashed, aborted, refused, duplicate, retried, leaked, wait, run }) => ({
-        name, completed, failed: failed + expired + crashed, aborted, refused: { ...refused }, duplicate, retried, leaked, wait: wait.snapshot(), run: run.snapshot()
+      tasks: tasks.map((name, { accepted, completed, failed, expired, crashed, aborted, refused, duplicate, retried, leaked, wait, run }) => ({
+        name, accepted, completed, failed: failed + expired + crashed, aborted, refused: { ...refused }, duplicate, retried, leaked, wait: wait.snapshot(), run: run.snapshot()
       })),
       queues: asks ? this.#queues : [],
       limits: limits.map((policy, { completed, refused, bound, wait }) =>
         ({ policy, granted: completed, refused: refused.limited, bound: bound && { ...bound(), wait: wait.snapshot() } })),
       storeFailures,
+      isStoreUp,
       locks: locks.map((kind, { completed, refused, wait }) => ({ kind, acquired: completed, refused: { ...refused }, wait: wait.snapshot() })),
       loop: loop && loopMetrics(loop),
       bucketBounds
@@ -53,11 +61,13 @@ export class Collector {
   }
 
   /** Asks Redis what is stored; one question at a time. It never rejects: while Redis is away, nothing is known. */
-  queues (): Promise<QueueMetrics[]> {
-    this.#asking ??= (this.#ours('tasks', 'tasks')?.queues() ?? Promise.resolve([])).catch(() => []).then((queues) => {
+  queues (): Promise<Stored> {
+    this.#asking ??= (this.#ours('tasks', 'tasks')?.queues() ?? Promise.resolve([])).then(
+      (queues) => ({ queues, isAnswered: true }), () => ({ queues: [], isAnswered: false })
+    ).then((stored) => {
       this.#asking = undefined
-      this.#queues = queues
-      return queues
+      this.#queues = stored.queues
+      return stored
     })
     return this.#asking
   }

@@ -7,5 +7,5 @@ export interface Distribution { labels: Record<string, string>, durations: Durat
 
 export type Instrument =
   | { name: string, help: string, type: 'counter' | 'gauge', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Sample[] }
-  | { name: string, help: string, type: 'gauge', labels: readonly string[], readQueues: (queues: QueueMetrics[]) => Sample[] }
+  | { name: string, help: string, type: 'gauge', labels: readonly string[], readQueues: (queues: QueueMetrics[], isAnswered: boolean) => Sample[] }
   | { name: string, help: string, type: 'histogram', labels: readonly string[], read: (snapshot: MetricsSnapshot) => Distribution[] }

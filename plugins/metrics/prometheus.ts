@@ -10,7 +10,8 @@ import { bucketBounds, type DurationsSnapshot } from '../core/ledger/durations.t
 import type { Instrument, Sample } from './instrument.ts'
 import { loopInstruments } from './loop-instruments.ts'
 import type { ResolvedOptions } from './options.ts'
-import type { BoundMetrics, MetricsSnapshot, QueueMetrics } from './snapshot.ts'
+import type { Stored } from './collector.ts'
+import type { BoundMetrics, MetricsSnapshot } from './snapshot.ts'
 
 /** The upper bounds of Prometheus' buckets, in ms: from a short job to the default deadline. A subset of `bucketBounds`. */
 const prometheusBounds: readonly number[] = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]
@@ -68,6 +69,7 @@ export const instruments: readonly Instrument[] = [
     read: ({ tasks }) => tasks.flatMap(({ name, completed, failed, aborted, refused, duplicate }) =>
       Object.entries({ completed, failed, aborted, refused: total(refused), duplicate }).map(([outcome, value]) => ({ labels: { task: name, outcome }, value })))
   },
+  { name: 'tasks_accepted_total', help: 'Tasks that this process has accepted, whichever process runs them', type: 'counter', labels: ['task'], read: ({ tasks }) => tasks.map(({ name, accepted }) => ({ labels: { task: name }, value: accepted })) },
   {
     name: 'tasks_refused_total',
     help: 'Tasks that were refused, by reason',
@@ -109,6 +111,21 @@ export const instruments: readonly Instrument[] = [
     labels: ['task'],
     readQueues: (queues) => queues.map(({ name, paused }) => ({ labels: { task: name }, value: Number(paused) }))
   },
+  {
+    name: 'stored_tasks_processes',
+    help: 'Processes that consume this name and were seen in the last 15 seconds',
+    type: 'gauge',
+    labels: ['task'],
+    readQueues: (queues) => queues.flatMap(({ name, processes }) =>
+      processes === undefined ? [] : [{ labels: { task: name }, value: processes }])
+  },
+  {
+    name: 'stored_tasks_up',
+    help: '1 if Redis has answered this scrape what is stored, otherwise 0',
+    type: 'gauge',
+    labels: [],
+    readQueues: (queues, isAnswered) => isAnswered && queues.length === 0 ? [] : one(Number(isAnswered))
+  },
   { name: 'limiter_granted_total', help: 'Requests and calls that a policy granted', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, granted }) => ({ labels: { policy }, value: granted })) },
   { name: 'limiter_refused_total', help: 'Requests and calls that a policy refused', type: 'counter', labels: ['policy'], read: ({ limits }) => limits.map(({ policy, refused }) => ({ labels: { policy }, value: refused })) },
   {
@@ -133,6 +150,7 @@ export const instruments: readonly Instrument[] = [
     read: (snapshot) => ofBounds(snapshot, ({ wait }) => ({ durations: wait }))
   },
   { name: 'limiter_store_failures_total', help: 'Times that the store of the limiter has begun to fail', type: 'counter', labels: [], read: ({ storeFailures }) => one(storeFailures) },
+  { name: 'limiter_store_up', help: '0 from when the store of the limiter fails until it answers again, otherwise 1', type: 'gauge', labels: [], read: ({ isStoreUp }) => one(Number(isStoreUp)) },
   { name: 'locks_acquired_total', help: 'Locks that were acquired', type: 'counter', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, acquired }) => ({ labels: { kind }, value: acquired })) },
   {
     name: 'locks_refused_total',
@@ -143,7 +161,7 @@ export const instruments: readonly Instrument[] = [
   },
   { name: 'lock_wait_seconds', help: 'Time that callers waited for a lock', type: 'histogram', labels: ['kind'], read: ({ locks }) => locks.map(({ kind, wait }) => ({ labels: { kind }, durations: wait })) },
   ...loopInstruments,
-  { name: 'requests_refused_total', help: 'Requests that were refused because of a shutdown', type: 'counter', labels: [], read: ({ requestsRefused }) => one(requestsRefused) },
+  { name: 'requests_refused_total', help: 'Requests that were refused because of a shutdown: loop_refused_total and limiter_refused_total count the others', type: 'counter', labels: [], read: ({ requestsRefused }) => one(requestsRefused) },
   { name: 'phase', help: 'The phase of the application, as a label', type: 'gauge', labels: ['phase'], read: ({ phase }) => [{ labels: { phase }, value: 1 }] },
   { name: 'event_loop_utilization', help: 'Share of the time since the last scrape in which the event loop was busy', type: 'gauge', labels: [], read: ({ eventLoop }) => one(eventLoop.utilization) },
   { name: 'event_loop_delay_mean_seconds', help: 'Mean delay of the event loop since the last scrape', type: 'gauge', labels: [], read: ({ eventLoop }) => one(seconds(eventLoop.delayMean)) },
@@ -154,7 +172,7 @@ export const instruments: readonly Instrument[] = [
 interface Source {
   read: () => MetricsSnapshot
   /** Asks Redis. A snapshot holds what Redis answered earlier, and a scrape waits for the answer. */
-  queues: () => Promise<QueueMetrics[]>
+  queues: () => Promise<Stored>
 }
 
 /** Adds the metrics to a registry, and a route that answers with the registry, if it has a path. */
@@ -204,7 +222,8 @@ function expose ({ Counter, Gauge, Histogram }: typeof PromClient, registry: Reg
     }
     if ('readQueues' in instrument) {
       const collect = async function (this: PromClient.Gauge): Promise<void> {
-        const samples = instrument.readQueues(await queues())
+        const { queues: found, isAnswered } = await queues()
+        const samples = instrument.readQueues(found, isAnswered)
         this.reset()
         for (const { labels, value } of samples) this.set(labels, value)
       }

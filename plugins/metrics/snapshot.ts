@@ -48,6 +48,8 @@ export interface JobMetrics {
 export interface TaskMetrics {
   /** The part of the task's id before the first colon. */
   name: string
+  /** Tasks that this process has accepted, whichever process runs them. */
+  accepted: number
   /** Tasks that resolved. */
   completed: number
   /** Tasks whose last attempt failed. */
@@ -137,6 +139,8 @@ export interface MetricsSnapshot {
   limits: LimitMetrics[]
   /** How often the limiter's store has begun to fail. */
   storeFailures: number
+  /** Whether the limiter's store answered the latest decision that has asked it. */
+  isStoreUp: boolean
   /** The locks, by kind. */
   locks: LockMetrics[]
   /** The admission of the event loop; undefined without it. */

@@ -60,6 +60,7 @@ export class TaskLedger extends Ledger<Recorded> {
   }
 
   submitted ({ id }: { id: string }): void {
+    this.accountOf({ id }).accepted++
     this.#publish(channels.taskSubmitted, id, {})
   }
 

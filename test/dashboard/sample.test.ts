@@ -15,7 +15,7 @@ function durations (...values: number[]): ReturnType<Durations['snapshot']> {
 }
 
 const empty: MetricsSnapshot = {
-  phase: 'serving', requestsRefused: 0, eventLoop: { utilization: 0.12345, delayMean: 0, delayP99: 1.23456, delayMax: 2 }, pools: [], jobs: [], tasksRunning: 0, tasksWaiting: 0, tasks: [], queues: [], limits: [], storeFailures: 0, locks: [], loop: undefined, bucketBounds
+  phase: 'serving', requestsRefused: 0, eventLoop: { utilization: 0.12345, delayMean: 0, delayP99: 1.23456, delayMax: 2 }, pools: [], jobs: [], tasksRunning: 0, tasksWaiting: 0, tasks: [], queues: [], limits: [], storeFailures: 0, isStoreUp: true, locks: [], loop: undefined, bucketBounds
 }
 const job = (fields: Partial<JobMetrics>): JobMetrics => ({
   pool: 'workers', name: 'search', completed: 0, failed: 0, aborted: 0, expired: 0, crashed: 0, refused: { count: 0, wait: 0, deadline: 0, shed: 0, unavailable: 0, closing: 0 }, wait: durations(), run: durations(), ...fields

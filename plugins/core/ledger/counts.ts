@@ -33,6 +33,8 @@ export class Account<Reason extends string = string> {
 export class TaskAccount extends Account<TaskRefusalReason> {
   /** Attempts that failed and were followed by another. */
   retried = 0
+  /** Tasks that this process has accepted, whichever process runs them. */
+  accepted = 0
   duplicate = 0
   leaked = 0
 }
@@ -175,6 +177,8 @@ export class Counts {
   loop: LoopCounts | undefined
   requestsRefused = 0
   storeFailures = 0
+  /** Whether the store of the limiter answers, as far as a decision has asked it. */
+  isStoreUp = true
 
   /** The pools that are open, with the names of their decorators. */
   views (): Array<{ pool: string, view: PoolView }> {

@@ -9,7 +9,7 @@
  *
  * Each name has a queue of its own, so that a process may consume some names only, and no kind of task delays another.
  */
-import type { Job, JobsOptions, QueueOptions } from 'bullmq'
+import type { Job, JobsOptions, Queue, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { randomUUID } from 'node:crypto'
 import { aborted } from '../../core/outcome.ts'
@@ -18,7 +18,7 @@ import {
 } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import * as check from '../../shared/options.ts'
-import { processName } from '../../shared/process-name.ts'
+import { processName } from '../../process-name.ts'
 import { within } from '../../shared/within.ts'
 import type { IoRedis } from '../../redis.ts'
 import type { Engine, NamedTask, QueueStats, ScheduledTask } from '../named/engine.ts'
@@ -32,7 +32,8 @@ import { Outcomes, StoredHandle } from './handle.ts'
 import { KeyPermits } from './keys/permits.ts'
 import { Sweeper } from './keys/sweeper.ts'
 import { Operations } from './operate/operations.ts'
-import { Processes } from './operate/processes.ts'
+import { SCORES_A_MS } from './operate/inspect.ts'
+import { Processes, SILENT_MS } from './operate/processes.ts'
 import { StoredQueue } from './queue.ts'
 import { Failure, idOf, isJobId, keyOf, toRetryOptions, toStored, toStoredTask, type StoredTask } from './stored.ts'
 
@@ -199,24 +200,40 @@ export class BullmqEngine implements Engine {
   }
 
   async queues (): Promise<QueueStats[]> {
+    if (this.#queues.size === 0) return []
+    const processes = await this.operations.processes()
+    const consumers = (name: string): number =>
+      processes.filter(({ consumes, seenMs }) => seenMs < SILENT_MS && consumes.includes(name)).length
     return await Promise.all([...this.#queues.keys()].map(async (name) => this.#queue(name).ask(name, async () => {
       const { jobs } = this.#queue(name)
-      const [counts, [oldest], paused, ofKeys] = await Promise.all([
+      const [counts, [oldest], paused, ofKeys, due] = await Promise.all([
         jobs.getJobCounts('waiting', 'delayed', 'active', 'failed'), jobs.getJobs(['waiting'], 0, 0, true),
-        jobs.isPaused(), this.#permits.get(name)?.count()
+        jobs.isPaused(), this.#permits.get(name)?.count(), this.#due(jobs)
       ])
       const { waiting = 0, delayed = 0, active: running = 0, failed = 0 } = counts
-      const parked = Math.min(ofKeys?.parked ?? 0, delayed)
+      // Without a consumer, a task whose delay is over stays where the delayed are. A parked one is counted once.
+      const parked = Math.min(Math.max(ofKeys?.parked ?? 0, due.count), delayed)
       return {
         name,
         waiting: waiting + parked,
         delayed: delayed - parked,
         running,
         failed,
-        oldestMs: Math.max(ofKeys?.oldestMs ?? 0, oldest === undefined ? 0 : Date.now() - dueAt(oldest), 0),
-        paused
+        oldestMs: Math.max(ofKeys?.oldestMs ?? 0, oldest === undefined ? 0 : Date.now() - dueAt(oldest), due.lateMs, 0),
+        paused,
+        processes: consumers(name)
       }
     })))
+  }
+
+  /** Counts the delayed jobs whose time has come, and says by how many ms the first of them is late. */
+  async #due (jobs: Queue<StoredTask>): Promise<{ count: number, lateMs: number }> {
+    const [key, now] = [jobs.toKey('delayed'), Date.now()]
+    const redis = this.#connections.commands
+    const [count, [, score]] = await Promise.all([
+      redis.zcount(key, '-inf', now * SCORES_A_MS), redis.zrange(key, 0, 0, 'WITHSCORES')
+    ])
+    return { count, lateMs: count === 0 ? 0 : now - Math.floor(Number(score) / SCORES_A_MS) }
   }
 
   stats (): TasksStats {

@@ -56,9 +56,9 @@ export interface ScheduledTask {
 export interface QueueStats {
   /** The name of the tasks. */
   name: string
-  /** Tasks that could run now, or wait for others of their key. */
+  /** Tasks that could run now, those whose delay is over among them, or wait for others of their key. */
   waiting: number
-  /** Tasks that wait for their delay or their retry. */
+  /** Tasks whose delay, or pause before the next attempt, is not over. */
   delayed: number
   /** Tasks that run now, in any process. */
   running: number
@@ -68,6 +68,8 @@ export interface QueueStats {
   oldestMs: number
   /** Whether pause() keeps all processes from beginning tasks of this name. */
   paused: boolean
+  /** The processes that consume the name and were seen in the last 15 s; absent if the engine doesn't know. */
+  processes?: number
 }
 
 /** What keeps named tasks and decides when they run: in memory, or in Redis. */

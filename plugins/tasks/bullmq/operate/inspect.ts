@@ -8,7 +8,7 @@ import type { KeyPermits } from '../keys/permits.ts'
 import type { StoredQueue } from '../queue.ts'
 
 /** BullMQ keeps the time of a delayed job in the upper bits of its score, and an order within the ms in the others. */
-const SCORES_A_MS = 0x1000
+export const SCORES_A_MS = 0x1000
 
 export interface Inspected {
   queue: StoredQueue

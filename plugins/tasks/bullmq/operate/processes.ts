@@ -6,10 +6,12 @@ import type { FastifyBaseLogger } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import type { IoRedis } from '../../../redis.ts'
 import { logSafely } from '../../../shared/log.ts'
-import { processName } from '../../../shared/process-name.ts'
+import { processName } from '../../../process-name.ts'
 import type { ConsumingProcess } from '../../named/inspection.ts'
 
 const BEAT_MS = 5_000
+/** A process that was not seen for so long, in ms, is frozen or gone. */
+export const SILENT_MS = 3 * BEAT_MS
 /** How long a process that was killed is remembered, in ms. */
 const KEPT_MS = 3_600_000
 /** The most processes that Redis keeps and that one answer holds: those that were seen last. */

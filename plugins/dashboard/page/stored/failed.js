@@ -13,6 +13,8 @@ let offsets = [0]
 let next
 /** Counts questions, so that a late answer to an earlier one isn't shown. */
 let question = 0
+/** How many tasks of the name have failed. */
+let failedCount = 0
 
 const search = /** @type {HTMLInputElement} */ (byId('failed-search'))
 const payloads = /** @type {HTMLInputElement} */ (byId('failed-payloads'))
@@ -33,6 +35,7 @@ export function closeFailed () {
 
 /** @param {number} failed */
 export function showFailedCount (failed) {
+  failedCount = failed
   setText(byId('failed-title'), failed === 0 ? 'Failed' : `Failed (${failed})`)
   for (const id of ['retry-all', 'discard-all']) buttonOf(id).disabled = failed === 0
 }
@@ -67,8 +70,8 @@ async function read () {
 function emptyText () {
   if (search.value === '') return offsets.length === 1 ? 'None has failed.' : 'There are no older ones.'
   return next === undefined
-    ? 'No failed task has this in its id.'
-    : 'None of these 1,000 failed tasks has this in its id: look at older ones.'
+    ? 'No failed task has an id with this text.'
+    : 'None of these 1,000 failed tasks has an id with this text: look at older ones.'
 }
 
 /** @param {string} text */
@@ -88,7 +91,7 @@ function item ({ id, storedId, attempts, failedAt, message, stack, payload }) {
   const buttons = [
     button('Retry', id, () => change('retry', storedId)),
     button('Discard', id, async () => {
-      const agrees = await confirmed(`Discard ${id}, with its payload? It can't be had back.`, 'Discard it')
+      const agrees = await confirmed(`Discard ${id}, with its payload? This can't be undone.`, 'Discard it')
       if (agrees) await change('discard', storedId)
     })
   ]
@@ -131,6 +134,6 @@ byId('retry-all').addEventListener('click', async () => {
   if (agrees) await change('retryAll')
 })
 byId('discard-all').addEventListener('click', async () => {
-  const question = `Discard all failed tasks of ${open}, with their payloads? They can't be had back.`
+  const question = `Discard all ${failedCount} failed tasks of ${open}, also those that a search hides, with their payloads? This can't be undone.`
   if (await confirmed(question, 'Discard all')) await change('discardAll')
 })

@@ -68,7 +68,7 @@ function addRow (name) {
 
 /** @param {string} name @param {boolean} isPaused */
 async function pauseOrResume (name, isPaused) {
-  const question = `Pause ${name}? No process begins one of its tasks until you resume it.`
+  const question = `Pause ${name}? Its tasks wait until you resume it.`
   if (!isPaused && !await confirmed(question, 'Pause it')) return
   setText(byId('stored-said'), await act(name, isPaused ? 'resume' : 'pause'))
 }

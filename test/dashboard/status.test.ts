@@ -97,7 +97,7 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
   ['the event loop has too much to do', {
     samples: [sample({ loop: { arrived: 40, refused: 10, costly: { route: 'GET /report', share: 0.7 } }, eventLoop: { utilization: 0.98, delayP99: 9, delayMax: 9 } })]
   }, [{
-    state: 'overloaded', what: 'Refusing 1 of 4 requests', why: 'the event loop is 98 % busy, 70 % of that with `GET /report`', docs: 'loop.md#which-route-is-it'
+    state: 'overloaded', what: 'Refusing 1 of 4 requests', why: 'the event loop is 98 % busy, 70 % of that with `GET /report`', docs: 'loop.md#which-route-costs-most'
   }]],
   ['the event loop has too much to do for one client', { samples: [sample({ loop: { arrived: 40, refused: 20, costly: undefined } })], mostRefused: someone }, [{
     why: 'the event loop is 50 % busy; 52 % of the refused are of the client `1f2e3d4c`', advice: 'Give that client a limit'

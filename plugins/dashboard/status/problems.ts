@@ -79,7 +79,7 @@ function stalledLoop ({ samples, stall }: Facts): Problem | undefined {
       ? `${code(stall.route)} held the event loop for ${duration(stall.ms)}`
       : `something held the event loop for ${duration(longest)}`,
     advice: isNamed ? 'Move what it computes to a job' : 'Turn on `loop: {}`, which names the route',
-    docs: 'loop.md#which-route-is-it'
+    docs: 'loop.md#which-route-costs-most'
   }
 }
 
@@ -140,7 +140,7 @@ function refusedByLoop ({ samples, mostRefused }: Facts): Problem | undefined {
       ? ''
       : `, ${Math.round(100 * costly.share)} % of that with ${code(costly.route)}`}${whoInWords(who)}`,
     advice: who === undefined ? 'Move what the route computes to a job, or start more processes' : 'Give that client a limit',
-    docs: who === undefined ? 'loop.md#which-route-is-it' : 'limiter.md'
+    docs: who === undefined ? 'loop.md#which-route-costs-most' : 'limiter.md'
   }
 }
 

@@ -25,6 +25,8 @@ export default defineConfig({
   srcDir: 'pages',
   outDir: 'dist',
   cleanUrls: true,
+  // On a phone a table of options must fit: its last column says what an option does.
+  head: [['style', {}, '@media (max-width: 640px) { .vp-doc tr :is(th, td) { padding: 6px 8px; font-size: 13px } .vp-doc tr code { padding: 2px 3px; font-size: 12px } }']],
   // Addresses of services on the reader's machine.
   ignoreDeadLinks: 'localhostLinks',
   themeConfig: {

@@ -118,6 +118,10 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
 
   function forget (entry: OpenRequest): void {
     entry.finish()
+    unawait(entry)
+  }
+
+  function unawait (entry: OpenRequest): void {
     if (!entry.awaited) return
     entry.awaited = false
     if (--awaited > 0) return
@@ -154,7 +158,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
 
     release (request) {
       const entry = entryOf(request)
-      if (entry != null) forget(entry)
+      if (entry != null) unawait(entry)
     },
 
     disableKeepAlive (isAlways) {
@@ -162,7 +166,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
         const { reply } = entry
         if (reply === undefined) continue
         guard('keep-alive of a request', () => disableKeepAlive(reply))
-        if (isAlways(reply.request)) forget(entry)
+        if (isAlways(reply.request)) unawait(entry)
       }
     },
 

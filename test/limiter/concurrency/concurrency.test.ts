@@ -226,6 +226,27 @@ t.test('at its deadline, a shutdown says to a client that waits that it is closi
   await closed
 })
 
+t.test('during a shutdown, a route that is always answered takes its permit, and holds it until its handler has ended', async (t) => {
+  const work = new Work()
+  const app = Fastify()
+  await app.register(lifecycle, { delay: 60_000, timeout: 120_000 })
+  await app.register(limiter, { policies: { db: { concurrency: 1, maxWait: 60_000 } } })
+  app.get('/:name', { config: { lifecycle: 'always' } }, async ({ params }) => work.do((params as { name: string }).name))
+  const url = await app.listen({ port: 0, host: '127.0.0.1' })
+  const before = fetch(`${url}/before`)
+  await until(() => work.running.length === 1, 'it runs')
+  const closed = app.lifecycle.shutdown()
+  const during = fetch(`${url}/during`)
+  await sleep(50)
+  t.strictSame(work.order, ['before'], 'one at a time')
+  work.end()
+  t.equal(await (await before).text(), 'before')
+  await until(() => work.running.length === 1, 'the next runs')
+  work.end()
+  t.equal(await (await during).text(), 'during')
+  await Promise.all([app.close(), closed])
+})
+
 t.test('routes name their bounds, and have keys; a refused request gets a 503', async (t) => {
   const work = new Work()
   const app = await start(t, {

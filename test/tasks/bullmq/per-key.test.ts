@@ -197,6 +197,23 @@ t.test('a delayed task is found behind any number of tasks that wait for their k
   await works.end('a1')
 })
 
+t.test('to read past 200,000 tasks that wait for their key takes longer than Redis may be silent, and no call is told that Redis is away', { skip }, async (t) => {
+  const server = await startRedis(t)
+  const { app, add, prefix } = await start(t, server, new Works(), 1, { consume: false, maxStored: 1_000_000, storeTimeout: 250 })
+  const redis = server.client()
+  for (let page = 0; page < 20; page++) {
+    const ids = Array.from({ length: 10_000 }, (_, n) => `${page} ${n}`)
+    await redis.zadd(`${prefix}:tasks:{work}:delayed`, ...ids.flatMap((id) => [Date.now() * 0x1000, id]))
+    await redis.zadd(`${prefix}:tasks:{work}:fc:parked`, ...ids.flatMap((id) => [Date.now() * 1_000, id]))
+  }
+  await add('a0', { delay: 60_000, id: 'delayed' })
+  let isRead = false
+  const inspected = (app.tasks as never as Operating).inspect('work').finally(() => { isRead = true })
+  await sleep(300)
+  if (!isRead) await add('a1')
+  t.match(await inspected, { delayed: [{ id: 'work:delayed' }] })
+})
+
 t.test('a task that is cancelled in line, or with a permit, leaves its place to others', { skip }, async (t) => {
   const server = await startRedis(t)
   const works = new Works()

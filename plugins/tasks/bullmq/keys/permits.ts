@@ -36,6 +36,9 @@ interface KeyedJob {
   token?: string | undefined
 }
 
+/** Asks Redis: each page of a list is a question of its own, since a store that is silent for long counts as away. */
+type Ask = <T>(command: () => Promise<T>) => Promise<T>
+
 type Change = 'park' | 'park first' | 'end' | 'sweep'
 
 export class KeyPermits {
@@ -105,13 +108,13 @@ export class KeyPermits {
   }
 
   /** Resolves to the ids of parked jobs, the one that is parked for longest first. */
-  async parked (limit: number): Promise<string[]> {
-    return (await this.#read(this.#parked, this.#delayed, true, limit)).filter((_, index) => index % 2 === 0)
+  async parked (limit: number, ask: Ask): Promise<string[]> {
+    return (await this.#read(this.#parked, this.#delayed, true, limit, ask)).filter((_, index) => index % 2 === 0)
   }
 
   /** Resolves to the ids of delayed jobs that aren't parked, each with its score, the next one first. */
-  async delayed (limit: number): Promise<string[]> {
-    return await this.#read(this.#delayed, this.#parked, false, limit)
+  async delayed (limit: number, ask: Ask): Promise<string[]> {
+    return await this.#read(this.#delayed, this.#parked, false, limit, ask)
   }
 
   /**
@@ -119,11 +122,11 @@ export class KeyPermits {
    *
    * @param ofOther whether to read what the other sorted set has as well, or what it hasn't
    */
-  async #read (set: string, other: string, ofOther: boolean, limit: number): Promise<string[]> {
+  async #read (set: string, other: string, ofOther: boolean, limit: number, ask: Ask): Promise<string[]> {
     const found: string[] = []
     for (let at = 0; found.length < 2 * limit; at += PAGE) {
-      const [read, page] = await this.#call(READ, [set, other], String(at), String(at + PAGE - 1),
-        ofOther ? '1' : '0') as [number, string[]]
+      const [read, page] = await ask(() => this.#call(READ, [set, other], String(at), String(at + PAGE - 1),
+        ofOther ? '1' : '0')) as [number, string[]]
       found.push(...page)
       if (read < PAGE) break
     }

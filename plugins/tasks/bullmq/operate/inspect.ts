@@ -45,8 +45,10 @@ async function readRunning (of: Inspected): Promise<RunningTask[]> {
 
 async function readWaiting (of: Inspected): Promise<WaitingTask[]> {
   const { queue, name, permits, limit } = of
-  const [inLine, parked] = await queue.ask(name, () =>
-    Promise.all([queue.jobs.getRanges(['waiting'], 0, limit - 1, true), permits?.parked(limit) ?? []]))
+  const [inLine, parked] = await Promise.all([
+    queue.ask(name, () => queue.jobs.getRanges(['waiting'], 0, limit - 1, true)),
+    permits?.parked(limit, (command) => queue.ask(name, command)) ?? []
+  ])
   // One that was parked may have got its permit since.
   const ids = [...new Set([...inLine, ...parked])].slice(0, limit)
   const tasks = await Promise.all(ids.map(async (jobId, index): Promise<WaitingTask | undefined> => {
@@ -61,8 +63,9 @@ async function readWaiting (of: Inspected): Promise<WaitingTask[]> {
 
 async function readDelayed (of: Inspected): Promise<DelayedTask[]> {
   const { queue, redis, name, permits, limit } = of
-  const found = await queue.ask(name, () => permits?.delayed(limit) ??
-    redis.zrange(queue.jobs.toKey('delayed'), 0, limit - 1, 'WITHSCORES'))
+  const found = permits === undefined
+    ? await queue.ask(name, () => redis.zrange(queue.jobs.toKey('delayed'), 0, limit - 1, 'WITHSCORES'))
+    : await permits.delayed(limit, (command) => queue.ask(name, command))
   const ids = found.filter((_, index) => index % 2 === 0)
   return await Promise.all(ids.map(async (jobId, index): Promise<DelayedTask> => {
     const [ownId, attempts, message] = await fieldsOf(of, jobId, 'deid', 'atm', 'failedReason')

@@ -136,7 +136,7 @@ export class Feed {
     this.#streams.broadcast(event('status', this.#watch.statusIn(phase)) + this.#take())
   }
 
-  /** The application closes: tells the pages, which then don't connect again. Idempotent. */
+  /** The application closes: tells the pages, which then look for the process that follows. Idempotent. */
   end (): void {
     this.close()
     this.#streams.end(this.#take() + event('goodbye', { at: Date.now() }))

@@ -1,7 +1,11 @@
 // The dashboard of the example in a real browser: what a new user sees who presses the buttons.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
 import Fastify, { type FastifyInstance } from 'fastify'
 import concurrency from 'fastify-concurrency'
 import type { Page } from 'playwright-core'
@@ -247,11 +251,11 @@ t.test('HTML in names and errors is text', { skip }, async (t) => {
   t.strictSame(complaints, [])
 })
 
-t.test('a shutdown has a banner with its phase, and the page doesn\'t connect again after the last event', { skip }, async (t) => {
+t.test('a shutdown has a banner with its phase; afterwards the page says that it was, and finds the process that follows', { skip }, async (t) => {
   const app = await serve(t)
   await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
   const page = await (await launch(t)).newPage()
-  await page.addInitScript('window.sources = []; window.EventSource = class extends EventSource { constructor (url) { super(url); window.sources.push(this) } }')
   await page.goto(`${urlOf(app)}/dashboard/`)
   await page.locator('#phase[data-state=serving]').waitFor()
   const hold = deferred()
@@ -262,7 +266,34 @@ t.test('a shutdown has a banner with its phase, and the page doesn\'t connect ag
   t.strictSame(await seriousOf(page), [])
   hold.resolve()
   await closed
-  await page.locator('#banner:has-text("The service has shut down, at ")').waitFor()
-  await page.locator('#banner button:has-text("Connect again")').waitFor()
-  t.strictSame(await page.evaluate('window.sources.map((source) => source.readyState)'), [2], 'one connection was made, and it is closed for good')
+  await page.locator('#banner:has-text("The service has shut down.")').waitFor()
+  await page.locator('#status:has-text("It has shut down, at ")').waitFor()
+  t.strictSame(await seriousOf(page), [])
+  // As behind a proxy whose service has not started yet.
+  const proxy = createServer((_request, response) => response.writeHead(502).end())
+  await new Promise<void>((resolve) => proxy.listen(port, '127.0.0.1', resolve))
+  await once(proxy, 'request')
+  await new Promise((resolve) => proxy.close(resolve))
+  const next = await serve(t)
+  await next.listen({ port, host: '127.0.0.1' })
+  await page.locator('#phase[data-state=serving]').waitFor()
+  await page.locator('#status:has-text("Serving.")').waitFor()
+  t.ok(await page.locator('#banner').isHidden())
+})
+
+t.test('a page of a process that is frozen says that nobody answers, until somebody does', { skip }, async (t) => {
+  const child = spawn(process.execPath, [...execArgv, fileURLToPath(new URL('frozen.ts', import.meta.url))], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [line] = await once(child.stdout, 'data') as [Buffer]
+  const page = await (await launch(t)).newPage()
+  await page.goto(`http://127.0.0.1:${Number(String(line))}/dashboard/`)
+  await page.locator('#status:has-text("Serving.")').waitFor()
+  child.kill('SIGSTOP')
+  await page.locator('#phase[data-state=lost]:text-matches("^no answer for [45] s$")').waitFor()
+  await page.locator('#status[data-state=lost]:has-text("No answer for ")').waitFor()
+  t.equal(await page.locator('#status:has-text("Serving.")').count(), 0)
+  t.strictSame(await seriousOf(page), [])
+  child.kill('SIGCONT')
+  await page.locator('#phase[data-state=serving]').waitFor()
+  await page.locator('#status:has-text("Serving.")').waitFor()
 })

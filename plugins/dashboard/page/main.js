@@ -3,15 +3,19 @@ import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
 import { ownProcess, showProcess } from './process.js'
 import { charts as definitions } from './panels.js'
-import { showStatus, showWho } from './status.js'
+import { showOutage, showStatus, showWho } from './status.js'
 import { showStored } from './stored/table.js'
 import { tiles as tileDefinitions } from './tiles.js'
 import { showIncidents, showJobs, showRoutes } from './lists.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
 
-/** Samples over which tiles take the mean. */
-const RECENT = 5
+/** Samples over which tiles take the mean: as many as the first sentence does. */
+const RECENT = 10
+/** A process that is frozen keeps its connections open, and sends no sample, of which one comes each second. In ms. */
+const SILENT = 3_000
+/** After its last event, or an answer that refuses the page during a deploy, the page connects again after so many ms. */
+const RECONNECT = 6_000
 /** ms that a chart shows at least. */
 const SHORTEST = 60_000
 
@@ -37,7 +41,15 @@ let hourInterval = 12_000
 let state = 'serving'
 /** What the connection is doing. @type {'connecting' | 'open' | 'paused' | 'lost' | 'refused' | 'ended'} */
 let connection = 'connecting'
-let endedAt = 0
+/** When the service said that it closes, until another one answers. @type {number | undefined} */
+let endedAt
+/** When the service was heard last: by `performance.now()`, and in ms since 1970. */
+let heard = 0
+let heardAt = Date.now()
+/** @type {import('../status/watch.ts').Status | undefined} */
+let status
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let reconnecting
 /** @type {EventSource | undefined} */
 let source
 
@@ -82,19 +94,43 @@ async function choose (isHour) {
   showCharts(answer.samples.length < 2 ? samples : answer.samples, hourInterval)
 }
 
+/** For how many seconds an open connection has brought nothing, if that is too long. */
+function silence () {
+  const ms = performance.now() - heard
+  return connection === 'open' && ms > SILENT ? Math.round(ms / 1_000) : 0
+}
+
+function hear () {
+  heard = performance.now()
+  heardAt = Date.now()
+}
+
+/** The first sentence while nothing is known of the service. */
+function outage () {
+  const silent = silence()
+  if (silent > 0) return `No answer for ${silent} s: the process is frozen, or can't be reached. The page is of ${timeOf(heardAt)}.`
+  if (endedAt !== undefined && connection !== 'open') return `It has shut down, at ${timeOf(endedAt)}.`
+  return connection === 'lost' || connection === 'refused' ? `Nothing is known since ${timeOf(heardAt)}.` : undefined
+}
+
 function showState () {
   const pill = byId('phase')
+  const silent = silence()
   const text = {
     connecting: 'connecting',
-    open: state,
+    open: silent > 0 ? `no answer for ${silent} s` : state,
     paused: 'paused',
     lost: 'connection lost',
     refused: 'not connected',
     ended: 'closed'
   }[connection]
   setText(pill, text)
-  pill.dataset['state'] = connection === 'open' ? state : connection === 'refused' ? 'lost' : connection
-  document.body.dataset['live'] = String(connection === 'open')
+  const isLost = silent > 0 || connection === 'refused'
+  pill.dataset['state'] = isLost ? 'lost' : connection === 'open' ? state : connection
+  document.body.dataset['live'] = String(connection === 'open' && silent === 0)
+  const unknown = outage()
+  if (unknown !== undefined) showOutage(unknown)
+  else if (status !== undefined) showStatus(status)
   const banner = byId('banner')
   const said = bannerText()
   banner.hidden = said === undefined
@@ -107,13 +143,14 @@ function showState () {
 }
 
 function bannerText () {
-  if (connection === 'ended') return `The service has shut down, at ${timeOf(endedAt)}.`
+  if (endedAt !== undefined && connection !== 'open') return 'The service has shut down. The page looks for the next one …'
   if (connection === 'lost') return 'The connection is lost. Trying again …'
   if (connection === 'refused') return 'The service has refused the connection.'
   return undefined
 }
 
 function connect () {
+  clearTimeout(reconnecting)
   connection = 'connecting'
   const opened = new EventSource('events')
   source = opened
@@ -122,6 +159,9 @@ function connect () {
 
   on('hello', (hello) => {
     connection = 'open'
+    endedAt = undefined
+    status = undefined
+    hear()
     showProcess(hello.process)
     kept = hello.kept
     interval = hello.interval
@@ -133,6 +173,7 @@ function connect () {
     showState()
   })
   on('sample', (sample) => {
+    hear()
     samples.push(sample)
     samples.splice(0, samples.length - kept)
     byId('jobs').hidden = !samples.some(({ pools }) => pools.length > 0)
@@ -149,23 +190,33 @@ function connect () {
   on('stored', showStored)
   on('incidents', (incidents) => showIncidents(incidents, false))
   on('who', showWho)
-  on('status', (status) => {
-    state = status.state
-    showStatus(status)
+  on('status', (told) => {
+    status = told
+    state = told.state
     showState()
   })
   on('goodbye', ({ at }) => {
-    // Otherwise the browser would connect again, every two seconds, to a service that is gone.
+    // Otherwise the browser would connect again at once, to a service that still closes.
     opened.close()
     connection = 'ended'
     endedAt = at
     showJobs([])
     showState()
+    reconnectLater()
   })
   opened.addEventListener('error', () => {
     connection = opened.readyState === EventSource.CLOSED ? 'refused' : 'lost'
     showState()
+    // A proxy refuses the page until the next process has started. Any other refusal is one for good: the user decides.
+    if (connection === 'refused' && endedAt !== undefined) reconnectLater()
   })
+}
+
+function reconnectLater () {
+  reconnecting = setTimeout(() => {
+    connect()
+    showState()
+  }, RECONNECT)
 }
 
 byId('banner').querySelector('button')?.addEventListener('click', () => {
@@ -185,6 +236,10 @@ byId('pause').addEventListener('click', () => {
   }
   showState()
 })
+
+setInterval(() => {
+  if (silence() > 0) showState()
+}, 1_000)
 
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   for (const chart of charts) chart.redraw()

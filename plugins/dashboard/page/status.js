@@ -48,9 +48,25 @@ export function showStatus ({ state, problems, serving }) {
   setText(byId('announced'), texts[0]?.replaceAll('`', '') ?? '')
 }
 
+/** Says that nothing is known of the service, and why. @param {string} text */
+export function showOutage (text) {
+  const status = byId('status')
+  status.dataset['state'] = 'lost'
+  const isNew = drawn !== 'outage'
+  if (isNew) {
+    drawn = 'outage'
+    lines = [make('p', {}, [make('span')])]
+    status.replaceChildren(...lines)
+  }
+  setText(/** @type {Node} */ (lines[0]?.firstChild), text)
+  if (!isNew) return
+  announced = 'outage'
+  setText(byId('announced'), text)
+}
+
 /** @param {Status['problems'][number]} problem */
-function wordsOf ({ what, why, advice, since }) {
-  return `${what} since ${timeOf(since)}: ${why}.${advice === '' ? '' : ` ${advice}.`}`
+function wordsOf ({ what, why, advice, since, time }) {
+  return `${what}${time === 'unsaid' ? '' : ` ${time ?? 'since'} ${timeOf(since)}`}: ${why}.${advice === '' ? '' : ` ${advice}.`}`
 }
 
 // The keys with the most refusals and the most work, and the waiting jobs by name and key.

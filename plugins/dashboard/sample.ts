@@ -18,8 +18,6 @@ export interface JobSample extends Omit<JobMetrics, 'wait' | 'run'> {
 export interface LoopSample {
   arrived: number
   refused: number
-  /** The route that has cost the loop most, and its share of what all routes have cost it, from 0 to 1. */
-  costly: { route: string, share: number } | undefined
 }
 
 /** What a route has cost the event loop lately. */
@@ -41,8 +39,8 @@ export interface Sample {
   phase: string
   /** Jobs for which `run()` was called. */
   arrived: number
-  /** Gauges. */
-  pools: MetricsSnapshot['pools']
+  /** Gauges, except for `arrived`, the jobs of the pool for which `run()` was called. */
+  pools: Array<MetricsSnapshot['pools'][number] & { arrived: number }>
   jobs: JobSample[]
   limits: Array<{ policy: string, granted: number, refused: number }>
   /** `running` and `waiting` are gauges. */
@@ -108,7 +106,10 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
     at: now,
     phase: last.phase,
     arrived: rate(arrivals(previous), arrivals(last)),
-    pools: last.pools,
+    pools: last.pools.map((pool) => ({
+      ...pool,
+      arrived: rate(arrivals(previous, pool.pool), arrivals(last, pool.pool))
+    })),
     jobs,
     limits: last.limits.map(({ policy, granted, refused }) => {
       const earlier = previousLimits.get(policy)
@@ -124,7 +125,7 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
     },
     locks: { refused: refusals(lockRefusalReasons, previous.locks, last.locks) },
     requestsRefused: rate(previous.requestsRefused, last.requestsRefused),
-    loop: last.loop && loopSample(first.metrics.loop, previous.loop, last.loop, rate),
+    loop: last.loop && loopSample(previous.loop, last.loop, rate),
     routes: last.loop === undefined ? [] : routeSamples(first, after, last.loop),
     eventLoop: {
       utilization: round(last.eventLoop.utilization),
@@ -136,18 +137,10 @@ export function sampleOf (first: Reading, before: Reading, after: Reading, now: 
 
 type Rate = (from: number | undefined, to: number) => number
 
-function loopSample (first: LoopMetrics | undefined, before: LoopMetrics | undefined, after: LoopMetrics, rate: Rate): LoopSample {
+function loopSample (before: LoopMetrics | undefined, after: LoopMetrics, rate: Rate): LoopSample {
   const refused = (loop: LoopMetrics | undefined): number => sum(Object.values(loop?.refused ?? {}))
   const arrived = (loop: LoopMetrics | undefined): number => (loop?.passed ?? 0) + (loop?.started ?? 0) + refused(loop)
-  const earlier = byKey(first?.routes ?? [], ({ route }) => route)
-  const costs = after.routes.map(({ route, ms }) => ({ route, ms: ms - (earlier.get(route)?.ms ?? 0) }))
-  const all = sum(costs.map(({ ms }) => ms))
-  const [costly] = costs.sort((a, b) => b.ms - a.ms)
-  return {
-    arrived: rate(arrived(before), arrived(after)),
-    refused: rate(refused(before), refused(after)),
-    costly: costly === undefined || all <= 0 ? undefined : { route: costly.route, share: round(costly.ms / all) }
-  }
+  return { arrived: rate(arrived(before), arrived(after)), refused: rate(refused(before), refused(after)) }
 }
 
 /** The routes that a sample holds. */
@@ -173,9 +166,13 @@ function hasRun (job: JobMetrics): boolean {
   return ended(job) > 0
 }
 
-/** Calls of `run()` so far: no channel counts them, since each of them either has ended, was refused, or is in a pool. */
-function arrivals ({ jobs, pools }: MetricsSnapshot): number {
-  return sum(jobs.map(ended)) + sum(pools.map(({ running, waiting }) => running + waiting))
+/**
+ * Calls of `run()` so far, of all pools or of one: no channel counts them, since each of them either has ended, was
+ * refused, or is in a pool.
+ */
+function arrivals ({ jobs, pools }: MetricsSnapshot, of?: string): number {
+  const isOf = ({ pool }: { pool: string }): boolean => of === undefined || pool === of
+  return sum(jobs.filter(isOf).map(ended)) + sum(pools.filter(isOf).map(({ running, waiting }) => running + waiting))
 }
 
 type Ended = Pick<JobMetrics, 'completed' | 'failed' | 'aborted' | 'expired' | 'crashed' | 'refused'>

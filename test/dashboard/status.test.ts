@@ -14,7 +14,7 @@ const quiet: Sample = {
   at: 0,
   phase: 'serving',
   arrived: 0,
-  pools: [{ pool: 'workers', maxThreads: 2, threads: 2, running: 2, waiting: 0 }],
+  pools: [{ pool: 'workers', maxThreads: 2, threads: 2, running: 2, waiting: 0, arrived: 0 }],
   jobs: [],
   limits: [],
   tasks: { running: 0, waiting: 0, completed: 0, failed: 0, retried: 0, refused: { full: 0, store: 0, closing: 0 } },
@@ -46,7 +46,7 @@ function facts (fields: Partial<Facts>): Facts {
   }
 }
 
-const searches = [sample({ jobs: [job('search', { completed: 10 }, { wait: 20, shed: 10 })] })]
+const searches = [sample({ pools: pools({ arrived: 40 }), jobs: [job('search', { completed: 10 }, { wait: 20, shed: 10 })] })]
 const someone = (): { client: string, share: number } => ({ client: '1f2e3d4c', share: 0.52 })
 
 const queue = (name: string, fields: object = {}): Stored['queues'][number] => ({ name, waiting: 12, delayed: 0, running: 0, failed: 0, oldestMs: 300_000, paused: false, ...fields })
@@ -69,7 +69,7 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
     why: '`archive` has held one of two threads for 38.0 s', advice: 'Give it a pool of its own, or cancel it', docs: 'workers.md#options-of-workers'
   }]],
   ['jobs of a name hold all threads', { samples: searches, running: [held('archive', 38_000), held('archive', 12_000)] }, [{
-    state: 'stalled', what: 'Refusing 3 of 4 `search` jobs', why: '`archive` has held both threads for up to 38.0 s', advice: 'Give it `concurrency: 1`, or cancel them'
+    state: 'stalled', what: 'Refusing 3 of 4 `search` jobs', why: '`archive` has held both threads for up to 38.0 s', advice: 'Give them `concurrency: 1`, or cancel them', since: -38_000
   }]],
   ['the only thread is held, and jobs wait', {
     samples: [sample({ pools: pools({ maxThreads: 1, running: 1, waiting: 3 }) })], running: [held('archive', 38_000)]
@@ -80,12 +80,12 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
   }, [{ why: '`resize` has held both threads for up to 8.0 s' }]],
   ['more arrives than the threads can do, and nobody stands out', { samples: searches, running: [held('search', 30), held('search', 40)] }, [{
     state: 'overloaded',
-    why: '40 jobs a second arrive, and 2 threads complete 10',
+    why: 'in the last 1 s 40 jobs a second arrived, and 2 threads completed 10',
     advice: 'Raise `maxThreads` if the machine has idle cores, or start more processes',
     docs: 'sizing.md'
   }]],
   ['more arrives than the threads can do, half of it from one client', { samples: searches, mostRefused: someone }, [{
-    why: '40 jobs a second arrive, and 2 threads complete 10; 52 % of the refused are of the client `1f2e3d4c`', advice: 'Give that client a limit', docs: 'limiter.md'
+    why: 'in the last 1 s 40 jobs a second arrived, and 2 threads completed 10; 52 % of the refused are of the client `1f2e3d4c`', advice: 'Give that client a limit', docs: 'limiter.md'
   }]],
   ['its own concurrency refuses a job', {
     samples: [sample({ pools: pools({ running: 1 }), jobs: [job('search', { completed: 1 }, { count: 1 })] })], concurrencyOf: () => 1
@@ -95,19 +95,27 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
   }, [{ what: 'Refusing 4 of 5 jobs of the pool `media`, most of them `b`,' }]],
   ['no thread can be started', { samples: [sample({ jobs: [job('search', {}, { unavailable: 2 })] })] }, [{ state: 'stalled', what: 'Refusing all jobs', why: 'no thread can be started' }]],
   ['the event loop has too much to do', {
-    samples: [sample({ loop: { arrived: 40, refused: 10, costly: { route: 'GET /report', share: 0.7 } }, eventLoop: { utilization: 0.98, delayP99: 9, delayMax: 9 } })]
+    samples: [sample({ loop: { arrived: 40, refused: 10 }, routes: [{ route: 'GET /report', share: 0.7, count: 5, longestMs: 90 }], eventLoop: { utilization: 0.98, delayP99: 9, delayMax: 9 } })],
+    mostRefused: someone
   }, [{
-    state: 'overloaded', what: 'Refusing 1 of 4 requests', why: 'the event loop is 98 % busy, 70 % of that with `GET /report`', docs: 'loop.md#which-route-costs-most'
+    state: 'overloaded', what: 'Refusing 1 of 4 requests', why: 'in the last 1 s the event loop was 98 % busy, 70 % of the time with `GET /report`; 52 % of the refused are of the client `1f2e3d4c`', advice: 'Move what this route computes to a job, or start more processes', docs: 'loop.md#which-route-costs-most'
   }]],
-  ['the event loop has too much to do for one client', { samples: [sample({ loop: { arrived: 40, refused: 20, costly: undefined } })], mostRefused: someone }, [{
-    why: 'the event loop is 50 % busy; 52 % of the refused are of the client `1f2e3d4c`', advice: 'Give that client a limit'
+  ['the event loop has too much to do for one client', { samples: [sample({ loop: { arrived: 40, refused: 20 } })], mostRefused: someone }, [{
+    why: 'in the last 1 s the event loop was 50 % busy; 52 % of the refused are of the client `1f2e3d4c`', advice: 'Give that client a limit'
   }]],
-  ['a route holds the event loop', {
-    samples: [sample({ eventLoop: { utilization: 1, delayP99: 3_000, delayMax: 3_200 } }), quiet], stall: { route: 'GET /report', ms: 3_190 }
-  }, [{ state: 'stalled', what: 'Answering nobody for seconds at a time', why: '`GET /report` held the event loop for 3.2 s', advice: 'Move what it computes to a job' }]],
+  ['a route holds the event loop again and again', {
+    samples: [sample({ at: 1_000, eventLoop: { utilization: 1, delayP99: 3_000, delayMax: 3_200 } }), sample({ at: 5_000, eventLoop: { utilization: 1, delayP99: 3_000, delayMax: 3_190 } }), quiet],
+    stall: { route: 'GET /report', ms: 3_190 }
+  }, [{ state: 'stalled', since: -2_200, what: 'Answering nobody for seconds at a time', why: '`GET /report` held the event loop for 3.2 s', advice: 'Move what it computes to a job' }]],
+  ['a route has held the event loop once, which is over', {
+    samples: [sample({ at: 5_000, eventLoop: { utilization: 1, delayP99: 3_000, delayMax: 3_200 } }), quiet], stall: { route: 'GET /report', ms: 3_190 }
+  }, [{ state: 'stalled', since: 1_800, time: 'at', what: 'Answered nobody for 3.2 s', why: '`GET /report` held the event loop', advice: 'Move what it computes to a job' }]],
   ['something holds the event loop, and a shorter stall has a name', {
     samples: [sample({ eventLoop: { utilization: 1, delayP99: 3_000, delayMax: 3_200 } })], stall: { route: 'GET /x', ms: 80 }
-  }, [{ why: 'something held the event loop for 3.2 s', advice: 'Turn on `loop: {}`, which names the route' }]],
+  }, [{ why: 'something held the event loop', advice: 'Turn on `loop: {}`, which names the route' }]],
+  ['something that is no request holds the event loop', {
+    samples: [sample({ loop: { arrived: 1, refused: 0 }, eventLoop: { utilization: 1, delayP99: 3_000, delayMax: 3_200 } })]
+  }, [{ why: 'something held the event loop', advice: /^No request did/ as never }]],
   ['a late second is no stall', { samples: [sample({ eventLoop: { utilization: 1, delayP99: 300, delayMax: 900 } })] }, []],
   ['a limit refuses', { samples: [sample({ limits: [{ policy: 'plan', granted: 1, refused: 2 }, { policy: 'other', granted: 5, refused: 0 }] })], mostRefused: someone }, [{
     state: 'refusing', what: 'The limit `plan` refuses 2 of 3 requests', why: 'more is asked for than it grants; 52 % of the refused are of the client `1f2e3d4c`'
@@ -117,11 +125,25 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
     state: 'overloaded', what: 'Refusing background tasks', why: 'as many are held as may be: 4 run and 1000 wait'
   }]],
   ['no process consumes a name', stored([queue('mail'), queue('hook', { oldestMs: 1_000_000, waiting: 1 }), queue('rest')], [consuming(['rest'], 5_000), consuming(['mail'], 15_000)]), [{
-    state: 'stalled', since: -1_000_000, what: 'Tasks `mail`, `hook` have waited', why: '13 wait, and no process consumes them', docs: 'stored-tasks.md#options-of-stored-tasks'
+    state: 'stalled', since: -1_000_000, what: 'Tasks `mail`, `hook` have stood still', why: '13 wait, and no process consumes them', docs: 'stored-tasks.md#options-of-stored-tasks'
   }]],
-  ['no process consumes many names', stored(['a', 'b', 'c', 'd', 'e'].map((name) => queue(name))), [{ what: 'Tasks `a`, `b`, `c` and 2 other names have waited' }]],
+  ['no process consumes many names', stored(['a', 'b', 'c', 'd', 'e'].map((name) => queue(name))), [{ what: 'Tasks `a`, `b`, `c` and 2 other names have stood still' }]],
   ['no process consumes a name, for less than five minutes', stored([queue('mail', { oldestMs: 299_999 })]), []],
-  ['no process consumes a name that is paused, or of which nothing waits', stored([queue('mail', { paused: true }), queue('hook', { waiting: 0 })]), []],
+  ['all processes that consume a name fell silent, and its tasks wait or had begun', stored([queue('mail', { oldestMs: 1_000, running: 1 })], [consuming(['mail'], 16_000), consuming(['mail'], 99_000)]), [{
+    state: 'stalled', since: -16_000, what: 'Tasks `mail` have stood still', why: '12 wait, 1 had begun, and no process consumes them'
+  }]],
+  ['all processes that consume a name fell silent, and it has no task', stored([queue('mail', { waiting: 0 })], [consuming(['mail'], 16_000)]), []],
+  ['no process consumes a name that is paused, or of which nothing waits', stored([queue('mail', { paused: true }), queue('hook', { waiting: 0 })]), [{ id: 'tasks paused' }]],
+  ['a name is paused, and its tasks wait', stored([queue('mail', { paused: true }), queue('hook', { paused: true, waiting: 0 })]), [{
+    state: 'attention', time: 'unsaid', what: '`mail` is paused', why: '12 tasks wait', docs: 'stored-tasks.md#failed-tasks-and-pauses'
+  }]],
+  ['tasks have failed for good', stored([queue('mail', { waiting: 0, failed: 3 }), queue('hook', { waiting: 0, failed: 1 })]), [{
+    state: 'attention', time: 'unsaid', what: '4 tasks of `mail`, `hook` have failed for good', why: 'they don\'t run again by themselves', docs: 'stored-tasks.md#failed-tasks-and-pauses'
+  }]],
+  ['one task has failed for good, while jobs are refused', { samples: searches, ...stored([queue('mail', { waiting: 0, failed: 1 })]) }, [
+    { state: 'overloaded' }, { what: '1 task of `mail` has failed for good', why: 'it doesn\'t run again by itself', advice: /discard it$/ as never }
+  ]],
+  ['Redis is away', { stored: { queues: [], processes: [], away: true } }, [{ id: 'tasks store', state: 'refusing', what: 'Redis doesn\'t answer', docs: 'stored-tasks.md#redis' }]],
   ['nobody knows which processes consume a name', { stored: { queues: [queue('mail')], processes: undefined, away: false } }, []],
   ['a lock is not free', { samples: [sample({ locks: { refused: { full: 0, timeout: 1, closing: 0 } } })] }, [{ state: 'refusing', what: 'Refusing calls that wait for a lock' }]],
   ['the worst comes first', {
@@ -149,7 +171,7 @@ for (const [name, given, expected] of cases) {
 t.test('whatever refuses or stands still, the state is not serving', async (t) => {
   const refusals: Array<Partial<Sample>> = [
     ...(['count', 'wait', 'deadline', 'shed', 'unavailable'] as const).map((reason) => ({ jobs: [job('search', { completed: 1e6 }, { [reason]: 0.1 })] })),
-    { loop: { arrived: 1e6, refused: 0.1, costly: undefined } },
+    { loop: { arrived: 1e6, refused: 0.1 } },
     { limits: [{ policy: 'plan', granted: 1e6, refused: 0.1 }] },
     ...(['full', 'store'] as const).map((reason) => ({ tasks: { ...quiet.tasks, refused: { full: 0, store: 0, closing: 0, [reason]: 0.1 } } })),
     ...(['full', 'timeout'] as const).map((reason) => ({ locks: { refused: { full: 0, timeout: 0, closing: 0, [reason]: 0.1 } } }))

@@ -22,7 +22,7 @@ export const tiles = [
   {
     title: 'Jobs served',
     isThere: hasPool,
-    show: (_, recent) => ({ value: count(mean(recent, (each) => overJobs(each, ({ completed }) => completed))), unit: '/s', note: `of ${count(mean(recent, ({ arrived }) => arrived))}/s that arrive` })
+    show: (_, recent) => ({ value: count(mean(recent, (each) => overJobs(each, ({ completed }) => completed))), unit: '/s', note: `of ${count(mean(recent, ({ arrived }) => arrived))}/s that arrive, in the last 10 s` })
   },
   {
     title: 'Refused',
@@ -30,7 +30,7 @@ export const tiles = [
     show: (_, recent) => {
       const refused = mean(recent, refusedAll)
       const [most] = reasons.map(({ label, value }) => ({ label, rate: mean(recent, value) })).sort((a, b) => b.rate - a.rate)
-      return { value: count(refused), unit: '/s', note: refused === 0 || most === undefined ? 'none in the last 5 s' : `mostly: ${most.label}`, ...(refused > 0 && { tone: 'warn' }) }
+      return { value: count(refused), unit: '/s', note: refused === 0 || most === undefined ? 'none in the last 10 s' : `mostly: ${most.label}`, ...(refused > 0 && { tone: 'warn' }) }
     }
   },
   {
@@ -74,10 +74,10 @@ export const tiles = [
     title: 'Event loop delay, p99',
     isThere: () => true,
     // One late second is no trouble: another process may have had the CPU, or the service has just started.
-    show: ({ eventLoop: { delayP99, utilization } }, recent) => ({
+    show: ({ eventLoop: { delayP99 } }, recent) => ({
       ...split(delayP99),
-      note: `${Math.round(utilization * 100)} % busy`,
-      ...(recent.length > 1 && recent.every(({ eventLoop }) => eventLoop.delayP99 > 50) && { tone: 'bad' })
+      note: `${Math.round(mean(recent, ({ eventLoop }) => eventLoop.utilization) * 100)} % busy in the last 10 s`,
+      ...(recent.length > 1 && recent.slice(-5).every(({ eventLoop }) => eventLoop.delayP99 > 50) && { tone: 'bad' })
     })
   }
 ]

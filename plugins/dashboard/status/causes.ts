@@ -1,5 +1,5 @@
 /** Why a pool refuses jobs, and what to do about that: pure functions of the last seconds. */
-import { ended, sum } from '../sample.ts'
+import { sum } from '../sample.ts'
 import { code, duration, number, ofAll, whoInWords } from '../words.ts'
 import type { Facts, Problem, Running } from './problem.ts'
 
@@ -23,7 +23,7 @@ export function holderOf (running: readonly Running[], threads: number,
   const it = length === 1 ? 'it' : 'them'
   return {
     why: `${code(name)} has held ${ofAll(length, threads, 'thread')} for ${length === 1 ? longest : `up to ${longest}`}`,
-    advice: isBounded ? `Give ${it} a pool of its own, or cancel ${it}` : `Give it \`concurrency: ${permits}\`, or cancel ${it}`,
+    advice: isBounded ? `Give ${it} a pool of its own, or cancel ${it}` : `Give ${it} \`concurrency: ${permits}\`, or cancel ${it}`,
     docs: isBounded ? 'workers.md#options-of-workers' : 'workers.md#options-of-a-job'
   }
 }
@@ -44,13 +44,13 @@ export function causeOf ({ samples, concurrencyOf, mostRefused }: Facts, pool: s
   }
   const jobs = samples.flatMap(({ jobs }) => jobs.filter((job) => job.pool === pool))
   const seconds = Math.max(1, samples.length)
-  const total = (of: (job: typeof jobs[number]) => number): string =>
-    rate(sum(jobs.map(of)) / seconds)
-  const arrived = total(ended)
+  const mean = (numbers: readonly number[]): string => rate(sum(numbers) / seconds)
+  const arrived = mean(own.map(({ arrived }) => arrived))
   const who = mostRefused(`job ${name}`)
   return {
-    why: `${arrived} jobs a second arrive, and ${threads === 1 ? 'one thread completes' : `${threads} threads complete`} ` +
-      `${total(({ completed }) => completed)}${whoInWords(who)}`,
+    why: `in the last ${seconds} s ${arrived} jobs a second arrived, and ` +
+      `${threads === 1 ? 'one thread' : `${threads} threads`} completed ` +
+      `${mean(jobs.map(({ completed }) => completed))}${whoInWords(who)}`,
     advice: who === undefined
       ? 'Raise `maxThreads` if the machine has idle cores, or start more processes'
       : 'Give that client a limit',

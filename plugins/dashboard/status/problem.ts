@@ -5,9 +5,9 @@ import type { Stored } from '../stored-tasks.ts'
 /**
  * What the service does. refusing: a rule of the application refuses (a limit, a full lock, a store that is away), and
  * the service has capacity left. overloaded: more is asked for than it can do. stalled: nothing goes on. draining: it
- * shuts down.
+ * shuts down. attention: nothing is refused, but stored tasks wait for the operator.
  */
-export type State = 'serving' | 'refusing' | 'overloaded' | 'stalled' | 'draining'
+export type State = 'serving' | 'attention' | 'refusing' | 'overloaded' | 'stalled' | 'draining'
 
 /** Something that an operator should know. Names in its texts are between backticks. */
 export interface Problem {
@@ -15,6 +15,8 @@ export interface Problem {
   id: string
   /** When it began, in ms since 1970, if that is known. Otherwise it begins when it is seen. */
   since?: number
+  /** Whether the time is when it happened, once, or is not said. Otherwise the problem goes on since then. */
+  time?: 'at' | 'unsaid'
   state: Exclude<State, 'serving'>
   what: string
   why: string

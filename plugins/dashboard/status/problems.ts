@@ -5,6 +5,7 @@
 import { ended, sum, type Sample } from '../sample.ts'
 import { code, duration, number, plural, shareInWords, whoInWords } from '../words.ts'
 import { causeOf, holderOf } from './causes.ts'
+import type { Stored } from '../stored-tasks.ts'
 import type { Facts, Problem, State } from './problem.ts'
 
 /** A delay of the event loop from which on nobody is served meanwhile, in ms. */
@@ -32,7 +33,9 @@ export function problemsOf (facts: Facts): Problem[] {
     ...tasks(facts),
     unconsumed(facts),
     locks(facts),
-    ...limits.map((policy) => limited(facts, policy))
+    ...limits.map((policy) => limited(facts, policy)),
+    failed(facts),
+    paused(facts)
   ]
   const problems = found.filter((problem) => problem !== undefined)
   return problems.sort((a, b) => severity.indexOf(a.state) - severity.indexOf(b.state))
@@ -47,7 +50,7 @@ export function serving (samples: readonly Sample[]): string {
   return `${number(Number(completed.toPrecision(2)))} jobs a second complete, and nothing is refused.${waits}`
 }
 
-const severity: readonly State[] = ['draining', 'stalled', 'overloaded', 'refusing']
+const severity: readonly State[] = ['draining', 'stalled', 'overloaded', 'refusing', 'attention']
 
 const phases: Record<string, string> = {
   leaving: 'it reports that it is not ready, so that load balancers look elsewhere, and still serves',
@@ -68,17 +71,25 @@ function draining (phase: string): Problem {
 }
 
 function stalledLoop ({ samples, stall }: Facts): Problem | undefined {
-  const longest = Math.max(0, ...samples.map(({ eventLoop }) => eventLoop.delayMax))
-  if (longest < STALL_MS) return undefined
+  const stalled = samples.filter(({ eventLoop }) => eventLoop.delayMax >= STALL_MS)
+  const [first] = stalled
+  if (first === undefined) return undefined
+  const isOnce = stalled.length === 1
+  const longest = Math.max(...stalled.map(({ eventLoop }) => eventLoop.delayMax))
   const isNamed = stall !== undefined && stall.ms >= STALL_MS
+  const unnamed = samples.at(-1)?.loop === undefined
+    ? 'Turn on `loop: {}`, which names the route'
+    : 'No request did: look for timers and other code of the service, with a CPU profile'
   return {
-    id: 'loop',
+    id: isOnce ? `loop ${first.at}` : 'loop',
+    since: first.at - first.eventLoop.delayMax,
+    ...isOnce && { time: 'at' },
     state: 'stalled',
-    what: 'Answering nobody for seconds at a time',
+    what: isOnce ? `Answered nobody for ${duration(longest)}` : 'Answering nobody for seconds at a time',
     why: isNamed
-      ? `${code(stall.route)} held the event loop for ${duration(stall.ms)}`
-      : `something held the event loop for ${duration(longest)}`,
-    advice: isNamed ? 'Move what it computes to a job' : 'Turn on `loop: {}`, which names the route',
+      ? `${code(stall.route)} held the event loop${isOnce ? '' : ` for ${duration(stall.ms)}`}`
+      : `something held the event loop${isOnce ? '' : ` for ${duration(longest)}`}`,
+    advice: isNamed ? 'Move what it computes to a job' : unnamed,
     docs: 'loop.md#which-route-costs-most'
   }
 }
@@ -122,37 +133,48 @@ function crowded (facts: Facts, pool: string): Problem | undefined {
       : `Refusing ${share} jobs${ofPool(pool)}, most of them ${code(name)},`
   const holder = holderOf(running, maxThreads, (name) => facts.concurrencyOf(pool, name))
   const cause = holder ?? causeOf(facts, pool, maxThreads, [...refused.keys()])
-  return { id: `pool ${pool}`, state: isStuck ? 'stalled' : 'overloaded', what, ...cause }
+  const begun = (samples.at(-1)?.at ?? Date.now()) - Math.max(...running.map(({ runMs }) => runMs))
+  return {
+    id: `pool ${pool}`,
+    ...isStuck && { since: begun },
+    state: isStuck ? 'stalled' : 'overloaded',
+    what,
+    ...cause
+  }
 }
 
 function refusedByLoop ({ samples, mostRefused }: Facts): Problem | undefined {
   const refused = sum(samples.map(({ loop }) => loop?.refused ?? 0))
   if (refused === 0) return undefined
   const all = sum(samples.map(({ loop }) => loop?.arrived ?? 0))
-  const busy = Math.round(100 * sum(samples.map(({ eventLoop }) => eventLoop.utilization)) / samples.length)
-  const costly = samples.at(-1)?.loop?.costly
+  const busy = sum(samples.map(({ eventLoop }) => eventLoop.utilization)) / samples.length
+  // Of all time, as the table of routes says it.
+  const [costly] = samples.at(-1)?.routes ?? []
   const who = mostRefused('request')
+  const isOneRoute = costly !== undefined && costly.share > busy / 2
+  const isOneClient = who !== undefined && !isOneRoute
   return {
     id: 'loop refused',
     state: 'overloaded',
     what: `Refusing ${shareInWords(refused, all)} requests`,
-    why: `the event loop is ${busy} % busy${costly === undefined
+    why: `in the last ${samples.length} s the event loop was ${percent(busy)} busy${costly === undefined
       ? ''
-      : `, ${Math.round(100 * costly.share)} % of that with ${code(costly.route)}`}${whoInWords(who)}`,
-    advice: who === undefined ? 'Move what the route computes to a job, or start more processes' : 'Give that client a limit',
-    docs: who === undefined ? 'loop.md#which-route-costs-most' : 'limiter.md'
+      : `, ${percent(costly.share)} of the time with ${code(costly.route)}`}${whoInWords(who)}`,
+    advice: isOneClient ? 'Give that client a limit' : `Move what ${isOneRoute ? 'this' : 'the'} route computes to a job, or start more processes`,
+    docs: isOneClient ? 'limiter.md' : 'loop.md#which-route-costs-most'
   }
 }
 
-function tasks ({ samples }: Facts): Problem[] {
+function tasks ({ samples, stored }: Facts): Problem[] {
   const of = (reason: 'full' | 'store'): number => sum(samples.map(({ tasks }) => tasks.refused[reason]))
   const problems: Problem[] = []
-  if (of('store') > 0) {
+  const isAway = stored?.away === true
+  if (isAway || of('store') > 0) {
     problems.push({
       id: 'tasks store',
       state: 'refusing',
-      what: 'Refusing stored tasks',
-      why: 'Redis doesn\'t take them',
+      what: isAway ? 'Redis doesn\'t answer' : 'Refusing stored tasks',
+      why: isAway ? 'stored tasks are refused, and none starts' : 'Redis doesn\'t take them',
       advice: 'See whether Redis is up, and whether its memory is full',
       docs: 'stored-tasks.md#redis'
     })
@@ -171,25 +193,73 @@ function tasks ({ samples }: Facts): Problem[] {
   return problems
 }
 
+type Queue = Stored['queues'][number]
+
+/** Names of which no living process runs tasks: for five minutes, or at once if all that consume one fell silent. */
 function unconsumed ({ samples, stored }: Facts): Problem | undefined {
   const { queues, processes } = stored ?? { queues: [], processes: undefined }
   if (processes === undefined) return undefined
-  const consumed = new Set(processes.flatMap(({ consumes, seenMs }) => seenMs < SILENT_MS ? consumes : []))
-  const left = queues.filter(({ name, waiting, oldestMs, paused }) =>
-    waiting > 0 && oldestMs >= UNCONSUMED_MS && !paused && !consumed.has(name))
+  const now = samples.at(-1)?.at ?? Date.now()
+  const left = queues.flatMap((queue) => {
+    const seen = processes.filter(({ consumes }) => consumes.includes(queue.name)).map(({ seenMs }) => seenMs)
+    const waiting = queue.paused ? 0 : queue.waiting
+    const latest = Math.min(...seen)
+    if (latest < SILENT_MS) return []
+    if (seen.length > 0) return waiting + queue.running > 0 ? [{ ...queue, waiting, ms: latest }] : []
+    return waiting > 0 && queue.oldestMs >= UNCONSUMED_MS ? [{ ...queue, waiting, running: 0, ms: queue.oldestMs }] : []
+  })
   if (left.length === 0) return undefined
-  const names = left.map(({ name }) => code(name))
-  const rest = names.splice(MAX_NAMES).length
-  const waiting = sum(left.map(({ waiting }) => waiting))
+  const [waiting, running] = [sum(left.map(({ waiting }) => waiting)), sum(left.map(({ running }) => running))]
+  const parts = [
+    ...waiting > 0 ? [`${number(waiting)} ${waiting === 1 ? 'waits' : 'wait'}`] : [],
+    ...running > 0 ? [`${number(running)} had begun`] : []
+  ]
   return {
     id: 'tasks unconsumed',
-    since: (samples.at(-1)?.at ?? Date.now()) - Math.max(...left.map(({ oldestMs }) => oldestMs)),
+    since: now - Math.max(...left.map(({ ms }) => ms)),
     state: 'stalled',
-    what: `Tasks ${names.join(', ')}${rest === 0 ? '' : ` and ${plural(rest, 'other name')}`} have waited`,
-    why: `${number(waiting)} ${waiting === 1 ? 'waits' : 'wait'}, and no process consumes ${waiting === 1 ? 'it' : 'them'}`,
+    what: `Tasks ${namesOf(left)} have stood still`,
+    why: `${parts.join(', ')}, and no process consumes ${waiting + running === 1 ? 'it' : 'them'}`,
     advice: 'Start a worker whose `consume` has the name, or see in its log why it has ended',
     docs: 'stored-tasks.md#options-of-stored-tasks'
   }
+}
+
+function failed ({ stored }: Facts): Problem | undefined {
+  const queues = stored?.queues.filter(({ failed }) => failed > 0) ?? []
+  const count = sum(queues.map(({ failed }) => failed))
+  if (count === 0) return undefined
+  const [have, they, them] = count === 1 ? ['has', 'it doesn\'t', 'it'] : ['have', 'they don\'t', 'them']
+  return {
+    id: 'tasks failed',
+    time: 'unsaid',
+    state: 'attention',
+    what: `${plural(count, 'task')} of ${namesOf(queues)} ${have} failed for good`,
+    why: `${they} run again by ${count === 1 ? 'itself' : 'themselves'}`,
+    advice: `Click on the name below to see the errors, and to retry or discard ${them}`,
+    docs: 'stored-tasks.md#failed-tasks-and-pauses'
+  }
+}
+
+function paused ({ stored }: Facts): Problem | undefined {
+  const queues = stored?.queues.filter(({ paused, waiting }) => paused && waiting > 0) ?? []
+  if (queues.length === 0) return undefined
+  const waiting = sum(queues.map(({ waiting }) => waiting))
+  return {
+    id: 'tasks paused',
+    time: 'unsaid',
+    state: 'attention',
+    what: `${namesOf(queues)} ${queues.length === 1 ? 'is' : 'are'} paused`,
+    why: `${plural(waiting, 'task waits', 'tasks wait')}`,
+    advice: 'Resume below what may run again',
+    docs: 'stored-tasks.md#failed-tasks-and-pauses'
+  }
+}
+
+function namesOf (queues: readonly Queue[]): string {
+  const names = queues.slice(0, MAX_NAMES).map(({ name }) => code(name)).join(', ')
+  const rest = queues.length - MAX_NAMES
+  return rest > 0 ? `${names} and ${plural(rest, 'other name')}` : names
 }
 
 function locks ({ samples }: Facts): Problem | undefined {
@@ -220,3 +290,4 @@ function limited ({ samples, mostRefused }: Facts, policy: string): Problem | un
 }
 
 const ofPool = (pool: string): string => pool === 'workers' ? '' : ` of the pool ${code(pool)}`
+const percent = (share: number): string => `${Math.round(100 * share)} %`

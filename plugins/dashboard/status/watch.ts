@@ -62,7 +62,8 @@ export class Watch {
     })
     const ids = new Set(problems.map(({ id }) => id))
     for (const id of this.#since.keys()) if (!ids.has(id)) this.#since.delete(id)
-    for (const { id, since = now } of problems) if (!this.#since.has(id)) this.#since.set(id, since)
+    // What is known of a beginning may move it back, and never forward.
+    for (const { id, since = now } of problems) this.#since.set(id, Math.min(since, this.#since.get(id) ?? since))
     return {
       state: problems[0]?.state ?? 'serving',
       problems: problems.map((problem) => ({ ...problem, since: this.#since.get(problem.id) ?? now })),

@@ -1,8 +1,10 @@
 // Preloaded into each test file: tap, the TypeScript loader, and an end to what tap adds to the processes and threads that a test starts.
 import { createRequire } from 'node:module'
-// Before the loader: on Node 20, each of tap's hundred modules would otherwise be asked for from the thread of the loader.
-import 'tap'
-import '../loader/typescript.js'
+
+// Before the loader: on Node 20, each of tap's hundred modules would otherwise be asked for from the thread of the loader. Not in the processes and
+// threads that a test starts: there, tap would take the channel to the parent for its own.
+if (process.argv[1]?.endsWith('.test.ts')) await import('tap')
+await import('../loader/typescript.js')
 
 // tap would load its own compiler here, and has been kept from it (package.json).
 delete process.env.TAP_TYPE_STRIP_ONLY

@@ -99,7 +99,7 @@ t.test('a policy with concurrency refuses what is no key: each request would hav
   let key: unknown
   await app.register(limiter, { policies: { tenant: { concurrency: 1, key: () => key as string } } })
   app.get('/', async () => 'ok')
-  for (key of ['a', 7, undefined]) t.equal((await app.inject('/')).statusCode, 200)
+  for (key of ['a', 7]) t.equal((await app.inject('/')).statusCode, 200)
   for (key of [NaN, Promise.resolve('a'), {}, revoked({})]) {
     const { statusCode, json } = await app.inject('/')
     t.equal(statusCode, 500)

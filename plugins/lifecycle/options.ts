@@ -11,6 +11,7 @@ export interface LifecycleOptions {
   /**
    * How long to serve on after readiness has turned false, in ms. Set it longer than your load balancer takes to notice: otherwise requests
    * that it still sends here are refused. The delay is part of `timeout`, and less than `timeout`.
+   * An app that has a port of `operate` and doesn't listen skips the delay: it has no clients.
    * @default 0
    */
   delay?: number
@@ -28,7 +29,8 @@ export interface LifecycleOptions {
    */
   grace?: number
   /**
-   * The path of the readiness probe: 200, or 503 once the service is stopping or a check of `ready` fails. `false`: no route.
+   * The path of the readiness probe: 200, or 503 once the service is stopping or a check of `ready` fails. A process
+   * that consumes stored tasks answers 503 until it has first reached Redis. `false`: no route.
    * @default false
    */
   readyPath?: string | false

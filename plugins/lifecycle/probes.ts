@@ -7,6 +7,7 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { monotonic } from '../shared/clock.ts'
+import { drainablesOf } from '../shared/drainables.ts'
 import { endpointsOf, json, type EndpointAnswer } from '../shared/http/endpoints.ts'
 import { hidden } from '../shared/http/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
@@ -30,7 +31,7 @@ export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: c
     // The port for operators may open while the application's own onReady hooks still run.
     if (runsReadyHooks(app)) return json(503, { status: 'booting' })
     if (app.lifecycle.ready) {
-      const failed = await failedChecks()
+      const failed = [...await failedChecks(), ...[...drainablesOf(app)].filter(({ isReady }) => isReady === false)]
       // A shutdown may have begun meanwhile.
       if (app.lifecycle.ready && failed.length === 0) return json(200, { status: 'ready' })
       if (app.lifecycle.ready) return json(503, { status: 'not ready', failed: failed.map(({ name }) => ({ name })) })

@@ -9,6 +9,7 @@ import type { FastifyInstance } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
+import { endpointsOf } from '../shared/http/endpoints.ts'
 import { logSafely, type LogLevel } from '../shared/log.ts'
 import { drained as drainedChannel, phaseEntered } from './channels.ts'
 import { createCloseApp } from './close/close-app.ts'
@@ -133,7 +134,9 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       const booted = app.ready().then(() => {}, () => {})
       await Promise.race([booted, hurried, timers.wait(options.timeout)])
     }
-    if (options.delay === 0) return
+    // A worker has only a port for operators, so no load balancer sends requests to it. During a delay it would take more stored tasks.
+    const hasClients = app.server.listening || endpointsOf(app) === undefined
+    if (options.delay === 0 || !hasClients) return
     enter('leaving')
     await Promise.race([hurried, timers.wait(options.delay)])
   }

@@ -36,6 +36,8 @@ export interface Drainable {
   readonly completed?: number
   /** How many units of work it holds: running and waiting. */
   readonly pending: number
+  /** False as long as the drainable can't begin its work, which keeps the service unready. Undefined: it always can. */
+  readonly isReady?: boolean
   /** How many timers it has armed. Zero once nothing is pending, or the app leaks them. */
   readonly timers?: number
   /**

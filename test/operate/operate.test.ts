@@ -57,6 +57,37 @@ t.test('checks of readiness are asked by this port, too', async (t) => {
   t.equal((await ask(app, '/live')).status, 200)
 })
 
+t.test('a process that consumes stored tasks boots without Redis, is ready once it has reached Redis, and stays ready without', { skip: await noRedis() }, async (t) => {
+  const server = await startRedis(t, { tcp: true })
+  await server.kill()
+  const tasks = defineTasks({ mail: { handler () {} } })
+  const redis = `redis://127.0.0.1:${server.port}`
+  const [worker, web] = await Promise.all([true, false].map(async (consume) => build(t, { workers: false, redis, tasks: { tasks, consume } }))) as [FastifyInstance, FastifyInstance]
+  await Promise.all([worker.ready(), web.ready()])
+  const readiness = async (app: FastifyInstance): Promise<unknown> => (await ask(app, '/ready')).json()
+  t.same(await readiness(worker), { status: 'not ready', failed: [{ name: 'tasks' }] })
+  t.same(await readiness(web), { status: 'ready' }, 'requests are served without Redis')
+  await server.start()
+  await eventually(async () => (await ask(worker, '/ready')).status === 200, 'the worker has reached Redis')
+  await server.kill()
+  await eventually(async () => worker.tasks.queues().then(() => false, () => true), 'Redis is away')
+  t.same(await readiness(worker), { status: 'ready' })
+})
+
+t.test('a worker that does not listen serves no clients, so its shutdown skips the delay', async (t) => {
+  const lifecycle = { delay: 20_000, timeout: 25_000 }
+  const worker = await build(t, { workers: false, lifecycle })
+  await worker.ready()
+  const { durationMs } = await worker.lifecycle.shutdown()
+  t.ok(durationMs < lifecycle.delay)
+  const service = await build(t, { workers: false, lifecycle })
+  await service.listen({ port: 0 })
+  const shutdown = service.lifecycle.shutdown()
+  await until(() => service.lifecycle.phase === 'leaving', 'the delay has begun')
+  await service.close()
+  await shutdown
+})
+
 t.test('the service is not ready while a hook of its boot runs', async (t) => {
   const [asked, go] = [deferred<Response>(), deferred()]
   const app = await build(t, {})

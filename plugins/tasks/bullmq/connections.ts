@@ -46,6 +46,7 @@ export class Connections {
   /** Why Redis is away, as far as the connection knows. */
   #reason: Error | undefined
   #isClosed = false
+  #wasReady = false
 
   constructor (given: IoRedis, log: FastifyBaseLogger) {
     this.#given = given
@@ -74,6 +75,9 @@ export class Connections {
   subscriber (): IoRedis {
     return this.#open(patience)
   }
+
+  /** Whether Redis has been reached once. */
+  get wasReady (): boolean { return this.#wasReady }
 
   /** Why callers can't ask Redis now; undefined if they can. */
   get trouble (): Error | undefined {
@@ -132,6 +136,7 @@ export class Connections {
   }
 
   #back (): void {
+    this.#wasReady = true
     this.#reason = undefined
     if (!this.#isAway) return
     this.#isAway = false

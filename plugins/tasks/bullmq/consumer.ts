@@ -94,6 +94,12 @@ export class Consumer implements Drainable {
   get pending (): number { return this.#held.size }
   get timers (): number { return this.#process.runs.timers }
 
+  /**
+   * A process that has never reached Redis may have a wrong URL: a rolling update must not replace working processes by
+   * it. One that has reached Redis stays ready: an outage of Redis would otherwise take all processes out of service.
+   */
+  get isReady (): boolean { return this.#options.names.length === 0 || this.#options.connections.wasReady }
+
   stats (): TasksStats {
     return { ...this.#process.runs.stats(), completed: 0, failed: 0, retried: 0, aborted: 0 }
   }

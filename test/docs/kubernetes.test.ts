@@ -27,7 +27,7 @@ interface Manifest {
     maxUnavailable: number
     selector: Record<string, unknown>
     ports: Array<{ port: number, targetPort: string }>
-    template: { metadata: { labels: object }, spec: { terminationGracePeriodSeconds: number, securityContext: object, containers: [Container] } }
+    template: { metadata: { labels: object, annotations: object }, spec: { terminationGracePeriodSeconds: number, securityContext: object, containers: [Container] } }
   }
 }
 
@@ -68,7 +68,8 @@ async function answers (t: Test, port: string, path: string): Promise<number> {
 for (const [file, port] of [['web.yaml', listenPort], ['worker.yaml', operatePort]] as const) {
   t.test(`${file} fits the application of its page`, async (t) => {
     const { deployment, container, service, budget } = read(file)
-    const { labels } = deployment.template.metadata
+    const { labels, annotations } = deployment.template.metadata
+    t.same(annotations, { 'prometheus.io/scrape': 'true', 'prometheus.io/port': String(operatePort) })
     t.same([deployment.selector['matchLabels'], service.selector, budget.selector['matchLabels']], [labels, labels, labels])
     t.match(container.image, /:[\d.]+$/, 'a tag')
     const ports = new Map(container.ports.map(({ name, containerPort }) => [name, containerPort]))
@@ -101,6 +102,8 @@ t.test('the Dockerfile builds what it runs, without what it needs to build', asy
   t.equal(stages.length, 2)
   t.match(stages[0], /npm ci[^]*COPY src src[^]*tsc -p \.[^]*npm prune --omit=dev/)
   t.match(stages[1], /COPY --from=build \/app\/dist dist[^]*USER node[^]*CMD \["node", "dist\/app\.js"\]/)
+  const typescript = readFileSync(join(root, 'docs/typescript-and-bundlers.md'), 'utf8')
+  t.match(typescript, /`"rootDir": "src"`, `"outDir": "dist"`/, 'tsc writes where the image looks')
   const majors = stages.map((stage) => /node:(\d+)-/.exec(stage)?.[1])
   t.equal(majors[0], majors[1])
   const { engines } = parse(readFileSync(join(root, 'package.json'), 'utf8')) as { engines: { node: string } }

@@ -95,7 +95,7 @@ export class Incidents {
       on('fastify-concurrency:locks:refused', ({ name, reason, error }) =>
         ({ kind: 'refused', subject: name, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
       on('fastify-concurrency:loop:refused', (message) =>
-        ({ kind: 'refused', subject: 'request', code: 'loop', origin: message, reason: () => loopRefused(message), retryAfter: message.retryAfter })),
+        ({ kind: 'refused', subject: 'request', code: `loop ${message.reason}`, origin: message, reason: () => loopRefused(message), retryAfter: message.retryAfter })),
       on('fastify-concurrency:loop:stalled', ({ ms, route }) => ({
         kind: 'failed',
         subject: 'event loop',
@@ -119,8 +119,8 @@ export class Incidents {
       on('fastify-concurrency:tasks:leaked', ({ name }) => failed(`task ${name}`, new Error('its function ignores its signal and runs on; its slot goes to others'))),
       on('fastify-concurrency:locks:hold-exceeded', ({ name, heldMs }) => noted(name, `a lock has been held for ${duration(heldMs)}, longer than maxHold`)),
       on('fastify-concurrency:limiter:store-failed', ({ error }) =>
-        ({ kind: 'failed', subject: 'limiter', code: 'failed', reason: () => `its store is away, and each policy decides as its onStoreError says: ${errorWords(error)}` })),
-      on('fastify-concurrency:limiter:store-recovered', ({ durationMs }) => noted('limiter', `its store is back after ${duration(durationMs)}`)),
+        ({ kind: 'failed', subject: 'limiter', code: 'failed', reason: () => `Redis is away, and each policy does what its \`onStoreError\` says. The error of Redis: ${errorWords(error)}` })),
+      on('fastify-concurrency:limiter:store-recovered', ({ durationMs }) => noted('limiter', `Redis is back after ${duration(durationMs)}`)),
       on('fastify-concurrency:lifecycle:entered', (message) => {
         const reason = phaseEntered(message, !isStopping)
         isStopping = true

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { ConsumingProcess, FailedTask, Inspection, Operating, QueueStats } from '../tasks/index.ts'
 import { ownDecorator } from '../shared/drainables.ts'
 import type { Payloads } from './options.ts'
+import { code, plural } from './words.ts'
 
 type Calls = Exclude<keyof Operating, 'failed'>
 /** What the page needs of `app.tasks`, whose names are typed by the application. */
@@ -129,24 +130,40 @@ type Action = typeof actions[number]
 const isAction = (value: unknown): value is Action => actions.includes(value as Action)
 const needsId: ReadonlySet<unknown> = new Set<Action>(['retry', 'discard', 'cancel'])
 
+/** What was done, for the page, and for the line in the log. */
+export interface Done {
+  done: string
+  log: string
+}
+
 /**
- * Does what the operator asks for, and returns it in words, or undefined if the page asks for what there isn't.
+ * Does what the operator asks for, and returns it in words, or undefined if the page asks for what there isn't. Names
+ * in the words for the page are between backticks.
  *
+ * @param shownId the id that the page shows of the task: Redis has several failed tasks of one id
  * @throws the error of the call, such as FC_ERR_TASK_NOT_FOUND
  */
-export async function act (tasks: StoredTasks, action: unknown, name: string, id: string): Promise<string | undefined> {
+export async function act (tasks: StoredTasks, action: unknown, name: string, id: string,
+  shownId: string): Promise<Done | undefined> {
   if (!isAction(action) || (needsId.has(action) && id === '')) return undefined
+  const [task, tasksOf] = [code(shownId), code(name)]
   if (action === 'cancel') {
     const isCancelled = id.startsWith(`${name}:`) && await tasks.cancel(id)
-    return isCancelled ? `${id} was cancelled on the dashboard` : undefined
+    return isCancelled ? { done: `${task} was cancelled`, log: 'a stored task was cancelled' } : undefined
   }
-  const done = await tasks[action](...(needsId.has(action) ? [name, id] : [name]) as never[])
+  const count = await tasks[action](...(needsId.has(action) ? [name, id] : [name]) as never[])
   switch (action) {
-    case 'retry': return `${id} was put back in line on the dashboard`
-    case 'discard': return `${id} was discarded on the dashboard`
-    case 'retryAll': return `${done} failed tasks were put back in line on the dashboard`
-    case 'discardAll': return `${done} failed tasks were discarded on the dashboard`
-    case 'pause': return 'it was paused on the dashboard'
-    case 'resume': return 'its pause was ended on the dashboard'
+    case 'retry': return { done: `${task} was put back in line`, log: 'a failed task was put back in line' }
+    case 'discard': return { done: `${task} was discarded`, log: 'a failed task was discarded' }
+    case 'retryAll': return {
+      done: `${plural(Number(count), 'failed task was', 'failed tasks were')} put back in line`,
+      log: 'all failed tasks of a name were put back in line'
+    }
+    case 'discardAll': return {
+      done: `${plural(Number(count), 'failed task was', 'failed tasks were')} discarded`,
+      log: 'all failed tasks of a name were discarded'
+    }
+    case 'pause': return { done: `${tasksOf} is paused`, log: 'a name of stored tasks was paused' }
+    case 'resume': return { done: `${tasksOf} runs again`, log: 'a name of stored tasks was resumed' }
   }
 }

@@ -5,7 +5,7 @@ import type { Payloads } from './options.ts'
 import { act, failedTasks, inspected, storedTasksOf, type StoredTasks } from './stored-tasks.ts'
 
 /** What the page asks with. Anybody may send anything. */
-type Query = { Querystring: Partial<Record<'name' | 'id' | 'action' | 'payloads' | 'offset', unknown>> }
+type Query = { Querystring: Partial<Record<'name' | 'id' | 'shown' | 'action' | 'payloads' | 'offset', unknown>> }
 
 export interface TaskRoutesDeps {
   /** Whose decorator is read: the application, and not the context of the routes. */
@@ -64,14 +64,21 @@ export function addTaskRoutes (routes: FastifyInstance,
   })
 
   routes.post<Query>('/tasks/act', shared, async (request, reply) => {
-    const { query: { name, id, action } } = request
+    const { query: { name, id, shown, action } } = request
     return await answer(name, reply, async (tasks, name) => {
-      const done = await act(tasks, action, name, textOf(id) ?? '')
-      if (done === undefined) return undefined
-      logSafely(request.log, 'warn', { task: name, action, taskId: id, operator: operatorOf(request) },
-        'stored tasks were changed on the dashboard')
-      note(`task ${name}`, done)
-      return { done }
+      const stored = textOf(id) ?? ''
+      // Redis's own id tells failed tasks of one id apart. Whoever reads the log knows the id that the page shows.
+      const shownId = (textOf(shown) ?? stored).slice(0, 200)
+      const acted = await act(tasks, action, name, stored, shownId)
+      if (acted === undefined) return undefined
+      logSafely(request.log, 'warn', {
+        task: name,
+        action,
+        ...stored !== '' && { taskId: shownId, ...shownId !== stored && { storedId: stored } },
+        operator: operatorOf(request)
+      }, `${acted.log} on the dashboard`)
+      note(`task ${name}`, `${acted.done} on the dashboard`)
+      return { done: acted.done }
     })
   })
 }

@@ -26,6 +26,9 @@ export function setText (node, text) {
   if (node.textContent !== text) node.textContent = text
 }
 
+/** A text whose names between backticks are drawn as code. @param {string} text */
+export const sentence = (text) => text.split('`').map((part, index) => index % 2 === 0 ? part : make('code', { text: part }))
+
 const compact = new Intl.NumberFormat('en', { maximumSignificantDigits: 3, notation: 'compact' })
 
 /** @param {number} value */

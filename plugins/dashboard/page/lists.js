@@ -1,8 +1,7 @@
 // The lists: running jobs, the costs of routes, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
 import { confirmed } from './confirm.js'
 import { ownProcess } from './process.js'
-import { sentence } from './status.js'
-import { byId, count as compact, duration, make, setText, timeOf } from './dom.js'
+import { byId, count as compact, duration, make, sentence, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../running-jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */

@@ -1,14 +1,11 @@
 // The first lines of the page, the word beside its title, and who causes the load. The service decides what they say.
-import { byId, count, make, setText, timeOf } from './dom.js'
+import { byId, count, make, sentence, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../status/watch.ts').Status} Status */
 /** @typedef {import('../status/who.ts').ShownKey} ShownKey */
 /** @typedef {import('../status/who.ts').ShownWaiting} ShownWaiting */
 
 const DOCS = 'https://github.com/fastify-concurrency/fastify-concurrency/blob/main/docs/'
-
-/** A text whose names between backticks are drawn as code. @param {string} text */
-export const sentence = (text) => text.split('`').map((part, index) => index % 2 === 0 ? part : make('code', { text: part }))
 
 /** @type {HTMLElement[]} */
 let lines = []

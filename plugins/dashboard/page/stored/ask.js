@@ -22,13 +22,13 @@ async function ask (path, query, init) {
 export const get = async (path, query) => await ask(path, query)
 
 /**
- * Resolves to what was done, or why it was not, in words.
+ * Resolves to what was done, or why it was not, in words, whose names are between backticks.
  *
- * @param {string} name @param {string} action @param {string} [id]
+ * @param {string} name @param {string} action @param {string} [id] @param {string} [shown] the id that the page shows
  */
-export async function act (name, action, id = '') {
-  const { answer, problem } = await ask('act', { action, name, id }, { method: 'POST' })
-  return problem ?? `Done: ${answer.done}.`
+export async function act (name, action, id = '', shown = id) {
+  const { answer, problem } = await ask('act', { action, name, id, shown }, { method: 'POST' })
+  return { isDone: problem === undefined, said: problem ?? `${answer.done}.` }
 }
 
 /**

@@ -1,6 +1,6 @@
 // The tasks of a name that have failed for the last time, with a way back: fifty at a time, found by id.
 import { confirmed } from '../confirm.js'
-import { byId, make, setText, timeOf } from '../dom.js'
+import { byId, make, sentence, setText, timeOf } from '../dom.js'
 import { act, button, get } from './ask.js'
 
 /** @typedef {import('../../stored-tasks.ts').ShownFailed} ShownFailed */
@@ -9,10 +9,12 @@ import { act, button, get } from './ask.js'
 let open
 /** Where the shown part begins, and where the parts before it did. @type {number[]} */
 let offsets = [0]
-/** Where the next part begins. @type {number | undefined} */
+/** Where the next part begins, if no task of this one is gone by then. @type {number | undefined} */
 let next
 /** Counts questions, so that a late answer to an earlier one isn't shown. */
 let question = 0
+/** The tasks of the shown part that were retried or discarded. Their rows stay: other rows would move under the pointer. */
+let gone = 0
 /** How many tasks of the name have failed. */
 let failedCount = 0
 
@@ -58,12 +60,14 @@ async function read () {
   if (problem !== undefined) return say(problem)
   const tasks = /** @type {ShownFailed[]} */ (answer.tasks)
   next = answer.next
+  gone = 0
   buttonOf('failed-older').disabled = next === undefined
   buttonOf('failed-newer').disabled = offsets.length === 1
   byId('failed-pages').hidden = next === undefined && offsets.length === 1
   byId('failed-payloads-label').hidden = !answer.hasPayloads
   byId('failed-rows').replaceChildren(...tasks.map(item))
   byId('failed-rows').hidden = tasks.length === 0
+  setText(byId('failed-read'), `Read at ${timeOf(Date.now())}.`)
   say(tasks.length > 0 ? '' : emptyText())
 }
 
@@ -75,7 +79,7 @@ function emptyText () {
 }
 
 /** @param {string} text */
-const say = (text) => setText(byId('failed-said'), text)
+const say = (text) => byId('failed-said').replaceChildren(...sentence(text))
 
 /** @param {ShownFailed} task */
 function item ({ id, storedId, attempts, failedAt, message, stack, payload }) {
@@ -88,15 +92,27 @@ function item ({ id, storedId, attempts, failedAt, message, stack, payload }) {
   const summary = make('summary', { text: payload === undefined ? 'Stack' : 'Stack and payload' })
   const more = make('details', {}, [summary, ...details])
   const times = make('small', {}, [` ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, `, when])
+  const state = make('small')
+  /** @param {'retry' | 'discard'} action @param {string} word what the row is marked with */
+  const change = async (action, word) => {
+    if (open === undefined) return
+    const [name, asked] = [open, question]
+    for (const each of buttons) each.disabled = true
+    const { isDone, said } = await act(name, action, storedId, id)
+    if (isDone && asked === question) gone++
+    if (isDone) setText(state, word)
+    else for (const each of buttons) each.disabled = false
+    if (name === open) say(said)
+  }
   const buttons = [
-    button('Retry', id, () => change('retry', storedId)),
+    button('Retry', id, () => change('retry', 'put back in line')),
     button('Discard', id, async () => {
       const agrees = await confirmed(`Discard ${id}, with its payload? This can't be undone.`, 'Discard it')
-      if (agrees) await change('discard', storedId)
+      if (agrees) await change('discard', 'discarded')
     })
   ]
   return make('li', {}, [
-    make('div', { class: 'line' }, [make('div', {}, [make('code', { text: id }), times]), ...buttons]),
+    make('div', { class: 'line' }, [make('div', {}, [make('code', { text: id }), times]), state, ...buttons]),
     make('p', { text: message }),
     ...(details.length === 0 ? [] : [more])
   ])
@@ -110,19 +126,20 @@ function readable (text, label) {
   return element
 }
 
-/** @param {string} action @param {string} [id] */
-async function change (action, id) {
+/** @param {'retryAll' | 'discardAll'} action */
+async function changeAll (action) {
   if (open === undefined) return
-  const said = await act(open, action, id)
+  const { said } = await act(open, action)
   await read()
   say(said)
 }
 
 search.addEventListener('input', () => readFirst())
 payloads.addEventListener('change', read)
+byId('failed-reload').addEventListener('click', read)
 byId('failed-older').addEventListener('click', () => {
   if (next === undefined) return
-  offsets.push(next)
+  offsets.push(Math.max(0, next - gone))
   return read()
 })
 byId('failed-newer').addEventListener('click', () => {
@@ -131,9 +148,9 @@ byId('failed-newer').addEventListener('click', () => {
 })
 byId('retry-all').addEventListener('click', async () => {
   const agrees = await confirmed(`Put all failed tasks of ${open} back in line? Each runs again.`, 'Retry all')
-  if (agrees) await change('retryAll')
+  if (agrees) await changeAll('retryAll')
 })
 byId('discard-all').addEventListener('click', async () => {
   const question = `Discard all ${failedCount} failed tasks of ${open}, also those that a search hides, with their payloads? This can't be undone.`
-  if (await confirmed(question, 'Discard all')) await change('discardAll')
+  if (await confirmed(question, 'Discard all')) await changeAll('discardAll')
 })

@@ -1,6 +1,6 @@
 // One name of stored tasks, looked at: what runs and where, what waits, what runs later and when, and its schedules.
 import { confirmed } from '../confirm.js'
-import { byId, duration, make, setText, timeOf } from '../dom.js'
+import { byId, duration, make, sentence, setText, timeOf } from '../dom.js'
 import { act, button, get } from './ask.js'
 import { closeFailed, openFailed, showFailedCount } from './failed.js'
 
@@ -97,9 +97,9 @@ function cancel (id) {
   return button('Cancel', id, async () => {
     const name = open
     if (name === undefined || !await confirmed(`Cancel the task ${id}? It doesn't run again.`, 'Cancel it')) return
-    const said = await act(name, 'cancel', id)
+    const { said } = await act(name, 'cancel', id)
     await read()
-    setText(byId('task-said'), said)
+    byId('task-said').replaceChildren(...sentence(said))
   })
 }
 

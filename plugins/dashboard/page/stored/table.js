@@ -1,6 +1,6 @@
 // The stored tasks by name, and the processes that run them.
 import { confirmed } from '../confirm.js'
-import { byId, count as compact, duration, make, setText, timeOf } from '../dom.js'
+import { byId, count as compact, duration, make, sentence, setText, timeOf } from '../dom.js'
 import { act, button } from './ask.js'
 import { look, refresh } from './look.js'
 
@@ -70,7 +70,8 @@ function addRow (name) {
 async function pauseOrResume (name, isPaused) {
   const question = `Pause ${name}? Its tasks wait until you resume it.`
   if (!isPaused && !await confirmed(question, 'Pause it')) return
-  setText(byId('stored-said'), await act(name, isPaused ? 'resume' : 'pause'))
+  const { said } = await act(name, isPaused ? 'resume' : 'pause')
+  byId('stored-said').replaceChildren(...sentence(said))
 }
 
 /** @param {Process[]} processes those that were seen last first */

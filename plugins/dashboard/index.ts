@@ -17,7 +17,7 @@ import type { Metrics } from '../metrics/index.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { monotonic } from '../shared/clock.ts'
 import { DashboardForbiddenError, DashboardProcessError, PartMissingError } from '../shared/errors.ts'
-import { hidden } from '../shared/http/internal-route.ts'
+import { hidden, kCountedAs } from '../shared/http/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
 import { ensure } from '../shared/options.ts'
 import { processName } from '../process-name.ts'
@@ -147,7 +147,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     ? { limiter: { policies: policies as never[] } }
     : { limiter: false, rateLimit: false } as const
   const shared = {
-    logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', loop: false, ...limits }
+    logLevel: 'warn', schema: hidden(), config: { lifecycle: 'always', loop: false, [kCountedAs]: 'dashboard', ...limits }
   } as const
 
   await app.register(async (routes) => {

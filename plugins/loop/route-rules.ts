@@ -1,6 +1,7 @@
 /** What the configuration of a route says to the admission of the event loop, and what the route costs. */
 import type { FastifyRequest } from 'fastify'
 import { priorities } from '../core/line/entry.ts'
+import { kCountedAs } from '../shared/http/internal-route.ts'
 import { contextOf } from '../shared/private.ts'
 import * as check from '../shared/options.ts'
 import type { Priority } from '../../workers/jobs.ts'
@@ -28,6 +29,7 @@ export interface RouteRules {
 interface Config {
   loop?: false | RouteLoopOptions
   lifecycle?: 'always'
+  [kCountedAs]?: string
 }
 
 /** Checks the option of a route. */
@@ -57,9 +59,9 @@ export class RulesOfRoutes {
 
   #resolve ({ routeOptions: { url, method, config } }: FastifyRequest): RouteRules {
     const name = url === undefined ? '404' : `${String(method)} ${url}`
-    const { loop, lifecycle } = config as Config
+    const { loop, lifecycle, [kCountedAs]: countedAs = name } = config as Config
     checkRoute(name, { ...loop !== undefined && { loop } })
     const { key, priority = 'normal' } = typeof loop === 'object' ? loop : {}
-    return { route: this.#routes.add(name), isExempt: loop === false || lifecycle === 'always', key, priority }
+    return { route: this.#routes.add(countedAs), isExempt: loop === false || lifecycle === 'always', key, priority }
   }
 }

@@ -475,3 +475,9 @@ t.test('over HTTP/2', async (t) => {
   await app.close()
   await until(() => text.includes('event: goodbye'), 'the last event')
 })
+
+t.test('the event loop counts all that the page asks for as one route', async (t) => {
+  const { app, port } = await startDashboard(t, { workers: false, loop: {} }, (app) => { app.get('/x', async () => 'x') })
+  for (const path of ['/dashboard/', '/dashboard/main.js', '/dashboard/style.css', '/x']) t.equal((await send(port, path)).status, 200)
+  t.strictSame(app.loop.stats().routes.map(({ route, count }) => [route, count]).sort(), [['GET /x', 1], ['dashboard', 3]])
+})

@@ -259,9 +259,9 @@ export class TaskPayloadError extends createError<[name: string, what: string, o
 
 /** What has become of a call to the store of tasks. */
 const storeFailures = {
-  away: 'can\'t be reached now for',
-  refused: 'has refused',
-  unanswered: 'has not said whether it has stored'
+  away: 'Redis can\'t be reached, so no task was stored or changed',
+  refused: 'Redis has refused the task',
+  unanswered: 'Redis has not said whether it has stored the task'
 }
 type TaskStoreFailure = keyof typeof storeFailures
 
@@ -293,7 +293,7 @@ export class TaskStoreError extends createRefusal<
     readonly retryAfter: number
   }
 >(
-  'FC_ERR_TASK_STORE', (_id, failure) => `The store of tasks ${storeFailures[failure]} the task`, 503,
+  'FC_ERR_TASK_STORE', (_id, failure) => storeFailures[failure], 503,
   (id, failure, { cause }) =>
     ({
       id, reason: 'store', failure: wordOf(cause) ?? failure, mayBeStored: failure === 'unanswered', retryAfter: 1

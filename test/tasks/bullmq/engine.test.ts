@@ -314,7 +314,7 @@ t.test('Redis is away at boot: the service boots, enqueue() is refused at once, 
   await server.kill()
   const { lines, logger } = logLines()
   const app = await build(t, server, { redis: client, tasks: defineTasks({ work: { handler: (n: number) => n } }) }, { logger })
-  t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', message: /can't be reached now/, statusCode: 503, mayBeStored: false, headers: { 'retry-after': '1' } })
+  t.match(await rejection(enqueueOf(app)('work', 1)), { code: 'FC_ERR_TASK_STORE', message: /^Redis can't be reached, so no task was stored or changed$/, statusCode: 503, mayBeStored: false, headers: { 'retry-after': '1' } })
   t.match(await rejection(app.tasks.queues()), { code: 'FC_ERR_TASK_STORE' })
   t.match(await rejection(app.tasks.cancel('work:1')), { code: 'FC_ERR_TASK_STORE' })
   t.ok(lines.some(({ msg, level }) => level === 50 && msg.includes('Redis is away')))

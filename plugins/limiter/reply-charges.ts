@@ -11,9 +11,10 @@ import type { PolicyCharge } from './decision.ts'
 import { updateField } from './headers.ts'
 import type { Balance, Decision, Store } from './stores/store.ts'
 
-/** A charge that was granted, and the store that takes its tokens back. */
+/** A charge that was granted, when, and the store that takes its tokens back. */
 interface Held {
   readonly balance: Balance<PolicyCharge>
+  readonly at: number
   readonly store: Store
 }
 
@@ -21,10 +22,10 @@ export class ReplyCharges {
   readonly #held = new WeakMap<FastifyRequest, Held[]>()
 
   /** Notes the charges of a granted request that depend on its reply. */
-  add (request: FastifyRequest, { balances, store }: Decision<PolicyCharge>): void {
+  add (request: FastifyRequest, { balances, at, store }: Decision<PolicyCharge>): void {
     const added = balances.filter(({ charge: { limit } }) => limit.charge !== undefined)
     if (store === undefined || added.length === 0) return
-    this.#held.set(request, [...this.#held.get(request) ?? [], ...added.map((balance) => ({ balance, store }))])
+    this.#held.set(request, [...this.#held.get(request) ?? [], ...added.map((balance) => ({ balance, at, store }))])
   }
 
   /** The onSend hook. A wrong or failing `charge` makes the reply an error, and the request pays in full. */
@@ -38,7 +39,7 @@ export class ReplyCharges {
 }
 
 async function settle (held: readonly Held[], request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  for (const { balance, store } of held) {
+  for (const { balance, at, store } of held) {
     const { charge, charge: { limit, cost } } = balance
     const kept: unknown = await limit.charge?.(request, reply)
     if (!Number.isInteger(kept) || (kept as number) < 0 || (kept as number) > cost) {
@@ -46,7 +47,7 @@ async function settle (held: readonly Held[], request: FastifyRequest, reply: Fa
     }
     const returned = cost - (kept as number)
     if (returned === 0) continue
-    await store.giveBack({ ...charge, cost: returned })
+    await store.refund({ ...charge, cost: returned }, { at, tokens: balance.tokens })
     updateField(reply, balance, returned)
   }
 }

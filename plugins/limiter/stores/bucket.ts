@@ -29,6 +29,12 @@ export interface Reserved {
   readonly wait: number
 }
 
+/** When tokens were taken, and what the bucket held after that. */
+export interface Taken {
+  readonly at: number
+  readonly tokens: number
+}
+
 /**
  * The part of a token that may be missing when a cost is granted. A client that waits exactly as long as it was told comes back to a bucket
  * that lacks the last bits of a floating-point sum. The missing part stays in the balance, so it doesn't accumulate.
@@ -77,10 +83,15 @@ export function fullAt ({ tokens, at }: Pick<Bucket, 'tokens' | 'at'>, { rate, b
   return at + Math.max(0, burst - tokens) * 1000 / rate
 }
 
-/** Returns the bucket after tokens were given back that were taken from it. */
-export function refund (bucket: Bucket, now: number, shape: Shape, cost: number): Bucket {
+/**
+ * Returns the bucket after tokens were given back that were taken from it and not used. What may have flowed back to a full bucket in their place
+ * isn't given back again: otherwise more than `burst + rate·t` could be used. So if others have taken tokens since, it may be too little.
+ */
+export function refund (bucket: Bucket, now: number, shape: Shape, cost: number, taken: Taken): Bucket {
   const { tokens, at, ahead } = advance(bucket, now, shape)
-  return { tokens: Math.min(shape.burst, tokens + cost), at, ahead }
+  const missing = shape.burst - taken.tokens - tokensIn(at - taken.at, shape)
+  if (shape.rate === Infinity || missing <= 0) return bucket
+  return { tokens: Math.min(shape.burst, tokens + Math.min(cost, missing)), at, ahead }
 }
 
 /**

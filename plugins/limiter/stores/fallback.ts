@@ -8,7 +8,7 @@
 import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
 import { asError } from '../functions.ts'
-import type { Reserved } from './bucket.ts'
+import type { Reserved, Taken } from './bucket.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 import { Turn } from './turn.ts'
 
@@ -58,11 +58,20 @@ export class FallbackStore implements Store {
   }
 
   /** Does nothing while the store is away. Tokens that the store can't take back are refilled in time anyway. */
-  async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {
+  async giveBack (charge: Charge, reserved: Reserved): Promise<void> {
+    await this.#restore(() => this.#remote.giveBack(charge, reserved))
+  }
+
+  /** As giveBack(). */
+  async refund (charge: Charge, taken: Taken): Promise<void> {
+    await this.#restore(() => this.#remote.refund(charge, taken))
+  }
+
+  async #restore (restore: () => void | Promise<void>): Promise<void> {
     if (this.#failedAt !== undefined) return
     try {
       // A command that is late may still run, from the client's queue: then it takes too many tokens, never too few.
-      await this.#bound(this.#remote.giveBack(charge, reserved))
+      await this.#bound(restore())
     } catch (error) {
       this.#fail(asError(error))
     }

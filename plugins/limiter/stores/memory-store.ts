@@ -13,7 +13,7 @@
 import { ownCopy } from '../../shared/address-key.ts'
 import type { Clock } from '../../shared/clock.ts'
 import { LimitInvalidError } from '../../shared/errors.ts'
-import { advance, delay, fullAt, giveBack, refund, spend, type Bucket, type Reserved } from './bucket.ts'
+import { advance, delay, fullAt, giveBack, refund, spend, type Bucket, type Reserved, type Taken } from './bucket.ts'
 import type { Balance, Charge, Decision, Lockout, Store } from './store.ts'
 
 /** Buckets that each operation looks at to forget full ones, so that a table is swept in a quarter as many operations as it has keys. */
@@ -165,15 +165,22 @@ export class MemoryStore implements Store {
     return { granted, balances, at, store: isShared ? undefined : this }
   }
 
-  giveBack (charge: Charge, reserved?: Reserved): void {
+  giveBack (charge: Charge, reserved: Reserved): void {
+    this.#restore(charge, (bucket, at) => giveBack(bucket, at, charge, charge.cost, reserved))
+  }
+
+  refund (charge: Charge, taken: Taken): void {
+    this.#restore(charge, (bucket, at) => refund(bucket, at, charge, charge.cost, taken))
+  }
+
+  #restore (charge: Charge, restored: (bucket: Bucket, at: number) => Bucket): void {
     const at = this.#now()
     const table = this.#table(charge.policy)
     const entry = table.find(charge.key, at)
     // A bucket that was forgotten is full. Nothing is given back to it, nor to the bucket that others share.
     if (entry === undefined || entry === table.shared) return
     const before = advance(entry, at, charge)
-    const { cost } = charge
-    const bucket = reserved === undefined ? refund(before, at, charge, cost) : giveBack(before, at, charge, cost, reserved)
+    const bucket = restored(before, at)
     table.store(entry, charge, bucket, before.tokens - bucket.tokens)
   }
 

@@ -8,7 +8,7 @@
 import { setImmediate } from 'node:timers'
 import { Script, type CallScript } from '../../redis.ts'
 import { describe } from '../../shared/describe.ts'
-import type { Reserved } from './bucket.ts'
+import type { Reserved, Taken } from './bucket.ts'
 import { script as text } from './script.ts'
 import type { Balance, Charge, Decision, Store } from './store.ts'
 
@@ -22,10 +22,10 @@ const BATCH_SIZE = 8
 
 /**
  * An operation as the script reads it. To take: the longest wait; then of each charge rate, burst, cost, and of its lockout
- * the refusals and the ms (0 and 0 without one). To give back: rate, burst and cost; then of a reservation when it was made,
- * and how many ms later it was to act.
+ * the refusals and the ms (0 and 0 without one). To give back: rate, burst and cost; then when they were taken,
+ * and of a reservation how many ms later it was to act, or of a refund what the bucket held then.
  */
-type Operation = number[] | ['back', ...number[]]
+type Operation = number[] | ['back' | 'refund', ...number[]]
 
 /** What the script says of one operation. */
 interface Answer {
@@ -80,9 +80,14 @@ export class RedisStore implements Store {
     return { granted, balances, at, store: this }
   }
 
-  async giveBack (charge: Charge, reserved?: Reserved): Promise<void> {
+  async giveBack (charge: Charge, { at, wait }: Reserved): Promise<void> {
     const { rate, burst, cost } = charge
-    await this.#ask([charge], ['back', rate, burst, cost, ...(reserved === undefined ? [] : [reserved.at, reserved.wait])], 0)
+    await this.#ask([charge], ['back', rate, burst, cost, at, wait], 0)
+  }
+
+  async refund (charge: Charge, { at, tokens }: Taken): Promise<void> {
+    const { rate, burst, cost } = charge
+    await this.#ask([charge], ['refund', rate, burst, cost, at, tokens], 0)
   }
 
   /** Adds an operation to the batch, which is sent when it is full, or else at the end of the turn. */

@@ -112,14 +112,17 @@ local function take(charges, firstKey, operation)
 end
 `
 
-/** See refund and giveBack in bucket.ts. */
+/** See giveBack and refund in bucket.ts. */
 const giveBack = `
-local function giveBack(key, rate, burst, cost, reservedAt, wait)
+local function giveBack(what, key, rate, burst, cost, takenAt, left)
   if call('EXISTS', key) == 0 then return end
   local bucket = load(key, rate, burst, cost)
-  local restored = cost
-  if reservedAt then
-    local acts = wait - (bucket.at - reservedAt)
+  local restored
+  if what == 'refund' then
+    restored = min(cost, burst - left - (bucket.at - takenAt) / 1000 * rate)
+    if restored <= 0 then return end
+  else
+    local acts = left - (bucket.at - takenAt)
     restored = cost - (bucket.ahead - acts) / 1000 * rate
     if acts <= -${SAME} or restored <= 0 then return end
     local before = acts - timeOf(cost, rate)
@@ -143,8 +146,8 @@ ${take}
 ${giveBack}
 local keys = 0
 for _, operation in ipairs(cjson.decode(ARGV[1])) do
-  if operation[1] == 'back' then
-    giveBack(KEYS[keys + 1], unpack(operation, 2))
+  if type(operation[1]) == 'string' then
+    giveBack(operation[1], KEYS[keys + 1], unpack(operation, 2))
     keys = keys + 1
   else
     local charges = (#operation - 1) / 5

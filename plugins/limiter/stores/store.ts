@@ -1,5 +1,5 @@
 /** The contract of a store of token buckets. The memory store and the Redis store share it, and one test suite runs on both. */
-import type { Reserved, Shape } from './bucket.ts'
+import type { Reserved, Shape, Taken } from './bucket.ts'
 
 /** The decision on a policy's requests while the store can't be reached. */
 export type OnStoreError = 'local' | 'open' | 'closed'
@@ -54,11 +54,10 @@ export interface Store {
    * @param maxWait how many ms in the future the last charge may act; 0 grants only what may act now
    */
   take<C extends Charge> (charges: readonly C[], maxWait: number): Decision<C> | Promise<Decision<C>>
-  /**
-   * Gives back the tokens of a granted charge. `reserved` is the store's own decision on a reservation that will not act: then the tokens that
-   * later reservations depend on stay taken.
-   */
-  giveBack (charge: Charge, reserved?: Reserved): void | Promise<void>
+  /** Gives back the tokens of a reservation that will not act. Tokens that later reservations depend on stay taken. */
+  giveBack (charge: Charge, reserved: Reserved): void | Promise<void>
+  /** Gives back tokens of a granted charge that were not used. */
+  refund (charge: Charge, taken: Taken): void | Promise<void>
 }
 
 /** Has a store decide on one charge. */

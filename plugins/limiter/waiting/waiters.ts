@@ -59,6 +59,8 @@ interface Reservation {
   readonly at: number
   /** How many ms later the tokens are there. */
   readonly wait: number
+  /** What the bucket held after the decision. */
+  readonly tokens: number
   /** When the tokens are there, in ms of this process's clock. Never too early, because the clock is read after the decision. */
   readonly due: number
 }
@@ -195,8 +197,8 @@ export class Waiters {
       if (reservation.charge.cost !== first?.charge.cost) {
         queue.reservation = undefined
         const { charge, store, due } = reservation
-        // Tokens that are there already come back whole: a reservation whose time has passed would count as used.
-        void store?.giveBack(charge, due <= now ? undefined : reservation)
+        // Tokens that are there already are given back as unused ones: a reservation whose time has passed would count as used.
+        void (due <= now ? store?.refund(charge, reservation) : store?.giveBack(charge, reservation))
       } else if (reservation.due <= now) {
         queue.reservation = undefined
         queue.remove(first)
@@ -219,8 +221,8 @@ export class Waiters {
     const { charge, store } = waiter
     const now = performance.now()
     try {
-      const { granted, wait, lockedOut, at, store: holder } = await takeOne(store, charge, Math.max(0, deadlineOf(waiter) - now))
-      if (granted) this.#reserve(queue, { charge, store: holder, at, wait, due: performance.now() + wait })
+      const { granted, wait, lockedOut, at, tokens, store: holder } = await takeOne(store, charge, Math.max(0, deadlineOf(waiter) - now))
+      if (granted) this.#reserve(queue, { charge, store: holder, at, wait, tokens, due: performance.now() + wait })
       else if (queue.remove(waiter) !== -1) waiter.resolve({ granted, wait: lockedOut ? wait : now - waiter.since + wait, lockedOut })
     } catch (error) {
       if (queue.remove(waiter) !== -1) waiter.reject(error)

@@ -202,18 +202,30 @@ export function contract (t: Test, create: (t: Test) => Promise<Subject>): void 
   t.test('tokens that were not used come back after any time, up to the burst, and forgive no refusal', async (t) => {
     const { store, pass } = await create(t)
     const tokens = async (): Promise<number> => Math.round((await store.take([charge({ cost: 0 })], 0)).balances[0]!.tokens)
-    await store.take([charge({ cost: 3 })], 0)
+    const taken3 = await takeOne(store, charge({ cost: 3 }), 0)
     await pass(20)
-    await store.giveBack(charge({ cost: 2 }))
+    await store.refund(charge({ cost: 2 }), taken3)
     t.equal(await tokens(), 2)
-    await store.giveBack(charge({ cost: 3 }))
+    await store.refund(charge({ cost: 3 }), taken3)
     t.equal(await tokens(), 3)
-    await store.giveBack(charge({ key: 'unknown' }))
+    await store.refund(charge({ key: 'unknown' }), taken3)
     const login = charge({ key: 'login', burst: 2, lockout: { after: 2, duration: 10_000 } })
     const taken = async () => { const { granted, lockedOut } = await takeOne(store, login, 0); return [granted, lockedOut] }
-    t.same([await taken(), await taken(), await taken()], [[true, false], [true, false], [false, false]])
-    await store.giveBack(login)
+    const first = await takeOne(store, login, 0)
+    t.same([first.granted, await taken(), await taken()], [true, [true, false], [false, false]])
+    await store.refund(login, first)
     t.same([await taken(), await taken()], [[true, false], [false, true]], 'the second refusal')
+  })
+
+  t.test('tokens that have flowed back in place of those that were not used are not given back again', async (t) => {
+    const { store, pass } = await create(t)
+    const shape = { rate: 4, burst: 3 }
+    const unused = await takeOne(store, charge(shape), 0)
+    await pass(300)
+    const used = await takeOne(store, charge({ ...shape, cost: 2 }), 0)
+    await store.refund(charge(shape), unused)
+    const { tokens, at } = await takeOne(store, charge({ ...shape, cost: 0 }), 0)
+    t.ok(tokens - 4 * (at - used.at) / 1000 < 1.1, `2 of 3 are used: ${tokens} are left`)
   })
 
   t.test('a reservation given back during a lockout neither ends nor prolongs it', async (t) => {

@@ -22,7 +22,8 @@ function subject (timeout = 1000) {
       const { balances, ...decision } = await call.promise
       return { ...decision, balances: charges.map((charge, index) => ({ ...balances[index]!, charge })) }
     },
-    giveBack () { throw new Error('not called here') }
+    giveBack () { throw new Error('not called here') },
+    refund () { throw new Error('not called here') }
   }
   const changes: string[] = []
   const store = new FallbackStore(remote, new MemoryStore(clock, 100), {

@@ -239,9 +239,10 @@ t.test('nothing is given back of what the shared bucket has granted, nor to a bu
   t.equal(ask('own').store, store)
   t.equal(ask('shares', 2).store, undefined, 'the decision has no store to give tokens back to')
   t.equal(store.take([charge({ key: 'own', cost: 0 }), charge({ key: 'other', cost: 0 })], 0).store, undefined)
-  store.giveBack(charge({ key: 'shares', burst: 2, cost: 2 }))
+  const taken = { at: clock.time, tokens: 0 }
+  store.refund(charge({ key: 'shares', burst: 2, cost: 2 }), taken)
   t.notOk(ask('shares').granted)
-  store.giveBack(charge({ key: 'unknown', policy: 'another', burst: 2 }))
+  store.refund(charge({ key: 'unknown', policy: 'another', burst: 2 }), taken)
   t.equal(store.size, 1)
 })
 
@@ -250,7 +251,7 @@ t.test('a bucket that got all its tokens back is forgotten at once, as one that 
   const store = new MemoryStore(clock, 10)
   const ten = charge({ rate: 1, burst: 10, cost: 10 })
   t.equal(store.take([ten], 0).granted, true)
-  store.giveBack(ten)
+  store.refund(ten, { at: clock.time, tokens: 0 })
   clock.time += 20
   store.take([charge({ key: 'other', cost: 0 })], 0)
   t.equal(store.size, 0)

@@ -127,7 +127,7 @@ t.test('with a real server', options, async (t) => {
     const two = [charge({ policy: 'a', burst: 100 }), charge({ policy: 'b', key: 'x', burst: 50, lockout: { after: 1, duration: 5_000 } })]
     const one = charge({ burst: 2 })
     const [a, b, , c, d, ...rest] = await Promise.all([
-      takeOne(store, one, 0), takeOne(store, { ...one, cost: 2 }, 0), store.giveBack(one), takeOne(store, { ...one, cost: 2 }, 0), store.take(two, 0),
+      takeOne(store, one, 0), takeOne(store, { ...one, cost: 2 }, 0), store.refund(one, { at: Date.now(), tokens: 1 }), takeOne(store, { ...one, cost: 2 }, 0), store.take(two, 0),
       ...Array.from({ length: 15 }, () => takeOne(store, charge({ policy: 'c', burst: 10 }), 0))
     ])
     t.strictSame([a.granted, b.granted, c.granted], [true, false, true], 'the token that came back was taken again')
@@ -142,7 +142,7 @@ t.test('with a real server', options, async (t) => {
     await client.script('FLUSH')
     await store.take([all], 0)
     await client.config('RESETSTAT')
-    const [, { tokens }] = await Promise.all([store.giveBack(all), takeOne(store, charge({ burst: 5 }), 0)])
+    const [, { tokens }] = await Promise.all([store.refund(all, { at: Date.now(), tokens: 0 }), takeOne(store, charge({ burst: 5 }), 0)])
     t.equal(Math.round(tokens), 4)
     t.notMatch(await client.info('commandstats'), /cmdstat_eval:/)
   })

@@ -28,8 +28,12 @@ class ManualStore implements Store {
     return { granted, balances: [{ charge: charge!, tokens: 0, wait, lockedOut }], at: 1_000, store: this }
   }
 
-  giveBack ({ cost }: Charge, reserved?: Reserved): void {
+  giveBack ({ cost }: Charge, reserved: Reserved): void {
     this.givenBack.push({ cost, reserved })
+  }
+
+  refund ({ cost }: Charge): void {
+    this.givenBack.push({ cost, reserved: undefined })
   }
 
   async answer (granted: boolean, wait: number, lockedOut = false): Promise<void> {

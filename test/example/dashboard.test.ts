@@ -61,7 +61,7 @@ t.test('load from the buttons of the example moves the charts, and each refusal 
   t.strictSame(await seriousOf(page), [], 'in the light theme, under load')
   await page.emulateMedia({ colorScheme: 'dark' })
   t.strictSame(await seriousOf(page), [], 'in the dark theme')
-  const asked = page.waitForResponse(/\/dashboard\/history$/)
+  const asked = page.waitForResponse(/\/dashboard\/history\?process=/)
   await page.click('#span-hour')
   t.match(await (await asked).json(), { interval: 12_000, samples: Array })
   await page.locator('#span-hour[aria-pressed=true]').waitFor()

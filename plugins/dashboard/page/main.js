@@ -26,6 +26,8 @@ const tiles = tileDefinitions.map(({ title, isThere, show }) => {
   const value = make('p', { class: 'value', text: '–' })
   const note = make('p', { class: 'note' })
   const element = make('div', { class: 'tile' }, [make('h2', { text: title }), value, note])
+  // Until the first sample says whether the application has what the tile is about.
+  element.hidden = true
   byId('tiles').append(element)
   return { element, value, note, isThere, show }
 })

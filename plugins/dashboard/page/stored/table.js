@@ -29,15 +29,14 @@ export function showStored ({ queues, processes, away }) {
     element.remove()
     rows.delete(name)
   }
-  const alive = processes?.filter(({ seenMs }) => seenMs < SILENT_MS)
-  for (const queue of queues) showQueue(queue, alive?.filter(({ consumes }) => consumes.includes(queue.name)).length)
+  for (const queue of queues) showQueue(queue)
   byId('processes').hidden = processes === undefined
   showProcesses(processes ?? [])
   refresh(queues)
 }
 
-/** @param {Queue} queue @param {number | undefined} consumers undefined if nobody knows */
-function showQueue ({ name, waiting, delayed, running, failed, oldestMs, paused }, consumers) {
+/** @param {Queue} queue whose `processes` are undefined if nobody knows them */
+function showQueue ({ name, waiting, delayed, running, failed, oldestMs, paused, processes: consumers }) {
   const { cells, state, pause } = rows.get(name) ?? addRow(name)
   const texts = [compact(waiting), waiting === 0 ? '–' : duration(oldestMs), compact(delayed), compact(running),
     compact(failed), consumers === undefined ? '–' : consumers === 0 ? 'none' : compact(consumers)]

@@ -5,18 +5,16 @@
  *
  *   npm run build && node --import ./loader/typescript.js bench/durable.ts [--rounds 7] [--tasks 20000] [--save]
  */
-import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { fork, type ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Queue, Worker } from 'bullmq'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import tasks, { defineTasks } from 'fastify-concurrency/tasks'
+import { startRedis } from './lib/redis.mjs'
 import { median, pairedRatio, Report } from './lib/report.mjs'
 
 const CONCURRENCY = 64
@@ -93,10 +91,7 @@ async function round ({ enqueue, queue }: Team, count: number): Promise<[enqueue
 async function measure (): Promise<void> {
   const report = new Report('durable', { rounds: '7', tasks: '20000' })
   const [rounds, count] = [report.number('rounds'), report.number('tasks')]
-  const directory = mkdtempSync(join(tmpdir(), 'fc-bench-'))
-  const path = join(directory, 'socket')
-  const server = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', directory], { stdio: 'ignore' })
-  await sleep(300)
+  const { path, stop } = await startRedis()
   const rates: Record<string, Record<Contender, number[]>> = {}
   const note = (what: string, contender: Contender, ms: number): void => { (rates[what] ??= { ours: [], bare: [] })[contender].push(count / (ms / 1_000)) }
 
@@ -113,8 +108,7 @@ async function measure (): Promise<void> {
     }
     await Promise.all([teams.ours.end(), teams.bare.end()])
   }
-  server.kill('SIGKILL')
-  rmSync(directory, { recursive: true, force: true })
+  await stop()
   report.table(`${count} empty tasks: medians of ${rounds} rounds`, Object.entries(rates).map(([what, { ours, bare }]) => {
     return { what, 'ours, tasks/s': Math.round(median(ours)), 'BullMQ, tasks/s': Math.round(median(bare)), 'ours ÷ BullMQ': pairedRatio(ours, bare) }
   }))

@@ -3,15 +3,13 @@
 // `--only Redis` measures only the pairs whose names contain the text, which takes seconds.
 // The table visits all servers in turn. The ratios that have a bar are measured apart, two servers by turns (ABBA), because the table takes minutes
 // in which the machine changes.
-import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { MemoryStore } from '../plugins/limiter/stores/memory-store.ts'
 import { variants } from './limiter-server.ts'
+import { startRedis } from './lib/redis.mjs'
 import { median, Report } from './lib/report.mjs'
 
 const report = new Report('limiter', { rounds: '5', ms: '400', only: '' })
@@ -57,9 +55,7 @@ async function load (port: number, ms: number): Promise<number> {
 }
 
 async function http (): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), 'fc-bench-'))
-  const path = join(directory, 'socket')
-  const server = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', directory], { stdio: 'ignore' })
+  const { path, stop } = await startRedis()
   const redis = new Redis(path, { retryStrategy: () => 5, maxRetriesPerRequest: null })
   redis.on('error', () => {})
   await redis.ping()
@@ -125,9 +121,7 @@ async function http (): Promise<void> {
   } finally {
     for (const child of children.values()) child.kill()
     redis.disconnect()
-    server.kill()
-    await once(server, 'exit')
-    rmSync(directory, { recursive: true, force: true })
+    await stop()
   }
 }
 

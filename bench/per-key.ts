@@ -5,17 +5,15 @@
  *
  *   npm run build && node --import ./loader/typescript.js bench/per-key.ts [--rounds 2] [--heavy 10000] [--save]
  */
-import { fork, spawn } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import tasks, { defineTasks } from 'fastify-concurrency/tasks'
+import { startRedis } from './lib/redis.mjs'
 import { median, Report } from './lib/report.mjs'
 
 const PROCESSES = 4
@@ -156,10 +154,7 @@ async function measureEmpty ({ app, enqueue }: Team, name: 'bounded' | 'free'): 
 async function measure (): Promise<void> {
   const report = new Report('per-key', { rounds: '2', heavy: '10000' })
   const [rounds, heavy] = [report.number('rounds'), report.number('heavy')]
-  const directory = mkdtempSync(join(tmpdir(), 'fc-bench-'))
-  const path = join(directory, 'socket')
-  const server = spawn('redis-server', ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--dir', directory], { stdio: 'ignore' })
-  await sleep(300)
+  const { path, stop } = await startRedis()
   const waits: Record<'alone' | 'beside', number[]> = { alone: [], beside: [] }
   let most = 0
   for (let n = 0; n < rounds; n++) {
@@ -187,8 +182,7 @@ async function measure (): Promise<void> {
     }
   }
   await team.end()
-  server.kill('SIGKILL')
-  rmSync(directory, { recursive: true, force: true })
+  await stop()
   const rate = (name: 'bounded' | 'free', index: 0 | 1): number => EMPTY / median(times[name].map((took) => took[index])) * 1_000
   report.table(`${EMPTY} empty tasks of ${KEYS} keys, ${PROCESSES} processes, tasks a second`, ([['enqueue', 0], ['run', 1]] as const).map(([what, index]) =>
     ({ what, 'with perKey': Math.round(rate('bounded', index)), without: Math.round(rate('free', index)), 'with ÷ without': rate('bounded', index) / rate('free', index) })))

@@ -3,7 +3,7 @@
  * from that plugin's decorator.
  */
 import type { FastifyInstance } from 'fastify'
-import { countsOf, type LoopCounts } from '../core/ledger/counts.ts'
+import { countsOf, type Account, type LoopCounts } from '../core/ledger/counts.ts'
 import { bucketBounds } from '../core/ledger/durations.ts'
 import { ownDecorator } from '../shared/drainables.ts'
 import type { EventLoopSnapshot } from './event-loop.ts'
@@ -19,7 +19,7 @@ interface Decorators {
 export interface Stored {
   /** Empty while Redis is away, and if no tasks are stored. */
   queues: QueueMetrics[]
-  isAnswered: boolean
+  isRedisAnswering: boolean
 }
 
 export class Collector {
@@ -42,19 +42,20 @@ export class Collector {
       requestsRefused,
       eventLoop,
       pools: counts.views().map(({ pool, view }) => ({ pool, ...view.gauges() })),
-      jobs: pools.map((pool, { jobs }) => jobs.map((name, { completed, failed, aborted, expired, crashed, refused, wait, run }) =>
-        ({ pool, name, completed, failed, aborted, expired, crashed, refused: { ...refused }, wait: wait.snapshot(), run: run.snapshot() }))).flat(),
+      jobs: pools.map((pool, { jobs }) => jobs.map((name, job) => ({ pool, name, ...accountOf(job) }))).flat(),
       tasksRunning: running,
       tasksWaiting: waiting,
-      tasks: tasks.map((name, { accepted, completed, failed, expired, crashed, aborted, refused, duplicate, retried, leaked, wait, run }) => ({
-        name, accepted, completed, failed: failed + expired + crashed, aborted, refused: { ...refused }, duplicate, retried, leaked, wait: wait.snapshot(), run: run.snapshot()
-      })),
+      tasks: tasks.map((name, task) => {
+        const { expired, crashed, failed, ...others } = accountOf(task)
+        return { name, ...others, failed: failed + expired + crashed }
+      }),
       queues: asks ? this.#queues : [],
       limits: limits.map((policy, { completed, refused, bound, wait }) =>
         ({ policy, granted: completed, refused: refused.limited, bound: bound && { ...bound(), wait: wait.snapshot() } })),
       storeFailures,
       isStoreUp,
-      locks: locks.map((kind, { completed, refused, wait }) => ({ kind, acquired: completed, refused: { ...refused }, wait: wait.snapshot() })),
+      locks: locks.map((kind, { completed, refused, wait }) =>
+        ({ kind, acquired: completed, refused: { ...refused }, wait: wait.snapshot() })),
       loop: loop && loopMetrics(loop),
       bucketBounds
     }
@@ -63,7 +64,7 @@ export class Collector {
   /** Asks Redis what is stored; one question at a time. It never rejects: while Redis is away, nothing is known. */
   queues (): Promise<Stored> {
     this.#asking ??= (this.#ours('tasks', 'tasks')?.queues() ?? Promise.resolve([])).then(
-      (queues) => ({ queues, isAnswered: true }), () => ({ queues: [], isAnswered: false })
+      (queues) => ({ queues, isRedisAnswering: true }), () => ({ queues: [], isRedisAnswering: false })
     ).then((stored) => {
       this.#asking = undefined
       this.#queues = stored.queues
@@ -75,6 +76,11 @@ export class Collector {
   #ours<Name extends keyof Decorators> (name: Name, drainable: string): Decorators[Name] | undefined {
     return ownDecorator<Decorators[Name]>(this.#app, name, drainable)
   }
+}
+
+/** Returns the counts of an account as they are now. */
+function accountOf<A extends Account> ({ refused, wait, run, ...counts }: A) {
+  return { ...counts, refused: { ...refused }, wait: wait.snapshot(), run: run.snapshot() }
 }
 
 /** The most routes of a snapshot. A service with more of them has a name for each in `app.loop.stats()`. */

@@ -65,7 +65,8 @@ async function metrics (app: FastifyInstance, options: MetricsOptions): Promise<
   })
   if (path === false && registry === undefined && endpointsOf(app) === undefined) return
   const { addPrometheus } = await import('./prometheus.ts')
-  await addPrometheus(app, { read: readerOf(SCRAPE_WINDOW_MS, false), queues: () => collector.queues() }, { path, registry, prefix })
+  const read = readerOf(SCRAPE_WINDOW_MS, false)
+  await addPrometheus(app, async () => ({ ...read(), ...await collector.queues() }), { path, registry, prefix })
 }
 
 /** The Fastify plugin of the metrics, `app.metrics`: counts and durations as a snapshot, and for Prometheus. */

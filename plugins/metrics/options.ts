@@ -35,13 +35,9 @@ export interface MetricsOptions {
 /** Every option, for the test that compares them with the docs. @internal */
 export const metricsOptionNames = ['path', 'registry', 'prefix'] as const satisfies ReadonlyArray<keyof MetricsOptions>
 
-export interface ResolvedOptions {
-  path: string | false
-  registry: MetricsRegistry | undefined
-  prefix: string
-}
+export type ResolvedOptions = ReturnType<typeof resolveOptions>
 
-export function resolveOptions (options: MetricsOptions): ResolvedOptions {
+export function resolveOptions (options: MetricsOptions) {
   check.record('metrics', options, metricsOptionNames)
   const { path = false, registry, prefix = 'fastify_concurrency_' } = options
   check.ensure(path === false || check.isPath(path), 'metrics.path', 'false, or a path such as /metrics, of letters, digits, and -._~', path)

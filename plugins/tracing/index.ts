@@ -8,7 +8,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { OptionInvalidError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
-import { listen } from './listen.ts'
+import { listenTo } from './listen.ts'
 import { resolveOptions, type TracingOptions, type TracingProvider } from './options.ts'
 import { Spans, type Tracer } from './spans.ts'
 
@@ -23,7 +23,7 @@ async function tracing (app: FastifyInstance, options: TracingOptions): Promise<
   const api = await import('@opentelemetry/api').catch((cause: unknown) => {
     throw new OptionInvalidError('tracing', 'the package @opentelemetry/api to be installed (npm install @opentelemetry/api)', String(cause))
   })
-  const stop = listen(app, new Spans(api, tracerOf(tracerProvider ?? api.trace)))
+  const stop = listenTo(app, new Spans(api, tracerOf(tracerProvider ?? api.trace)))
   app.addHook('onClose', async () => stop())
 }
 

@@ -1,48 +1,37 @@
 /** Connects the channels of the suite to the spans of one application. */
-import { subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
 import type { FastifyInstance } from 'fastify'
-import type { ChannelMessages } from '../channel-messages.ts'
+import { listen, type ChannelMessages } from '../channel-messages.ts'
 import { logSafely } from '../shared/log.ts'
 import type { Spans } from './spans.ts'
 
 type Names = keyof ChannelMessages
 
 /** Returns a function that ends the listening. */
-export function listen (app: FastifyInstance, spans: Spans): () => void {
+export function listenTo (app: FastifyInstance, spans: Spans): () => void {
   const stops: Array<() => void> = []
   let hasFailed = false
 
   /**
-   * Channels are the process's own, so messages of other applications are left out. A span processor of the application may throw, and so may a
-   * getter of an error that is recorded: out of a channel's listener, that would end the process.
+   * A span processor of the application may throw, and so may a getter of an error that is recorded: out of a channel's
+   * listener, that would end the process.
    */
-  function guarded<Name extends Names> (handle: (message: ChannelMessages[Name]) => void): (message: unknown) => void {
-    return (message) => {
-      if ((message as { server: object }).server !== app.server) return
+  function on<Name extends Names> (name: Name, handle: (message: ChannelMessages[Name]) => void): void {
+    stops.push(listen(app.server, name, (message) => {
       try {
-        handle(message as ChannelMessages[Name])
+        handle(message)
       } catch (err) {
         if (!hasFailed) logSafely(app.log, 'error', { err }, 'tracing has failed: a span is incomplete. Further failures are not logged')
         hasFailed = true
       }
-    }
+    }))
   }
 
-  function on<Name extends Names> (name: Name, handle: (message: ChannelMessages[Name]) => void): void {
-    const listener = guarded(handle)
-    subscribe(name, listener)
-    stops.push(() => unsubscribe(name, listener))
-  }
-
-  function trace<Name extends Names> (name: Name, start: (message: ChannelMessages[Name]) => void, end: (message: ChannelMessages[Name]) => void): void {
-    const channels = tracingChannel(name)
-    const [started, ended] = [guarded(start), guarded(end)]
-    channels.start.subscribe(started)
-    channels.asyncEnd.subscribe(ended)
-    stops.push(() => {
-      channels.start.unsubscribe(started)
-      channels.asyncEnd.unsubscribe(ended)
-    })
+  /** Listens to two events of a tracing channel, each of which is a channel whose name Node.js documents. */
+  function trace<Name extends Names> (
+    name: Name, start: (message: ChannelMessages[Name]) => void, end: (message: ChannelMessages[Name]) => void
+  ): void {
+    on(`tracing:${name}:start` as Name, start)
+    on(`tracing:${name}:asyncEnd` as Name, end)
   }
 
   trace('fastify-concurrency:workers:job', (job) => spans.startJob(job), (job) => spans.endJob(job))

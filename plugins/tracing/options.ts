@@ -18,11 +18,7 @@ export interface TracingOptions {
 /** Every option, for the test that compares them with the docs. @internal */
 export const tracingOptionNames = ['tracerProvider'] as const satisfies ReadonlyArray<keyof TracingOptions>
 
-export interface ResolvedOptions {
-  tracerProvider: TracingProvider | undefined
-}
-
-export function resolveOptions (options: TracingOptions): ResolvedOptions {
+export function resolveOptions (options: TracingOptions) {
   check.record('tracing', options, tracingOptionNames)
   const { tracerProvider } = options
   check.ensure(tracerProvider === undefined || typeof tracerProvider.getTracer === 'function', 'tracing.tracerProvider', 'a TracerProvider of OpenTelemetry', tracerProvider)

@@ -28,7 +28,7 @@ import { whyNotHost, whyNotListening, whyNotLocal, whyNotOwn, type Visit } from 
 import { cancelJob } from './running-jobs.ts'
 import { resolveOptions, type Authorize, type DashboardOptions } from './options.ts'
 import { Streams } from './streams.ts'
-import { addTaskRoutes } from './task-routes.ts'
+import { addTaskRoutes, operatorOf } from './task-routes.ts'
 
 export type { Authorize, DashboardOptions, Payloads } from './options.ts'
 
@@ -152,6 +152,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
 
   await app.register(async (routes) => {
     routes.addHook('onRequest', guard)
+    routes.addHook('onRequest', async (_request, reply) => { reply.headers(headers) })
 
     for (const { url, type, content } of files) {
       routes.get(`/${url}`, shared, async (request, reply) => {
@@ -161,7 +162,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
         if (isPage && !request.url.split('?', 1)[0]?.endsWith('/')) {
           return reply.redirect(`.${path.slice(path.lastIndexOf('/'))}/`)
         }
-        return reply.headers(headers).type(type).send(content)
+        return reply.type(type).send(content)
       })
     }
 
@@ -184,7 +185,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     type Own = { Querystring: { process?: unknown } }
     routes.get<Own>('/history', { ...shared, exposeHeadRoute: false }, async ({ query }, reply) => {
       ensureSame(query.process)
-      return await reply.headers(headers).type('application/json').send(feed?.hour ?? '{"samples":[]}')
+      return await reply.type('application/json').send(feed?.hour ?? '{"samples":[]}')
     })
 
     type Job = { Querystring: { process?: unknown, pool?: unknown, id?: unknown } }
@@ -200,19 +201,11 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
           'a job was cancelled on the dashboard')
         feed?.note(`job ${subject}`, 'it was cancelled on the dashboard')
       }
-      return reply.code(cancelled ? 200 : 404).headers(headers).send({ cancelled })
+      return reply.code(cancelled ? 200 : 404).send({ cancelled })
     })
 
-    const note = (subject: string, reason: string): void => feed?.note(subject, reason)
-    addTaskRoutes(routes, { app, shared, headers, payloads, operatorOf, note })
+    addTaskRoutes(routes, shared, payloads, (subject, reason) => feed?.note(subject, reason))
   }, { prefix: path })
-}
-
-/** Whom the log names: the user of basic authentication, if the request has it, and otherwise the address. */
-function operatorOf ({ headers: { authorization = '' }, ip }: FastifyRequest): string {
-  const [, credentials = ''] = /^Basic ([\w+/=]{1,1000})$/i.exec(authorization) ?? []
-  const [, user] = /^([^:]{1,100}):/.exec(Buffer.from(credentials, 'base64').toString()) ?? []
-  return user ?? ip
 }
 
 export default dashboard

@@ -48,16 +48,7 @@ export interface DashboardOptions {
 /** Every option, for the test that compares them with the docs. @internal */
 export const dashboardOptionNames = ['path', 'authorize', 'hosts', 'policies', 'showKeys', 'payloads'] as const satisfies ReadonlyArray<keyof DashboardOptions>
 
-export interface ResolvedOptions {
-  path: string
-  authorize: Authorize | undefined
-  hosts: readonly string[] | undefined
-  policies: readonly string[]
-  showKeys: boolean
-  payloads: Payloads | undefined
-}
-
-export function resolveOptions (options: DashboardOptions): ResolvedOptions {
+export function resolveOptions (options: DashboardOptions) {
   // Fastify adds the prefix of its own option, which the page's path follows.
   check.record('dashboard', options, [...dashboardOptionNames, 'prefix'])
   const { path = '/dashboard', authorize, hosts } = options

@@ -14,12 +14,6 @@ export interface JobSample extends Omit<JobMetrics, 'wait' | 'run'> {
   run: Quantiles
 }
 
-/** What became of requests at the event loop. */
-export interface LoopSample {
-  arrived: number
-  refused: number
-}
-
 /** What a route has cost the event loop lately. */
 export interface RouteSample {
   /** The method and the pattern of the path. */
@@ -37,8 +31,6 @@ export interface Sample {
   /** ms since 1970. */
   at: number
   phase: string
-  /** Jobs for which `run()` was called. */
-  arrived: number
   /** Gauges, except for `arrived`, the jobs of the pool for which `run()` was called. */
   pools: Array<MetricsSnapshot['pools'][number] & { arrived: number }>
   jobs: JobSample[]
@@ -47,8 +39,8 @@ export interface Sample {
   tasks: { running: number, waiting: number, completed: number, failed: number, retried: number, refused: TaskMetrics['refused'] }
   locks: { refused: LockMetrics['refused'] }
   requestsRefused: number
-  /** The admission of the event loop, if the application has it. */
-  loop: LoopSample | undefined
+  /** What became of requests at the event loop, if the application has its admission. */
+  loop: { arrived: number, refused: number } | undefined
   /** The routes that have cost the event loop most, the most expensive one first. Empty without its admission. */
   routes: RouteSample[]
   /** In ms; `utilization` is a share from 0 to 1. */
@@ -61,7 +53,11 @@ export interface Reading {
   metrics: MetricsSnapshot
 }
 
-type Refused<Reason extends string> = ReadonlyArray<{ refused: Record<Reason, number> }>
+/** The counts of a job that has ended without being refused. */
+const jobOutcomes = ['completed', 'failed', 'aborted', 'expired', 'crashed'] as const
+
+type Counts<Name extends string> = ReadonlyArray<Readonly<Record<Name, number>>>
+const refusedOf = <Refused>({ refused }: { refused: Refused }): Refused => refused
 
 /**
  * Returns the sample between two readings.
@@ -70,77 +66,62 @@ type Refused<Reason extends string> = ReadonlyArray<{ refused: Record<Reason, nu
  * @param now the instant of `after`, in ms since 1970
  */
 export function sampleOf (first: Reading, before: Reading, after: Reading, now: number): Sample {
-  const seconds = Math.max(0.001, (after.at - before.at) / 1_000)
-  const rate = (from: number | undefined, to: number): number => round(Math.max(0, to - (from ?? 0)) / seconds)
-  const refusals = <Reason extends string>(reasons: readonly Reason[], from: Refused<Reason>, to: Refused<Reason>): Record<Reason, number> => {
-    const count = (of: Refused<Reason>, reason: Reason): number => sum(of.map(({ refused }) => refused[reason]))
-    return Object.fromEntries(reasons.map((reason) => [reason, rate(count(from, reason), count(to, reason))])) as Record<Reason, number>
-  }
   const { metrics: last } = after
   const { metrics: previous } = before
-  const quantiles = (from: DurationsSnapshot | undefined, to: DurationsSnapshot): Quantiles => quantilesOf(from, to, last.bucketBounds)
+  const seconds = Math.max(0.001, (after.at - before.at) / 1_000)
+  const rate = (from: number, to: number): number => round(Math.max(0, to - from) / seconds)
+  /** Returns the rates of counts, each of them the sum of all of its name. */
+  const rates = <Name extends string>(
+    names: readonly Name[], from: Counts<NoInfer<Name>>, to: Counts<NoInfer<Name>>
+  ): Record<Name, number> => {
+    const count = (of: Counts<Name>, name: Name): number => sum(of.map((counts) => counts[name]))
+    return recordOf(names, (name) => rate(count(from, name), count(to, name)))
+  }
 
   const previousJobs = byKey(previous.jobs, jobKey)
   const firstJobs = byKey(first.metrics.jobs, jobKey)
-  const jobs = last.jobs.filter(hasRun).map((job): JobSample => {
-    const earlier = previousJobs.get(jobKey(job))
-    const base = firstJobs.get(jobKey(job))
-    const { pool, name } = job
-    return {
-      pool,
-      name,
-      completed: rate(earlier?.completed, job.completed),
-      failed: rate(earlier?.failed, job.failed),
-      aborted: rate(earlier?.aborted, job.aborted),
-      expired: rate(earlier?.expired, job.expired),
-      crashed: rate(earlier?.crashed, job.crashed),
-      refused: refusals(jobRefusalReasons, earlier === undefined ? [] : [earlier], [job]),
-      wait: quantiles(base?.wait, job.wait),
-      run: quantiles(base?.run, job.run)
-    }
-  })
-
   const previousLimits = byKey(previous.limits, ({ policy }) => policy)
-  const task = (count: (task: MetricsSnapshot['tasks'][number]) => number): number => rate(sum(previous.tasks.map(count)), sum(last.tasks.map(count)))
   return {
     at: now,
     phase: last.phase,
-    arrived: rate(arrivals(previous), arrivals(last)),
     pools: last.pools.map((pool) => ({
       ...pool,
       arrived: rate(arrivals(previous, pool.pool), arrivals(last, pool.pool))
     })),
-    jobs,
-    limits: last.limits.map(({ policy, granted, refused }) => {
-      const earlier = previousLimits.get(policy)
-      return { policy, granted: rate(earlier?.granted, granted), refused: rate(earlier?.refused, refused) }
+    // A service may define many jobs, of which a sample holds only those that were called.
+    jobs: last.jobs.filter((job) => ended(job) > 0).map((job) => {
+      const earlier = listOf(previousJobs.get(jobKey(job)))
+      const base = firstJobs.get(jobKey(job))
+      return {
+        pool: job.pool,
+        name: job.name,
+        ...rates(jobOutcomes, earlier, [job]),
+        refused: rates(jobRefusalReasons, earlier.map(refusedOf), [job.refused]),
+        wait: quantilesOf(base?.wait, job.wait, last.bucketBounds),
+        run: quantilesOf(base?.run, job.run, last.bucketBounds)
+      }
     }),
+    limits: last.limits.map((limit) => ({
+      policy: limit.policy,
+      ...rates(['granted', 'refused'], listOf(previousLimits.get(limit.policy)), [limit])
+    })),
     tasks: {
       running: last.tasksRunning,
       waiting: last.tasksWaiting,
-      completed: task(({ completed }) => completed),
-      failed: task(({ failed }) => failed),
-      retried: task(({ retried }) => retried),
-      refused: refusals(taskRefusalReasons, previous.tasks, last.tasks)
+      ...rates(['completed', 'failed', 'retried'], previous.tasks, last.tasks),
+      refused: rates(taskRefusalReasons, previous.tasks.map(refusedOf), last.tasks.map(refusedOf))
     },
-    locks: { refused: refusals(lockRefusalReasons, previous.locks, last.locks) },
+    locks: { refused: rates(lockRefusalReasons, previous.locks.map(refusedOf), last.locks.map(refusedOf)) },
     requestsRefused: rate(previous.requestsRefused, last.requestsRefused),
-    loop: last.loop && loopSample(previous.loop, last.loop, rate),
+    loop: last.loop && rates(['arrived', 'refused'], listOf(previous.loop).map(loopCounts), [loopCounts(last.loop)]),
     routes: last.loop === undefined ? [] : routeSamples(first, after, last.loop),
-    eventLoop: {
-      utilization: round(last.eventLoop.utilization),
-      delayP99: round(last.eventLoop.delayP99),
-      delayMax: round(last.eventLoop.delayMax)
-    }
+    eventLoop: recordOf(['utilization', 'delayP99', 'delayMax'], (name) => round(last.eventLoop[name]))
   }
 }
 
-type Rate = (from: number | undefined, to: number) => number
-
-function loopSample (before: LoopMetrics | undefined, after: LoopMetrics, rate: Rate): LoopSample {
-  const refused = (loop: LoopMetrics | undefined): number => sum(Object.values(loop?.refused ?? {}))
-  const arrived = (loop: LoopMetrics | undefined): number => (loop?.passed ?? 0) + (loop?.started ?? 0) + refused(loop)
-  return { arrived: rate(arrived(before), arrived(after)), refused: rate(refused(before), refused(after)) }
+function loopCounts ({ passed, started, refused: reasons }: LoopMetrics): { arrived: number, refused: number } {
+  const refused = sum(Object.values(reasons))
+  return { arrived: passed + started + refused, refused }
 }
 
 /** The routes that a sample holds. */
@@ -161,25 +142,15 @@ function routeSamples (first: Reading, after: Reading, { routes }: LoopMetrics):
     .slice(0, MAX_ROUTES)
 }
 
-/** A service may define many jobs, of which a sample holds only those that were called. */
-function hasRun (job: JobMetrics): boolean {
-  return ended(job) > 0
-}
-
-/**
- * Calls of `run()` so far, of all pools or of one: no channel counts them, since each of them either has ended, was
- * refused, or is in a pool.
- */
-function arrivals ({ jobs, pools }: MetricsSnapshot, of?: string): number {
-  const isOf = ({ pool }: { pool: string }): boolean => of === undefined || pool === of
+/** Calls of `run()` so far: no channel counts them, since each of them has ended, was refused, or is in the pool. */
+function arrivals ({ jobs, pools }: MetricsSnapshot, of: string): number {
+  const isOf = ({ pool }: { pool: string }): boolean => pool === of
   return sum(jobs.filter(isOf).map(ended)) + sum(pools.filter(isOf).map(({ running, waiting }) => running + waiting))
 }
 
-type Ended = Pick<JobMetrics, 'completed' | 'failed' | 'aborted' | 'expired' | 'crashed' | 'refused'>
-
 /** Jobs that came to an end of whatever kind. */
-export function ended ({ completed, failed, aborted, expired, crashed, refused }: Ended): number {
-  return completed + failed + aborted + expired + crashed + sum(Object.values(refused))
+export function ended (job: Pick<JobMetrics, typeof jobOutcomes[number] | 'refused'>): number {
+  return sum(jobOutcomes.map((outcome) => job[outcome])) + sum(Object.values(job.refused))
 }
 
 /** Returns the percentiles of what was measured between two snapshots: the durations of a bucket count as spread evenly over it. */
@@ -207,6 +178,14 @@ const jobKey = ({ pool, name }: JobMetrics): string => `${pool}\0${name}`
 function byKey<T> (items: readonly T[], key: (item: T) => string): Map<string, T> {
   return new Map(items.map((item) => [key(item), item]))
 }
+
+function recordOf<Name extends string> (
+  names: readonly Name[], value: (name: Name) => number
+): Record<Name, number> {
+  return Object.fromEntries(names.map((name) => [name, value(name)])) as Record<Name, number>
+}
+
+const listOf = <T>(item: T | undefined): T[] => item === undefined ? [] : [item]
 
 export const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)
 /** Three figures are more than a chart shows, and keep a sample short. */

@@ -31,7 +31,7 @@ const SEARCHED = 1_000
 const MAX_TEXT = 4_000
 
 /** What the page shows of a failed task. */
-export interface ShownFailed extends Pick<FailedTask, 'id' | 'storedId' | 'attempts' | 'enqueuedAt' | 'failedAt'> {
+export interface ShownFailed extends Pick<FailedTask, 'id' | 'storedId' | 'attempts' | 'failedAt'> {
   message: string
   stack: string | undefined
   payload: string | undefined
@@ -104,12 +104,11 @@ function nextOf (read: number, limit: number, offset: number): number | undefine
 }
 
 function shown (name: string, task: FailedTask, payloads: Payloads | undefined): ShownFailed {
-  const { id, storedId, attempts, enqueuedAt, failedAt, error, payload } = task
+  const { id, storedId, attempts, failedAt, error, payload } = task
   return {
     id,
     storedId,
     attempts,
-    enqueuedAt,
     failedAt,
     message: `${error.code === undefined ? '' : `${error.code}: `}${error.message}`.slice(0, MAX_TEXT),
     stack: error.stack?.slice(0, MAX_TEXT),

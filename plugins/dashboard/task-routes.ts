@@ -7,18 +7,6 @@ import { act, failedTasks, inspected, storedTasksOf, type StoredTasks } from './
 /** What the page asks with. Anybody may send anything. */
 type Query = { Querystring: Partial<Record<'name' | 'id' | 'shown' | 'action' | 'payloads' | 'offset', unknown>> }
 
-export interface TaskRoutesDeps {
-  /** Whose decorator is read: the application, and not the context of the routes. */
-  app: FastifyInstance
-  shared: RouteShorthandOptions
-  headers: Record<string, string>
-  payloads: Payloads | undefined
-  /** Names the user for the log. */
-  operatorOf: (request: FastifyRequest) => string
-  /** Adds a line to the incidents. */
-  note: (subject: string, reason: string) => void
-}
-
 /** Errors that say that there are no stored tasks of this name. */
 const unknownCodes: ReadonlySet<unknown> = new Set(['FC_ERR_TASK_UNKNOWN', 'FC_ERR_TASKS_NOT_STORED'])
 
@@ -27,19 +15,26 @@ const MAX_OFFSET = 1_000_000_000
 
 const textOf = (value: unknown): string | undefined => typeof value === 'string' && value !== '' ? value : undefined
 
-export function addTaskRoutes (routes: FastifyInstance,
-  { app, shared, headers, payloads, operatorOf, note }: TaskRoutesDeps): void {
+/** Whom the log names: the user of basic authentication, if the request has it, and otherwise the address. */
+export function operatorOf ({ headers: { authorization = '' }, ip }: FastifyRequest): string {
+  const [, credentials = ''] = /^Basic ([\w+/=]{1,1000})$/i.exec(authorization) ?? []
+  const [, user] = /^([^:]{1,100}):/.exec(Buffer.from(credentials, 'base64').toString()) ?? []
+  return user ?? ip
+}
+
+/** @param note adds a line to the incidents */
+export function addTaskRoutes (routes: FastifyInstance, shared: RouteShorthandOptions, payloads: Payloads | undefined,
+  note: (subject: string, reason: string) => void): void {
   /** Answers with what `read` returns, or with 404 if it returns nothing, or no tasks of the name are stored. */
   async function answer (name: unknown, reply: FastifyReply,
     read: (tasks: StoredTasks, name: string) => Promise<object | undefined>): Promise<FastifyReply> {
-    const [tasks, known] = [storedTasksOf(app), textOf(name)]
+    const [tasks, known] = [storedTasksOf(routes), textOf(name)]
     const found = tasks === undefined || known === undefined
       ? undefined
       : await read(tasks, known).catch((error: unknown) => {
         if (unknownCodes.has((error as { code?: unknown }).code)) return undefined
         throw error
       })
-    reply.headers(headers)
     return found === undefined
       ? await reply.code(404).send({ message: 'There is no such task or action, or no tasks of this name are stored' })
       : await reply.send(found)

@@ -128,19 +128,20 @@ export function threadEnded ({ why, error }: ChannelMessages['fastify-concurrenc
   return why === 'crashed' ? `it ended by itself; another thread takes its place: ${errorWords(error)}` : threadEnds[why]
 }
 
-const phases = {
-  serving: 'it has not begun',
+const phases: Record<string, string> = {
   leaving: 'the service reports that it is not ready, and still serves',
   requests: 'new requests are refused, and those in flight are being finished',
   tasks: 'background tasks are being finished',
   workers: 'jobs are being finished',
   closing: 'the application closes',
   closed: 'the application has closed'
-} as const
+}
+
+export const phaseInWords = (phase: string): string => phases[phase] ?? phase
 
 /** @param isFirst whether the shutdown begins with this phase */
 export function phaseEntered ({ phase, reason }: ChannelMessages['fastify-concurrency:lifecycle:entered'], isFirst: boolean): string {
-  return isFirst ? `because of ${reason}: ${phases[phase]}` : phases[phase]
+  return `${isFirst ? `because of ${reason}: ` : ''}${phaseInWords(phase)}`
 }
 
 /** An error may carry what a client has sent, of any length. */

@@ -88,7 +88,7 @@ t.test('jobs, tasks, limits, locks and requests: stats(), Prometheus\' text and 
   t.strictSame([metric('limiter_granted_total'), metric('limiter_refused_total')], [3, 2])
   t.strictSame([sample.locks.refused, metric('locks_refused_total'), metric('locks_acquired_total')], [{ full: 1, timeout: 0, closing: 0 }, 1, 1])
   t.match(app.locks.stats(), { holding: 1, waiting: 1 })
-  t.equal(sample.arrived, 3 + 1 + 1 + 1 + 2, 'jobs that have ended, were refused, run or wait')
+  t.equal(gauges?.arrived, 3 + 1 + 1 + 1 + 2, 'jobs that have ended, were refused, run or wait')
 
   end.resolve()
   lock.release()

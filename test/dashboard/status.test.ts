@@ -13,7 +13,6 @@ type Job = Sample['jobs'][number]
 const quiet: Sample = {
   at: 0,
   phase: 'serving',
-  arrived: 0,
   pools: [{ pool: 'workers', maxThreads: 2, threads: 2, running: 2, waiting: 0, arrived: 0 }],
   jobs: [],
   limits: [],
@@ -150,7 +149,7 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
     samples: [sample({ ...searches[0], limits: [{ policy: 'plan', granted: 1, refused: 2 }], eventLoop: { utilization: 1, delayP99: 1, delayMax: 2_000 } })]
   }, [{ state: 'stalled' }, { state: 'overloaded' }, { state: 'refusing' }]],
   ['refusals of some seconds ago still count', { samples: [...searches, quiet, quiet] }, [{ state: 'overloaded' }]],
-  ['a shutdown is all that is said', { phase: 'tasks', samples: searches }, [{ state: 'draining', what: 'Shutting down', why: 'it finishes its background tasks' }]]
+  ['a shutdown is all that is said', { phase: 'tasks', samples: searches }, [{ state: 'draining', what: 'Shutting down', why: 'background tasks are being finished' }]]
 ]
 
 for (const [name, given, expected] of cases) {

@@ -147,7 +147,7 @@ t.test('a page sees each phase of a shutdown, until its last event says that the
   const hold = deferred()
   app.tasks.submit('mail:1', async () => hold.promise)
   const closed = app.lifecycle.shutdown('test')
-  await page.next<Status>('status', ({ state, problems }) => state === 'draining' && problems[0]?.why === 'it finishes its background tasks')
+  await page.next<Status>('status', ({ state, problems }) => state === 'draining' && problems[0]?.why === 'background tasks are being finished')
   t.notOk(page.ended)
   const late = await listenTo(t, port)
   await late.next<Hello>('hello')

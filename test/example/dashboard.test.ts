@@ -261,7 +261,7 @@ t.test('a shutdown has a banner with its phase; afterwards the page says that it
   const hold = deferred()
   app.tasks.submit('mail:1', async () => hold.promise)
   const closed = app.lifecycle.shutdown('test')
-  await page.locator('#status:has-text("Shutting down since"):has-text("it finishes its background tasks")').waitFor()
+  await page.locator('#status:has-text("Shutting down since"):has-text("background tasks are being finished")').waitFor()
   await page.locator('#phase[data-state=draining]').waitFor()
   t.strictSame(await seriousOf(page), [])
   hold.resolve()

@@ -3,6 +3,7 @@ import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
 import { ownProcess, showProcess } from './process.js'
 import { charts as definitions } from './panels.js'
+import { hasPool } from './reasons.js'
 import { showOutage, showStatus, showWho } from './status.js'
 import { showStored } from './stored/table.js'
 import { tiles as tileDefinitions } from './tiles.js'
@@ -178,7 +179,7 @@ function connect () {
     hear()
     samples.push(sample)
     samples.splice(0, samples.length - kept)
-    byId('jobs').hidden = !samples.some(({ pools }) => pools.length > 0)
+    byId('jobs').hidden = !hasPool(samples)
     showRoutes(sample.routes)
     showSamples()
   })

@@ -1,6 +1,6 @@
 // What the charts show of a sample.
 import { count, duration, perSecond } from './dom.js'
-import { overJobs, reasons, sum } from './reasons.js'
+import { arrivedJobs, hasPool, overJobs, reasons, sum } from './reasons.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
 /** @typedef {import('../sample.ts').JobSample} JobSample */
@@ -57,17 +57,14 @@ const MAX_LIMITS = 6
 /** @param {JobSample} job */
 const keyOf = ({ pool, name }) => pool === 'workers' ? name : `${pool}: ${name}`
 
-/** @param {Sample[]} samples */
-const hasJobs = (samples) => samples.some(({ pools }) => pools.length > 0)
-
 /** @type {Definition[]} */
 export const charts = [
   {
     title: 'Jobs a second',
     format: count,
-    isThere: hasJobs,
+    isThere: hasPool,
     lines: (samples) => [
-      { label: 'arrived', color: 'neutral', value: ({ arrived }) => arrived },
+      { label: 'arrived', color: 'neutral', value: arrivedJobs },
       { label: 'served', color: 'served', filled: true, value: (sample) => overJobs(sample, ({ completed }) => completed) },
       { label: 'refused', color: 'refused', value: (sample) => overJobs(sample, refusedJobs) },
       ...happened(samples, [
@@ -83,13 +80,13 @@ export const charts = [
     isThere: () => true,
     lines: (samples) => happened(samples, reasons).map((reason) => ({ ...reason, filled: true }))
   },
-  { title: 'Wait for a thread', format: duration, nothing: 'No job has ended yet.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'wait') },
-  { title: 'Run on a thread', format: duration, nothing: 'No job has ended yet.', isThere: hasJobs, lines: (samples) => quantiles(samples, 'run') },
+  { title: 'Wait for a thread', format: duration, nothing: 'No job has ended yet.', isThere: hasPool, lines: (samples) => quantiles(samples, 'wait') },
+  { title: 'Run on a thread', format: duration, nothing: 'No job has ended yet.', isThere: hasPool, lines: (samples) => quantiles(samples, 'run') },
   {
     title: 'Threads and queue',
     format: count,
     whole: true,
-    isThere: hasJobs,
+    isThere: hasPool,
     lines: () => [
       { label: 'waiting (left)', color: 'waiting', filled: true, value: ({ pools }) => sum(pools.map(({ waiting }) => waiting)) },
       { label: 'busy threads (right)', color: 'running', right: true, value: ({ pools }) => sum(pools.map(({ running, maxThreads }) => Math.min(running, maxThreads))) },

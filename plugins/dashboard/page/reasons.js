@@ -8,6 +8,10 @@
 export const sum = (numbers) => numbers.reduce((a, b) => a + b, 0)
 /** @param {Sample} sample @param {(job: JobSample) => number} of */
 export const overJobs = ({ jobs }, of) => sum(jobs.map(of))
+/** Jobs for which `run()` was called. @param {Sample} sample */
+export const arrivedJobs = ({ pools }) => sum(pools.map(({ arrived }) => arrived))
+/** Whether the application has a pool. @param {Sample[]} samples */
+export const hasPool = (samples) => samples.some(({ pools }) => pools.length > 0)
 /** @param {JobSample} job */
 const crowdedOut = ({ refused: { count, wait, deadline, shed } }) => count + wait + deadline + shed
 

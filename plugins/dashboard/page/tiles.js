@@ -1,6 +1,6 @@
 // The numbers at the top of the page: of the parts that the application uses.
 import { count, duration } from './dom.js'
-import { overJobs, reasons, refusedAll, sum } from './reasons.js'
+import { arrivedJobs, hasPool, overJobs, reasons, refusedAll, sum } from './reasons.js'
 
 /** @typedef {import('../sample.ts').Sample} Sample */
 
@@ -8,21 +8,22 @@ import { overJobs, reasons, refusedAll, sum } from './reasons.js'
  * @typedef {object} Tile
  * @property {string} title
  * @property {(samples: Sample[]) => boolean} isThere whether the application has what the tile is about
- * @property {(sample: Sample, recent: Sample[]) => { value: string, unit?: string, note: string, tone?: 'good' | 'warn' | 'bad' }} show
+ * @property {(sample: Sample, recent: Sample[]) => { value: string, unit?: string, note: string, tone?: 'warn' | 'bad' }} show
  */
 
 /** @param {Sample[]} samples @param {(sample: Sample) => number} value */
 const mean = (samples, value) => sum(samples.map(value)) / Math.max(1, samples.length)
-
-/** @param {Sample[]} samples */
-const hasPool = (samples) => samples.some(({ pools }) => pools.length > 0)
 
 /** @type {Tile[]} */
 export const tiles = [
   {
     title: 'Jobs served',
     isThere: hasPool,
-    show: (_, recent) => ({ value: count(mean(recent, (each) => overJobs(each, ({ completed }) => completed))), unit: '/s', note: `of ${count(mean(recent, ({ arrived }) => arrived))}/s that arrive, in the last 10 s` })
+    show: (_, recent) => ({
+      value: count(mean(recent, (each) => overJobs(each, ({ completed }) => completed))),
+      unit: '/s',
+      note: `of ${count(mean(recent, arrivedJobs))}/s that arrive, in the last 10 s`
+    })
   },
   {
     title: 'Refused',

@@ -3,7 +3,7 @@
  * function of the last seconds, and the page only draws its result.
  */
 import { ended, sum, type Sample } from '../sample.ts'
-import { code, duration, number, plural, shareInWords, whoInWords } from '../words.ts'
+import { code, duration, number, phaseInWords, plural, shareInWords, whoInWords } from '../words.ts'
 import { causeOf, holderOf } from './causes.ts'
 import type { Stored } from '../stored-tasks.ts'
 import type { Facts, Problem, State } from './problem.ts'
@@ -52,19 +52,12 @@ export function serving (samples: readonly Sample[]): string {
 
 const severity: readonly State[] = ['draining', 'stalled', 'overloaded', 'refusing', 'attention']
 
-const phases: Record<string, string> = {
-  leaving: 'it reports that it is not ready, so that load balancers look elsewhere, and still serves',
-  requests: 'it refuses new requests, and finishes those in flight',
-  tasks: 'it finishes its background tasks',
-  workers: 'it finishes its jobs'
-}
-
 function draining (phase: string): Problem {
   return {
     id: 'draining',
     state: 'draining',
     what: 'Shutting down',
-    why: phases[phase] ?? phase,
+    why: phaseInWords(phase),
     advice: '',
     docs: 'shutdown.md#phases'
   }

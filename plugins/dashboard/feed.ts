@@ -5,7 +5,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { MetricsSnapshot } from '../metrics/index.ts'
 import { logSafely } from '../shared/log.ts'
-import { History, Hour, COARSE, KEPT_SAMPLES } from './history.ts'
+import { History, Hour } from './history.ts'
 import { Incidents } from './incidents.ts'
 import { runningJobs } from './running-jobs.ts'
 import { sampleOf, type Reading } from './sample.ts'
@@ -71,13 +71,13 @@ export class Feed {
     const incidents = JSON.stringify(this.#incidents.kept)
     const status = this.#status === undefined ? '' : event('status', this.#status)
     this.#hello ??= Buffer.from(`retry: 2000\nevent: hello\ndata: {"process":${JSON.stringify(this.#process)},` +
-      `"interval":${INTERVAL_MS},"kept":${KEPT_SAMPLES},"samples":${this.#minutes.json},"incidents":${incidents}}\n\n${status}`)
+      `"samples":${this.#minutes.json},"incidents":${incidents}}\n\n${status}`)
     return this.#hello
   }
 
   /** The samples of the last hour, as JSON. A page asks for them if its user does. */
   get hour (): string {
-    return `{"interval":${COARSE * INTERVAL_MS},"samples":${this.#hour.history.json}}`
+    return `{"samples":${this.#hour.history.json}}`
   }
 
   /**

@@ -11,7 +11,7 @@ export interface PageFile {
 
 const types = { html: 'text/html; charset=utf-8', css: 'text/css; charset=utf-8', js: 'text/javascript; charset=utf-8' }
 const names = ['index.html', 'style.css', 'main.js', 'status.js', 'tiles.js', 'panels.js', 'reasons.js', 'chart.js',
-  'lists.js', 'process.js', 'confirm.js', 'dom.js', 'stored/ask.js', 'stored/table.js', 'stored/look.js', 'stored/failed.js'] as const
+  'lists.js', 'ask.js', 'confirm.js', 'dom.js', 'stored/table.js', 'stored/look.js', 'stored/failed.js'] as const
 
 export function pageFiles (): PageFile[] {
   const own = names.map((name): PageFile => {

@@ -4,15 +4,15 @@
  */
 import { sampleOf, sum, type Reading, type Sample } from './sample.ts'
 
-/** The samples of each of the two spans. */
-export const KEPT_SAMPLES = 300
+/** The samples of each of the two spans. page/main.js shows as many. */
+const KEPT_SAMPLES = 300
 /**
  * The characters of each of the two spans: 2 MB, or 4 MB if a name isn't Latin. A service whose samples are longer than
  * 6,667 characters, with about thirty jobs, keeps fewer of them.
  */
 const MAX_CHARACTERS = 2_000_000
 /** The seconds that a sample of the hour is of. */
-export const COARSE = 12
+const COARSE = 12
 
 export class History {
   readonly #texts: string[] = []

@@ -201,7 +201,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
           'a job was cancelled on the dashboard')
         feed?.note(`job ${subject}`, 'it was cancelled on the dashboard')
       }
-      return reply.code(cancelled ? 200 : 404).send({ cancelled })
+      return cancelled ? { cancelled } : reply.code(404).send({ cancelled, message: 'it had ended already' })
     })
 
     addTaskRoutes(routes, shared, payloads, (subject, reason) => feed?.note(subject, reason))

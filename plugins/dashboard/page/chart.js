@@ -40,8 +40,18 @@ function timesOf ({ scales }, at) {
 
 const wholeSteps = [1, 10, 100, 1_000, 10_000].flatMap((decade) => [1, 2, 5].map((step) => step * decade))
 
+/** A canvas knows no variables of CSS. This element, which shows nothing, has the colour that is asked for. */
+const probe = make('span')
+document.body.append(probe)
+
+/** Returns a colour of style.css, in the theme of the moment. @param {string} name */
+function colour (name) {
+  probe.style.color = `var(--${name})`
+  return getComputedStyle(probe).color
+}
+
 /** @param {string} name */
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim()
+const faded = (name) => colour(name).replace(')', ', 0.13)')
 
 export class Chart {
   #plot = make('div', { class: 'plot', 'aria-hidden': 'true' })
@@ -124,7 +134,7 @@ export class Chart {
         stroke: () => colour(color),
         width: dashed === true ? 1.25 : 1.75,
         ...(dashed === true && { dash: [4, 3] }),
-        ...(filled === true && { fill: () => `${colour(color)}22` }),
+        ...(filled === true && { fill: () => faded(color) }),
         points: { show: false },
         spanGaps: false
       }))],

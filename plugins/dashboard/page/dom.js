@@ -21,6 +21,17 @@ export function make (tag, { class: className, text, ...attributes } = {}, child
   return element
 }
 
+/**
+ * Makes a row of a table, whose first cell names it.
+ *
+ * @param {string | Array<Node | string>} title @param {Array<Node | string>} cells
+ */
+export function row (title, cells) {
+  const head = make('th', {}, [title].flat())
+  head.scope = 'row'
+  return make('tr', {}, [head, ...cells.map((cell) => make('td', {}, [cell]))])
+}
+
 /** Sets a text only if it differs: a change of the document costs a layout. @param {Node} node @param {string} text */
 export function setText (node, text) {
   if (node.textContent !== text) node.textContent = text

@@ -1,7 +1,7 @@
 // The lists: running jobs, the costs of routes, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
+import { ask } from './ask.js'
 import { confirmed } from './confirm.js'
-import { ownProcess } from './process.js'
-import { byId, count as compact, duration, make, sentence, setText, timeOf } from './dom.js'
+import { byId, count as compact, duration, make, row, sentence, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../running-jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */
@@ -65,8 +65,8 @@ export function showJobs (jobs) {
   }
   for (const job of jobs) {
     const key = `${job.pool} ${job.id}`
-    const row = rows.get(key)
-    if (row !== undefined) row.update(job)
+    const known = rows.get(key)
+    if (known !== undefined) known.update(job)
     else {
       const added = new Row(job)
       rows.set(key, added)
@@ -80,29 +80,18 @@ export function showJobs (jobs) {
 /** @param {RouteSample[]} routes none if nothing was asked for lately, or the application has no admission of the event loop */
 export function showRoutes (routes) {
   byId('routes').hidden = routes.length === 0
-  byId('routes-rows').replaceChildren(...routes.map(({ route, share, count, longestMs }) => {
-    const title = make('th', { text: route })
-    title.scope = 'row'
-    const cells = [`${(100 * share).toFixed(1)} %`, compact(count), duration(longestMs)]
-    return make('tr', {}, [title, ...cells.map((text) => make('td', { text }))])
-  }))
+  byId('routes-rows').replaceChildren(...routes.map(({ route, share, count, longestMs }) =>
+    row(route, [`${(100 * share).toFixed(1)} %`, compact(count), duration(longestMs)])))
 }
 
 /** @param {ShownJob} job @param {HTMLButtonElement} button */
 async function cancel ({ pool, id, name }, button) {
   if (!await confirmed(`Cancel the job ${name} ${id}? Its caller gets an error.`, `Cancel ${name} ${id}`)) return
   button.disabled = true
-  const said = byId('said')
-  try {
-    const response = await fetch(`cancel?${new URLSearchParams({ pool, id })}&${ownProcess()}`, { method: 'POST' })
-    if (response.ok) said.textContent = `${name} ${id} was cancelled.`
-    else if (response.status === 404) said.textContent = `${name} ${id} had ended already.`
-    else said.textContent = `${name} ${id} was not cancelled: ${(await response.json()).message}`
-    if (!response.ok) button.disabled = false
-  } catch {
-    said.textContent = `${name} ${id} was not cancelled: the service doesn't answer.`
-    button.disabled = false
-  }
+  const { problem } = await ask('cancel', { pool, id }, { method: 'POST' })
+  button.disabled = problem === undefined
+  const why = problem === undefined ? 'was cancelled.' : `was not cancelled: ${problem}`
+  byId('said').textContent = `${name} ${id} ${why}`
 }
 
 /** By the id of their incident. @type {Map<number, { element: HTMLElement, since: number }>} */

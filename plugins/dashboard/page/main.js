@@ -1,7 +1,7 @@
 // The page: listens to the stream of events, and shows what comes.
+import { ask, showProcess } from './ask.js'
 import { Chart } from './chart.js'
 import { byId, make, setText, timeOf } from './dom.js'
-import { ownProcess, showProcess } from './process.js'
 import { charts as definitions } from './panels.js'
 import { hasPool } from './reasons.js'
 import { showOutage, showStatus, showWho } from './status.js'
@@ -19,6 +19,10 @@ const SILENT = 3_000
 const RECONNECT = 6_000
 /** ms that a chart shows at least. */
 const SHORTEST = 60_000
+/** The samples that are kept, as in history.ts: of the last minutes, and of the last hour. */
+const KEPT = 300
+/** ms that a sample is of: one of the last minutes, and one of the last hour. */
+const [MINUTES, HOUR] = [1_000, 12_000]
 
 const charts = definitions.map((definition) => new Chart(definition))
 byId('charts').append(...charts.map(({ element }) => element))
@@ -35,11 +39,8 @@ const tiles = tileDefinitions.map(({ title, isThere, show }) => {
 
 /** @type {Sample[]} */
 let samples = []
-let kept = 300
-let interval = 1_000
-/** The samples of the last hour, each of several seconds, if the charts show them. @type {Sample[] | undefined} */
+/** The samples of the last hour, if the charts show them. @type {Sample[] | undefined} */
 let hour
-let hourInterval = 12_000
 /** @type {import('../status/problem.ts').State} */
 let state = 'serving'
 /** What the connection is doing. @type {'connecting' | 'open' | 'paused' | 'lost' | 'refused' | 'ended'} */
@@ -67,7 +68,7 @@ function showSamples () {
     setText(note, shown.note)
     element.dataset['tone'] = shown.tone ?? ''
   }
-  if (hour === undefined) showCharts(samples, interval)
+  if (hour === undefined) showCharts(samples, MINUTES)
   setText(byId('clock'), timeOf(last.at))
 }
 
@@ -76,7 +77,7 @@ function showCharts (shown, each) {
   const [first, last] = [shown[0], shown.at(-1)]
   if (first === undefined || last === undefined) return
   // A service that has just started fills the charts too.
-  const span = Math.min(kept * each, Math.max(SHORTEST, last.at - first.at)) / 1_000
+  const span = Math.min(KEPT * each, Math.max(SHORTEST, last.at - first.at)) / 1_000
   for (const chart of charts) chart.show(shown, span)
 }
 
@@ -85,16 +86,13 @@ async function choose (isHour) {
   byId('span-minutes').setAttribute('aria-pressed', String(!isHour))
   byId('span-hour').setAttribute('aria-pressed', String(isHour))
   hour = isHour ? [] : undefined
-  if (hour === undefined) return showCharts(samples, interval)
+  if (hour === undefined) return showCharts(samples, MINUTES)
   const asked = hour
-  const answer = await fetch(`history?${ownProcess()}`).then((response) => response.json()).catch(() => ({ samples: [] }))
+  const { answer = { samples: [] } } = await ask('history')
   if (hour !== asked) return
-  // Another process has answered, behind a load balancer.
-  if (answer.samples === undefined) answer.samples = []
   hour = answer.samples
-  hourInterval = answer.interval
   // A service that runs for less than a few of its samples has no more to show than the minutes.
-  showCharts(answer.samples.length < 2 ? samples : answer.samples, hourInterval)
+  showCharts(answer.samples.length < 2 ? samples : answer.samples, HOUR)
 }
 
 /** For how many seconds an open connection has brought nothing, if that is too long. */
@@ -166,8 +164,6 @@ function connect () {
     status = undefined
     hear()
     showProcess(hello.process)
-    kept = hello.kept
-    interval = hello.interval
     samples = hello.samples
     if (hour !== undefined) choose(true)
     showIncidents(hello.incidents, true)
@@ -178,7 +174,7 @@ function connect () {
   on('sample', (sample) => {
     hear()
     samples.push(sample)
-    samples.splice(0, samples.length - kept)
+    samples.splice(0, samples.length - KEPT)
     byId('jobs').hidden = !hasPool(samples)
     showRoutes(sample.routes)
     showSamples()
@@ -186,8 +182,8 @@ function connect () {
   on('coarse', (sample) => {
     if (hour === undefined) return
     hour.push(sample)
-    hour.splice(0, hour.length - kept)
-    showCharts(hour, hourInterval)
+    hour.splice(0, hour.length - KEPT)
+    showCharts(hour, HOUR)
   })
   on('jobs', showJobs)
   on('stored', showStored)

@@ -1,5 +1,5 @@
 // The first lines of the page, the word beside its title, and who causes the load. The service decides what they say.
-import { byId, count, make, sentence, setText, timeOf } from './dom.js'
+import { byId, count, make, row, sentence, setText, timeOf } from './dom.js'
 
 /** @typedef {import('../status/watch.ts').Status} Status */
 /** @typedef {import('../status/who.ts').ShownKey} ShownKey */
@@ -9,25 +9,37 @@ const DOCS = 'https://github.com/fastify-concurrency/fastify-concurrency/blob/ma
 
 /** @type {HTMLElement[]} */
 let lines = []
-/** The problems that the lines are about, with their links. @type {string | undefined} */
-let drawn
+/** The problems that the lines are about, with their links. */
+let drawn = ''
 let announced = ''
 
 /** @param {Status} status */
 export function showStatus ({ state, problems, serving }) {
   const texts = problems.length === 0 ? [`Serving. ${serving}`] : problems.map(wordsOf)
+  show(state, problems.map(({ id }) => id).join(), texts, problems.map(({ docs }) => docs))
+}
+
+/** Says that nothing is known of the service, and why. @param {string} text */
+export const showOutage = (text) => show('lost', 'outage', [text], [])
+
+/**
+ * @param {string} state
+ * @param {string} kind what the lines are about
+ * @param {string[]} texts
+ * @param {string[]} docs the page of the documentation for each text, if there is one
+ */
+function show (state, kind, texts, docs) {
   byId('status').dataset['state'] = state
-  const kinds = problems.map(({ id }) => id).join()
   // The cause of a problem may become another one, with another page to read.
-  const links = problems.map(({ id, docs }) => `${id} ${docs}`).join()
-  if (drawn !== links) {
-    drawn = links
+  const about = [kind, ...docs].join(' ')
+  if (drawn !== about || lines.length === 0) {
+    drawn = about
     lines = texts.map((_, index) => {
       const text = make('span')
-      const docs = problems[index]?.docs
-      if (docs === undefined) return make('p', {}, [text])
+      const page = docs[index]
+      if (page === undefined) return make('p', {}, [text])
       const link = make('a', { text: 'Read more' })
-      link.href = DOCS + docs
+      link.href = DOCS + page
       link.target = '_blank'
       link.rel = 'noreferrer'
       return make('p', {}, [text, ' ', link])
@@ -39,26 +51,10 @@ export function showStatus ({ state, problems, serving }) {
     if (span && span.textContent !== text.replaceAll('`', '')) /** @type {HTMLElement} */ (span).replaceChildren(...sentence(text))
   }
   // A screen reader is told when the kind of the trouble changes, and not each second.
-  const told = `${state} ${kinds}`
+  const told = `${state} ${kind}`
   if (announced === told) return
   announced = told
   setText(byId('announced'), texts[0]?.replaceAll('`', '') ?? '')
-}
-
-/** Says that nothing is known of the service, and why. @param {string} text */
-export function showOutage (text) {
-  const status = byId('status')
-  status.dataset['state'] = 'lost'
-  const isNew = drawn !== 'outage'
-  if (isNew) {
-    drawn = 'outage'
-    lines = [make('p', {}, [make('span')])]
-    status.replaceChildren(...lines)
-  }
-  setText(/** @type {Node} */ (lines[0]?.firstChild), text)
-  if (!isNew) return
-  announced = 'outage'
-  setText(byId('announced'), text)
 }
 
 /** @param {Status['problems'][number]} problem */
@@ -83,10 +79,3 @@ export function showWho ({ keys, waiting }) {
 
 /** @param {string} client */
 const nameOf = (client) => client === '' ? 'no key' : client
-
-/** @param {string} name @param {string[]} cells */
-function row (name, cells) {
-  const title = make('th', { text: name })
-  title.scope = 'row'
-  return make('tr', {}, [title, ...cells.map((text) => make('td', { text }))])
-}

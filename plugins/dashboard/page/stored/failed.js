@@ -1,7 +1,7 @@
 // The tasks of a name that have failed for the last time, with a way back: fifty at a time, found by id.
+import { act, ask, button } from '../ask.js'
 import { confirmed } from '../confirm.js'
 import { byId, make, sentence, setText, timeOf } from '../dom.js'
-import { act, button, get } from './ask.js'
 
 /** @typedef {import('../../stored-tasks.ts').ShownFailed} ShownFailed */
 
@@ -50,7 +50,7 @@ async function readFirst () {
 async function read () {
   if (open === undefined) return
   const asked = ++question
-  const { answer, problem } = await get('failed', {
+  const { answer, problem } = await ask('tasks/failed', {
     name: open,
     offset: String(offsets.at(-1) ?? 0),
     ...(search.value !== '' && { id: search.value }),

@@ -1,7 +1,7 @@
 // One name of stored tasks, looked at: what runs and where, what waits, what runs later and when, and its schedules.
+import { act, ask, button } from '../ask.js'
 import { confirmed } from '../confirm.js'
 import { byId, duration, make, sentence, setText, timeOf } from '../dom.js'
-import { act, button, get } from './ask.js'
 import { closeFailed, openFailed, showFailedCount } from './failed.js'
 
 /** @typedef {import('../../../tasks/index.ts').Inspection} Inspection */
@@ -44,7 +44,7 @@ async function read () {
   if (open === undefined) return
   readAt = performance.now()
   const asked = ++question
-  const { answer, problem } = await get('inspect', { name: open })
+  const { answer, problem } = await ask('tasks/inspect', { name: open })
   if (asked !== question) return
   if (problem === undefined) show(answer)
   else setText(byId('task-said'), problem)

@@ -1,7 +1,7 @@
 // The stored tasks by name, and the processes that run them.
+import { act, button } from '../ask.js'
 import { confirmed } from '../confirm.js'
-import { byId, count as compact, duration, make, sentence, setText, timeOf } from '../dom.js'
-import { act, button } from './ask.js'
+import { byId, count as compact, duration, make, row, sentence, setText, timeOf } from '../dom.js'
 import { look, refresh } from './look.js'
 
 /** @typedef {import('../../stored-tasks.ts').Stored} Stored */
@@ -13,7 +13,7 @@ const SILENT_MS = 15_000
 /** The processes that the table holds. */
 const MAX_PROCESSES = 50
 
-/** @type {Map<string, { element: HTMLElement, cells: HTMLElement[], state: HTMLElement, pause: HTMLButtonElement }>} */
+/** @type {Map<string, { element: HTMLTableRowElement, state: HTMLElement, pause: HTMLButtonElement }>} */
 const rows = new Map()
 let answeredAt = Date.now()
 
@@ -37,12 +37,12 @@ export function showStored ({ queues, processes, away }) {
 
 /** @param {Queue} queue whose `processes` are undefined if nobody knows them */
 function showQueue ({ name, waiting, delayed, running, failed, oldestMs, paused, processes: consumers }) {
-  const { cells, state, pause } = rows.get(name) ?? addRow(name)
+  const { element: { cells }, state, pause } = rows.get(name) ?? addRow(name)
   const texts = [compact(waiting), waiting === 0 ? '–' : duration(oldestMs), compact(delayed), compact(running),
     compact(failed), consumers === undefined ? '–' : consumers === 0 ? 'none' : compact(consumers)]
-  for (const [index, text] of texts.entries()) setText(/** @type {HTMLElement} */ (cells[index]), text)
-  cells[4]?.classList.toggle('bad', failed > 0)
-  cells[5]?.classList.toggle('warn', consumers === 0)
+  for (const [index, text] of texts.entries()) setText(/** @type {HTMLElement} */ (cells[index + 1]), text)
+  cells[5]?.classList.toggle('bad', failed > 0)
+  cells[6]?.classList.toggle('warn', consumers === 0)
   setText(state, paused ? 'paused' : '')
   setText(pause, paused ? 'Resume' : 'Pause')
   pause.setAttribute('aria-label', `${paused ? 'Resume' : 'Pause'} ${name}`)
@@ -54,15 +54,12 @@ function addRow (name) {
   opener.type = 'button'
   opener.addEventListener('click', () => look(name))
   const state = make('small', { class: 'state' })
-  const title = make('th', {}, [opener, ' ', state])
-  title.scope = 'row'
-  const cells = Array.from({ length: 6 }, () => make('td'))
   const pause = button('Pause', name, () => pauseOrResume(name, pause.textContent === 'Resume'))
-  const element = make('tr', {}, [title, ...cells, make('td', {}, [pause])])
+  const element = row([opener, ' ', state], ['', '', '', '', '', '', pause])
   byId('stored-rows').append(element)
-  const row = { element, cells, state, pause }
-  rows.set(name, row)
-  return row
+  const added = { element, state, pause }
+  rows.set(name, added)
+  return added
 }
 
 /** @param {string} name @param {boolean} isPaused */
@@ -77,15 +74,9 @@ async function pauseOrResume (name, isPaused) {
 function showProcesses (processes) {
   const shown = processes.slice(0, MAX_PROCESSES)
   byId('processes-rows').replaceChildren(...shown.map(({ name, consumes, concurrency, startedAt, seenMs }) => {
-    const title = make('th', { text: name })
-    title.scope = 'row'
     const isSilent = seenMs >= SILENT_MS
-    return make('tr', {}, [
-      title,
-      make('td', { text: consumes.join(', ') }),
-      make('td', { text: compact(concurrency) }),
-      make('td', { text: duration(Math.max(0, Date.now() - startedAt)) }),
-      make('td', { text: isSilent ? `${duration(seenMs)} ago` : 'now', ...(isSilent && { class: 'warn' }) })
-    ])
+    const since = duration(Math.max(0, Date.now() - startedAt))
+    const seen = make('span', { text: isSilent ? `${duration(seenMs)} ago` : 'now', class: isSilent ? 'warn' : '' })
+    return row(name, [consumes.join(', '), compact(concurrency), since, seen])
   }))
 }

@@ -7,7 +7,6 @@
  */
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import { fastifyOptionsOf } from '../shared/private.ts'
 import { endpointsOf } from '../shared/http/endpoints.ts'
@@ -73,8 +72,8 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   ensure(!app.hasRequestDecorator(kRequestWork), 'lifecycle', 'lifecycle to be registered once (the suite registers it too)', 'a second registration')
   await app.register(refusalLog)
   const guard = createGuard(app.log)
-  const inFlight = createInFlight(app, { timeout: options.timeout, grace: options.grace, now: monotonic.now, guard })
-  const hooks = createShutdownHooks(monotonic.now, (err) => logSafely(app.log, 'error', { err }, 'a shutdown hook failed'))
+  const inFlight = createInFlight(app, options, guard)
+  const hooks = createShutdownHooks((err) => logSafely(app.log, 'error', { err }, 'a shutdown hook failed'))
   const connections = connectionsOf(app.server, guard)
   const shutdown = createShutdown(app, options, { inFlight, hooks, connections, guard })
   drainablesOf(app).add(hooks).add(inFlight)

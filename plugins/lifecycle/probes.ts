@@ -6,7 +6,6 @@
  * good, and a database that never answers doesn't gather a pile of calls.
  */
 import type { FastifyInstance } from 'fastify'
-import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import { endpointsOf, json, type EndpointAnswer } from '../shared/http/endpoints.ts'
 import { hidden } from '../shared/http/internal-route.ts'
@@ -23,7 +22,7 @@ export function addProbes (app: FastifyInstance, { readyPath, livePath, ready: c
 
   // Anybody may ask a probe, so the answer has names alone. The text of an error may hold an address, a query or a
   // password: it is for the log.
-  const failedChecks = createReadyChecks(checks, readyTimeout, monotonic.now, ({ name, error }) => {
+  const failedChecks = createReadyChecks(checks, readyTimeout, () => performance.now(), ({ name, error }) => {
     if (error === undefined) logSafely(app.log, 'info', { check: name }, 'a check of readiness passes again')
     else logSafely(app.log, 'warn', { check: name, error }, 'a check of readiness fails')
   })
@@ -69,8 +68,7 @@ type OnChange = (check: { name: string, error: string | undefined }) => void
  * @returns a function that resolves to the checks that fail
  */
 export function createReadyChecks (checks: readonly ReadyCheck[], timeout: number, now: () => number, changed: OnChange = () => {}): () => Promise<FailedCheck[]> {
-  const texts = checks.map((): string | undefined => undefined)
-  const asks = checks.map((check, index) => createAsk(check, nameOf(checks, index), timeout, now))
+  const asks = checks.map((check, index) => createAsk(check, check.name || `ready[${index}]`, timeout, now, changed))
   let answer: Promise<FailedCheck[]> = Promise.resolve([])
   let pending = false
   let askedAt = -Infinity
@@ -78,12 +76,7 @@ export function createReadyChecks (checks: readonly ReadyCheck[], timeout: numbe
   async function ask (): Promise<FailedCheck[]> {
     pending = true
     try {
-      const failures = await Promise.all(asks.map(async (each, index) => {
-        const failed = await each()
-        if (failed?.error !== texts[index]) changed({ name: nameOf(checks, index), error: texts[index] = failed?.error })
-        return failed
-      }))
-      return failures.filter((failed) => failed !== undefined)
+      return (await Promise.all(asks.map(async (each) => each()))).filter((failed) => failed !== undefined)
     } finally {
       pending = false
     }
@@ -98,20 +91,18 @@ export function createReadyChecks (checks: readonly ReadyCheck[], timeout: numbe
   }
 }
 
-function nameOf (checks: readonly ReadyCheck[], index: number): string {
-  const name = checks[index]?.name
-  return name === undefined || name === '' ? `ready[${index}]` : name
-}
-
 /** A driver's error may quote a whole query. */
 const LONGEST_TEXT = 1_000
 
-function createAsk (check: ReadyCheck, name: string, timeout: number, now: () => number): () => Promise<FailedCheck | undefined> {
-  const late: FailedCheck = { name, error: `has not answered within ${timeout} ms` }
+function createAsk (
+  check: ReadyCheck, name: string, timeout: number, now: () => number, changed: OnChange
+): () => Promise<FailedCheck | undefined> {
+  const late = `has not answered within ${timeout} ms`
+  let last: string | undefined
   let pause = FRESH_MS
   let callAgainAt = -Infinity
 
-  return async () => {
+  async function ask (): Promise<string | undefined> {
     const calledAt = now()
     if (calledAt < callAgainAt) return late
     const controller = new AbortController()
@@ -122,11 +113,17 @@ function createAsk (check: ReadyCheck, name: string, timeout: number, now: () =>
       pause = FRESH_MS
       callAgainAt = -Infinity
     })
-    if (await within(timeout, answered)) return error === undefined ? undefined : { name, error }
+    if (await within(timeout, answered)) return error
     callAgainAt = calledAt + pause
     pause = Math.min(2 * pause, MAX_PAUSE_MS)
-    controller.abort(new DOMException(`The check ${late.error}`, 'TimeoutError'))
+    controller.abort(new DOMException(`The check ${late}`, 'TimeoutError'))
     return late
+  }
+
+  return async () => {
+    const error = await ask()
+    if (error !== last) changed({ name, error: last = error })
+    return error === undefined ? undefined : { name, error }
   }
 }
 

@@ -3,7 +3,6 @@
  * the middle by a second signal, or by the time limit of the code that handles signals.
  */
 import type { FastifyInstance } from 'fastify'
-import { monotonic } from '../shared/clock.ts'
 import { drainablesOf, type Unfinished } from '../shared/drainables.ts'
 import { logSafely } from '../shared/log.ts'
 import type { Drained, ShutdownReport } from './drain.ts'
@@ -11,27 +10,14 @@ import { atExit } from './exit.ts'
 import type { Guard } from './guard.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
 
-export interface ReportLog {
-  /** The shutdown begins. */
-  begin (reason: string): void
-  /** No accepted work is left. Returns the report, whose duration is the time until now. */
-  drained (drained: Drained): ShutdownReport
-  /**
-   * The app has closed, or is waited for no longer. Returns the report, whose duration is the time until now. Only the first call writes it.
-   *
-   * @param hanging the hook of the application that has not ended
-   */
-  closed (hanging?: Unfinished): ShutdownReport
-}
-
-export function createReportLog (app: FastifyInstance, { timeout, grace }: ResolvedLifecycleOptions, guard: Guard): ReportLog {
+export function createReportLog (app: FastifyInstance, { timeout, grace }: ResolvedLifecycleOptions, guard: Guard) {
   let reason = ''
   let startedAt = 0
   let drained: Drained | undefined
   let written = false
   let forgetExit = (): void => {}
 
-  const reportOf = ({ completed, unfinished }: Drained): ShutdownReport => ({ reason, completed, unfinished, durationMs: Math.round(monotonic.now() - startedAt) })
+  const reportOf = ({ completed, unfinished }: Drained): ShutdownReport => ({ reason, completed, unfinished, durationMs: Math.round(performance.now() - startedAt) })
 
   function write (report: ShutdownReport): void {
     written = true
@@ -43,25 +29,33 @@ export function createReportLog (app: FastifyInstance, { timeout, grace }: Resol
     if (drained !== undefined) return write(reportOf(drained))
     const unfinished = [...drainablesOf(app)].flatMap((drainable) => [...drainable.held?.() ?? [], ...drainable.lost?.() ?? []])
     if (unfinished.length === 0) return
-    const durationMs = Math.round(monotonic.now() - startedAt)
+    const durationMs = Math.round(performance.now() - startedAt)
     logSafely(app.log, 'error', { shutdown: { reason, unfinished, durationMs } },
       `shutdown: the process was ended after ${durationMs} ms, with ${unfinished.length} unfinished. A shutdown may take ${timeout + grace} ms: ` +
       'what handles the signals must wait longer (close-with-grace: delay; fastify-cli: --close-grace-delay)')
   }
 
   return {
-    begin (why) {
+    /** The shutdown begins. */
+    begin (why: string): void {
       reason = why
-      startedAt = monotonic.now()
+      startedAt = performance.now()
       forgetExit = atExit(() => guard('report at exit', onExit))
     },
 
-    drained (all) {
+    /** No accepted work is left. Returns the report, whose duration is the time until now. */
+    drained (all: Drained): ShutdownReport {
       drained = all
       return reportOf(all)
     },
 
-    closed (hanging) {
+    /**
+     * The app has closed, or is waited for no longer. Returns the report, whose duration is the time until now. Only
+     * the first call writes it.
+     *
+     * @param hanging the hook of the application that has not ended
+     */
+    closed (hanging?: Unfinished): ShutdownReport {
       // Fastify closes without a drain if a preClose hook fails that runs before ours.
       const { completed, unfinished } = drained ?? { completed: 0, unfinished: [] }
       const report = reportOf({ completed, unfinished: hanging === undefined ? unfinished : [...unfinished, hanging] })

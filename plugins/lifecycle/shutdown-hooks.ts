@@ -8,38 +8,31 @@ import { within } from '../shared/within.ts'
 /** A shutdown hook may send a last message and close a connection. The shutdown waits for its promise, until the deadline. */
 export type ShutdownHook = () => void | Promise<void>
 
-export interface ShutdownHooks extends Drainable {
-  /** Adds a hook, and returns the function that removes it: call that when the stream has ended. A hook that is added while requests drain runs at once. */
-  add (hook: ShutdownHook): () => void
-}
+export type ShutdownHooks = ReturnType<typeof createShutdownHooks>
 
-interface Running {
-  readonly name: string
-  readonly id: string
-  readonly since: number
-  readonly settled: Promise<void>
-}
-
-export function createShutdownHooks (now: () => number, onError: (error: unknown) => void): ShutdownHooks {
+export function createShutdownHooks (onError: (error: unknown) => void) {
   // A Set of wrappers: the same function may be added for two streams.
   const registered = new Set<{ hook: ShutdownHook }>()
-  const running = new Set<Running>()
+  /** What runs, by the promise of its end. */
+  const running = new Map<Promise<void>, { name: string, id: string, since: number }>()
   let started = 0
   let closed = false
 
   function run (hook: ShutdownHook): void {
-    const settled = (async () => hook())().catch(onError).finally(() => { running.delete(entry) })
-    const entry: Running = { name: hook.name || '(anonymous)', id: String(++started), since: now(), settled }
-    running.add(entry)
+    const settled: Promise<void> = (async () => hook())().catch(onError).finally(() => { running.delete(settled) })
+    running.set(settled, { name: hook.name || '(anonymous)', id: String(++started), since: performance.now() })
   }
 
-  const hooks: ShutdownHooks & { held (): Unfinished[] } = {
+  const hooks = {
     name: 'shutdownHooks',
-    phase: 'requests',
-    completed: 0,
-    get pending () { return running.size },
+    phase: 'requests' as const,
+    get pending (): number { return running.size },
 
-    add (hook) {
+    /**
+     * Adds a hook, and returns the function that removes it: call that when the stream has ended. A hook that is added
+     * while requests drain runs at once.
+     */
+    add (hook: ShutdownHook): () => void {
       if (closed) {
         run(hook)
         return () => {}
@@ -49,22 +42,26 @@ export function createShutdownHooks (now: () => number, onError: (error: unknown
       return () => { registered.delete(entry) }
     },
 
-    close () {
+    close (): void {
       closed = true
       const due = [...registered]
       registered.clear()
       for (const { hook } of due) run(hook)
     },
 
-    async idle () { await Promise.all([...running].map(async ({ settled }) => settled)) },
+    async idle (): Promise<void> { await Promise.all(running.keys()) },
 
-    held: () => [...running].map(({ name, id, since }) => ({ kind: 'hook', name, id, ageMs: Math.round(now() - since), attempt: 1 })),
+    held (): Unfinished[] {
+      const now = performance.now()
+      return [...running.values()].map(({ name, id, since }) =>
+        ({ kind: 'hook', name, id, ageMs: Math.round(now - since), attempt: 1 }))
+    },
 
     // A hook has no signal: the stream that it waits for is given up at the same time.
-    async giveUp (grace) {
+    async giveUp (grace: number): Promise<Unfinished[]> {
       await within(grace, hooks.idle())
       return hooks.held()
     }
-  }
+  } satisfies Drainable
   return hooks
 }

@@ -7,7 +7,6 @@
  */
 import type { FastifyInstance } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
-import { monotonic } from '../shared/clock.ts'
 import { drainablesOf } from '../shared/drainables.ts'
 import { endpointsOf } from '../shared/http/endpoints.ts'
 import { logSafely, type LogLevel } from '../shared/log.ts'
@@ -20,22 +19,10 @@ import type { ResolvedLifecycleOptions } from './options.ts'
 import { isStopping, later, type Phase } from './phases.ts'
 import type { Connections } from './requests/connections.ts'
 import { runsReadyHooks } from './requests/contexts.ts'
-import { isAlways } from './requests/gate.ts'
 import type { InFlight } from './requests/requests.ts'
 import { createReportLog } from './report-log.ts'
 import type { ShutdownHooks } from './shutdown-hooks.ts'
-import { createTimers, type Timers } from './timers.ts'
-
-export interface Shutdown {
-  readonly phase: Phase
-  readonly ready: boolean
-  /** Drains and closes the app; see Lifecycle.shutdown(). */
-  start (reason?: string): Promise<ShutdownReport>
-  /** The app's hooks call these methods. */
-  onReady (): void
-  preClose (): Promise<void>
-  onClose (): Promise<void>
-}
+import { Timers } from './timers.ts'
 
 export interface ShutdownParts {
   inFlight: InFlight
@@ -52,12 +39,12 @@ const SELF_SHARE = 1 / 2
 const FORCE_SHARE = 1 / 4
 const CLOSE_SHARE = 1 - SELF_SHARE - FORCE_SHARE
 
-export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts): Shutdown {
+export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts) {
   const reportLog = createReportLog(app, options, guard)
-  const closeApp = createCloseApp(app, monotonic.now)
-  const listenSettled = watchListening(app, monotonic.now)
+  const closeApp = createCloseApp(app)
+  const listenSettled = watchListening(app)
   /** The timers of the close; the drain has its own. */
-  const closing = createTimers()
+  const closing = new Timers()
   const log = (level: LogLevel, fields: object, message: string): void => logSafely(app.log, level, { ...fields }, message)
 
   let phase: Phase = 'serving'
@@ -72,7 +59,7 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
     const before = phase
     phase = later(phase, next)
     if (phase === before) return
-    if (isStopping(phase)) guard('keep-alive of requests', () => inFlight.disableKeepAlive(isAlways))
+    if (isStopping(phase)) guard('keep-alive of requests', () => inFlight.disableKeepAlive())
     log('debug', { phase, reason, inFlight: inFlight.pending }, `shutdown: ${phase}`)
     phaseEntered.publish({ server: app.server, phase, reason })
   }
@@ -105,13 +92,13 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   }
 
   async function drainAll (byClose: boolean): Promise<ShutdownReport> {
-    deadlineAt = monotonic.now() + options.timeout
-    const timers = createTimers()
+    deadlineAt = performance.now() + options.timeout
+    const timers = new Timers()
     reportLog.begin(reason)
     try {
       if (!byClose) await bootAndDelay(timers)
       const drained = drain(drainablesOf(app), {
-        deadline: timers.wait(deadlineAt - monotonic.now()),
+        deadline: timers.wait(deadlineAt - performance.now()),
         grace: options.grace * SELF_SHARE,
         force: options.grace * FORCE_SHARE,
         enter,
@@ -169,13 +156,14 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
   }
 
   /** Returns the time that is left for the close. An event loop that stands still may have used up all of it. */
-  const remaining = (): number => Math.max(deadlineAt + options.grace - monotonic.now(), options.grace * CLOSE_SHARE)
+  const remaining = (): number => Math.max(deadlineAt + options.grace - performance.now(), options.grace * CLOSE_SHARE)
 
   return {
-    get phase () { return phase },
-    get ready () { return hasBooted && draining === undefined && !isStopping(phase) },
+    get phase (): Phase { return phase },
+    get ready (): boolean { return hasBooted && draining === undefined && !isStopping(phase) },
 
-    start (why = 'shutdown') {
+    /** Drains and closes the app; see Lifecycle.shutdown(). */
+    start (why = 'shutdown'): Promise<ShutdownReport> {
       if (draining === undefined) reason = why
       const request = currentRequest()
       const isInRequest = request !== undefined && inFlight.has(request)
@@ -189,9 +177,11 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       return drainOnce(false)
     },
 
-    onReady () { hasBooted = true },
+    // The hooks of the app call the methods below.
 
-    async preClose () {
+    onReady (): void { hasBooted = true },
+
+    async preClose (): Promise<void> {
       warnOfClose()
       // Fastify refuses every request from here on, so waiting serves no client.
       hurry()
@@ -209,13 +199,13 @@ export function createShutdown (app: FastifyInstance, options: ResolvedLifecycle
       // WebSockets that no preClose hook has closed.
       closing.after(SWEEP_INTERVAL_MS, () => connections.closeWebSockets())
       // Fastify's close() waits for endless responses and for half-sent requests, so their connections are cut. The onClose hooks follow.
-      closing.after(Math.max(deadlineAt - monotonic.now(), remaining() / 2), () => {
+      closing.after(Math.max(deadlineAt - performance.now(), remaining() / 2), () => {
         inFlight.cut()
         connections.destroy()
       })
     },
 
-    async onClose () {
+    async onClose (): Promise<void> {
       // Fastify doesn't wait for its second server.
       await connections.ended()
       closing.clear()

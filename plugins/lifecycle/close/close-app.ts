@@ -6,14 +6,14 @@ import { within } from '../../shared/within.ts'
 /** Closes the app, and waits for `ms`. Resolves to the hook that has not ended. Rejects if an onClose hook fails. */
 export type CloseApp = (ms: number) => Promise<Unfinished | undefined>
 
-export function createCloseApp (app: FastifyInstance, now: () => number): CloseApp {
+export function createCloseApp (app: FastifyInstance): CloseApp {
   let hasClosed = false
   app.server.once('close', () => { hasClosed = true })
 
   return async (ms) => {
-    const since = now()
+    const since = performance.now()
     const listened = app.server.listening
-    const hanging = (name: string): Unfinished => ({ kind: 'hook', name, id: name, ageMs: Math.round(now() - since), attempt: 1 })
+    const hanging = (name: string): Unfinished => ({ kind: 'hook', name, id: name, ageMs: Math.round(performance.now() - since), attempt: 1 })
     try {
       if (await within(ms, app.close())) return undefined
     } catch (error) {

@@ -11,11 +11,11 @@ import type { FastifyInstance } from 'fastify'
 export const LISTEN_TIMEOUT_MS = 1_000
 
 /** Adds hooks. Returns a function that resolves once no listen() is under way. */
-export function watchListening (app: FastifyInstance, now: () => number): () => Promise<void> {
+export function watchListening (app: FastifyInstance): () => Promise<void> {
   let readyAt = -Infinity
   let listening = false
   let begun = false
-  app.addHook('onReady', async () => { readyAt = now() })
+  app.addHook('onReady', async () => { readyAt = performance.now() })
   // A hook with a callback: Fastify runs the next hook at once, and so doesn't delay the application's own hooks.
   app.addHook('onListen', (done) => {
     listening = true
@@ -23,7 +23,7 @@ export function watchListening (app: FastifyInstance, now: () => number): () => 
   })
   // This runs before Fastify's own listener, which is still there. A server that other code made listen (supertest, say) has none.
   app.server.on('listening', () => { begun = isAwaited(app.server) })
-  const underWay = (): boolean => !listening && (begun ? app.server.listening : isAwaited(app.server) && now() < readyAt + LISTEN_TIMEOUT_MS)
+  const underWay = (): boolean => !listening && (begun ? app.server.listening : isAwaited(app.server) && performance.now() < readyAt + LISTEN_TIMEOUT_MS)
 
   return async () => {
     // listen() begins right after the boot has ended.

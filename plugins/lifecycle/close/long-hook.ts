@@ -2,7 +2,7 @@
  * Lets a preClose hook take longer than Fastify's `pluginTimeout`, which bounds each hook. Several hooks wait in turn for the same work, each of
  * them for less than the limit, so that `lifecycle.timeout` holds in a bare close() whatever `pluginTimeout` is.
  */
-import { createTimers } from '../timers.ts'
+import { Timers } from '../timers.ts'
 
 /**
  * The part of `pluginTimeout` that each hook may take. Fastify starts its timer before ours, so the rest is the stall of this process between the
@@ -28,7 +28,7 @@ export function inTurns (work: () => Promise<void>, longest: number, limit: numb
   const turns = Math.min(Math.ceil(longest / turn), MAX_HOOKS)
   return Array.from({ length: turns }, (_, index) => async () => {
     if (index === turns - 1) return begin()
-    const timers = createTimers()
+    const timers = new Timers()
     try {
       // The timer is started first: what the work does at once may take long.
       const turnOver = timers.wait(turn)

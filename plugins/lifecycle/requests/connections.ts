@@ -12,20 +12,7 @@ import { Server as TlsServer } from 'node:tls'
 import type { Guard } from '../guard.ts'
 import { closeWebSocket } from './websockets.ts'
 
-export interface Connections {
-  /** Lets HTTP/2 streams end, and refuses new ones. */
-  close (): void
-  /**
-   * Closes the connections that owe nothing: those that have sent no request, half a header, or half of a TLS handshake. Before Node 26,
-   * server.closeIdleConnections() doesn't count them as idle, and close() waits for them. No version counts a handshake.
-   */
-  closeSilent (): void
-  closeWebSockets (): void
-  /** Cuts all connections, of any protocol. */
-  destroy (): void
-  /** Resolves when no connection is left, and stops watching for new ones. */
-  ended (): Promise<void>
-}
+export type Connections = ReturnType<typeof connectionsOf>
 
 interface Emitter {
   on (event: 'session', listener: (session: Http2Session) => void): unknown
@@ -33,7 +20,7 @@ interface Emitter {
   listeners (event: 'request'): unknown[]
 }
 
-export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => run()): Connections {
+export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => run()) {
   const sockets = new Set<Socket>()
   const sessions = new Set<Http2Session>()
   /** Connections of TLS whose handshake has not ended. */
@@ -96,21 +83,29 @@ export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => r
   subscribe('net.server.socket', onSocket)
 
   return {
-    close () {
+    /** Lets HTTP/2 streams end, and refuses new ones. */
+    close (): void {
       closing = true
       for (const session of sessions) guard('close of an HTTP/2 session', () => session.close())
     },
-    closeSilent () {
+    /**
+     * Closes the connections that owe nothing: those that have sent no request, half a header, or half of a TLS
+     * handshake. Before Node 26, server.closeIdleConnections() doesn't count them as idle, and close() waits for them.
+     * No version counts a handshake.
+     */
+    closeSilent (): void {
       for (const socket of sockets) if (handshakes.has(socket) || owesNothing(socket)) socket.destroy()
     },
-    closeWebSockets () {
+    closeWebSockets (): void {
       for (const socket of sockets) guard('close of a WebSocket', () => closeWebSocket(socket))
     },
-    destroy () {
+    /** Cuts all connections, of any protocol. */
+    destroy (): void {
       for (const session of sessions) session.destroy()
       for (const socket of sockets) socket.destroy()
     },
-    async ended () {
+    /** Resolves when no connection is left, and stops watching for new ones. */
+    async ended (): Promise<void> {
       unsubscribe('net.server.socket', onSocket)
       if (sockets.size > 0) await new Promise<void>((resolve) => { waiters.push(resolve) })
     }

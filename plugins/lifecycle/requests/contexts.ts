@@ -14,6 +14,7 @@
  */
 import { types } from 'node:util'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { kRequestWork, type RequestWork } from '../../shared/http/request-work.ts'
 import { contextOf, privateOf } from '../../shared/private.ts'
 
 /** Observer is notified when something of a request begins or ends to run. */
@@ -29,7 +30,10 @@ export interface Observer {
   returnedThenable (): void
 }
 
-export type ObserverOf = (request: FastifyRequest) => Observer | null | undefined
+/** Returns the observer of a request, which has entered by way of requests.ts. */
+function observerOf (request: FastifyRequest): Observer | null | undefined {
+  return request[kRequestWork] as (RequestWork & Observer) | null | undefined
+}
 
 type Handler = (this: unknown, request: FastifyRequest, reply: FastifyReply) => unknown
 type ErrorFunction = (this: unknown, error: unknown, request: FastifyRequest, reply: FastifyReply) => unknown
@@ -56,17 +60,17 @@ export function runsReadyHooks (app: FastifyInstance): boolean {
 }
 
 /** Observes the context of the request from now on, for all its requests. Once is enough: a second call costs a property read. */
-export function observe (request: FastifyRequest, observerOf: ObserverOf): void {
+export function observe (request: FastifyRequest): void {
   const context = contextOf<Context>(request)
   if (context === undefined || context[kObserved] === true) return
   context[kObserved] = true
-  if (typeof context.handler === 'function') context.handler = observedFunction(context.handler, observerOf)
-  if (context.errorHandler !== undefined) context.errorHandler = observedErrorHandler(context.errorHandler, observerOf)
-  if (Array.isArray(context.onResponse)) context.onResponse = context.onResponse.map((hook) => observedHook(hook, observerOf))
+  if (typeof context.handler === 'function') context.handler = observedFunction(context.handler)
+  if (context.errorHandler !== undefined) context.errorHandler = observedErrorHandler(context.errorHandler)
+  if (Array.isArray(context.onResponse)) context.onResponse = context.onResponse.map((hook) => observedHook(hook))
 }
 
 /** Observes a handler or an error handler: the last two arguments of either are the request and the reply. */
-function observedFunction<F extends Handler | ErrorFunction> (original: F, observerOf: ObserverOf): F {
+function observedFunction<F extends Handler | ErrorFunction> (original: F): F {
   const call = original as (this: unknown, ...args: unknown[]) => unknown
   return named(original, function (this: unknown, ...args: unknown[]) {
     const [request, reply] = args.slice(-2) as [FastifyRequest, FastifyReply]
@@ -86,17 +90,17 @@ function observedFunction<F extends Handler | ErrorFunction> (original: F, obser
 }
 
 /** The handlers themselves stay as they are, since several contexts share them and `app.errorHandler` shows them. */
-function observedErrorHandler (errorHandler: ErrorHandler, observerOf: ObserverOf): ErrorHandler {
+function observedErrorHandler (errorHandler: ErrorHandler): ErrorHandler {
   const around = Object.getPrototypeOf(errorHandler) as ErrorHandler | null
   const { func } = errorHandler
   // The outermost is Fastify's own, which answers before it returns.
   if (around === null || around === Object.prototype || !Object.hasOwn(errorHandler, 'func') || func === undefined) return errorHandler
-  const observed = Object.create(observedErrorHandler(around, observerOf)) as ErrorHandler
-  observed.func = observedFunction(func, observerOf)
+  const observed = Object.create(observedErrorHandler(around)) as ErrorHandler
+  observed.func = observedFunction(func)
   return observed
 }
 
-function observedHook (hook: Hook, observerOf: ObserverOf): Hook {
+function observedHook (hook: Hook): Hook {
   return named(hook, function (request, reply, next) {
     const observer = observerOf(request)
     if (observer == null) return hook.call(this, request, reply, next)

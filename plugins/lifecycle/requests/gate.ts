@@ -1,5 +1,5 @@
 /** The gate counts a new request as in flight, or refuses it, by the phase of the shutdown. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { ClosingError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'
 import { refusalCounter } from '../../shared/refusal-log.ts'
@@ -7,7 +7,7 @@ import { countsOf } from '../../core/ledger/counts.ts'
 import { requestRefused } from '../channels.ts'
 import { admits, isStopping, type Phase } from '../phases.ts'
 import { disableKeepAlive } from './keep-alive.ts'
-import type { InFlight } from './requests.ts'
+import { isAlways, type InFlight } from './requests.ts'
 
 /** @param refuses is false with Fastify's own `return503OnClosing: false`: then requests are served as long as the server listens */
 export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => Phase, refuses: boolean): void {
@@ -36,10 +36,6 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
     if (always) inFlight.release(request)
     done()
   })
-}
-
-export function isAlways (request: FastifyRequest): boolean {
-  return request.routeOptions.config?.lifecycle === 'always'
 }
 
 /** Renders the error in Fastify's own form, once: it is sent when there is least time for it. */

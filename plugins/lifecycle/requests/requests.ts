@@ -29,28 +29,13 @@ export interface InFlightOptions {
    * has no client that could leave, is waited for only this long once a drain has begun.
    */
   grace: number
-  now: () => number
-  guard: Guard
 }
 
-export interface InFlight extends Drainable {
-  enter (request: FastifyRequest, reply: FastifyReply): void
-  has (request: FastifyRequest): boolean
-  /** The request isn't waited for, and isn't lost if it outlives the shutdown. */
-  release (request: FastifyRequest): void
-  /** Stops waiting for requests that are always answered, and tells every client that its connection ends with the response. */
-  disableKeepAlive (isAlways: (request: FastifyRequest) => boolean): void
-  /**
-   * Gives up what has outlived its time after its client left, upgraded connections, which belong to the code that upgraded them, and requests
-   * of inject() that nothing seems to run for.
-   */
-  sweep (): void
-  /** Ends the event streams of browsers; those of routes that are always answered only if `all` is true. */
-  endEventStreams (all: boolean): void
-  /** Cuts every connection that still has a request on it. */
-  cut (): void
-  /** Cuts these connections and stops waiting for their requests. */
-  drop (): void
+export type InFlight = ReturnType<typeof createInFlight>
+
+/** Tells whether a route is answered until the app closes. */
+export function isAlways (request: FastifyRequest): boolean {
+  return request.routeOptions.config?.lifecycle === 'always'
 }
 
 const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => request[kRequestWork] as OpenRequest | null | undefined
@@ -59,7 +44,7 @@ const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => req
 const SWEEP_PERIOD_MS = 1_000
 
 /** Creates the requests in flight of an app, and decorates its requests. */
-export function createInFlight (app: FastifyInstance, { timeout, grace, now, guard }: InFlightOptions): InFlight {
+export function createInFlight (app: FastifyInstance, { timeout, grace }: InFlightOptions, guard: Guard) {
   app.decorateRequest(kRequestWork, null)
   const open = new DenseSet<OpenRequest>()
   /** Entries whose client has left while something of them may run. */
@@ -76,7 +61,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
 
   function close (entry: OpenRequest): void {
     if (!entry.open) return
-    entry.close(now())
+    entry.close(performance.now())
     open.delete(entry)
     if (!entry.busy) return end(entry)
     left.add(entry)
@@ -106,7 +91,7 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
 
   /** Gives up what has outlived its time since its client left. */
   function sweepLeft (): void {
-    const time = now()
+    const time = performance.now()
     for (const entry of left) {
       if (time < entry.closedAt + (entry.runs ? timeout : grace)) continue
       left.delete(entry)
@@ -133,35 +118,37 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
     return [...open.all(), ...left].filter(({ awaited }) => awaited).sort((a, b) => a.since - b.since)
   }
 
-  const inFlight: InFlight & { held (): Unfinished[] } = {
+  const inFlight = {
     name: 'requests',
-    phase: 'requests',
-    get completed () { return completed },
-    get pending () {
+    phase: 'requests' as const,
+    get completed (): number { return completed },
+    get pending (): number {
       if (!draining) sweepLeft()
       return awaited
     },
 
-    enter (request, reply) {
-      const entry = new OpenRequest(reply, now(), settle)
+    enter (request: FastifyRequest, reply: FastifyReply): void {
+      const entry = new OpenRequest(reply, performance.now(), settle)
       open.add(entry)
       request[kRequestWork] = entry
       awaited++
-      observe(request, entryOf)
+      observe(request)
       onClosed(reply, () => close(entry))
     },
 
-    has (request) {
+    has (request: FastifyRequest): boolean {
       const entry = entryOf(request)
       return entry != null && (entry.open || left.has(entry))
     },
 
-    release (request) {
+    /** The request isn't waited for, and isn't lost if it outlives the shutdown. */
+    release (request: FastifyRequest): void {
       const entry = entryOf(request)
       if (entry != null) unawait(entry)
     },
 
-    disableKeepAlive (isAlways) {
+    /** Stops waiting for requests that are always answered, and tells each client that its connection ends. */
+    disableKeepAlive (): void {
       for (const entry of open.all()) {
         const { reply } = entry
         if (reply === undefined) continue
@@ -170,17 +157,22 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
       }
     },
 
-    sweep () {
+    /**
+     * Gives up what has outlived its time after its client left, upgraded connections, which belong to the code that
+     * upgraded them, and requests of inject() that nothing seems to run for.
+     */
+    sweep (): void {
       // Past the deadline all that is left is reported.
       if (!givingUp) sweepLeft()
       for (const entry of open.all()) {
         guard('state of a request', () => {
-          if (entry.isUpgraded || (now() >= strayUntil && entry.isStrayInjection)) forget(entry)
+          if (entry.isUpgraded || (performance.now() >= strayUntil && entry.isStrayInjection)) forget(entry)
         })
       }
     },
 
-    endEventStreams (all) {
+    /** Ends the event streams of browsers; those of routes that are always answered only if `all` is true. */
+    endEventStreams (all: boolean): void {
       const entries = [...open.all()]
       // A connection sends its responses in order, so a response that is awaited ends the stream ahead of it.
       const behind = new Set(entries.map((entry) => entry.awaited ? entry.queuedOn : undefined))
@@ -191,31 +183,33 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
       }
     },
 
-    cut () {
+    /** Cuts every connection that still has a request on it. */
+    cut (): void {
       for (const { reply } of open.all()) guard('end of a response', () => { reply?.raw.destroy() })
     },
 
-    drop () {
+    /** Cuts these connections and stops waiting for their requests. */
+    drop (): void {
       for (const entry of [...open.all(), ...left]) forget(entry)
       inFlight.cut()
     },
 
     // New requests are refused by the gate.
-    close () {
+    close (): void {
       // Called again past the deadline, when all that is left is reported.
       if (draining) return
       inFlight.sweep()
       draining = true
-      strayUntil = now() + grace
+      strayUntil = performance.now() + grace
     },
 
-    idle: () => idle.wait(awaited),
+    idle: (): Promise<void> => idle.wait(awaited),
 
-    held: () => held().map((entry) => entry.describe(now())),
+    held: (): Unfinished[] => held().map((entry) => entry.describe(performance.now())),
 
-    lost: () => lost,
+    lost: (): Unfinished[] => lost,
 
-    async giveUp (grace) {
+    async giveUp (grace: number): Promise<Unfinished[]> {
       givingUp = true
       // Jobs and tasks are given up in the same turn: a request that waits for one rejects with that error, which says more.
       await Promise.resolve()
@@ -227,11 +221,11 @@ export function createInFlight (app: FastifyInstance, { timeout, grace, now, gua
       await within(grace, inFlight.idle())
       const unfinished = held()
       for (const entry of unfinished) entry.lost = true
-      const report = unfinished.map((entry) => entry.describe(now()))
+      const report = unfinished.map((entry) => entry.describe(performance.now()))
       // What nobody waits for is cut when the app closes: a dashboard first hears of the end.
       for (const { reply } of unfinished) guard('end of a response', () => { reply?.raw.destroy() })
       return report
     }
-  }
+  } satisfies Drainable
   return inFlight
 }

@@ -15,7 +15,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { listen } from '../channel-messages.ts'
 import type { Metrics } from '../metrics/index.ts'
 import { addressKey } from '../shared/address-key.ts'
-import { monotonic } from '../shared/clock.ts'
 import { DashboardForbiddenError, DashboardProcessError, PartMissingError } from '../shared/errors.ts'
 import { hidden, kCountedAs } from '../shared/http/internal-route.ts'
 import { logSafely } from '../shared/log.ts'
@@ -103,7 +102,7 @@ async function dashboard (app: FastifyInstance, options: DashboardOptions): Prom
     if (why !== undefined) throw new DashboardForbiddenError(why)
     if (authorize === undefined) return
     const client = addressKey(request.ip)
-    const attempt = attempts.begin(client, monotonic.now())
+    const attempt = attempts.begin(client, performance.now())
     if (!await isAuthorized(authorize, request, reply)) {
       throw new DashboardForbiddenError('the option dashboard.authorize has refused it')
     }

@@ -124,10 +124,19 @@ function textOf (value: unknown): string {
   }
 }
 
-const actions = ['retry', 'retryAll', 'discard', 'discardAll', 'cancel', 'pause', 'resume'] as const
-type Action = typeof actions[number]
-const isAction = (value: unknown): value is Action => actions.includes(value as Action)
-const needsId: ReadonlySet<unknown> = new Set<Action>(['retry', 'discard', 'cancel'])
+/** What each action did, for the page, after what it was done to, and for the log. */
+const actions = {
+  cancel: ['was cancelled', 'a stored task was cancelled'],
+  retry: ['was put back in line', 'a failed task was put back in line'],
+  retryAll: ['put back in line', 'all failed tasks of a name were put back in line'],
+  discard: ['was discarded', 'a failed task was discarded'],
+  discardAll: ['discarded', 'all failed tasks of a name were discarded'],
+  pause: ['is paused', 'a name of stored tasks was paused'],
+  resume: ['runs again', 'a name of stored tasks was resumed']
+} as const
+type Action = keyof typeof actions
+const isAction = (value: unknown): value is Action => typeof value === 'string' && Object.hasOwn(actions, value)
+const needsId: ReadonlySet<unknown> = new Set<Action>(['cancel', 'retry', 'discard'])
 
 /** What was done, for the page, and for the line in the log. */
 export interface Done {
@@ -145,24 +154,13 @@ export interface Done {
 export async function act (tasks: StoredTasks, action: unknown, name: string, id: string,
   shownId: string): Promise<Done | undefined> {
   if (!isAction(action) || (needsId.has(action) && id === '')) return undefined
-  const [task, tasksOf] = [code(shownId), code(name)]
+  const [done, log] = actions[action]
   if (action === 'cancel') {
     const isCancelled = id.startsWith(`${name}:`) && await tasks.cancel(id)
-    return isCancelled ? { done: `${task} was cancelled`, log: 'a stored task was cancelled' } : undefined
+    return isCancelled ? { done: `${code(shownId)} ${done}`, log } : undefined
   }
-  const count = await tasks[action](...(needsId.has(action) ? [name, id] : [name]) as never[])
-  switch (action) {
-    case 'retry': return { done: `${task} was put back in line`, log: 'a failed task was put back in line' }
-    case 'discard': return { done: `${task} was discarded`, log: 'a failed task was discarded' }
-    case 'retryAll': return {
-      done: `${plural(Number(count), 'failed task was', 'failed tasks were')} put back in line`,
-      log: 'all failed tasks of a name were put back in line'
-    }
-    case 'discardAll': return {
-      done: `${plural(Number(count), 'failed task was', 'failed tasks were')} discarded`,
-      log: 'all failed tasks of a name were discarded'
-    }
-    case 'pause': return { done: `${tasksOf} is paused`, log: 'a name of stored tasks was paused' }
-    case 'resume': return { done: `${tasksOf} runs again`, log: 'a name of stored tasks was resumed' }
-  }
+  const given = needsId.has(action) ? [name, id] : [name]
+  const count = await tasks[action](...given as never[])
+  const tasksOf = count === undefined ? code(name) : plural(Number(count), 'failed task was', 'failed tasks were')
+  return { done: `${needsId.has(action) ? code(shownId) : tasksOf} ${done}`, log }
 }

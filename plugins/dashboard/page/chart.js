@@ -135,8 +135,7 @@ export class Chart {
         width: dashed === true ? 1.25 : 1.75,
         ...(dashed === true && { dash: [4, 3] }),
         ...(filled === true && { fill: () => faded(color) }),
-        points: { show: false },
-        spanGaps: false
+        points: { show: false }
       }))],
       hooks: { setCursor: [({ cursor }) => this.#describe(cursor.idx)] }
     }, [[], ...this.#lines.map(() => [])], this.#plot)

@@ -2,7 +2,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { listen } from '../../channel-messages.ts'
 import { countsOf } from '../../core/ledger/counts.ts'
-import { monotonic } from '../../shared/clock.ts'
+import { sum } from '../sample.ts'
 import { Tally } from './tally.ts'
 
 /** What a key has done in the last minute. */
@@ -53,9 +53,8 @@ export class Who {
   readonly #refused = new Tally(MAX_KEYS)
   readonly #refusedOf = new Map<string, Tally>()
   readonly #unlisten: Array<() => void>
-  /** Waiting jobs at the last tick, by key, and by pool, name and key. */
-  #waiting = new Map<string, number>()
-  #waitingOf: ShownWaiting[] = []
+  /** The jobs that waited at the last tick, by pool, name and key, the largest group first. */
+  #waiting: Array<{ pool: string, name: string, key: string, count: number }> = []
 
   constructor (server: object, nameOf: (key: string) => string) {
     this.#server = server
@@ -68,9 +67,8 @@ export class Who {
   }
 
   /** Looks, once a second, at who holds the threads and who waits for them. */
-  tick (now = monotonic.now()): void {
+  tick (now = performance.now()): void {
     const waiting = new Map<string, { pool: string, name: string, key: string, count: number }>()
-    this.#waiting = new Map()
     for (const { pool, view } of countsOf(this.#server).views()) {
       for (const { key } of view.running()) this.#work.add(key, now)
       for (const { name, key } of view.waiting()) {
@@ -78,15 +76,13 @@ export class Who {
         const group = waiting.get(id) ?? { pool, name, key, count: 0 }
         waiting.set(id, group)
         group.count++
-        this.#waiting.set(key, (this.#waiting.get(key) ?? 0) + 1)
       }
     }
-    this.#waitingOf = [...waiting.values()].sort((a, b) => b.count - a.count).slice(0, MAX_SHOWN)
-      .map(({ key, ...group }) => ({ ...group, client: this.#nameOf(key) }))
+    this.#waiting = [...waiting.values()].sort((a, b) => b.count - a.count)
   }
 
   /** The keys with the most refusals and the most work of the last minute. */
-  keys (now = monotonic.now()): ShownKey[] {
+  keys (now = performance.now()): ShownKey[] {
     const work = new Map(this.#work.top(now))
     const refused = new Map(this.#refused.top(now))
     const all = this.#work.total(now)
@@ -94,18 +90,18 @@ export class Who {
     return [...new Set(firsts)].map((key) => ({
       client: this.#nameOf(key),
       work: Math.round(100 * (work.get(key) ?? 0) / Math.max(1, all)) / 100,
-      waiting: this.#waiting.get(key) ?? 0,
+      waiting: sum(this.#waiting.filter((group) => group.key === key).map(({ count }) => count)),
       refused: refused.get(key) ?? 0
     })).sort((a, b) => b.refused - a.refused || b.work - a.work)
   }
 
   /** The groups of waiting jobs with the most members. */
-  get waiting (): readonly ShownWaiting[] {
-    return this.#waitingOf
+  get waiting (): ShownWaiting[] {
+    return this.#waiting.slice(0, MAX_SHOWN).map(({ key, ...group }) => ({ ...group, client: this.#nameOf(key) }))
   }
 
   /** The client that most of a subject's refusals of the last minute are of, if one stands out. */
-  mostRefused (subject: string, now = monotonic.now()): { client: string, share: number } | undefined {
+  mostRefused (subject: string, now = performance.now()): { client: string, share: number } | undefined {
     const tally = this.#refusedOf.get(subject)
     const [[key, count] = ['', 0]] = tally?.top(now) ?? []
     const share = count / Math.max(1, tally?.total(now) ?? 0)
@@ -117,7 +113,7 @@ export class Who {
   }
 
   #count (subject: string, key: string): void {
-    const now = monotonic.now()
+    const now = performance.now()
     this.#refused.add(key, now)
     let tally = this.#refusedOf.get(subject)
     if (tally === undefined) {

@@ -7,12 +7,9 @@ import { endsWith } from './hooks.ts'
 import { hasRules, routeName, type RouteConfig, type RouteRules, type RouteWithConfig } from './route-rules.ts'
 
 /** Refuses a registration whose decorators exist already. Throws FC_ERR_OPTION_INVALID. */
-export function ensureFree (app: FastifyInstance, isLimiter: (value: unknown) => boolean): void {
-  if (app.hasDecorator('limiter')) {
-    const isSecond = isLimiter(app.getDecorator('limiter'))
-    ensure(!isSecond, 'limiter', 'to be registered once', 'a second registration')
-    ensure(isSecond, 'limiter', 'no decorator of that name before its registration', 'a decorator of your own')
-  }
+export function ensureFree (app: FastifyInstance): void {
+  ensure(!app.hasDecorator('limiter'), 'limiter', 'to be registered once, without another decorator of that name',
+    'a second registration, or a decorator of your own')
   for (const name of ['createRateLimit', 'rateLimit']) {
     ensure(!app.hasDecorator(name), '@fastify/rate-limit', 'to be registered by the limiter only', `a registration, or a decorator "${name}", of your own`)
   }

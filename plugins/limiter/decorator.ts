@@ -3,11 +3,10 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { currentRequest } from '../cancellation/index.ts'
 import { timeLeft } from '../cancellation/handler-timeout.ts'
 import { endingWith } from '../cancellation/unawaited.ts'
-import { endSignalOf } from '../cancellation/request-end.ts'
 import { addressKey } from '../shared/address-key.ts'
 import { wholeSeconds } from '../shared/coded-error.ts'
-import { ClosingError, LimitedError, LimitUnknownError, LimitWaitAbortedError, LimitWaitersFullError } from '../shared/errors.ts'
-import { abortSignal, boolean, duration, integer, MAX_DURATION, record } from '../shared/options.ts'
+import { LimitedError, LimitUnknownError, LimitWaitersFullError } from '../shared/errors.ts'
+import { duration, integer, MAX_DURATION, record } from '../shared/options.ts'
 import type { BucketState } from './channels.ts'
 import type { RunLimited } from './concurrency/index.ts'
 import { chargeOf, type PolicyCharge } from './decision.ts'
@@ -19,7 +18,8 @@ import type { PolicyName } from './policies/policy.ts'
 import type { ResolvedPolicy } from './policies/resolve.ts'
 import { SLACK } from './stores/bucket.ts'
 import { takeOne, type Store } from './stores/store.ts'
-import type { WaitEnd, Waiters, WaitSettings } from './waiting/waiters.ts'
+import { endsOf, untilEnded } from './waiting/ends.ts'
+import type { Waiters } from './waiting/waiters.ts'
 
 /** Options of `limiter.reserve()`. */
 export interface ReserveOptions {
@@ -201,22 +201,18 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
     wait: (name, key, options = {}) => endingWith(currentRequest(), async () => {
       const policy = policyOf(name)
       record('options', options, ['cost', 'signal', 'timeout', 'maxWaiting', 'detached'])
-      const { cost = 1, signal } = options
-      if (signal !== undefined) abortSignal('signal', signal)
-      const isDetached = boolean('detached', options.detached ?? false)
+      const { cost = 1 } = options
       const request = currentRequest()
-      const owner = isDetached ? undefined : request
+      const { owner, signals } = endsOf(options, request)
       const defaultTimeout = owner === undefined ? waitTimeout : Math.min(waitTimeout, timeLeft(owner))
       const timeout = duration('timeout', options.timeout ?? defaultTimeout, { min: 0, max: MAX_DURATION })
       const maxWaiting = integer('maxWaiting', options.maxWaiting ?? maxWaitingPerKey, { min: 0 })
       waiters.ensureOpen()
-      const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
-      const aborted = signals.find((each) => each.aborted)
-      if (aborted !== undefined) throw new LimitWaitAbortedError(name, { cause: aborted.reason })
-      const charged = await charge(policy, key, cost, request)
+      const charged = await untilEnded(name, signals, () => charge(policy, key, cost, request))
       if (charged === undefined) return
 
-      const { granted: isGranted, wait, lockedOut, bound } = await waitFor(charged, { store, timeout, maxWaiting, signals })
+      const { granted: isGranted, wait, lockedOut, bound } =
+        await untilEnded(name, signals, () => waiters.wait(charged, { store, timeout, maxWaiting, signals }))
       if (isGranted) return ledger.granted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = wholeSeconds(bound === undefined && !lockedOut ? wait - timeout : wait)
@@ -231,17 +227,6 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const { tokens, wait } = await takeOne(store, { ...charged, cost: 0 }, 0)
       const missing = 1 - tokens
       return { tokens, burst: charged.burst, wait: missing <= SLACK ? 0 : Math.max(wait, missing * 1000 / charged.rate) }
-    }
-  }
-
-  /** Waits as `Waiters` does, but rejects with FC_ERR_LIMIT_WAIT_ABORTED if one of the signals ends the wait. */
-  async function waitFor (charged: PolicyCharge, settings: WaitSettings): Promise<WaitEnd> {
-    try {
-      return await waiters.wait(charged, settings)
-    } catch (error) {
-      // At its deadline a shutdown aborts the signal of the request: then the service is closing, and nobody has given up.
-      const isAborted = !(error instanceof ClosingError) && settings.signals.some(({ aborted, reason }) => aborted && reason === error)
-      throw isAborted ? new LimitWaitAbortedError(charged.policy, { cause: error }) : error
     }
   }
 }

@@ -11,7 +11,6 @@ import type {
   ContextConfigDefault, FastifyInstance, FastifySchema, preHandlerAsyncHookHandler, preHandlerHookHandler, RouteGenericInterface, RouteOptions
 } from 'fastify'
 import cancellation from '../cancellation/index.ts'
-import { monotonic } from '../shared/clock.ts'
 import refusalLog, { refusalCounter } from '../shared/refusal-log.ts'
 import { AddressChecks, checkCluster, checkPrepared, checkRateLimit, checkRoutes, ensureFree, printedRoutes, type PreparedRoute } from './boot-checks.ts'
 import { registerRateLimit } from './compat/rate-limit.ts'
@@ -44,8 +43,7 @@ export type { KeyFunction } from './policies/keys.ts'
 export type { HeaderKey, Period, Policies, Policy, PolicyName, RefusalOptions, Stage, Tiered } from './policies/policy.ts'
 export type { Cost, RouteLimiterOptions } from './route-rules.ts'
 export type { RedisClient } from './stores/redis-client.ts'
-export type { Lockout, OnStoreError } from './stores/store.ts'
-export type { Clock } from '../shared/clock.ts'
+export type { Clock, Lockout, OnStoreError } from './stores/store.ts'
 
 declare module 'fastify' {
   interface FastifyInstance<RawServer, RawRequest, RawReply, Logger, TypeProvider> {
@@ -77,15 +75,12 @@ declare module 'fastify' {
   }
 }
 
-/** The decorators of all apps, to distinguish a second registration from a decorator of the application's own. */
-const limiters = new WeakSet<object>()
-
 function createStore ({ log }: FastifyInstance, ledger: LimitLedger, { redis, prefix, storeTimeout, maxKeys, clock }: ResolvedOptions): Store {
   const memory = new MemoryStore(clock, maxKeys)
   if (redis === undefined) return memory
   return new FallbackStore(new RedisStore(redis, prefix), memory, {
     timeout: storeTimeout,
-    clock: monotonic,
+    clock: performance,
     onFailed: (error) => ledger.storeFailed(error, log),
     onRecovered: (durationMs) => ledger.storeRecovered(durationMs, log)
   })
@@ -94,7 +89,7 @@ function createStore ({ log }: FastifyInstance, ledger: LimitLedger, { redis, pr
 async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<void> {
   const resolved = resolveOptions(options)
   const { policies, concurrencies, redis, ipv6Subnet, legacyHeaders, exemptAddresses, body, onExceeded } = resolved
-  ensureFree(app, (value) => limiters.has(value as object))
+  ensureFree(app)
   const addressChecks = new AddressChecks(app)
   for (const policy of policies.values()) if (limitsByAddress(policy)) addressChecks.add(policy.name)
   if (exemptAddresses !== undefined) addressChecks.add('allowList')
@@ -112,9 +107,7 @@ async function limiter (app: FastifyInstance, options: LimiterOptions): Promise<
     addressOf,
     policiesOf: (request) => rules.of(request).bounds
   })
-  const decorator: Limiter = { ...createLimiter(app, resolved, store, waiters), run: concurrency.run }
-  limiters.add(decorator)
-  app.decorate('limiter', decorator)
+  app.decorate('limiter', { ...createLimiter(app, resolved, store, waiters), run: concurrency.run })
 
   // Before the onRoute hook of @fastify/rate-limit, which would add a hook of its own to routes that have a config.rateLimit.
   app.addHook('onRoute', prepareRoute)

@@ -1,15 +1,13 @@
 /** The limiter's options, validated and compiled. */
 import type { FastifyRequest } from 'fastify'
-import type { CallScript } from '../redis.ts'
-import { monotonic, type Clock } from '../shared/clock.ts'
 import { boolean, duration, ensure, fn, integer, MAX_DURATION, record, text } from '../shared/options.ts'
-import { addressList, type AddressList } from './policies/allow-list.ts'
+import { addressList } from './policies/allow-list.ts'
 import { replaced } from './compat/replaced.ts'
-import type { ResolvedConcurrency } from './concurrency/policy.ts'
 import { guarded, type MaybePromise } from './functions.ts'
 import type { Policies, RefusalOptions } from './policies/policy.ts'
-import { resolveConcurrencies, resolvePolicies, resolveRefusal, type ResolvedPolicy, type ResolvedRefusal } from './policies/resolve.ts'
+import { resolveConcurrencies, resolvePolicies, resolveRefusal } from './policies/resolve.ts'
 import { adapt, type RedisClient } from './stores/redis-client.ts'
+import type { Clock } from './stores/store.ts'
 
 export interface LimiterOptions extends RefusalOptions {
   /** The limits, by name. At least one. */
@@ -73,15 +71,7 @@ export interface LimiterOptions extends RefusalOptions {
   clock?: Clock
 }
 
-export interface ResolvedOptions extends ResolvedRefusal, Required<Omit<LimiterOptions, 'policies' | 'redis' | 'allowList' | keyof RefusalOptions>> {
-  policies: Map<string, ResolvedPolicy>
-  concurrencies: Map<string, ResolvedConcurrency>
-  redis: CallScript | undefined
-  /** `allowList`, if it is a list. */
-  exemptAddresses: AddressList | undefined
-  /** `allowList`, if it is a function. */
-  isExempt: ((request: FastifyRequest) => MaybePromise<boolean>) | undefined
-}
+export type ResolvedOptions = ReturnType<typeof resolveOptions>
 
 /** @internal Every option, for the test that compares them with the docs. */
 export const limiterOptionNames = [
@@ -89,13 +79,13 @@ export const limiterOptionNames = [
   'waitTimeout', 'maxWaiting', 'maxWaitingPerKey', 'ambient', 'clock'
 ] as const satisfies ReadonlyArray<keyof LimiterOptions>
 
-export function resolveOptions (options: LimiterOptions): ResolvedOptions {
+export function resolveOptions (options: LimiterOptions) {
   record('limiter', options, limiterOptionNames, replaced)
   const ipv6Subnet = integer('limiter.ipv6Subnet', options.ipv6Subnet ?? 64, { min: 1, max: 128 })
   const policies = resolvePolicies('limiter.policies', options.policies, ipv6Subnet)
   const concurrencies = resolveConcurrencies('limiter.policies', options.policies)
   ensure(policies.size + concurrencies.size > 0, 'limiter.policies', 'at least one policy', options.policies)
-  const { redis, clock = monotonic, allowList } = options
+  const { redis, clock = performance, allowList } = options
   const prefix = text('limiter.prefix', options.prefix ?? 'fastify-concurrency')
   // Braces would end the hash tag early, and the keys of one script would lie on several nodes.
   ensure(!/[{}]/.test(prefix), 'limiter.prefix', 'a text without braces', prefix)
@@ -108,7 +98,9 @@ export function resolveOptions (options: LimiterOptions): ResolvedOptions {
     prefix,
     storeTimeout: duration('limiter.storeTimeout', options.storeTimeout ?? 100, { min: 1, max: MAX_DURATION }),
     maxKeys: integer('limiter.maxKeys', options.maxKeys ?? 100_000, { min: 1 }),
+    /** `allowList`, if it is a list. */
     exemptAddresses: allowList === undefined || typeof allowList === 'function' ? undefined : addressList('limiter.allowList', allowList),
+    /** `allowList`, if it is a function. */
     isExempt: typeof allowList === 'function' ? guarded('*', 'allowList', allowList) : undefined,
     ipv6Subnet,
     legacyHeaders: boolean('limiter.legacyHeaders', options.legacyHeaders ?? false),

@@ -52,14 +52,19 @@ export function withoutStack<Args extends unknown[], Fields extends object = obj
   code: string, message: Message<Args>, statusCode: number, fields?: (...args: Args) => Fields
 ): ErrorClass<Args, Fields> {
   const Base = createError<Args, Fields>(code, message, statusCode, fields, false)
-  Object.defineProperty(Base.prototype, 'stack', {
-    get (this: Error) { return `${this.name}: ${this.message}` },
-    set (this: Error, stack: unknown) {
-      Object.defineProperty(this, 'stack', { value: stack, writable: true, configurable: true })
+  defineGetter(Base.prototype, 'stack', ({ name, message }) => `${name}: ${message}`)
+  return Base
+}
+
+/** Gives all errors of a class a property that is computed when it is read, and that may be set as any other. */
+function defineGetter<E extends Error> (prototype: E, property: string, read: (error: E) => unknown): void {
+  Object.defineProperty(prototype, property, {
+    get (this: E) { return read(this) },
+    set (this: E, value: unknown) {
+      Object.defineProperty(this, property, { value, writable: true, configurable: true, enumerable: property !== 'stack' })
     },
     configurable: true
   })
-  return Base
 }
 
 const kRefusal = Symbol.for('fastify-concurrency.refusal')
@@ -90,17 +95,8 @@ export function createRefusal<Args extends unknown[], Fields extends object = ob
     Fields & RefusalHeaders>(code, message, statusCode,
     fields as ((...args: Args) => Fields & RefusalHeaders) | undefined)
   Object.defineProperty(Base.prototype, kRefusal, { value: true })
-  Object.defineProperty(Base.prototype, 'headers', {
-    get (this: { retryAfter?: number }) {
-      return this.retryAfter === undefined
-        ? headers
-        : Object.assign({ 'retry-after': String(this.retryAfter) }, headers)
-    },
-    set (this: Error, own: unknown) {
-      Object.defineProperty(this, 'headers', { value: own, writable: true, configurable: true, enumerable: true })
-    },
-    configurable: true
-  })
+  defineGetter(Base.prototype, 'headers', ({ retryAfter }: Error & { retryAfter?: number }) =>
+    retryAfter === undefined ? headers : Object.assign({ 'retry-after': String(retryAfter) }, headers))
   return Base
 }
 

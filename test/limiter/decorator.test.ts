@@ -6,7 +6,6 @@ import limiter from '../../plugins/limiter/index.ts'
 import { refused } from '../../plugins/limiter/channels.ts'
 import { MemoryStore } from '../../plugins/limiter/stores/memory-store.ts'
 import { Waiters } from '../../plugins/limiter/waiting/waiters.ts'
-import { monotonic } from '../../plugins/shared/clock.ts'
 import { MAX_DURATION } from '../../plugins/shared/options.ts'
 import { build, NEVER } from './helper.ts'
 
@@ -80,7 +79,7 @@ t.test('wait: first come, first served, at the rate', async (t) => {
 
 t.test('nobody who waits acts early, by however little: otherwise more would act than burst + rate·t', async (t) => {
   const waiters = new Waiters(10)
-  const store = new MemoryStore(monotonic, 10)
+  const store = new MemoryStore(performance, 10)
   const charge = { policy: 'p', key: 'k', rate: 1000 / 1.9, burst: 1, cost: 1, onStoreError: 'local' } as const
   const acted: number[] = []
   for (let i = 0; i < 200; i++) {
@@ -278,7 +277,7 @@ t.test('bad input', async (t) => {
 
 t.test('whoever waited leaves no listener and no timer behind', async (t) => {
   const waiters = new Waiters(10)
-  const store = new MemoryStore(monotonic, 10)
+  const store = new MemoryStore(performance, 10)
   const counted = { added: 0, removed: 0 }
   const controller = new AbortController()
   const { signal } = controller

@@ -9,6 +9,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import { Server as TlsServer } from 'node:tls'
+import { IdleWaiters } from '../../shared/drainables.ts'
 import type { Guard } from '../guard.ts'
 import { closeWebSocket } from './websockets.ts'
 
@@ -25,19 +26,17 @@ export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => r
   const sessions = new Set<Http2Session>()
   /** Connections of TLS whose handshake has not ended. */
   const handshakes = new WeakSet<Socket>()
-  const secondary = new WeakSet<object>()
-  const foreign = new WeakSet<object>()
+  /** Other servers of the process, and whether they are of this application. */
+  const others = new WeakMap<object, boolean>()
   let closing = false
-  let waiters: Array<() => void> = []
+  const allClosed = new IdleWaiters()
 
   function add (socket: Socket): void {
     if (sockets.has(socket)) return
     sockets.add(socket)
     socket.once('close', () => {
       sockets.delete(socket)
-      if (sockets.size > 0) return
-      for (const resolve of waiters) resolve()
-      waiters = []
+      if (sockets.size === 0) allClosed.wake()
     })
   }
 
@@ -66,17 +65,15 @@ export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => r
   const onSocket = (message: unknown): void => {
     const { socket } = message as { socket: Socket & { server?: Emitter } }
     const other = socket.server
-    if (other == null || other === server || foreign.has(other)) return
-    if (!secondary.has(other)) {
+    if (other == null || other === server) return
+    let isOurs = others.get(other)
+    if (isOurs === undefined) {
       const ours = server.listeners('request')
-      if (!other.listeners('request').some((listener) => ours.includes(listener))) {
-        foreign.add(other)
-        return
-      }
-      secondary.add(other)
-      watch(other)
+      isOurs = other.listeners('request').some((listener) => ours.includes(listener))
+      others.set(other, isOurs)
+      if (isOurs) watch(other)
     }
-    addTo(other, socket)
+    if (isOurs) addTo(other, socket)
   }
 
   watch(server)
@@ -107,7 +104,7 @@ export function connectionsOf (server: Emitter, guard: Guard = (_step, run) => r
     /** Resolves when no connection is left, and stops watching for new ones. */
     async ended (): Promise<void> {
       unsubscribe('net.server.socket', onSocket)
-      if (sockets.size > 0) await new Promise<void>((resolve) => { waiters.push(resolve) })
+      await allClosed.wait(sockets.size)
     }
   }
 }

@@ -16,20 +16,11 @@ import { kRequestWork } from '../../shared/http/request-work.ts'
 import { onClosed } from '../../shared/http/sockets.ts'
 import { within } from '../../shared/within.ts'
 import type { Guard } from '../guard.ts'
+import type { ResolvedLifecycleOptions } from '../options.ts'
 import { observe } from './contexts.ts'
 import { OpenRequest } from './open-request.ts'
 import { endEventStream } from './event-streams.ts'
 import { disableKeepAlive } from './keep-alive.ts'
-
-export interface InFlightOptions {
-  /** How long a drain waits for a handler whose client has left, in ms. */
-  timeout: number
-  /**
-   * The same limit for requests whose handler may have ended unnoticed: a handler that returned no promise and has not answered. A request of inject(), which
-   * has no client that could leave, is waited for only this long once a drain has begun.
-   */
-  grace: number
-}
 
 export type InFlight = ReturnType<typeof createInFlight>
 
@@ -43,8 +34,13 @@ const entryOf = (request: FastifyRequest): OpenRequest | null | undefined => req
 /** How often the entries whose client has left are looked through, in ms, while there are any. */
 const SWEEP_PERIOD_MS = 1_000
 
-/** Creates the requests in flight of an app, and decorates its requests. */
-export function createInFlight (app: FastifyInstance, { timeout, grace }: InFlightOptions, guard: Guard) {
+/**
+ * Creates the requests in flight of an app, and decorates its requests. A drain waits for a handler whose client has
+ * left for `timeout`, and for `grace` if the handler may have ended unnoticed: it returned no promise and has not
+ * answered. A request of inject(), which has no client that could leave, is waited for only for `grace`, too, once a
+ * drain has begun.
+ */
+export function createInFlight (app: FastifyInstance, { timeout, grace }: ResolvedLifecycleOptions, guard: Guard) {
   app.decorateRequest(kRequestWork, null)
   const open = new DenseSet<OpenRequest>()
   /** Entries whose client has left while something of them may run. */

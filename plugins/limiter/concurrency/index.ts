@@ -2,18 +2,17 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, onRequestHookHandler } from 'fastify'
 import { currentRequest } from '../../cancellation/index.ts'
 import { timeLeft } from '../../cancellation/handler-timeout.ts'
-import { endSignalOf } from '../../cancellation/request-end.ts'
 import { endingWith } from '../../cancellation/unawaited.ts'
-import { ClosingError, LimitBusyError, LimitKeyMissingError, LimitUnknownError, LimitWaitAbortedError } from '../../shared/errors.ts'
+import { LimitBusyError, LimitKeyMissingError, LimitUnknownError } from '../../shared/errors.ts'
 import { addressKey } from '../../shared/address-key.ts'
 import { isRefusal } from '../../shared/coded-error.ts'
-import { noteRefusal } from '../../shared/refusal-log.ts'
 import { onWorkEnded } from '../../shared/http/request-work.ts'
-import { abortSignal, boolean, fn, record, text } from '../../shared/options.ts'
+import { fn, record, text } from '../../shared/options.ts'
 import { asError, isPromise, type MaybePromise } from '../functions.ts'
 import type { LimitLedger } from '../ledger.ts'
 import { checkedKey } from '../policies/keys.ts'
 import type { PolicyName } from '../policies/policy.ts'
+import { endsOf, untilEnded } from '../waiting/ends.ts'
 import { Bound, type AcquireSettings, type Release } from './bound.ts'
 import type { ResolvedConcurrency } from './policy.ts'
 
@@ -62,26 +61,14 @@ export class Concurrency {
       if (bound === undefined) throw new LimitUnknownError(name, [...this.#bounds.keys()])
       fn('run', run)
       record('options', options, ['key', 'signal', 'detached'])
-      const { key, signal } = options
-      if (signal !== undefined) abortSignal('signal', signal)
-      const owner = boolean('detached', options.detached ?? false) ? undefined : request
-      const signals = [signal, owner && endSignalOf(owner)].filter((each) => each !== undefined)
-      let release: Release
-      try {
-        release = await this.#acquire(name, bound, request, {
-          key: key === undefined ? '' : text('key', key),
-          client: request === undefined ? '' : this.#clientOf(request),
-          deadline: deadlineOf(owner),
-          signals
-        })
-      } catch (error) {
-        noteRefusal(request, error)
-        // At its deadline a shutdown aborts the signal of the request: then the service is closing, and nobody has
-        // given up.
-        const isAborted = !(error instanceof ClosingError) &&
-          signals.some(({ aborted, reason }) => aborted && reason === error)
-        throw isAborted ? new LimitWaitAbortedError(name, { cause: error }) : error
+      const { owner, signals } = endsOf(options, request)
+      const settings = {
+        key: options.key === undefined ? '' : text('key', options.key),
+        client: request === undefined ? '' : this.#clientOf(request),
+        deadline: deadlineOf(owner),
+        signals
       }
+      const release = await untilEnded(name, signals, () => this.#acquire(name, bound, request, settings))
       try {
         return await run()
       } finally {

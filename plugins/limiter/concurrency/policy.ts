@@ -43,25 +43,21 @@ export interface ConcurrencyPolicy {
 /** @internal Every option, for the test that compares them with the docs. */
 export const concurrencyOptionNames = ['concurrency', 'maxWait', 'maxWaiting', 'key', 'stage', 'routes'] as const satisfies ReadonlyArray<keyof ConcurrencyPolicy>
 
-export interface ResolvedConcurrency extends Required<Omit<ConcurrencyPolicy, 'key' | 'stage'>> {
-  readonly name: string
-  readonly key: ConcurrencyPolicy['key']
-  readonly stage: ConcurrencyPolicy['stage']
-}
+export type ResolvedConcurrency = ReturnType<typeof resolveConcurrency>
 
 /** Tells whether a policy bounds concurrency, and not a rate. */
 export function boundsConcurrency (policy: unknown): policy is ConcurrencyPolicy {
   return typeof policy === 'object' && policy !== null && 'concurrency' in policy
 }
 
-export function resolveConcurrency (option: string, name: string, value: unknown): ResolvedConcurrency {
+export function resolveConcurrency (option: string, name: string, value: unknown) {
   const policy = record(option, value, concurrencyOptionNames) as Partial<ConcurrencyPolicy>
   return {
     name,
     concurrency: integer(`${option}.concurrency`, policy.concurrency, { min: 1 }),
     maxWait: duration(`${option}.maxWait`, policy.maxWait ?? 250, { min: 0, max: MAX_DURATION }),
     maxWaiting: integer(`${option}.maxWaiting`, policy.maxWaiting ?? 1_000, { min: 0 }),
-    key: policy.key === undefined ? undefined : fn(`${option}.key`, policy.key),
+    key: policy.key === undefined ? undefined : fn<NonNullable<ConcurrencyPolicy['key']>>(`${option}.key`, policy.key),
     stage: policy.stage === undefined ? undefined : oneOf(`${option}.stage`, policy.stage, ['preHandler']),
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named'])
   }

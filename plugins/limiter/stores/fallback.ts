@@ -5,11 +5,10 @@
  * store until a probe succeeds, so an outage costs one slow decision instead of one for each request. A probe is a real decision on a key of
  * its own, because a server that is loading, read-only or out of memory still answers a ping. Only traffic causes probes.
  */
-import type { Clock } from '../../shared/clock.ts'
 import { LimiterStoreError } from '../../shared/errors.ts'
 import { asError } from '../functions.ts'
 import type { Reserved, Taken } from './bucket.ts'
-import type { Balance, Charge, Decision, Store } from './store.ts'
+import type { Balance, Charge, Clock, Decision, Store } from './store.ts'
 import { Turn } from './turn.ts'
 
 /** The time between two probes, in ms. */

@@ -1,6 +1,12 @@
 /** The contract of a store of token buckets. The memory store and the Redis store share it, and one test suite runs on both. */
 import type { Reserved, Shape, Taken } from './bucket.ts'
 
+/** Where a store reads the time. It is monotonic, so that a step of the wall clock moves no deadline. */
+export interface Clock {
+  /** Milliseconds since an arbitrary origin; never goes backwards. */
+  now (): number
+}
+
 /** The decision on a policy's requests while the store can't be reached. */
 export type OnStoreError = 'local' | 'open' | 'closed'
 
@@ -60,8 +66,11 @@ export interface Store {
   refund (charge: Charge, taken: Taken): void | Promise<void>
 }
 
+/** The decision on one charge. */
+export interface SingleDecision extends Balance, Omit<Decision, 'balances'> {}
+
 /** Has a store decide on one charge. */
-export async function takeOne (store: Store, charge: Charge, maxWait: number): Promise<Balance & Omit<Decision, 'balances'>> {
+export async function takeOne (store: Store, charge: Charge, maxWait: number): Promise<SingleDecision> {
   const { balances: [balance], ...decision } = await store.take([charge], maxWait)
   return { ...balance!, ...decision }
 }

@@ -11,7 +11,7 @@
  */
 import { ClosingError } from '../../shared/errors.ts'
 import { MAX_DURATION } from '../../shared/options.ts'
-import { takeOne, type Charge, type Store } from '../stores/store.ts'
+import { takeOne, type Charge, type SingleDecision, type Store } from '../stores/store.ts'
 
 /** How long after its arrival a call waits at least while the store is asked, in ms. Otherwise no answer would be in time for a timeout of 0. */
 const ANSWER_TIMEOUT_MS = 100
@@ -51,16 +51,7 @@ interface Waiter {
 }
 
 /** A reservation in the store. */
-interface Reservation {
-  readonly charge: Charge
-  /** The store that takes the tokens back; undefined if there is none. */
-  readonly store: Store | undefined
-  /** When the store decided, in ms of the store's clock. */
-  readonly at: number
-  /** How many ms later the tokens are there. */
-  readonly wait: number
-  /** What the bucket held after the decision. */
-  readonly tokens: number
+interface Reservation extends SingleDecision {
   /** When the tokens are there, in ms of this process's clock. Never too early, because the clock is read after the decision. */
   readonly due: number
 }
@@ -221,8 +212,9 @@ export class Waiters {
     const { charge, store } = waiter
     const now = performance.now()
     try {
-      const { granted, wait, lockedOut, at, tokens, store: holder } = await takeOne(store, charge, Math.max(0, deadlineOf(waiter) - now))
-      if (granted) this.#reserve(queue, { charge, store: holder, at, wait, tokens, due: performance.now() + wait })
+      const decision = await takeOne(store, charge, Math.max(0, deadlineOf(waiter) - now))
+      const { granted, wait, lockedOut } = decision
+      if (granted) this.#reserve(queue, { ...decision, due: performance.now() + wait })
       else if (queue.remove(waiter) !== -1) waiter.resolve({ granted, wait: lockedOut ? wait : now - waiter.since + wait, lockedOut })
     } catch (error) {
       if (queue.remove(waiter) !== -1) waiter.reject(error)

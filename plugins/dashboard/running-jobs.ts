@@ -1,15 +1,10 @@
 /** The jobs that run now, as the page shows them, and their cancellation. Pools are known by the names of their decorators. */
-import { countsOf } from '../core/ledger/counts.ts'
+import { countsOf, type RunningJob } from '../core/ledger/counts.ts'
 
-export interface ShownJob {
+export interface ShownJob extends Pick<RunningJob, 'id' | 'name' | 'runMs' | 'aborted'> {
   pool: string
-  id: string
-  name: string
   /** A digest of the job's key, or the key itself; empty without one. */
   client: string
-  ageMs: number
-  runMs: number
-  aborted: boolean
   /** From 0 to 1, if the job reports it. */
   done: number | undefined
   /** What else the job reports, shortened. */
@@ -29,7 +24,6 @@ export function runningJobs (server: object, nameOf: (key: string) => string): S
     .map(({ progress, ageMs, runMs, requestId, key, ...job }) => ({
       ...job,
       client: nameOf(key),
-      ageMs: Math.round(ageMs),
       runMs: Math.round(runMs),
       requestId: requestId === undefined ? undefined : shortened(requestId),
       ...progressOf(progress)

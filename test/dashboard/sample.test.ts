@@ -105,7 +105,7 @@ t.test('of the running jobs, the fifty that have run for longest are shown; an i
   }
   const shown = runningJobs(server, (key) => `client ${key}`)
   t.strictSame(shown.map(({ runMs }) => runMs), [...Array.from({ length: 40 }, (_, n) => 139 - n), ...Array.from({ length: 10 }, (_, n) => 39 - n)])
-  t.match(shown[0], { pool: 'reports', id: '139', client: 'client a', ageMs: 139, done: 0.5, requestId: /^x{40}$/ })
+  t.match(shown[0], { pool: 'reports', id: '139', client: 'client a', runMs: 139, done: 0.5, requestId: /^x{40}$/ })
 })
 
 t.test('routes have their share of the event loop within the window, and the longest slice; one without requests is left out', async (t) => {

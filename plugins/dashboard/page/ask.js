@@ -38,13 +38,20 @@ export async function act (name, action, id = '', shown = id) {
 }
 
 /**
- * A button that is named for the eye, and with its object for a screen reader.
+ * Names a button for the eye, and with its object for a screen reader.
  *
- * @param {string} text @param {string} object @param {() => unknown} onClick
+ * @param {HTMLButtonElement} element @param {string} text @param {string} object
  */
+export function label (element, text, object) {
+  setText(element, text)
+  element.setAttribute('aria-label', `${text} ${object}`)
+}
+
+/** @param {string} text @param {string} object @param {() => unknown} onClick */
 export function button (text, object, onClick) {
-  const element = make('button', { text, 'aria-label': `${text} ${object}` })
+  const element = make('button')
   element.type = 'button'
+  label(element, text, object)
   element.addEventListener('click', onClick)
   return element
 }

@@ -1,5 +1,5 @@
 // The lists: running jobs, the costs of routes, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
-import { ask } from './ask.js'
+import { ask, button, label } from './ask.js'
 import { confirmed } from './confirm.js'
 import { byId, count as compact, duration, make, row, sentence, setText, timeOf } from './dom.js'
 
@@ -14,25 +14,21 @@ class Row {
   #name = make('strong')
   #about = make('small')
   #progress = make('progress')
-  #cancel = make('button')
-  #job
+  #cancel
 
   /** @param {ShownJob} job */
   constructor (job) {
-    this.#job = job
     this.#name.textContent = job.name
     this.#name.title = job.name
     this.#progress.max = 1
     this.#progress.setAttribute('aria-label', `Progress of ${job.name} ${job.id}`)
-    this.#cancel.type = 'button'
-    this.#call('Cancel')
-    this.#cancel.addEventListener('click', () => cancel(job, this.#cancel))
+    this.#cancel = button('Cancel', `${job.name} ${job.id}`, () => cancel(job, this.#cancel))
     this.element = make('li', {}, [make('div', { class: 'what' }, [this.#name, this.#about]), this.#cancel, this.#progress])
     this.update(job)
   }
 
   /** @param {ShownJob} job */
-  update ({ id, runMs, done, doing, aborted, requestId, client }) {
+  update ({ id, name, runMs, done, doing, aborted, requestId, client }) {
     const percent = done === undefined ? undefined : `${Math.round(done * 100)} %`
     const whose = client === '' ? undefined : `client ${client}`
     const parts = [`for ${duration(runMs)}`, doing, percent, `job ${id}`, requestId, whose]
@@ -41,13 +37,7 @@ class Row {
     this.#progress.value = done ?? 0
     if (!aborted) return
     this.#cancel.disabled = true
-    this.#call('Stopping …')
-  }
-
-  /** Names the button for the eye, and with its job for a screen reader. @param {string} text */
-  #call (text) {
-    setText(this.#cancel, text)
-    this.#cancel.setAttribute('aria-label', `${text} ${this.#job.name} ${this.#job.id}`)
+    label(this.#cancel, 'Stopping …', `${name} ${id}`)
   }
 }
 

@@ -13,6 +13,10 @@ const INTERVAL = 5_000
 /** The name that is looked at. @type {string | undefined} */
 let open
 let readAt = 0
+const showRunning = listOf('Running', 'None runs.')
+const showWaiting = listOf('Waiting', 'None waits.')
+const showDelayed = listOf('Delayed and retrying', 'No task is delayed.')
+const showSchedules = listOf('Schedules', 'There is no schedule.')
 /** Counts questions, so that a late answer to an earlier one isn't shown. */
 let question = 0
 
@@ -52,22 +56,22 @@ async function read () {
 
 /** @param {Inspection} found */
 function show ({ running, waiting, delayed, schedules }) {
-  list('task-running', running.map(({ id, process, attempt, startedAt }) => {
+  showRunning(running.map(({ id, process, attempt, startedAt }) => {
     const where = process === undefined ? '' : `on ${process}`
     const runs = `for ${duration(Math.max(0, Date.now() - startedAt))}`
     return item(id, [runs, where, attempt > 1 ? `attempt ${attempt}` : ''], '', [cancel(id)])
   }))
-  list('task-waiting', waiting.map(({ id, enqueuedAt, waitsForKey }) => {
+  showWaiting(waiting.map(({ id, enqueuedAt, waitsForKey }) => {
     const since = `enqueued ${duration(Math.max(0, Date.now() - enqueuedAt))} ago`
     return item(id, [since, waitsForKey ? 'waits for others of its key' : ''], '', [cancel(id)])
   }))
-  list('task-delayed', delayed.map(({ id, attempts, runsAt, message }) => {
+  showDelayed(delayed.map(({ id, attempts, runsAt, message }) => {
     const next = attempts === 0 ? when(runsAt) : `attempt ${attempts + 1} ${when(runsAt)}`
     // The next run of a schedule, which BullMQ has named: a schedule is ended in code.
     const isScheduled = id.includes(':repeat:')
     return item(id, [next], message ?? '', isScheduled ? [] : [cancel(id)])
   }))
-  list('task-schedules', schedules.map(({ id, schedule, nextAt }) =>
+  showSchedules(schedules.map(({ id, schedule, nextAt }) =>
     item(id, [wordsOf(schedule), when(nextAt)], '', [])))
 }
 
@@ -103,14 +107,25 @@ function cancel (id) {
   })
 }
 
-/** A list that is read anew keeps the focus on the button that has it. @param {string} id @param {HTMLElement[]} items */
-function list (id, items) {
-  const element = byId(id)
+/**
+ * Makes a list, and returns the function that fills it. A list that is filled anew keeps the focus on the button that
+ * has it.
+ *
+ * @param {string} title @param {string} nothing what is said while the list is empty
+ */
+function listOf (title, nothing) {
+  const empty = make('p', { class: 'empty', text: nothing })
+  const element = make('ul', { class: 'tasks' })
+  byId('task-lists').append(make('section', { 'aria-label': title }, [make('h4', { text: title }), empty, element]))
+  return (/** @type {HTMLElement[]} */ items) => fill(element, empty, items)
+}
+
+/** @param {HTMLElement} element @param {HTMLElement} empty @param {HTMLElement[]} items */
+function fill (element, empty, items) {
   const nameOf = (/** @type {Element | null} */ each) => each?.getAttribute('aria-label')
   const focused = element.contains(document.activeElement) ? nameOf(document.activeElement) : undefined
   element.replaceChildren(...items)
   if (focused) [...element.querySelectorAll('button')].find((each) => nameOf(each) === focused)?.focus()
-  const empty = /** @type {HTMLElement} */ (element.previousElementSibling)
   empty.hidden = items.length > 0
 }
 

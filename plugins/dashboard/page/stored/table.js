@@ -1,5 +1,5 @@
 // The stored tasks by name, and the processes that run them.
-import { act, button } from '../ask.js'
+import { act, button, label } from '../ask.js'
 import { confirmed } from '../confirm.js'
 import { byId, count as compact, duration, make, row, sentence, setText, timeOf } from '../dom.js'
 import { look, refresh } from './look.js'
@@ -44,8 +44,7 @@ function showQueue ({ name, waiting, delayed, running, failed, oldestMs, paused,
   cells[5]?.classList.toggle('bad', failed > 0)
   cells[6]?.classList.toggle('warn', consumers === 0)
   setText(state, paused ? 'paused' : '')
-  setText(pause, paused ? 'Resume' : 'Pause')
-  pause.setAttribute('aria-label', `${paused ? 'Resume' : 'Pause'} ${name}`)
+  label(pause, paused ? 'Resume' : 'Pause', name)
 }
 
 /** @param {string} name */

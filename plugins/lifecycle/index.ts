@@ -21,7 +21,6 @@ import { createGuard } from './guard.ts'
 import { resolveOptions, type LifecycleOptions } from './options.ts'
 import { later, type Phase } from './phases.ts'
 import { addProbes } from './probes.ts'
-import { connectionsOf } from './requests/connections.ts'
 import { addGate } from './requests/gate.ts'
 import { createInFlight } from './requests/requests.ts'
 import { createShutdownHooks, type ShutdownHook } from './shutdown-hooks.ts'
@@ -74,8 +73,7 @@ const plugin: FastifyPluginAsync<LifecycleOptions> = async (app, opts) => {
   const guard = createGuard(app.log)
   const inFlight = createInFlight(app, options, guard)
   const hooks = createShutdownHooks((err) => logSafely(app.log, 'error', { err }, 'a shutdown hook failed'))
-  const connections = connectionsOf(app.server, guard)
-  const shutdown = createShutdown(app, options, { inFlight, hooks, connections, guard })
+  const shutdown = createShutdown(app, options, inFlight, hooks, guard)
   drainablesOf(app).add(hooks).add(inFlight)
 
   app.decorate('lifecycle', {

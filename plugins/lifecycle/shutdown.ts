@@ -17,19 +17,12 @@ import { drain, type ShutdownReport } from './drain.ts'
 import type { Guard } from './guard.ts'
 import type { ResolvedLifecycleOptions } from './options.ts'
 import { isStopping, later, type Phase } from './phases.ts'
-import type { Connections } from './requests/connections.ts'
+import { connectionsOf } from './requests/connections.ts'
 import { runsReadyHooks } from './requests/contexts.ts'
 import type { InFlight } from './requests/requests.ts'
 import { createReportLog } from './report-log.ts'
 import type { ShutdownHooks } from './shutdown-hooks.ts'
 import { Timers } from './timers.ts'
-
-export interface ShutdownParts {
-  inFlight: InFlight
-  hooks: ShutdownHooks
-  connections: Connections
-  guard: Guard
-}
 
 /** How often the requests in flight are looked through during a drain, in ms. */
 const SWEEP_INTERVAL_MS = 50
@@ -39,7 +32,10 @@ const SELF_SHARE = 1 / 2
 const FORCE_SHARE = 1 / 4
 const CLOSE_SHARE = 1 - SELF_SHARE - FORCE_SHARE
 
-export function createShutdown (app: FastifyInstance, options: ResolvedLifecycleOptions, { inFlight, hooks, connections, guard }: ShutdownParts) {
+export function createShutdown (
+  app: FastifyInstance, options: ResolvedLifecycleOptions, inFlight: InFlight, hooks: ShutdownHooks, guard: Guard
+) {
+  const connections = connectionsOf(app.server, guard)
   const reportLog = createReportLog(app, options, guard)
   const closeApp = createCloseApp(app)
   const listenSettled = watchListening(app)

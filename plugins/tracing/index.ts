@@ -7,9 +7,9 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { OptionInvalidError } from '../shared/errors.ts'
-import { ensure } from '../shared/options.ts'
+import { ensure, record } from '../shared/options.ts'
 import { listenTo } from './listen.ts'
-import { resolveOptions, type TracingOptions, type TracingProvider } from './options.ts'
+import { tracingOptionNames, type TracingOptions, type TracingProvider } from './options.ts'
 import { Spans, type Tracer } from './spans.ts'
 
 export type { TracingOptions, TracingProvider } from './options.ts'
@@ -17,7 +17,7 @@ export type { TracingOptions, TracingProvider } from './options.ts'
 const kTracing = Symbol('fastify-concurrency.tracing')
 
 async function tracing (app: FastifyInstance, options: TracingOptions): Promise<void> {
-  const { tracerProvider } = resolveOptions(options)
+  const { tracerProvider } = record('tracing', options, tracingOptionNames) as TracingOptions
   ensure(!app.hasDecorator(kTracing), 'tracing', 'one registration of the tracing', 'a second one')
   app.decorate(kTracing, true)
   const api = await import('@opentelemetry/api').catch((cause: unknown) => {

@@ -1,5 +1,3 @@
-import * as check from '../shared/options.ts'
-
 /** A tracer provider of OpenTelemetry. It is described here, so that the types of the suite need no OpenTelemetry. */
 export interface TracingProvider {
   /** Returns the tracer of a name. */
@@ -17,10 +15,3 @@ export interface TracingOptions {
 
 /** Every option, for the test that compares them with the docs. @internal */
 export const tracingOptionNames = ['tracerProvider'] as const satisfies ReadonlyArray<keyof TracingOptions>
-
-export function resolveOptions (options: TracingOptions) {
-  check.record('tracing', options, tracingOptionNames)
-  const { tracerProvider } = options
-  check.ensure(tracerProvider === undefined || typeof tracerProvider.getTracer === 'function', 'tracing.tracerProvider', 'a TracerProvider of OpenTelemetry', tracerProvider)
-  return { tracerProvider }
-}

@@ -11,15 +11,9 @@ type Job = ChannelMessages['fastify-concurrency:workers:job']
 type Attempt = ChannelMessages['fastify-concurrency:tasks:attempt']
 type Enqueued = ChannelMessages['fastify-concurrency:tasks:enqueued']
 
-// The attributes have the prefix that the metrics have. An SDK leaves out attributes without a value.
-const NAME = 'fastify_concurrency.name'
-const ID = 'fastify_concurrency.id'
-const POOL = 'fastify_concurrency.pool'
-const ATTEMPT = 'fastify_concurrency.attempt'
-const OUTCOME = 'fastify_concurrency.outcome'
-const WAIT_MS = 'fastify_concurrency.wait_ms'
-const REASON = 'fastify_concurrency.reason'
-const RETRY_AFTER = 'fastify_concurrency.retry_after'
+/** Names attributes with the prefix that the metrics have. An SDK leaves out attributes without a value. */
+const own = (details: Record<string, string | number | undefined>): Attributes =>
+  Object.fromEntries(Object.entries(details).map(([key, value]) => [`fastify_concurrency.${key}`, value]))
 
 export class Spans {
   readonly #api: Api
@@ -35,7 +29,7 @@ export class Spans {
 
   startJob (job: Job): void {
     const { name, id, pool } = job
-    const span = this.#tracer.startSpan(`job ${name}`, { attributes: { [NAME]: name, [ID]: id, [POOL]: pool } })
+    const span = this.#tracer.startSpan(`job ${name}`, { attributes: own({ name, id, pool }) })
     this.#jobs.set(job, { span, startedAt: performance.now() })
     job.carrier = carrierOf(span.spanContext())
   }
@@ -45,9 +39,9 @@ export class Spans {
     if (open === undefined) return
     const { span, startedAt } = open
     const { attempt = 0, waitMs = 0, outcome, refusal, error } = job
-    if (attempt > 0) span.addEvent('started', { [WAIT_MS]: waitMs }, startedAt + waitMs)
-    span.setAttribute(ATTEMPT, attempt)
-    if (refusal !== undefined) span.setAttributes({ [REASON]: refusal.reason, [RETRY_AFTER]: refusal.retryAfter })
+    if (attempt > 0) span.addEvent('started', own({ wait_ms: waitMs }), startedAt + waitMs)
+    span.setAttributes(own({ attempt }))
+    if (refusal !== undefined) span.setAttributes(own({ reason: refusal.reason, retry_after: refusal.retryAfter }))
     this.#end(span, outcome, error)
   }
 
@@ -58,7 +52,8 @@ export class Spans {
     const remote = carrier && spanContextOf(this.#api, carrier)
     const parent = remote === undefined ? context.active() : trace.setSpanContext(ROOT_CONTEXT, remote)
     const kind = remote === undefined ? SpanKind.INTERNAL : SpanKind.CONSUMER
-    const span = this.#tracer.startSpan(`task ${name}`, { kind, attributes: { [NAME]: name, [ID]: id, [ATTEMPT]: attempt, [WAIT_MS]: waitMs } }, parent)
+    const attributes = own({ name, id, attempt, wait_ms: waitMs })
+    const span = this.#tracer.startSpan(`task ${name}`, { kind, attributes }, parent)
     this.#attempts.set(message, span)
     const inside = trace.setSpan(parent, span)
     message.around = (fn) => context.with(inside, fn)
@@ -77,13 +72,12 @@ export class Spans {
 
   /** Work that was refused before it began has no span of its own: it is an event of the current span. */
   event (name: string, details: Record<string, string | number | undefined>): void {
-    const attributes: Attributes = Object.fromEntries(Object.entries(details).map(([key, value]) => [`fastify_concurrency.${key}`, value]))
-    this.#api.trace.getActiveSpan()?.addEvent(name, attributes)
+    this.#api.trace.getActiveSpan()?.addEvent(name, own(details))
   }
 
   /** An abort is no error of the service: the client left, or the application has cancelled the work. */
   #end (span: Span, outcome = 'unknown', error: unknown): void {
-    span.setAttribute(OUTCOME, outcome)
+    span.setAttributes(own({ outcome }))
     if (error !== undefined) {
       span.recordException(error as Exception)
       if (outcome !== 'aborted') span.setStatus({ code: this.#api.SpanStatusCode.ERROR, message: (error as Error).message })

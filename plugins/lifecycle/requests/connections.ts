@@ -13,8 +13,6 @@ import { IdleWaiters } from '../../shared/drainables.ts'
 import type { Guard } from '../guard.ts'
 import { closeWebSocket } from './websockets.ts'
 
-export type Connections = ReturnType<typeof connectionsOf>
-
 interface Emitter {
   on (event: 'session', listener: (session: Http2Session) => void): unknown
   on (event: 'connection' | 'secureConnection', listener: (socket: Socket) => void): unknown

@@ -41,8 +41,6 @@ const tiles = tileDefinitions.map(({ title, isThere, show }) => {
 let samples = []
 /** The samples of the last hour, if the charts show them. @type {Sample[] | undefined} */
 let hour
-/** @type {import('../status/problem.ts').State} */
-let state = 'serving'
 /** What the connection is doing. @type {'connecting' | 'open' | 'paused' | 'lost' | 'refused' | 'ended'} */
 let connection = 'connecting'
 /** When the service said that it closes, until another one answers. @type {number | undefined} */
@@ -117,6 +115,7 @@ function outage () {
 function showState () {
   const pill = byId('phase')
   const silent = silence()
+  const { state } = status ?? { state: 'serving' }
   const text = {
     connecting: 'connecting',
     open: silent > 0 ? `no answer for ${silent} s` : state,
@@ -191,7 +190,6 @@ function connect () {
   on('who', showWho)
   on('status', (told) => {
     status = told
-    state = told.state
     showState()
   })
   on('goodbye', ({ at }) => {
@@ -209,30 +207,23 @@ function connect () {
     // A proxy refuses the page until the next process has started. Any other refusal is one for good: the user decides.
     if (connection === 'refused' && endedAt !== undefined) reconnectLater()
   })
+  showState()
 }
 
 function reconnectLater () {
-  reconnecting = setTimeout(() => {
-    connect()
-    showState()
-  }, RECONNECT)
+  reconnecting = setTimeout(connect, RECONNECT)
 }
 
-byId('banner').querySelector('button')?.addEventListener('click', () => {
-  connect()
-  showState()
-})
+byId('banner').querySelector('button')?.addEventListener('click', connect)
 
 byId('span-minutes').addEventListener('click', () => choose(false))
 byId('span-hour').addEventListener('click', () => choose(true))
 
 // A paused page isn't connected. Once it is again, its first event has what the page has missed.
 byId('pause').addEventListener('click', () => {
-  if (connection === 'paused') connect()
-  else {
-    source?.close()
-    connection = 'paused'
-  }
+  if (connection === 'paused') return connect()
+  source?.close()
+  connection = 'paused'
   showState()
 })
 

@@ -7,8 +7,8 @@ import { replaced } from '../compat/replaced.ts'
 import { boundsConcurrency, resolveConcurrency, type ResolvedConcurrency } from '../concurrency/policy.ts'
 import { guarded } from '../functions.ts'
 import type { Shape } from '../stores/bucket.ts'
-import type { Lockout, OnStoreError } from '../stores/store.ts'
-import { keySet, resolveAllowList, type IsListed } from './allow-list.ts'
+import type { Lockout } from '../stores/store.ts'
+import { keySet, resolveAllowList } from './allow-list.ts'
 import { beforeBody, type KeySource } from './keys.ts'
 import { policyOptionNames, type HeaderKey, type Period, type Policy, type RefusalOptions, type Stage } from './policy.ts'
 
@@ -18,23 +18,10 @@ export interface ResolvedRefusal {
   readonly onExceeded: RefusalOptions['onExceeded']
 }
 
-export interface ResolvedPolicy extends ResolvedRefusal {
-  readonly name: string
-  /** The numbers, or a function that returns them for a key. */
-  readonly shape: Shape | ((key: string, request: FastifyRequest | undefined) => Promise<Shape>)
-  readonly key: 'address' | 'none' | KeySource
-  /** How many leading bits of an IPv6 address make the key. */
-  readonly ipv6Subnet: number
-  readonly stage: Stage
-  readonly routes: 'all' | 'named'
-  readonly missingKey: 'reject' | 'address'
-  readonly isListed: IsListed | undefined
-  readonly charge: Policy['charge']
-  readonly lockout: Lockout | undefined
-  readonly onStoreError: OnStoreError
-  readonly expose: boolean
-  readonly always: boolean
-}
+export type ResolvedPolicy = ReturnType<typeof resolvePolicy>
+
+/** Returns the numbers of a policy for a key. */
+type ShapeFunction = (key: string, request: FastifyRequest | undefined) => Promise<Shape>
 
 const seconds = { second: 1, minute: 60, hour: 3_600, day: 86_400 } as const satisfies Record<Period, number>
 
@@ -71,7 +58,7 @@ export function resolveConcurrencies (option: string, policies: unknown): Map<st
   return new Map(entries.map(([name, policy]) => [name, resolveConcurrency(`${option}.${name}`, name, policy)]))
 }
 
-function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet: number): ResolvedPolicy {
+function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet: number) {
   // The fields of the responses are ASCII; quotes and backslashes are escaped there.
   ensure(/^[\x20-\x7e]{1,100}$/.test(name), option, 'a name of 1 to 100 printable ASCII characters', name)
   const policy = record(option, value, policyOptionNames, replaced) as Partial<Policy>
@@ -83,6 +70,7 @@ function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet
     name,
     shape: resolveShape(option, name, policy),
     key,
+    /** How many leading bits of an IPv6 address make the key. */
     ipv6Subnet,
     stage,
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named']),
@@ -98,7 +86,7 @@ function resolvePolicy (option: string, name: string, value: unknown, ipv6Subnet
   }
 }
 
-function resolveKey (option: string, key: Policy['key'], name: string, stage: Stage): ResolvedPolicy['key'] {
+function resolveKey (option: string, key: Policy['key'], name: string, stage: Stage): 'address' | 'none' | KeySource {
   if (key === undefined) return 'none'
   if (key === 'address') return key
   if (typeof key === 'function') return guarded(name, 'key', stage === 'onRequest' ? beforeBody(name, key) : key)
@@ -108,7 +96,7 @@ function resolveKey (option: string, key: Policy['key'], name: string, stage: St
   return { header: text(`${option}.header`, header).toLowerCase(), isKnown }
 }
 
-function resolveShape (option: string, name: string, { rate, per, burst }: Partial<Policy>): ResolvedPolicy['shape'] {
+function resolveShape (option: string, name: string, { rate, per, burst }: Partial<Policy>): Shape | ShapeFunction {
   ensure(typeof rate === 'function' || isRate(rate), `${option}.rate`, `${expected.rate}, or a function`, rate)
   ensure(typeof burst === 'function' || isBurst(burst), `${option}.burst`, `${expected.burst}, or a function`, burst)
   const period = seconds[oneOf(`${option}.per`, per ?? 'second', ['second', 'minute', 'hour', 'day'])]

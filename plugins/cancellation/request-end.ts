@@ -48,20 +48,14 @@ export class RequestEnd {
   /** The signal of `request.disconnected`: it aborts when nobody is left who could receive an answer. */
   get disconnected (): AbortSignal {
     this.#check()
-    if (this.#disconnected === undefined) {
-      this.#disconnected = newController()
-      if (this.#over !== undefined) this.#disconnected.abort(this.#over.reason)
-    }
+    this.#disconnected ??= this.#newController()
     return this.#disconnected.signal
   }
 
   /** The signal of the request's work; see endSignalOf(). */
   get work (): AbortSignal | undefined {
     if (this.#isPast()) return undefined
-    if (this.#work === undefined) {
-      this.#work = newController()
-      if (this.#over !== undefined) this.#work.abort(this.#over.reason)
-    }
+    this.#work ??= this.#newController()
     return this.#work.signal
   }
 
@@ -110,6 +104,14 @@ export class RequestEnd {
     else if (this.#work !== undefined || this.#followers?.size) this.#endWork(new RequestEndedError())
   }
 
+  /** Each group and job of a request may listen to its signals. Node 24 has no limit for signals either. */
+  #newController (): AbortController {
+    const controller = new AbortController()
+    setMaxListeners(0, controller.signal)
+    if (this.#over !== undefined) controller.abort(this.#over.reason)
+    return controller
+  }
+
   #endWork (reason: unknown): void {
     const [work, followers] = [this.#work, this.#followers]
     if (this.#over === undefined) this.#work = undefined
@@ -117,13 +119,6 @@ export class RequestEnd {
     work?.abort(reason)
     if (followers !== undefined) for (const each of followers) each.aborted(reason)
   }
-}
-
-/** Each group and job of a request may listen to its signals. Node 24 has no limit for signals either. */
-function newController (): AbortController {
-  const controller = new AbortController()
-  setMaxListeners(0, controller.signal)
-  return controller
 }
 
 /** Returns the end of a request, which is created when it is first needed. */

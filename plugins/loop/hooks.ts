@@ -9,7 +9,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HookHandlerDoneFunc
 import { addressKey, addressReader } from '../shared/address-key.ts'
 import { LoopOverloadedError } from '../shared/errors.ts'
 import { endUpgrade } from '../shared/http/end-upgrade.ts'
-import { heldRequests } from '../shared/http/held.ts'
+import { heldRequests } from '../shared/http/request-work.ts'
 import { hasBegun, hasEnded } from '../shared/http/response.ts'
 import { onClosed } from '../shared/http/sockets.ts'
 import { logSafely } from '../shared/log.ts'

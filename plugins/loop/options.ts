@@ -41,13 +41,11 @@ export interface LoopOptions {
 /** @internal Every option, for the test that compares them with the docs. */
 export const loopOptionNames = ['maxWait', 'orderWait', 'targetWait', 'maxHeld', 'key', 'slow'] as const satisfies ReadonlyArray<keyof LoopOptions>
 
-export interface ResolvedLoopOptions extends Required<Omit<LoopOptions, 'key'>> {
-  key: LoopOptions['key']
-}
+export type ResolvedLoopOptions = ReturnType<typeof resolveOptions>
 
 export const loopDefaults = { maxWait: 10_000, orderWait: 1_000, targetWait: 100, maxHeld: 10_000, slow: 200 }
 
-export function resolveOptions (options: LoopOptions): ResolvedLoopOptions {
+export function resolveOptions (options: LoopOptions) {
   check.record('loop', options, loopOptionNames)
   const duration = (name: 'maxWait' | 'orderWait' | 'targetWait'): number | undefined =>
     options[name] === undefined ? undefined : check.duration(`loop.${name}`, options[name], { min: 1, max: check.MAX_DURATION })
@@ -63,7 +61,7 @@ export function resolveOptions (options: LoopOptions): ResolvedLoopOptions {
     orderWait,
     targetWait,
     maxHeld: check.integer('loop.maxHeld', options.maxHeld ?? loopDefaults.maxHeld, { min: 1 }),
-    key: options.key === undefined ? undefined : check.fn('loop.key', options.key),
+    key: options.key === undefined ? undefined : check.fn<NonNullable<LoopOptions['key']>>('loop.key', options.key),
     slow: check.duration('loop.slow', options.slow ?? loopDefaults.slow, { min: 1, max: check.MAX_DURATION })
   }
 }

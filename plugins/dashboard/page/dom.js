@@ -32,6 +32,28 @@ export function row (title, cells) {
   return make('tr', {}, [head, ...cells.map((cell) => make('td', {}, [cell]))])
 }
 
+/**
+ * Makes a panel with a table, hidden while the table has no rows. Returns the function that fills it.
+ *
+ * @param {string} id @param {string} title @param {string} note @param {string[]} columns
+ */
+export function tableOf (id, title, note, columns) {
+  const body = make('tbody')
+  body.id = `${id}-rows`
+  const heads = columns.map((text) => make('th', { text }))
+  for (const head of heads) head.scope = 'col'
+  const panel = make('section', { class: 'panel', 'aria-label': title }, [
+    make('h2', {}, [`${title} `, make('span', { text: note })]),
+    make('table', {}, [make('thead', {}, [make('tr', {}, heads)]), body])
+  ])
+  byId('lists').append(panel)
+  panel.hidden = true
+  return (/** @type {HTMLElement[]} */ rows) => {
+    panel.hidden = rows.length === 0
+    body.replaceChildren(...rows)
+  }
+}
+
 /** Sets a text only if it differs: a change of the document costs a layout. @param {Node} node @param {string} text */
 export function setText (node, text) {
   if (node.textContent !== text) node.textContent = text

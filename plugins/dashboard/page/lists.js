@@ -1,7 +1,7 @@
 // The lists: running jobs, the costs of routes, and refusals and failures. An element is kept as long as its job runs, so that it keeps the keyboard's focus.
 import { ask, button, label } from './ask.js'
 import { confirmed } from './confirm.js'
-import { byId, count as compact, duration, make, row, sentence, setText, timeOf } from './dom.js'
+import { byId, count as compact, duration, make, row, sentence, setText, tableOf, timeOf } from './dom.js'
 
 /** @typedef {import('../running-jobs.ts').ShownJob} ShownJob */
 /** @typedef {import('../incidents.ts').Incident} Incident */
@@ -67,10 +67,12 @@ export function showJobs (jobs) {
   byId('running-empty').hidden = jobs.length > 0
 }
 
+const fillRoutes = tableOf('routes', 'Routes', 'on the event loop, in the last 10 s',
+  ['Route', 'Share of time', 'Requests/s', 'Longest slice'])
+
 /** @param {RouteSample[]} routes none if nothing was asked for lately, or the application has no admission of the event loop */
 export function showRoutes (routes) {
-  byId('routes').hidden = routes.length === 0
-  byId('routes-rows').replaceChildren(...routes.map(({ route, share, count, longestMs }) =>
+  fillRoutes(routes.map(({ route, share, count, longestMs }) =>
     row(route, [`${(100 * share).toFixed(1)} %`, compact(count), duration(longestMs)])))
 }
 

@@ -1,5 +1,5 @@
 // The first lines of the page, the word beside its title, and who causes the load. The service decides what they say.
-import { byId, count, make, row, sentence, setText, timeOf } from './dom.js'
+import { byId, count, make, row, sentence, setText, tableOf, timeOf } from './dom.js'
 
 /** @typedef {import('../status/watch.ts').Status} Status */
 /** @typedef {import('../status/who.ts').ShownKey} ShownKey */
@@ -63,17 +63,17 @@ function wordsOf ({ what, why, advice, since, time }) {
 }
 
 // The keys with the most refusals and the most work, and the waiting jobs by name and key.
+const fillKeys = tableOf('who', 'Who', 'in the last minute', ['Client', 'Refused', 'Thread time', 'Waiting now'])
+const fillWaiting = tableOf('waiting', 'Waiting jobs', 'for a thread', ['Job', 'Client', 'Jobs'])
 
 /** @param {{ keys: ShownKey[], waiting: ShownWaiting[] }} who */
 export function showWho ({ keys, waiting }) {
-  byId('who').hidden = keys.length === 0
-  byId('who-rows').replaceChildren(...keys.map(({ client, work, waiting, refused }) => row(nameOf(client), [
+  fillKeys(keys.map(({ client, work, waiting, refused }) => row(nameOf(client), [
     refused === 0 ? '–' : count(refused),
     work === 0 ? '–' : `${Math.round(work * 100)} %`,
     waiting === 0 ? '–' : count(waiting)
   ])))
-  byId('waiting').hidden = waiting.length === 0
-  byId('waiting-rows').replaceChildren(...waiting.map(({ pool, name, client, count: jobs }) =>
+  fillWaiting(waiting.map(({ pool, name, client, count: jobs }) =>
     row(pool === 'workers' ? name : `${pool}: ${name}`, [nameOf(client), count(jobs)])))
 }
 

@@ -6,7 +6,7 @@ import { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { DenseSetMember } from '../../shared/collections/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
-import { heldRequests } from '../../shared/http/held.ts'
+import { heldRequests } from '../../shared/http/request-work.ts'
 import { hasBegun, hasEnded, isHttp1, rawOf } from '../../shared/http/response.ts'
 import type { Observer } from './contexts.ts'
 

@@ -28,3 +28,9 @@ export function onWorkEnded (request: FastifyRequest, reply: FastifyReply, liste
   if (work == null) onClosed(reply, listener)
   else work.onEnded(listener)
 }
+
+/**
+ * The requests that a hook of the suite holds before their handler. Nothing runs for such a request, so a shutdown
+ * doesn't wait for one whose client has left: neither its hook nor its handler will go on.
+ */
+export const heldRequests = new WeakSet<FastifyRequest>()

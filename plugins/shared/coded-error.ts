@@ -61,7 +61,7 @@ function defineGetter<E extends Error> (prototype: E, property: string, read: (e
   Object.defineProperty(prototype, property, {
     get (this: E) { return read(this) },
     set (this: E, value: unknown) {
-      Object.defineProperty(this, property, { value, writable: true, configurable: true, enumerable: property !== 'stack' })
+      Object.defineProperty(this, property, { value, writable: true, configurable: true })
     },
     configurable: true
   })

@@ -2,7 +2,7 @@
  * Shutdown hooks: functions that end a stream or socket which would never end by itself (server-sent events, WebSockets). They are a drainable,
  * so that a slow hook is bounded by the deadline and reported by name, like all other work.
  */
-import type { Drainable, Unfinished } from '../shared/drainables.ts'
+import type { Unfinished } from '../shared/drainables.ts'
 import { within } from '../shared/within.ts'
 
 /** A shutdown hook may send a last message and close a connection. The shutdown waits for its promise, until the deadline. */
@@ -62,6 +62,6 @@ export function createShutdownHooks (onError: (error: unknown) => void) {
       await within(grace, hooks.idle())
       return hooks.held()
     }
-  } satisfies Drainable
+  }
   return hooks
 }

@@ -80,7 +80,7 @@ export class Collector {
 
 /** Returns the counts of an account as they are now. */
 function accountOf<A extends Account> ({ refused, wait, run, ...counts }: A) {
-  return { ...counts, refused: { ...refused }, wait: wait.snapshot(), run: run.snapshot() }
+  return { ...counts, refused: { ...refused } as A['refused'], wait: wait.snapshot(), run: run.snapshot() }
 }
 
 /** The most routes of a snapshot. A service with more of them has a name for each in `app.loop.stats()`. */

@@ -10,7 +10,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { abortRequest } from '../../cancellation/request-end.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
-import { IdleWaiters, type Unfinished, type Drainable } from '../../shared/drainables.ts'
+import { IdleWaiters, type Unfinished } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { kRequestWork } from '../../shared/http/request-work.ts'
 import { onClosed } from '../../shared/http/sockets.ts'
@@ -222,6 +222,6 @@ export function createInFlight (app: FastifyInstance, { timeout, grace }: Resolv
       for (const { reply } of unfinished) guard('end of a response', () => { reply?.raw.destroy() })
       return report
     }
-  } satisfies Drainable
+  }
   return inFlight
 }

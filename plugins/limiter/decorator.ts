@@ -208,11 +208,13 @@ export function createLimiter ({ server }: Pick<FastifyInstance, 'server'>, { po
       const timeout = duration('timeout', options.timeout ?? defaultTimeout, { min: 0, max: MAX_DURATION })
       const maxWaiting = integer('maxWaiting', options.maxWaiting ?? maxWaitingPerKey, { min: 0 })
       waiters.ensureOpen()
-      const charged = await untilEnded(name, signals, () => charge(policy, key, cost, request))
-      if (charged === undefined) return
+      const waited = await untilEnded(name, signals, async () => {
+        const charged = await charge(policy, key, cost, request)
+        return charged && { charged, end: await waiters.wait(charged, { store, timeout, maxWaiting, signals }) }
+      })
+      if (waited === undefined) return
 
-      const { granted: isGranted, wait, lockedOut, bound } =
-        await untilEnded(name, signals, () => waiters.wait(charged, { store, timeout, maxWaiting, signals }))
+      const { charged, end: { granted: isGranted, wait, lockedOut, bound } } = waited
       if (isGranted) return ledger.granted(charged)
       // A call that is repeated after this delay waits no longer than the timeout. During a lockout nobody waits.
       const seconds = wholeSeconds(bound === undefined && !lockedOut ? wait - timeout : wait)

@@ -36,6 +36,13 @@ const MAX_DRAIN_MS = 10
  */
 const ACCEPT_TURNS = 10
 /**
+ * The share of its work that a request is charged on top, for the part that follows a wait for a database. Such work
+ * comes back in the same turns in which connections are accepted, one in each. If it filled all of them, connections
+ * would be accepted no faster than work comes back, and those that bring a request each would wait for seconds: useful
+ * 0.16 at six times the load, in place of 0.8. With 0.1, 4 % less is useful at twice the load.
+ */
+const SPARE = 0.05
+/**
  * A route whose requests are not answered for so long, in ms, counts with what they have cost until then: streams, web
  * sockets and long polls. Otherwise a crowd of them would be paced for ever as if each held the loop.
  */
@@ -154,7 +161,7 @@ export class Gate<T extends HeldEntry> {
   /** Tells whether a request that arrives now starts at once. */
   passes (route: Route, now: number): boolean {
     if (this.held > 0 || this.#pace.wait(now) > 0 || this.isLate(now)) return false
-    return (route.known && route.atOnce <= QUANTUM_MS) || now - this.time.idleAt < QUANTUM_MS
+    return (route.known && route.cost <= QUANTUM_MS) || now - this.time.idleAt < QUANTUM_MS
   }
 
   /** Tells whether this turn has lasted so long that no other request starts in it. */
@@ -278,7 +285,7 @@ export class Gate<T extends HeldEntry> {
     }
     if (route.count++ === 0) route.startedAt = now
     const charged = started.charged = route.known ? route.cost : QUANTUM_MS
-    this.#pace.charge(charged, now)
+    this.#pace.charge(charged + this.time.extra + SPARE * (charged - route.atOnce), now)
     return started
   }
 

@@ -1,7 +1,7 @@
 /**
  * Pace is a token bucket of loop time: it starts work no faster than the event loop can do it. A handler that waits
  * for its database and computes afterwards returns after 0.1 ms, so nothing that watches the loop alone sees its work
- * before it comes back. The pace charges a request's whole expected cost when the request starts, and settles the
+ * before it comes back. The gate charges a request's whole expected cost when the request starts, and settles the
  * charge when the request has been answered.
  *
  * Rejected: 1.25 ms of work for each ms, which lets the probes wait three times as long, and more work while the loop

@@ -26,6 +26,11 @@ const LOADS = {
   mixed2: { title: '1 ms (90 %) and 80 ms (10 %), 2x', deck: [...new Array(9).fill(work(1)), work(80, 'heavy')], load: 2, bar: 0.75, served: true, ping: 250 }
 }
 const PATIENCE = 1_000
+/**
+ * Requests in flight while the capacity is measured. With four, all wait for the database at once, and the loop idles a
+ * third of the time.
+ */
+const IN_FLIGHT = 20
 const WARM = [work(10), work(10, 'query'), work(1), work(80, 'heavy')]
 const BURST = 60
 /** Of the light keys, the share that isn't served; a passing request's CPU with the loop ÷ without. */
@@ -51,7 +56,7 @@ const serverOf = (/** @type {string} */ name) => `loop ${name} ${port}`
 const measured = new Map()
 /** Returns what bare Fastify can do, in requests a second. The servers of a round are compared at the same load. */
 function full (/** @type {string} */ round, /** @type {string[]} */ deck) {
-  const known = measured.get(round) ?? capacity(clients, deck, { iterationsPerMs, seconds: 2, server: serverOf('bare') })
+  const known = measured.get(round) ?? capacity(clients, deck, { iterationsPerMs, seconds: 2, server: serverOf('bare'), inFlight: IN_FLIGHT })
   measured.set(round, known)
   return known
 }

@@ -145,13 +145,13 @@ export class Clients {
  *
  * @param {Clients} clients
  * @param {string[]} deck
- * @param {{ iterationsPerMs: number, seconds: number, server?: string }} options
+ * @param {{ iterationsPerMs: number, seconds: number, server?: string, inFlight?: number }} options
  */
-export async function capacity (clients, deck, { iterationsPerMs, seconds, server = 'piscina' }) {
+export async function capacity (clients, deck, { iterationsPerMs, seconds, server = 'piscina', inFlight = 2 * threads }) {
   const { port, stop } = await startServer(server, iterationsPerMs)
   try {
     await warmUp(clients, port, deck)
-    return await clients.saturate({ port, deck, seconds, inFlight: 2 * threads, skip: threads })
+    return await clients.saturate({ port, deck, seconds, inFlight, skip: threads })
   } finally {
     await stop()
   }

@@ -69,6 +69,8 @@ function expose (
     const collect = async function (this: PromClient.Counter | PromClient.Gauge): Promise<void> {
       const samples = instrument.read(await scrape())
       this.reset()
+      // prom-client sets a metric without labels to 0, also if it has no value.
+      if (samples.length === 0 && instrument.labels.length === 0) this.remove()
       for (const { labels, value } of samples) this.inc(labels, value)
     }
     if (instrument.type === 'counter') new Counter({ ...configuration, collect }).reset()

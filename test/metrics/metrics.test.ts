@@ -259,6 +259,15 @@ t.test('what is defined counts from 0, so that a first event is an increase', as
   for (const policy of ['few', 'many']) t.match(body, `limiter_refused_total{policy="${policy}"} 0`)
 })
 
+t.test('what an application does not have has no value: stored_tasks_up of 0 would raise an alert that Redis is away', async (t) => {
+  const app = await start(t, { metrics: { path: '/metrics' } })
+  for (let scrape = 0; scrape < 2; scrape++) {
+    const { body } = await app.inject('/metrics')
+    t.strictSame(body.match(/^fastify_concurrency_(?:stored_tasks|loop_).*$/gm), null)
+    t.match(body, /^fastify_concurrency_tasks_running 0$/m)
+  }
+})
+
 t.test('a second scraper sees the event loop as the first one does', async (t) => {
   const app = await start(t, { workers: false, metrics: { path: '/metrics' } })
   const delayOf = async (): Promise<string | undefined> => /event_loop_delay_max_seconds (\d.*)/.exec((await app.inject('/metrics')).body)?.[1]

@@ -1,9 +1,9 @@
 /** The hooks of a request. A hook answers a refusal itself, because throwing an error costs twice as much as serving a request. */
-import { STATUS_CODES } from 'node:http'
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction, preHandlerHookHandler, RouteOptions } from 'fastify'
 import { isRefusal, wholeSeconds } from '../shared/coded-error.ts'
 import { limitedMessage, LimitedError } from '../shared/errors.ts'
 import { endUpgrade } from '../shared/http/end-upgrade.ts'
+import { sendError } from '../shared/http/send-error.ts'
 import { classOf, type RefusalClass } from '../shared/refusal-log.ts'
 import type { Check, Decide, PolicyCharge } from './decision.ts'
 import { after, asError, isPromise, type MaybePromise } from './functions.ts'
@@ -87,7 +87,8 @@ function answer (check: Check | undefined, settings: AnswerSettings, request: Fa
   return after(onExceeded?.(request, refusal), () => {
     if (body === undefined) {
       // No error is made here, to save its cost: only the application's `body` gets one.
-      send(reply, 429, 'FC_ERR_LIMITED', limitedMessage(policy, seconds), policy, seconds)
+      const message = limitedMessage(policy, seconds)
+      sendError(reply, { statusCode: 429, code: 'FC_ERR_LIMITED', message }, { policy, retryAfter: seconds })
       return true
     }
     return after(body(request, new LimitedError(policy, seconds, lockedOut)), (body) => {
@@ -107,15 +108,6 @@ function untilAgain (earlier: Decision<PolicyCharge>, later: Decision): number {
   return earlier.store === later.store ? wait - Math.max(0, later.at - earlier.at) : wait
 }
 
-/**
- * Sends the body that Fastify's own error handler would send. For a limit the body also has the policy, if it is exposed, and when to try
- * again. The body is text, because serializing an object would double the cost of a refusal.
- */
-function send (reply: FastifyReply, statusCode: number, code: string, message: string, policy?: string, retryAfter?: number): void {
-  const body = JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message, policy, retryAfter })
-  reply.code(statusCode).header('content-type', 'application/json; charset=utf-8').send(body)
-}
-
 interface Refusal extends Error {
   code: string
   statusCode: number
@@ -126,11 +118,11 @@ interface Refusal extends Error {
 function answerError (error: unknown, { countRefused }: AnswerSettings, request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
   endUpgrade(request, reply)
   if (!isRefusal(error)) return done(asError(error))
-  const { statusCode, code, message, headers = {} } = error as Refusal
+  const refusal = error as Refusal
   try {
-    countRefused(classOf(error as Error))
+    countRefused(classOf(refusal))
     setRefusalFields(reply)
-    send(reply.headers(headers), statusCode, code, message)
+    sendError(reply.headers(refusal.headers ?? {}), refusal)
   } catch (error) {
     done(asError(error))
   }

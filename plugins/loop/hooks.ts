@@ -11,6 +11,7 @@ import { LoopOverloadedError } from '../shared/errors.ts'
 import { endUpgrade } from '../shared/http/end-upgrade.ts'
 import { heldRequests } from '../shared/http/request-work.ts'
 import { hasBegun, hasEnded } from '../shared/http/response.ts'
+import { sendError } from '../shared/http/send-error.ts'
 import { onClosed } from '../shared/http/sockets.ts'
 import { logSafely } from '../shared/log.ts'
 import { refusalCounter } from '../shared/refusal-log.ts'
@@ -151,15 +152,14 @@ export class LoopHooks {
     if (!entry.reply.sent) entry.context.runInAsyncScope(() => this.#refuse(entry, refusal))
   }
 
-  /** Answers a refusal here: to throw it would cost twice what serving a request does. */
+  /** Answers a refusal here, without throwing it. */
   #refuse ({ request, reply, owner = '' }: HeldRequest, refusal: LoopRefusal): void {
     this.#ledger.refused(refusal, request, owner)
-    const { statusCode, code, message, reason } = new LoopOverloadedError(refusal)
+    const error = new LoopOverloadedError(refusal)
     endUpgrade(request, reply)
-    this.#countRefused({ code, reason })
-    const body = JSON.stringify({ statusCode, code, error: 'Service Unavailable', message })
-    reply.code(503).header('cache-control', 'no-store').header('retry-after', String(refusal.retryAfter))
-      .header('content-type', 'application/json; charset=utf-8').send(body)
+    this.#countRefused({ code: error.code, reason: refusal.reason })
+    reply.header('cache-control', 'no-store').header('retry-after', String(refusal.retryAfter))
+    sendError(reply, error)
   }
 
   /**

@@ -8,6 +8,11 @@ import { createError, createRefusal, withoutStack } from './coded-error.ts'
 import { nameOf } from './describe.ts'
 import { OperatorCancelError } from './operator-cancel.ts'
 
+/** Creates an error about a name. The names that exist are for the log, and not in the message, which clients see. */
+const unknownName = (code: string, what: string) =>
+  createError<[name: string, known: readonly string[]], { known: readonly string[] }>(
+    code, (name) => `There is no ${what} named "${nameOf(name)}"`, 500, (_name, known) => ({ known }))
+
 /** Thrown at boot. */
 export class OptionInvalidError extends createError<[option: string, expected: string, received: string]>(
   'FC_ERR_OPTION_INVALID', 'Option "%s": expected %s, received %s') {}
@@ -20,10 +25,8 @@ export class PartMissingError extends createError<[part: string, options: string
 export class JobsInvalidError extends createError<[what: string, options?: ErrorOptions]>(
   'FC_ERR_JOBS_INVALID', '%s') {}
 
-/** `known` are the names of the jobs that exist. They are for the log, and not in the message, which clients see. */
-export class JobUnknownError extends createError<[name: string, known: readonly string[]],
-  { known: readonly string[] }>(
-  'FC_ERR_JOB_UNKNOWN', (name) => `There is no job named "${nameOf(name)}"`, 500, (_name, known) => ({ known })) {}
+/** There is no job of this name. `known` are the names of those that exist. */
+export class JobUnknownError extends unknownName('FC_ERR_JOB_UNKNOWN', 'job') {}
 
 /**
  * Why a job was refused. The first four are decisions of admission.
@@ -148,12 +151,8 @@ export class LimitInvalidError extends createError<[policy: string, what: string
   options?: ErrorOptions]>(
   'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s') {}
 
-/**
- * `known` are the names of the policies that exist. They are for the log, and not in the message, which clients see.
- */
-export class LimitUnknownError extends createError<[name: string, known: readonly string[]],
-  { known: readonly string[] }>(
-  'FC_ERR_LIMIT_UNKNOWN', (name) => `There is no policy named "${nameOf(name)}"`, 500, (_name, known) => ({ known })) {}
+/** There is no policy of this name. `known` are the names of those that exist. */
+export class LimitUnknownError extends unknownName('FC_ERR_LIMIT_UNKNOWN', 'policy') {}
 
 /**
  * Thrown by `limiter.wait()` when the maximum number of callers already wait. `policy` is undefined for a policy that
@@ -246,12 +245,8 @@ export class TaskThrewError extends createError<[id: string | undefined, what: s
 export class TaskDuplicateError extends createError<[id: string], { id: string }>(
   'FC_ERR_TASK_DUPLICATE', () => 'A task with this id is waiting or running already', 409, (id) => ({ id })) {}
 
-/**
- * `known` are the names of the tasks that are defined. They are for the log, and not in the message, which clients see.
- */
-export class TaskUnknownError extends createError<[name: string, known: readonly string[]],
-  { known: readonly string[] }>(
-  'FC_ERR_TASK_UNKNOWN', (name) => `There is no task named "${nameOf(name)}"`, 500, (_name, known) => ({ known })) {}
+/** There is no task of this name. `known` are the names of those that exist. */
+export class TaskUnknownError extends unknownName('FC_ERR_TASK_UNKNOWN', 'task') {}
 
 /** `cause` is what a getter of the payload, or its schema, has thrown. */
 export class TaskPayloadError extends createError<[name: string, what: string, options?: ErrorOptions]>(

@@ -1,6 +1,7 @@
 /** The gate counts a new request as in flight, or refuses it, by the phase of the shutdown. */
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { ClosingError } from '../../shared/errors.ts'
+import { sendError } from '../../shared/http/send-error.ts'
 import { logSafely } from '../../shared/log.ts'
 import { refusalCounter } from '../../shared/refusal-log.ts'
 import { countsOf } from '../../core/ledger/counts.ts'
@@ -12,7 +13,6 @@ import { isAlways, type InFlight } from './requests.ts'
 /** @param refuses is false with Fastify's own `return503OnClosing: false`: then requests are served as long as the server listens */
 export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => Phase, refuses: boolean): void {
   const error = new ClosingError('The service')
-  const body = closingBody(error)
   const countRefusal = refusalCounter(app)
 
   // Hooks of requests have names, which @fastify/otel gives to their spans.
@@ -30,20 +30,10 @@ export function addGate (app: FastifyInstance, inFlight: InFlight, phase: () => 
       }
       logSafely(request.log, 'debug', { err: error, phase: phase() }, error.message)
       countRefusal({ code: error.code })
-      return refuse(reply, body)
+      return sendError(reply, error)
     }
     inFlight.enter(request, reply)
     if (always) inFlight.release(request)
     done()
   })
-}
-
-/** Renders the error in Fastify's own form, once: it is sent when there is least time for it. */
-function closingBody ({ statusCode, code, message }: ClosingError): string {
-  return JSON.stringify({ statusCode, code, error: 'Service Unavailable', message })
-}
-
-// The refusal is sent, not thrown. Throwing costs twice as much, and the default handler would log each refusal as an error.
-function refuse (reply: FastifyReply, body: string): void {
-  reply.code(503).type('application/json; charset=utf-8').send(body)
 }

@@ -18,7 +18,7 @@ import type { PolicyName } from './policies/policy.ts'
 import type { ResolvedPolicy } from './policies/resolve.ts'
 import { SLACK } from './stores/bucket.ts'
 import { takeOne, type Store } from './stores/store.ts'
-import { endsOf, untilEnded } from './waiting/ends.ts'
+import { endsOf, untilEnded } from './wait-ends.ts'
 import type { Waiters } from './waiting/waiters.ts'
 
 /** Options of `limiter.reserve()`. */

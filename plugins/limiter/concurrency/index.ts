@@ -12,7 +12,7 @@ import { asError, isPromise, type MaybePromise } from '../functions.ts'
 import type { LimitLedger } from '../ledger.ts'
 import { checkedKey } from '../policies/keys.ts'
 import type { PolicyName } from '../policies/policy.ts'
-import { endsOf, untilEnded } from '../waiting/ends.ts'
+import { endsOf, untilEnded } from '../wait-ends.ts'
 import { Bound, type AcquireSettings, type Release } from './bound.ts'
 import type { ResolvedConcurrency } from './policy.ts'
 

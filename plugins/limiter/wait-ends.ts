@@ -1,8 +1,8 @@
 /** What ends a wait of code before it is served: the caller's signal, and the end of the current request. */
 import type { FastifyRequest } from 'fastify'
-import { endSignalOf } from '../../cancellation/request-end.ts'
-import { ClosingError, LimitWaitAbortedError } from '../../shared/errors.ts'
-import { abortSignal, boolean } from '../../shared/options.ts'
+import { endSignalOf } from '../cancellation/request-end.ts'
+import { ClosingError, LimitWaitAbortedError } from '../shared/errors.ts'
+import { abortSignal, boolean } from '../shared/options.ts'
 
 interface Ends {
   /** The request with which the wait ends, if it isn't detached from the current one. */

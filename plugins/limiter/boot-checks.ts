@@ -65,8 +65,8 @@ export class AddressChecks {
   warn (): void {
     if (this.#limits.size === 0 || fastifyOptionsOf(this.#app)['trustProxy'] !== true) return
     this.#app.log.warn({ limits: [...this.#limits] },
-      'limiter: under trustProxy: true a client writes its own address into X-Forwarded-For, a new one for each request if it likes, and ' +
-      'gets round limits by address. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', \'10.0.0.0/8\']')
+      'limiter: with trustProxy: true a client can forge its address in X-Forwarded-For, a new one for each request, and ' +
+      'bypass limits by address. Fix: trustProxy: the addresses of your proxies, for example [\'127.0.0.1\', \'10.0.0.0/8\']')
   }
 }
 

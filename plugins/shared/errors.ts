@@ -140,7 +140,7 @@ export class LimitKeyMissingError extends createRefusal<[policy: string | undefi
 
 /** The store can't be reached and the policy says `onStoreError: 'closed'`. `cause` is the store's error. */
 export class LimiterStoreError extends createRefusal<[policy: string, options: ErrorOptions], { policy: string }>(
-  'FC_ERR_LIMITER_STORE', () => 'The limits can\'t be checked now', 503, (policy) => ({ policy }),
+  'FC_ERR_LIMITER_STORE', () => 'The limits can\'t be checked at the moment', 503, (policy) => ({ policy }),
   { 'retry-after': '1', 'cache-control': 'no-store' }) {}
 
 /**
@@ -149,7 +149,7 @@ export class LimiterStoreError extends createRefusal<[policy: string, options: E
  */
 export class LimitInvalidError extends createError<[policy: string, what: string, expected: string, received: string,
   options?: ErrorOptions]>(
-  'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given a wrong %s: expected %s, received %s') {}
+  'FC_ERR_LIMIT_INVALID', 'The limit "%s" was given an invalid %s: expected %s, received %s') {}
 
 /** There is no policy of this name. `known` are the names of those that exist. */
 export class LimitUnknownError extends unknownName('FC_ERR_LIMIT_UNKNOWN', 'policy') {}
@@ -163,7 +163,7 @@ export class LimitWaitersFullError extends createRefusal<
     { policy: string | undefined, waiting: number, retryAfter: number }
 >(
   'FC_ERR_LIMIT_WAITERS_FULL',
-  (policy) => `Too many already wait for ${policy === undefined ? 'a limit' : `the limit "${policy}"`}`, 503,
+  (policy) => `Too many calls already wait for ${policy === undefined ? 'a limit' : `the limit "${policy}"`}`, 503,
   (policy, waiting, retryAfter) => ({ policy, waiting, retryAfter })) {}
 
 /**
@@ -186,7 +186,7 @@ export class LimitWaitAbortedError extends withoutStack<[policy: string, options
 /** Its header tells the client to look for another server. */
 export class ClosingError extends createRefusal<[what: string, isGivenUp?: boolean], { reason: 'closing' }>(
   'FC_ERR_CLOSING',
-  (what, isGivenUp) => isGivenUp === true ? `${what} is closing, and has given this work up` : `${what} is closing and takes no new work`, 503, () => ({ reason: 'closing' }),
+  (what, isGivenUp) => isGivenUp === true ? `${what} is closing, and has given this work up` : `${what} is closing and accepts no new work`, 503, () => ({ reason: 'closing' }),
   { connection: 'close' }) {}
 
 // Tasks and groups.
@@ -256,7 +256,7 @@ export class TaskPayloadError extends createError<[name: string, what: string, o
 const storeFailures = {
   away: 'Redis can\'t be reached, so no task was stored or changed',
   refused: 'Redis has refused the task',
-  unanswered: 'Redis has not said whether it has stored the task'
+  unanswered: 'Redis has not confirmed that it has stored the task'
 }
 type TaskStoreFailure = keyof typeof storeFailures
 
@@ -360,8 +360,8 @@ export class LockTimeoutError extends createRefusal<
 export class LockQueueFullError extends createRefusal<[kind: string, key: string, limit: number],
   { reason: 'full', kind: string, key: string, limit: number, retryAfter: number }>(
   'FC_ERR_LOCK_QUEUE_FULL', (kind) => kind === 'once'
-    ? 'Too many wait for once(), or it remembers the most results already'
-    : `Too many already wait for a ${kind}`, 503,
+    ? 'Too many callers wait for once(), or it already keeps the maximum number of results'
+    : `Too many callers already wait for a ${kind}`, 503,
   (kind, key, limit) => ({ reason: 'full', kind, key, limit, retryAfter: 1 })) {}
 
 /** `cause` is the signal's reason. */

@@ -136,10 +136,10 @@ t.test('each reason of a refusal is in words: also of a closed pool, of threads 
   t.match(hello().incidents.map(({ kind, subject, reason }) => [kind, subject, reason]), [
     ['refused', 'job search', 'the service is shutting down, and takes no new jobs'],
     ['refused', 'job search', 'no worker thread can be started; the lines about threads say why'],
-    ['refused', 'task mail', 'The service is closing and takes no new work'],
+    ['refused', 'task mail', 'The service is closing and accepts no new work'],
     ['refused', 'task mail', '1 task ran and 2 waited, and at most 3 may be held'],
     ['noted', 'task mail', 'it was not accepted: a task with its id waits or runs already'],
-    ['refused', 'mutex', 'The service is closing and takes no new work']
+    ['refused', 'mutex', 'The service is closing and accepts no new work']
   ])
   const { jobs, tasks, locks } = hello().samples.at(-1) as Sample
   t.match([jobs[0]?.refused, tasks.refused, locks.refused], [{ closing: Number, unavailable: Number, count: 0 }, { closing: Number, full: Number, store: 0 }, { closing: Number, full: 0 }])

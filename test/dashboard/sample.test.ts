@@ -70,7 +70,7 @@ t.test('a refusal of a limit, of tasks, and any error', async (t) => {
   t.equal(errorWords(new TasksFullError({ running: 4, waiting: 1_000, limit: 1_000, retryAfter: 3 })), '4 tasks ran and 1000 waited, and at most 1000 may be held')
   t.equal(errorWords(new TasksFullError({ running: 64, waiting: 500, limit: 1_064, ofKey: { waiting: 500, limit: 500 }, retryAfter: 3 })),
     '500 tasks of its key waited, and a key may hold no more waiting tasks than there are places free: 500')
-  t.equal(errorWords(new LockQueueFullError('mutex', 'secret', 1_000)), 'Too many already wait for a mutex: at most 1000')
+  t.equal(errorWords(new LockQueueFullError('mutex', 'secret', 1_000)), 'Too many callers already wait for a mutex: at most 1000')
   t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1, waiters: { waiting: 2, limit: 2 } }), '2 calls waited for it, and at most 2 may wait')
   t.equal(limitRefused({ ...limit, cost: 1, tokens: undefined, rate: 1, burst: 1, late: { wait: 4_000, timeout: 1_500 } }), 'its tokens would have come after 4.0 s, and it waits 1.5 s at most')
   const away = Object.assign(new AggregateError([new Error('connect ECONNREFUSED ::1:1'), new Error('connect ECONNREFUSED 127.0.0.1:1')], ''), { code: 'ECONNREFUSED' })

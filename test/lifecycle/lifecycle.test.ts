@@ -69,7 +69,7 @@ t.test('phase by phase: what is answered and what is refused', async (t) => {
   const refused = await app.inject('/')
   t.equal(refused.statusCode, 503)
   t.equal(refused.headers.connection, 'close')
-  t.same(refused.json(), { statusCode: 503, code: 'FC_ERR_CLOSING', error: 'Service Unavailable', message: 'The service is closing and takes no new work' })
+  t.same(refused.json(), { statusCode: 503, code: 'FC_ERR_CLOSING', error: 'Service Unavailable', message: 'The service is closing and accepts no new work' })
   t.equal((await app.inject('/nowhere')).statusCode, 503)
   t.equal((await app.inject('/live')).statusCode, 200)
   t.equal((await app.inject('/metrics')).statusCode, 200)

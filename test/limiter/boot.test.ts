@@ -217,7 +217,7 @@ const warnings = (logged: Array<{ level: number, msg: string }>): string[] => lo
 
 t.test('trustProxy', async (t) => {
   const trusting = await build(t, { policies: { client } }, undefined, { trustProxy: true })
-  t.match(warnings(trusting.logged), [/trustProxy: true a client writes its own address.*Fix: trustProxy: the addresses of your proxies/])
+  t.match(warnings(trusting.logged), [/trustProxy: true a client can forge its address.*Fix: trustProxy: the addresses of your proxies/])
   const fallback = await build(t, { policies: { key: { ...good, key: { header: 'x' }, missingKey: 'address' } } }, undefined, { trustProxy: true })
   t.equal(warnings(fallback.logged).length, 1)
   await refuses(t, { policies: { client } }, /^Option "trustProxy": expected the addresses of your proxies/, undefined, { trustProxy: 1 })

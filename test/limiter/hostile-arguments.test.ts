@@ -103,7 +103,7 @@ t.test('a policy with concurrency refuses what is no key: each request would hav
   for (key of [NaN, Promise.resolve('a'), {}, revoked({})]) {
     const { statusCode, json } = await app.inject('/')
     t.equal(statusCode, 500)
-    const message = /"tenant" was given a wrong key: expected a string or a number, received ./
+    const message = /"tenant" was given an invalid key: expected a string or a number, received ./
     t.match(json(), { code: 'FC_ERR_LIMIT_INVALID', message })
   }
 })

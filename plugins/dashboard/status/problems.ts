@@ -263,7 +263,7 @@ function locks ({ samples }: Facts): Problem | undefined {
     what: 'Refusing calls that wait for a lock',
     why: 'the lock is not free in time, or too many wait for it',
     advice: 'The log says where its holder asked for it',
-    docs: 'locks.md#what-is-going-on'
+    docs: 'locks.md#statistics'
   }
 }
 

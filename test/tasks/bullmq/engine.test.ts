@@ -329,7 +329,7 @@ t.test('Redis hangs: who was waiting is told that the task may be stored, and wh
   const app = await build(t, server, { storeTimeout: 200, tasks: defineTasks({ work: { handler: (n: number) => { ran.push(n) } } }) })
   await enqueueOf(app)('work', 1)
   server.signal('SIGSTOP')
-  t.match(await rejection(enqueueOf(app)('work', 2)), { code: 'FC_ERR_TASK_STORE', message: /has not said whether it has stored/, mayBeStored: true })
+  t.match(await rejection(enqueueOf(app)('work', 2)), { code: 'FC_ERR_TASK_STORE', message: /has not confirmed that it has stored/, mayBeStored: true })
   t.match(await rejection(enqueueOf(app)('work', 3)), { code: 'FC_ERR_TASK_STORE', mayBeStored: false, cause: { message: /earlier command/ } }, 'it did not wait')
   server.signal('SIGCONT')
   await until(() => ran.includes(2), 'what may be stored was stored')

@@ -1,7 +1,7 @@
 /** The ledger of locks: what callers of locks are counted as, and what is published and logged of them. It decides nothing. */
 import type { FastifyInstance } from 'fastify'
 import { countsOf, type Counts } from '../core/ledger/counts.ts'
-import { completed, refused } from '../core/outcome.ts'
+import { completed, refused } from '../core/ledger/ledger.ts'
 import { isRefusal } from '../shared/coded-error.ts'
 import type { LockRefusalReason } from '../shared/errors.ts'
 import type { TypedChannel } from '../shared/typed-channel.ts'

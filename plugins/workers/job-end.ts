@@ -2,7 +2,7 @@
 import { uncloneablePath } from '../../workers/cloneable.ts'
 import { COMPLETED, FAILED, SKIPPED, UNREADABLE, type JobOutcome } from '../../workers/protocol.ts'
 import { fromWire } from '../../workers/wire-error.ts'
-import { completed, failed, type Outcome } from '../core/outcome.ts'
+import { completed, failed, type Outcome } from '../core/ledger/ledger.ts'
 import {
   ClosingError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, PayloadNotCloneableError,
   ResultNotCloneableError, WorkersOverloadedError,

@@ -6,7 +6,7 @@ import {
   jobRefusalReasons, lockRefusalReasons, loopRefusalReasons, taskRefusalReasons, zeroOf, type LockRefusalReason,
   type RefusalReason, type TaskRefusalReason
 } from '../../shared/errors.ts'
-import type { Outcome } from '../outcome.ts'
+import type { Outcome } from './ledger.ts'
 import { Durations } from './durations.ts'
 
 /** What has become of all work of one name. */

@@ -2,10 +2,22 @@
  * The tree of shares. Its leaves are the queues of keys, and each group above them shares its servers between its
  * members by weight: the classes of priority, and the keys of a class. (Fair queueing calls a member a flow.)
  */
-import type { Debt } from './debt.ts'
 import type { Entry } from './entry.ts'
 import { Heap, type HeapMember } from './heap.ts'
 import { LinkedList } from './linked-list.ts'
+
+/** Debt is server time, in ms, that waited in vain. */
+export class Debt {
+  amount = 0
+  /** The debt has been an overload, and is one until all of it is paid. */
+  isOverload = false
+  /** How much of what is paid of all debts this one has been paid. */
+  paid: number
+
+  constructor (paid: number) {
+    this.paid = paid
+  }
+}
 
 /** What a group and a queue have in common: an account of server time, and sums over what waits below. */
 export abstract class Flow implements HeapMember {

@@ -9,9 +9,8 @@
  * clients who leave at any load never add up to an overload; and work of keys that could wait pays a part of all, so
  * that a key is not refused for ever beside others that keep the servers busy.
  */
-import { Debt } from './debt.ts'
 import type { Entry } from './entry.ts'
-import type { Client } from './flow.ts'
+import { Debt, type Client } from './flow.ts'
 
 export interface WaitSettings {
   /** How long any entry may wait, in ms. */

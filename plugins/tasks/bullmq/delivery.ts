@@ -6,7 +6,7 @@
 import type { Job, Worker } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import type { FastifyBaseLogger } from 'fastify'
-import { aborted, crashed } from '../../core/outcome.ts'
+import { aborted, crashed } from '../../core/ledger/ledger.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { TaskAbortedError, TaskCrashedError, TaskDuplicateError } from '../../shared/errors.ts'
 import { logSafely } from '../../shared/log.ts'

@@ -12,7 +12,7 @@
 import type { Job, JobsOptions, Queue, QueueOptions } from 'bullmq'
 import type * as Bullmq from 'bullmq'
 import { randomUUID } from 'node:crypto'
-import { aborted } from '../../core/outcome.ts'
+import { aborted } from '../../core/ledger/ledger.ts'
 import {
   ClosingError, OptionInvalidError, TaskAbortedError, TaskDuplicateError, TaskStoreError
 } from '../../shared/errors.ts'

@@ -6,7 +6,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { Entry } from '../../core/line/entry.ts'
 import { FairQueue } from '../../core/line/fair-queue.ts'
-import { aborted, completed, expired, failed, type Outcome } from '../../core/outcome.ts'
+import { aborted, completed, expired, failed, type Outcome } from '../../core/ledger/ledger.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { MAX_DURATION } from '../../shared/options.ts'

@@ -3,7 +3,7 @@
  * Admission decides which job is next, the dispatcher hands jobs to threads, and the threads report back here.
  */
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
-import { aborted, crashed, expired, failed, refused, type Outcome } from '../../core/outcome.ts'
+import { aborted, crashed, expired, failed, refused, type Outcome } from '../../core/ledger/ledger.ts'
 import type { PoolView, RunningJob } from '../../core/ledger/counts.ts'
 import { DenseSet } from '../../shared/collections/dense-set.ts'
 import { closeDrainable, IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'

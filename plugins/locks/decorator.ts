@@ -1,5 +1,6 @@
 /** The decorator `app.locks`. */
 import type { FastifyRequest } from 'fastify'
+import { currentRequest } from '../cancellation/index.ts'
 import { endingWith } from '../cancellation/unawaited.ts'
 import * as check from '../shared/options.ts'
 import type { LockKind } from './channels.ts'
@@ -86,24 +87,24 @@ export interface Locks {
   stats (): LocksStats
 }
 
-export interface LocksDeps {
-  table: LockTable
-  options: ResolvedLocksOptions
-  currentRequest: () => FastifyRequest | undefined
-}
-
-export function createLocks ({ table, options: defaults, currentRequest }: LocksDeps): Locks {
+export function createLocks (table: LockTable, defaults: ResolvedLocksOptions): Locks {
   const results = new Once(table, defaults.maxOnce)
 
   /** Returns runExclusive() and acquire() of one lock. Each call takes `weight` of its `permits`. */
   function calls (kind: LockKind, key: string, permits: number, weight: number): Pick<Mutex, 'runExclusive' | 'acquire'> {
+    async function take (options: AcquireOptions, request: FastifyRequest | undefined,
+      call: (...args: never[]) => unknown): Promise<Hold> {
+      const wait = resolveWait(options, defaults, request)
+      const hold = new Hold(kind, key, weight, request, call)
+      await table.acquire(hold, permits, wait)
+      return hold
+    }
+
     function runExclusive<T> (fn: () => T | Promise<T>, options: AcquireOptions = {}): Promise<T> {
       const request = currentRequest()
       return endingWith(request, async () => {
         check.fn(`${kind}("${key}"): fn`, fn)
-        const wait = resolveWait(options, defaults, request)
-        const hold = new Hold(kind, key, weight, request, runExclusive)
-        await table.acquire(hold, permits, wait)
+        const hold = await take(options, request, runExclusive)
         try {
           return await fn()
         } finally {
@@ -115,9 +116,7 @@ export function createLocks ({ table, options: defaults, currentRequest }: Locks
     function acquire (options: AcquireOptions = {}): Promise<Lock> {
       const request = currentRequest()
       return endingWith(request, async () => {
-        const wait = resolveWait(options, defaults, request)
-        const hold = new Hold(kind, key, weight, request, acquire)
-        await table.acquire(hold, permits, wait)
+        const hold = await take(options, request, acquire)
         return lockOf(hold, () => table.release(hold))
       })
     }

@@ -7,11 +7,10 @@
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import cancellation, { currentRequest } from '../cancellation/index.ts'
+import cancellation from '../cancellation/index.ts'
 import { drainOnClose } from '../shared/drainables.ts'
 import refusalLog from '../shared/refusal-log.ts'
 import { createLocks, type Locks } from './decorator.ts'
-import { drainableOf } from './drainable.ts'
 import { LockLedger } from './ledger.ts'
 import { resolveOptions, type LocksOptions } from './options.ts'
 import { LockTable } from './table.ts'
@@ -32,9 +31,9 @@ async function locks (app: FastifyInstance, options: LocksOptions): Promise<void
   const resolved = resolveOptions(options)
   await app.register(cancellation, { ambient: resolved.ambient })
   await app.register(refusalLog)
-  const table = new LockTable({ options: resolved, ledger: new LockLedger(app) })
-  app.decorate('locks', createLocks({ table, options: resolved, currentRequest }))
-  drainOnClose(app, [drainableOf(table)], { closeTimeout: resolved.closeTimeout, grace: 0 })
+  const table = new LockTable(resolved, new LockLedger(app))
+  app.decorate('locks', createLocks(table, resolved))
+  drainOnClose(app, [table], { closeTimeout: resolved.closeTimeout, grace: 0 })
 }
 
 /** The Fastify plugin of locks by key, `app.locks`. Register it alone if you use nothing else of the suite. */

@@ -1,11 +1,15 @@
 /**
- * The table of all locks: who holds each, and who waits. A lock is in the table only while somebody holds it or waits for it, so a million
- * keys cost nothing once they are released.
+ * The table of all locks: who holds each, and who waits. A lock is in the table only while somebody holds it or waits
+ * for it, so a million keys cost nothing once they are released.
+ *
+ * Locks close last in a shutdown, since requests and tasks that finish need locks. Then whoever still waits is refused,
+ * and whoever still holds a lock is named.
  */
 import { DenseSet } from '../shared/collections/dense-set.ts'
 import { ClosingError, LockAbortedError, LockQueueFullError, LockTimeoutError } from '../shared/errors.ts'
-import { IdleWaiters, type Unfinished } from '../shared/drainables.ts'
+import { IdleWaiters, type Drainable, type Unfinished } from '../shared/drainables.ts'
 import * as check from '../shared/options.ts'
+import { within } from '../shared/within.ts'
 import type { Hold } from './hold.ts'
 import type { LockLedger } from './ledger.ts'
 import type { ResolvedLocksOptions, Wait } from './options.ts'
@@ -24,13 +28,11 @@ interface KeyedLock {
   readonly holds: DenseSet<Hold>
 }
 
-export interface TableDeps {
-  options: ResolvedLocksOptions
-  ledger: LockLedger
-}
-
-export class LockTable {
-  readonly #deps: TableDeps
+export class LockTable implements Drainable {
+  readonly name = 'locks'
+  readonly phase = 'workers'
+  readonly #options: ResolvedLocksOptions
+  readonly #ledger: LockLedger
   readonly #locks = new Map<string, KeyedLock>()
   #holding = 0
   readonly #waiting = new DenseSet<Waiting>()
@@ -38,8 +40,9 @@ export class LockTable {
   #holdTimer: NodeJS.Timeout | undefined
   readonly #idle = new IdleWaiters()
 
-  constructor (deps: TableDeps) {
-    this.#deps = deps
+  constructor (options: ResolvedLocksOptions, ledger: LockLedger) {
+    this.#options = options
+    this.#ledger = ledger
   }
 
   /** How many locks somebody holds or waits for. */
@@ -53,6 +56,10 @@ export class LockTable {
 
   get holding (): number {
     return this.#holding
+  }
+
+  get pending (): number {
+    return this.#holding + this.#waiting.size
   }
 
   /** Timers that are armed: those of waiters, and the one that looks for locks that are held too long. */
@@ -70,7 +77,6 @@ export class LockTable {
    * @param permits how many the lock has; the same in every call while the lock is in the table
    */
   async acquire (hold: Hold, permits: number, { timeout, signals }: Wait): Promise<void> {
-    const { ledger } = this.#deps
     const asked = performance.now()
     try {
       const entry = this.#enter(hold, permits, signals)
@@ -78,10 +84,10 @@ export class LockTable {
       else await this.#wait(entry, hold, timeout, signals)
     } catch (error) {
       hold.isReleased = true
-      ledger.refused(hold, error as Error)
+      this.#ledger.refused(hold, error as Error)
       throw error
     }
-    ledger.acquired(hold, performance.now() - asked)
+    this.#ledger.acquired(hold, performance.now() - asked)
   }
 
   /** Gives a lock to those who wait for it. Without effect on a hold that was released. */
@@ -91,7 +97,7 @@ export class LockTable {
     const entry = this.#locks.get(hold.lock) as KeyedLock
     entry.holds.delete(hold)
     this.#holding--
-    this.#deps.ledger.released(hold, performance.now() - hold.since)
+    this.#ledger.released(hold, performance.now() - hold.since)
     entry.semaphore.release(hold.weight)
     this.#forget(hold.lock, entry)
     this.#settle()
@@ -104,17 +110,21 @@ export class LockTable {
 
   /** Resolves when nobody holds a lock or waits for one. */
   idle (): Promise<void> {
-    return this.#idle.wait(this.#holding + this.#waiting.size)
+    return this.#idle.wait(this.pending)
   }
 
-  /** Ends every wait. */
-  rejectAll (): void {
-    for (const waiting of this.#waiting.all()) waiting.fail(new ClosingError('The application'))
-  }
-
-  unfinished (): Unfinished[] {
+  held (): Unfinished[] {
     const now = performance.now()
-    return this.#allHolds().map(({ kind, key, since }) => ({ kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1 }))
+    return this.#allHolds().map(({ kind, key, since }) =>
+      ({ kind: 'lock', name: kind, id: key, ageMs: Math.round(now - since), attempt: 1 }))
+  }
+
+  /** Ends every wait, and waits for the holders for `grace` ms. */
+  async giveUp (grace: number): Promise<Unfinished[]> {
+    this.close()
+    for (const waiting of this.#waiting.all()) waiting.fail(new ClosingError('The application'))
+    await within(grace, this.idle())
+    return this.held()
   }
 
   /** Returns every hold, in no order. */
@@ -139,7 +149,7 @@ export class LockTable {
   }
 
   #wait (entry: KeyedLock, hold: Hold, timeout: number, signals: readonly AbortSignal[]): Promise<void> {
-    const { maxWaiting, maxWaitingTotal } = this.#deps.options
+    const { maxWaiting, maxWaitingTotal } = this.#options
     const { semaphore } = entry
     if (timeout === 0) throw timedOut(entry, hold, timeout)
     if (semaphore.waiting >= maxWaiting) throw new LockQueueFullError(hold.kind, hold.key, maxWaiting)
@@ -179,20 +189,20 @@ export class LockTable {
     hold.since = performance.now()
     holds.add(hold)
     this.#holding++
-    const { maxHold } = this.#deps.options
+    const { maxHold } = this.#options
     if (maxHold !== Infinity) this.#holdTimer ??= setTimeout(() => this.#logLongHolds(), maxHold).unref()
   }
 
   /** Logs the locks that are held too long, each once, and looks again when the next one may be. */
   #logLongHolds (): void {
-    const { options: { maxHold }, ledger } = this.#deps
+    const { maxHold } = this.#options
     const now = performance.now()
     let oldest = now
     for (const hold of this.#allHolds()) {
       if (hold.isLogged) continue
       // A timer may fire too early by part of a millisecond.
       hold.isLogged = now - hold.since >= maxHold - 1
-      if (hold.isLogged) ledger.holdExceeded(hold, now - hold.since)
+      if (hold.isLogged) this.#ledger.holdExceeded(hold, now - hold.since)
       else oldest = Math.min(oldest, hold.since)
     }
     // Not more often than four times in maxHold, however many locks there are.

@@ -212,7 +212,7 @@ t.test('a million keys: the table holds those that are held, and none when all a
   Error.stackTraceLimit = 0 // the test is of memory, and stacks are most of the time that it takes
   t.teardown(() => { Error.stackTraceLimit = stackTraceLimit })
   const app = await startLocks(t)
-  const table = new LockTable({ options: resolveOptions({ maxHold: Infinity }), ledger: new LockLedger(app) })
+  const table = new LockTable(resolveOptions({ maxHold: Infinity }), new LockLedger(app))
   for (let round = 0; round < 100; round++) {
     const holds = Array.from({ length: 10_000 }, (_, index) => new Hold('mutex', `${round}:${index}`, 1, undefined, resolveOptions))
     await Promise.all(holds.map(async (hold) => table.acquire(hold, 1, { timeout: 0, signals: [] })))

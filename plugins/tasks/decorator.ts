@@ -20,12 +20,13 @@ import type { Schedule } from './named/inspection.ts'
 import type { NamedTasks } from './named/named.ts'
 import type { ResolvedTasksOptions } from './options.ts'
 import { createOperating, type Operating } from './operating.ts'
-import { currentAttempt, currentReqId } from './running/attempt.ts'
 import type { Scheduler, TasksStats } from './scheduler.ts'
 import {
   checkId, checkKey, checkStoredId, resolveSubmitOptions, type SubmitOptions, type TaskOptions
 } from './task-options.ts'
-import { nameOf, type Submission, type TaskFunction, type TaskHandle } from './task.ts'
+import {
+  currentAttempt, currentReqId, nameOf, type Submission, type TaskFunction, type TaskHandle
+} from './task.ts'
 import { Watched } from './watched.ts'
 
 /** Options of `tasks.reserve()`. */

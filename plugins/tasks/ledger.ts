@@ -15,7 +15,7 @@ import type { TypedChannel } from '../shared/typed-channel.ts'
 import * as channels from './channels.ts'
 import type { TaskMessage, TaskTrace } from './channels.ts'
 import { logSafely } from '../shared/log.ts'
-import { endOf, nameOf, type Task, type TaskContext, type TaskEnd } from './task.ts'
+import { endOf, nameOf, type Attempt, type Task, type TaskEnd } from './task.ts'
 
 type Details<Message extends TaskMessage> = Omit<Message, keyof TaskMessage>
 
@@ -82,7 +82,8 @@ export class TaskLedger extends Ledger<Recorded> {
   }
 
   /** Calls the function of a task for an attempt. */
-  call (task: Task, attempt: TaskContext & { readonly startedAt: number }): unknown {
+  call (attempt: Attempt): unknown {
+    const { task } = attempt
     const { fn, carrier } = task.submission
     if (!channels.taskAttempt.hasSubscribers) return fn(attempt)
     const trace: TaskTrace = Object.assign(this.#identity(task.id),

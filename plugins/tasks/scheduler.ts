@@ -5,7 +5,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import { IdleWaiters, type Drainable, type Unfinished } from '../shared/drainables.ts'
 import { ClosingError, PlaceUsedError, TaskDuplicateError, TasksFullError } from '../shared/errors.ts'
-import { Capacity, type CapacityOptions, type Permit } from './queue/capacity.ts'
+import { Capacity, type CapacityOptions, type Permit } from './running/capacity.ts'
 import { Runner } from './running/runner.ts'
 import type { DuplicatePolicy } from './task-options.ts'
 import { Task, type Submission, type TaskHandle } from './task.ts'
@@ -21,9 +21,8 @@ export interface SchedulerOptions extends CapacityOptions {
 
 export interface SchedulerDeps {
   ledger: TaskLedger
+  /** The parent of each task's logger. */
   log: FastifyBaseLogger
-  /** From [0, 1). */
-  random?: () => number
 }
 
 /** Place is the right to submit one task, which is never refused for lack of capacity. */
@@ -72,16 +71,12 @@ export class Scheduler implements Drainable {
   #isClosed = false
   #idle: IdleWaiters | undefined
 
-  constructor (options: SchedulerOptions, { ledger, log, random = Math.random }: SchedulerDeps) {
-    const { concurrency, grace } = options
-    this.#ledger = ledger
+  constructor (options: SchedulerOptions, deps: SchedulerDeps) {
+    this.#ledger = deps.ledger
     this.#capacity = new Capacity(options)
     this.#runner = new Runner({
-      concurrency,
-      grace,
-      random,
-      ledger,
-      log,
+      ...options,
+      ...deps,
       settled: (task) => this.#settled(task),
       stopped: ({ id }) => { this.#tasks.delete(id) }
     })

@@ -1,14 +1,19 @@
-/** Task is a submitted task as the scheduler holds it. TaskHandle is what the submitter sees of it. */
+/**
+ * Task is a submitted task as the scheduler holds it. TaskHandle is what the submitter sees of it. Attempt is one run of
+ * its function.
+ */
 import { AsyncResource } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import type { TraceCarrier } from '../../workers/protocol.ts'
+import { currentPart, runWork, Work } from '../cancellation/ambient.ts'
+import type { DenseSetMember } from '../shared/collections/dense-set.ts'
 import type { Unfinished } from '../shared/drainables.ts'
 import type { TaskTrace } from './channels.ts'
 import type { TaskAccount } from '../core/ledger/counts.ts'
 import type { How, Outcome } from '../core/ledger/ledger.ts'
 import type { TaskOptions } from './task-options.ts'
-import type { Permit } from './queue/capacity.ts'
+import type { Permit } from './running/capacity.ts'
 import type { Entry } from '../core/line/entry.ts'
 
 /** What the function of a task is given. */
@@ -100,7 +105,7 @@ export class Task {
   /** The place in the queue of a task that had to wait for a slot, until its attempt has ended. The runner sets it. */
   entry: Entry | undefined
   /** The attempt that runs. The runner sets it. */
-  running: TaskContext | undefined
+  running: Attempt | undefined
   readonly #permit: Permit | undefined
   readonly #canceller: Canceller
   /** The async context of the submitter. */
@@ -217,6 +222,93 @@ export class Task {
 export function nameOf (id: string): string {
   const colon = id.indexOf(':')
   return colon > 0 ? id.slice(0, colon) : id
+}
+
+/** Returns the attempt that the running code is part of. */
+export function currentAttempt (): Attempt | undefined {
+  const part = currentPart()
+  return part instanceof Attempt ? part : undefined
+}
+
+/** Returns the id of the current request, in a task that of the request which the task comes from. */
+export function currentReqId (): string | undefined {
+  const part = currentPart()
+  if (part instanceof Attempt) return part.task.reqId
+  return part instanceof Work ? undefined : part?.id
+}
+
+/**
+ * Attempt is one run of a task's function: its deadline, its signal, and the context that the function gets.
+ *
+ * JavaScript can't stop a function. So an aborted attempt still counts as running until the function settles, and if
+ * the function succeeds after all, the task has succeeded: an email that was sent isn't sent again.
+ */
+export class Attempt extends Work implements TaskContext, DenseSetMember {
+  denseIndex = -1
+  readonly attempt: number
+  readonly startedAt: number
+  /**
+   * When the time of the attempt is over, on the runner's clock. Once the attempt is aborted: when its grace period is
+   * over.
+   */
+  dueAt: number
+  readonly #task: Task
+  readonly #logger: FastifyBaseLogger
+  #controller: AbortController | undefined
+  #log: FastifyBaseLogger | undefined
+  #reason: Error | undefined
+
+  constructor (task: Task, now: number, logger: FastifyBaseLogger) {
+    super()
+    this.attempt = task.attempts
+    this.startedAt = now
+    this.dueAt = now + task.options.timeout
+    this.#task = task
+    this.#logger = logger
+  }
+
+  get task (): Task { return this.#task }
+  get id (): string { return this.#task.id }
+  get name (): string { return this.#task.name }
+  get idempotencyKey (): string { return this.#task.idempotencyKey }
+  /** Why the attempt was aborted, if it was. */
+  get reason (): Error | undefined { return this.#reason }
+
+  get deadline (): number {
+    const { timeout } = this.#task.options
+    return timeout === Infinity ? Infinity : Math.round(performance.timeOrigin + this.startedAt + timeout)
+  }
+
+  /** The controller is created when the signal is first read, as is the logger: most functions read neither. */
+  get signal (): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#reason !== undefined) this.#controller.abort(this.#reason)
+    }
+    return this.#controller.signal
+  }
+
+  get log (): FastifyBaseLogger {
+    const { id, reqId } = this.#task
+    this.#log ??= this.#logger.child(reqId === undefined ? { task: id } : { task: id, reqId })
+    return this.#log
+  }
+
+  /**
+   * Calls `fn` in the async context of the task's submitter, but outside the request: a disconnect must not abort the
+   * jobs of the task.
+   */
+  call (fn: (attempt: Attempt) => unknown): unknown {
+    return this.#task.callInContext(runWork<Attempt, unknown>, this, fn)
+  }
+
+  /** Aborts the signal. The first reason holds, and a further call gives the function no more time. */
+  abort (reason: Error, graceEndsAt: number): void {
+    this.dueAt = this.#reason === undefined ? graceEndsAt : Math.min(this.dueAt, graceEndsAt)
+    if (this.#reason !== undefined) return
+    this.#reason = reason
+    this.#controller?.abort(reason)
+  }
 }
 
 interface Canceller {

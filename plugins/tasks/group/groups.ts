@@ -7,8 +7,8 @@ import { DenseSet, type DenseSetMember } from '../../shared/collections/dense-se
 import { IdleWaiters, type Drainable, type Unfinished } from '../../shared/drainables.ts'
 import { ClosingError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'
-import type { Attempt } from '../running/attempt.ts'
 import type { TaskLedger } from '../ledger.ts'
+import type { Attempt } from '../task.ts'
 import { Group, type GroupHost } from './group.ts'
 
 export interface GroupsDeps {

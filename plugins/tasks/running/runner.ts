@@ -11,12 +11,11 @@ import { DenseSet } from '../../shared/collections/dense-set.ts'
 import type { Unfinished } from '../../shared/drainables.ts'
 import { MAX_DURATION } from '../../shared/options.ts'
 import { TaskAbortedError, TaskTimeoutError } from '../../shared/errors.ts'
-import { secondsUntilFree } from '../queue/estimate.ts'
 import type { TaskLedger } from '../ledger.ts'
-import type { Task } from '../task.ts'
+import { Attempt, type Task } from '../task.ts'
 import { addCause, toError } from '../thrown.ts'
 import { Turn } from '../turns.ts'
-import { Attempt } from './attempt.ts'
+import { secondsUntilFree } from './capacity.ts'
 import { retryDelay, StoredRetry, wantsRetry } from './retry.ts'
 
 /**
@@ -54,8 +53,6 @@ export interface RunnerOptions {
   concurrency: number
   /** How long a function may ignore its signal before it counts as leaked, in ms. */
   grace: number
-  /** From [0, 1). */
-  random: () => number
   ledger: TaskLedger
   /** The parent of each task's logger. */
   log: FastifyBaseLogger
@@ -154,8 +151,7 @@ export class Runner {
     if (task.settled) return
     task.abortedBy ??= new TaskAbortedError(task.id, why,
       ...(task.lastError === undefined ? [] : [{ cause: task.lastError }]))
-    const attempt = task.running as Attempt | undefined
-    if (attempt !== undefined) this.#interrupt(attempt, task.abortedBy, grace)
+    if (task.running !== undefined) this.#interrupt(task.running, task.abortedBy, grace)
     // A task that is being settled gets its outcome from the code that settles it.
     else if (task.status !== 'running') this.#settle(task, aborted(task.abortedBy))
   }
@@ -213,7 +209,7 @@ export class Runner {
   #start (task: Task): void {
     const { log, ledger } = this.#options
     task.start()
-    const attempt = new Attempt(task, performance.now(), ledger, log)
+    const attempt = new Attempt(task, performance.now(), log)
     task.running = attempt
     this.#running.add(attempt)
     if (attempt.dueAt < this.#timerDueAt) this.#arm(attempt.dueAt)
@@ -221,7 +217,7 @@ export class Runner {
     ledger.started(task, attempt.startedAt - task.acceptedAt)
     let result: unknown
     try {
-      result = attempt.call()
+      result = attempt.call(this.#call)
     } catch (error) {
       return this.#ended(attempt, false, error)
     }
@@ -229,6 +225,16 @@ export class Runner {
       void adopted.call(result, (value) => this.#ended(attempt, true, value),
         (error: unknown) => this.#ended(attempt, false, error))
     } else this.#ended(attempt, true, result)
+  }
+
+  /**
+   * Calls the function. A thenable that it returns may run a query at each call of `then`, or settle twice;
+   * Promise.resolve() calls `then` once.
+   */
+  readonly #call = (attempt: Attempt): unknown => {
+    const result = this.#options.ledger.call(attempt)
+    const isObject = (typeof result === 'object' && result !== null) || typeof result === 'function'
+    return isObject ? Promise.resolve(result) : result
   }
 
   #interrupt (attempt: Attempt, reason: Error, grace: number): void {
@@ -308,7 +314,7 @@ export class Runner {
     if (task.abortedBy !== undefined || attempts > retries) return undefined
     const wanted = wantsRetry(retryIf, error, attempts,
       (thrown) => this.#options.ledger.retryIfFailed(task, toError(task.id, thrown)))
-    const delay = wanted ? retryDelay(attempts, error, backoff, this.#options.random()) : undefined
+    const delay = wanted ? retryDelay(attempts, error, backoff, Math.random()) : undefined
     // `abortedBy` is read again: retryIf is the application's, and may have called cancel(). The delay is at least 1
     // ms, on a timer: attempts that fail at once would otherwise follow one another without a turn of the event loop.
     return delay === undefined || task.abortedBy !== undefined ? undefined : Math.max(delay, 1)

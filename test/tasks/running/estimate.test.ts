@@ -1,5 +1,5 @@
 import t from 'tap'
-import { secondsUntilFree } from '../../../plugins/tasks/queue/estimate.ts'
+import { secondsUntilFree } from '../../../plugins/tasks/running/capacity.ts'
 
 const none = { running: [], queued: 0, nextDueAt: Infinity, concurrency: 64, meanRunMs: undefined }
 const now = 10_000

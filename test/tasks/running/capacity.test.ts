@@ -1,7 +1,7 @@
 // Capacity decides who may hold a task: a bounded number, fair to keys.
 import t from 'tap'
 import fc from 'fast-check'
-import { Capacity, type Permit } from '../../../plugins/tasks/queue/capacity.ts'
+import { Capacity, type Permit } from '../../../plugins/tasks/running/capacity.ts'
 
 /** Takes permits for a key until there are none. */
 function fill (capacity: Capacity, key: string): Permit[] {

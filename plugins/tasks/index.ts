@@ -30,11 +30,10 @@ export type {
 } from './decorator.ts'
 export { defineTasks } from './named/define.ts'
 export type { TaskDefinition, TaskDefinitions } from './named/define.ts'
-export type { FailedOptions, FailedTask } from './named/failed.ts'
 export type {
-  ConsumingProcess, DelayedTask, InspectOptions, Inspection, RunningTask, Schedule, ScheduleState, WaitingTask
-} from './named/inspection.ts'
-export type { EngineOperations, Operations } from './named/operations.ts'
+  ConsumingProcess, DelayedTask, EngineOperations, FailedOptions, FailedTask, InspectOptions, Inspection, Operations,
+  RunningTask, Schedule, ScheduleState, WaitingTask
+} from './named/operations.ts'
 export type { Operating } from './operating.ts'
 export type { Engine, EngineFactory, EngineHost, NamedTask, QueueStats, ScheduledTask } from './named/engine.ts'
 export type { Group, GroupContext, GroupFunction, MapFunction } from './group/group.ts'

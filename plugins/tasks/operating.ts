@@ -3,10 +3,10 @@ import { TasksNotStoredError } from '../shared/errors.ts'
 import * as check from '../shared/options.ts'
 import type { PayloadOf, RegisteredTasks, TaskName } from './named/define.ts'
 import type { Engine } from './named/engine.ts'
-import type { FailedOptions, FailedTask } from './named/failed.ts'
-import type { ConsumingProcess } from './named/inspection.ts'
 import type { NamedTasks } from './named/named.ts'
-import type { EngineOperations, Operations } from './named/operations.ts'
+import type {
+  ConsumingProcess, EngineOperations, FailedOptions, FailedTask, Operations
+} from './named/operations.ts'
 
 /** The most tasks of a kind that one call reads. */
 const MAX_LIMIT = 1_000

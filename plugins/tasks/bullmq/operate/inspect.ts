@@ -3,7 +3,7 @@
  * read.
  */
 import type { IoRedis } from '../../../redis.ts'
-import type { DelayedTask, Inspection, RunningTask, ScheduleState, WaitingTask } from '../../named/inspection.ts'
+import type { DelayedTask, Inspection, RunningTask, ScheduleState, WaitingTask } from '../../named/operations.ts'
 import type { KeyPermits } from '../keys/permits.ts'
 import type { StoredQueue } from '../queue.ts'
 

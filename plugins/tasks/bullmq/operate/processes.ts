@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import type { IoRedis } from '../../../redis.ts'
 import { logSafely } from '../../../shared/log.ts'
 import { processName } from '../../../process-name.ts'
-import type { ConsumingProcess } from '../../named/inspection.ts'
+import type { ConsumingProcess } from '../../named/operations.ts'
 
 const BEAT_MS = 5_000
 /** A process that was not seen for so long, in ms, is frozen or gone. */

@@ -1,6 +1,6 @@
 /**
- * Task is a submitted task as the scheduler holds it. TaskHandle is what the submitter sees of it. Attempt is one run of
- * its function.
+ * Task is a submitted task as the scheduler holds it, TaskHandle is what the submitter sees of it, and Attempt is one
+ * run of its function.
  */
 import { AsyncResource } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'

@@ -14,11 +14,9 @@ import type { NamedTasks } from '../named/named.ts'
 import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { TaskLedger } from '../ledger.ts'
 import type { Connections } from './connections.ts'
-import { Delivery, type ConsumingProcess, type StoredJob } from './delivery.ts'
-import type { Sweeper } from './keys/sweeper.ts'
+import { Delivery, Suspects, type ConsumingProcess, type StoredJob } from './delivery.ts'
 import type { KeyPermits } from './keys/permits.ts'
 import { idOf, keyOf } from './stored.ts'
-import { Suspects } from './suspects.ts'
 import { createWorker, isLost, type TaskWorker } from './worker.ts'
 
 /** Redis must not have refused for this long before it is said to work again, in ms: longer than a Worker pauses. */
@@ -47,7 +45,6 @@ export interface ConsumerOptions {
   cancelChannel: string
   connections: Connections
   permits: ReadonlyMap<string, KeyPermits>
-  sweeper: Sweeper
 }
 
 export class Consumer implements Drainable {
@@ -68,6 +65,8 @@ export class Consumer implements Drainable {
   /** Whether the log says that Redis refuses. */
   #isRefused = false
   #calm: NodeJS.Timeout | undefined
+  #sweepTimer: NodeJS.Timeout | undefined
+  #isSweeping = false
   /** Whether Redis has taken back what was given up. */
   #isAnswered = true
 
@@ -106,7 +105,7 @@ export class Consumer implements Drainable {
 
   start (): void {
     if (this.#closing !== undefined || this.#options.names.length === 0) return
-    const { connections, cancelChannel, names } = this.#options
+    const { connections, cancelChannel, names, permits } = this.#options
     const client = connections.subscriber()
     client.on('message', (_channel: string, key: string) => this.#cancel(key))
     // What was published while the connection was away is lost, but the mark is stored.
@@ -114,14 +113,14 @@ export class Consumer implements Drainable {
     client.subscribe(cancelChannel).catch((err: unknown) =>
       this.#log('debug', { err }, 'tasks: no subscription to cancelled tasks'))
     this.#workers = names.map((name) => this.#createWorker(name))
-    this.#options.sweeper.start()
+    if (permits.size > 0) this.#sweepTimer = setInterval(() => { void this.#sweep() }, this.#sweepInterval).unref()
   }
 
   /** Takes no more tasks from Redis. What runs goes on. */
   close (): void {
     this.#process.isClosing = true
     clearTimeout(this.#calm)
-    this.#options.sweeper.stop()
+    clearInterval(this.#sweepTimer)
     this.#closing ??= Promise.all(this.#workers.map((worker) => worker.close())).catch((err: unknown) =>
       this.#log('warn', { err }, 'tasks: a worker could not be closed'))
   }
@@ -219,6 +218,22 @@ export class Consumer implements Drainable {
       this.#isRefused = false
       this.#log('info', {}, 'tasks: Redis gives this process stored tasks again')
     }, CALM_MS).unref()
+  }
+
+  /** The time between two sweeps of a key, by any process, in ms. */
+  get #sweepInterval (): number {
+    return this.#options.lockDuration / 4
+  }
+
+  /** Lets keys go on whose permits a process that has ended did not pass on. */
+  async #sweep (): Promise<void> {
+    // While Redis is away, the last sweep waits for it.
+    if (this.#isSweeping) return
+    this.#isSweeping = true
+    await Promise.all([...this.#options.permits.values()].map((permits) =>
+      permits.sweep(this.#sweepInterval).catch((err: unknown) =>
+        this.#log('debug', { err }, 'tasks: the lines of keys could not be swept'))))
+    this.#isSweeping = false
   }
 
   #cancel (key: string): void {

@@ -30,7 +30,6 @@ import { Connections } from './connections.ts'
 import { Consumer, type EngineDeps } from './consumer.ts'
 import { Outcomes, StoredHandle } from './handle.ts'
 import { KeyPermits } from './keys/permits.ts'
-import { Sweeper } from './keys/sweeper.ts'
 import { Operations } from './operate/operations.ts'
 import { SCORES_A_MS } from './operate/inspect.ts'
 import { Processes, SILENT_MS } from './operate/processes.ts'
@@ -103,7 +102,6 @@ export class BullmqEngine implements Engine {
       log: deps.log
     })
     this.#cancelChannel = `${stored.prefix}:tasks:cancelled`
-    const permits = permitsOf(stored.consume, () => connections.patient)
     this.drainable = new Consumer(bullmq, {
       names: stored.consume,
       concurrency,
@@ -112,8 +110,7 @@ export class BullmqEngine implements Engine {
       queueName,
       cancelChannel: this.#cancelChannel,
       connections,
-      permits,
-      sweeper: new Sweeper([...permits.values()], lockDuration / 4, deps.log),
+      permits: permitsOf(stored.consume, () => connections.patient),
       worker: {
         ...shared,
         concurrency,

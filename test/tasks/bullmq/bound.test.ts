@@ -1,6 +1,6 @@
 // What the bound of stored tasks decides by: counts of Redis, and how old they are.
 import t from 'tap'
-import { Bound } from '../../../plugins/tasks/bullmq/bound.ts'
+import { Bound } from '../../../plugins/tasks/bullmq/queue.ts'
 
 t.test('a count refuses while it is fresh; an old one is renewed before it refuses, since tasks may have ended', async (t) => {
   let now = 1_000_000

@@ -37,33 +37,24 @@ const FIELDS = ['deid', 'failedReason', 'stacktrace', 'atm', 'timestamp', 'finis
 
 type Retried = 'retried' | 'duplicate' | 'not failed'
 
-export class Operations implements EngineOperations {
-  readonly #bullmq: typeof Bullmq
-  readonly #redis: IoRedis
-  readonly #queueOf: (name: string) => StoredQueue
-  readonly #permits: ReadonlyMap<string, KeyPermits>
-  readonly #names: readonly string[]
-  readonly #processes: Processes
-  readonly #log: FastifyBaseLogger
+/** What operations read and change. */
+export interface Operated {
+  bullmq: typeof Bullmq
+  redis: IoRedis
+  /** Throws FC_ERR_CLOSING, which ends what goes over many pages. */
+  queueOf: (name: string) => StoredQueue
+  /** By name, of those that have a bound by key. */
+  permits: ReadonlyMap<string, KeyPermits>
+  names: readonly string[]
+  processes: Processes
+  log: FastifyBaseLogger
+}
 
-  /** @param queueOf throws FC_ERR_CLOSING, which ends what goes over many pages */
-  constructor ({ bullmq, redis, queueOf, permits, names, processes, log }: {
-    bullmq: typeof Bullmq
-    redis: IoRedis
-    queueOf: (name: string) => StoredQueue
-    /** By name, of those that have a bound by key. */
-    permits: ReadonlyMap<string, KeyPermits>
-    names: readonly string[]
-    processes: Processes
-    log: FastifyBaseLogger
-  }) {
-    this.#bullmq = bullmq
-    this.#redis = redis
-    this.#queueOf = queueOf
-    this.#permits = permits
-    this.#names = names
-    this.#processes = processes
-    this.#log = log
+export class Operations implements EngineOperations {
+  readonly #of: Operated
+
+  constructor (of: Operated) {
+    this.#of = of
   }
 
   async failed (name: string, { offset, limit, payload }: Parameters<EngineOperations['failed']>[1]):
@@ -118,17 +109,17 @@ export class Operations implements EngineOperations {
   }
 
   async inspect (name: string, { limit }: { limit: number }): Promise<Inspection> {
-    return await inspect(
-      { queue: this.#queueOf(name), redis: this.#redis, name, permits: this.#permits.get(name), limit })
+    const { queueOf, redis, permits } = this.#of
+    return await inspect({ queue: queueOf(name), redis, name, permits: permits.get(name), limit })
   }
 
   async processes (): Promise<ConsumingProcess[]> {
-    const [name] = this.#names
-    return name === undefined ? [] : await this.#ask(name, () => this.#processes.read())
+    const [name] = this.#of.names
+    return name === undefined ? [] : await this.#ask(name, () => this.#of.processes.read())
   }
 
   async #ask<T> (name: string, command: (queue: StoredQueue) => Promise<T>): Promise<T> {
-    const queue = this.#queueOf(name)
+    const queue = this.#of.queueOf(name)
     return await queue.ask(name, () => command(queue))
   }
 
@@ -177,7 +168,7 @@ export class Operations implements EngineOperations {
   /** Returns a state of BullMQ as this suite names it. */
   async #stateOf (name: string, jobId: string, state: string): Promise<string> {
     if (state === 'active') return 'running'
-    const isParked = state === 'delayed' && await this.#ask(name, async () => this.#permits.get(name)?.isParked(jobId))
+    const isParked = state === 'delayed' && await this.#ask(name, async () => this.#of.permits.get(name)?.isParked(jobId))
     return isParked === true ? 'waiting' : state
   }
 
@@ -186,7 +177,7 @@ export class Operations implements EngineOperations {
     for (let offset = 0; ; offset += PAGE) {
       const ids = await this.#ids(name, offset, PAGE)
       const chosen = await Promise.all(ids.map(async (jobId) =>
-        (await this.#ask(name, ({ jobs }) => this.#redis.hmget(jobs.toKey(jobId), 'deid')))[0]))
+        (await this.#ask(name, ({ jobs }) => this.#of.redis.hmget(jobs.toKey(jobId), 'deid')))[0]))
       const index = chosen.indexOf(ownId)
       if (index >= 0) return ids[index]
       if (ids.length < PAGE) return undefined
@@ -196,7 +187,7 @@ export class Operations implements EngineOperations {
   /** Resolves to undefined if the job is gone, or runs again. */
   async #read (name: string, jobId: string, withPayload: boolean): Promise<FailedTask | undefined> {
     const [ownId, reason, stacks, attempts, enqueuedAt, failedAt, data] = await this.#ask(name, ({ jobs }) =>
-      this.#redis.hmget(jobs.toKey(jobId), ...FIELDS, ...withPayload ? ['data'] : []))
+      this.#of.redis.hmget(jobs.toKey(jobId), ...FIELDS, ...withPayload ? ['data'] : []))
     if (failedAt === null || failedAt === undefined) return undefined
     const id = `${name}:${ownId ?? jobId}`
     const { name: errorName, message, code, stack } = toError(reason ?? '', lastOf(stacks), id) as Error & {
@@ -219,10 +210,10 @@ export class Operations implements EngineOperations {
   }
 
   async #retryJob (name: string, jobId: string): Promise<Retried> {
-    const reserved = await this.#ask(name, ({ jobs }) => this.#redis.eval(RESERVE, 2,
+    const reserved = await this.#ask(name, ({ jobs }) => this.#of.redis.eval(RESERVE, 2,
       jobs.toKey('failed'), jobs.toKey(jobId), jobId, jobs.toKey('de:')))
     if (reserved !== 1) return reserved === 0 ? 'duplicate' : 'not failed'
-    const { Job, ErrorCode: { JobNotExist, JobNotInState } } = this.#bullmq
+    const { Job, ErrorCode: { JobNotExist, JobNotInState } } = this.#of.bullmq
     return await this.#ask(name, ({ jobs }) =>
       // Without its data, which may be large and isn't needed.
       new Job(jobs, name, {}, {}, jobId).retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true })
@@ -238,14 +229,14 @@ export class Operations implements EngineOperations {
    * takes it from the failed may remove it, so that a job which is retried at the same time is not lost.
    */
   async #discardJob (name: string, jobId: string): Promise<boolean> {
-    const taken = await this.#ask(name, ({ jobs }) => this.#redis.zrem(jobs.toKey('failed'), jobId))
+    const taken = await this.#ask(name, ({ jobs }) => this.#of.redis.zrem(jobs.toKey('failed'), jobId))
     if (taken === 0) return false
     await this.#ask(name, ({ jobs }) => jobs.remove(jobId))
     return true
   }
 
   #tell (fields: Record<string, unknown>, message: string): void {
-    logSafely(this.#log, 'info', fields, message)
+    logSafely(this.#of.log, 'info', fields, message)
   }
 }
 

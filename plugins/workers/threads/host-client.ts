@@ -1,25 +1,37 @@
 /**
  * The main thread's end of the conversation with one host. The client hands jobs to the host, receives how they ended,
  * revokes jobs that have not started, aborts jobs, and keeps a kill timer for each aborted job.
+ *
+ * The client reads the port without holding the event loop, and on demand. Node hands messages over one by one, which
+ * costs twice as much as to read on, and doesn't stop while there are more: a job may post without end.
  */
-import type { MessagePort } from 'node:worker_threads'
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { UNREADABLE, type FromHost, type Handover, type JobOutcome, type ToHost } from '../../../workers/protocol.ts'
-import { abort, assign, createSlots, free, isStarted, received, revoke } from '../../../workers/slots.ts'
+import { abort, assign, free, isStarted, received, revoke, type Slots } from '../../../workers/slots.ts'
 import { fromWire, toWire } from '../../../workers/wire-error.ts'
 import type { Job, JobHolder } from '../job.ts'
 import type { HostEvents, JobEvents } from './events.ts'
-import { PortReader } from './port-reader.ts'
-import type { Transitions } from './transitions.ts'
+import type { OsThread } from './piscina.ts'
+import { outside, type Transitions } from './transitions.ts'
 
 /** How many jobs a thread may hold: the job that it runs and those prefetched. */
-const MAX_HELD = 64
+export const MAX_HELD = 64
 
 /** A job that has ended so many threads before they could start it is given up. */
 const MAX_THREADS_ENDED = 2
 
+/** Messages read in one go where they must be read now: more than a thread can have posted unread. */
+const MAX_BURST = 2_048
+
+/**
+ * How long, in ms, messages are read on before others have their turn of the event loop: each may take as long as its
+ * value is large.
+ */
+const MAX_READING_MS = 4
+
 export class HostClient implements JobHolder {
   /** Shared with the host. */
-  readonly slots = createSlots(MAX_HELD)
+  readonly slots: Slots
   /** The host has loaded the jobs. */
   isReady = false
   /** Jobs that the host has and that were not revoked. */
@@ -34,11 +46,10 @@ export class HostClient implements JobHolder {
   /** Prefetched jobs were revoked because no job ended. The host prefetches no more until a job ends. */
   stalled = false
   readonly #port: MessagePort
-  readonly #reader: PortReader<FromHost>
+  readonly #os: OsThread
   readonly #transitions: Transitions
   readonly #jobEvents: JobEvents
   readonly #hostEvents: HostEvents
-  readonly #hold: (holds: boolean) => void
   /** Whether the thread holds the process open. */
   #holds = true
   /** By slot. */
@@ -49,21 +60,23 @@ export class HostClient implements JobHolder {
   readonly #killTimers = new Map<Job, NodeJS.Timeout>()
   #posted = 0
   #received = 0
+  /** When a message was last read from the port. */
+  #readAt = 0
   /** Since when the host runs its present job. */
   #busySince = 0
 
-  /** @param hold says whether the thread holds the process open, as it does from its start */
-  constructor (port: MessagePort, transitions: Transitions, jobEvents: JobEvents, hostEvents: HostEvents,
-    hold: (holds: boolean) => void) {
+  /** @param os the thread of the host, which holds the process open from its start */
+  constructor (port: MessagePort, slots: Slots, os: OsThread, transitions: Transitions, jobEvents: JobEvents,
+    hostEvents: HostEvents) {
     this.#port = port
+    this.slots = slots
+    this.#os = os
     this.#transitions = transitions
     this.#jobEvents = jobEvents
     this.#hostEvents = hostEvents
-    this.#hold = hold
-    // Each message is a transition of its own, so that an abort in `onProgress` takes effect before the next message is
-    // handled.
-    this.#reader = new PortReader(port, transitions.run, (message) => this.#handle(message),
-      (error) => this.#onUnreadable(error))
+    this.#listen()
+    // A message that can't be read is nested too deeply for this thread, or too large.
+    port.on('messageerror', (error: unknown) => this.#receive(() => this.#onUnreadable(error)))
   }
 
   /**
@@ -120,7 +133,7 @@ export class HostClient implements JobHolder {
   #post (jobs: readonly Job[], now: number): void {
     if (this.held === 0) {
       this.#busySince = now
-      if (!this.#holds) this.#hold(this.#holds = true)
+      this.#hold(true)
     }
     const handover: Handover = []
     let isTraced = false
@@ -197,13 +210,13 @@ export class HostClient implements JobHolder {
     this.#posted++
   }
 
-  poll (): void {
-    this.#reader.poll()
-  }
-
   /** Lets the process end although the host could still be handed jobs. The next job holds the process open again. */
   release (): void {
-    if (this.#holds) this.#hold(this.#holds = false)
+    this.#hold(false)
+  }
+
+  #hold (holds: boolean): void {
+    if (this.#holds !== holds) this.#os.hold(this.#holds = holds)
   }
 
   /**
@@ -226,6 +239,50 @@ export class HostClient implements JobHolder {
     if (returned.length > 0) this.#jobEvents.returned(returned)
     for (const job of crashed) this.#jobEvents.crashed(job, error, durationMs, !onItsOwn)
     return { crashed: crashed.length, returned: returned.length }
+  }
+
+  /** Handles at once what was posted and not read. */
+  poll (): void {
+    this.#readAt = performance.now()
+    for (let count = 0; count < MAX_BURST && this.#receiveOne((handle) => handle()); count++);
+  }
+
+  /** The port doesn't hold the process open: the thread does, if it has something to do. */
+  #listen (): void {
+    this.#port.on('message', this.#onMessage)
+    this.#port.unref()
+  }
+
+  readonly #onMessage = (message: FromHost): void => this.#receive(() => this.#handle(message))
+
+  /**
+   * Reads on after a first message. Each message is a transition of its own, so that an abort in `onProgress` takes
+   * effect before the next message is handled.
+   */
+  #receive (first: () => void): void {
+    this.#readAt = performance.now()
+    this.#transitions.run(first)
+    while (this.#receiveOne(this.#transitions.run)) {
+      if (performance.now() - this.#readAt < MAX_READING_MS) continue
+      // A port without a listener is not read.
+      this.#port.off('message', this.#onMessage)
+      outside(() => setImmediate(() => this.#listen()))
+      return
+    }
+  }
+
+  #receiveOne (run: (handle: () => void) => void): boolean {
+    let next: { message: FromHost } | undefined
+    try {
+      next = receiveMessageOnPort(this.#port) as { message: FromHost } | undefined
+    } catch (error) {
+      run(() => this.#onUnreadable(error))
+      return true
+    }
+    if (next === undefined) return false
+    const { message } = next
+    run(() => this.#handle(message))
+    return true
   }
 
   /** Never throws: an exception out of a port's listener ends the process. */
@@ -261,7 +318,7 @@ export class HostClient implements JobHolder {
     const slot = this.slots.outcomes.indexOf(++this.#received)
     const job = this.#jobs[slot]
     try {
-      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#reader.at - this.#busySince])
+      if (job !== undefined) this.#onOutcome([slot, UNREADABLE, error, this.#readAt - this.#busySince])
       else {
         received(this.slots)
         this.#jobEvents.progressUnread(this.#inOrder()[0], error)
@@ -295,11 +352,10 @@ export class HostClient implements JobHolder {
       this.#jobEvents.vacancy()
       return
     }
-    const { at } = this.#reader
-    const held = at - this.#busySince
-    this.#busySince = at
+    const held = this.#readAt - this.#busySince
+    this.#busySince = this.#readAt
     this.stalled = false
-    this.#jobEvents.outcome(job, outcome, at, held)
+    this.#jobEvents.outcome(job, outcome, this.#readAt, held)
   }
 
   /** The host is done with a slot, or never got it. */

@@ -5,11 +5,12 @@
 import { MessageChannel } from 'node:worker_threads'
 import type { FastifyBaseLogger } from 'fastify'
 import type { HostData } from '../../../workers/protocol.ts'
+import { createSlots } from '../../../workers/slots.ts'
 import { logSafely } from '../../shared/log.ts'
 import type { ThreadEnd } from '../channels.ts'
 import type { WireError } from '../../../workers/wire-error.ts'
 import type { HostEvents, JobEvents } from './events.ts'
-import { HostClient } from './host-client.ts'
+import { HostClient, MAX_HELD } from './host-client.ts'
 import type { OsThread } from './piscina.ts'
 import { RestartPolicy } from './restart.ts'
 import { outside, type Transitions } from './transitions.ts'
@@ -126,15 +127,14 @@ export class Thread implements HostEvents {
     this.loadError = undefined
     this.host = undefined
     outside(() => {
-      const host = new HostClient(port1, this.#transitions, this.#jobEvents, this, (holds) => this.#os?.hold(holds))
+      const slots = createSlots(MAX_HELD)
       try {
-        this.#os = open({ ...data, port: port2, slots: host.slots },
-          (error) => this.#transitions.run(() => this.#onGone(error)))
+        this.#os = open({ ...data, port: port2, slots }, (error) => this.#transitions.run(() => this.#onGone(error)))
       } catch (error) {
         port1.close()
         throw error
       }
-      this.host = host
+      this.host = new HostClient(port1, slots, this.#os, this.#transitions, this.#jobEvents, this)
     })
     this.state = 'starting'
     this.endedBy = undefined

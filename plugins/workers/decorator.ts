@@ -10,11 +10,10 @@ import { timeLeft } from '../cancellation/handler-timeout.ts'
 import { endSignalOf, isOver } from '../cancellation/request-end.ts'
 import type { RunningJob } from '../core/ledger/counts.ts'
 import { currentPart, Work } from '../cancellation/ambient.ts'
-import { PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'
+import { JobUnknownError, PayloadNotCloneableError, WorkersOverloadedError } from '../shared/errors.ts'
 import { ensure } from '../shared/options.ts'
 import { addressKey, addressReader } from '../shared/address-key.ts'
-import type { JobSettings } from './job.ts'
-import { isCausedOutside } from './job-end.ts'
+import { isCausedOutside, type JobSettings } from './job.ts'
 import { mapOrdered } from './pool/map.ts'
 import { checkRunOptions, type ResolvedOptions, type RunOptions } from './options.ts'
 import type { Pool } from './pool/pool.ts'
@@ -111,8 +110,16 @@ function quiet<T> (promise: Promise<T>): Promise<T> {
 export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, options: ResolvedOptions,
   app: FastifyInstance): Workers<J> {
   const addressOf = addressReader(app)
+  const byName = new Map(registry.jobs.map((job) => [job.name, job]))
   const noOptions: RunOptions = {}
   const noSignals: readonly AbortSignal[] = []
+
+  /** @throws JobUnknownError */
+  function jobOf (name: string): RegisteredJob {
+    const job = byName.get(name)
+    if (job === undefined) throw new JobUnknownError(name, registry.names)
+    return job
+  }
 
   /** Completes what a caller asks for with the request, the defaults of the job and those of the pool. */
   function settingsOf (registered: RegisteredJob, payload: unknown, run: RunOptions, also?: AbortSignal): JobSettings {
@@ -149,12 +156,12 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
   }
 
   function start (name: string, payload: unknown, run: RunOptions, also?: AbortSignal): Promise<unknown> {
-    const registered = registry.get(name)
+    const registered = jobOf(name)
     return pool.run(registered, settingsOf(registered, payload, run, also))
   }
 
   async function map (name: string, items: Iterable<unknown>, run: RunOptions): Promise<unknown[]> {
-    const { index } = registry.get(name)
+    const { index } = jobOf(name)
     ensure(typeof items?.[Symbol.iterator] === 'function', 'map.items', 'an iterable', items)
     const capacity = options.maxThreads + options.maxQueue
     const width = (): number => {
@@ -181,7 +188,7 @@ export function createWorkers<J extends Jobs> (pool: Pool, registry: Registry, o
     },
 
     canRun (name, run = noOptions) {
-      const registered = registry.get(name)
+      const registered = jobOf(name)
       return pool.canRun(registered, settingsOf(registered, undefined, run))
     },
 

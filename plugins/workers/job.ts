@@ -1,15 +1,21 @@
 /**
  * One call of `run()`. It passes from the decorator through the pool and admission to a thread, and settles its
- * caller's promise.
+ * caller's promise. The functions at the end make an outcome of what a thread answers.
  */
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
+import { uncloneablePath } from '../../workers/cloneable.ts'
 import type { Priority, Transferable } from '../../workers/jobs.ts'
+import { COMPLETED, FAILED, SKIPPED, UNREADABLE, type JobOutcome } from '../../workers/protocol.ts'
+import { fromWire } from '../../workers/wire-error.ts'
 import { endOf, kEnd, type Abortable } from '../cancellation/request-end.ts'
 import type { DenseSetMember } from '../shared/collections/dense-set.ts'
 import { Entry } from '../core/line/entry.ts'
 import type { JobTrace } from './channels.ts'
-import type { Outcome } from '../core/ledger/ledger.ts'
-import { isCausedOutside } from './job-end.ts'
+import { completed, failed, type Outcome } from '../core/ledger/ledger.ts'
+import {
+  ClosingError, JobAbortedError, JobCrashedError, JobThrewError, JobTimeoutError, PayloadNotCloneableError,
+  ResultNotCloneableError, WorkersOverloadedError, WorkersUnavailableError
+} from '../shared/errors.ts'
 import type { RegisteredJob } from './registry.ts'
 import { follow, unfollow } from './signals.ts'
 
@@ -151,4 +157,39 @@ export class Job extends Entry implements Abortable, DenseSetMember {
     if (how !== 'failed' || isCausedOutside(error)) this.promise.catch(ignore)
     this.#reject(error)
   }
+}
+
+/** The payload of the job has not reached its thread: it could not be posted, or it was, and could not be read there. */
+export function undelivered ({ name, payload, transferList }: Job, cause: unknown, wasPosted: boolean): Outcome {
+  const what = wasPosted
+    ? 'payload is nested too deeply, or too large, for the thread to read'
+    : uncloneablePath(payload, 'payload', transferList, cause)
+  return failed(new PayloadNotCloneableError(name, what, { cause }))
+}
+
+/** The job has run to its end, or its result didn't arrive. Undefined for a job that the thread skipped. */
+export function answered (name: string, [, status, value, ms]: JobOutcome): Outcome | undefined {
+  if (status === SKIPPED) return undefined
+  if (status === COMPLETED) return completed(value, ms)
+  if (status === UNREADABLE) {
+    return failed(new ResultNotCloneableError(name,
+      'result is nested too deeply, or too large, for the main thread to read', { cause: value }), ms)
+  }
+  if (status !== FAILED) {
+    return failed(new ResultNotCloneableError(name, value.path, { cause: fromWire(value.cause) }), ms)
+  }
+  const thrown = fromWire(value)
+  return failed(value.isError ? thrown : new JobThrewError(name, value.message, { cause: thrown }), ms)
+}
+
+const causedOutside = [WorkersOverloadedError, WorkersUnavailableError, JobAbortedError, JobTimeoutError,
+  JobCrashedError, ClosingError]
+
+/**
+ * Tells whether the load, a client, a thread or a shutdown caused an error, and no code of the application. Such an
+ * error doesn't end the process if nobody awaits its promise: of two jobs that a handler awaits one after the other,
+ * the second may reject before it is awaited.
+ */
+export function isCausedOutside (error: unknown): boolean {
+  return causedOutside.some((each) => error instanceof each)
 }

@@ -1,6 +1,5 @@
-/** Looks up the jobs of a pool by name. Messages and admission refer to a job by its index. */
+/** The jobs of a pool. Messages and admission refer to a job by its index. */
 import { isJobs, type JobDefinition, type Jobs, type Priority } from '../../workers/jobs.ts'
-import { JobUnknownError } from '../shared/errors.ts'
 import * as check from '../shared/options.ts'
 import { priorities } from '../core/line/entry.ts'
 
@@ -16,26 +15,15 @@ export interface RegisteredJob {
 export class Registry {
   readonly url: string
   readonly jobs: readonly RegisteredJob[]
-  readonly #byName: ReadonlyMap<string, RegisteredJob>
+  readonly names: readonly string[]
 
   constructor (jobs: Jobs) {
     this.url = jobs.url
-    this.jobs = Object.entries(jobs.definitions).map(([name, { timeout, concurrency = Infinity, priority = 'normal' }],
-      index) => {
+    this.jobs = Object.entries(jobs.definitions).map(([name, definition], index) => {
+      const { timeout, concurrency = Infinity, priority = 'normal' } = definition
       return { index, name, timeout, concurrency, priority }
     })
-    this.#byName = new Map(this.jobs.map((job) => [job.name, job]))
-  }
-
-  get names (): readonly string[] {
-    return this.jobs.map(({ name }) => name)
-  }
-
-  /** @throws JobUnknownError */
-  get (name: string): RegisteredJob {
-    const job = this.#byName.get(name)
-    if (job === undefined) throw new JobUnknownError(name, this.names)
-    return job
+    this.names = this.jobs.map(({ name }) => name)
   }
 }
 
@@ -57,8 +45,7 @@ export function validateJobs (option: string, value: unknown): Jobs {
     check.fn(`${option}.${name}.load`, load)
     if (timeout !== undefined) check.duration(`${option}.${name}.timeout`, timeout, { min: 1 })
     if (concurrency !== undefined && concurrency !== Infinity) {
-      check.integer(`${option}.${name}.concurrency`,
-        concurrency, { min: 1 })
+      check.integer(`${option}.${name}.concurrency`, concurrency, { min: 1 })
     }
     if (priority !== undefined) check.oneOf(`${option}.${name}.priority`, priority, priorities)
   }

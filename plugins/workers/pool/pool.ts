@@ -17,8 +17,7 @@ import { noteRefusal } from '../../shared/refusal-log.ts'
 import { within } from '../../shared/within.ts'
 import { Admission, Entry, type RunOutcome } from '../../core/line/admission.ts'
 import { blameClient } from '../client-payload.ts'
-import { Job, type JobSettings } from '../job.ts'
-import { answered, payloadUnread, payloadUnsent } from '../job-end.ts'
+import { answered, Job, undelivered, type JobSettings } from '../job.ts'
 import { JobLedger, type PoolStats } from '../ledger.ts'
 import type { ResolvedOptions } from '../options.ts'
 import type { RegisteredJob, Registry } from '../registry.ts'
@@ -49,15 +48,10 @@ export class Pool implements Drainable, PoolView {
   readonly #transitions = new Transitions()
   #seq = 0
   #closed = false
-  #hasGivenUp = false
   /** Why there are no threads: the boot failed. */
   #broken: Error | undefined
   /** Made when somebody waits for the pool to be idle. */
   #idle: IdleWaiters | undefined
-
-  get #closing (): ClosingError {
-    return new ClosingError(`The pool "${this.name}"`)
-  }
 
   constructor (registry: Registry, options: ResolvedOptions, { log, server }: Pick<FastifyInstance, 'log' | 'server'>) {
     this.name = options.decorator
@@ -107,7 +101,7 @@ export class Pool implements Drainable, PoolView {
 
   #offer (job: Job, signals: readonly AbortSignal[], now: number): void {
     this.#live.add(job)
-    if (this.#closed) return this.#end(job, refused(this.#closing))
+    if (this.#closed) return this.#end(job, refused(new ClosingError(`The pool "${this.name}"`)))
     if (this.#broken !== undefined) {
       job.promise.catch(() => {}) // The boot has failed, which says more than an unhandled rejection.
       return this.#end(job, failed(this.#broken))
@@ -144,10 +138,9 @@ export class Pool implements Drainable, PoolView {
     if (job.settled) return
     this.#end(job, outcome)
     this.#admission.leave(job, performance.now())
-    if (job.holder === undefined) this.#checkIdle()
-    else if (job.holder.stop(job, outcome.how === 'aborted'
-      ? outcome.reason
-      : outcome.error, this.#options.grace)) this.#release(job, 0, 'unknown')
+    if (job.holder === undefined) return this.#checkIdle()
+    const reason = outcome.how === 'aborted' ? outcome.reason : outcome.error
+    if (job.holder.stop(job, reason, this.#options.grace)) this.#release(job, 0, 'unknown')
   }
 
   readonly #onStop = (job: Job, why: { aborted: unknown } | 'deadline'): void => {
@@ -179,9 +172,12 @@ export class Pool implements Drainable, PoolView {
     progress: (job, value) => this.#onProgress(job, value),
     progressUnread: (job, error) => this.#ledger.progressUnread(job, error),
     log: (job, line) => this.#ledger.logged(job, line),
-    payloadUnsent: (job, error) =>
-      this.#onUndelivered(job, payloadUnsent(job.name, job.payload, job.transferList, error)),
-    payloadUnread: (job, error) => this.#onUndelivered(job, payloadUnread(job.name, error)),
+    undelivered: (job, error, wasPosted) => {
+      const outcome = undelivered(job, error, wasPosted)
+      blameClient(outcome.error, job.payload, job.request)
+      if (!job.settled) this.#end(job, outcome)
+      this.#release(job, 0, 'unknown')
+    },
     returned: (jobs) => {
       for (const job of jobs) this.#onReturned(job)
       this.#dispatcher.schedule()
@@ -199,8 +195,7 @@ export class Pool implements Drainable, PoolView {
     // The jobs that wait are refused. Jobs that come from now on wait for the next attempt.
     unable: (cause, retryAfter) => {
       for (const job of this.#liveJobs()) {
-        this.#giveUpJob(job,
-          refused(new WorkersUnavailableError(job.name, retryAfter, { cause })))
+        this.#giveUpJob(job, refused(new WorkersUnavailableError(job.name, retryAfter, { cause })))
       }
     },
     fault: (err) => logSafely(this.#log, 'error', { err }, 'a message of a worker thread could not be handled')
@@ -218,13 +213,6 @@ export class Pool implements Drainable, PoolView {
     } catch (error) {
       fail(error)
     }
-  }
-
-  /** The job's payload has not reached a thread. */
-  #onUndelivered (job: Job, outcome: Outcome): void {
-    blameClient(outcome.error, job.payload, job.request)
-    if (!job.settled) this.#end(job, outcome)
-    this.#release(job, 0, 'unknown')
   }
 
   /** A job that no thread has started goes back to the head of the queue. */
@@ -281,7 +269,6 @@ export class Pool implements Drainable, PoolView {
       // Those too that were aborted before: their own grace may be longer.
       for (const host of this.#threads.allHosts) for (const job of host.jobs()) host.endAfter(job, grace)
     })
-    this.#hasGivenUp = true
     await within(grace + Math.min(force, KILL_TIMEOUT_MS), this.idle())
     return unfinished
   }
@@ -290,8 +277,7 @@ export class Pool implements Drainable, PoolView {
    * Ends the pool with its app. Without lifecycle, which drains the pool before that, accepted jobs are finished here.
    */
   async shutDown (): Promise<void> {
-    this.close()
-    if (!this.#hasGivenUp) await closeDrainable(this, this.#options, this.#log)
+    await closeDrainable(this, this.#options, this.#log)
     this.#dispatcher.stop()
     await this.#threads.destroy()
   }

@@ -9,10 +9,8 @@ export interface JobEvents {
   vacancy (): void
   /** The job was handed to a thread. */
   dispatched (job: Job): void
-  /** The job's payload can't be posted. The job has left its thread. */
-  payloadUnsent (job: Job, error: unknown): void
-  /** The thread can't read the job's payload. The job has left its thread. */
-  payloadUnread (job: Job, error: unknown): void
+  /** The job's payload can't be posted, or was posted and the thread can't read it. The job has left its thread. */
+  undelivered (job: Job, error: unknown, wasPosted: boolean): void
   /** The job has run. It is now `at`, and since the thread's last outcome `held` ms have passed. */
   outcome (job: Job, outcome: JobOutcome, at: number, held: number): void
   progress (job: Job, value: unknown): void

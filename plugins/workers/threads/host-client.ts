@@ -121,7 +121,7 @@ export class HostClient implements JobHolder {
     } catch (error) {
       const [job] = jobs
       if (jobs.length > 1) for (const each of jobs) this.hand([each], now)
-      else if (job !== undefined) this.#jobEvents.payloadUnsent(job, error)
+      else if (job !== undefined) this.#jobEvents.undelivered(job, error, false)
       return
     }
     for (const job of jobs) this.#jobEvents.dispatched(job)
@@ -339,7 +339,7 @@ export class HostClient implements JobHolder {
       const job = this.#jobs[slot]
       this.#vacate(slot)
       if (job === undefined) this.#jobEvents.vacancy()
-      else this.#jobEvents.payloadUnread(job, error)
+      else this.#jobEvents.undelivered(job, error, true)
     }
   }
 

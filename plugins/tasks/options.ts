@@ -99,26 +99,19 @@ export interface RedisToDuplicate {
   duplicate (...args: never[]): unknown
 }
 
-export interface StoredTasksOptions {
+export interface StoredTasksOptions
+  extends Required<Pick<TasksOptions, 'prefix' | 'storeTimeout' | 'maxStored' | 'lockDuration'>> {
   redis: IoRedis
-  prefix: string
-  storeTimeout: number
-  maxStored: number
+  /** Names of tasks. */
   consume: readonly string[]
-  lockDuration: number
   keep: { completed: number, failed: number }
 }
 
-export interface ResolvedTasksOptions {
-  concurrency: number
-  maxQueue: number
-  grace: number
-  closeTimeout: number
-  tasks: TaskDefinitions
+export interface ResolvedTasksOptions
+  extends Required<Pick<TasksOptions, 'concurrency' | 'maxQueue' | 'grace' | 'closeTimeout' | 'tasks' | 'ambient'>> {
   engine: EngineFactory | undefined
   /** Undefined without `redis`, and if no task has a name. */
   stored: StoredTasksOptions | undefined
-  ambient: boolean
   /** For each submit(). */
   defaults: TaskOptions
 }
@@ -126,8 +119,7 @@ export interface ResolvedTasksOptions {
 /** @internal Every option, for the test that compares them with the docs. */
 export const tasksOptionNames = [
   'concurrency', 'maxQueue', 'timeout', 'retries', 'backoff', 'retryIf', 'grace', 'closeTimeout', 'tasks', 'redis',
-  'prefix', 'storeTimeout',
-  'maxStored', 'consume', 'lockDuration', 'keep', 'engine', 'ambient'
+  'prefix', 'storeTimeout', 'maxStored', 'consume', 'lockDuration', 'keep', 'engine', 'ambient'
 ] as const satisfies ReadonlyArray<keyof TasksOptions>
 
 export function resolveOptions (options: TasksOptions): ResolvedTasksOptions {

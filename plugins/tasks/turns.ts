@@ -18,7 +18,3 @@ export class Turn {
     return false
   }
 }
-
-export function nextTurn (): Promise<void> {
-  return new Promise((resolve) => { setImmediate(resolve) })
-}

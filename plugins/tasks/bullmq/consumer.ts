@@ -14,7 +14,7 @@ import type { NamedTasks } from '../named/named.ts'
 import { Scheduler, type TasksStats } from '../scheduler.ts'
 import type { TaskLedger } from '../ledger.ts'
 import type { Connections } from './connections.ts'
-import { Delivery, Suspects, type ConsumingProcess, type StoredJob } from './delivery.ts'
+import { Delivery, Suspects, type Receiver, type StoredJob } from './delivery.ts'
 import type { KeyPermits } from './keys/permits.ts'
 import { idOf, keyOf } from './stored.ts'
 import { createWorker, isLost, type TaskWorker } from './worker.ts'
@@ -51,7 +51,7 @@ export class Consumer implements Drainable {
   readonly name = 'tasks'
   readonly phase = 'tasks'
   readonly #options: ConsumerOptions
-  readonly #process: ConsumingProcess
+  readonly #process: Receiver
   #workers: TaskWorker[] = []
   /**
    * What this process has taken from Redis and not yet answered for: what runs, and what has run and isn't written down

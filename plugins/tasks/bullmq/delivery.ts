@@ -80,7 +80,7 @@ const BUSY_DELAY_MS = 1_000
 export type StoredJob = Job<StoredTask>
 
 /** The process to which jobs are delivered. */
-export interface ConsumingProcess {
+export interface Receiver {
   readonly bullmq: typeof Bullmq
   readonly named: NamedTasks
   readonly ledger: TaskLedger
@@ -101,14 +101,14 @@ export class Delivery {
   readonly id: string
   readonly job: StoredJob
   readonly worker: Worker
-  readonly #process: ConsumingProcess
+  readonly #process: Receiver
   readonly #since: number
   /** When Redis was last asked for the lock, by two clocks. */
   #lockedAt: { steady: number, wall: number }
   #isCancelled = false
 
   /** @param since when Redis was asked for a job, by `performance.now()` */
-  constructor (job: StoredJob, worker: Worker, consuming: ConsumingProcess, since: number) {
+  constructor (job: StoredJob, worker: Worker, consuming: Receiver, since: number) {
     this.id = idOf(job.name, job.data, job.id as string)
     this.job = job
     this.worker = worker

@@ -54,7 +54,7 @@ export class Outcomes {
     return new Promise((resolve, reject) => {
       if (this.#isClosed) throw new ClosingError('The service')
       this.#waiting.set(task.jobId, (this.#waiting.get(task.jobId) ?? new Set()).add({ task, resolve, reject }))
-      this.#schedulePoll()
+      this.#timer ??= setInterval(() => { void this.#poll() }, POLL_INTERVAL_MS).unref()
       this.#follow(task).catch((error: unknown) => this.#settle(task.jobId, 'reject', error))
     })
   }
@@ -62,12 +62,11 @@ export class Outcomes {
   /** @param patience how many ms to wait for outcomes that this process has not been told yet */
   async close (patience: number): Promise<void> {
     this.#isClosed = true
-    clearTimeout(this.#timer)
+    clearInterval(this.#timer)
     await within(patience, this.#poll())
     for (const jobId of [...this.#waiting.keys()]) this.#settle(jobId, 'reject', new ClosingError('The service'))
     for (const listening of this.#listeners.values()) {
-      listening.then(async (listener) =>
-        listener.close()).catch(() => {})
+      listening.then(async (listener) => listener.close()).catch(() => {})
     }
   }
 
@@ -93,32 +92,20 @@ export class Outcomes {
     const events = new this.#bullmq.QueueEvents(queue.jobs.name,
       { ...this.#options, connection: this.#connections.patient as never, lastEventId: last?.[0] ?? '0-0' })
     events.on('completed', ({ jobId, returnvalue }) => this.#settle(jobId, 'resolve', returnvalue ?? undefined))
-    events.on('failed', ({ jobId, failedReason }) => { void this.#failed(queue, jobId, failedReason) })
+    events.on('failed', ({ jobId }) => { void this.#recheck(jobId) })
     events.on('removed', ({ jobId }) => this.#settle(jobId, 'reject', undefined))
     events.on('error', () => {})
     return events
   }
 
-  async #failed (queue: StoredQueue, jobId: string, reason: string): Promise<void> {
-    const [first] = this.#waiting.get(jobId) ?? []
-    if (first === undefined) return
-    const job = await queue.ask(jobId, () => queue.jobs.getJob(jobId)).catch(() => undefined)
-    const error = job === undefined ? undefined : toError(reason, job.stacktrace?.at(-1), first.task.id)
-    this.#settle(jobId, 'reject', error)
-  }
-
-  #schedulePoll (): void {
-    this.#timer ??= setTimeout(() => {
-      void this.#poll().then(() => {
-        this.#timer = undefined
-        if (this.#waiting.size > 0 && !this.#isClosed) this.#schedulePoll()
-      })
-    }, POLL_INTERVAL_MS).unref()
-  }
-
   async #poll (): Promise<void> {
-    const tasks = [...this.#waiting.values()].flatMap((all) => [...all].slice(0, 1).map(({ task }) => task))
-    await Promise.allSettled(tasks.map((task) => this.#check(task)))
+    await Promise.all([...this.#waiting.keys()].map((jobId) => this.#recheck(jobId)))
+  }
+
+  /** Asks Redis about a task that somebody waits for. If Redis doesn't answer, the next poll asks again. */
+  async #recheck (jobId: string): Promise<void> {
+    const [first] = this.#waiting.get(jobId) ?? []
+    if (first !== undefined) await this.#check(first.task).catch(() => {})
   }
 
   async #check ({ id, jobId, queue }: Followed): Promise<void> {

@@ -10,12 +10,12 @@
  * Silence is counted by the ticks of a timer, not by a clock. While our event loop stands still, no command is sent and
  * no answer is read: such a stall is one tick, however long it is.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Queue } from 'bullmq'
 import { isRefusal } from '../../shared/coded-error.ts'
 import { IdleWaiters } from '../../shared/drainables.ts'
 import { TasksFullError, TaskStoreError } from '../../shared/errors.ts'
 import { within } from '../../shared/within.ts'
-import { nextTurn } from '../turns.ts'
 import type { Connections } from './connections.ts'
 import type { StoredTask } from './stored.ts'
 

@@ -6,12 +6,11 @@
  * has started.
  */
 import { setMaxListeners } from 'node:events'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { GroupEndedError, RequestEndedError } from '../../shared/errors.ts'
 import * as check from '../../shared/options.ts'
-import { abortable } from './abortable.ts'
-import { runInGroup } from './enclosing.ts'
-import { Parents } from './parents.ts'
-import { nextTurn, Turn } from '../turns.ts'
+import { abortable, Parents, runInGroup } from './signals.ts'
+import { Turn } from '../turns.ts'
 import { isInstance, readable } from '../thrown.ts'
 import { Watched } from '../watched.ts'
 

@@ -159,7 +159,7 @@ export class Job extends Entry implements Abortable, DenseSetMember {
   }
 }
 
-/** The payload of the job has not reached its thread: it could not be posted, or it was, and could not be read there. */
+/** The payload of the job has not reached its thread: it could not be posted, or could not be read there. */
 export function undelivered ({ name, payload, transferList }: Job, cause: unknown, wasPosted: boolean): Outcome {
   const what = wasPosted
     ? 'payload is nested too deeply, or too large, for the thread to read'

@@ -108,7 +108,7 @@ t.test('no spelling of a path, no other method and no oversized header gets arou
   for (const method of ['HEAD', 'OPTIONS', 'PUT', 'DELETE', 'PATCH', 'TRACE', 'POST']) {
     for (const path of ['/dashboard/', '/dashboard/events', '/dashboard/cancel']) t.ok((await send(port, path, { method, headers: evil })).status >= 400, `${method} ${path}`)
   }
-  t.match(await sendRaw(port, `GET /dashboard/ HTTP/1.1\r\nHost: localhost\r\nX-Pad: ${'x'.repeat(100_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /)
+  t.match(await sendRaw(port, `GET /dashboard/ HTTP/1.1\r\nHost: localhost\r\nX-Pad: ${'x'.repeat(20_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /)
   t.match(await sendRaw(port, 'GET /dashboard/ HTTP/1.1\r\nHost: evil.example\r\nHost: localhost\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 4\d\d /, 'two hosts')
   t.equal((await send(port, '/dashboard/')).status, 200, 'and the service goes on')
 })

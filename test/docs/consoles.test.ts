@@ -35,7 +35,9 @@ async function replay (t: Test, cwd: string, commands: readonly Command[]): Prom
       port = message.port
       continue
     } else if (program === 'node') {
-      shown = (await run(process.execPath, [...execArgv, join(cwd, file)], { cwd, timeout: 60_000 })).stdout
+      // As on a terminal, on each Node.
+      const reporter = '--test-reporter=spec'
+      shown = (await run(process.execPath, [...execArgv, reporter, join(cwd, file)], { cwd, timeout: 60_000 })).stdout
     } else if (program === 'curl') {
       const child = spawn('sh', ['-c', command.replace(/ &$/, '').replaceAll('localhost:3000', `localhost:${port}`).replace('curl', 'curl --silent --show-error')], { cwd, timeout: 60_000 })
       const text = textOf(child)

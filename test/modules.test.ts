@@ -29,8 +29,8 @@ async function loaded (specifiers: string[]): Promise<Loaded> {
   return sort(JSON.parse(stdout) as string[])
 }
 
-/** The TypeScript loader, and what tap preloads into every process and thread. */
-const preloaded = new Set((await loaded([])).packages)
+/** The TypeScript loader, with esbuild where a file has changed since it was compiled, and what tap preloads. */
+const preloaded = new Set([...(await loaded([])).packages, 'esbuild'])
 
 const withoutPreloaded = ({ own, packages }: Loaded): Loaded => ({ own, packages: packages.filter((name) => !preloaded.has(name)) })
 const loadedBy = async (...specifiers: string[]): Promise<Loaded> => withoutPreloaded(await loaded(specifiers))

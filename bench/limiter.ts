@@ -58,7 +58,6 @@ async function http (): Promise<void> {
   const { path, stop } = await startRedis()
   const redis = new Redis(path, { retryStrategy: () => 5, maxRetriesPerRequest: null })
   redis.on('error', () => {})
-  await redis.ping()
   const children = new Map<string, ChildProcess>()
   try {
     const ports: Record<string, number> = {}

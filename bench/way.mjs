@@ -4,8 +4,6 @@
  *
  * node bench/way.mjs [--files] [job|task|limited|stored …]
  */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { Session } from 'node:inspector/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import concurrency from 'fastify-concurrency'
@@ -13,6 +11,7 @@ import { definePolicies } from 'fastify-concurrency/limiter'
 import { defineTasks } from 'fastify-concurrency/tasks'
 import { Redis } from 'ioredis'
 import { app as createApp } from './lib/app.mjs'
+import { startRedis } from './lib/redis.mjs'
 import { jobs } from './jobs.mjs'
 
 const withFiles = process.argv.includes('--files')
@@ -66,10 +65,8 @@ const kinds = {
     await app.close()
   },
   async stored () {
-    const server = spawn('redis-server', ['--port', '6399', '--save', '', '--appendonly', 'no'], { stdio: 'ignore' })
-    const redis = new Redis(6399)
-    redis.on('error', () => {})
-    await once(redis, 'ready')
+    const { path, stop } = await startRedis()
+    const redis = new Redis(path)
     const app = createApp()
     const tasks = defineTasks({ welcome: { handler: () => {} } })
     await app.register(concurrency, { redis, tasks: { tasks } })
@@ -80,7 +77,7 @@ const kinds = {
     })
     await app.close()
     redis.disconnect()
-    server.kill()
+    await stop()
   }
 }
 

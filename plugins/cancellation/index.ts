@@ -17,8 +17,8 @@ declare module 'fastify' {
     /**
      * Aborts when nobody is left who could receive an answer of the handler. `reason` tells why: a ClientGoneError (FC_ERR_CLIENT_GONE, 499), whose
      * name is AbortError, if the client has left before the response was sent; FST_ERR_HANDLER_TIMEOUT if Fastify has answered in the handler's
-     * place, after `handlerTimeout`; a ClosingError
-     * (FC_ERR_CLOSING, 503) if a shutdown gives the request up, with the client still there: the handler has `grace` ms to answer.
+     * place, after `handlerTimeout`; a ClosingError (FC_ERR_CLOSING, 503) if a shutdown gives the request up, with the client still there: the
+     * handler has `grace` ms to answer.
      * It doesn't abort after an answer of the handler's own. Unlike `request.signal` it is right on requests with a body, and when first read after
      * the client left.
      */

@@ -60,7 +60,11 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
    * @default 10000
    */
   closeTimeout?: number
-  /** Limits of each thread's V8 heap and stack, as of `worker_threads`. A job past them is a crash of its thread. */
+  /**
+   * Limits of each thread's V8 heap and stack, as of `worker_threads`. A job past them is a crash of its thread, unless
+   * one array grows past them: V8 then ends the process.
+   * @default Node's, with `maxYoungGenerationSizeMb: 48`
+   */
   resourceLimits?: ResourceLimits
   /** Node options of the threads, such as `['--import', loader]`. @default those of the process */
   execArgv?: readonly string[]
@@ -77,7 +81,7 @@ export interface WorkersOptions<J extends Jobs = Jobs> {
 export const admissionDefaults = { maxQueue: 1_000, maxWait: 10_000, orderWait: 1_000, targetWait: 100 } as const
 
 /** Options of Node itself, which has the defaults. */
-type NodeOption = 'resourceLimits' | 'execArgv' | 'env'
+type NodeOption = 'execArgv' | 'env'
 
 export type ResolvedOptions = Readonly<Required<Omit<WorkersOptions, NodeOption>> & Pick<WorkersOptions, NodeOption>>
 
@@ -112,14 +116,16 @@ const insteadOfRunOptions = new Map([
   ['name', 'the name of a job of defineJobs()']
 ])
 
-function resolveResourceLimits (value: unknown): ResourceLimits {
-  for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', value, RESOURCE_LIMITS))) {
+function resolveResourceLimits (limits: ResourceLimits): ResourceLimits {
+  for (const [key, limit] of Object.entries(check.record('workers.resourceLimits', limits, RESOURCE_LIMITS))) {
     if (limit !== undefined) {
       check.number(`workers.resourceLimits.${key}`, limit,
         { min: key === 'stackSizeMb' ? 0.5 : 1, max: 1_048_576 })
     }
   }
-  return { ...value as ResourceLimits }
+  // The default of Node 20 and 22. With the 192 of Node 24, one collection can move more into the old generation than
+  // the 16 MB that Node adds at the limit, and V8 then ends the process in place of the thread.
+  return { ...limits, maxYoungGenerationSizeMb: limits.maxYoungGenerationSizeMb ?? 48 }
 }
 
 function resolveStrings (option: string, value: unknown): readonly string[] {
@@ -135,7 +141,7 @@ function resolveEnv (value: unknown): Record<string, string | undefined> {
 
 export function resolveOptions (options: WorkersOptions): ResolvedOptions {
   check.record('workers', options, workersOptionNames, insteadOfPoolOptions)
-  const { resourceLimits, execArgv, env } = options
+  const { execArgv, env } = options
   const duration = (name: 'maxWait' | 'orderWait' | 'targetWait'): number | undefined =>
     options[name] === undefined ? undefined : check.duration(`workers.${name}`, options[name], { min: 1 })
   const [max, order, target] = [duration('maxWait'), duration('orderWait'), duration('targetWait')]
@@ -158,7 +164,7 @@ export function resolveOptions (options: WorkersOptions): ResolvedOptions {
     grace: check.duration('workers.grace', options.grace ?? 1_000),
     closeTimeout: check.duration('workers.closeTimeout', options.closeTimeout ?? 10_000),
     ambient: check.boolean('workers.ambient', options.ambient ?? true),
-    ...(resourceLimits !== undefined && { resourceLimits: resolveResourceLimits(resourceLimits) }),
+    resourceLimits: resolveResourceLimits(options.resourceLimits ?? {}),
     ...(execArgv !== undefined && { execArgv: resolveStrings('workers.execArgv', execArgv) }),
     ...(env !== undefined && { env: resolveEnv(env) })
   }

@@ -76,7 +76,7 @@ t.test('what a job throws is what the client is told', async (t) => {
 })
 
 t.test('a crash is contained', async (t) => {
-  const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 64 }, maxWait: Infinity, targetWait: 60_000 })
+  const { workers } = await startApp(t, { maxThreads: 2, resourceLimits: { maxOldGenerationSizeMb: 128 }, maxWait: Infinity, targetWait: 60_000 })
 
   for (const [how, message] of [
     ['exit', /lost its thread: exited with code 3/],
@@ -91,6 +91,10 @@ t.test('a crash is contained', async (t) => {
       t.equal(await workers.run('echo', 'recovered'), 'recovered')
     })
   }
+
+  t.test('a thread that is out of memory again and again never ends the process', async (t) => {
+    for (let n = 0; n < 5; n++) t.match(await rejection(workers.run('die', 'memory')), { code: 'FC_ERR_JOB_CRASHED' })
+  })
 
   t.test('jobs prefetched by a thread that dies run elsewhere, once', async (t) => {
     const counts = new Int32Array(new SharedArrayBuffer(4 * 200))

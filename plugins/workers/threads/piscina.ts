@@ -18,7 +18,7 @@ import { JobsInvalidError } from '../../shared/errors.ts'
 const hostUrl = new URL('../../../workers/host' + extname(import.meta.url), import.meta.url)
 
 export interface ThreadSettings {
-  readonly resourceLimits?: ResourceLimits
+  readonly resourceLimits: ResourceLimits
   readonly execArgv?: readonly string[]
   readonly env?: Readonly<Record<string, string | undefined>>
 }
@@ -54,7 +54,7 @@ export class OsThread {
       // 'sync' freezes the event loop of an idle worker: timers and ports that a job left behind wouldn't fire.
       atomics: 'disabled',
       recordTiming: false,
-      ...(resourceLimits !== undefined && { resourceLimits }),
+      resourceLimits,
       ...(execArgv !== undefined && { execArgv: [...execArgv] }),
       ...(env !== undefined && { env: env as Record<string, string> })
     })

@@ -64,7 +64,7 @@ export class Threads implements ThreadEvents {
     const absolute = absolutePreloads(given, process.cwd())
     const execArgv = absolute.every((argument, index) => argument === given[index]) ? options.execArgv : absolute
     this.#settings = {
-      ...(resourceLimits !== undefined && { resourceLimits }),
+      resourceLimits,
       ...(execArgv !== undefined && { execArgv }),
       ...(env !== undefined && { env })
     }

@@ -162,7 +162,7 @@ export class Gate<T extends HeldEntry> {
   /** Tells whether a request that arrives now starts at once. */
   passes (route: Route, now: number): boolean {
     if (this.held > 0 || this.#pace.wait(now) > 0 || this.isLate(now)) return false
-    return (route.known && route.cost <= QUANTUM_MS) || now - this.time.idleAt < QUANTUM_MS
+    return (route.known && route.atOnce <= QUANTUM_MS) || now - this.time.idleAt < QUANTUM_MS
   }
 
   /** Tells whether this turn has lasted so long that no other request starts in it. */

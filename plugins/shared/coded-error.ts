@@ -23,9 +23,8 @@ export function createError<Args extends unknown[], Fields extends object = obje
 ): ErrorClass<Args, Fields> {
   const format = typeof message === 'string' ? message : code
   const Base = createFastifyError<unknown[]>(code, format, statusCode, Error, hasStack)
-  for (const [field, value] of Object.entries({ status: statusCode, expose: true })) {
-    Object.defineProperty(Base.prototype, field, { value, writable: true, configurable: true })
-  }
+  defineGetter(Base.prototype, 'status', (error: Error & { statusCode?: number }) => error.statusCode)
+  Object.defineProperty(Base.prototype, 'expose', { value: true, writable: true, configurable: true })
   let Class: object = Base
   if (typeof message === 'function') {
     const textOf = message

@@ -93,7 +93,7 @@ export class JobAbortedError extends withoutStack<[name: string, options?: Error
   'FC_ERR_JOB_ABORTED', 'The job "%s" was aborted', 499) {
   constructor (name: string, options: ErrorOptions = {}) {
     super(name, options)
-    if (options.cause instanceof OperatorCancelError) Object.assign(this, { statusCode: 503, status: 503 })
+    if (options.cause instanceof OperatorCancelError) Object.assign(this, { statusCode: 503 })
   }
 }
 
@@ -170,10 +170,11 @@ export class LimitWaitersFullError extends createRefusal<
  * As many run as a policy with `concurrency` allows, and the wait for one of them to end would be, or was, too long.
  * The message doesn't name the policy, which is no client's business.
  */
-export class LimitBusyError extends createRefusal<[policy: string, refusal: Refusal], Refusal & { policy: string }>(
+export class LimitBusyError extends createRefusal<[policy: string, refusal: Refusal, status?: 429 | 503],
+  Refusal & { policy: string }>(
   'FC_ERR_LIMIT_BUSY', (_policy, { retryAfter }) => `Too many requests are under way, try again in ${retryAfter} s`,
   503,
-  (policy, refusal) => Object.assign({ policy }, refusal)) {}
+  (policy, refusal, status = 503) => Object.assign({ policy, statusCode: status }, refusal)) {}
 
 /** The client has left before its answer. The name is that of other aborted operations, such as a fetch(). */
 export class ClientGoneError extends withoutStack<[], { name: string }>(

@@ -139,6 +139,6 @@ export class Bound {
   }
 
   #busy (refusal: Refusal): LimitBusyError {
-    return new LimitBusyError(this.#policy.name, refusal)
+    return new LimitBusyError(this.#policy.name, refusal, this.#policy.status)
   }
 }

@@ -33,6 +33,11 @@ export interface ConcurrencyPolicy {
    */
   stage?: 'preHandler'
   /**
+   * The status of a refusal. Use 429 for a bound of the client's own, which other clients' requests don't fill.
+   * @default 503
+   */
+  status?: 429 | 503
+  /**
    * Which routes the policy applies to: all, or those that name it in `config.limiter.policies`. Use `named` also for
    * a policy that only code asks for, by `app.limiter.run()`.
    * @default 'all'
@@ -41,7 +46,8 @@ export interface ConcurrencyPolicy {
 }
 
 /** @internal Every option, for the test that compares them with the docs. */
-export const concurrencyOptionNames = ['concurrency', 'maxWait', 'maxWaiting', 'key', 'stage', 'routes'] as const satisfies ReadonlyArray<keyof ConcurrencyPolicy>
+export const concurrencyOptionNames = ['concurrency', 'maxWait', 'maxWaiting', 'key', 'stage', 'status',
+  'routes'] as const satisfies ReadonlyArray<keyof ConcurrencyPolicy>
 
 export type ResolvedConcurrency = ReturnType<typeof resolveConcurrency>
 
@@ -59,6 +65,7 @@ export function resolveConcurrency (option: string, name: string, value: unknown
     maxWaiting: integer(`${option}.maxWaiting`, policy.maxWaiting ?? 1_000, { min: 0 }),
     key: policy.key === undefined ? undefined : fn<NonNullable<ConcurrencyPolicy['key']>>(`${option}.key`, policy.key),
     stage: policy.stage === undefined ? undefined : oneOf(`${option}.stage`, policy.stage, ['preHandler']),
+    status: oneOf(`${option}.status`, policy.status ?? 503, [429, 503]),
     routes: oneOf(`${option}.routes`, policy.routes ?? 'all', ['all', 'named'])
   }
 }

@@ -48,6 +48,22 @@ t.test('at most so many run at a time for each key, in the order of their calls'
   t.strictSame(work.order.filter((name) => name !== 'other'), ['a', 'b', 'c', 'd'])
 })
 
+t.test('a bound of the client\'s own answers 429 with Retry-After', async (t) => {
+  const end = deferred()
+  const app = await start(t, { tenant: { concurrency: 1, maxWaiting: 0, status: 429, key: ({ headers }) => String(headers['x-tenant']) } }, (app) => {
+    app.get('/', async () => { await end.promise; return 'served' })
+  })
+  const ask = async (tenant: string): Promise<{ statusCode: number, headers: object, json: () => unknown }> => await app.inject({ url: '/', headers: { 'x-tenant': tenant } })
+  const first = ask('acme')
+  const second = await ask('acme')
+  t.match(second, { statusCode: 429, headers: { 'retry-after': /^\d+$/ } })
+  t.match(second.json(), { statusCode: 429, code: 'FC_ERR_LIMIT_BUSY' })
+  const other = ask('bolt')
+  end.resolve()
+  t.strictSame([(await first).statusCode, (await other).statusCode], [200, 200])
+  t.match(await rejection(start(t, { db: { concurrency: 1, status: 500 as never } })), { code: 'FC_ERR_OPTION_INVALID', message: /db\.status.*429, 503/ })
+})
+
 t.test('what would wait too long, or has, is refused with 503 and Retry-After, and one that is refused holds no permit', async (t) => {
   const app = await start(t, { db: { concurrency: 1, maxWait: 20, maxWaiting: 1 } })
   const work = new Work()
@@ -197,7 +213,7 @@ t.test('handlerTimeout is a deadline of the wait: a request that could not be an
 })
 
 t.test('a wait that is still on at its deadline is refused', async (t) => {
-  const bound = new Bound({ name: 'db', concurrency: 1, maxWait: 600_000, maxWaiting: 10, key: undefined, stage: undefined, routes: 'named' })
+  const bound = new Bound({ name: 'db', concurrency: 1, maxWait: 600_000, maxWaiting: 10, key: undefined, stage: undefined, status: 503, routes: 'named' })
   const release = bound.acquire({ key: '', client: '', signals: [] }) as Release
   const late = bound.acquire({ key: '', client: '', deadline: performance.now() + 20, signals: [] })
   t.match(await rejection(late as Promise<unknown>), { code: 'FC_ERR_LIMIT_BUSY', reason: 'deadline', retryAfter: 1 })

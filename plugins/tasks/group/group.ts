@@ -201,8 +201,15 @@ export class Group<T = unknown> {
     })
   }
 
+  /**
+   * Tells whether an error only repeats why the group was aborted. Node's functions and ours reject with an error whose
+   * cause is the reason.
+   */
   #isReason (error: unknown): boolean {
-    return this.#signal.aborted && error === this.#signal.reason
+    const { aborted, reason } = this.#signal
+    if (!aborted || error === reason) return aborted
+    const { code, cause } = error instanceof Error ? error as { code?: unknown, cause?: unknown } : {}
+    return cause !== undefined && cause === reason && /ABORT/.test(String(code))
   }
 
   /** Tracks work that was not started by go() but that wait() must still wait for. */

@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { once } from 'node:events'
 import { request as httpRequest } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import tasks from '../../../plugins/tasks/index.ts'
 import { Group } from '../../../plugins/tasks/group/group.ts'
 import { assertIdle } from '../../../plugins/testing.ts'
@@ -86,6 +87,27 @@ t.test('functions that reject with the signal\'s own reason are no further error
   const error = await rejection(g.wait())
   t.equal(error.name, 'TypeError')
   t.same(g.errors, [])
+})
+
+t.test('a group that its signal has aborted rejects with the signal\'s reason, whatever its functions make of it', async (t) => {
+  const wrapped = (code: string, cause: unknown): Error => Object.assign(new Error('aborted', { cause }), { code })
+  for (const end of [
+    async (signal: AbortSignal) => await sleep(60_000, undefined, { signal }),
+    async (signal: AbortSignal) => await sleep(60_000, undefined, { signal }).catch((error: Error) => { throw wrapped('FC_ERR_JOB_ABORTED', error.cause) })
+  ]) {
+    const parent = new AbortController()
+    const g = group(2, [parent.signal])
+    await g.go(({ signal }) => end(signal))
+    const reason = new DOMException('deadline', 'TimeoutError')
+    parent.abort(reason)
+    t.equal(await rejection(g.wait()), reason)
+    t.strictSame(g.errors, [])
+  }
+  const parent = new AbortController()
+  const g = group(2, [parent.signal])
+  await g.go(async ({ signal }) => await sleep(60_000, undefined, { signal }).catch((error: Error) => { throw wrapped('E_REPORT', error.cause) }))
+  parent.abort(new Error('left'))
+  t.match(await rejection(g.wait()), { code: 'E_REPORT' }, 'an error of the application\'s own stays')
 })
 
 t.test('a parent\'s abort reaches the functions; what it kept from starting makes wait() reject', async (t) => {

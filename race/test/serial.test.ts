@@ -32,6 +32,31 @@ t.test('two fields that are written apart', async (t) => {
   await t.resolves(explore(() => tokens(true), { requests: ['/a', '/b'], seeds: 50, invariant: 'serial' }), 'ids and times are not compared')
 })
 
+t.test('an exploration that compares no state says so once', async (t) => {
+  const warnings: string[] = []
+  const listener = ({ message }: Error): void => { warnings.push(message) }
+  process.on('warning', listener)
+  t.teardown(() => process.off('warning', listener))
+  const unmarked = (): FastifyInstance => {
+    let balance = 2
+    const app = Fastify() as unknown as FastifyInstance
+    app.get('/', async () => {
+      const seen = balance
+      await sleep(1)
+      balance = seen - 1
+      return 'done'
+    })
+    return app
+  }
+  await explore(() => tokens(true), { requests: ['/a', '/b'], seeds: 2, invariant: 'serial' })
+  t.strictSame(warnings, [], 'state is marked')
+  for (let n = 0; n < 2; n++) await explore(unmarked, { requests: ['/', '/'], seeds: 2, invariant: 'serial' })
+  await explore(unmarked, { requests: ['/', '/'], seeds: 2, invariant: () => {} })
+  await sleep(0)
+  t.match(warnings, [/responses only, and at no state: mark .* with shared\(\)/])
+  t.equal(warnings.length, 1)
+})
+
 t.test('without an invariant, a difference is printed once, and fails nothing', async (t) => {
   printed = ''
   await t.resolves(explore(() => tokens(false), { requests: ['/a', '/b'], seeds: 50 }))

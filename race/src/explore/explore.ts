@@ -4,10 +4,11 @@ import * as check from '../check.ts'
 import { named } from '../context.ts'
 import { instrument, trackInstances, trackLocks } from '../contexts.ts'
 import { detector } from '../detector.ts'
-import { onlySeed, print } from '../environment.ts'
+import { onlySeed, print, sayOnce } from '../environment.ts'
 import { hasFailed } from '../failure.ts'
 import { warnOfFailure } from '../hammer.ts'
 import { checkApp } from '../options.ts'
+import { hasReadAny } from '../register/rewritten.ts'
 import type { RaceReport } from '../reports.ts'
 import { requireParser } from '../source/parse.ts'
 import { patchBuiltIns, patchDecorators, schedule } from './patches.ts'
@@ -55,6 +56,8 @@ export interface Run {
   readonly failure: { readonly error: unknown } | undefined
   /** What the responses and the state are, by path; of requests one after the other, in the order of these. */
   readonly outcome: ReadonlyMap<string, string>
+  /** Whether any state was tracked. */
+  readonly hasState: boolean
 }
 
 /**
@@ -78,17 +81,20 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
   for (const operation of operations) check.text('explore.operations', operation)
   const { invariant = () => {} } = options
   const isSerial = invariant === 'serial'
-  if (options.invariant === undefined || isSerial) requireParser()
+  const comparesState = options.invariant === undefined || isSerial
+  if (comparesState) requireParser()
   if (isSerial) check.ensure(requests.length > 1 && requests.length <= MOST_SERIAL, 'explore.requests', `2 to ${MOST_SERIAL} requests, with the invariant 'serial'`, requests)
   else check.fn('explore.invariant', invariant)
-  let serial = (isSerial || options.invariant === undefined) && requests.length > 1 && requests.length <= MOST_SERIAL
+  let serial = comparesState && requests.length > 1 && requests.length <= MOST_SERIAL
     ? new SerialOutcomes(requests.length, async (order) => (await tryOrder(build, { requests: order.map((index) => requests[index] as string), operations, invariant: () => {} }, 0, true)).outcome)
     : undefined
   const orders = new Set<string>()
   const statuses = new Set<number>()
+  let hasState = false
   for (const seed of seedsOf(seeds)) {
     const run = await tryOrder(build, { requests, operations, invariant: isSerial ? () => {} : invariant }, seed)
     orders.add(run.order.join('\n'))
+    hasState ||= run.hasState
     run.responses.forEach(({ statusCode }) => statuses.add(statusCode))
     const confirmed = run.reports.filter(({ isConfirmed }) => isConfirmed)
     const odd = run.failure === undefined && confirmed.length === 0 ? await serial?.differenceOf(run.outcome) : undefined
@@ -105,6 +111,9 @@ export async function explore (build: () => FastifyInstance | Promise<FastifyIns
     throw new ExploreError(seed, error instanceof Error ? error.message : texts.join('\n'), { cause: error })
   }
   warnOfFailure('explore()', statuses)
+  if (comparesState && !hasState && !hasReadAny()) {
+    sayOnce('explore() has looked at responses only, and at no state: mark what requests change with shared(), or start Node with RACE=1 and --import fastify-concurrency-race/register')
+  }
   return { seeds: seedsOf(seeds).length, orders: orders.size }
 }
 
@@ -130,6 +139,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
   let responses: LightMyRequestResponse[] = []
   let failure: Run['failure']
   let outcome: Run['outcome'] = new Map()
+  let hasState = false
   try {
     app = checkApp('explore: what build returns', await build())
     await app.ready()
@@ -138,6 +148,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
       if (isSerial) for (const request of requests) responses.push(...await overlap(app, [request], scheduler))
       else responses = await overlap(app, requests, scheduler)
       outcome = outcomeOf(responses, watched)
+      hasState = watched.collections.size + watched.values.size > 0
       // The built-ins are no longer scheduled here, because an invariant may send requests of its own.
       await invariant(app, responses)
       // An order that nobody looked at must not pass.
@@ -152,7 +163,7 @@ export async function tryOrder (build: () => FastifyInstance | Promise<FastifyIn
       for (const each of undo.reverse()) each()
     }
   }
-  return { order: scheduler.order, reports: [...reports.values()], responses, failure, outcome }
+  return { order: scheduler.order, reports: [...reports.values()], responses, failure, outcome, hasState }
 }
 
 /** @throws what inject() rejects with, or Error if the requests don't end or the app doesn't fall quiet */

@@ -96,11 +96,11 @@ export class Incidents {
         ({ kind: 'refused', subject: name, code: reason, origin: ambient(), reason: () => errorWords(error), retryAfter: retryAfterOf(error) })),
       on('fastify-concurrency:loop:refused', (message) =>
         ({ kind: 'refused', subject: 'request', code: `loop ${message.reason}`, origin: message, reason: () => loopRefused(message), retryAfter: message.retryAfter })),
-      on('fastify-concurrency:loop:stalled', ({ ms, route }) => ({
+      on('fastify-concurrency:loop:stalled', ({ ms, route, sure }) => ({
         kind: 'failed',
         subject: 'event loop',
         code: route ?? '',
-        reason: () => `${route === undefined ? 'something' : code(route)} held it for ${duration(ms)}, and nobody was served meanwhile`
+        reason: () => `${route === undefined ? 'something' : code(route)} ${sure ? 'held' : 'perhaps held'} it for ${duration(ms)}, and nobody was served meanwhile`
       })),
       on('fastify-concurrency:lifecycle:refused', ({ phase, method, route }) =>
         ({ kind: 'refused', subject: 'request', code: phase, origin: { requestId: undefined, method, route }, reason: () => 'the service is shutting down, and takes no new requests' })),

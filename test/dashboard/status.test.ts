@@ -131,6 +131,9 @@ const cases: Array<[name: string, given: Partial<Facts>, expected: Array<Partial
   ['all processes that consume a name fell silent, and its tasks wait or had begun', stored([queue('mail', { oldestMs: 1_000, running: 1 })], [consuming(['mail'], 16_000), consuming(['mail'], 99_000)]), [{
     state: 'stalled', since: -16_000, what: 'Tasks `mail` have stood still', why: '12 wait, 1 had begun, and no process consumes them'
   }]],
+  ['tasks that were enqueued long after the last process of their name was seen', stored([queue('mail', { oldestMs: 20_000 })], [consuming(['mail'], 400_000)]), [{
+    state: 'stalled', since: -20_000
+  }]],
   ['all processes that consume a name fell silent, and it has no task', stored([queue('mail', { waiting: 0 })], [consuming(['mail'], 16_000)]), []],
   ['no process consumes a name that is paused, or of which nothing waits', stored([queue('mail', { paused: true }), queue('hook', { waiting: 0 })]), [{ id: 'tasks paused' }]],
   ['a name is paused, and its tasks wait', stored([queue('mail', { paused: true }), queue('hook', { paused: true, waiting: 0 })]), [{

@@ -22,7 +22,7 @@ export const reasons = [
   { label: 'event loop too busy', color: 'no-loop', value: ({ loop }) => loop?.refused ?? 0 },
   { label: 'over a limit', color: 'over-limit', value: ({ limits }) => sum(limits.map(({ refused }) => refused)) },
   { label: 'tasks full', color: 'tasks-full', value: ({ tasks }) => tasks.refused.full },
-  { label: 'Redis away, for tasks', color: 'no-store', value: ({ tasks }) => tasks.refused.store },
+  { label: 'Redis, for tasks', color: 'no-store', value: ({ tasks }) => tasks.refused.store },
   { label: 'lock not free', color: 'no-lock', value: ({ locks }) => locks.refused.full + locks.refused.timeout },
   {
     label: 'shutting down',

@@ -198,7 +198,9 @@ function unconsumed ({ samples, stored }: Facts): Problem | undefined {
     const waiting = queue.paused ? 0 : queue.waiting
     const latest = Math.min(...seen)
     if (latest < SILENT_MS) return []
-    if (seen.length > 0) return waiting + queue.running > 0 ? [{ ...queue, waiting, ms: latest }] : []
+    // What waits may have come since; what had begun has stood still since the process was last seen.
+    const ms = queue.running > 0 ? latest : Math.min(latest, queue.oldestMs)
+    if (seen.length > 0) return waiting + queue.running > 0 ? [{ ...queue, waiting, ms }] : []
     return waiting > 0 && queue.oldestMs >= UNCONSUMED_MS ? [{ ...queue, waiting, running: 0, ms: queue.oldestMs }] : []
   })
   if (left.length === 0) return undefined
@@ -213,7 +215,7 @@ function unconsumed ({ samples, stored }: Facts): Problem | undefined {
     state: 'stalled',
     what: `Tasks ${namesOf(left)} have stood still`,
     why: `${parts.join(', ')}, and no process consumes ${waiting + running === 1 ? 'it' : 'them'}`,
-    advice: 'Start a worker whose `consume` has the name, or see in its log why it has ended',
+    advice: 'Start a worker whose `consume` has the name. If one runs, see in its log why it takes none: the memory of Redis may be full',
     docs: 'stored-tasks.md#options-of-stored-tasks'
   }
 }

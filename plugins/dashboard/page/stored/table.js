@@ -75,7 +75,7 @@ function showProcesses (processes) {
   byId('processes-rows').replaceChildren(...shown.map(({ name, consumes, concurrency, startedAt, seenMs }) => {
     const isSilent = seenMs >= SILENT_MS
     const since = duration(Math.max(0, Date.now() - startedAt))
-    const seen = make('span', { text: isSilent ? `${duration(seenMs)} ago` : 'now', class: isSilent ? 'warn' : '' })
+    const seen = make('span', { text: isSilent ? `${duration(seenMs)} ago: gone or frozen` : 'now', class: isSilent ? 'warn' : '' })
     return row(name, [consumes.join(', '), compact(concurrency), since, seen])
   }))
 }

@@ -298,7 +298,7 @@ export class TaskStoreError extends createRefusal<
 /** The processes that ran the task have ended again and again. The task is kept, and not tried again. */
 export class TaskCrashedError extends createError<[id: string, times: number], { id: string, times: number }>(
   'FC_ERR_TASK_CRASHED',
-  (_id, times) => `The task has ended its process, or lost its lock, ${times === 1 ? 'once' : `${times} times`}`, 500,
+  (_id, times) => `The process that ran the task has ended, or lost the task's lock, ${times === 1 ? 'once' : `${times} times`}`, 500,
   (id, times) => ({ id, times })) {}
 
 /** No task with this id is stored, or its outcome is not kept any more. Its id may hold a client's name: see above. */

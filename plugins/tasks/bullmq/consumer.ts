@@ -162,10 +162,15 @@ export class Consumer implements Drainable {
     this.close()
     this.#process.isGivingUp = true
     const endsAt = performance.now() + grace
+    const unfinished = this.#held.size
     await this.#process.runs.giveUp(grace)
     const left = Math.max(endsAt - performance.now(), 0) + Math.min(force, HAND_BACK_TIMEOUT_MS)
     this.#isAnswered = await within(left, this.idle())
     const lost = this.held()
+    if (unfinished > lost.length) {
+      this.#log('info', { count: unfinished - lost.length },
+        'tasks: unfinished stored tasks were put back in line: another process runs them')
+    }
     // Redis is frozen, say. Nothing more can be done for them here, and nobody is to wait for them once more.
     this.#held.clear()
     this.#idle.wake()
@@ -196,7 +201,7 @@ export class Consumer implements Drainable {
     worker.on('error', (err) => {
       const hasLost = isLost(consuming.bullmq, err)
       this.#log(hasLost ? 'warn' : 'debug', { err, task: name }, hasLost
-        ? 'tasks: a task has lost its lock while it ran, and its outcome is not stored: it runs again. Work that holds the event loop, a process that is stopped, or an outage of Redis was longer than lockDuration'
+        ? 'tasks: the outcome of a task is not stored, because the task had lost its lock: it runs, or has run, elsewhere. The event loop was blocked, the process was stopped, or Redis was unavailable, for longer than lockDuration'
         : 'tasks: BullMQ')
     })
     return worker
@@ -208,7 +213,7 @@ export class Consumer implements Drainable {
     if (this.#isRefused || this.#process.isClosing) return
     this.#isRefused = true
     this.#log('error', { err, task: name },
-      'tasks: Redis gives this process no stored tasks: it asks again every 2 s at most')
+      'tasks: Redis refuses to give this process stored tasks: trying again every 2 s')
   }
 
   #granted (name: string): void {

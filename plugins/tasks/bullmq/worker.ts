@@ -50,7 +50,7 @@ export class Backoff {
       return false
     }
     return await new Promise((resolve) => {
-      const timer = setTimeout(() => this.#wake?.(), this.#endsAt - performance.now())
+      const timer = setTimeout(() => this.#wake?.(), Math.max(0, this.#endsAt - performance.now()))
       this.#wake = () => {
         clearTimeout(timer)
         this.#wake = undefined

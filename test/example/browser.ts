@@ -1,7 +1,7 @@
 // Debian's Chromium for tests, driven by playwright-core.
 import { existsSync } from 'node:fs'
 import { chromium, type Browser, type Page } from 'playwright-core'
-import root, { type Test } from 'tap'
+import type { Test } from 'tap'
 
 const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium'
 const args = ['--no-sandbox', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
@@ -9,16 +9,9 @@ const args = ['--no-sandbox', '--disable-background-networking', '--disable-comp
 /** Skipped, and said so, where there is no browser; an error where all must run. */
 export const skip = !existsSync(executablePath) && process.env['FC_REQUIRE_ALL'] !== '1' ? `no browser at ${executablePath}: set CHROMIUM` : false
 
-let launched: Promise<Browser> | undefined
-
-/** The browser of this file's tests: its start costs seconds of processor time. Pages that a test has opened close with it. */
 export async function launch (t: Test): Promise<Browser> {
-  if (launched === undefined) {
-    launched = chromium.launch({ executablePath, args })
-    root.teardown(async () => (await launched)?.close())
-  }
-  const browser = await launched
-  t.teardown(async () => { for (const context of browser.contexts()) await context.close() })
+  const browser = await chromium.launch({ executablePath, args })
+  t.teardown(() => browser.close())
   return browser
 }
 

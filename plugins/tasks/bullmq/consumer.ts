@@ -213,7 +213,7 @@ export class Consumer implements Drainable {
     if (this.#isRefused || this.#process.isClosing) return
     this.#isRefused = true
     this.#log('error', { err, task: name },
-      'tasks: Redis refuses to give this process stored tasks: trying again every 2 s')
+      'tasks: Redis gives this process no stored tasks (see err): trying again every 2 s')
   }
 
   #granted (name: string): void {

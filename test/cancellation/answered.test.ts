@@ -59,7 +59,7 @@ t.test('Fastify\'s handlerTimeout ends a job, a wait for a limit, a wait for a l
     limit: { code: 'FC_ERR_LIMIT_WAIT_ABORTED', cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
     bound: { code: 'FC_ERR_LIMIT_WAIT_ABORTED', cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
     lock: { code: 'FC_ERR_LOCK_ABORTED', cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
-    group: { cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } },
+    group: { code: 'FST_ERR_HANDLER_TIMEOUT' },
     disconnected: { cause: { code: 'FST_ERR_HANDLER_TIMEOUT' } }
   })) {
     t.equal((await fetch(`${url}/${what}`)).status, 503, what)

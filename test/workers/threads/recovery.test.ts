@@ -1,14 +1,13 @@
 // Threads come back, whatever ended them or holds them up.
 import t, { type Test } from 'tap'
 import Fastify from 'fastify'
-import { fork } from 'node:child_process'
+import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { refused, threadStarted } from '../../../plugins/workers/channels.ts'
 import workersPlugin, { type Workers, type WorkersOptions } from '../../../plugins/workers/index.ts'
-import native from '../../fixtures/jobs/native.ts'
 import { jobs as mortal } from '../../fixtures/mortal.ts'
 import { execArgv, logLines, rejection, startApp, until, type LogLine } from '../../helper.ts'
 
@@ -188,12 +187,14 @@ t.test('threads that can\'t be ended count until they are gone: there are never 
   const before = threads()
   let most = 0
   const timer = setInterval(() => { most = Math.max(most, threads()) }, 5)
-  // Some seconds on any machine: the warning comes a second after the thread was to end.
-  const startedAt = performance.now()
-  native(100_000)
-  const rounds = Math.ceil(100_000 * 3_000 / (performance.now() - startedAt))
-  const runs = Array.from({ length: 6 }, () => rejection(workers.run('native', rounds, { timeout: 300 })))
+  const path = join(t.testdir(), 'pipe')
+  execFileSync('mkfifo', [path])
+  const release = (): void => closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK))
+  t.teardown(() => { try { release() } catch { /* nobody waits */ } })
+  const runs = Array.from({ length: 6 }, () => rejection(workers.run('blocked', path, { timeout: 300 })))
   for (const error of await Promise.all(runs)) t.match(error, { code: 'FC_ERR_JOB_TIMEOUT' })
+  await until(() => lines.some(({ msg }) => /native code/.test(msg)), 'it is logged')
+  release()
   t.equal(await workers.run('echo', 1), 1, 'the pool serves when the native code has returned')
   clearInterval(timer)
   t.ok(most <= before, `${most} threads, ${before} before`)
